@@ -1,0 +1,139 @@
+"""What a field may hold, and the line that a user reads when it holds something else.
+
+A value type is a frozen dataclass whose fields are made by `knob`. Its `__post_init__` calls
+`check`, which converts every value to its kind (so that 1 and 1.0 are one value) and raises one
+`ValueError` that lists every mistake, a line each: field, rule, value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One field's rule: `text` completes "must be ...", `read` converts or raises `ValueError`."""
+
+    text: str
+    read: Callable[[Any], Any]
+
+    def accept(self, name: str, value: object) -> Any:
+        """`value` in this rule's kind; raises `ValueError` naming field, rule and value."""
+        try:
+            return self.read(value)
+        except (ValueError, TypeError, OverflowError):
+            shown = repr(value) if isinstance(value, str) else value
+            raise ValueError(f"`{name}` must be {self.text}, got {shown}") from None
+
+
+def knob(default: Any, rule: Rule, meaning: str) -> Any:
+    """A dataclass field with its default, its rule and one line of meaning (with the unit)."""
+    return field(default=default, metadata={"rule": rule, "meaning": meaning})
+
+
+def mistakes(kind: type, values: dict[str, object]) -> list[str]:
+    """The lines that say which of `values` break the rules of the dataclass `kind`."""
+    found = []
+    for item in fields(kind):
+        if item.name in values and "rule" in item.metadata:
+            try:
+                item.metadata["rule"].accept(item.name, values[item.name])
+            except ValueError as error:
+                found.append(str(error))
+    return found
+
+
+def check(value: Any) -> None:
+    """Convert the fields of a frozen dataclass in place; raise every mistake at once."""
+    found = mistakes(type(value), {f.name: getattr(value, f.name) for f in fields(value)})
+    if found:
+        raise ValueError("\n".join(found))
+    for item in fields(value):
+        if "rule" in item.metadata:
+            converted = item.metadata["rule"].read(getattr(value, item.name))
+            object.__setattr__(value, item.name, converted)
+
+
+# The rules ----------------------------------------------------------------------------------
+
+
+def integer(low: int, high: int) -> Rule:
+    """A whole number in low .. high; 2.0 is 2, `True` is no number."""
+
+    def read(value: Any) -> int:
+        if isinstance(value, (bool, str)) or int(value) != value or not low <= value <= high:
+            raise ValueError
+        return int(value)
+
+    return Rule(f"a whole number in {low} .. {high}", read)
+
+
+def real(low: float, high: float, *, above: bool = False, below: bool = False) -> Rule:
+    """A finite number from low to high; `above` and `below` leave out the ends."""
+
+    def read(value: Any) -> float:
+        if isinstance(value, (bool, str)):
+            raise ValueError
+        number = float(value)
+        inside = (low < number if above else low <= number) and (
+            number < high if below else number <= high
+        )
+        if not (math.isfinite(number) and inside):
+            raise ValueError
+        return number
+
+    return Rule(f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}", read)
+
+
+def one_of(*names: str) -> Rule:
+    """One of the given words."""
+
+    def read(value: Any) -> str:
+        if value not in names:
+            raise ValueError
+        return str(value)
+
+    return Rule("one of " + ", ".join(names), read)
+
+
+def flag() -> Rule:
+    """true or false."""
+
+    def read(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    return Rule("true or false", read)
+
+
+def numbers(low: int, high: int, *, count: int = 0, ascending: bool = False) -> Rule:
+    """Whole numbers joined by "-", or "none"; `count` of them (0: any), maybe `ascending`."""
+
+    def read(value: Any) -> str:
+        if value == "none":
+            return "none"
+        # A single layer number is an integer on the command line.
+        parts = split(str(value)) if not isinstance(value, (bool, float)) else ()
+        rising = all(a < b for a, b in pairwise(parts))
+        if not parts or not all(low <= n <= high for n in parts):
+            raise ValueError
+        if (count and len(parts) != count) or (ascending and not rising):
+            raise ValueError
+        return "-".join(str(n) for n in parts)
+
+    many = f"{count} " if count else "rising " if ascending else ""
+    return Rule(f"none, or {many}whole numbers in {low} .. {high} joined by '-'", read)
+
+
+def split(value: str) -> tuple[int, ...]:
+    """The numbers in a `numbers` field.
+
+    >>> split("1-4-8"), split("none")
+    ((1, 4, 8), ())
+    """
+    return () if value == "none" else tuple(int(part) for part in value.split("-"))
