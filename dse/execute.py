@@ -1,0 +1,100 @@
+"""One trial executed: the one place where model, data and training meet."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+from torch import Tensor, nn
+
+from dse.cost import cost
+from dse.data import Data, load
+from dse.model import SqueezeNet, initialise
+from dse.train import Epoch, OnEpoch, Training, judge, train
+from dse.trial import Answer, Circumstance, Record, Trial, status_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """All that a finished trial leaves: its record, its curve and its trained tensors."""
+
+    record: Record
+    curve: tuple[Epoch, ...]
+    weights: dict[str, Tensor]
+
+
+def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> Outcome:
+    """Train one configuration from scratch and judge it once on the whole test set.
+
+    Raises `ValueError` where the data are not the declared ones. On one machine's processor and
+    with one thread, equal trials give equal answers and bit-equal weights.
+    """
+    start = time.perf_counter()
+    data = load(trial.protocol)
+    model = SqueezeNet(trial.architecture)
+    initialise(model, trial.protocol.recipe.init, trial.seed)
+    trained = train(
+        model,
+        data,
+        lambda: data.batches(data.validation),
+        trial.protocol.recipe,
+        pictures=len(data.train),
+        seed=trial.seed,
+        on_epoch=on_epoch,
+    )
+    answer = _answer(trial, model, data, trained)
+    record = Record(
+        trial=trial, answer=answer, circumstance=_circumstance(time.perf_counter() - start)
+    )
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return Outcome(record=record, curve=trained.curve, weights=weights)
+
+
+def _answer(trial: Trial, model: nn.Module, data: Data, trained: Training) -> Answer:
+    test, validation = judge(model, lambda: data.batches(data.test)), trained.validation
+    price = cost(trial.architecture, trial.protocol.image_size)
+    last = trained.curve[-1] if trained.curve else None
+    return Answer(
+        params=price.params,
+        macs=price.macs,
+        activations=price.activations,
+        peak_activation_bytes=price.peak_activation_bytes,
+        size_bytes=price.size_bytes,
+        status=status_of(
+            val_top1=validation.top1,
+            pictures=validation.pictures,
+            classes=data.facts.num_classes,
+            predicted=validation.classes_predicted,
+            step=trained.diverged_step,
+        ),
+        top1=test.top1,
+        top5=test.top5,
+        loss=test.loss,
+        val_top1=validation.top1,
+        val_loss=validation.loss,
+        train_top1=last.train_top1 if last else 0.0,
+        train_loss=last.train_loss if last else float("nan"),
+        classes_predicted=validation.classes_predicted,
+        steps=trained.steps,
+        diverged_step=trained.diverged_step,
+    )
+
+
+def _circumstance(seconds: float) -> Circumstance:
+    versions = {
+        "dse": importlib.metadata.version("squeezenet-dse"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    return Circumstance(
+        seconds=round(seconds, 3),
+        device="cpu",
+        threads=torch.get_num_threads(),
+        machine=platform.machine(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=" ".join(f"{name}={version}" for name, version in versions.items()),
+    )

@@ -1,0 +1,191 @@
+"""An `Architecture` as a torch module, its initial weights, and torchvision's names for it.
+
+The modules carry the paper's names (conv1, fire2 .. fire9, conv10) and torchvision's inside a
+Fire module (squeeze, expand1x1, expand3x3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dse.protocol import random_seed
+from dse.rules import split
+from dse.space import FIRES, Architecture, FireSpec, Layout
+
+
+def _conv(
+    inputs: int, filters: int, kernel: int, *, norm: bool, stride: int = 1, padding: int = 0
+) -> nn.Conv2d:
+    return nn.Conv2d(inputs, filters, kernel, stride, padding, bias=not norm)
+
+
+def _norm(channels: int, norm: bool) -> nn.Module:
+    return nn.BatchNorm2d(channels) if norm else nn.Identity()
+
+
+class Fire(nn.Module):
+    """A Fire module: 1x1 squeeze, then 1x1 and 3x3 expand side by side (section 3.2).
+
+    (batch, inputs, h, w) -> (batch, e1x1 + e3x3, h', w') with h' = ceil(h / squeeze_stride).
+    A wire adds the input, or a 1x1 convolution of it, behind the last ReLU (section 6).
+    """
+
+    def __init__(self, inputs: int, spec: FireSpec, *, norm: bool) -> None:
+        super().__init__()
+        k, stride = spec.squeeze_kernel, spec.squeeze_stride
+        self.wire = spec.wire
+        self.squeeze = _conv(inputs, spec.s1x1, k, norm=norm, stride=stride, padding=k // 2)
+        self.squeeze_norm = _norm(spec.s1x1, norm)
+        self.expand1x1 = _conv(spec.s1x1, spec.e1x1, 1, norm=norm)
+        self.expand3x3 = _conv(spec.s1x1, spec.e3x3, 3, norm=norm, padding=1)
+        self.expand_norm = _norm(spec.filters, norm)
+        if spec.wire == "conv":
+            self.bypass = _conv(inputs, spec.filters, 1, norm=norm, stride=stride)
+            self.bypass_norm = _norm(spec.filters, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's output; the picture of the paper's Figure 1, with Figure 2's wires."""
+        squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
+        out = torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], 1)
+        del squeezed
+        out = F.relu(self.expand_norm(out), inplace=True)
+        if self.wire == "plain":
+            return out + x
+        if self.wire == "conv":
+            wire: Tensor = self.bypass_norm(self.bypass(x))
+            return wire.add_(out)
+        return out
+
+
+class SqueezeNet(nn.Module):
+    """The network of an `Architecture` (Table 1, Figure 2).
+
+    (batch, in_channels, h, w) -> (batch, num_classes): class scores without softmax.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        layout, norm = architecture.layout, architecture.layout.norm == "batch"
+        self.architecture = architecture
+        self.conv1 = _conv(
+            architecture.in_channels,
+            layout.conv1_filters,
+            layout.conv1_kernel,
+            norm=norm,
+            stride=layout.conv1_stride,
+            padding=layout.conv1_padding,
+        )
+        self.conv1_norm = _norm(layout.conv1_filters, norm)
+        channels = layout.conv1_filters
+        for number, spec in zip(FIRES, architecture.fires, strict=True):
+            self.add_module(f"fire{number}", Fire(channels, spec, norm=norm))
+            channels = spec.filters
+        self.dropout = nn.Dropout(layout.dropout)
+        filters = architecture.conv10_filters
+        self.conv10_parts = (
+            ["conv10"]
+            if len(filters) == 1
+            else [f"conv10_split{part}" for part in range(1, len(filters) + 1)]
+        )
+        for name, count in zip(self.conv10_parts, filters, strict=True):
+            self.add_module(name, nn.Conv2d(channels, count, 1, padding=layout.conv10_padding))
+        self.pools = frozenset(split(layout.pool_after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of a batch of pictures."""
+        x = F.relu(self.conv1_norm(self.conv1(x)), inplace=True)
+        x = self._pool(x, 1)
+        for number in FIRES:
+            x = self._pool(self.get_submodule(f"fire{number}")(x), number)
+        x = self.dropout(x)
+        scores = [self.get_submodule(name)(x) for name in self.conv10_parts]
+        x = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
+        del scores
+        if self.architecture.layout.head_relu:
+            x = F.relu(x, inplace=True)
+        return x.mean((2, 3))[:, : self.architecture.num_classes]
+
+    def _pool(self, x: Tensor, number: int) -> Tensor:
+        if number not in self.pools:
+            return x
+        return F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=True)
+
+
+# Initial weights ----------------------------------------------------------------------------
+
+
+def initialise(model: nn.Module, init: str, seed: int) -> None:
+    """Set every convolution's weights from the stream (seed, "init", the layer's name).
+
+    `he`: normal with variance 2 / fan_in (arXiv:1502.01852). `xavier`: Caffe's default, uniform
+    within sqrt(3 / fan_in), as the authors trained. Biases are 0; the last layer, conv10, is
+    normal with deviation 0.01 (forresti/SqueezeNet, train_val.prototxt).
+    """
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        generator = torch.Generator().manual_seed(random_seed(seed, "init", name))
+        weight = torch.empty(module.weight.shape)
+        fan_in = weight[0].numel()
+        if name.startswith("conv10"):
+            weight.normal_(0.0, 0.01, generator=generator)
+        elif init == "he":
+            weight.normal_(0.0, math.sqrt(2 / fan_in), generator=generator)
+        else:
+            bound = math.sqrt(3 / fan_in)
+            weight.uniform_(-bound, bound, generator=generator)
+        with torch.no_grad():
+            module.weight.copy_(weight)
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+# torchvision's names ------------------------------------------------------------------------
+
+
+def torchvision_names(layout: Layout) -> dict[str, str]:
+    """Our module name -> torchvision's, for its squeezenet1_0 and squeezenet1_1.
+
+    torchvision numbers conv1, its ReLU, each pooling and each Fire module in one row.
+    """
+    pools = split(layout.pool_after)
+    names, place = {"conv1": "features.0"}, 2
+    for number in (1, *FIRES):
+        if number > 1:
+            for part in ("squeeze", "expand1x1", "expand3x3"):
+                names[f"fire{number}.{part}"] = f"features.{place}.{part}"
+            place += 1
+        place += number in pools
+    return {**names, "conv10": "classifier.1"}
+
+
+def from_torchvision(layout: Layout, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's state as ours; raises `ValueError` where a tensor is missing or left over."""
+    return _renamed(weights, {b: a for a, b in torchvision_names(layout).items()})
+
+
+def to_torchvision(layout: Layout, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our state as torchvision's; raises `ValueError` where a tensor is missing or left over."""
+    return _renamed(weights, torchvision_names(layout))
+
+
+def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    wanted = {f"{a}.{kind}": f"{b}.{kind}" for a, b in names.items() for kind in ("weight", "bias")}
+    odd = sorted(set(wanted) ^ set(weights))
+    if odd:
+        state = "missing" if odd[0] in wanted else "left over"
+        raise ValueError(f"`weights` must have torchvision's tensors: {odd[0]} is {state}")
+    return {wanted[name]: tensor for name, tensor in weights.items()}
+
+
+def alexnet(num_classes: int = 1000) -> nn.Module:
+    """AlexNet, the baseline of Table 2, as torchvision builds it (61,100,840 parameters)."""
+    import torchvision
+
+    module: nn.Module = torchvision.models.alexnet(weights=None, num_classes=num_classes)
+    return module
