@@ -140,7 +140,7 @@ def _walk(
     stands for none anywhere.
     """
     sides = map_sizes(layout, image_size)
-    strided = split(layout.strided_fires)
+    pools, strided = split(layout.pool_after), split(layout.strided_fires)
     norm = layout.norm == "batch"
 
     def entry(
@@ -164,7 +164,7 @@ def _walk(
     channels: Count = layout.conv1_filters
     here: Count = sides["conv1"] ** 2 * channels
     weights: Count = layout.conv1_kernel**2 * in_channels * channels
-    picture = image_size**2 * in_channels
+    picture = int(image_size) ** 2 * in_channels
     yield entry("conv1", channels, picture + here, weights=weights, filters=channels)
 
     for number in (1, *FIRES):
@@ -188,7 +188,7 @@ def _walk(
             live = _most(before + reduced, busy)
             channels = e
             yield entry(name, channels, live, weights=weights, filters=filters)
-        if number in split(layout.pool_after):
+        if number in pools:
             name = f"pool{number}"
             before, here = here, sides[name] ** 2 * channels
             yield entry(name, channels, before + here)
@@ -228,7 +228,7 @@ def _total(steps: Iterable[LayerCost]) -> Cost:
 
 # Whole grids --------------------------------------------------------------------------------
 
-_CHUNK = 16384  # points at a time: the arrays of one step stay in the processor's cache
+_CHUNK = 8192  # points at a time: the arrays of one step stay in the processor's cache
 
 
 def grid(
@@ -251,11 +251,15 @@ def grid(
     """
     default = Metaparameters()
     names = Metaparameters.__slots__
-    unknown = sorted(set(metaparameters) - set(names))
-    if unknown:
-        raise ValueError(f"`{unknown[0]}` is no metaparameter; they are {', '.join(names)}")
     columns = {n: np.asarray(metaparameters.get(n, getattr(default, n))) for n in names}
-    _check_columns(columns, layout)
+    found = [
+        f"`{name}` is no metaparameter; they are {', '.join(names)}"
+        for name in sorted(set(metaparameters) - set(names))
+    ]
+    found += mistakes(Architecture, {"num_classes": num_classes, "in_channels": in_channels})
+    found += _column_mistakes(columns, layout)
+    if found:
+        raise ValueError("\n".join(found))
     shape = np.broadcast_shapes(*(c.shape for c in columns.values()))
     total = int(np.prod(shape, dtype=np.int64))
 
@@ -264,7 +268,7 @@ def grid(
         for n, c in columns.items()
     }
     parts = np.empty((5, total), dtype=np.int64)
-    conv10 = conv10_filters(layout, num_classes)
+    conv10 = conv10_filters(layout, int(num_classes))
     for start in range(0, total, _CHUNK):
         stop = min(start + _CHUNK, total)
         chunk = {n: c if c.size == 1 else c[start:stop] for n, c in flat.items()}
@@ -272,7 +276,7 @@ def grid(
             _walk(
                 layout,
                 image_size,
-                in_channels=in_channels,
+                in_channels=int(in_channels),
                 conv10=conv10,
                 **_fire_counts(chunk, layout),
             )
@@ -282,33 +286,30 @@ def grid(
     return Cost(**{n: parts[row].reshape(shape) for row, n in enumerate(Cost.__slots__)})
 
 
-def _check_columns(columns: dict[str, NDArray[Any]], layout: Layout) -> None:
-    """Every mistake in the extremes and words of the columns; raises one `ValueError`."""
+def _column_mistakes(columns: dict[str, NDArray[Any]], layout: Layout) -> list[str]:
+    """The first mistake in each column, by itself or with the layout."""
     found = []
-    samples: dict[str, list[Any]] = {}
     for name, column in columns.items():
-        if column.size == 0:
-            samples[name] = []
-        elif column.dtype.kind in "if":
-            whole = column.dtype.kind == "i" or name in ("sr", "pct3x3")
-            odd = column[np.isnan(column) if whole else column != np.floor(column)]
-            samples[name] = [
-                column.min().item(),
-                column.max().item(),
-                *odd.reshape(-1)[:1].tolist(),
-            ]
-        else:
-            samples[name] = np.unique(column).tolist()
-        lines = [line for v in samples[name] for line in mistakes(Metaparameters, {name: v})]
-        found += lines[:1]
-    if not found:
-        defaults = Metaparameters()
-        for name, values in samples.items():
-            for value in values:
-                if getattr(defaults, name) != value:
-                    found += conflicts(Metaparameters(**{name: value}), layout)[:1]
-    if found:
-        raise ValueError("\n".join(dict.fromkeys(found)))
+        for value in _suspects(column):
+            lines = mistakes(Metaparameters, {name: value})
+            lines = lines or conflicts(Metaparameters(**{name: value}), layout)
+            if lines:
+                found += lines
+                break
+    return found
+
+
+def _suspects(column: NDArray[Any]) -> list[Any]:
+    """The values of a column among which a mistake would show.
+
+    Of numbers: the least and the greatest (a NaN would be both) and a fraction. Of others: all.
+    """
+    column = column.reshape(-1)
+    if column.dtype.kind in "iuf" and column.size:
+        fraction = column[np.argmax(column != np.floor(column))]
+        return [column.min().item(), column.max().item(), fraction.item()]
+    different = np.unique(column) if column.dtype.kind == "U" else column
+    return list(dict.fromkeys(different.tolist()))
 
 
 def _fire_counts(columns: dict[str, NDArray[Any]], layout: Layout) -> dict[str, list[Count]]:
@@ -320,7 +321,8 @@ def _fire_counts(columns: dict[str, NDArray[Any]], layout: Layout) -> dict[str, 
     simple = columns["bypass"] == "simple"
     wide = columns["bypass"] == "complex"
     bypassed = bool((simple | wide).any())
-    round_e3, round_s = _rounding(columns["pct3x3"]), _rounding(columns["sr"])
+    round_e3 = _rounding(columns["pct3x3"].astype(np.float64))
+    round_s = _rounding(columns["sr"].astype(np.float64))
     listed_e, listed_s = split(layout.expand_filters), split(layout.squeeze_filters)
     strided = split(layout.strided_fires)
 
@@ -344,7 +346,7 @@ def _fire_counts(columns: dict[str, NDArray[Any]], layout: Layout) -> dict[str, 
     return counts
 
 
-def _rounding(ratio: NDArray[Any]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+def _rounding(ratio: NDArray[np.float64]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
     """`space.round_half_up` of `ratio` for arrays of filter counts.
 
     Ratios of at most six decimals are whole millionths: their products are exact in a double.
@@ -357,11 +359,11 @@ def _rounding(ratio: NDArray[Any]) -> Callable[[NDArray[np.int64]], NDArray[np.i
 
     def by_millionths(e: NDArray[np.int64]) -> NDArray[np.int64]:
         product: NDArray[np.float64] = scaled * e
-        return np.floor((product + 0.5 * million) / million).astype(np.int64)
+        return ((product + 0.5 * million) / million).astype(np.int64)
 
     def mixed(e: NDArray[np.int64]) -> NDArray[np.int64]:
         shifted = ratio * e + 0.5
-        result = np.where(short, by_millionths(e), np.floor(shifted).astype(np.int64))
+        result = np.where(short, by_millionths(e), shifted.astype(np.int64))
         near = ~short & (np.abs(shifted - np.rint(shifted)) <= 1e-15 * shifted)
         ratios, filters = np.broadcast_arrays(ratio, e)
         for place in np.argwhere(near):

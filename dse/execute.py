@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import save as encode
 from torch import Tensor, nn
 
 from dse.cost import cost
 from dse.data import Data, load
 from dse.model import SqueezeNet, initialise
+from dse.results import save
+from dse.runner import Tell
 from dse.train import Epoch, OnEpoch, Training, judge, train
 from dse.trial import Answer, Circumstance, Record, Trial, status_of
 
@@ -37,6 +42,7 @@ def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> O
     data = load(trial.protocol)
     model = SqueezeNet(trial.architecture)
     initialise(model, trial.protocol.recipe.init, trial.seed)
+    model.to(memory_format=torch.channels_last)  # a quarter faster on a processor
     trained = train(
         model,
         data,
@@ -52,6 +58,34 @@ def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> O
     )
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return Outcome(record=record, curve=trained.curve, weights=weights)
+
+
+def run(argument: tuple[Trial, Path], tell: Tell) -> dict[str, Any]:
+    """In a worker: execute a trial on one thread and leave it in a results folder.
+
+    Tells (epoch, val_top1) each epoch; returns the record's row.
+    """
+    trial, folder = argument
+    torch.set_num_threads(1)
+
+    def on_epoch(epoch: int, accuracy: float) -> bool:
+        tell((epoch, accuracy))
+        return True
+
+    outcome = execute(trial, on_epoch)
+    save(
+        folder,
+        outcome.record,
+        {"curve.csv": curve_csv(outcome.curve), "weights.safetensors": encode(outcome.weights)},
+    )
+    return outcome.record.row()
+
+
+def curve_csv(curve: tuple[Epoch, ...]) -> bytes:
+    """A curve as CSV: a line per epoch."""
+    names = [f.name for f in fields(Epoch)]
+    rows = [",".join(str(getattr(epoch, name)) for name in names) for epoch in curve]
+    return "\n".join([",".join(names), *rows, ""]).encode()
 
 
 def _answer(trial: Trial, model: nn.Module, data: Data, trained: Training) -> Answer:

@@ -25,7 +25,11 @@ def _conv(
 
 
 def _norm(channels: int, norm: bool) -> nn.Module:
-    return nn.BatchNorm2d(channels) if norm else nn.Identity()
+    if not norm:
+        return nn.Identity()
+    layer = nn.BatchNorm2d(channels)
+    layer.num_batches_tracked = None  # its momentum is fixed: nothing is counted
+    return layer
 
 
 class Fire(nn.Module):
@@ -108,7 +112,15 @@ class SqueezeNet(nn.Module):
         del scores
         if self.architecture.layout.head_relu:
             x = F.relu(x, inplace=True)
-        return x.mean((2, 3))[:, : self.architecture.num_classes]
+        return self._classes(x.mean((2, 3)))
+
+    def _classes(self, scores: Tensor) -> Tensor:
+        """One score per class: each part of conv10 has its share of them, the rest is dropped."""
+        parts, classes = len(self.conv10_parts), self.architecture.num_classes
+        if parts > 1:
+            share = -(-classes // parts)
+            scores = torch.cat([part[:, :share] for part in scores.chunk(parts, 1)], 1)
+        return scores[:, :classes]
 
     def _pool(self, x: Tensor, number: int) -> Tensor:
         if number not in self.pools:

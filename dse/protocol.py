@@ -1,7 +1,7 @@
 """How networks are trained: data set facts, `Recipe`, `Protocol`, and their random streams.
 
-"Training protocol" is the paper's word (section 5.1). The authors' own is `PAPER` here, from the
-solver of their repository (forresti/SqueezeNet, SqueezeNet_v1.0/solver.prototxt).
+"Training protocol" is the paper's word (section 5.1). Named protocols and recipes are pages of
+`sweeps/`; the defaults here are those of the demo.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """One way to train any network; the defaults are the `robust` recipe.
+    """One way to train any network; the defaults are the demo's.
 
     The learning rate rises linearly over `warmup` epochs to `lr` and then follows `schedule`
     down to 0 at the last step (`step`: a tenth after each third of the steps). `clip` bounds the
@@ -76,23 +76,6 @@ class Recipe:
         check(self)
 
 
-ROBUST = Recipe()
-PAPER = Recipe(
-    epochs=68,
-    batch_size=512,
-    lr=0.04,
-    schedule="linear",
-    warmup=0.0,
-    momentum=0.9,
-    nesterov=False,
-    weight_decay=2e-4,
-    clip=0.0,
-    init="xavier",
-)
-RECIPES: Mapping[str, Recipe] = MappingProxyType({"robust": ROBUST, "paper": PAPER})
-"""`robust` is meant for layouts with batch norm and without a ReLU on the class scores."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
     """Which pictures a network is trained and judged on, and how."""
@@ -104,7 +87,7 @@ class Protocol:
         0.25, real(0, 1, above=True, below=True), "share of the training set held out"
     )
     train_share: float = knob(1.0, real(0, 1, above=True), "share of the rest that is trained on")
-    recipe: Recipe = field(default=ROBUST)
+    recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         check(self)
@@ -113,10 +96,6 @@ class Protocol:
     def facts(self) -> DataSet:
         """The declared facts of this protocol's data set."""
         return DATA_SETS[self.data]
-
-
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({"demo": Protocol(train_share=0.6)})
-"""`demo` is made to be informative in seconds: its difficulty was chosen, see README.md."""
 
 
 def random_seed(seed: int, purpose: str, key: str | int = "") -> int:

@@ -8,7 +8,7 @@ A value type is a frozen dataclass whose fields are made by `knob`. Its `__post_
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
@@ -35,7 +35,7 @@ def knob(default: Any, rule: Rule, meaning: str) -> Any:
     return field(default=default, metadata={"rule": rule, "meaning": meaning})
 
 
-def mistakes(kind: type, values: dict[str, object]) -> list[str]:
+def mistakes(kind: type, values: Mapping[str, object]) -> list[str]:
     """The lines that say which of `values` break the rules of the dataclass `kind`."""
     found = []
     for item in fields(kind):
@@ -84,7 +84,7 @@ def real(low: float, high: float, *, above: bool = False, below: bool = False) -
         )
         if not (math.isfinite(number) and inside):
             raise ValueError
-        return number
+        return number or 0.0  # -0.0 and 0.0 are one value
 
     return Rule(f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}", read)
 

@@ -106,9 +106,7 @@ class Runner:
 
     def _start(self, key: Hashable, argument: Any) -> Started:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_call, args=(self._function, argument, theirs), daemon=True
-        )
+        process = self._context.Process(target=_call, args=(self._function, argument, theirs))
         process.start()
         theirs.close()
         self._running[ours] = (key, process)

@@ -9,11 +9,11 @@ Source: arXiv:1602.07360, sections 3 (Fire module), 5 (metaparameters) and 6 (by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
 
-from dse.rules import check, flag, integer, knob, numbers, one_of, real, split
+from dse.rules import check, flag, integer, knob, mistakes, numbers, one_of, real, split
 
 FIRES = tuple(range(2, 10))
 """The numbers of the Fire modules, fire2 .. fire9."""
@@ -48,7 +48,7 @@ class Layout:
     Max-pooling is 3x3 with stride 2 and rounds up (Caffe's rule). `strided_fires` and the two
     lists of filters are ZynqNet's: its squeezes of stride 2 are 3x3 with padding 1.
     With `conv10_split` n, conv10 is n convolutions side by side, each with its share of the
-    classes rounded up to `conv10_multiple`; outputs beyond the classes are dropped.
+    classes rounded up to `conv10_multiple`; outputs beyond its share are dropped.
     """
 
     conv1_filters: int = knob(96, integer(1, MAX_FILTERS), "filters of conv1")
@@ -86,7 +86,7 @@ ZYNQNET = Layout(
     conv10_multiple=16,
     head_relu=False,
 )
-SMALL = Layout(conv1_filters=64, conv1_kernel=3, conv1_stride=1, conv1_padding=1)
+PX32 = Layout(conv1_filters=64, conv1_kernel=3, conv1_stride=1, conv1_padding=1)
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
@@ -94,10 +94,10 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "v1_0_caffe": replace(V1_0, conv10_padding=1),
         "v1_1": V1_1,
         "zynqnet": ZYNQNET,
-        "px64": replace(SMALL, conv1_stride=2),
-        "px32": SMALL,
-        "px16": replace(SMALL, pool_after="4-8"),
-        "px8": replace(SMALL, pool_after="4"),
+        "px64": replace(PX32, conv1_stride=2),
+        "px32": PX32,
+        "px16": replace(PX32, conv1_filters=16, pool_after="1-4-8"),
+        "px8": replace(PX32, conv1_filters=12, pool_after="1-4"),
     }
 )
 """Named layouts. `v1_0` and `v1_1` are torchvision's; `v1_0_caffe` has the authors' conv10
@@ -132,8 +132,11 @@ class Architecture:
     layout: Layout
     fires: tuple[FireSpec, ...]
     bypass: str
-    num_classes: int
-    in_channels: int
+    num_classes: int = knob(MISSING, integer(2, 100_000), "classes that conv10 tells apart")
+    in_channels: int = knob(MISSING, integer(1, 16), "channels of a picture")
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def conv10_filters(self) -> tuple[int, ...]:
@@ -149,7 +152,7 @@ def round_half_up(ratio: float, filters: int) -> int:
     >>> round_half_up(0.145, 100), round_half_up(0.125, 20), round_half_up(0.5, 3)
     (15, 3, 2)
     """
-    top, bottom = Decimal(repr(ratio)).as_integer_ratio()
+    top, bottom = Decimal(str(ratio)).as_integer_ratio()
     return (2 * top * filters + bottom) // (2 * bottom)
 
 
@@ -205,15 +208,8 @@ def generate(
     Raises `ValueError` for a metaparameter that the layout's own filters leave without effect,
     fewer than 2 classes or more than 100,000, or channels outside 1 .. 16.
     """
-    found = conflicts(metaparameters, layout)
-    for name, rule, value in (
-        ("num_classes", integer(2, 100_000), num_classes),
-        ("in_channels", integer(1, 16), in_channels),
-    ):
-        try:
-            rule.accept(name, value)
-        except ValueError as error:
-            found.append(str(error))
+    network = {"num_classes": num_classes, "in_channels": in_channels}
+    found = conflicts(metaparameters, layout) + mistakes(Architecture, network)
     if found:
         raise ValueError("\n".join(found))
 

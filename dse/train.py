@@ -167,7 +167,9 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = [{"params": rest, "weight_decay": recipe.weight_decay}]
     if norms:
         groups.append({"params": norms, "weight_decay": 0.0})
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    return torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
+    )
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, total: int) -> float:

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
-from dse.protocol import PROTOCOLS, Protocol, Recipe
+from dse.protocol import Protocol, Recipe
 from dse.rules import check, integer, knob
 from dse.space import (
-    LAYOUTS,
     Architecture,
     Layout,
     Metaparameters,
@@ -47,8 +46,8 @@ class Trial:
     """
 
     metaparameters: Metaparameters = field(default_factory=Metaparameters)
-    layout: Layout = field(default_factory=lambda: LAYOUTS["px8"])
-    protocol: Protocol = field(default_factory=lambda: PROTOCOLS["demo"])
+    layout: Layout
+    protocol: Protocol
     seed: int = knob(0, integer(0, 2**31 - 1), "seed of every random stream")
 
     def __post_init__(self) -> None:

@@ -1,0 +1,40 @@
+"""What several seeds say: means and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A mean of `count` values and the ends of its 95 % confidence interval, in their unit.
+
+    The ends of a single value are NaN: one seed says nothing of the spread.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Student's t interval of the mean; raises `ValueError` for no values.
+
+    >>> interval([1.0, 2.0, 3.0]).mean
+    2.0
+    """
+    if not len(values):
+        raise ValueError("`values` must hold at least one value, got none")
+    data = np.asarray(values, dtype=float)
+    mean, count = float(data.mean()), len(data)
+    if count == 1:
+        return Interval(mean=mean, low=np.nan, high=np.nan, count=1)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * data.std(ddof=1) / np.sqrt(count))
+    return Interval(mean=mean, low=mean - half, high=mean + half, count=count)

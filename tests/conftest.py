@@ -1,0 +1,98 @@
+"""Random points of the space, for the properties that hold over all of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from dse.space import FIRES, Layout, Metaparameters, map_sizes
+
+
+class Point(NamedTuple):
+    """All that fixes a network and what its cost depends on."""
+
+    metaparameters: Metaparameters
+    layout: Layout
+    image_size: int
+    num_classes: int
+    in_channels: int
+
+
+def random_points(n: int, seed: int) -> list[Point]:
+    """`n` valid points, the same for one `seed`.
+
+    Of all kinds: pictures of 4 to 256 pixels, any `pool_after`, strided Fire modules, listed
+    filters, split conv10, every bypass, norm. Ratios are of `random_ratio`'s three kinds.
+    """
+    rng = random.Random(seed)
+    points: list[Point] = []
+    while len(points) < n:
+        layout, image_size = random_layout(rng), rng.choice((4, 8, 12, 28, 32, 64, 96, 224, 256))
+        if _fits(layout, image_size):
+            points.append(
+                Point(
+                    random_metaparameters(rng, layout),
+                    layout,
+                    image_size,
+                    num_classes=rng.choice((2, 10, 37, 100, 1000)),
+                    in_channels=rng.choice((1, 3, 4)),
+                )
+            )
+    return points
+
+
+def random_metaparameters(rng: random.Random, layout: Layout) -> Metaparameters:
+    """Metaparameters; those that the layout's own filters would leave idle keep their default."""
+    free: dict[str, object] = {"pct3x3": random_ratio(rng)}
+    free["bypass"] = rng.choice(("none", "simple", "complex"))
+    if layout.squeeze_filters == "none":
+        free["sr"] = random_ratio(rng)
+    if layout.expand_filters == "none":
+        free["base_e"] = rng.choice((rng.randint(2, 160), max(2, layout.conv1_filters)))
+        free["incr_e"] = rng.choice((0, rng.randint(1, 96)))
+        free["freq"] = rng.randint(1, 8)
+    return Metaparameters(**free)
+
+
+def random_layout(rng: random.Random) -> Layout:
+    """A layout of any kind, not all of them possible for every picture."""
+    return Layout(
+        conv1_filters=rng.randint(1, 96),
+        conv1_kernel=rng.choice((1, 3, 5, 7)),
+        conv1_stride=rng.choice((1, 2, 3)),
+        conv1_padding=rng.randint(0, 3),
+        pool_after=_some(rng, range(1, 10)),
+        strided_fires=rng.choice(("none", _some(rng, FIRES))),
+        squeeze_filters=_listed(rng, 1, 64),
+        expand_filters=_listed(rng, 2, 256),
+        conv10_padding=rng.randint(0, 1),
+        conv10_split=rng.choice((1, 1, 2, 3)),
+        conv10_multiple=rng.choice((1, 1, 16)),
+        head_relu=rng.random() < 0.5,
+        norm=rng.choice(("none", "batch")),
+        dropout=rng.choice((0.0, 0.5)),
+    )
+
+
+def random_ratio(rng: random.Random) -> float:
+    """A ratio in (0, 1): a short decimal, an eighth (whose products are often ties), or any."""
+    short, eighth = rng.randint(1, 999) / 1000, rng.randint(1, 7) / 8
+    return rng.choice((short, eighth, rng.uniform(1e-9, 1 - 1e-9)))
+
+
+def _some(rng: random.Random, numbers: Iterable[int]) -> str:
+    return "-".join(str(n) for n in numbers if rng.random() < 0.3) or "none"
+
+
+def _listed(rng: random.Random, low: int, high: int) -> str:
+    filters = "-".join(str(rng.randint(low, high)) for _ in FIRES)
+    return rng.choice(("none", "none", "none", filters))
+
+
+def _fits(layout: Layout, image_size: int) -> bool:
+    try:
+        map_sizes(layout, image_size)
+    except ValueError:
+        return False
+    return True
