@@ -56,7 +56,10 @@ def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> O
     record = Record(
         trial=trial, answer=answer, circumstance=_circumstance(time.perf_counter() - start)
     )
-    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights = {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
     return Outcome(record=record, curve=trained.curve, weights=weights)
 
 

@@ -1,130 +1,249 @@
 """A table of records -> figures and tables, with the paper's own points beside them.
 
-Figures are made of tables alone: nothing trains here. Their bytes depend on the table alone.
+Figures are made of tables alone: nothing trains here, and their bytes depend on the table alone.
+Each function takes the table of a results folder and finds the sweep that it draws in it.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.cost import cost, mebibytes
-from dse.paper import FIGURE_3A, FIGURE_3B, Point
+from dse.cost import cost, mebibytes, size_label
+from dse.paper import FIGURE_3A, FIGURE_3B, TABLE_3, Point
+from dse.protocol import DATA_SETS
 from dse.space import Metaparameters, generate
-from dse.statistics import Interval, interval
+from dse.statistics import Interval, interval, paired
+from dse.trial import QUESTION
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-mpl.use("Agg")
 STYLE: Any = {
     "svg.hashsalt": "dse",
+    "svg.fonttype": "path",
     "font.size": 9.0,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "errorbar.capsize": 2.5,
+    "lines.markersize": 5.0,
 }
 OURS, THEIRS = "#1f5fa8", "#b5541c"
-TOP5_FROM_CLASSES = 100  # top-5 of ten classes says nothing
+COLOURS = ("#1f5fa8", "#2f9e77", "#c77f1a", "#8b4fa0", "#b03a48")
+MARKERS = ("o", "s", "^", "D", "v")
+SIZE_LABEL = "size of the weights (MB of 2$^{20}$ bytes)"
+TOP5_FROM_CLASSES = 100
+"""Top-5 accuracy is shown from this many classes on: of ten classes it says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """One configuration over its seeds: the swept value, its size, its accuracy in percent."""
-
-    value: float
-    size_bytes: int
-    accuracy: Interval
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """One of the paper's figures: the swept metaparameter, what it is at, the paper's points."""
+class Swept:
+    """One of the paper's figures: the swept metaparameter, what is fixed, the paper's points."""
 
     column: str
     label: str
-    fixed: dict[str, float]
+    fixed: Mapping[str, float]
     points: tuple[Point, ...]
 
 
-FIGURE_3: dict[str, Page] = {
-    "figure3a": Page(
+FIGURE_3: Mapping[str, Swept] = {
+    "figure3a": Swept(
         column="sr", label="squeeze ratio (sr)", fixed={"pct3x3": 0.5}, points=FIGURE_3A
     ),
-    "figure3b": Page(
+    "figure3b": Swept(
         column="pct3x3", label="share of 3x3 filters (pct3x3)", fixed={"sr": 0.5}, points=FIGURE_3B
     ),
 }
 
 
-def measured(table: pd.DataFrame, column: str, answer: str) -> tuple[Measured, ...]:
-    """The configurations of a sweep over `column`, in its order: means over what else varies."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """One configuration over its seeds: the swept value, its cost, its accuracy in percent."""
+
+    value: Any
+    size_bytes: int
+    macs: int
+    accuracy: Interval
+
+
+# From a table to one sweep ------------------------------------------------------------------
+
+
+def one_sweep(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The rows of the largest sweep over `columns`: only they and the seed vary in it.
+
+    Diverged trials stay in: their accuracy is a result. Raises `ValueError` where no two rows
+    differ in each of the columns alone.
+    """
+    rest = [name for name in QUESTION if name not in (*columns, "seed")]
+    groups = [
+        rows
+        for _, rows in table.groupby(rest, sort=True)
+        if all(rows[column].nunique() > 1 for column in columns)
+    ]
+    if not groups:
+        raise ValueError(f"the table holds no sweep over {', '.join(columns)}")
+    return max(groups, key=lambda rows: rows[list(columns)].drop_duplicates().shape[0])
+
+
+def measured(rows: pd.DataFrame, *columns: str) -> tuple[Measured, ...]:
+    """The configurations of one sweep in the order of their values, each over its seeds."""
+    answer = accuracy_column(rows)
     return tuple(
         Measured(
-            value=float(str(value)),
-            size_bytes=int(rows["size_bytes"].iloc[0]),
-            accuracy=interval(rows[answer].to_list()),
+            value=value[0] if len(columns) == 1 else value,
+            size_bytes=int(group["size_bytes"].iloc[0]),
+            macs=int(group["macs"].iloc[0]),
+            accuracy=interval(group[answer].to_list()),
         )
-        for value, rows in table.groupby(column)
+        for value, group in rows.groupby(list(columns), sort=True)
     )
 
 
-def figure3(table: pd.DataFrame, name: str, num_classes: int) -> Figure:
-    """Figure 3(a) or 3(b): size against accuracy, ours and the paper's in a panel each.
+def accuracy_column(rows: pd.DataFrame) -> str:
+    """`top1`, or `top5` where the data have at least `TOP5_FROM_CLASSES` classes."""
+    classes = min(DATA_SETS[data].num_classes for data in rows["data"].unique())
+    return "top5" if classes >= TOP5_FROM_CLASSES else "top1"
 
-    `name` is "figure3a" or "figure3b"; `table` holds one sweep of its column.
-    """
-    page = FIGURE_3[name]
-    answer = "top5" if num_classes >= TOP5_FROM_CLASSES else "top1"
-    data = "+".join(sorted(table["data"].unique()))
+
+def _described(rows: pd.DataFrame) -> str:
+    seeds = rows["seed"].nunique()
+    dead = int((rows["status"] != "learned").sum())
+    note = f", {dead} of {len(rows)} not learned" if dead else ""
+    sets = " and ".join(sorted(rows["data"].unique()))
+    return f"measured: {sets}, {seeds} seed{'s' if seeds > 1 else ''}{note}"
+
+
+# Figures ------------------------------------------------------------------------------------
+
+
+def figure3a(table: pd.DataFrame) -> Figure:
+    """Figure 3(a): the squeeze ratio (section 5.2)."""
+    return _figure3(table, FIGURE_3["figure3a"])
+
+
+def figure3b(table: pd.DataFrame) -> Figure:
+    """Figure 3(b): the share of 3x3 filters (section 5.3)."""
+    return _figure3(table, FIGURE_3["figure3b"])
+
+
+def _figure3(table: pd.DataFrame, swept: Swept) -> Figure:
+    """Size against accuracy, ours and the paper's in a panel each: they are different data."""
+    rows = one_sweep(table, swept.column)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.0, 3.9), layout="constrained")
         ours, theirs = figure.subplots(1, 2)
-        points = measured(table, page.column, answer)
+        points = measured(rows, swept.column)
         sizes = [mebibytes(p.size_bytes) for p in points]
-        means = [p.accuracy.mean for p in points]
-        ours.errorbar(sizes, means, yerr=_bars(points), marker="o", color=OURS)
-        seeds = sorted({p.accuracy.count for p in points})
-        counted = "-".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1])))
-        plural = "s" if seeds[-1] > 1 else ""
-        _axes(ours, page, sizes, [p.value for p in points])
-        ours.set_title(f"measured: {data}, {counted} seed{plural}", color=OURS)
-        ours.set_ylabel(f"{answer.replace('top', 'top-')} accuracy on the test set (%)")
+        _line(ours, sizes, points, color=OURS, marker="o")
+        _sizes_and_values(ours, swept, sizes, [p.value for p in points])
+        ours.set_title(_described(rows), color=OURS)
+        ours.set_ylabel(_accuracy_label(rows))
 
-        sizes = [mebibytes(_imagenet_bytes(page, point.value)) for point in page.points]
-        theirs.plot(sizes, [point.top5 for point in page.points], marker="s", color=THEIRS)
-        _axes(theirs, page, sizes, [point.value for point in page.points])
+        sizes = [mebibytes(_imagenet_bytes(swept, point.value)) for point in swept.points]
+        theirs.plot(sizes, [point.top5 for point in swept.points], color=THEIRS, marker="s")
+        _sizes_and_values(theirs, swept, sizes, [point.value for point in swept.points])
         theirs.set_title("the paper: ImageNet, one run each", color=THEIRS)
         theirs.set_ylabel("top-5 accuracy on ImageNet (%)")
     return figure
 
 
-def _bars(points: tuple[Measured, ...]) -> Any:
-    if any(p.accuracy.count == 1 for p in points):
-        return None
-    low = [p.accuracy.mean - p.accuracy.low for p in points]
-    return [low, [p.accuracy.high - p.accuracy.mean for p in points]]
+def downsample(table: pd.DataFrame) -> Figure:
+    """Where pooling stands: MACs against accuracy (section 3.1, strategy 3)."""
+    rows = one_sweep(table, "pool_after")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+        axes = figure.subplots()
+        for point in measured(rows, "pool_after"):
+            _line(axes, [point.macs / 1e6], (point,), color=OURS, marker="o")
+            axes.annotate(
+                point.value,
+                (point.macs / 1e6, point.accuracy.mean),
+                textcoords="offset points",
+                xytext=(6, 4),
+            )
+        axes.set_xscale("log")
+        axes.margins(x=0.15)
+        axes.set_xlabel("MACs of one picture (millions); the size is the same")
+        axes.set_ylabel(_accuracy_label(rows))
+        axes.set_title(f"{_described(rows)}; labels: pool_after", color=OURS)
+    return figure
 
 
-def _imagenet_bytes(page: Page, value: float) -> int:
+def widths(table: pd.DataFrame) -> Figure:
+    """Width: size against accuracy for base_e, incr_e and freq (section 5.1)."""
+    rows = one_sweep(table, "base_e", "incr_e", "freq")
+    growths = sorted(rows["incr_e"].unique())
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for i, growth in enumerate(growths):
+            for marker, freq in zip(MARKERS, sorted(rows["freq"].unique()), strict=False):
+                chosen = rows[(rows["incr_e"] == growth) & (rows["freq"] == freq)]
+                points = measured(chosen, "base_e")
+                _line(
+                    axes,
+                    [mebibytes(p.size_bytes) for p in points],
+                    points,
+                    color=COLOURS[i % len(COLOURS)],
+                    marker=marker,
+                    label=f"incr_e {growth}, freq {freq}",
+                )
+        axes.set_xscale("log")
+        axes.legend(fontsize="small")
+        axes.set_xlabel(SIZE_LABEL)
+        axes.set_ylabel(_accuracy_label(rows))
+        values = ", ".join(str(v) for v in sorted(rows["base_e"].unique()))
+        axes.set_title(f"{_described(rows)}; along a line base_e = {values}", color=OURS)
+    return figure
+
+
+def _line(axes: Axes, x: list[float], points: tuple[Measured, ...], **style: Any) -> None:
+    """A line through the means, with intervals where there are several seeds."""
+    means = [p.accuracy.mean for p in points]
+    bars = None
+    if all(p.accuracy.count > 1 for p in points):
+        low = [p.accuracy.mean - p.accuracy.low for p in points]
+        bars = [low, [p.accuracy.high - p.accuracy.mean for p in points]]
+    axes.errorbar(x, means, yerr=bars, **style)
+
+
+def _accuracy_label(rows: pd.DataFrame) -> str:
+    top = accuracy_column(rows).replace("top", "top-")
+    interval_note = ", mean and 95 % interval" if rows["seed"].nunique() > 1 else ""
+    return f"{top} accuracy on the test set (%){interval_note}"
+
+
+def _imagenet_bytes(swept: Swept, value: float) -> int:
     """The size of the network that the paper trained."""
-    metaparameters = Metaparameters(**{**page.fixed, page.column: value})  # type: ignore[arg-type]
-    return int(cost(generate(metaparameters), 224).size_bytes)
+    point: dict[str, Any] = {**swept.fixed, swept.column: value}
+    return int(cost(generate(Metaparameters(**point)), 224).size_bytes)
 
 
-def _axes(axes: Axes, page: Page, sizes: list[float], values: list[float]) -> None:
+def _sizes_and_values(axes: Axes, swept: Swept, sizes: list[float], values: list[float]) -> None:
     """Size below, the swept value above."""
-    axes.set_xlabel("size of the weights (MB of 2$^{20}$ bytes)")
+    axes.set_xlabel(SIZE_LABEL)
     above = axes.secondary_xaxis("top")
     above.set_xticks(sizes, [f"{value:g}" for value in values])
     above.minorticks_off()
-    above.set_xlabel(page.label)
+    above.set_xlabel(swept.label)
+
+
+FIGURES: Mapping[str, Callable[[pd.DataFrame], Figure]] = {
+    "figure3a": figure3a,
+    "figure3b": figure3b,
+    "downsample": downsample,
+    "widths": widths,
+}
+"""Name of a page of `sweeps/` -> the figure of its sweep."""
 
 
 def encoded(figure: Figure, kind: str) -> bytes:
@@ -134,3 +253,66 @@ def encoded(figure: Figure, kind: str) -> bytes:
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
     return stream.getvalue()
+
+
+# Tables -------------------------------------------------------------------------------------
+
+
+def table3(table: pd.DataFrame) -> pd.DataFrame:
+    """Table 3, ours beside the paper's: a row a bypass, accuracies in percent.
+
+    `gain` is the mean difference from no bypass over the shared seeds, with its 95 % interval
+    (`gain_low` .. `gain_high`); sizes are labelled as the paper does. The paper's columns are
+    ImageNet's, of one run each.
+    """
+    rows = one_sweep(table, "bypass")
+    answer = accuracy_column(rows)
+    by_seed = {
+        bypass: dict(zip(group["seed"], group[answer], strict=True))
+        for bypass, group in rows.groupby("bypass")
+    }
+    paper = {row.bypass: row for row in TABLE_3}
+    found = []
+    for point in sorted(measured(rows, "bypass"), key=lambda p: list(paper).index(p.value)):
+        theirs, base = paper[point.value], paper["none"]
+        gain = (
+            paired(by_seed[point.value], by_seed["none"])
+            if point.value != "none" and "none" in by_seed
+            else None
+        )
+        found.append(
+            {
+                "bypass": point.value,
+                "seeds": point.accuracy.count,
+                answer: point.accuracy.mean,
+                f"{answer}_low": point.accuracy.low,
+                f"{answer}_high": point.accuracy.high,
+                "gain": gain.mean if gain else float("nan"),
+                "gain_low": gain.low if gain else float("nan"),
+                "gain_high": gain.high if gain else float("nan"),
+                "size_bytes": point.size_bytes,
+                "size": f"{size_label(point.size_bytes)}MB",
+                "paper_top1": theirs.top1,
+                "paper_gain": theirs.top1 - base.top1 if point.value != "none" else float("nan"),
+                "paper_top5": theirs.top5,
+                "paper_size": f"{theirs.size_label}MB",
+            }
+        )
+    return pd.DataFrame(found)
+
+
+TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"table3": table3}
+"""Name of a page of `sweeps/` -> the table of its sweep."""
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown: numbers with two decimals, empty cells for what is not known."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, float):
+            return "" if value != value else f"{value:.2f}"
+        return str(value).replace("|", "\\|")
+
+    lines = [list(table.columns), ["---"] * len(table.columns)]
+    lines += [[text(value) for value in row] for row in table.itertuples(index=False)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -49,13 +49,14 @@ def mistakes(kind: type, values: Mapping[str, object]) -> list[str]:
 
 def check(value: Any) -> None:
     """Convert the fields of a frozen dataclass in place; raise every mistake at once."""
-    found = mistakes(type(value), {f.name: getattr(value, f.name) for f in fields(value)})
-    if found:
-        raise ValueError("\n".join(found))
-    for item in fields(value):
-        if "rule" in item.metadata:
-            converted = item.metadata["rule"].read(getattr(value, item.name))
-            object.__setattr__(value, item.name, converted)
+    try:
+        for item in fields(value):
+            if "rule" in item.metadata:
+                read = item.metadata["rule"].accept(item.name, getattr(value, item.name))
+                object.__setattr__(value, item.name, read)
+    except ValueError:
+        values = {item.name: getattr(value, item.name) for item in fields(value)}
+        raise ValueError("\n".join(mistakes(type(value), values))) from None
 
 
 # The rules ----------------------------------------------------------------------------------
@@ -93,9 +94,7 @@ def one_of(*names: str) -> Rule:
     """One of the given words."""
 
     def read(value: Any) -> str:
-        if value not in names:
-            raise ValueError
-        return str(value)
+        return names[names.index(value)]
 
     return Rule("one of " + ", ".join(names), read)
 

@@ -2,99 +2,164 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from dse import config, results
 from dse.cost import cost, size_label
-from dse.runner import Failed, Finished, Runner
+from dse.runner import Failed, Finished, Runner, Told
 from dse.trial import Trial
+
+EXECUTE = "dse.execute:run"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0 done, 1 some failed, 2 wrong, 130 interrupted)."""
-    try:
-        request = config.read(
-            "sweep",
-            "Train every configuration of a grid from scratch; leave records, a table, a figure.",
-            sys.argv[1:] if arguments is None else arguments,
-            page="figure3a",
-        )
-        config.check_folder(request.folder)
-    except config.Mistakes as error:
-        print(*error.lines, sep="\n", file=sys.stderr)
-        return 2
+    return guarded(_main, sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _main(arguments: list[str]) -> int:
+    request = config.read(
+        "sweep",
+        "Train every configuration of a grid from scratch; leave records, a table, figures.",
+        arguments,
+        page="figure3a",
+    )
+    config.check_folder(request.folder)
     if request.plan:
         print(plan(request.trials))
         return 0
-    try:
-        failures = run(request.trials, request.folder, request.workers)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
-    finish(request.folder)
+    failures = run(request.trials, request.folder, request.workers)
+    draw(request.folder)
     return 1 if failures else 0
 
 
+def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a command; its mistakes become lines and exit code 2, an interruption 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    try:
+        return command(arguments)
+    except config.Mistakes as error:
+        print(*error.lines, sep="\n", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
 def plan(trials: Sequence[Trial]) -> str:
-    """What would run: a line per trial with its exact size and MACs."""
+    """What would run: a line per trial with its exact size and MACs, and what is swept."""
+    rows = [trial.question for trial in trials]
+    swept = [key for key in rows[0] if len({row[key] for row in rows}) > 1]
     lines = [f"{'trial':<20} {'params':>11} {'MB':>6} {'MACs':>15}  swept"]
-    first = trials[0].question
-    swept = [k for k in first if len({t.question[k] for t in trials}) > 1]
-    for trial in trials:
+    for trial, row in zip(trials, rows, strict=True):
         price = cost(trial.architecture, trial.protocol.image_size)
-        values = " ".join(f"{k}={trial.question[k]}" for k in swept)
         lines.append(
             f"{trial.trial_id:<20} {price.params:>11,} {size_label(price.size_bytes):>6} "
-            f"{price.macs:>15,}  {values}"
+            f"{price.macs:>15,}  {' '.join(f'{key}={row[key]}' for key in swept)}".rstrip()
         )
     return "\n".join([*lines, f"{len(trials)} trials"])
 
 
 def run(trials: Sequence[Trial], folder: Path, workers: int) -> int:
-    """Train what is not there yet; returns how many failed."""
+    """Train what has no record in `folder` yet; returns how many trials failed.
+
+    A failed trial costs nothing but itself: it is told at once and left in its `failure.json`.
+    """
     done = results.finished(folder, [trial.trial_id for trial in trials])
     todo = [trial for trial in trials if trial.trial_id not in done]
-    print(f"{len(trials)} trials, {len(done)} done before", file=sys.stderr)
-    failures = finished = 0
-    with Runner("dse.execute:run", workers) as runner:
+    print(f"{len(trials)} trials, {len(done)} done before, {len(todo)} to do", file=sys.stderr)
+    failures = 0
+    with Progress(todo) as progress, Runner(EXECUTE, min(workers, len(todo) or 1)) as runner:
         for trial in todo:
-            runner.submit(trial, (trial, folder))
+            runner.submit(trial.trial_id, (trial, folder))
         for event in runner.events():
-            if isinstance(event, Finished):
-                finished += 1
-                row = event.value
-                print(
-                    f"[{finished + failures}/{len(todo)}] {row['trial_id']} {row['status']} "
-                    f"top1={row['top1']:.2f} size_bytes={row['size_bytes']}",
-                    file=sys.stderr,
-                )
+            trial_id = str(event.key)
+            if isinstance(event, Told):
+                progress.told(trial_id, *event.value)
+            elif isinstance(event, Finished):
+                progress.ended(trial_id, _summary(event.value))
             elif isinstance(event, Failed):
                 failures += 1
-                trial_id = event.key.trial_id  # type: ignore[attr-defined]
-                results.fail(folder, trial_id, {"reason": event.reason, "details": event.details})
-                print(f"{trial_id} failed: {event.reason}", file=sys.stderr)
+                reason = {"reason": event.reason, "details": event.details}
+                results.fail(folder, trial_id, reason)
+                progress.ended(trial_id, f"failed: {event.reason}", important=True)
     return failures
 
 
-def finish(folder: Path) -> None:
-    """Rebuild the table and redraw the figure from the records; say where they are."""
+def _summary(row: dict[str, Any]) -> str:
+    return f"{row['status']}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
+
+
+class Progress:
+    """What is done, what runs, and the time left: a bar on a terminal, else a line a trial."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
+        self._left = dict(self._epochs)
+        self._terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=sum(self._epochs.values()),
+            unit=" epochs",
+            disable=not (self._terminal and trials),
+            bar_format="{l_bar}{bar}| {elapsed} gone, {remaining} left{postfix}",
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def told(self, trial_id: str, epoch: int, accuracy: float) -> None:
+        """A trial has finished an epoch; `accuracy` is `val_top1` in percent."""
+        self._advance(trial_id, self._epochs[trial_id] - epoch)
+        self._bar.set_postfix_str(f"{trial_id[:6]} at {accuracy:.1f} %", refresh=False)
+
+    def ended(self, trial_id: str, text: str, *, important: bool = False) -> None:
+        """A trial has ended; `important` texts stay above the bar."""
+        self._advance(trial_id, 0)
+        del self._left[trial_id]
+        count = f"[{len(self._epochs) - len(self._left)}/{len(self._epochs)}]"
+        if important or not self._terminal:
+            tqdm.write(f"{count} {trial_id} {text}", file=sys.stderr)
+        self._bar.set_description_str(count)
+
+    def _advance(self, trial_id: str, left: int) -> None:
+        self._bar.update(self._left[trial_id] - left)
+        self._left[trial_id] = left
+
+
+def draw(folder: Path) -> list[Path]:
+    """Rebuild the table, and the figures and tables that its sweeps give; say where they are."""
     from dse import figures
 
     table = results.write_tables(folder)
-    print(folder / "table.csv")
-    for name, page in figures.FIGURE_3.items():
-        if table[page.column].nunique() > 1:
-            figure = figures.figure3(table, name, 10)
-            for kind in ("svg", "png"):
-                path = folder / f"{name}.{kind}"
-                results.write(path, figures.encoded(figure, kind))
-                print(path)
+    made = [folder / "table.csv"]
+    for name, figure in figures.FIGURES.items():
+        try:
+            drawn = figure(table)
+        except ValueError:  # the table holds no such sweep
+            continue
+        for kind in ("svg", "png"):
+            results.write(folder / f"{name}.{kind}", figures.encoded(drawn, kind))
+            made.append(folder / f"{name}.{kind}")
+    for name, tabulated in figures.TABLES.items():
+        try:
+            rows = tabulated(table)
+        except ValueError:
+            continue
+        results.write(folder / f"{name}.csv", rows.to_csv(index=False).encode())
+        results.write(folder / f"{name}.md", figures.markdown(rows).encode())
+        made += [folder / f"{name}.csv", folder / f"{name}.md"]
+    print(*made, sep="\n")
+    return made
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code) if code == 130 else sys.exit(code)
+    sys.exit(main())

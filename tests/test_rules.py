@@ -1,0 +1,118 @@
+"""Rules: what they take, what they turn it into, and the line they leave for a mistake."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dse.rules import Rule, check, flag, integer, knob, mistakes, numbers, one_of, real, split
+
+WHOLE = integer(1, 8)
+SHARE = real(0, 1, above=True)
+OPEN = real(0, 1, above=True, below=True)
+WORD = one_of("none", "simple")
+LAYERS = numbers(1, 9, ascending=True)
+THREE = numbers(1, 99, count=3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A value type with a rule for each field but the last."""
+
+    epochs: int = knob(1, WHOLE, "passes over the pictures")
+    rate: float = knob(0.5, SHARE, "step size")
+    pools: str = knob("none", LAYERS, "layers")
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "kept"),
+    [
+        (WHOLE, 2, 2),
+        (WHOLE, 2.0, 2),
+        (WHOLE, np.int32(8), 8),
+        (WHOLE, Decimal(1), 1),
+        (SHARE, 1, 1.0),
+        (SHARE, 5e-324, 5e-324),
+        (SHARE, Fraction(1, 8), 0.125),
+        (SHARE, np.float64(0.1), 0.1),
+        (WORD, "simple", "simple"),
+        (WORD, np.str_("none"), "none"),
+        (WORD, np.array(["none"]), "none"),
+        (flag(), False, False),
+        (LAYERS, "1-4-8", "1-4-8"),
+        (LAYERS, " 01-4 ", "1-4"),
+        (LAYERS, 4, "4"),
+        (LAYERS, "none", "none"),
+        (THREE, "5-5-1", "5-5-1"),
+    ],
+)
+def test_a_rule_converts_to_its_kind(rule: Rule, value: object, kept: object) -> None:
+    read = rule.accept("x", value)
+    assert read == kept
+    assert type(read) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "values"),
+    [
+        (WHOLE, "a whole number in 1 .. 8", [0, 9, 2.5, math.nan, math.inf, True, "2", None, 1j]),
+        (SHARE, "in (0, 1]", [0, -0.0, 1.001, math.nan, math.inf, 10**400, True, "0.5", None, [1]]),
+        (OPEN, "in (0, 1)", [0, 1]),
+        (real(0, 1, below=True), "in [0, 1)", [-1e-9, 1]),
+        (real(0, 1), "in [0, 1]", [-1e-9, 1.1]),
+        (WORD, "one of none, simple", ["Simple", "", 0, None, ["none"]]),
+        (flag(), "true or false", [0, 1, "true", None]),
+        (
+            LAYERS,
+            "none, or rising whole numbers in 1 .. 9 joined by '-'",
+            ["4-1", "1-1", "0-4", "1-10", "1--4", "-1", "", "all", 4.0, True, None, [1, 4]],
+        ),
+        (
+            THREE,
+            "none, or 3 whole numbers in 1 .. 99 joined by '-'",
+            ["1-2", "1-2-3-4", "0-1-2", "1-2-100"],
+        ),
+    ],
+)
+def test_a_mistake_names_field_rule_and_value(rule: Rule, text: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match="must be") as caught:
+            rule.accept("field", value)
+        shown = repr(value) if isinstance(value, str) else str(value)
+        assert str(caught.value) == f"`field` must be {text}, got {shown}"
+
+
+def test_equal_values_have_one_written_form() -> None:
+    assert Recipe(epochs=2.0, rate=1, pools=4) == Recipe(epochs=2, rate=1.0, pools="4")
+    assert repr(Recipe(rate=1)) == repr(Recipe(rate=1.0))
+    assert repr(real(0, 1).accept("x", -0.0)) == "0.0"
+
+
+def test_every_mistake_is_told_at_once_a_line_each() -> None:
+    with pytest.raises(ValueError, match="epochs") as caught:
+        Recipe(epochs=0, rate="fast\nfaster", pools="4-1", note="anything")
+    assert str(caught.value).splitlines() == [
+        "`epochs` must be a whole number in 1 .. 8, got 0",
+        "`rate` must be in (0, 1], got 'fast\\nfaster'",
+        "`pools` must be none, or rising whole numbers in 1 .. 9 joined by '-', got '4-1'",
+    ]
+
+
+def test_mistakes_looks_only_at_the_values_given() -> None:
+    assert mistakes(Recipe, {"rate": 0.5, "note": None, "unknown": 1}) == []
+    assert mistakes(Recipe, {"rate": 2}) == ["`rate` must be in (0, 1], got 2"]
+
+
+def test_split_undoes_the_joining() -> None:
+    assert split(LAYERS.accept("x", "2-4-9")) == (2, 4, 9)
+    assert split("none") == ()
