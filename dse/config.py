@@ -11,38 +11,53 @@ import difflib
 import itertools
 import math
 import os
+import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, RangeSweep
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    OverrideType,
+    Quote,
+    QuotedString,
+    RangeSweep,
+)
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from dse.protocol import Protocol, Recipe
 from dse.results import is_results
-from dse.rules import Rule, flag, integer
+from dse.rules import Rule, flag, integer, one_of
 from dse.space import Layout, Metaparameters
 from dse.trial import QUESTION, Trial, trial_from
 
 GROUPS = ("layout", "recipe", "protocol")
 MOST_POINTS = 1_000_000
-MOST_LINES = 30
+MOST_LINES, LONGEST_LINE = 30, 400
 
 
 class Mistakes(ValueError):
-    """A request that cannot be carried out: its mistakes, a line each."""
+    """A request that cannot be carried out: its mistakes, a printable line of some length each."""
 
     def __init__(self, lines: Sequence[str]) -> None:
-        distinct = tuple(dict.fromkeys(lines))
+        distinct = tuple(dict.fromkeys(_printable(line) for line in lines))
         more = len(distinct) - MOST_LINES
         self.lines = distinct if more <= 0 else (*distinct[:MOST_LINES], f"and {more:,} more")
         super().__init__("\n".join(self.lines))
+
+
+def _printable(line: str) -> str:
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    half = LONGEST_LINE // 2
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[:half]} ... {shown[-half:]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +66,7 @@ class Request:
 
     trials: tuple[Trial, ...]
     folder: Path
+    data_root: Path
     workers: int
     plan: bool
 
@@ -59,7 +75,9 @@ def _file_name() -> Rule:
     def read(value: Any) -> str:
         text = str(value)
         plain = text.replace("-", "").replace("_", "").replace(".", "")
-        if not (plain.isascii() and plain.isalnum() and len(text) <= 100 and text[0].isalnum()):
+        if isinstance(value, (bool, float)) or value is None or len(text) > 100:
+            raise ValueError
+        if not (plain.isascii() and plain.isalnum() and text[0].isalnum()):
             raise ValueError
         return text
 
@@ -68,11 +86,19 @@ def _file_name() -> Rule:
 
 def _path() -> Rule:
     def read(value: Any) -> Path:
-        if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        if not isinstance(value, (str, Path)) or str(value)[:1] in ("", "~") or "\0" in str(value):
+            raise ValueError  # "~": only a shell knows it, and none reads it here
+        if any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
             raise ValueError
         return Path(value)
 
     return Rule("a path", read)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +115,9 @@ SETTINGS: Mapping[str, Setting] = {
     "plan": Setting(False, flag(), "print what would run and its exact sizes; train nothing"),
     "limit": Setting(10_000, integer(1, MOST_POINTS), "refuse a grid of more points"),
     "results.root": Setting(Path("results"), _path(), "folder that holds the results folders"),
+    "data.root": Setting(Path("data"), _path(), "folder that holds the data sets"),
     "runner.workers": Setting(
-        os.cpu_count() or 1, integer(1, 1024), "processes, one thread each (default: the cores)"
+        _cores(), integer(1, 1024), "processes, one thread each (default: the cores)"
     ),
 }
 
@@ -110,53 +137,55 @@ def pages() -> Path:
 
 
 def read(program: str, meaning: str, arguments: Sequence[str], page: str) -> Request:
-    """The request in a command's arguments; raises `Mistakes` with all that is wrong with it."""
-    options = _parser(program, meaning, page).parse_args(arguments)
-    overrides, mistakes = _overrides(options.overrides)
-    folder = Path(options.config_dir) if options.config_dir else pages()
-    if not (folder / f"{options.config_name}.yaml").is_file() and folder == pages():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise Mistakes([f"`--config-name` must be one of {known}, got {options.config_name!r}"])
+    """The request in the arguments of the command `dse.<program>`, whose default page is `page`.
 
-    settings = {name: setting.default for name, setting in SETTINGS.items()}
-    settings["name"] = options.config_name
-    axes: list[dict[str, Any]] = []
-    chosen = {name: overrides.pop(name, []) for name in GROUPS}
-    for choice in _choices(chosen):
-        try:
-            values = _compose(folder, options.config_name, choice)
-        except Mistakes as error:
-            mistakes += error.lines
-            values = {}
-        else:
-            missing = [key for key in QUESTION if key not in values]
-            mistakes += [f"`{key}` is missing from the page" for key in missing]
-        axes.append(_axes({**values, **overrides}, settings, mistakes))
+    Raises `Mistakes` with all that is wrong with it. `--help` prints and exits.
+    """
+    options = _parser(program, meaning, page).parse_intermixed_args(arguments)
+    mistakes: list[str] = []
+    given = _given(options.overrides, mistakes)
+    folders = [pages()]
+    if options.config_dir and Path(options.config_dir).is_dir():
+        folders.insert(0, Path(options.config_dir).resolve())
+    elif options.config_dir:
+        mistakes.append(f"`--config-dir` must be a folder that exists, got {options.config_dir!a}")
+
+    choices = _choices(folders, options.config_name, given, mistakes)
+    composed = [_composed(folders, options.config_name, choice, mistakes) for choice in choices]
+    name = {"name": [options.config_name]}
+    grids = [{**name, **values, **given} for values in composed] or [given]
+    settings = _settings(grids, mistakes)
+    axes = [_axes(grid, settings["limit"], mistakes) for grid in grids]
     if not mistakes:
         mistakes += _too_many(axes, settings["limit"])
     if mistakes:
         raise Mistakes(mistakes)
-    trials = _trials(axes)
     return Request(
-        trials=trials,
+        trials=_trials(axes),
         folder=settings["results.root"] / settings["name"],
+        data_root=settings["data.root"],
         workers=settings["runner.workers"],
         plan=settings["plan"],
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Arguments, whose mistakes are told like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Mistakes([f"{message}; see --help"])
+
+
 def _parser(program: str, meaning: str, page: str) -> argparse.ArgumentParser:
     keys = [f"  {n:<17} {meaning}; {rule.text}" for n, (rule, meaning) in RULES.items()]
-    keys += [f"  {n:<17} {s.meaning}" for n, s in SETTINGS.items()]
-    groups = [
-        f"  {g:<17} {', '.join(sorted(p.stem for p in (pages() / g).glob('*.yaml')))}"
-        for g in GROUPS
-    ]
-    parser = argparse.ArgumentParser(
+    keys += [f"  {n:<17} {s.meaning}; {s.rule.text}" for n, s in SETTINGS.items()]
+    groups = [f"  {group:<17} {', '.join(_names([pages()], group))}" for group in GROUPS]
+    parser = _Parser(
         prog=f"python -m dse.{program}",
         description=meaning,
         epilog="\n".join(["groups:", *groups, "", "keys:", *keys]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="Hydra's grammar; sr=0.125,0.25 is a grid"
@@ -167,102 +196,159 @@ def _parser(program: str, meaning: str, page: str) -> argparse.ArgumentParser:
     return parser
 
 
-# From text to values ------------------------------------------------------------------------
+# The command line -> values -----------------------------------------------------------------
 
 
-def _overrides(texts: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Each key's values on the command line (a list, or a lazy range), and the mistakes."""
+def _given(texts: Sequence[str], mistakes: list[str]) -> dict[str, list[Any]]:
+    """Each known key's values on the command line."""
     parser = OverridesParser.create()
-    values: dict[str, Any] = {}
-    mistakes = []
+    values: dict[str, list[Any]] = {}
     for text in texts:
         try:
             override = parser.parse_override(text)
-            key, value = override.key_or_group, _values(override)
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            mistakes.append(f"`{text}` must be key=value in Hydra's grammar: {reason}")
+        except Exception as error:  # of several kinds, whatever is not Hydra's grammar
+            line = f"`{text}` must be key=value in Hydra's grammar: {_reason(error)}"
+            mistakes.append(line.encode("ascii", "backslashreplace").decode())
             continue
-        known = key in RULES or key in SETTINGS or key in GROUPS
+        key = override.key_or_group
         if override.type is not OverrideType.CHANGE or override.package:
             mistakes.append(f"`{text}` must be key=value: no key can be added or removed")
-            continue
-        if not known:
+        elif not (key in RULES or key in SETTINGS or key in GROUPS):
             mistakes.append(_unknown(key))
         elif key in values:
-            mistakes.append(f"`{key}` must be given once, got {text!r} too")
-        values[key] = value
-    return values, mistakes
+            mistakes.append(f"`{key}` must be given once, got {text!a} too")
+        else:
+            try:
+                values[key] = _values(key, override.value())
+            except ValueError as error:
+                mistakes.append(f"{error}, got {text.partition('=')[2]}")
+    return values
 
 
-def _unknown(key: str) -> str:
-    near = difflib.get_close_matches(key, [*RULES, *SETTINGS, *GROUPS], 1)
-    return f"`{key}` is no key" + (f"; did you mean `{near[0]}`?" if near else "; see --help")
+def _values(key: str, value: Any) -> list[Any]:
+    """The values of one override; a list is a grid like its values with commas between them.
 
-
-def _values(override: Override) -> Any:
-    """A list of values; a range stays lazy until its length is known to be allowed."""
-    value = override.value()
+    Raises `ValueError`, saying the rule, for what is neither values nor a range of some length.
+    """
     if isinstance(value, RangeSweep):
-        return value
-    if override.is_sweep_override():
-        return list(override.sweep_iterator())
+        return _range(key, value)
+    if isinstance(value, ChoiceSweep):
+        return [v.text if isinstance(v, QuotedString) else v for v in value.list]
+    if isinstance(value, IntervalSweep) or (isinstance(value, Glob) and key not in GROUPS):
+        raise ValueError(f"`{key}` must be values, or a range() of them")
     return value if isinstance(value, list) else [value]
 
 
-def _count(values: Any) -> int:
-    if not isinstance(values, RangeSweep):
-        return len(values)
-    assert values.start is not None
-    assert values.stop is not None
-    return max(math.ceil((values.stop - values.start) / values.step), 0)
+def _range(key: str, sweep: RangeSweep) -> list[Any]:
+    """The values of a range without its stop, exact on the decimals that were written."""
+    ends = [end for end in (sweep.start, sweep.stop, sweep.step) if end is not None]
+    if not all(math.isfinite(end) for end in ends) or not sweep.step:
+        raise ValueError(f"`{key}` must be a range of finite numbers with a step")
+    exact = [Fraction(str(end)) for end in ends]
+    scale = math.lcm(*(end.denominator for end in exact))
+    start, stop, step = (int(end * scale) for end in exact)
+    if (stop - start) // step > MOST_POINTS:
+        raise ValueError(f"`{key}` must be a range of at most {MOST_POINTS:,} values")
+    whole = range(start, stop, step)
+    return list(whole) if all(isinstance(e, int) for e in ends) else [n / scale for n in whole]
 
 
-def _listed(values: Any) -> list[Any]:
-    """The values of a range: floats are rounded to 12 digits, so that 0.1 + 0.2 is 0.3."""
-    if not isinstance(values, RangeSweep):
-        return list(values)
-    return [float(f"{v:.12g}") if isinstance(v, float) else v for v in values.range()]
+def _reason(error: Exception) -> str:
+    """The line of an error of Hydra, OmegaConf or YAML that says most."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply, or its defaults lead back to it"
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].partition(" expecting {")[0]
 
 
-def _choices(chosen: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Each combination of the groups that the command line chooses."""
-    axes = [
-        [(group, str(v)) for v in _listed(values)] for group, values in chosen.items() if values
-    ]
-    return (dict(point) for point in itertools.product(*axes))
+def _unknown(key: str) -> str:
+    group, _, rest = key.partition(".")
+    if key in GROUPS:
+        return f"`{key}` must be chosen among the defaults: `- override /{key}: NAME`"
+    if group in GROUPS and rest in RULES:
+        return f"`{key}` must be `{rest}`: a page of a group begins with `# @package _global_`"
+    near = difflib.get_close_matches(key.lower(), [*RULES, *SETTINGS, *GROUPS], 1)
+    hint = f"; did you mean `{near[0]}`?" if near else "; see --help"
+    return f"`{ascii(key)[1:-1]}` is no key{hint}"
 
 
-def _compose(folder: Path, page: str, choice: Mapping[str, str]) -> dict[str, Any]:
-    """A page's keys and lists of values, with the groups of `choice`."""
+# A page -> values ---------------------------------------------------------------------------
+
+
+def _names(folders: Sequence[Path], group: str = "") -> list[str]:
+    """The pages of a group ("": of no group) in `folders`."""
+    return sorted({p.stem for folder in folders for p in (folder / group).glob("*.yaml")})
+
+
+def _choices(
+    folders: Sequence[Path], page: str, given: dict[str, list[Any]], mistakes: list[str]
+) -> list[dict[str, str]]:
+    """Each combination of the groups that the command line chooses; none where there is a mistake.
+
+    The groups are taken out of `given`.
+    """
+    before = len(mistakes)
+    _accepted("--config-name", page, one_of(*_names(folders)), mistakes)
+    axes = []
+    for group in [group for group in GROUPS if group in given]:
+        known = _names(folders, group)
+        names = [
+            name
+            for value in given.pop(group)
+            for name in (value.filter(known) if isinstance(value, Glob) else [str(value)])
+        ]
+        for name in names:
+            _accepted(group, name, one_of(*known), mistakes)
+        if not names:
+            mistakes.append(f"`{group}` must have a value")
+        axes.append([(group, name) for name in dict.fromkeys(names)])
+    if len(mistakes) > before:
+        return []
+    return [dict(choice) for choice in itertools.product(*axes)]
+
+
+def _composed(
+    folders: Sequence[Path], page: str, choice: Mapping[str, str], mistakes: list[str]
+) -> dict[str, list[Any]]:
+    """A page's keys and lists of values, with the groups of `choice`.
+
+    Groups are looked up where the page stands first, then in the other folders.
+    """
+    home, *others = sorted(folders, key=lambda folder: page not in _names([folder]))
+    overrides = [f"{group}={_quoted(name)}" for group, name in choice.items()]
+    overrides += [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]" for folder in others]
     GlobalHydra.instance().clear()
-    overrides = [f"{group}={option}" for group, option in choice.items()]
-    if folder != pages():
-        overrides.append(f"hydra.searchpath=[{pages().as_uri()}]")
     try:
-        with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
-            for group, option in choice.items():
-                options = sorted(set(loader.get_group_options(group)) | _own(group))
-                if option not in options:
-                    known = ", ".join(options)
-                    raise Mistakes([f"`{group}` must be one of {known}, got {option!r}"])
-            composed = OmegaConf.to_container(compose(page, overrides), resolve=False)
-    except (HydraException, OmegaConfBaseException, OSError) as error:
-        raise Mistakes([f"`--config-name` {page}: {str(error).splitlines()[0]}"]) from None
-    assert isinstance(composed, dict)
-    flat = dict(_flattened(composed, ""))
-    return {key: value if isinstance(value, list) else [value] for key, value in flat.items()}
+        own = OmegaConf.load(home / f"{page}.yaml")
+        with warnings.catch_warnings(), initialize_config_dir(str(home), version_base="1.3"):
+            warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
+            composed: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
+    except Exception as error:  # of many kinds, whatever a page may hold
+        mistakes.append(f"`--config-name` {page} must be a page: {_reason(error)}")
+        return {}
+    values = dict(_flat(composed))
+    lost = ["hydra"] if "hydra" in own else []
+    mistakes += [_unknown(key) for key in [*lost, *values] if not (key in RULES or key in SETTINGS)]
+    missing = [key for key in QUESTION if key not in values]
+    if missing:
+        mistakes.append(
+            f"`--config-name` {page} must begin with `defaults: [squeezenet, _self_]` or set every "
+            f"key, got no {', '.join(missing)}"
+        )
+    return {key: value if isinstance(value, list) else [value] for key, value in values.items()}
 
 
-def _own(group: str) -> set[str]:
-    return {p.stem for p in (pages() / group).glob("*.yaml")}
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
 
 
-def _flattened(values: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{key}.")
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -270,47 +356,56 @@ def _flattened(values: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, An
 # From values to trials ----------------------------------------------------------------------
 
 
-def _axes(
-    values: Mapping[str, Any], settings: dict[str, Any], mistakes: list[str]
-) -> dict[str, Any]:
-    """The axes of one grid, checked value by value; settings are put into `settings`."""
-    for key in [key for key in values if key in SETTINGS]:
-        if _count(values[key]) == 1:
-            value = _listed(values[key])[0]
-            settings[key] = _checked(key, value, SETTINGS[key].rule, mistakes)
-        else:
-            mistakes.append(f"`{key}` must be one value, got {_count(values[key]):,}")
-    axes: dict[str, Any] = {}
-    for key in [key for key in values if key not in SETTINGS]:
-        count = _count(values[key])
-        if key not in RULES:
-            mistakes.append(_unknown(key))
-        elif not count:
-            mistakes.append(f"`{key}` must have a value")
-        elif isinstance(settings["limit"], int) and count > settings["limit"]:
-            axes[key] = values[key]  # stays lazy: the grid will be refused
-        else:
-            rule = RULES[key][0]
-            axes[key] = [_checked(key, value, rule, mistakes) for value in _listed(values[key])]
-    return axes
-
-
-def _checked(key: str, value: Any, rule: Rule, mistakes: list[str]) -> Any:
+def _accepted(key: str, value: Any, rule: Rule, mistakes: list[str]) -> Any:
+    """The value in its rule's kind; None where it is a mistake."""
     try:
+        if isinstance(value, str) and "${" in value:
+            raise ValueError(f"`{key}` must be a value, not an interpolation, got {value!a}")
         return rule.accept(key, value)
     except ValueError as error:
         mistakes.append(str(error))
-        return value
+        return None
 
 
-def _too_many(axes: Sequence[Mapping[str, Any]], limit: int) -> list[str]:
-    total = sum(math.prod(_count(values) for values in grid.values()) for grid in axes)
+def _settings(grids: Sequence[Mapping[str, list[Any]]], mistakes: list[str]) -> dict[str, Any]:
+    """The settings in the grids; the default where there is none, or a mistake."""
+    settings = {name: setting.default for name, setting in SETTINGS.items()}
+    for key, values in itertools.chain.from_iterable(grid.items() for grid in grids):
+        if key not in SETTINGS:
+            continue
+        if len(values) != 1:
+            mistakes.append(f"`{key}` must be one value, got {len(values):,}")
+            continue
+        value = _accepted(key, values[0], SETTINGS[key].rule, mistakes)
+        if key == "data.root" and value is not None and not value.is_dir():
+            mistakes.append(f"`{key}` must be a folder that exists, got {str(value)!a}")
+        elif value is not None:
+            settings[key] = value
+    return settings
+
+
+def _axes(
+    grid: Mapping[str, list[Any]], limit: int, mistakes: list[str]
+) -> dict[str, Sequence[Any]]:
+    """The axes of one grid, checked value by value, unless one alone is above the limit."""
+    axes: dict[str, Sequence[Any]] = {}
+    for key in [key for key in grid if key in RULES]:
+        values, rule = grid[key], RULES[key][0]
+        if not values:
+            mistakes.append(f"`{key}` must have a value")
+        few = len(values) <= limit
+        axes[key] = [_accepted(key, v, rule, mistakes) for v in values] if few else values
+    return axes
+
+
+def _too_many(axes: Sequence[Mapping[str, Sequence[Any]]], limit: int) -> list[str]:
+    total = sum(math.prod(len(values) for values in grid.values()) for grid in axes)
     if total <= limit:
         return []
     return [f"`limit` must be at least the {total:,} points of the grid, got {limit:,}"]
 
 
-def _trials(axes: Sequence[Mapping[str, list[Any]]]) -> tuple[Trial, ...]:
+def _trials(axes: Sequence[Mapping[str, Sequence[Any]]]) -> tuple[Trial, ...]:
     """The distinct trials of the grids, in order; raises `Mistakes` of points as a whole."""
     trials: dict[str, Trial] = {}
     mistakes: list[str] = []
@@ -328,8 +423,15 @@ def _trials(axes: Sequence[Mapping[str, list[Any]]]) -> tuple[Trial, ...]:
 
 def check_folder(folder: Path) -> None:
     """Raise `Mistakes` where a results folder cannot be written, or holds something else."""
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise Mistakes([f"`results.root` must be a folder that can be written, got {there}"])
-    if not is_results(folder):
+    try:
+        inmost = (folder / "trials", folder, *folder.absolute().parents)
+        there = next(path for path in inmost if path.exists())
+        with tempfile.TemporaryDirectory(prefix=".", dir=there):
+            usable = is_results(folder)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise Mistakes(
+            [f"`results.root` must be a folder that can be written, got {folder}: {reason}"]
+        ) from None
+    if not usable:
         raise Mistakes([f"`name` must be a results folder or a new one, got {folder}"])

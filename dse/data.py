@@ -1,8 +1,8 @@
 """A data set as verified train, validation and test tensors, and their batches.
 
 Pictures stay uint8, (count, channels, height, width), until a batch is made of them. The split
-into parts is fixed per data set and the same for every seed, so that seeds differ in their
-networks alone.
+into parts is fixed per data set and the same for every seed; a smaller `train_share` is a part
+of a larger one, with the same pictures held out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from importlib.metadata import distribution
 
 import numpy as np
 import torch
@@ -41,19 +41,23 @@ class Data:
     facts: DataSet
     augment: str
 
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch. The last one may be smaller; a last one of a single picture is
+        left out, because batch norm has no variance of it.
+        """
+        whole, rest = divmod(len(self.train), batch_size)
+        return whole + (rest > 1)
+
     def train_batches(
         self, batch_size: int, seed: int, epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented, normalised batches of one epoch: float32 (b, channels, h, w), int64 (b).
 
-        Order and augmentation are functions of (seed, epoch). The last batch may be smaller;
-        one of a single picture is left out, because batch norm has no variance of it.
+        Order and augmentation are functions of (seed, epoch).
         """
         order = _permutation(len(self.train), random_seed(seed, "order", epoch))
         random = torch.Generator().manual_seed(random_seed(seed, "augment", epoch))
-        for chosen in torch.split(order, batch_size):
-            if len(chosen) == 1 and len(order) > 1:
-                continue
+        for chosen in torch.split(order, batch_size)[: self.steps(batch_size)]:
             pictures = AUGMENTATIONS[self.augment](self.train.pictures[chosen], random)
             yield self.normalise(pictures), self.train.labels[chosen]
 
@@ -64,7 +68,7 @@ class Data:
             yield self.normalise(part.pictures[start:stop]), part.labels[start:stop]
 
     def normalise(self, pictures: Tensor) -> Tensor:
-        """uint8 pictures as float32 of mean 0 and deviation 1, by the declared facts."""
+        """uint8 pictures as float32 of about mean 0 and deviation 1, by the declared facts."""
         mean = torch.tensor(self.facts.mean).view(-1, 1, 1) * 255
         std = torch.tensor(self.facts.std).view(-1, 1, 1) * 255
         return (pictures.float() - mean) / std
@@ -77,8 +81,7 @@ def load(protocol: Protocol) -> Data:
     """
     train, test = READERS[protocol.data](protocol.facts)
     order = _permutation(len(train), random_seed(0, "split", protocol.data))
-    held_out = max(round(protocol.validation_share * len(train)), 1)
-    kept = max(round(protocol.train_share * (len(train) - held_out)), 1)
+    held_out, kept = protocol.validation_pictures, protocol.train_pictures
 
     def part(source: Part, chosen: Tensor) -> Part:
         return Part(_resized(source.pictures[chosen], protocol.image_size), source.labels[chosen])
@@ -100,22 +103,23 @@ def _resized(pictures: Tensor, side: int) -> Tensor:
     """Bilinear, to `side` x `side`, as uint8."""
     if pictures.shape[-1] == side:
         return pictures
-    larger = F.interpolate(
+    resized = F.interpolate(
         pictures.float(), size=(side, side), mode="bilinear", align_corners=False, antialias=True
     )
-    return larger.round().clamp(0, 255).to(torch.uint8)
+    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 # Readers: data set -> training set and test set, as published ---------------------------------
 
 
-@lru_cache(maxsize=1)
 def _digits(facts: DataSet) -> tuple[Part, Part]:
-    """scikit-learn's digits, values 0 .. 16 stretched to 0 .. 255, split once at random."""
-    from sklearn.datasets import load_digits
+    """scikit-learn's digits, values 0 .. 16 stretched to 0 .. 255, split once at random.
 
-    digits = load_digits()
-    values, labels = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
+    Its file is read without importing it, which takes a second in each process.
+    """
+    path = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    table = np.loadtxt(str(path), delimiter=",", dtype=np.uint8)
+    values, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
     found = hashlib.sha256(values.tobytes() + labels.tobytes()).hexdigest()
     if found != facts.digest:
         raise ValueError(f"`data` digits must have the digest {facts.digest}, got {found}")

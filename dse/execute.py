@@ -22,6 +22,8 @@ from dse.runner import Tell
 from dse.train import Epoch, OnEpoch, Training, judge, train
 from dse.trial import Answer, Circumstance, Record, Trial, status_of
 
+EVALUATION_PIXELS = 2**17
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
@@ -46,9 +48,8 @@ def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> O
     trained = train(
         model,
         data,
-        lambda: data.batches(data.validation),
+        lambda: data.batches(data.validation, _together(trial)),
         trial.protocol.recipe,
-        pictures=len(data.train),
         seed=trial.seed,
         on_epoch=on_epoch,
     )
@@ -59,6 +60,7 @@ def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> O
     weights = {
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()  # a norm's count of batches is no weight
     }
     return Outcome(record=record, curve=trained.curve, weights=weights)
 
@@ -84,6 +86,11 @@ def run(argument: tuple[Trial, Path], tell: Tell) -> dict[str, Any]:
     return outcome.record.row()
 
 
+def _together(trial: Trial) -> int:
+    """How many pictures are judged at a time: fewer calls for small ones, less memory for large."""
+    return max(EVALUATION_PIXELS // trial.protocol.image_size**2, 32)
+
+
 def curve_csv(curve: tuple[Epoch, ...]) -> bytes:
     """A curve as CSV: a line per epoch."""
     names = [f.name for f in fields(Epoch)]
@@ -92,7 +99,10 @@ def curve_csv(curve: tuple[Epoch, ...]) -> bytes:
 
 
 def _answer(trial: Trial, model: nn.Module, data: Data, trained: Training) -> Answer:
-    test, validation = judge(model, lambda: data.batches(data.test)), trained.validation
+    test, validation = (
+        judge(model, lambda: data.batches(data.test, _together(trial))),
+        trained.validation,
+    )
     price = cost(trial.architecture, trial.protocol.image_size)
     last = trained.curve[-1] if trained.curve else None
     return Answer(

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.cost import cost, mebibytes, size_label
+from dse.cost import cost, mebibytes
 from dse.paper import FIGURE_3A, FIGURE_3B, TABLE_3, Point
 from dse.protocol import DATA_SETS
 from dse.space import Metaparameters, generate
@@ -40,6 +41,8 @@ OURS, THEIRS = "#1f5fa8", "#b5541c"
 COLOURS = ("#1f5fa8", "#2f9e77", "#c77f1a", "#8b4fa0", "#b03a48")
 MARKERS = ("o", "s", "^", "D", "v")
 SIZE_LABEL = "size of the weights (MB of 2$^{20}$ bytes)"
+INTERVAL_SEEDS = 3
+"""Intervals are drawn from this many seeds on: of two they are wider than any axis."""
 TOP5_FROM_CLASSES = 100
 """Top-5 accuracy is shown from this many classes on: of ten classes it says nothing."""
 
@@ -66,12 +69,17 @@ FIGURE_3: Mapping[str, Swept] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One configuration over its seeds: the swept value, its cost, its accuracy in percent."""
+    """One configuration: the swept value, its cost, its accuracy (percent), that of each seed."""
 
     value: Any
     size_bytes: int
     macs: int
     accuracy: Interval
+    seeds: tuple[float, ...]
+
+
+class NoSweep(ValueError):
+    """The table holds no sweep of the asked kind."""
 
 
 # From a table to one sweep ------------------------------------------------------------------
@@ -80,8 +88,8 @@ class Measured:
 def one_sweep(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """The rows of the largest sweep over `columns`: only they and the seed vary in it.
 
-    Diverged trials stay in: their accuracy is a result. Raises `ValueError` where no two rows
-    differ in each of the columns alone.
+    Diverged trials stay in: their accuracy is a result. Raises `NoSweep` where no two rows differ
+    in each of the columns alone.
     """
     rest = [name for name in QUESTION if name not in (*columns, "seed")]
     groups = [
@@ -90,7 +98,7 @@ def one_sweep(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
         if all(rows[column].nunique() > 1 for column in columns)
     ]
     if not groups:
-        raise ValueError(f"the table holds no sweep over {', '.join(columns)}")
+        raise NoSweep(f"the table holds no sweep over {', '.join(columns)}")
     return max(groups, key=lambda rows: rows[list(columns)].drop_duplicates().shape[0])
 
 
@@ -103,6 +111,7 @@ def measured(rows: pd.DataFrame, *columns: str) -> tuple[Measured, ...]:
             size_bytes=int(group["size_bytes"].iloc[0]),
             macs=int(group["macs"].iloc[0]),
             accuracy=interval(group[answer].to_list()),
+            seeds=tuple(group[answer]),
         )
         for value, group in rows.groupby(list(columns), sort=True)
     )
@@ -114,12 +123,34 @@ def accuracy_column(rows: pd.DataFrame) -> str:
     return "top5" if classes >= TOP5_FROM_CLASSES else "top1"
 
 
+def gain(table: pd.DataFrame, column: str, low: Any, high: Any) -> tuple[str, Interval]:
+    """The accuracy's name, and its gain (points) from `low` to `high` over the shared seeds.
+
+    Raises `ValueError` where the table holds no sweep over `column`, or no shared seed.
+    """
+    rows = one_sweep(table, column)
+    answer = accuracy_column(rows)
+    before, after = (
+        dict(zip(group["seed"], group[answer], strict=True))
+        for group in (rows[rows[column] == value] for value in (low, high))
+    )
+    return answer.replace("top", "top-"), paired(after, before)
+
+
 def _described(rows: pd.DataFrame) -> str:
-    seeds = rows["seed"].nunique()
-    dead = int((rows["status"] != "learned").sum())
-    note = f", {dead} of {len(rows)} not learned" if dead else ""
+    """What was measured: the title of a panel, in two lines."""
+    counts = rows.groupby([n for n in QUESTION if n != "seed"])["seed"].nunique()
+    seeds = "-".join(str(n) for n in sorted({counts.min(), counts.max()}))
     sets = " and ".join(sorted(rows["data"].unique()))
-    return f"measured: {sets}, {seeds} seed{'s' if seeds > 1 else ''}{note}"
+    ends = rows["status"].value_counts()
+    others = ", ".join(
+        f"{n} of {len(rows)} {status}" for status, n in ends.items() if status != "learned"
+    )
+    spread = (
+        "mean, 95 % interval, each seed" if counts.min() >= INTERVAL_SEEDS else "mean, each seed"
+    )
+    title = f"measured: {sets}, {seeds} seed{'' if seeds == '1' else 's'}"
+    return f"{title}{', ' + others if others else ''}\n{spread if seeds != '1' else 'one run each'}"
 
 
 # Figures ------------------------------------------------------------------------------------
@@ -151,8 +182,8 @@ def _figure3(table: pd.DataFrame, swept: Swept) -> Figure:
         sizes = [mebibytes(_imagenet_bytes(swept, point.value)) for point in swept.points]
         theirs.plot(sizes, [point.top5 for point in swept.points], color=THEIRS, marker="s")
         _sizes_and_values(theirs, swept, sizes, [point.value for point in swept.points])
-        theirs.set_title("the paper: ImageNet, one run each", color=THEIRS)
-        theirs.set_ylabel("top-5 accuracy on ImageNet (%)")
+        theirs.set_title("the paper: ImageNet\none run each; a scale of its own", color=THEIRS)
+        theirs.set_ylabel("top-5 on ImageNet (%)")
     return figure
 
 
@@ -160,66 +191,81 @@ def downsample(table: pd.DataFrame) -> Figure:
     """Where pooling stands: MACs against accuracy (section 3.1, strategy 3)."""
     rows = one_sweep(table, "pool_after")
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figure.subplots()
-        for point in measured(rows, "pool_after"):
+        points = measured(rows, "pool_after")
+        for point in points:
             _line(axes, [point.macs / 1e6], (point,), color=OURS, marker="o")
             axes.annotate(
                 point.value,
                 (point.macs / 1e6, point.accuracy.mean),
                 textcoords="offset points",
-                xytext=(6, 4),
+                xytext=(7, -3),
             )
-        axes.set_xscale("log")
-        axes.margins(x=0.15)
-        axes.set_xlabel("MACs of one picture (millions); the size is the same")
+        _plain_log(axes, [point.macs / 1e6 for point in points])
+        axes.margins(x=0.12)
+        axes.set_xlabel("MACs of one picture (millions); all have one size; labels: pool_after")
         axes.set_ylabel(_accuracy_label(rows))
-        axes.set_title(f"{_described(rows)}; labels: pool_after", color=OURS)
+        axes.set_title(_described(rows), color=OURS)
     return figure
 
 
 def widths(table: pd.DataFrame) -> Figure:
-    """Width: size against accuracy for base_e, incr_e and freq (section 5.1)."""
+    """Width: size against accuracy for base_e, incr_e and freq (section 5.1).
+
+    A line follows base_e; its colour is incr_e, its marker freq.
+    """
     rows = one_sweep(table, "base_e", "incr_e", "freq")
-    growths = sorted(rows["incr_e"].unique())
+    growths, freqs = sorted(rows["incr_e"].unique()), sorted(rows["freq"].unique())
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        figure = Figure(figsize=(8.0, 4.4), layout="constrained")
         axes = figure.subplots()
-        for i, growth in enumerate(growths):
-            for marker, freq in zip(MARKERS, sorted(rows["freq"].unique()), strict=False):
-                chosen = rows[(rows["incr_e"] == growth) & (rows["freq"] == freq)]
-                points = measured(chosen, "base_e")
-                _line(
-                    axes,
-                    [mebibytes(p.size_bytes) for p in points],
-                    points,
-                    color=COLOURS[i % len(COLOURS)],
-                    marker=marker,
-                    label=f"incr_e {growth}, freq {freq}",
-                )
-        axes.set_xscale("log")
-        axes.legend(fontsize="small")
+        for (growth, freq), chosen in rows.groupby(["incr_e", "freq"], sort=True):
+            points = measured(chosen, "base_e")
+            _line(
+                axes,
+                [mebibytes(p.size_bytes) for p in points],
+                points,
+                color=COLOURS[growths.index(growth) % len(COLOURS)],
+                marker=MARKERS[freqs.index(freq) % len(MARKERS)],
+                label=f"incr_e {growth}, freq {freq}",
+                elinewidth=0.6,
+            )
+        sizes = [mebibytes(p.size_bytes) for p in measured(rows, "base_e", "incr_e", "freq")]
+        _plain_log(axes, [min(sizes) * (max(sizes) / min(sizes)) ** (i / 5) for i in range(6)])
+        values = ", ".join(str(v) for v in sorted(rows["base_e"].unique()))
+        title = f"along a line: base_e {values}"
+        figure.legend(loc="outside right upper", fontsize="small", title=title)
         axes.set_xlabel(SIZE_LABEL)
         axes.set_ylabel(_accuracy_label(rows))
-        values = ", ".join(str(v) for v in sorted(rows["base_e"].unique()))
-        axes.set_title(f"{_described(rows)}; along a line base_e = {values}", color=OURS)
+        axes.set_title(_described(rows), color=OURS)
     return figure
 
 
 def _line(axes: Axes, x: list[float], points: tuple[Measured, ...], **style: Any) -> None:
-    """A line through the means, with intervals where there are several seeds."""
+    """A line through the means, each one's interval from `INTERVAL_SEEDS` seeds on, each seed."""
     means = [p.accuracy.mean for p in points]
-    bars = None
-    if all(p.accuracy.count > 1 for p in points):
-        low = [p.accuracy.mean - p.accuracy.low for p in points]
-        bars = [low, [p.accuracy.high - p.accuracy.mean for p in points]]
-    axes.errorbar(x, means, yerr=bars, **style)
+    ends = [
+        (p.accuracy.low, p.accuracy.high) if len(p.seeds) >= INTERVAL_SEEDS else (np.nan, np.nan)
+        for p in points
+    ]
+    # Percent end at 0 and 100, whatever the formula says; NaN is not drawn.
+    low = [mean - np.maximum(end, 0) for mean, (end, _) in zip(means, ends, strict=True)]
+    high = [np.minimum(end, 100) - mean for mean, (_, end) in zip(means, ends, strict=True)]
+    axes.errorbar(x, means, yerr=[low, high], **style)
+    for at, point in zip(x, points, strict=True):
+        axes.plot([at] * len(point.seeds), point.seeds, ".", color=style["color"], alpha=0.35)
+
+
+def _plain_log(axes: Axes, ticks: list[float]) -> None:
+    """A logarithmic x axis whose ticks are plain numbers of two digits."""
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    axes.minorticks_off()
 
 
 def _accuracy_label(rows: pd.DataFrame) -> str:
-    top = accuracy_column(rows).replace("top", "top-")
-    interval_note = ", mean and 95 % interval" if rows["seed"].nunique() > 1 else ""
-    return f"{top} accuracy on the test set (%){interval_note}"
+    return f"{accuracy_column(rows).replace('top', 'top-')} on the test set (%)"
 
 
 def _imagenet_bytes(swept: Swept, value: float) -> int:
@@ -267,33 +313,28 @@ def table3(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = one_sweep(table, "bypass")
     answer = accuracy_column(rows)
-    by_seed = {
-        bypass: dict(zip(group["seed"], group[answer], strict=True))
-        for bypass, group in rows.groupby("bypass")
-    }
+    ours = {point.value: point for point in measured(rows, "bypass")}
     paper = {row.bypass: row for row in TABLE_3}
+    unknown = float("nan")
     found = []
-    for point in sorted(measured(rows, "bypass"), key=lambda p: list(paper).index(p.value)):
-        theirs, base = paper[point.value], paper["none"]
-        gain = (
-            paired(by_seed[point.value], by_seed["none"])
-            if point.value != "none" and "none" in by_seed
-            else None
-        )
+    for bypass, theirs in paper.items():
+        if bypass not in ours:
+            continue
+        point, wired = ours[bypass], bypass != "none"
+        gained = gain(table, "bypass", "none", bypass)[1] if wired and "none" in ours else None
         found.append(
             {
-                "bypass": point.value,
+                "bypass": bypass,
                 "seeds": point.accuracy.count,
                 answer: point.accuracy.mean,
                 f"{answer}_low": point.accuracy.low,
                 f"{answer}_high": point.accuracy.high,
-                "gain": gain.mean if gain else float("nan"),
-                "gain_low": gain.low if gain else float("nan"),
-                "gain_high": gain.high if gain else float("nan"),
+                "gain": gained.mean if gained else unknown,
+                "gain_low": gained.low if gained else unknown,
+                "gain_high": gained.high if gained else unknown,
                 "size_bytes": point.size_bytes,
-                "size": f"{size_label(point.size_bytes)}MB",
                 "paper_top1": theirs.top1,
-                "paper_gain": theirs.top1 - base.top1 if point.value != "none" else float("nan"),
+                "paper_gain": theirs.top1 - paper["none"].top1 if wired else unknown,
                 "paper_top5": theirs.top5,
                 "paper_size": f"{theirs.size_label}MB",
             }
@@ -313,6 +354,6 @@ def markdown(table: pd.DataFrame) -> str:
             return "" if value != value else f"{value:.2f}"
         return str(value).replace("|", "\\|")
 
-    lines = [list(table.columns), ["---"] * len(table.columns)]
+    lines = [[text(name) for name in table.columns], ["---"] * len(table.columns)]
     lines += [[text(value) for value in row] for row in table.itertuples(index=False)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -18,18 +18,30 @@ from dse.rules import split
 from dse.space import FIRES, Architecture, FireSpec, Layout
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution of stride 1: on a processor, one matrix product over all pixels.
+
+    Equal to `nn.Conv2d` up to rounding. Two thirds of the network's convolutions are such; with
+    small maps the product takes a quarter of the time.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inputs, h, w) -> (batch, filters, h, w)."""
+        if x.is_cuda or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        pixels = x.permute(0, 2, 3, 1)
+        return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 def _conv(
     inputs: int, filters: int, kernel: int, *, norm: bool, stride: int = 1, padding: int = 0
 ) -> nn.Conv2d:
-    return nn.Conv2d(inputs, filters, kernel, stride, padding, bias=not norm)
+    kind = Pointwise if (kernel, stride, padding) == (1, 1, 0) else nn.Conv2d
+    return kind(inputs, filters, kernel, stride, padding, bias=not norm)
 
 
 def _norm(channels: int, norm: bool) -> nn.Module:
-    if not norm:
-        return nn.Identity()
-    layer = nn.BatchNorm2d(channels)
-    layer.num_batches_tracked = None  # its momentum is fixed: nothing is counted
-    return layer
+    return nn.BatchNorm2d(channels) if norm else nn.Identity()
 
 
 class Fire(nn.Module):
@@ -97,7 +109,9 @@ class SqueezeNet(nn.Module):
             else [f"conv10_split{part}" for part in range(1, len(filters) + 1)]
         )
         for name, count in zip(self.conv10_parts, filters, strict=True):
-            self.add_module(name, nn.Conv2d(channels, count, 1, padding=layout.conv10_padding))
+            self.add_module(
+                name, _conv(channels, count, 1, norm=False, padding=layout.conv10_padding)
+            )
         self.pools = frozenset(split(layout.pool_after))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """How networks are trained: data set facts, `Recipe`, `Protocol`, and their random streams.
 
 "Training protocol" is the paper's word (section 5.1). Named protocols and recipes are pages of
-`sweeps/`; the defaults here are those of the demo.
+`sweeps/`; the defaults here are those of `sweeps/squeezenet.yaml`.
 """
 
 from __future__ import annotations
@@ -51,16 +51,18 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """One way to train any network; the defaults are the demo's.
+    """One way to train any network.
 
     The learning rate rises linearly over `warmup` epochs to `lr` and then follows `schedule`
     down to 0 at the last step (`step`: a tenth after each third of the steps). `clip` bounds the
     norm of the whole gradient; 0 is no bound.
+
+    Raises `ValueError` for a value outside its rule, and for Nesterov's momentum of 0.
     """
 
     epochs: int = knob(20, integer(1, 10_000), "passes over the training part")
-    batch_size: int = knob(64, integer(1, 65_536), "pictures of one step")
-    lr: float = knob(0.1, real(0, 1e6, above=True), "peak learning rate")
+    batch_size: int = knob(96, integer(2, 65_536), "pictures of one step")
+    lr: float = knob(0.15, real(0, 1e6, above=True), "peak learning rate")
     schedule: str = knob(
         "linear", one_of("linear", "cosine", "step", "constant"), "learning rate after warm-up"
     )
@@ -74,11 +76,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.nesterov and not self.momentum:
+            raise ValueError("`nesterov` must be false where `momentum` is 0, got true")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
-    """Which pictures a network is trained and judged on, and how."""
+    """Which pictures a network is trained and judged on, and how.
+
+    Raises `ValueError` for a value outside its rule, and for shares that leave fewer than two
+    pictures to train on.
+    """
 
     data: str = knob("digits", one_of(*DATA_SETS), "data set")
     image_size: int = knob(12, integer(1, 2048), "side of the pictures, pixels")
@@ -86,16 +94,32 @@ class Protocol:
     validation_share: float = knob(
         0.25, real(0, 1, above=True, below=True), "share of the training set held out"
     )
-    train_share: float = knob(1.0, real(0, 1, above=True), "share of the rest that is trained on")
+    train_share: float = knob(0.5, real(0, 1, above=True), "share of the rest that is trained on")
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         check(self)
+        if self.train_pictures < 2:
+            raise ValueError(
+                f"`train_share` must leave 2 pictures to train on of the "
+                f"{self.facts.train - self.validation_pictures} that `validation_share` "
+                f"{self.validation_share:g} leaves, got {self.train_share:g}"
+            )
 
     @property
     def facts(self) -> DataSet:
         """The declared facts of this protocol's data set."""
         return DATA_SETS[self.data]
+
+    @property
+    def validation_pictures(self) -> int:
+        """Pictures of the training set that are held out, at least one."""
+        return max(round(self.validation_share * self.facts.train), 1)
+
+    @property
+    def train_pictures(self) -> int:
+        """Pictures that are trained on, at least two."""
+        return round(self.train_share * (self.facts.train - self.validation_pictures))
 
 
 def random_seed(seed: int, purpose: str, key: str | int = "") -> int:

@@ -1,8 +1,9 @@
 """Records on disk <-> a `DataFrame`.
 
-A results folder holds `trials/<trial_id>/record.json` and what else a trial leaves beside it.
-Records are the only truth: tables are rebuilt from them at any time. A record appears whole or
-not at all, and the first one of a trial stays.
+A results folder holds `trials/<trial_id>/`: `record.json` and what else a trial leaves, or
+`failure.json` where it failed. Records are the only truth: tables are rebuilt from them at any
+time. A finished trial's folder appears whole or not at all, and the first one stays; hidden names
+are unfinished work that nobody reads.
 """
 
 from __future__ import annotations
@@ -11,16 +12,24 @@ import hashlib
 import json
 import math
 import os
-import tempfile
-from collections.abc import Iterable, Mapping
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from dse.trial import ANSWER, COLUMNS, ID_DIGITS, QUESTION, Record, record_from
 
-from dse.trial import ANSWER, COLUMNS, QUESTION, Record, record_from
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORD, FAILURE = "record.json", "failure.json"
+
+
+class Damaged(ValueError):
+    """Records that are not to be believed: a line each, with the file, the reason and a way out."""
 
 
 def trial_folder(folder: Path, trial_id: str) -> Path:
@@ -29,49 +38,70 @@ def trial_folder(folder: Path, trial_id: str) -> Path:
 
 
 def is_results(folder: Path) -> bool:
-    """Whether `folder` is a results folder, or new, or empty: whether a sweep may use it."""
-    return not folder.exists() or (folder / "trials").is_dir() or not any(folder.iterdir())
+    """Whether a sweep may use `folder`: it is new, empty, or holds the trials of other sweeps.
+
+    Raises `OSError` where it cannot be read.
+    """
+    trials = folder / "trials"
+    try:
+        named = all(re.fullmatch(f"[0-9a-f]{{{ID_DIGITS}}}", name) for name in _visible(trials))
+        return (trials.is_dir() and named) or not _visible(folder)
+    except NotADirectoryError:
+        return False
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, durably: it is the old file or the new one, never a mixture."""
-    temporary = _temporary(path, content)
-    try:
+    """Replace `path` by `content`, durably: it is the old file or the new one, never a mixture.
+
+    Raises `OSError` where that cannot be done; the old file is then still there.
+    """
+    with _hidden(path) as temporary:
+        _write_new(temporary, content)
         temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
     _sync(path.parent)
 
 
 def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
-    """Leave a trial's files, then its record; False where another one's record was first.
+    """Leave a trial's record and its files; False where another one's were first.
 
-    The record is linked into place, not renamed, so that a late one cannot overwrite the first.
+    They become visible together, by one rename that an earlier record refuses, so that neither
+    a kill nor a second writer can leave a mixture. What a failed attempt left there goes. Raises
+    `OSError` where the folder cannot be written.
     """
     home = trial_folder(folder, record.trial.trial_id)
-    home.mkdir(parents=True, exist_ok=True)
-    if (home / RECORD).exists():
-        return False
-    for name, content in files.items():
-        write(home / name, content)
-    temporary = _temporary(home / RECORD, _sealed(record.row()))
-    try:
-        os.link(temporary, home / RECORD)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    (home / FAILURE).unlink(missing_ok=True)
-    _sync(home)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with _hidden(home) as unfinished, _hidden(home) as remains:
+        unfinished.mkdir()
+        for name, content in {**files, RECORD: _sealed(record.row())}.items():
+            _write_new(unfinished / name, content)
+        _sync(unfinished)
+        try:
+            if not (home / RECORD).exists():
+                with suppress(FileNotFoundError):
+                    home.rename(remains)
+                if (remains / RECORD).exists():  # another writer came in between
+                    remains.rename(home)
+            unfinished.rename(home)
+        except OSError:
+            if not (home / RECORD).exists():
+                raise
+            return False
+    _sync(home.parent)
     return True
 
 
 def fail(folder: Path, trial_id: str, reason: Mapping[str, Any]) -> None:
-    """Leave word of a failed trial. It is no record: the next sweep tries the trial again."""
+    """Leave word of a failed trial, unless its record is there.
+
+    It is no record: the next sweep tries the trial again. Raises `OSError` where the folder
+    cannot be written.
+    """
     home = trial_folder(folder, trial_id)
     home.mkdir(parents=True, exist_ok=True)
-    write(home / FAILURE, (json.dumps(dict(reason), indent=1) + "\n").encode())
+    with _hidden(home) as temporary:
+        _write_new(temporary, (json.dumps(dict(reason), indent=1) + "\n").encode())
+        if not (home / RECORD).exists():
+            temporary.replace(home / FAILURE)
 
 
 def finished(folder: Path, trial_ids: Iterable[str]) -> set[str]:
@@ -80,9 +110,9 @@ def finished(folder: Path, trial_ids: Iterable[str]) -> set[str]:
 
 
 def read(path: Path) -> Record:
-    """The record in a `record.json`.
+    """The record in a trial's `record.json`.
 
-    Raises `ValueError`, naming the file, where it is cut, changed or no record.
+    Raises `Damaged` where it is cut, changed, no record or another trial's.
     """
     try:
         row = json.loads(path.read_bytes())
@@ -90,25 +120,42 @@ def read(path: Path) -> Record:
             raise ValueError("it is no JSON object")
         if row.pop("sha256", None) != _digest(row):
             raise ValueError("its checksum is wrong")
-        return record_from({k: math.nan if v is None else v for k, v in row.items()})
+        record = record_from({k: math.nan if v is None else v for k, v in row.items()})
+        if path.parent.name != record.trial.trial_id:
+            raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise Damaged(
+            f"{path} is damaged ({reason}): remove its folder to train the trial again"
+        ) from None
+    return record
 
 
 def load(folder: Path) -> pd.DataFrame:
     """The table of all records in a results folder: a row a trial, columns `COLUMNS`.
 
     Rows are sorted by question, so that the table does not depend on who finished first. Raises
-    `ValueError` for a damaged record.
+    `Damaged` with a line for each damaged record.
     """
-    paths = sorted((folder / "trials").glob(f"*/{RECORD}"))
-    rows = [read(path).row() for path in paths]
+    import pandas as pd  # a third of a second that `--help` and a bad request need not wait
+
+    rows, damaged = [], []
+    for path in sorted((folder / "trials").glob(f"[0-9a-f]*/{RECORD}")):
+        try:
+            rows.append(read(path).row())
+        except Damaged as error:
+            damaged.append(str(error))
+    if damaged:
+        raise Damaged("\n".join(damaged))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.sort_values(list(QUESTION), kind="stable", ignore_index=True)
 
 
 def write_tables(folder: Path) -> pd.DataFrame:
-    """Rebuild `table.csv` and `table.parquet` from the records; returns the table."""
+    """Rebuild `table.csv` and `table.parquet` from the records; returns the table.
+
+    In the CSV a loss that is NaN is an empty cell; no cell is a formula to a spreadsheet.
+    """
     table = load(folder)
     write(folder / "table.csv", table.to_csv(index=False).encode())
     write(folder / "table.parquet", table.to_parquet(index=False))
@@ -120,30 +167,36 @@ def comparable(table: pd.DataFrame) -> pd.DataFrame:
     return table[["trial_id", *QUESTION, *ANSWER]]
 
 
-def _sealed(row: Mapping[str, Any]) -> bytes:
-    plain = {
-        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
-    }
-    return (json.dumps({**plain, "sha256": _digest(plain)}, indent=1) + "\n").encode()
+# Files --------------------------------------------------------------------------------------
 
 
-def _digest(row: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
-
-
-def _temporary(path: Path, content: bytes) -> Path:
-    """A file beside `path` that holds `content` durably."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _visible(folder: Path) -> list[str]:
+    """The names in a folder but for hidden ones; none where it does not exist."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return Path(name)
+        return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def _hidden(path: Path) -> Iterator[Path]:
+    """A new hidden name beside `path`, gone in the end whatever it has become."""
+    hidden = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        yield hidden
+    finally:
+        if hidden.is_dir():
+            shutil.rmtree(hidden, ignore_errors=True)
+        else:
+            hidden.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """A new file that holds `content` durably."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:
@@ -153,3 +206,13 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sealed(row: Mapping[str, Any]) -> bytes:
+    """A record's file: its row, NaN as null, and a checksum over both names and values."""
+    plain = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+    return (json.dumps({**plain, "sha256": _digest(plain)}, indent=1) + "\n").encode()
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()

@@ -26,7 +26,7 @@ class Rule:
         try:
             return self.read(value)
         except (ValueError, TypeError, OverflowError):
-            shown = repr(value) if isinstance(value, str) else value
+            shown = ascii(value) if isinstance(value, str) else value  # look-alikes stand out
             raise ValueError(f"`{name}` must be {self.text}, got {shown}") from None
 
 
@@ -116,8 +116,10 @@ def numbers(low: int, high: int, *, count: int = 0, ascending: bool = False) -> 
     def read(value: Any) -> str:
         if value == "none":
             return "none"
-        # A single layer number is an integer on the command line.
-        parts = split(str(value)) if not isinstance(value, (bool, float)) else ()
+        text = str(value)  # a single layer number is an integer on the command line
+        if isinstance(value, (bool, float)) or not text.isascii() or "_" in text:
+            raise ValueError
+        parts = split(text)
         rising = all(a < b for a, b in pairwise(parts))
         if not parts or not all(low <= n <= high for n in parts):
             raise ValueError

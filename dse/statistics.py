@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -36,7 +36,7 @@ def interval(values: Sequence[float]) -> Interval:
     mean, count = float(data.mean()), len(data)
     if count == 1:
         return Interval(mean=mean, low=np.nan, high=np.nan, count=1)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * data.std(ddof=1) / np.sqrt(count))
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2) * data.std(ddof=1) / np.sqrt(count))
     return Interval(mean=mean, low=mean - half, high=mean + half, count=count)
 
 

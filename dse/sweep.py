@@ -144,7 +144,7 @@ def draw(folder: Path) -> list[Path]:
     for name, figure in figures.FIGURES.items():
         try:
             drawn = figure(table)
-        except ValueError:  # the table holds no such sweep
+        except figures.NoSweep:
             continue
         for kind in ("svg", "png"):
             results.write(folder / f"{name}.{kind}", figures.encoded(drawn, kind))
@@ -152,7 +152,7 @@ def draw(folder: Path) -> list[Path]:
     for name, tabulated in figures.TABLES.items():
         try:
             rows = tabulated(table)
-        except ValueError:
+        except figures.NoSweep:
             continue
         results.write(folder / f"{name}.csv", rows.to_csv(index=False).encode())
         results.write(folder / f"{name}.md", figures.markdown(rows).encode())

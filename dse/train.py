@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch._dynamo  # every optimizer imports it, in 1.5 s: here once, before workers are forked
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,10 +21,14 @@ from dse.protocol import Recipe, random_seed
 class Pictures(Protocol):
     """What training asks of its data: see `dse.data.Data`."""
 
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch."""
+        ...
+
     def train_batches(
         self, batch_size: int, seed: int, epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch."""
+        """The batches of one epoch (from 1): pictures and labels."""
         ...
 
 
@@ -56,7 +61,10 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """A finished training. `diverged_step` is -1 where every loss was finite."""
+    """A finished training: its curve, the last judgement, and how many steps it took.
+
+    `diverged_step` is the first step (from 0) whose loss or gradient was not finite, or -1.
+    """
 
     curve: tuple[Epoch, ...]
     validation: Judgement
@@ -68,22 +76,22 @@ OnEpoch = Callable[[int, float], bool]
 """Told each epoch's number (from 1) and `val_top1` in percent; False ends the training."""
 
 
+@torch.random.fork_rng(devices=[])
 def train(
     model: nn.Module,
     data: Pictures,
     validation: Batches,
     recipe: Recipe,
     *,
-    pictures: int,
     seed: int,
     on_epoch: OnEpoch = lambda epoch, accuracy: True,
 ) -> Training:
-    """Train `model` in place on `pictures` training pictures as the recipe says.
+    """Train `model` in place as the recipe says; judge it on `validation` after each epoch.
 
     Each step's dropout comes from the stream (seed, "step", step). Training ends at once where a
-    loss is not finite; the model then has the weights before that step.
+    loss or its gradient is not finite; the model then is what it was before that step.
     """
-    steps_per_epoch = _steps(pictures, recipe.batch_size)
+    steps_per_epoch = data.steps(recipe.batch_size)
     total = recipe.epochs * steps_per_epoch
     optimizer = _optimizer(model, recipe)
     curve: list[Epoch] = []
@@ -91,12 +99,11 @@ def train(
     for epoch in range(1, recipe.epochs + 1):
         model.train()
         losses = correct = seen = 0.0
-        rate = 0.0
         for x, y in data.train_batches(recipe.batch_size, seed, epoch):
             rate = learning_rate(recipe, step, steps_per_epoch, total)
-            torch.manual_seed(random_seed(seed, "step", step))
+            torch.default_generator.manual_seed(random_seed(seed, "step", step))
             loss, hits = _step(model, optimizer, recipe, x, y, rate)
-            if not math.isfinite(loss):
+            if math.isnan(loss):
                 diverged = step
                 break
             step += 1
@@ -106,7 +113,7 @@ def train(
             curve.append(
                 Epoch(
                     epoch=epoch,
-                    lr=rate,
+                    lr=learning_rate(recipe, step - 1, steps_per_epoch, total),
                     train_loss=losses / seen,
                     train_top1=100 * correct / seen,
                     val_top1=judged.top1,
@@ -118,12 +125,6 @@ def train(
     return Training(curve=tuple(curve), validation=judged, steps=step, diverged_step=diverged)
 
 
-def _steps(pictures: int, batch_size: int) -> int:
-    """Steps of an epoch: a last batch of one picture is left out, unless it is the only one."""
-    rest = pictures % batch_size
-    return max(pictures // batch_size + (rest > 1), 1)
-
-
 def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -132,22 +133,26 @@ def _step(
     y: Tensor,
     rate: float,
 ) -> tuple[float, int]:
-    """One step; returns its loss and how many of its pictures were right, before the step."""
+    """One step; returns its loss and how many of its pictures were right, before the step.
+
+    The loss is NaN, and the model as it was, where the loss or its gradient is not finite.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate
+    before = [buffer.clone() for buffer in model.buffers()]  # a pass changes a norm's statistics
     with _arithmetic(recipe.precision):
         scores = model(x)
     loss = F.cross_entropy(scores.float(), y)
-    value = loss.item()
-    if not math.isfinite(value):
-        return value, 0
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip or math.inf)
-    if not torch.isfinite(norm):
+    value = loss.item()
+    if not math.isfinite(value + norm.item()):
+        for buffer, old in zip(model.buffers(), before, strict=True):
+            buffer.copy_(old)
         return math.nan, 0
     optimizer.step()
-    return value, int((scores.detach().argmax(1) == y).sum())
+    return value, int((scores.argmax(1) == y).sum())
 
 
 def _arithmetic(precision: str) -> torch.autocast:
@@ -156,17 +161,16 @@ def _arithmetic(precision: str) -> torch.autocast:
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD. Scales and shifts of norms are not decayed; weights and biases are (as in Caffe)."""
-    norms = [
-        p
-        for m in model.modules()
-        if isinstance(m, nn.BatchNorm2d)
-        for p in m.parameters(recurse=False)
+    norms = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for parameter in module.parameters(recurse=False)
+    }
+    groups = [
+        {"params": [p for p in model.parameters() if (id(p) in norms) == apart], "weight_decay": d}
+        for apart, d in ((False, recipe.weight_decay), (True, 0.0))
     ]
-    known = {id(p) for p in norms}
-    rest = [p for p in model.parameters() if id(p) not in known]
-    groups = [{"params": rest, "weight_decay": recipe.weight_decay}]
-    if norms:
-        groups.append({"params": norms, "weight_decay": 0.0})
     return torch.optim.SGD(
         groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
     )

@@ -10,12 +10,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
 from dse.protocol import Protocol, Recipe
-from dse.rules import check, integer, knob
+from dse.rules import Rule, check, integer, knob, one_of, real
 from dse.space import (
     Architecture,
     Layout,
@@ -31,9 +31,10 @@ SEMANTICS = 1
 every trial a new one; a test over the syntax trees of `model`, `train` and `data` watches."""
 
 SINCE: Mapping[str, Any] = {}
-"""Fields added after a release, with the neutral value that keeps them out of the identity, so
-that old results stay valid."""
+"""Fields of the question added after a release, with the neutral value that keeps them out of the
+identity and that a record without them means, so that old results stay valid."""
 
+ID_DIGITS = 20
 STATUSES = ("learned", "partly_dead", "never_learned", "diverged")
 
 
@@ -82,83 +83,132 @@ class Trial:
     @property
     def trial_id(self) -> str:
         """20 hexadecimal digits (80 bits) of the SHA-256 of the canonical question."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()[:20]
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:ID_DIGITS]
 
     def canonical(self) -> str:
-        """The question as one text: names sorted, numbers in one form (1 and 1.0 are equal)."""
-        contents = {
-            name: _canonical(value)
-            for name, value in self.question.items()
-            if not (name in SINCE and value == SINCE[name])
-        }
-        contents["data_digest"] = self.protocol.facts.digest
-        contents["semantics"] = str(SEMANTICS)
-        return json.dumps(contents, sort_keys=True, separators=(",", ":"))
+        """The question as one text: names sorted, numbers in one form (1 and 1.0 are equal).
+
+        The declared facts of the data set that training depends on, and `SEMANTICS`, are in it.
+        """
+        facts = self.protocol.facts
+        contents = {n: v for n, v in self.question.items() if n not in SINCE or v != SINCE[n]}
+        for name in ("digest", "train", "test", "mean", "std"):
+            contents[f"data_{name}"] = getattr(facts, name)
+        contents["semantics"] = SEMANTICS
+        texts = {name: _canonical(value) for name, value in contents.items()}
+        return json.dumps(texts, sort_keys=True, separators=(",", ":"))
 
 
 def trial_from(question: Mapping[str, Any]) -> Trial:
     """The trial of a flat question: `trial_from(trial.question) == trial`.
 
-    Raises `ValueError` for a missing key or a value outside its rule.
+    A field of `SINCE` that is not there has its neutral value; keys that are not of the question
+    are passed over. Raises `ValueError` for a missing key, a value outside its rule, or values
+    that do not fit together.
     """
+    whole = {**SINCE, **question}
 
     def part(kind: type[Any]) -> dict[str, Any]:
-        return {name: question[name] for name in field_names(kind) if name != "recipe"}
+        return {name: whole[name] for name in field_names(kind) if name != "recipe"}
 
-    missing = [name for name in QUESTION if name not in question]
+    missing = [name for name in QUESTION if name not in whole]
     if missing:
         raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
     return Trial(
         metaparameters=Metaparameters(**part(Metaparameters)),
         layout=Layout(**part(Layout)),
         protocol=Protocol(**part(Protocol), recipe=Recipe(**part(Recipe))),
-        seed=question["seed"],
+        seed=whole["seed"],
     )
 
 
 def _canonical(value: Any) -> str:
+    """A value in one written form.
+
+    >>> [_canonical(value) for value in (1, 1.0, 1e-3, True, "none", (0.5, 10))]
+    ['1', '1', '0.001', 'true', 'none', '0.5-10']
+    """
     if isinstance(value, (bool, str)):
         return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, tuple):
+        return "-".join(_canonical(item) for item in value)
     return format(Decimal(repr(value)).normalize(), "f")
+
+
+def _loss() -> Rule:
+    """Nats per picture; a loss that is not finite is NaN."""
+
+    def read(value: Any) -> float:
+        number = float(value)
+        if number < 0:
+            raise ValueError
+        return number if math.isfinite(number) else math.nan
+
+    return Rule("at least 0, or NaN", read)
+
+
+def _words() -> Rule:
+    """Text that a spreadsheet takes for text: a letter or digit comes first."""
+
+    def read(value: Any) -> str:
+        if not (isinstance(value, str) and value.isprintable() and value[:1].isalnum()):
+            raise ValueError
+        return value
+
+    return Rule("printable text that begins with a letter or a digit", read)
+
+
+_COUNT = integer(0, 2**63 - 1)
+_PERCENT = real(0, 100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """What a trial found. Equal for equal trials on one machine's processor.
 
-    Accuracies are percent, losses nats per picture. `diverged_step` is the first step whose loss
-    was not finite, -1 where all were; accuracies of a diverged trial are those of its last
-    finite weights, its losses may be NaN.
+    Accuracies of a diverged trial are those of its last finite weights. Raises `ValueError` for a
+    value outside its rule.
     """
 
-    params: int
-    macs: int
-    activations: int
-    peak_activation_bytes: int
-    size_bytes: int
-    status: str
-    top1: float
-    top5: float
-    loss: float
-    val_top1: float
-    val_loss: float
-    train_top1: float
-    train_loss: float
-    classes_predicted: int
-    steps: int
-    diverged_step: int
+    params: int = knob(MISSING, _COUNT, "weights and biases")
+    macs: int = knob(MISSING, _COUNT, "multiply-accumulates for one picture")
+    activations: int = knob(MISSING, _COUNT, "outputs of all convolutions for one picture")
+    peak_activation_bytes: int = knob(MISSING, _COUNT, "most bytes alive at once, one picture")
+    size_bytes: int = knob(MISSING, _COUNT, "bytes of the weights at fp32")
+    status: str = knob(MISSING, one_of(*STATUSES), "how the training ended: see `status_of`")
+    top1: float = knob(MISSING, _PERCENT, "top-1 accuracy on the test set, percent")
+    top5: float = knob(MISSING, _PERCENT, "top-5 accuracy on the test set, percent")
+    loss: float = knob(MISSING, _loss(), "loss on the test set, nats per picture")
+    val_top1: float = knob(MISSING, _PERCENT, "top-1 accuracy on the validation part, percent")
+    val_loss: float = knob(MISSING, _loss(), "loss on the validation part, nats per picture")
+    train_top1: float = knob(MISSING, _PERCENT, "top-1 accuracy over the last epoch, percent")
+    train_loss: float = knob(MISSING, _loss(), "loss over the last epoch, nats per picture")
+    classes_predicted: int = knob(MISSING, _COUNT, "classes predicted on the validation part")
+    steps: int = knob(MISSING, _COUNT, "steps of the optimizer")
+    diverged_step: int = knob(
+        MISSING, integer(-1, 2**63 - 1), "first step whose loss was not finite, or -1"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Circumstance:
-    """How and where a trial was run: nothing here is promised to repeat."""
+    """How and where a trial was run: nothing here is promised to repeat.
 
-    seconds: float
-    device: str
-    threads: int
-    machine: str
-    finished: str
-    versions: str
+    Raises `ValueError` for a value outside its rule.
+    """
+
+    seconds: float = knob(MISSING, real(0, math.inf), "from its data to its record, seconds")
+    device: str = knob(MISSING, _words(), "processor or accelerator")
+    threads: int = knob(MISSING, integer(1, 65_536), "threads of the training")
+    machine: str = knob(MISSING, _words(), "the processor's architecture")
+    finished: str = knob(MISSING, _words(), "when: ISO 8601, UTC")
+    versions: str = knob(MISSING, _words(), "name=version of what took part, joined by spaces")
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,13 +227,14 @@ class Record:
 
 
 def record_from(row: Mapping[str, Any]) -> Record:
-    """The record of a flat row; raises `ValueError` where the row is not one.
+    """The record of a flat row: `record_from(record.row())` has the same row.
 
-    The row's `trial_id` must be that of its question: a changed value is not believed.
+    Raises `ValueError` where the row is not one: a column is missing, a value is outside its
+    rule, or `trial_id` is not that of the question, so that a changed value is not believed.
     """
-    missing = [name for name in COLUMNS if name not in row]
+    missing = [name for name in COLUMNS if name not in row and name not in SINCE]
     if missing:
-        raise ValueError(f"`{missing[0]}` is missing")
+        raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
     record = Record(
         trial=trial_from(row),
         answer=Answer(**{n: row[n] for n in ANSWER}),
@@ -197,9 +248,10 @@ def record_from(row: Mapping[str, Any]) -> Record:
 def status_of(*, val_top1: float, pictures: int, classes: int, predicted: int, step: int) -> str:
     """The status of a finished training, decided on the validation part alone.
 
-    `never_learned`: `val_top1` (percent) is within three standard deviations of guessing over
-    `pictures`; `partly_dead`: some class is never predicted; `diverged`: the loss was not finite
-    at `step` (-1: it always was).
+    In this order. `diverged`: the loss was not finite at `step` (-1: it always was);
+    `never_learned`: `val_top1` (percent) is at most three standard deviations above guessing over
+    `pictures` (at least 1) of `classes` (at least 2); `partly_dead`: some class is never
+    `predicted`; else `learned`.
 
     >>> status_of(val_top1=11.0, pictures=300, classes=10, predicted=1, step=-1)
     'never_learned'

@@ -1,0 +1,142 @@
+"""`python -m dse.reproduce`: the paper's Figure 3 and Table 3, trained again, drawn beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dse import config, results, sweep
+from dse.trial import Trial
+
+DEFAULT = ("figure3a", "figure3b", "table3")
+PAGES = (*DEFAULT, "downsample", "widths")
+SEEDS = "seed=0,1,2"
+MEANING = (
+    "Train the sweeps behind the paper's figures and tables, draw them, and write a short page. "
+    f"Before the keys, name any of: {', '.join(PAGES)} (default: {', '.join(DEFAULT)}); "
+    f"default seeds: {SEEDS}."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code (0 done, 1 some failed, 2 wrong, 130 interrupted)."""
+    return sweep.guarded(_main, sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _main(arguments: list[str]) -> int:
+    names = [a for a in arguments if a in PAGES] or list(DEFAULT)
+    rest = [a for a in arguments if a not in PAGES]
+    strange = [a for a in rest if "=" not in a and not a.startswith("-")]
+    if strange:
+        raise config.Mistakes(
+            [f"a page must be one of {', '.join(PAGES)}, got {a!r}" for a in strange]
+        )
+    requests = _requests(names, rest)
+    trials = list({t.trial_id: t for request in requests for t in request.trials}.values())
+    first = requests[0]
+    config.check_folder(first.folder)
+    if first.plan:
+        print(sweep.plan(trials))
+        return 0
+    failures = sweep.run(trials, first.folder, first.workers)
+    sweep.draw(first.folder)
+    print(write_page(first.folder, names, trials))
+    return 1 if failures else 0
+
+
+def _requests(names: Sequence[str], rest: list[str]) -> list[config.Request]:
+    """Each page's request, in one folder; raises the mistakes of all of them at once."""
+    given = {a.partition("=")[0] for a in rest}
+    extra = [
+        text for key, text in (("seed", SEEDS), ("name", "name=reproduce")) if key not in given
+    ]
+    requests: list[config.Request] = []
+    mistakes: list[str] = []
+    for name in names:
+        try:
+            requests.append(config.read("reproduce", MEANING, [*rest, *extra], page=name))
+        except config.Mistakes as error:
+            mistakes += error.lines
+    if mistakes:
+        raise config.Mistakes(mistakes)
+    return requests
+
+
+def write_page(folder: Path, names: Sequence[str], trials: Sequence[Trial]) -> Path:
+    """A short page of the figures and tables of these trials; returns where it is."""
+    from dse import figures, report
+
+    table = results.load(folder)
+    table = table[table["trial_id"].isin([t.trial_id for t in trials])]
+    sections = []
+    for name in names:
+        try:
+            if name in figures.FIGURES:
+                svg = figures.encoded(figures.FIGURES[name](table), "svg")
+                sections.append(
+                    report.Section(title=TITLES[name], text=findings(table, name), svg=svg)
+                )
+            else:
+                rows = figures.TABLES[name](table)
+                sections.append(report.Section(title=TITLES[name], text=GAINS, table=rows))
+        except figures.NoSweep as error:  # its trials failed: say so on the page
+            sections.append(report.Section(title=TITLES[name], text=[str(error)]))
+    path = folder / "index.html"
+    results.write(path, report.page("SqueezeNet's design space", summary(table, trials), sections))
+    return path
+
+
+MIDDLE = 0.5  # where Figure 3's curves bend, and where 3(a) and 3(b) meet
+TITLES = {
+    "figure3a": "Figure 3(a): squeeze ratio",
+    "figure3b": "Figure 3(b): share of 3x3 filters",
+    "table3": "Table 3: bypass connections",
+    "downsample": "Late downsampling (section 3.1, strategy 3)",
+    "widths": "Width: base_e, incr_e and freq",
+}
+GAINS = (
+    "gain: the mean difference from no bypass over the shared seeds, in points, with its 95 % "
+    "interval. The paper's columns are ImageNet's, of one run each.",
+)
+
+
+def summary(table: pd.DataFrame, trials: Sequence[Trial]) -> str:
+    """What was trained, how it ended, and what it cost, in a sentence or two."""
+    ends = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
+    data = " and ".join(sorted(table["data"].unique()))
+    seeds = ", ".join(str(s) for s in sorted(table["seed"].unique()))
+    return (
+        f"{len(table)} of {len(trials)} trainings from scratch on {data}, seeds {seeds}: {ends}; "
+        f"{table['seconds'].sum():.0f} seconds of one core each in all. Accuracies are on the "
+        "whole test set, which chose nothing. These data are not ImageNet: the paper's own points "
+        "stand in panels and columns of their own."
+    )
+
+
+def findings(table: pd.DataFrame, name: str) -> list[str]:
+    """What Figure 3 shows: the gain up to the middle and from there on, beside the paper's."""
+    from dse import figures
+
+    if name not in figures.FIGURE_3:
+        return []
+    swept = figures.FIGURE_3[name]
+    values = sorted(figures.one_sweep(table, swept.column)[swept.column].unique())
+    steps = [(values[0], MIDDLE), (MIDDLE, values[-1])] if MIDDLE in values else []
+    paper = {point.value: point.top5 for point in swept.points}
+    lines = []
+    for low, high in [step for step in steps if step[0] < step[1]]:
+        answer, gain = figures.gain(table, swept.column, low, high)
+        text = f"From {swept.column} {low:g} to {high:g}: {gain.mean:+.1f} points of {answer}"
+        if gain.count > 1:
+            text += f" (95 % interval {gain.low:+.1f} to {gain.high:+.1f}, {gain.count} seeds)"
+        if low in paper and high in paper:
+            text += f"; in the paper {paper[high] - paper[low]:+.1f} points of top-5 on ImageNet"
+        lines.append(f"{text}.")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

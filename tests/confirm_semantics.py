@@ -1,0 +1,55 @@
+"""`python tests/confirm_semantics.py`: confirm that `SEMANTICS` stands for today's training.
+
+`tests/semantics.json` holds a digest over the syntax trees of the modules that decide what a
+trial answers. Comments, docstrings, annotations, formatting and the version of Python are no
+part of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from dse.trial import SEMANTICS
+
+CONFIRMED = Path(__file__).with_name("semantics.json")
+SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in ("model", "train", "data")]
+TYPING = {"__future__", "collections.abc", "typing"}
+TYPES = {"annotation", "returns", "simple", "type_comment", "type_params", "kind", "ctx"}
+
+
+def current() -> dict[str, Any]:
+    """What the file should hold: the version, and the digest of today's modules."""
+    shapes = [shape(ast.parse(path.read_text())) for path in SOURCES]
+    digest = hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
+    return {"semantics": SEMANTICS, "digest": digest}
+
+
+def shape(node: Any) -> Any:
+    """A syntax tree as nested lists of text, without what does not change its meaning."""
+    if isinstance(node, list):
+        return [shape(item) for item in node if not _silent(item)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    kind = type(node).__name__
+    if isinstance(node, ast.AnnAssign) and node.value:
+        kind, node = "Assign", ast.Assign(targets=[node.target], value=node.value)
+    parts = [(name, value) for name, value in ast.iter_fields(node) if name not in TYPES]
+    return [kind, {name: shape(value) for name, value in parts if value not in (None, [])}]
+
+
+def _silent(node: Any) -> bool:
+    """Whether a statement is a docstring, or there for annotations alone."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.ImportFrom) and node.module in TYPING
+
+
+if __name__ == "__main__":
+    CONFIRMED.write_text(json.dumps(current(), indent=1) + "\n")
+    print(CONFIRMED)

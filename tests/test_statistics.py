@@ -1,0 +1,105 @@
+"""Intervals against tables, scipy and simulation; differences over paired seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dse.statistics import interval, paired
+
+
+@pytest.mark.parametrize(
+    ("count", "t"),
+    # The 97.5 % points of Student's t in any printed table, for count - 1 degrees of freedom.
+    [(2, 12.706), (3, 4.303), (4, 3.182), (5, 2.776), (11, 2.228), (31, 2.042), (121, 1.980)],
+)
+def test_half_width_is_the_tables_t_times_the_standard_error(count: int, t: float) -> None:
+    values = [float(v) for v in range(count)]
+    found = interval(values)
+    error = np.std(values, ddof=1) / math.sqrt(count)
+    assert found.mean == pytest.approx((count - 1) / 2)
+    assert (found.high - found.mean) / error == pytest.approx(t, abs=6e-4)
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+    assert found.count == count
+
+
+@pytest.mark.parametrize("values", [[90.1, 91.7, 88.4], [3.0, -5.0], [1e-9, 2e-9, 4e-9, 9e-9]])
+def test_the_interval_is_scipys(values: Sequence[float]) -> None:
+    found = interval(values)
+    theirs = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(theirs, rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_95_of_100_intervals_hold_the_true_mean(count: int) -> None:
+    """In 10,000 of them the share is within 0.7 points (three deviations of a binomial)."""
+    random = np.random.default_rng(20261120)
+    samples = random.normal(87.0, 2.5, size=(10_000, count))
+    found = [interval(sample) for sample in samples]
+    covered = np.mean([i.low <= 87.0 <= i.high for i in found])
+    assert covered == pytest.approx(0.95, abs=0.007)
+
+
+def test_equal_values_have_no_spread() -> None:
+    found = interval([12.5, 12.5, 12.5])
+    assert (found.low, found.mean, found.high) == (12.5, 12.5, 12.5)
+
+
+def test_one_value_says_nothing_of_the_spread() -> None:
+    found = interval([91.0])
+    assert (found.mean, found.count) == (91.0, 1)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_no_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="`values` must hold at least one value, got none"):
+        interval([])
+
+
+def test_a_value_that_is_not_known_makes_the_mean_unknown() -> None:
+    assert math.isnan(interval([1.0, math.nan, 3.0]).mean)
+
+
+# Pairs ----------------------------------------------------------------------------------------
+
+
+def test_a_pair_is_ours_minus_theirs_seed_by_seed() -> None:
+    ours = {0: 80.0, 1: 90.0, 2: 70.0}
+    theirs = {2: 69.0, 1: 88.5, 0: 79.5}  # in another order
+    found = paired(ours, theirs)
+    assert found == interval([0.5, 1.5, 1.0])
+    assert found.mean == 1.0
+    back = paired(theirs, ours)
+    assert (back.low, back.mean, back.high) == (-found.high, -found.mean, -found.low)
+
+
+def test_pairing_sees_what_the_sides_hide() -> None:
+    """The sides vary by tens of points, the difference by tenths."""
+    ours = {0: 60.1, 1: 80.3, 2: 95.2}
+    theirs = {0: 59.0, 1: 79.0, 2: 94.0}
+    assert interval(list(ours.values())).low < interval(list(theirs.values())).mean
+    assert paired(ours, theirs).low > 0
+
+
+def test_only_seeds_that_both_have_are_compared() -> None:
+    found = paired({0: 1.0, 1: 2.0, 7: 1000.0}, {1: 1.0, 0: 0.5, 8: -1000.0})
+    assert found == interval([0.5, 1.0])
+    assert found.count == 2
+
+
+def test_one_shared_seed_has_no_interval() -> None:
+    found = paired({0: 3.0, 1: 5.0}, {1: 4.0})
+    assert (found.mean, found.count) == (1.0, 1)
+    assert math.isnan(found.low)
+
+
+def test_no_shared_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="`ours` and `theirs` must share a seed, got none"):
+        paired({0: 1.0}, {1: 1.0})
+    with pytest.raises(ValueError, match="must share a seed"):
+        paired({}, {})

@@ -1,0 +1,365 @@
+"""Trials: what is in their identity and what is not, and the record that they leave."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import confirm_semantics
+import pytest
+
+from dse import protocol, trial
+from dse.protocol import DATA_SETS, Protocol, random_seed
+from dse.space import V1_1, Metaparameters
+from dse.trial import (
+    ANSWER,
+    CIRCUMSTANCE,
+    COLUMNS,
+    ID_DIGITS,
+    QUESTION,
+    STATUSES,
+    Answer,
+    Circumstance,
+    Record,
+    Trial,
+    record_from,
+    status_of,
+    trial_from,
+)
+
+FIELDS: Mapping[str, tuple[Any, Any]] = {
+    "base_e": (128, 96),
+    "incr_e": (128, 64),
+    "freq": (2, 4),
+    "pct3x3": (0.5, 0.25),
+    "sr": (0.125, 0.5),
+    "bypass": ("none", "simple"),
+    "conv1_filters": (96, 64),
+    "conv1_kernel": (7, 3),
+    "conv1_stride": (2, 1),
+    "conv1_padding": (0, 1),
+    "pool_after": ("1-4-8", "1-3-5"),
+    "strided_fires": ("none", "2-4"),
+    "squeeze_filters": ("none", "1-2-3-4-5-6-7-8"),
+    "expand_filters": ("none", "2-2-3-4-5-6-7-8"),
+    "conv10_padding": (0, 1),
+    "conv10_split": (1, 2),
+    "conv10_multiple": (1, 16),
+    "head_relu": (True, False),
+    "norm": ("none", "batch"),
+    "dropout": (0.5, 0.0),
+    "image_size": (64, 65),
+    "augment": ("none", "shift"),
+    "validation_share": (0.25, 0.3),
+    "train_share": (0.5, 0.6),
+    "epochs": (20, 21),
+    "batch_size": (64, 32),
+    "lr": (0.1, 0.05),
+    "schedule": ("linear", "cosine"),
+    "warmup": (2.0, 0.0),
+    "momentum": (0.9, 0.8),
+    "nesterov": (True, False),
+    "weight_decay": (0.0005, 0.0),
+    "clip": (1.0, 0.0),
+    "init": ("he", "xavier"),
+    "precision": ("fp32", "bf16"),
+    "seed": (0, 1),
+}
+"""Each field of the question, written out so that no default is in it, with another value."""
+
+TRIAL = trial_from({"data": "digits", **{name: value for name, (value, _) in FIELDS.items()}})
+OTHER = {name: value for name, (_, value) in FIELDS.items()}
+
+
+def record(**changes: Any) -> Record:
+    """A record of `TRIAL`; `changes` are to its answer or circumstance."""
+    answer = dict.fromkeys(ANSWER, 1) | {"status": "learned", "diverged_step": -1}
+    circumstance = dict.fromkeys(CIRCUMSTANCE, "x") | {"seconds": 1.5, "threads": 1}
+    row = {**answer, **circumstance, **changes}
+    return Record(
+        trial=TRIAL,
+        answer=Answer(**{name: row[name] for name in ANSWER}),
+        circumstance=Circumstance(**{name: row[name] for name in CIRCUMSTANCE}),
+    )
+
+
+# Identity -----------------------------------------------------------------------------------
+
+
+def test_the_identity_does_not_drift() -> None:
+    """Another value makes every record worthless: a field added later belongs into `SINCE`."""
+    assert TRIAL.trial_id == "493b6b0bae5db55b6c85"
+    assert len(TRIAL.trial_id) == ID_DIGITS
+
+
+@pytest.mark.parametrize("name", [name for name in QUESTION if name != "data"])
+def test_every_field_of_the_question_changes_the_identity(name: str) -> None:
+    changed = trial_from({**TRIAL.question, name: OTHER[name]})
+    assert changed.trial_id != TRIAL.trial_id
+    assert trial_from({**changed.question, name: TRIAL.question[name]}).trial_id == TRIAL.trial_id
+
+
+def test_no_two_changes_share_an_identity() -> None:
+    changed = [
+        trial_from({**TRIAL.question, name: value}).trial_id for name, value in OTHER.items()
+    ]
+    assert len({TRIAL.trial_id, *changed}) == 1 + len(OTHER)
+
+
+def test_numbers_that_are_equal_are_one_value() -> None:
+    assert {"data", *OTHER} == set(QUESTION)
+    written = {
+        name: float(value) if type(value) is int else value
+        for name, value in TRIAL.question.items()
+    }
+    assert trial_from(written) == TRIAL
+    assert trial_from({**TRIAL.question, "clip": 1}).canonical() == TRIAL.canonical()
+    assert trial_from({**TRIAL.question, "sr": 1}) == trial_from({**TRIAL.question, "sr": 1.0})
+    small = [trial_from({**TRIAL.question, "lr": lr}).trial_id for lr in (1e-5, 0.00001)]
+    assert small[0] == small[1]
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [("digest", "0" * 64), ("train", 1100), ("test", 601), ("mean", (0.3,)), ("std", (0.4,))],
+)
+def test_the_facts_of_the_data_enter(
+    monkeypatch: pytest.MonkeyPatch, fact: str, value: object
+) -> None:
+    before = TRIAL.trial_id
+    assert json.loads(TRIAL.canonical())["data"] == "digits"
+    other = replace(DATA_SETS["digits"], **{fact: value})  # type: ignore[arg-type]
+    monkeypatch.setattr(protocol, "DATA_SETS", {"digits": other})
+    assert TRIAL.trial_id != before
+
+
+def test_the_semantics_of_training_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = TRIAL.trial_id
+    monkeypatch.setattr(trial, "SEMANTICS", trial.SEMANTICS + 1)
+    assert TRIAL.trial_id != before
+
+
+def test_a_field_added_later_enters_away_from_its_neutral_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed = trial_from({**TRIAL.question, "clip": 2.0})
+    ids = TRIAL.trial_id, changed.trial_id
+    monkeypatch.setattr(trial, "SINCE", {"clip": 1.0})
+    assert "clip" not in json.loads(TRIAL.canonical())
+    assert TRIAL.trial_id != ids[0]
+    assert changed.trial_id == ids[1]
+
+    older = {name: value for name, value in record().row().items() if name != "clip"}
+    assert record_from(older).row() == record().row()
+    with pytest.raises(ValueError, match="trial_id"):
+        record_from({**older, "clip": 2.0})
+
+
+# The question -------------------------------------------------------------------------------
+
+
+def test_a_trial_is_its_question() -> None:
+    for name, value in OTHER.items():
+        changed = trial_from({**TRIAL.question, name: value})
+        assert trial_from(changed.question) == changed
+        assert tuple(changed.question) == QUESTION
+        assert changed.question[name] == value
+
+
+def test_what_is_missing_is_named() -> None:
+    question = {name: v for name, v in TRIAL.question.items() if name not in ("sr", "seed")}
+    with pytest.raises(ValueError, match="is missing") as caught:
+        trial_from(question)
+    assert str(caught.value) == "`sr` is missing\n`seed` is missing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({"seed": -1}, ["`seed` must be a whole number in 0 .. 2147483647, got -1"]),
+        ({"seed": 2**31}, ["`seed` must be a whole number in 0 .. 2147483647, got 2147483648"]),
+        ({"batch_size": 1}, ["`batch_size` must be a whole number in 2 .. 65536, got 1"]),
+        ({"momentum": 0}, ["`nesterov` must be false where `momentum` is 0, got true"]),
+        (
+            {"train_share": 0.001},
+            [
+                "`train_share` must leave 2 pictures to train on of the 898 that "
+                "`validation_share` 0.25 leaves, got 0.001"
+            ],
+        ),
+        (
+            {"validation_share": 0.9999},
+            [
+                "`train_share` must leave 2 pictures to train on of the 0 that "
+                "`validation_share` 0.9999 leaves, got 0.5"
+            ],
+        ),
+        (
+            {"squeeze_filters": "1-2-3-4-5-6-7-8", "sr": 0.5, "image_size": 8},
+            [
+                "`sr` must stay at its default 0.125 where the layout lists its own filters, "
+                "got 0.5",
+                "`pool_after` must leave a map to pool: after layer 1 it is 1x1 for "
+                "`image_size` 8, got 1-4-8",
+            ],
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_told(changes: dict[str, Any], lines: list[str]) -> None:
+    with pytest.raises(ValueError, match="must") as caught:
+        trial_from({**TRIAL.question, **changes})
+    assert str(caught.value).splitlines() == lines
+
+
+def test_the_parts_of_the_data_are_counted_once() -> None:
+    assert TRIAL.protocol.validation_pictures == 299
+    assert TRIAL.protocol.train_pictures == 449
+    assert Protocol(validation_share=1e-6).validation_pictures == 1
+    assert Protocol(train_share=1.0).train_pictures == 898
+
+
+def test_a_trial_knows_its_network() -> None:
+    network = Trial(
+        metaparameters=Metaparameters(sr=0.5), layout=V1_1, protocol=Protocol(image_size=64)
+    ).architecture
+    assert (network.num_classes, network.in_channels) == (10, 1)
+    assert network.fires[0].s1x1 == 64
+
+
+# Random streams -----------------------------------------------------------------------------
+
+
+def test_random_streams_differ_and_stay() -> None:
+    # printf 0/init/conv1 | sha256sum: the first 16 digits, halved.
+    assert random_seed(0, "init", "conv1") == 0x083FFB8916454430 >> 1
+    keys: list[str | int] = ["", "conv1", "fire2.squeeze", *range(200)]
+    streams = [
+        random_seed(seed, purpose, key)
+        for seed in (0, 1, 2, 10, 2**31 - 1)
+        for purpose in ("init", "order", "augment", "step", "split")
+        for key in keys
+    ]
+    assert len(set(streams)) == len(streams)
+    assert all(0 <= stream < 2**63 for stream in streams)
+
+
+# Records ------------------------------------------------------------------------------------
+
+
+def test_a_record_is_its_row() -> None:
+    row = record(loss=2.5).row()
+    assert tuple(row) == COLUMNS
+    assert {type(value) for value in row.values()} <= {str, int, float, bool}
+    assert record_from(row).row() == row
+    assert record_from({**row, "a_later_column": 1}).row() == row
+
+
+def test_a_loss_that_is_not_finite_is_nan() -> None:
+    for loss in (math.nan, math.inf):
+        assert math.isnan(record(loss=loss).answer.loss)
+    with pytest.raises(ValueError, match=r"`loss` must be at least 0, or NaN, got -1"):
+        record(loss=-1)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_row_that_is_cut_or_changed_is_no_record(name: str) -> None:
+    row = record().row()
+    with pytest.raises(ValueError, match=f"`{name}` is missing"):
+        record_from({key: value for key, value in row.items() if key != name})
+    for bad in (None, "", [], {}, "=1+1"):
+        with pytest.raises(ValueError, match="`"):
+            record_from({**row, name: bad})
+
+
+def test_a_record_of_a_changed_question_is_not_believed() -> None:
+    row = record().row()
+    for name, value in OTHER.items():
+        with pytest.raises(ValueError, match="`trial_id` must be the hash of the question"):
+            record_from({**row, name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"top1": 100.1}, "`top1` must be in [0, 100], got 100.1"),
+        ({"top5": math.nan}, "`top5` must be in [0, 100], got nan"),
+        ({"params": 1.5}, "`params` must be a whole number in 0 .. 9223372036854775807, got 1.5"),
+        ({"status": "done"}, f"`status` must be one of {', '.join(STATUSES)}, got 'done'"),
+        ({"seconds": -1}, "`seconds` must be in [0, inf], got -1"),
+        ({"threads": 0}, "`threads` must be a whole number in 1 .. 65536, got 0"),
+        (
+            {"device": "=cmd()"},
+            "`device` must be printable text that begins with a letter or a digit, got '=cmd()'",
+        ),
+    ],
+)
+def test_an_answer_has_rules(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        record(**changes)
+    assert str(caught.value) == line
+
+
+# 10 classes and 900 pictures: guessing is 10 % and its deviation exactly 1 %.
+@pytest.mark.parametrize(
+    ("val_top1", "predicted", "step", "status"),
+    [
+        (99.0, 10, -1, "learned"),
+        (13.001, 10, -1, "learned"),
+        (13.001, 9, -1, "partly_dead"),
+        (13.0, 10, -1, "never_learned"),
+        (10.0, 1, -1, "never_learned"),
+        (0.0, 10, -1, "never_learned"),
+        (99.0, 10, 0, "diverged"),
+        (10.0, 1, 7, "diverged"),
+    ],
+)
+def test_status(val_top1: float, predicted: int, step: int, status: str) -> None:
+    found = status_of(val_top1=val_top1, pictures=900, classes=10, predicted=predicted, step=step)
+    assert found == status
+    assert found in STATUSES
+
+
+# The guard of `SEMANTICS` -------------------------------------------------------------------
+
+
+def test_training_means_what_was_confirmed() -> None:
+    assert json.loads(confirm_semantics.CONFIRMED.read_text()) == confirm_semantics.current(), (
+        "dse/model.py, dse/train.py or dse/data.py has changed. If an equal trial may now answer "
+        "otherwise, raise SEMANTICS in dse/trial.py. Then, or else, confirm with: "
+        "python tests/confirm_semantics.py"
+    )
+
+
+SOURCE = """
+def step(x, rate):
+    total = x * 0.5
+    return total - rate
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "same"),
+    [
+        (SOURCE.replace("0.5", "5e-1  # half"), True),
+        (
+            SOURCE.replace("(x, rate)", "(\n    x: Tensor,\n    rate: float = 1,\n) -> Tensor"),
+            False,
+        ),
+        (SOURCE.replace("(x, rate)", "(\n    x: Tensor,\n    rate: float,\n) -> Tensor"), True),
+        (SOURCE.replace("total = x", "total: Tensor = x"), True),
+        (SOURCE.replace("    total = x", '    """Doc."""\n    total = x'), True),
+        ("from typing import Any\nif TYPE_CHECKING:\n    import x\n" + SOURCE, True),
+        ("import torch\n" + SOURCE, False),
+        (SOURCE.replace("0.5", "0.25"), False),
+        (SOURCE.replace("-", "+"), False),
+        (SOURCE.replace("total - rate", "rate - total"), False),
+        (SOURCE.replace("step(", "stepped("), False),
+    ],
+)
+def test_the_digest_sees_meaning_alone(source: str, same: bool) -> None:
+    shapes = [confirm_semantics.shape(ast.parse(text)) for text in (SOURCE, source)]
+    assert (shapes[0] == shapes[1]) is same
