@@ -141,7 +141,7 @@ def _circumstance(seconds: float) -> Circumstance:
         seconds=round(seconds, 3),
         device="cpu",
         threads=torch.get_num_threads(),
-        machine=platform.machine(),
+        machine=platform.machine() or "unknown",
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=" ".join(f"{name}={version}" for name, version in versions.items()),
     )

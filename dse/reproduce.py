@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-
-import pandas as pd
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dse import config, results, sweep
-from dse.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT = ("figure3a", "figure3b", "table3")
 PAGES = (*DEFAULT, "downsample", "widths")
@@ -29,11 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     names = [a for a in arguments if a in PAGES] or list(DEFAULT)
     rest = [a for a in arguments if a not in PAGES]
-    strange = [a for a in rest if "=" not in a and not a.startswith("-")]
-    if strange:
-        raise config.Mistakes(
-            [f"a page must be one of {', '.join(PAGES)}, got {a!r}" for a in strange]
-        )
     requests = _requests(names, rest)
     trials = list({t.trial_id: t for request in requests for t in request.trials}.values())
     first = requests[0]
@@ -42,8 +37,12 @@ def _main(arguments: list[str]) -> int:
         print(sweep.plan(trials))
         return 0
     failures = sweep.run(trials, first.folder, first.workers)
-    sweep.draw(first.folder)
-    print(write_page(first.folder, names, trials))
+    table = results.write_tables(first.folder)
+    table = table[table["trial_id"].isin([t.trial_id for t in trials])]
+    drawn = sweep.draw(first.folder, table)
+    path = first.folder / "index.html"
+    results.write(path, page(names, table, len(trials), drawn))
+    print(path)
     return 1 if failures else 0
 
 
@@ -65,28 +64,27 @@ def _requests(names: Sequence[str], rest: list[str]) -> list[config.Request]:
     return requests
 
 
-def write_page(folder: Path, names: Sequence[str], trials: Sequence[Trial]) -> Path:
-    """A short page of the figures and tables of these trials; returns where it is."""
+def page(
+    names: Sequence[str], table: pd.DataFrame, asked: int, drawn: Mapping[str, bytes]
+) -> bytes:
+    """A short HTML page of the named figures and tables; `drawn` holds the figures as SVG."""
     from dse import figures, report
 
-    table = results.load(folder)
-    table = table[table["trial_id"].isin([t.trial_id for t in trials])]
     sections = []
     for name in names:
         try:
-            if name in figures.FIGURES:
-                svg = figures.encoded(figures.FIGURES[name](table), "svg")
-                sections.append(
-                    report.Section(title=TITLES[name], text=findings(table, name), svg=svg)
+            if name in figures.TABLES:
+                section = report.Section(
+                    title=TITLES[name], text=GAINS, table=figures.TABLES[name](table)
                 )
             else:
-                rows = figures.TABLES[name](table)
-                sections.append(report.Section(title=TITLES[name], text=GAINS, table=rows))
+                section = report.Section(
+                    title=TITLES[name], text=findings(table, name), svg=drawn.get(name, b"")
+                )
         except figures.NoSweep as error:  # its trials failed: say so on the page
-            sections.append(report.Section(title=TITLES[name], text=[str(error)]))
-    path = folder / "index.html"
-    results.write(path, report.page("SqueezeNet's design space", summary(table, trials), sections))
-    return path
+            section = report.Section(title=TITLES[name], text=[str(error)])
+        sections.append(section)
+    return report.page("SqueezeNet's design space", summary(table, asked), sections)
 
 
 MIDDLE = 0.5  # where Figure 3's curves bend, and where 3(a) and 3(b) meet
@@ -103,16 +101,15 @@ GAINS = (
 )
 
 
-def summary(table: pd.DataFrame, trials: Sequence[Trial]) -> str:
-    """What was trained, how it ended, and what it cost, in a sentence or two."""
+def summary(table: pd.DataFrame, asked: int) -> str:
+    """What was trained and how it ended, in a sentence or two."""
     ends = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
     data = " and ".join(sorted(table["data"].unique()))
     seeds = ", ".join(str(s) for s in sorted(table["seed"].unique()))
     return (
-        f"{len(table)} of {len(trials)} trainings from scratch on {data}, seeds {seeds}: {ends}; "
-        f"{table['seconds'].sum():.0f} seconds of one core each in all. Accuracies are on the "
-        "whole test set, which chose nothing. These data are not ImageNet: the paper's own points "
-        "stand in panels and columns of their own."
+        f"{len(table)} of {asked} trainings from scratch on {data}, seeds {seeds}: {ends}. "
+        "Accuracies are on the whole test set, which chose nothing. These data are not ImageNet: "
+        "the paper's own points stand in panels and columns of their own."
     )
 
 

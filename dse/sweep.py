@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -14,6 +14,9 @@ from dse import config, results
 from dse.cost import cost, size_label
 from dse.runner import Failed, Finished, Runner, Told
 from dse.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXECUTE = "dse.execute:run"
 
@@ -35,7 +38,7 @@ def _main(arguments: list[str]) -> int:
         print(plan(request.trials))
         return 0
     failures = run(request.trials, request.folder, request.workers)
-    draw(request.folder)
+    draw(request.folder, results.write_tables(request.folder))
     return 1 if failures else 0
 
 
@@ -47,6 +50,9 @@ def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     except config.Mistakes as error:
         print(*error.lines, sep="\n", file=sys.stderr)
         return 2
+    except results.Damaged as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
@@ -86,10 +92,17 @@ def run(trials: Sequence[Trial], folder: Path, workers: int) -> int:
                 progress.ended(trial_id, _summary(event.value))
             elif isinstance(event, Failed):
                 failures += 1
-                reason = {"reason": event.reason, "details": event.details}
-                results.fail(folder, trial_id, reason)
+                _leave_word(folder, trial_id, event)
                 progress.ended(trial_id, f"failed: {event.reason}", important=True)
     return failures
+
+
+def _leave_word(folder: Path, trial_id: str, event: Failed) -> None:
+    """A trial's failure in its folder; where that cannot be written, the message must do."""
+    try:
+        results.fail(folder, trial_id, {"reason": event.reason, "details": event.details})
+    except OSError as error:
+        tqdm.write(f"{trial_id}: its failure could not be written: {error}", file=sys.stderr)
 
 
 def _summary(row: dict[str, Any]) -> str:
@@ -135,30 +148,38 @@ class Progress:
         self._left[trial_id] = left
 
 
-def draw(folder: Path) -> list[Path]:
-    """Rebuild the table, and the figures and tables that its sweeps give; say where they are."""
+def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
+    """Draw what the sweeps in `table` give, into `folder`; say where; return the SVG of each.
+
+    A figure that this table gave before stays as it is.
+    """
     from dse import figures
 
-    table = results.write_tables(folder)
-    made = [folder / "table.csv"]
+    files: dict[str, bytes] = {}
+    drawn: dict[str, bytes] = {}
+    stamp = figures.stamp(table)
     for name, figure in figures.FIGURES.items():
+        paths = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
+        found = tuple(path.read_bytes() if path.exists() else b"" for path in paths)
         try:
-            drawn = figure(table)
+            if not all(stamp.encode() in content for content in found):
+                found = figures.encoded(figure(table), "svg", "png", description=stamp)
         except figures.NoSweep:
             continue
-        for kind in ("svg", "png"):
-            results.write(folder / f"{name}.{kind}", figures.encoded(drawn, kind))
-            made.append(folder / f"{name}.{kind}")
+        files |= {path.name: content for path, content in zip(paths, found, strict=True)}
+        drawn[name] = found[0]
     for name, tabulated in figures.TABLES.items():
         try:
             rows = tabulated(table)
         except figures.NoSweep:
             continue
-        results.write(folder / f"{name}.csv", rows.to_csv(index=False).encode())
-        results.write(folder / f"{name}.md", figures.markdown(rows).encode())
-        made += [folder / f"{name}.csv", folder / f"{name}.md"]
-    print(*made, sep="\n")
-    return made
+        files[f"{name}.csv"] = rows.to_csv(index=False).encode()
+        files[f"{name}.md"] = figures.markdown(rows).encode()
+    print(folder / "table.csv")
+    for name, content in files.items():
+        results.write(folder / name, content)
+        print(folder / name)
+    return drawn
 
 
 if __name__ == "__main__":
