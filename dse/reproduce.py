@@ -114,17 +114,19 @@ def summary(table: pd.DataFrame, asked: int) -> str:
 
 
 def findings(table: pd.DataFrame, name: str) -> list[str]:
-    """What Figure 3 shows: the gain up to the middle and from there on, beside the paper's."""
+    """What Figure 3 shows: the gains up to the middle, from there on, and in all."""
     from dse import figures
 
     if name not in figures.FIGURE_3:
         return []
     swept = figures.FIGURE_3[name]
     values = sorted(figures.one_sweep(table, swept.column)[swept.column].unique())
-    steps = [(values[0], MIDDLE), (MIDDLE, values[-1])] if MIDDLE in values else []
+    first, last = values[0], values[-1]
+    steps = [(first, MIDDLE), (MIDDLE, last)] if first < MIDDLE < last and MIDDLE in values else []
+    steps.append((first, last))
     paper = {point.value: point.top5 for point in swept.points}
     lines = []
-    for low, high in [step for step in steps if step[0] < step[1]]:
+    for low, high in steps:
         answer, gain = figures.gain(table, swept.column, low, high)
         text = f"From {swept.column} {low:g} to {high:g}: {gain.mean:+.1f} points of {answer}"
         if gain.count > 1:
