@@ -29,6 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     names = [a for a in arguments if a in PAGES] or list(DEFAULT)
     rest = [a for a in arguments if a not in PAGES]
+    strange = [
+        word
+        for before, word in zip(["", *rest], rest, strict=False)
+        if not word.startswith("-") and "=" not in word and not before.startswith("-")
+    ]
+    if strange:
+        known = ", ".join(PAGES)
+        raise config.Mistakes([f"`{w}` must be key=value or one of {known}" for w in strange])
     requests = _requests(names, rest)
     trials = list({t.trial_id: t for request in requests for t in request.trials}.values())
     first = requests[0]

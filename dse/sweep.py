@@ -53,6 +53,9 @@ def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     except results.Damaged as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that vanished: records are whole or absent
+        print(f"stopped: {error}; after mending it the same command goes on", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130

@@ -121,6 +121,25 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     assert len(results.load(tmp_path / "results/figure3a")) == 2
 
 
+def test_a_full_disk_is_told_in_lines_and_the_same_command_finishes(tmp_path: Path) -> None:
+    """Files above 8 kB cannot be written, as on a full disk: no traceback, nothing half."""
+    command = [sys.executable, "-m", "dse.sweep", "sr=0.125,0.5", "runner.workers=1", *TINY]
+    full = subprocess.run(
+        ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert "failed" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert results.load(tmp_path / "results/figure3a").empty
+    assert dse("sweep", "sr=0.125,0.5", *TINY, cwd=tmp_path).returncode == 0
+    assert len(results.load(tmp_path / "results/figure3a")) == 2
+
+
 def test_reproduce_draws_every_page_from_one_folder(tmp_path: Path) -> None:
     arguments = ("figure3a", "table3", "sr=0.125,0.25", "seed=0,1", *TINY)
     run = dse("reproduce", *arguments, cwd=tmp_path)
