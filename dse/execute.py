@@ -23,6 +23,7 @@ from dse.train import Epoch, OnEpoch, Training, judge, train
 from dse.trial import Answer, Circumstance, Record, Trial, status_of
 
 EVALUATION_PIXELS = 2**17
+"""Pixels of a picture plane that are judged at a time, about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,10 +100,8 @@ def curve_csv(curve: tuple[Epoch, ...]) -> bytes:
 
 
 def _answer(trial: Trial, model: nn.Module, data: Data, trained: Training) -> Answer:
-    test, validation = (
-        judge(model, lambda: data.batches(data.test, _together(trial))),
-        trained.validation,
-    )
+    test = judge(model, lambda: data.batches(data.test, _together(trial)))
+    validation = trained.validation
     price = cost(trial.architecture, trial.protocol.image_size)
     last = trained.curve[-1] if trained.curve else None
     return Answer(

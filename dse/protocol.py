@@ -54,8 +54,8 @@ class Recipe:
     """One way to train any network.
 
     The learning rate rises linearly over `warmup` epochs to `lr` and then follows `schedule`
-    down to 0 at the last step (`step`: a tenth after each third of the steps). `clip` bounds the
-    norm of the whole gradient; 0 is no bound.
+    down to 0, which it would reach one step behind the last (`step`: a tenth after each third of
+    the steps). `clip` bounds the norm of the whole gradient; 0 is no bound.
 
     Raises `ValueError` for a value outside its rule, and for Nesterov's momentum of 0.
     """

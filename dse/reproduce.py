@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dse import config, results, sweep
@@ -31,7 +32,7 @@ def _main(arguments: list[str]) -> int:
     rest = [a for a in arguments if a not in PAGES]
     strange = [
         word
-        for before, word in zip(["", *rest], rest, strict=False)
+        for before, word in pairwise(["", *rest])
         if not word.startswith("-") and "=" not in word and not before.startswith("-")
     ]
     if strange:

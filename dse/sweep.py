@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from dse import config, results
-from dse.cost import cost, size_label
+from dse.cost import cost
 from dse.runner import Failed, Finished, Runner, Told
 from dse.trial import Trial
 
@@ -65,11 +65,11 @@ def plan(trials: Sequence[Trial]) -> str:
     """What would run: a line per trial with its exact size and MACs, and what is swept."""
     rows = [trial.question for trial in trials]
     swept = [key for key in rows[0] if len({row[key] for row in rows}) > 1]
-    lines = [f"{'trial':<20} {'params':>11} {'MB':>6} {'MACs':>15}  swept"]
+    lines = [f"{'trial':<20} {'params':>11} {'bytes':>12} {'MACs':>15}  swept"]
     for trial, row in zip(trials, rows, strict=True):
         price = cost(trial.architecture, trial.protocol.image_size)
         lines.append(
-            f"{trial.trial_id:<20} {price.params:>11,} {size_label(price.size_bytes):>6} "
+            f"{trial.trial_id:<20} {price.params:>11,} {price.size_bytes:>12,} "
             f"{price.macs:>15,}  {' '.join(f'{key}={row[key]}' for key in swept)}".rstrip()
         )
     return "\n".join([*lines, f"{len(trials)} trials"])

@@ -28,7 +28,7 @@ from dse.space import (
 
 SEMANTICS = 1
 """The version of what training means. A change that may alter an answer raises it, which makes
-every trial a new one; a test over the syntax trees of `model`, `train` and `data` watches."""
+every trial a new one; a test watches the syntax trees of `model`, `train`, `data`, `execute`."""
 
 SINCE: Mapping[str, Any] = {}
 """Fields of the question added after a release, with the neutral value that keeps them out of the
@@ -186,7 +186,7 @@ class Answer:
     classes_predicted: int = knob(MISSING, _COUNT, "classes predicted on the validation part")
     steps: int = knob(MISSING, _COUNT, "steps of the optimizer")
     diverged_step: int = knob(
-        MISSING, integer(-1, 2**63 - 1), "first step whose loss was not finite, or -1"
+        MISSING, integer(-1, 2**63 - 1), "first step whose loss or gradient was not finite, or -1"
     )
 
     def __post_init__(self) -> None:
@@ -248,7 +248,7 @@ def record_from(row: Mapping[str, Any]) -> Record:
 def status_of(*, val_top1: float, pictures: int, classes: int, predicted: int, step: int) -> str:
     """The status of a finished training, decided on the validation part alone.
 
-    In this order. `diverged`: the loss was not finite at `step` (-1: it always was);
+    In this order. `diverged`: the loss or its gradient was not finite at `step` (-1: never);
     `never_learned`: `val_top1` (percent) is at most three standard deviations above guessing over
     `pictures` (at least 1) of `classes` (at least 2); `partly_dead`: some class is never
     `predicted`; else `learned`.

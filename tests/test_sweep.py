@@ -69,6 +69,7 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     run = dse("sweep", "sr=0.125,0.25", "plan=true", cwd=tmp_path)
     assert run.returncode == 0
     assert "2 trials" in run.stdout
+    assert "54,120" in run.stdout  # its exact bytes, running statistics included
     assert "12,778" in run.stdout  # parameters of sr 0.125: with norm, and no bias before it
     assert list(tmp_path.iterdir()) == []
 

@@ -328,8 +328,8 @@ def test_status(val_top1: float, predicted: int, step: int, status: str) -> None
 
 def test_training_means_what_was_confirmed() -> None:
     assert json.loads(confirm_semantics.CONFIRMED.read_text()) == confirm_semantics.current(), (
-        "dse/model.py, dse/train.py or dse/data.py has changed. If an equal trial may now answer "
-        "otherwise, raise SEMANTICS in dse/trial.py. Then, or else, confirm with: "
+        "dse/model.py, train.py, data.py or execute.py has changed. If an equal trial may now "
+        "answer otherwise, raise SEMANTICS in dse/trial.py. Then, or else, confirm with: "
         "python tests/confirm_semantics.py"
     )
 
