@@ -33,11 +33,13 @@ from hydra.core.override_parser.types import (
 )
 from omegaconf import OmegaConf
 
+from dse import image_folder
+from dse.archives import DEFAULT, Store
 from dse.protocol import Protocol, Recipe
 from dse.results import is_results
 from dse.rules import Rule, flag, integer, one_of
 from dse.space import Layout, Metaparameters
-from dse.trial import QUESTION, Trial, trial_from
+from dse.trial import Trial, trial_from
 
 GROUPS = ("layout", "recipe", "protocol")
 MOST_POINTS = 1_000_000
@@ -66,7 +68,7 @@ class Request:
 
     trials: tuple[Trial, ...]
     folder: Path
-    data_root: Path
+    store: Store
     workers: int
     plan: bool
 
@@ -115,7 +117,14 @@ SETTINGS: Mapping[str, Setting] = {
     "plan": Setting(False, flag(), "print what would run and its exact sizes; train nothing"),
     "limit": Setting(10_000, integer(1, MOST_POINTS), "refuse a grid of more points"),
     "results.root": Setting(Path("results"), _path(), "folder that holds the results folders"),
-    "data.root": Setting(Path("data"), _path(), "folder that holds the data sets"),
+    "data.root": Setting(DEFAULT.root, _path(), "folder that holds the data sets"),
+    "data.cache": Setting(DEFAULT.cache, _path(), "folder for arrays that processes share"),
+    "data.download": Setting(DEFAULT.download, flag(), "fetch published files that are not there"),
+    "data.loaders": Setting(
+        DEFAULT.loaders,
+        integer(0, 64),
+        "processes that decode the pictures of a large set (0: the trial's own)",
+    ),
     "runner.workers": Setting(
         _cores(), integer(1, 1024), "processes, one thread each (default: the cores)"
     ),
@@ -125,7 +134,7 @@ RULES: Mapping[str, tuple[Rule, str]] = {
     item.name: (item.metadata["rule"], item.metadata["meaning"])
     for kind in (Metaparameters, Layout, Protocol, Recipe, Trial)
     for item in fields(kind)
-    if "rule" in item.metadata
+    if "rule" in item.metadata and item.name != "semantics"  # nobody trains as it was
 }
 
 
@@ -156,14 +165,21 @@ def read(program: str, meaning: str, arguments: Sequence[str], page: str) -> Req
     grids = [{**name, **values, **given} for values in composed] or [given]
     settings = _settings(grids, mistakes)
     axes = [_axes(grid, settings["limit"], mistakes) for grid in grids]
+    store = Store(
+        root=settings["data.root"],
+        cache=settings["data.cache"],
+        download=settings["data.download"],
+        loaders=settings["data.loaders"],
+    )
     if not mistakes:
         mistakes += _too_many(axes, settings["limit"])
+    manifest = "none" if mistakes else _manifest(axes, store, mistakes)
     if mistakes:
         raise Mistakes(mistakes)
     return Request(
-        trials=_trials(axes),
+        trials=_trials(axes, manifest),
         folder=settings["results.root"] / settings["name"],
-        data_root=settings["data.root"],
+        store=store,
         workers=settings["runner.workers"],
         plan=settings["plan"],
     )
@@ -332,7 +348,7 @@ def _composed(
     values = dict(_flat(composed))
     lost = ["hydra"] if "hydra" in own else []
     mistakes += [_unknown(key) for key in [*lost, *values] if not (key in RULES or key in SETTINGS)]
-    missing = [key for key in QUESTION if key not in values]
+    missing = [key for key in RULES if key not in values]
     if missing:
         mistakes.append(
             f"`--config-name` {page} must begin with `defaults: [squeezenet, _self_]` or set every "
@@ -405,14 +421,33 @@ def _too_many(axes: Sequence[Mapping[str, Sequence[Any]]], limit: int) -> list[s
     return [f"`limit` must be at least the {total:,} points of the grid, got {limit:,}"]
 
 
-def _trials(axes: Sequence[Mapping[str, Sequence[Any]]]) -> tuple[Trial, ...]:
-    """The distinct trials of the grids, in order; raises `Mistakes` of points as a whole."""
+def _manifest(
+    axes: Sequence[Mapping[str, Sequence[Any]]], store: Store, mistakes: list[str]
+) -> str:
+    """What the folder of pictures holds, where a grid has one and does not say; else none."""
+    if not any("image_folder" in grid["data"] and "none" in grid["manifest"] for grid in axes):
+        return "none"
+    try:
+        return image_folder.read(store.root, store.cache).text
+    except ValueError as error:
+        mistakes.append(str(error))
+        return "none"
+
+
+def _trials(axes: Sequence[Mapping[str, Sequence[Any]]], manifest: str) -> tuple[Trial, ...]:
+    """The distinct trials of the grids, in order; raises `Mistakes` of points as a whole.
+
+    `manifest` is that of the folder of pictures, for points that have one and do not say.
+    """
     trials: dict[str, Trial] = {}
     mistakes: list[str] = []
     for grid in axes:
         for point in itertools.product(*grid.values()):
             try:
-                trial = trial_from(dict(zip(grid, point, strict=True)))
+                values = dict(zip(grid, point, strict=True))
+                if values["data"] == "image_folder" and values["manifest"] == "none":
+                    values["manifest"] = manifest
+                trial = trial_from(values)
                 trials.setdefault(trial.trial_id, trial)
             except ValueError as error:
                 mistakes += str(error).splitlines()

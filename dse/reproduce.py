@@ -45,7 +45,7 @@ def _main(arguments: list[str]) -> int:
     if first.plan:
         print(sweep.plan(trials))
         return 0
-    failures = sweep.run(trials, first.folder, first.workers)
+    failures = sweep.run(trials, first.folder, first.workers, first.store)
     table = results.write_tables(first.folder)
     table = table[table["trial_id"].isin([t.trial_id for t in trials])]
     drawn = sweep.draw(first.folder, table)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from dse import config, results
+from dse import archives, config, image_folder, results
+from dse.archives import Store
 from dse.cost import cost
 from dse.runner import Failed, Finished, Runner, Told
 from dse.trial import Trial
@@ -37,7 +38,7 @@ def _main(arguments: list[str]) -> int:
     if request.plan:
         print(plan(request.trials))
         return 0
-    failures = run(request.trials, request.folder, request.workers)
+    failures = run(request.trials, request.folder, request.workers, request.store)
     draw(request.folder, results.write_tables(request.folder))
     return 1 if failures else 0
 
@@ -75,18 +76,20 @@ def plan(trials: Sequence[Trial]) -> str:
     return "\n".join([*lines, f"{len(trials)} trials"])
 
 
-def run(trials: Sequence[Trial], folder: Path, workers: int) -> int:
+def run(trials: Sequence[Trial], folder: Path, workers: int, store: Store) -> int:
     """Train what has no record in `folder` yet; returns how many trials failed.
 
     A failed trial costs nothing but itself: it is told at once and left in its `failure.json`.
+    Raises `config.Mistakes` where the data of some trial are not there or not the declared ones.
     """
     done = results.finished(folder, [trial.trial_id for trial in trials])
     todo = [trial for trial in trials if trial.trial_id not in done]
+    check_data(todo, store)
     print(f"{len(trials)} trials, {len(done)} done before, {len(todo)} to do", file=sys.stderr)
     failures = 0
     with Progress(todo) as progress, Runner(EXECUTE, min(workers, len(todo) or 1)) as runner:
         for trial in todo:
-            runner.submit(trial.trial_id, (trial, folder))
+            runner.submit(trial.trial_id, (trial, folder, store))
         for event in runner.events():
             trial_id = str(event.key)
             if isinstance(event, Told):
@@ -98,6 +101,34 @@ def run(trials: Sequence[Trial], folder: Path, workers: int) -> int:
                 _leave_word(folder, trial_id, event)
                 progress.ended(trial_id, f"failed: {event.reason}", important=True)
     return failures
+
+
+def check_data(trials: Sequence[Trial], store: Store) -> None:
+    """Make sure that the data of `trials` are there and genuine, before torch is imported.
+
+    Raises `config.Mistakes`, a line for each set that is not.
+    """
+    sizes: dict[str, set[int]] = {}
+    for trial in trials:
+        sizes.setdefault(trial.protocol.data, set()).add(trial.protocol.image_size)
+    mistakes = []
+    for name, image_sizes in sizes.items():
+        try:
+            archives.prepare(name, store, image_sizes, tell=_say)
+        except (archives.Missing, archives.Unfit) as error:
+            mistakes.append(str(error))
+    folders = {t.protocol.manifest: t.protocol for t in trials if t.protocol.data == "image_folder"}
+    for protocol in folders.values():
+        try:
+            image_folder.prepare(protocol, store)
+        except archives.Unfit as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise config.Mistakes(mistakes)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _leave_word(folder: Path, trial_id: str, event: Failed) -> None:

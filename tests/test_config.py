@@ -20,7 +20,7 @@ from dse import config, results
 from dse.config import GROUPS, RULES, SETTINGS, Mistakes, Request, check_folder, pages
 from dse.protocol import Protocol
 from dse.space import LAYOUTS, Metaparameters
-from dse.trial import QUESTION
+from dse.trial import QUESTION, SEMANTICS
 
 PAGES = sorted(path.stem for path in pages().glob("*.yaml"))
 GROUP_PAGES = sorted((p.parent.name, p.stem) for p in pages().glob("*/*.yaml"))
@@ -78,6 +78,7 @@ def own(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
 RISING = "none, or rising whole numbers in 1 .. 9 joined by '-'"
 NAME = "a name of at most 100 letters, digits, '.', '_' and '-'"
 LAYOUT_NAMES = ", ".join(sorted(LAYOUTS))
+PROTOCOL_NAMES = "cifar10, cifar100, demo, fashion_mnist, imagenet, imagenet_torchvision, mnist"
 PAGE_NAMES = ", ".join(PAGES)
 
 WRONG = [
@@ -108,7 +109,7 @@ WRONG = [
     ("seed=x", "`seed` must be a whole number in 0 .. 2147483647, got 'x'"),
     ("pool_after=4-1", f"`pool_after` must be {RISING}, got '4-1'"),
     ("head_relu=yes", "`head_relu` must be true or false, got 'yes'"),
-    ("protocol=nope", "`protocol` must be one of demo, got 'nope'"),
+    ("protocol=nope", f"`protocol` must be one of {PROTOCOL_NAMES}, got 'nope'"),
     ("layout=nope", f"`layout` must be one of {LAYOUT_NAMES}, got 'nope'"),
     ("layout=", f"`layout` must be one of {LAYOUT_NAMES}, got ''"),
     ("layout=null", f"`layout` must be one of {LAYOUT_NAMES}, got 'None'"),
@@ -211,7 +212,7 @@ def test_three_mistakes_are_three_lines() -> None:
     assert lines("-cn", "nope", "-cd", "/no/such", "sr=2", "protocol=nope") == [
         "`--config-dir` must be a folder that exists, got '/no/such'",
         f"`--config-name` must be one of {PAGE_NAMES}, got 'nope'",
-        "`protocol` must be one of demo, got 'nope'",
+        f"`protocol` must be one of {PROTOCOL_NAMES}, got 'nope'",
         "`sr` must be in (0, 1], got 2",
     ]
 
@@ -325,7 +326,7 @@ def test_the_command_line_has_the_last_word() -> None:
 def test_settings_are_no_part_of_the_question(tmp_path: Path) -> None:
     plain = read()
     assert plain.folder == Path("results/squeezenet")
-    assert plain.data_root == Path("data")
+    assert plain.store.root == Path("data")
     assert plain.workers == len(os.sched_getaffinity(0))
     assert not plain.plan
     other = read(
@@ -336,7 +337,7 @@ def test_settings_are_no_part_of_the_question(tmp_path: Path) -> None:
         "plan=true",
         "limit=1",
     )
-    assert (other.folder, other.data_root) == (tmp_path / "a" / "007", tmp_path)
+    assert (other.folder, other.store.root) == (tmp_path / "a" / "007", tmp_path)
     assert (other.workers, other.plan) == (3, True)
     assert other.trials == plain.trials
     assert not set(QUESTION) & set(SETTINGS)
@@ -413,17 +414,18 @@ def test_every_page_composes(page: str) -> None:
 def test_every_page_of_a_group_composes(group: str, name: str) -> None:
     assert group in GROUPS
     assert (pages() / group / f"{name}.yaml").read_text().startswith("# @package _global_\n# ")
-    # 256 pixels are enough for any layout.
-    assert len(read(f"{group}={name}", "image_size=256").trials) == 1
+    # 256 pixels are enough for any layout. A folder of pictures is asked for what it holds.
+    stated = [f"manifest=10-20-20-{'0' * 20}"] if name.startswith("imagenet") else []
+    assert len(read(f"{group}={name}", "image_size=256", *stated).trials) == 1
 
 
 def test_squeezenet_spells_out_every_knob_as_it_composes() -> None:
     page = OmegaConf.to_container(OmegaConf.load(pages() / "squeezenet.yaml"))
     assert isinstance(page, dict)
     del page["defaults"]
-    assert tuple(page) == QUESTION
+    assert (*page, "semantics") == QUESTION  # which nobody chooses
     (trial,) = read().trials
-    assert page == trial.question
+    assert {**page, "semantics": SEMANTICS} == trial.question
     assert trial.protocol == Protocol()  # one default for a knob, wherever it is asked for
 
 

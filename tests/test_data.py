@@ -1,29 +1,40 @@
-"""The embedded digits: what is in each part, and what comes out as batches."""
+"""What is in each part of a data set, and what comes out as batches."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from dse.data import AUGMENTATIONS, READERS, Data, Part, load
+from dse import archives
+from dse.archives import Bytes, Store
+from dse.data import AUGMENTATIONS, Data, Drawn, Part, changed, digits, load
 from dse.protocol import DATA_SETS, Protocol
 
 DIGITS = DATA_SETS["digits"]
+REAL = Path(os.environ.get("SQUEEZENET_DSE_DATA", "/nonexistent"))
 
 
 def small(pictures: int = 10, augment: str = "none") -> Data:
-    """Pictures that can be told apart: the first pixel of each is its number, and its label."""
-    numbers = torch.arange(pictures)
-    images = torch.zeros(pictures, 1, 5, 5, dtype=torch.uint8)
-    images[:, 0, 2, 2] = numbers.to(torch.uint8) + 1
-    part = Part(images, numbers)
+    """Pictures that can be told apart: the middle pixel of each is its number + 1."""
+    numbers = np.arange(pictures)
+    images = np.zeros((pictures, 5, 5, 1), np.uint8)
+    images[:, 2, 2, 0] = numbers + 1
+    part = Part(images, numbers, numbers)
     return Data(train=part, validation=part, test=part, facts=DIGITS, augment=augment)
 
 
-def pixels(part: Part) -> list[bytes]:
-    return [picture.numpy().tobytes() for picture in part.pictures]
+def held(part: Part) -> Bytes:
+    return part.pictures[part.rows]
+
+
+def pixels(pictures: Bytes) -> list[bytes]:
+    return [picture.tobytes() for picture in pictures]
 
 
 def epoch(data: Data, batch_size: int, seed: int, number: int) -> tuple[torch.Tensor, list[int]]:
@@ -39,12 +50,12 @@ def test_the_digits_are_those_of_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 
     published = load_digits()
-    train, test = READERS["digits"](DIGITS)
+    train, train_labels, test, test_labels = digits(DIGITS)
     assert (len(train), len(test)) == (DIGITS.train, DIGITS.test) == (1197, 600)
-    ours = torch.cat([train.pictures, test.pictures])[:, 0].double() * 16 / 255
-    labels = torch.cat([train.labels, test.labels]).tolist()
+    ours = np.concatenate([train, test]) * (16 / 255)
+    labels = [*train_labels.tolist(), *test_labels.tolist()]
     found = sorted(
-        (*p.round().int().flatten().tolist(), y) for p, y in zip(ours, labels, strict=True)
+        (*p.round().astype(int).flatten().tolist(), y) for p, y in zip(ours, labels, strict=True)
     )
     theirs = zip(published.data.astype(int).tolist(), published.target.tolist(), strict=True)
     assert found == sorted((*p, y) for p, y in theirs)
@@ -52,17 +63,17 @@ def test_the_digits_are_those_of_scikit_learn() -> None:
 
 def test_other_pictures_than_the_declared_ones_are_refused() -> None:
     with pytest.raises(ValueError, match=f"must have the digest 0+, got {DIGITS.digest}"):
-        READERS["digits"](replace(DIGITS, digest="0" * 64))
+        digits(replace(DIGITS, digest="0" * 64))
 
 
 def test_training_and_validation_parts_are_the_training_set_without_overlap() -> None:
     data = load(Protocol(image_size=8, validation_share=0.3, train_share=1.0))
-    train, test = READERS["digits"](DIGITS)
-    assert sorted(pixels(data.train) + pixels(data.validation)) == sorted(pixels(train))
-    assert pixels(data.test) == pixels(test)
+    published = digits(DIGITS)
+    train, validation, test = map(held, (data.train, data.validation, data.test))
+    assert sorted(pixels(train) + pixels(validation)) == sorted(pixels(published.train_pictures))
+    assert pixels(test) == pixels(published.test_pictures)
     # The published digits hold no picture twice: none stands on both sides of a split.
-    parts = (data.train, data.validation, data.test)
-    assert len(set().union(*(pixels(part) for part in parts))) == 1797
+    assert len({*pixels(train), *pixels(validation), *pixels(test)}) == 1797
 
 
 @pytest.mark.parametrize(
@@ -84,12 +95,12 @@ def test_shares_are_exact(
 
 def test_the_split_is_one_and_a_smaller_share_is_part_of_a_larger_one() -> None:
     once, again = (load(Protocol(train_share=share)) for share in (1.0, 0.2))
-    assert pixels(once.validation) == pixels(again.validation)
-    assert pixels(once.train)[: len(again.train)] == pixels(again.train)
+    assert once.validation.rows.tolist() == again.validation.rows.tolist()
+    assert once.train.rows.tolist()[: len(again.train)] == again.train.rows.tolist()
     torch.manual_seed(123)
     torch.rand(5)
     third = load(Protocol(train_share=0.2))
-    assert pixels(third.train) == pixels(again.train)
+    assert third.train.rows.tolist() == again.train.rows.tolist()
     assert third.train.labels.tolist() == again.train.labels.tolist()
 
 
@@ -97,23 +108,23 @@ def test_the_split_is_one_and_a_smaller_share_is_part_of_a_larger_one() -> None:
 def test_pictures_are_resized_as_bytes(side: int) -> None:
     data = load(Protocol(image_size=side))
     for part in (data.train, data.validation, data.test):
-        assert part.pictures.shape == (len(part), 1, side, side)
-        assert part.pictures.dtype == torch.uint8
-        assert part.labels.dtype == torch.int64
-        assert set(part.labels.tolist()) == set(range(10))
+        assert held(part).shape == (len(part), side, side, 1)
+        assert part.pictures.dtype == np.uint8
+        assert part.labels.dtype == part.rows.dtype == np.int64
+        assert set(part.labels[part.rows].tolist()) == set(range(10))
     reference = load(Protocol(image_size=8))
-    shade = data.test.pictures.double().mean((1, 2, 3))
-    assert (shade - reference.test.pictures.double().mean((1, 2, 3))).abs().max() < 10  # of 255
+    shade = data.test.pictures.mean((1, 2, 3)) - reference.test.pictures.mean((1, 2, 3))
+    assert np.abs(shade).max() < 10  # of 255
     assert data.test.pictures.max() > 230
 
 
 def test_pictures_are_normalised_by_the_declared_facts() -> None:
     data = load(Protocol(image_size=8, train_share=1.0))
-    training_set = data.normalise(torch.cat([data.train.pictures, data.validation.pictures]))
+    training_set = data.normalise(data.train.pictures)
     assert training_set.dtype == torch.float32
     assert training_set.mean().abs() < 0.005  # the facts have three digits
     assert (training_set.std() - 1).abs() < 0.005
-    black_and_white = data.normalise(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
+    black_and_white = data.normalise(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1))
     expected = [-0.305 / 0.376, (1 - 0.305) / 0.376]
     assert black_and_white.flatten().tolist() == pytest.approx(expected)
 
@@ -121,7 +132,7 @@ def test_pictures_are_normalised_by_the_declared_facts() -> None:
 def test_each_channel_is_normalised_by_its_own_facts() -> None:
     facts = replace(DIGITS, channels=3, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
     data = replace(small(), facts=facts)
-    white = data.normalise(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8))
+    white = data.normalise(np.full((2, 4, 4, 3), 255, np.uint8))
     assert white.mean((0, 2, 3)).tolist() == pytest.approx([1.0, 1.0, 0.0])
 
 
@@ -166,27 +177,61 @@ def moves(pictures: torch.Tensor) -> list[tuple[int, int]]:
     return [(y - 2, x - 2) for ((y, x),) in found]
 
 
+def augmented(augment: str, pictures: Bytes, seed: int = 0) -> tuple[Bytes, Drawn]:
+    random = torch.Generator().manual_seed(seed)
+    drawn = AUGMENTATIONS[augment].draw(len(pictures), pictures.shape[1], random)
+    return changed(pictures.copy(), drawn), drawn
+
+
 def test_shift_moves_a_picture_by_at_most_a_pixel() -> None:
-    data = small(200, augment="shift")
-    moved = AUGMENTATIONS["shift"](data.train.pictures, torch.Generator().manual_seed(0))
-    assert moved.shape == data.train.pictures.shape
-    assert moved.dtype == torch.uint8
-    assert moved.amax((1, 2, 3)).tolist() == [number + 1 for number in range(200)]
-    assert set(moves(moved)) == {(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)}
+    moved, _ = augmented("shift", small(200).train.pictures)
+    assert moved.shape == (200, 5, 5, 1)
+    assert moved.dtype == np.uint8
+    assert moved.max((1, 2, 3)).tolist() == [number + 1 for number in range(200)]
+    found = moves(torch.from_numpy(moved).permute(0, 3, 1, 2))
+    assert set(found) == {(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)}
 
 
-def test_shift_drops_what_leaves_the_picture_and_moves_channels_together() -> None:
-    bright = torch.randint(1, 256, (50, 3, 4, 4), dtype=torch.uint8)
-    moved = AUGMENTATIONS["shift"](bright, torch.Generator().manual_seed(1))
-    padded = torch.nn.functional.pad(bright, (1, 1, 1, 1))
-    for before, after in zip(padded, moved, strict=True):
-        windows = [before[:, y : y + 4, x : x + 4] for y in range(3) for x in range(3)]
-        assert any(torch.equal(after, window) for window in windows)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("augment", "side", "margin"),
+    [("shift", 4, 1), ("crop", 8, 1), ("crop", 32, 4), ("crop_flip", 28, 3), ("none", 8, 0)],
+)
+def test_a_change_is_one_window_of_the_padded_picture(
+    augment: str, side: int, margin: int, channels: int
+) -> None:
+    """What leaves the picture is dropped, zeros come in, channels move together."""
+    bright = np.random.default_rng(0).integers(1, 256, (300, side, side, channels), np.uint8)
+    found, drawn = augmented(augment, bright)
+    padded = np.pad(bright, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    flips = drawn.mirrored if augment == "crop_flip" else np.zeros(300, bool)
+    seen = set()
+    for n in range(300):
+        y, x = (drawn.y[n], drawn.x[n]) if margin else (0, 0)
+        window = padded[n, y : y + side, x : x + side]
+        assert np.array_equal(found[n], window[:, ::-1] if flips[n] else window)
+        seen.add((y, x, bool(flips[n])))
+    assert {y for y, _, _ in seen} == {x for _, x, _ in seen} == set(range(2 * margin + 1))
+    assert (augment == "crop_flip") == (100 < flips.sum() < 200)
+
+
+@pytest.mark.parametrize("augment", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("batch_size", [96, 64, 1000])
+def test_an_epoch_goes_on_from_any_batch(augment: str, batch_size: int) -> None:
+    data = load(Protocol(augment=augment))
+    whole = list(data.train_batches(batch_size, 3, 2))
+    assert len(whole) == data.steps(batch_size)
+    for start in {0, 1, 3, len(whole) - 1, len(whole), len(whole) + 1}:
+        rest = list(data.train_batches(batch_size, 3, 2, start))
+        assert len(rest) == max(len(whole) - start, 0)
+        for (x, y), (again, labels) in zip(whole[start:], rest, strict=True):
+            assert torch.equal(x, again)
+            assert torch.equal(y, labels)
 
 
 def test_augmentation_is_a_function_of_seed_and_epoch_alone() -> None:
     plain, data = small(100), small(100, augment="shift")
-    black = data.normalise(torch.zeros(1, dtype=torch.uint8))
+    black = data.normalise(np.zeros((1, 5, 5, 1), np.uint8))
 
     def drawn(seed: int, number: int) -> list[tuple[int, int]]:
         return moves(epoch(data, 16, seed, number)[0] - black)
@@ -196,13 +241,164 @@ def test_augmentation_is_a_function_of_seed_and_epoch_alone() -> None:
     assert torch.equal(epoch(data, 16, 0, 1)[0], first[0])
     assert first[1] == epoch(plain, 16, 0, 1)[1]  # the order is that without augmentation
     assert len({tuple(drawn(seed, number)) for seed in range(3) for number in range(1, 4)}) == 9
-    assert torch.equal(data.train.pictures, plain.train.pictures)
+    assert np.array_equal(data.train.pictures, plain.train.pictures)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256, 600, 1000])
 def test_evaluation_takes_the_whole_part_in_order(batch_size: int) -> None:
     data = load(Protocol(image_size=8, augment="shift"))
     batches = list(data.batches(data.test, batch_size))
-    assert torch.equal(torch.cat([y for _, y in batches]), data.test.labels)
+    assert torch.cat([y for _, y in batches]).tolist() == data.test.labels.tolist()
     assert torch.equal(torch.cat([x for x, _ in batches]), data.normalise(data.test.pictures))
     assert {len(y) for _, y in batches[:-1]} <= {batch_size}
+
+
+def test_batches_of_colour_are_channels_last() -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (6, 4, 5, 3), np.uint8)
+    facts = replace(DIGITS, channels=3, mean=(0.1, 0.5, 0.9), std=(1.0, 0.5, 0.25))
+    batch = replace(small(), facts=facts).normalise(pictures)
+    assert batch.shape == (6, 3, 4, 5)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) * 255 for v in (facts.mean, facts.std))
+    assert torch.equal(batch, (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - mean) / std)
+
+
+# Which augmentations there are --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (
+            {"augment": "resized_crop_flip"},
+            "`augment` must be one of none, shift, crop, crop_flip where `data` is digits, "
+            "got resized_crop_flip",
+        ),
+        (
+            {"data": "image_folder", "manifest": f"2-8-8-{'0' * 20}", "augment": "shift"},
+            "`augment` must be one of none, crop, crop_flip, resized_crop_flip where `data` is "
+            "image_folder, got shift",
+        ),
+        (
+            {"augment": "crop_flip", "image_size": 7},
+            "`image_size` must be at least 8 where `augment` is crop_flip, got 7",
+        ),
+    ],
+)
+def test_an_augmentation_that_a_set_has_not_is_refused(
+    values: dict[str, object], line: str
+) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        Protocol(**values)  # type: ignore[arg-type]
+    assert str(caught.value) == line
+
+
+# Sets that are mapped -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store whose cache holds a small set in the place of CIFAR-10."""
+    facts = replace(DATA_SETS["cifar10"], train=2000, test=300, digest="0" * 64)
+    tiny = archives.Published(name="cifar10", facts=facts, forms=())
+    monkeypatch.setattr(archives, "PUBLISHED", {"cifar10": tiny})
+    monkeypatch.setattr("dse.protocol.DATA_SETS", {**DATA_SETS, "cifar10": facts})
+    random = np.random.default_rng(0)
+    parts = [
+        part
+        for count in (facts.train, facts.test)
+        for part in (
+            random.integers(0, 256, (count, 32, 32, 3), np.uint8),
+            random.integers(0, 10, count, np.uint8),
+        )
+    ]
+    place = Store(root=tmp_path, cache=tmp_path)
+    archives.write(archives.cache_path(tiny, place, 32), tiny, 32, parts)
+    return place
+
+
+def test_parts_of_a_mapped_set_share_its_pictures(store: Store) -> None:
+    protocol = Protocol(data="cifar10", image_size=32, validation_share=0.1, train_share=1.0)
+    data = load(protocol, store)
+    assert data.train.pictures is data.validation.pictures
+    assert not data.train.pictures.flags.owndata
+    assert not data.train.pictures.flags.writeable
+    assert (len(data.train), len(data.validation), len(data.test)) == (1800, 200, 300)
+    assert sorted([*data.train.rows, *data.validation.rows]) == list(range(2000))
+    shown, labels = epoch(data, 100, 0, 1)
+    order = [row for row in data.train.rows if data.train.labels[row] == labels[0]]
+    firsts = data.normalise(data.train.pictures[order])
+    assert any(torch.equal(shown[0], first) for first in firsts)
+
+
+def test_pictures_of_another_size_are_resized_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = Protocol(data="cifar10", image_size=12)
+    data = load(protocol, store)
+    assert data.train.pictures.shape == (2000, 12, 12, 3)
+    whole = load(replace(protocol, image_size=32), store)
+    planes = torch.from_numpy(whole.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
+    expected = torch.nn.functional.interpolate(
+        planes, size=(12, 12), mode="bilinear", align_corners=False, antialias=True
+    )
+    found = torch.from_numpy(data.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
+    assert torch.equal(found, expected.round().clamp(0, 255))
+    monkeypatch.setattr("dse.data._resized", None)
+    assert np.array_equal(load(protocol, store).train.pictures, data.train.pictures)
+
+
+def mapped_kilobytes(path: Path) -> int:
+    """Of this process's proportional set size, what is the file at `path`."""
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        key = line.split()[0]
+        if not key.endswith(":"):
+            inside = line.endswith(str(path))
+        elif inside and key == "Pss:":
+            found += int(line.split()[1])
+    return found
+
+
+def test_two_processes_hold_the_pictures_once(store: Store) -> None:
+    """Proportional set size: a page that two processes share counts half in each."""
+    context = multiprocessing.get_context("fork")
+    both, told = context.Barrier(2), context.SimpleQueue()
+    protocol = Protocol(data="cifar10", image_size=32, augment="crop_flip", train_share=1.0)
+    (path,) = store.cache.glob("*.bin")
+
+    def process() -> None:
+        torch.set_num_threads(1)
+        data = load(protocol, store)
+        seen = sum(len(y) for _, y in data.train_batches(100, 0, 1))
+        seen += sum(len(y) for part in (data.validation, data.test) for _, y in data.batches(part))
+        both.wait(20)
+        told.put((seen, mapped_kilobytes(path)))
+        both.wait(20)
+
+    running = [context.Process(target=process) for _ in range(2)]
+    for each in running:
+        each.start()
+    for each in running:
+        each.join(30)
+    size = path.stat().st_size / 1024
+    counts = [told.get() for _ in running]
+    assert [seen for seen, _ in counts] == [2300, 2300]
+    assert 0.9 * size < sum(kilobytes for _, kilobytes in counts) < 1.1 * size
+    assert all(kilobytes < 0.6 * size for _, kilobytes in counts)
+
+
+@pytest.mark.skipif(
+    not (REAL / "cifar-10-batches-py").is_dir(), reason="SQUEEZENET_DSE_DATA has no CIFAR-10"
+)
+def test_cifar10_as_its_protocol_has_it(tmp_path: Path) -> None:
+    protocol = Protocol(
+        data="cifar10", image_size=32, augment="crop_flip", validation_share=0.1, train_share=1.0
+    )
+    data = load(protocol, Store(root=REAL, cache=tmp_path))
+    assert (len(data.train), len(data.validation), len(data.test)) == (45_000, 5_000, 10_000)
+    assert data.steps(128) == 352
+    normalised = torch.cat([x for x, _ in data.batches(data.validation, 999)])
+    assert normalised.mean((0, 2, 3)).abs().max() < 0.02
+    assert (normalised.std((0, 2, 3)) - 1).abs().max() < 0.02
+    assert data.test.labels[:5].tolist() == [3, 8, 8, 0, 6]  # a cat, two ships, a plane, a frog

@@ -1,0 +1,89 @@
+"""How much memory the trials of one machine take for one data set.
+
+    python benchmarks/data_memory.py ROOT [data] [processes]
+
+`processes` (2) processes load `data` (cifar10) from the published files in ROOT and iterate over
+every batch of an epoch and of the other parts; then, while all of them are there, each reads its
+own /proc/self/smaps_rollup. PSS counts a page that n processes share as 1/n in each. Printed in
+MiB, for each process and in all: PSS before the set is loaded and after all batches, the part of
+it that is the mapped cache, and of how many bytes the set is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import torch
+
+from dse import archives
+from dse.data import load
+from dse.protocol import DATA_SETS, Protocol
+
+MIB = 2**20
+
+
+def pss(kind: str = "Pss") -> float:
+    """This process's proportional set size, or its part of one kind, in MiB."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1024
+
+
+def measured(protocol: Protocol, store: archives.Store, together: Barrier) -> tuple[float, ...]:
+    """PSS before and after all batches, and the files' part of each, in MiB."""
+    torch.set_num_threads(1)
+    together.wait()
+    before, files_before = pss(), pss("Pss_File")
+    together.wait()
+    data = load(protocol, store)
+    seen = sum(len(y) for _, y in data.train_batches(128, seed=0, epoch=1))
+    seen += sum(len(y) for part in (data.validation, data.test) for _, y in data.batches(part))
+    assert seen == protocol.facts.train + protocol.facts.test
+    together.wait()
+    after, files_after = pss(), pss("Pss_File")
+    together.wait()
+    return before, after, files_before, files_after
+
+
+def worker(
+    protocol: Protocol,
+    store: archives.Store,
+    together: Barrier,
+    answers: Queue[tuple[float, ...]],
+) -> None:
+    answers.put(measured(protocol, store, together))
+
+
+def main() -> None:
+    root = Path(sys.argv[1])
+    name = sys.argv[2] if len(sys.argv) > 2 else "cifar10"
+    processes = int(sys.argv[3]) if len(sys.argv) > 3 else 2
+    facts, store = DATA_SETS[name], archives.Store(root=root)
+    protocol = Protocol(
+        data=name, image_size=facts.image_size, augment="crop_flip", train_share=1.0
+    )
+    archives.prepare(name, store)
+    context = multiprocessing.get_context("spawn")
+    together, answers = context.Barrier(processes), context.Queue()
+    running = [
+        context.Process(target=worker, args=(protocol, store, together, answers))
+        for _ in range(processes)
+    ]
+    for process in running:
+        process.start()
+    rows = [answers.get() for _ in running]
+    for process in running:
+        process.join()
+    pictures = (facts.train + facts.test) * (facts.image_size**2 * facts.channels + 1)
+    print(f"{name}: {pictures / MIB:.1f} MiB; {processes} processes, MiB each and in all")
+    titles = ("PSS before", "PSS after", "of it files before", "of it files after")
+    for title, values in zip(titles, zip(*rows, strict=True), strict=True):
+        each = "  ".join(f"{value:8.1f}" for value in values)
+        print(f"{title:<20} {each}  {sum(values):8.1f}")
+
+
+if __name__ == "__main__":
+    main()

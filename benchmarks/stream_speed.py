@@ -1,0 +1,135 @@
+"""How fast a folder of pictures becomes batches, without any training.
+
+    python benchmarks/stream_speed.py FOLDER
+
+FOLDER holds train/ and val/ as ImageNet does. One row per way: decoding JPEG, and stretching
+to 256x256 too, as streams do it and by other libraries; then whole batches of 128 pictures under
+the two protocols for ImageNet, for each number of loaders. Pictures per second as median (least ..
+most) of `ROUNDS` rounds with one thread a process; the ways take turns within a round, so that a
+busy machine slows them all alike.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from dse import execute, image_folder, streams
+from dse.archives import Store
+from dse.protocol import Protocol
+
+ROUNDS = 5
+PICTURES = 1024
+LOADERS = (0, 1, 2)
+BATCH_SIZE = 128
+SQUARE = [256, 256]
+
+
+def as_streamed(content: bytes) -> Tensor:
+    return streams.decoded(content)
+
+
+def as_streamed_stretched(content: bytes) -> Tensor:
+    return TF.resize(streams.decoded(content), SQUARE, antialias=True)
+
+
+def by_pillow(content: bytes) -> Tensor:
+    with Image.open(io.BytesIO(content)) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def by_pillow_alone(content: bytes) -> Tensor:
+    with Image.open(io.BytesIO(content)) as image:
+        square = image.convert("RGB").resize(SQUARE, Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(square))
+
+
+def by_pillow_stretched(content: bytes) -> Tensor:
+    return TF.resize(by_pillow(content), SQUARE, antialias=True)
+
+
+DECODERS = {
+    "decode: as streamed": as_streamed,
+    "decode: Pillow": by_pillow,
+    "to 256x256: as streamed": as_streamed_stretched,
+    "to 256x256: Pillow, torchvision": by_pillow_stretched,
+    "to 256x256: Pillow alone": by_pillow_alone,
+}
+
+
+def decoding(decode: Callable[[bytes], Tensor], files: list[bytes]) -> int:
+    for content in files:
+        decode(content)
+    return len(files)
+
+
+def streaming(stream: streams.Stream) -> int:
+    return sum(len(y) for _, y in stream.train_batches(BATCH_SIZE, 0, 1))
+
+
+def ways(root: Path, cache: Path) -> dict[str, Callable[[], int]]:
+    """Each way's name and a call that handles some pictures and says how many."""
+    manifest = image_folder.read(root, cache)
+    paths = [line.split(b" ", 1)[1].decode() for line in manifest.listing.splitlines()]
+    step = max(sum(manifest.train) // (PICTURES // 4), 1)
+    files = [(root / path).read_bytes() for path in paths[: sum(manifest.train) : step]]
+    found: dict[str, Callable[[], int]] = {
+        name: partial(decoding, decode, files) for name, decode in DECODERS.items()
+    }
+    share = min(PICTURES / sum(manifest.train) / 0.98, 1.0)
+    for augment, normalise, side in (
+        ("crop", "caffe", 227),
+        ("resized_crop_flip", "dataset", 224),
+    ):
+        protocol = Protocol(
+            data="image_folder",
+            manifest=manifest.text,
+            image_size=side,
+            augment=augment,
+            normalise=normalise,
+            validation_share=0.02,
+            train_share=share,
+        )
+        for loaders in LOADERS:
+            stream = streams.load(protocol, Store(root=root, cache=cache, loaders=loaders))
+            found[f"{augment}, {loaders} loaders"] = partial(streaming, stream)
+    return found
+
+
+def rate(way: Callable[[], int]) -> float:
+    """Pictures per second of one call."""
+    start = time.perf_counter()
+    return way() / (time.perf_counter() - start)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    execute._keep_memory()  # as a trial does
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="torchvision")
+    with tempfile.TemporaryDirectory() as cache:
+        candidates = ways(Path(sys.argv[1]), Path(cache))
+        for way in candidates.values():
+            way()
+        rounds = [[rate(way) for way in candidates.values()] for _ in range(ROUNDS)]
+    print(f"torch {torch.__version__}; pictures/s, median (least .. most) of {ROUNDS} rounds\n")
+    for name, rates in zip(candidates, zip(*rounds, strict=True), strict=True):
+        print(
+            f"{name:32}{statistics.median(rates):>8,.0f} ({min(rates):,.0f} .. {max(rates):,.0f})"
+        )
+
+
+if __name__ == "__main__":
+    main()

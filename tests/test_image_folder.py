@@ -1,0 +1,426 @@
+"""Folders of pictures: what is in one, what is no such folder, and what is kept of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pictures import settled, write
+
+from dse import config, image_folder
+from dse.archives import Store, Unfit
+from dse.image_folder import Manifest, prepare, read
+from dse.protocol import DATA_SETS, Protocol
+from dse.space import LAYOUTS
+from dse.trial import SINCE, Trial, trial_from
+
+FILES = {
+    "train/cat/b.jpg": b"22",
+    "train/cat/a.JPEG": b"1",
+    "train/dog/c.Png": b"333",
+    "val/dog/e.tiff": b"55555",
+    "val/cat/d.webp": b"4444",
+}
+LISTING = (
+    b"1 train/cat/a.JPEG\n2 train/cat/b.jpg\n3 train/dog/c.Png\n"
+    b"4 val/cat/d.webp\n5 val/dog/e.tiff\n"
+)
+TEXT = f"2-3-2-{hashlib.sha256(LISTING).hexdigest()[:20]}"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write(tmp_path / "root", FILES)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def line(root: Path, cache: Path) -> str:
+    """What is wrong with a folder, without the rule that it begins with."""
+    with pytest.raises(Unfit) as caught:
+        read(root, cache)
+    start = (
+        "`data.root` must hold train/ and val/ with a directory per class, "
+        f"got {ascii(str(root))[1:-1]}: "
+    )
+    assert str(caught.value).startswith(start)
+    assert str(caught.value).isprintable()
+    return str(caught.value).removeprefix(start)
+
+
+# A scan -------------------------------------------------------------------------------------
+
+
+def test_a_manifest_is_sorted_and_counts(root: Path, cache: Path) -> None:
+    found = read(root, cache)
+    assert found == Manifest(classes=("cat", "dog"), train=(2, 1), test=(1, 1), listing=LISTING)
+    assert found.text == TEXT
+
+
+def test_its_text_depends_on_names_and_sizes_alone(tmp_path: Path) -> None:
+    shuffled = dict(reversed(FILES.items()))
+    elsewhere = write(tmp_path / "elsewhere", {**shuffled, "train/cat/a.JPEG": b"x"})
+    assert read(elsewhere, tmp_path / "1").text == TEXT
+    texts = {TEXT}
+    for number, (name, content) in enumerate(FILES.items()):
+        longer = write(tmp_path / f"longer{number}", {**FILES, name: content + b"!"})
+        other = {n: c for n, c in FILES.items() if n != name} | {name + ".png": content}
+        renamed = write(tmp_path / f"renamed{number}", other)
+        texts |= {read(folder, tmp_path / "2").text for folder in (longer, renamed)}
+    assert len(texts) == 11
+
+
+def test_hidden_names_are_passed_over_and_links_are_followed(root: Path, cache: Path) -> None:
+    write(root, {".git/x": b"", "train/.DS_Store": b"", "val/cat/.d.webp": b""})
+    (root / "val/dog/e.tiff").rename(root / "aside")
+    (root / "val/dog/e.tiff").symlink_to("../../aside")
+    (root / "train/dog").rename(root / "dogs")
+    (root / "train/dog").symlink_to("../dogs", target_is_directory=True)
+    assert read(root, cache).text == TEXT
+
+
+def test_names_of_any_bytes_are_told_apart(root: Path, cache: Path) -> None:
+    name = b"\xff \xc3\xa9.jpg"
+    path = os.fsencode(root / "train" / "dog") + b"/" + name
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(b"7777777")
+    assert b"7 train/dog/" + name + b"\n" in read(settled(root), cache).listing
+    assert read(root, cache) == read(root, cache / "new")
+
+
+def _remove(*names: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        for name in names:
+            (root / name).unlink()
+
+    return change
+
+
+def _write(name: str, content: bytes = b"x") -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        write(root, {name: content})
+
+    return change
+
+
+def _instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        (root / name).unlink(missing_ok=True)
+        make(root / name)
+
+    return change
+
+
+SUFFIXES = ".bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+ODD = [
+    (_remove("val/dog/e.tiff"), "val/dog/ has no pictures"),
+    (_write("train/eel/f.png"), "val/ has no eel"),
+    (_write("val/eel/f.png"), "train/ has no eel"),
+    (lambda r: [(r / f"val/{n}").mkdir() for n in "xyz"], "train/ has no x and 2 more"),
+    (_write("val/cat/README.txt"), f"val/cat/README.txt is no picture ({SUFFIXES})"),
+    (_write("val/cat/jpg"), f"val/cat/jpg is no picture ({SUFFIXES})"),
+    (_write("val/cat/a\nb.jpg"), f"val/cat/a\\nb.jpg is no picture ({SUFFIXES})"),
+    (lambda r: (r / "val/cat/more").mkdir(), f"val/cat/more is no picture ({SUFFIXES})"),
+    (lambda r: (r / "val/cat/x.jpg").mkdir(), "val/cat/x.jpg is no file"),
+    (_instead("val/cat/x.jpg", os.mkfifo), "val/cat/x.jpg is no file"),
+    (_write("train/dog/c.Png", b""), "train/dog/c.Png is empty"),
+    (_instead("train/dog/c.Png", lambda p: p.symlink_to("no")), "train/dog/c.Png is a broken link"),
+    (_write("train/list.csv"), "train/list.csv is no directory"),
+    (_write("val/x.JPEG"), "val/x.JPEG is no directory"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), ODD, ids=[said for _, said in ODD])
+def test_what_is_odd_is_told(
+    change: Callable[[Path], object], said: str, root: Path, cache: Path
+) -> None:
+    change(root)
+    for _ in range(2):  # nothing of it is kept
+        assert line(root, cache) == said
+
+
+def test_a_folder_that_is_none(tmp_path: Path, cache: Path) -> None:
+    assert line(tmp_path, cache) == "there is no train/"
+    assert line(tmp_path / "missing\x07", cache) == "there is no train/"
+    (tmp_path / "train").write_bytes(b"")
+    assert line(tmp_path, cache) == "there is no train/"
+    one = write(tmp_path / "one", {"train/cat/a.jpg": b"1", "val/cat/b.jpg": b"1"})
+    assert line(one, cache) == "train/ has 1 classes, of at least 2"
+    (tmp_path / "none" / "train").mkdir(parents=True)
+    assert line(tmp_path / "none", cache) == "there is no val/"
+    (tmp_path / "none" / "val").mkdir()
+    assert line(tmp_path / "none", cache) == "train/ has 0 classes, of at least 2"
+    (tmp_path / "loop").symlink_to("loop")
+    assert line(tmp_path / "loop", cache) == "there is no train/"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_that_cannot_be_read(root: Path, cache: Path) -> None:
+    (root / "val/cat").chmod(0)
+    try:
+        assert line(root, cache) == f"{root}/val/cat: Permission denied"
+    finally:
+        (root / "val/cat").chmod(0o700)
+
+
+# What is kept -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scans(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Gets the root of each scan."""
+    seen: list[Path] = []
+    scan = image_folder._scanned
+
+    def scanned(root: Path, classes: list[str]) -> Manifest:
+        seen.append(root)
+        return scan(root, classes)
+
+    monkeypatch.setattr(image_folder, "_scanned", scanned)
+    return seen
+
+
+def test_a_folder_is_scanned_once_until_it_changes(
+    root: Path, cache: Path, scans: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read(root, cache)
+    monkeypatch.chdir(root.parent)
+    assert read(root, cache) == read(Path("root"), cache) == first  # known by its absolute path
+    assert len(scans) == 1
+    write(root, {"train/cat/z.jpg": b"new"})
+    os.utime(root / "train/cat", ns=(5, 5))
+    assert read(root, cache).train == (3, 1)
+    (root / "train/cat/z.jpg").unlink()
+    assert read(settled(root), cache) == first
+    assert len(scans) == 3
+    write(root, {"train/eel/z.jpg": b"new", "val/eel/z.jpg": b"new"})
+    assert read(root, cache).classes == ("cat", "dog", "eel")
+    assert len(scans) == 4
+    assert len(list((cache / "image_folder").iterdir())) == 1
+
+
+def test_two_folders_are_kept_apart(root: Path, cache: Path, scans: list[Path]) -> None:
+    other = write(root.parent / "other", {**FILES, "val/cat/d.webp": b"4"})
+    texts = [read(folder, cache).text for folder in (root, other, root, other)]
+    assert texts[0] == texts[2] == TEXT
+    assert texts[1] == texts[3] != TEXT
+    assert len(scans) == 2
+
+
+def test_a_folder_that_has_just_changed_is_not_kept(
+    root: Path, cache: Path, scans: list[Path]
+) -> None:
+    """A picture that came within the same tick of the clock would never be seen."""
+    os.utime(root / "val/dog")
+    assert read(root, cache).text == read(root, cache).text == TEXT
+    assert len(scans) == 2
+
+
+def test_a_cut_or_changed_cache_is_not_believed(root: Path, cache: Path, scans: list[Path]) -> None:
+    whole = read(root, cache)
+    (path,) = (cache / "image_folder").iterdir()
+    content = path.read_bytes()
+    assert content.endswith(LISTING)
+    damaged = [content[:cut] for cut in (0, 1, 64, 65, 66, 200, len(content) - 1)]
+    for place in range(0, len(content), 60):
+        damaged.append(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    damaged += [content + b"\n", b"\0" * 100]
+    for number, other in enumerate(damaged):
+        path.write_bytes(other)
+        assert read(root, cache) == whole
+        assert len(scans) == 2 + number
+        assert path.read_bytes() == content
+
+
+def test_a_sealed_file_of_another_kind_is_not_believed(root: Path, cache: Path) -> None:
+    whole = read(root, cache)
+    (path,) = (cache / "image_folder").iterdir()
+    head = json.loads(path.read_bytes().splitlines()[1])
+    for other in ({}, {**head, "format": 0}, {**head, "root": "/"}, {**head, "modified": {}}):
+        content = json.dumps(other).encode() + b"\n1 train/x/y.jpg\n"
+        path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        assert read(root, cache) == whole
+
+
+def test_without_a_place_for_it_nothing_is_kept(root: Path, cache: Path, scans: list[Path]) -> None:
+    cache.write_bytes(b"a file")
+    assert read(root, cache).text == read(root, cache).text == TEXT
+    assert read(root, Path("/proc/dse")).text == TEXT
+    assert len(scans) == 3
+    assert cache.read_bytes() == b"a file"
+
+
+def test_processes_at_once_keep_one_whole_file(root: Path, cache: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from dse.image_folder import read\n"
+        "print({read(Path(sys.argv[1]), Path(sys.argv[2])).text for _ in range(20)})"
+    )
+    command = [sys.executable, "-c", code, str(root), str(cache)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert {process.communicate(timeout=60)[0] for process in running} == {f"{{'{TEXT}'}}\n"}
+    assert len(list((cache / "image_folder").iterdir())) == 1
+
+
+# The question -------------------------------------------------------------------------------
+
+
+def folder_protocol(manifest: str = TEXT) -> Protocol:
+    question = {"data": "image_folder", "manifest": manifest, "image_size": 64, "train_share": 1.0}
+    return Protocol(**question)  # type: ignore[arg-type]
+
+
+def test_a_manifest_gives_the_facts() -> None:
+    digest = "0123456789abcdef0123"
+    facts = folder_protocol(f"1000-1281167-50000-{digest}").facts
+    assert (facts.num_classes, facts.train, facts.test) == (1000, 1_281_167, 50_000)
+    assert (facts.channels, facts.image_size, facts.digest) == (3, 0, digest)
+    assert (facts.mean, facts.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "",
+        None,
+        5,
+        "None",
+        "2-3-2",
+        "2-3-2-0123456789abcdef012",
+        "2-3-2-0123456789ABCDEF0123",
+        "2-3-2-0123456789abcdef0123\n",
+        "1-3-2-0123456789abcdef0123",
+        "3-3-2-0123456789abcdef0123",
+        "2-03-2-0123456789abcdef0123",
+        "2-3-2147483648-0123456789abcdef0123",
+        "2-" + "9" * 5000 + "-2-0123456789abcdef0123",
+        "٢-3-2-0123456789abcdef0123",
+    ],
+)
+def test_what_is_no_manifest(manifest: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"`manifest` must be none, or CLASSES-TRAIN-TEST-DIGEST, got"
+    ):
+        Protocol(data="image_folder", manifest=manifest)  # type: ignore[arg-type]
+
+
+def test_both_fields_belong_to_folders_alone() -> None:
+    with pytest.raises(ValueError, match="must be CLASSES-TRAIN-TEST-DIGEST where `data` is image"):
+        Protocol(data="image_folder")
+    for data in DATA_SETS:
+        with pytest.raises(ValueError, match=f"`manifest` must be none where `data` is {data}, "):
+            Protocol(data=data, manifest=TEXT)
+        with pytest.raises(ValueError, match=r"`normalise` must be dataset where .*, got caffe"):
+            Protocol(data=data, normalise="caffe")
+
+
+def test_a_trial_is_known_without_its_folder() -> None:
+    layout, protocol = LAYOUTS["px64"], folder_protocol()
+    trial = Trial(layout=layout, protocol=protocol)
+    assert trial.architecture.num_classes == 2
+    assert trial_from(trial.question) == trial
+    others = [replace(protocol, normalise="caffe"), replace(protocol, manifest="2-3-2-" + "0" * 20)]
+    ids = {Trial(layout=layout, protocol=p).trial_id for p in (protocol, *others)}
+    assert len(ids) == 3
+
+
+def test_a_question_from_before_the_fields_is_the_same() -> None:
+    trial = Trial(layout=LAYOUTS["px16"], protocol=Protocol())
+    old = {n: v for n, v in trial.question.items() if n not in ("manifest", "normalise")}
+    assert trial_from(old) == trial
+    assert (SINCE["manifest"], SINCE["normalise"]) == ("none", "dataset")
+    assert not {"manifest", "normalise"} & set(json.loads(trial.canonical()))
+
+
+def test_what_trains_must_be_the_folder_that_was_planned(root: Path, cache: Path) -> None:
+    store = Store(root=root, cache=cache)
+    assert prepare(folder_protocol(), store).text == TEXT
+    write(root, {"val/dog/f.png": b"later"})
+    os.utime(root / "val/dog", ns=(7, 7))
+    with pytest.raises(Unfit) as caught:
+        prepare(folder_protocol(), store)
+    now = read(root, cache).text
+    assert (
+        str(caught.value) == f"`manifest` must be that of `data.root`, {now} for {root}, got {TEXT}"
+    )
+
+
+# The border ---------------------------------------------------------------------------------
+
+
+def ask(*arguments: str) -> config.Request:
+    return config.read("sweep", "Train.", arguments, "squeezenet")
+
+
+def test_a_request_gets_the_manifest_of_its_folder(root: Path, cache: Path) -> None:
+    place = (f"data.root={root}", f"data.cache={cache}")
+    (trial,) = ask("protocol=imagenet", *place).trials
+    assert trial.protocol.manifest == TEXT
+    assert trial.architecture.num_classes == 2
+    either = ("data=digits,image_folder", "layout=px64", "image_size=64", "train_share=1")
+    mixed = ask(*either, *place).trials
+    assert [trial.protocol.manifest for trial in mixed] == ["none", TEXT]
+
+
+def test_a_request_that_says_the_manifest_needs_no_folder() -> None:
+    (trial,) = ask("protocol=imagenet", f"manifest={TEXT}").trials
+    assert trial.protocol.manifest == TEXT
+
+
+def test_a_request_without_its_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(config.Mistakes) as caught:
+        ask("protocol=imagenet", f"data.root={tmp_path}", f"data.cache={tmp_path}")
+    assert caught.value.lines == (
+        "`data.root` must hold train/ and val/ with a directory per class, "
+        f"got {tmp_path}: there is no train/",
+    )
+    with pytest.raises(config.Mistakes) as caught:  # not looked for where the rest is wrong
+        ask("protocol=imagenet", f"data.root={tmp_path}", "sr=2")
+    assert caught.value.lines == ("`sr` must be in (0, 1], got 2",)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "macs"), [("imagenet", 861_339_936), ("imagenet_torchvision", 818_924_576)]
+)
+def test_a_thousand_classes_are_planned_without_torch(
+    protocol: str, macs: int, tmp_path: Path
+) -> None:
+    """The sizes are those of SqueezeNet v1.0 (arXiv:1602.07360, Table 1)."""
+    code = (
+        "import sys; from dse.sweep import main; code = main(sys.argv[1:]); "
+        "print([m for m in ('torch', 'torchvision', 'PIL') if m in sys.modules]); sys.exit(code)"
+    )
+    parts, names = ("train", "val"), [f"n{n:08d}" for n in range(1000)]
+    write(tmp_path / "root", {f"{part}/{n}/a.JPEG": b"1" for part in parts for n in names})
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", code, "--config-name", "squeezenet", f"protocol={protocol}"),
+            *("plan=true", f"data.root={tmp_path / 'root'}", f"data.cache={tmp_path / 'cache'}"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1,248,424" in done.stdout
+    assert f"{macs:,}" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")
+def test_ten_classes_of_imagenet(cache: Path) -> None:
+    found = read(Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10", cache)
+    assert found.text.startswith("10-1500-250-")
+    assert found.classes[0] == "n01440764"
+    assert found.train == (150,) * 10
