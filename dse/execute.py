@@ -2,59 +2,77 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
+import json
 import platform
 import time
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor, nn
 
+from dse.archives import DEFAULT, Store
 from dse.cost import cost
 from dse.data import Data, load
 from dse.model import SqueezeNet, initialise
+from dse.protocol import Recipe
 from dse.results import save
 from dse.runner import Tell
-from dse.train import Epoch, OnEpoch, Training, judge, train
-from dse.trial import Answer, Circumstance, Record, Trial, status_of
+from dse.train import Epoch, Judgement, OnEpoch, Position, State, Training, judge, train
+from dse.trial import SEMANTICS, Answer, Circumstance, Record, Trial, status_of
 
 EVALUATION_PIXELS = 2**17
 """Pixels of a picture plane that are judged at a time, about."""
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+
+OnState = Callable[[int, Callable[[], bytes]], None]
+"""Told how many steps a trial has done, and how to get its state. It may raise."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """All that a finished trial leaves: its record, its curve and its trained tensors."""
+    """All that a finished trial leaves: its record, its trained tensors, each attempt's curve."""
 
     record: Record
-    curve: tuple[Epoch, ...]
+    curves: tuple[tuple[Epoch, ...], ...]
     weights: dict[str, Tensor]
 
 
-def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> Outcome:
+def execute(
+    trial: Trial,
+    on_epoch: OnEpoch = lambda epoch, accuracy: None,
+    *,
+    store: Store = DEFAULT,
+    on_step: OnState = lambda step, state: None,
+    states: Iterable[bytes] = (),
+) -> Outcome:
     """Train one configuration from scratch and judge it once on the whole test set.
 
-    Raises `ValueError` where the data are not the declared ones. On one machine's processor and
-    with one thread, equal trials give equal answers and bit-equal weights.
+    A dead run is restarted as the recipe's ladder says. `on_step` is told after each step how
+    many steps are done, and how to get the trial's state; the trial goes on from the first of
+    `states` that is one, to the same end. Raises `ValueError` where the data are not the declared
+    ones, or the trial is of an earlier version of what training means. On one machine's
+    processor and with one thread, equal trials give equal answers and bit-equal weights.
     """
+    if trial.semantics != SEMANTICS:
+        raise ValueError(f"`semantics` must be {SEMANTICS} to train, got {trial.semantics}")
     start = time.perf_counter()
-    data = load(trial.protocol)
-    model = SqueezeNet(trial.architecture)
-    initialise(model, trial.protocol.recipe.init, trial.seed)
-    model.to(memory_format=torch.channels_last)  # a quarter faster on a processor
-    trained = train(
-        model,
-        data,
-        lambda: data.batches(data.validation, _together(trial)),
-        trial.protocol.recipe,
-        seed=trial.seed,
-        on_epoch=on_epoch,
-    )
-    answer = _answer(trial, model, data, trained)
+    data = load(trial.protocol, store)
+    attempts, state = _first_whole(states)
+    while not attempts or (attempts[-1].dead_step >= 0 and len(attempts) <= _restarts(trial)):
+        model, trained = _attempt(trial, data, attempts, state, on_epoch, on_step)
+        attempts, state = [*attempts, trained], None
+    answer = _answer(trial, model, data, attempts)
     record = Record(
         trial=trial, answer=answer, circumstance=_circumstance(time.perf_counter() - start)
     )
@@ -63,26 +81,97 @@ def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> O
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()  # a norm's count of batches is no weight
     }
-    return Outcome(record=record, curve=trained.curve, weights=weights)
+    return Outcome(record=record, curves=tuple(a.curve for a in attempts), weights=weights)
 
 
-def run(argument: tuple[Trial, Path], tell: Tell) -> dict[str, Any]:
+def _attempt(
+    trial: Trial,
+    data: Data,
+    before: Sequence[Training],
+    state: State | None,
+    on_epoch: OnEpoch,
+    on_step: OnState,
+) -> tuple[SqueezeNet, Training]:
+    """The training that comes after dead ones, from its state if there is one."""
+    recipe = trial.protocol.recipe.restarted(len(before))
+    model = _model(trial, recipe, data, len(before))
+    steps = sum(attempt.steps for attempt in before)
+    trained = train(
+        model,
+        data,
+        lambda: data.batches(data.validation, _together(trial)),
+        recipe,
+        seed=trial.seed,
+        state=state,
+        on_epoch=on_epoch,
+        on_step=lambda step, loss, now: on_step(steps + step, lambda: _encoded(before, now())),
+    )
+    return model, trained
+
+
+def _encoded(attempts: Sequence[Training], state: State) -> bytes:
+    """A trial's state: a line of JSON, then the tensors as safetensors."""
+    parts = {"attempts": [asdict(a) for a in attempts], "position": asdict(state.position)}
+    return json.dumps(parts).encode() + b"\n" + encode(dict(state.tensors))
+
+
+def _first_whole(states: Iterable[bytes]) -> tuple[list[Training], State | None]:
+    """The ended attempts and the state of the present one, of the first that can be read."""
+    for content in states:
+        head, _, tensors = content.partition(b"\n")
+        try:
+            parts = json.loads(head)
+            position = parts["position"]
+            position["curve"] = _curve(position["curve"])
+            attempts = [
+                Training(
+                    **{
+                        **attempt,
+                        "curve": _curve(attempt["curve"]),
+                        "validation": Judgement(**attempt["validation"]),
+                    }
+                )
+                for attempt in parts["attempts"]
+            ]
+            return attempts, State(tensors=decode(tensors), position=Position(**position))
+        except (ValueError, KeyError, TypeError, SafetensorError):
+            continue  # of an earlier release
+    return [], None
+
+
+def _curve(rows: Iterable[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    return tuple(Epoch(**row) for row in rows)
+
+
+def _restarts(trial: Trial) -> int:
+    return trial.protocol.recipe.restarts
+
+
+def _model(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> SqueezeNet:
+    """The trial's network with the initial weights of an attempt (from 0)."""
+    model = SqueezeNet(trial.architecture)
+    model.to(memory_format=torch.channels_last)  # a quarter faster on a processor
+    pictures = None
+    if recipe.init == "lsuv":
+        pictures, _ = next(data.train_batches(recipe.batch_size, trial.seed, 1))
+    initialise(model, recipe.init, trial.seed, pictures, attempt)
+    return model
+
+
+def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any]:
     """In a worker: execute a trial on one thread and leave it in a results folder.
 
     Tells (epoch, val_top1) each epoch; returns the record's row.
     """
-    trial, folder = argument
+    trial, folder, store = argument
     torch.set_num_threads(1)
 
-    def on_epoch(epoch: int, accuracy: float) -> bool:
-        tell((epoch, accuracy))
-        return True
-
-    outcome = execute(trial, on_epoch)
+    _keep_memory()
+    outcome = execute(trial, lambda epoch, accuracy: tell((epoch, accuracy)), store=store)
     save(
         folder,
         outcome.record,
-        {"curve.csv": curve_csv(outcome.curve), "weights.safetensors": encode(outcome.weights)},
+        {"curve.csv": curve_csv(outcome.curves), "weights.safetensors": encode(outcome.weights)},
     )
     return outcome.record.row()
 
@@ -92,14 +181,25 @@ def _together(trial: Trial) -> int:
     return max(EVALUATION_PIXELS // trial.protocol.image_size**2, 32)
 
 
-def curve_csv(curve: tuple[Epoch, ...]) -> bytes:
-    """A curve as CSV: a line per epoch."""
+def _keep_memory() -> None:
+    """Have glibc keep what is freed: else each step asks the system for its maps anew."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**31 - 1)):
+            mallopt(option, value)
+
+
+def curve_csv(curves: Sequence[Sequence[Epoch]]) -> bytes:
+    """The curves of all attempts (from 1) as CSV: a line per epoch."""
     names = [f.name for f in fields(Epoch)]
-    rows = [",".join(str(getattr(epoch, name)) for name in names) for epoch in curve]
-    return "\n".join([",".join(names), *rows, ""]).encode()
+    lines = [",".join(["attempt", *names])]
+    for attempt, curve in enumerate(curves, 1):
+        lines += [",".join(str(v) for v in (attempt, *astuple(epoch))) for epoch in curve]
+    return "\n".join([*lines, ""]).encode()
 
 
-def _answer(trial: Trial, model: nn.Module, data: Data, trained: Training) -> Answer:
+def _answer(trial: Trial, model: nn.Module, data: Data, attempts: Sequence[Training]) -> Answer:
+    trained = attempts[-1]
     test = judge(model, lambda: data.batches(data.test, _together(trial)))
     validation = trained.validation
     price = cost(trial.architecture, trial.protocol.image_size)
@@ -127,6 +227,8 @@ def _answer(trial: Trial, model: nn.Module, data: Data, trained: Training) -> An
         classes_predicted=validation.classes_predicted,
         steps=trained.steps,
         diverged_step=trained.diverged_step,
+        dead_step=trained.dead_step,
+        restarts=len(attempts) - 1,
     )
 
 

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from dse.cost import cost, mebibytes
 from dse.paper import FIGURE_3A, FIGURE_3B, TABLE_3, Point
 from dse.protocol import DATA_SETS
-from dse.space import Metaparameters, generate
-from dse.statistics import Interval, interval, paired
+from dse.space import Metaparameters, field_names, generate
+from dse.statistics import Interval, interval, paired, share
 from dse.trial import QUESTION
 
 if TYPE_CHECKING:
@@ -121,8 +121,15 @@ def measured(rows: pd.DataFrame, *columns: str) -> tuple[Measured, ...]:
 
 def accuracy_column(rows: pd.DataFrame) -> str:
     """`top1`, or `top5` where the data have at least `TOP5_FROM_CLASSES` classes."""
-    classes = min(DATA_SETS[data].num_classes for data in rows["data"].unique())
+    classes = min(
+        _classes(*known) for known in set(zip(rows["data"], rows["manifest"], strict=True))
+    )
     return "top5" if classes >= TOP5_FROM_CLASSES else "top1"
+
+
+def _classes(data: str, manifest: str) -> int:
+    """Classes of a data set; a folder of pictures has them in its manifest, first."""
+    return int(manifest.split("-")[0]) if manifest != "none" else DATA_SETS[data].num_classes
 
 
 def gain(table: pd.DataFrame, column: str, low: Any, high: Any) -> tuple[str, Interval]:
@@ -244,6 +251,54 @@ def widths(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def trainability(table: pd.DataFrame) -> Figure:
+    """How often a network never learns, for each initialisation, norm and ReLU on the scores.
+
+    Shares over all metaparameters and seeds of the sweep, with Wilson's 95 % intervals; a run that
+    diverged never learned.
+    """
+    causes = ["norm", "head_relu", "init"]
+    rest = [n for n in QUESTION if n not in (*causes, *field_names(Metaparameters), "seed")]
+    groups = [rows for _, rows in table.groupby(rest, sort=True)]
+    rows = max(groups, key=lambda rows: rows[causes].drop_duplicates().shape[0])
+    combinations = list(rows.groupby(causes, sort=True))
+    if len(combinations) < 2:
+        raise NoSweep(f"the table holds no sweep over {', '.join(causes)}")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 1.4 + 0.3 * len(combinations)), layout="constrained")
+        axes = figure.subplots()
+        for place, ends, label, colour, marker in (
+            (-0.12, ("never_learned", "diverged"), "never learned, or diverged", OURS, "o"),
+            (0.12, ("partly_dead",), "some class never predicted", THEIRS, "s"),
+        ):
+            shares = [share(int(r["status"].isin(ends).sum()), len(r)) for _, r in combinations]
+            axes.errorbar(
+                [100 * s.mean for s in shares],
+                [i + place for i in range(len(shares))],
+                xerr=[
+                    [100 * (s.mean - s.low) for s in shares],
+                    [100 * (s.high - s.mean) for s in shares],
+                ],
+                fmt=marker,
+                color=colour,
+                label=label,
+            )
+        names = [
+            f"{'batch norm' if norm == 'batch' else 'no norm'}, "
+            f"{'ReLU on scores' if relu else 'no ReLU on scores'}, {init}"
+            for (norm, relu, init), _ in combinations
+        ]
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlim(-3, 103)
+        axes.set_xlabel("share of the runs (%), 95 % interval")
+        runs = sorted({len(r) for _, r in combinations})
+        sets = " and ".join(sorted(rows["data"].unique()))
+        axes.set_title(f"{sets}, {'-'.join(str(n) for n in runs)} runs a line", color=OURS)
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
 def _line(axes: Axes, x: list[float], points: tuple[Measured, ...], **style: Any) -> None:
     """A line through the means, each one's interval from `INTERVAL_SEEDS` seeds on, each seed."""
     means = [p.accuracy.mean for p in points]
@@ -290,6 +345,7 @@ FIGURES: Mapping[str, Callable[[pd.DataFrame], Figure]] = {
     "figure3b": figure3b,
     "downsample": downsample,
     "widths": widths,
+    "trainability": trainability,
 }
 """Name of a page of `sweeps/` -> the figure of its sweep."""
 

@@ -99,6 +99,20 @@ def one_of(*names: str) -> Rule:
     return Rule("one of " + ", ".join(names), read)
 
 
+def words(*names: str, most: int) -> Rule:
+    """At most `most` of the given words joined by "-", or "none"."""
+
+    def read(value: Any) -> str:
+        if value == "none":
+            return "none"
+        parts = str(value).split("-")
+        if len(parts) > most or not set(parts) <= set(names):
+            raise ValueError
+        return "-".join(parts)
+
+    return Rule(f"none, or at most {most} of {', '.join(names)} joined by '-'", read)
+
+
 def flag() -> Rule:
     """true or false."""
 

@@ -1,4 +1,4 @@
-"""What several seeds say: means and intervals."""
+"""What several seeds say: means, shares and their intervals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -52,3 +52,26 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
     if not shared:
         raise ValueError("`ours` and `theirs` must share a seed, got none")
     return interval([ours[seed] - theirs[seed] for seed in shared])
+
+
+def share(found: int, count: int) -> Interval:
+    """The share `found` of `count` (at least 1), 0 to 1, with Wilson's score interval (1927).
+
+    Raises `ValueError` unless 0 <= found <= count and count is at least 1.
+
+    >>> share(0, 300).high < 0.013
+    True
+    """
+    if not 0 <= found <= count or count < 1:
+        raise ValueError(f"`found` must be in 0 .. `count`, at least 1, got {found} of {count}")
+    z = float(ndtri((1 + CONFIDENCE) / 2))
+    observed, wide = found / count, z**2 / count
+    middle = (observed + wide / 2) / (1 + wide)
+    half = z / (1 + wide) * (observed * (1 - observed) / count + wide / (4 * count)) ** 0.5
+    low, high = max(middle - half, 0.0), min(middle + half, 1.0)
+    return Interval(
+        mean=observed,
+        low=0.0 if found == 0 else low,
+        high=1.0 if found == count else high,
+        count=count,
+    )

@@ -6,8 +6,8 @@ Nothing here knows what the model is: anything from pictures to class scores wil
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dse.protocol import Recipe, random_seed
+from dse.trial import chance
 
 
 class Pictures(Protocol):
@@ -26,9 +27,9 @@ class Pictures(Protocol):
         ...
 
     def train_batches(
-        self, batch_size: int, seed: int, epoch: int
+        self, batch_size: int, seed: int, epoch: int, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch (from 1): pictures and labels."""
+        """The batches of one epoch (from 1), from batch `start` (from 0): pictures, labels."""
         ...
 
 
@@ -59,21 +60,66 @@ class Epoch:
     val_loss: float
 
 
+@dataclass(kw_only=True, slots=True)
+class Position:
+    """How far a training has come: all of its state but for its tensors.
+
+    `losses`, `correct` and `seen` are sums over the first `batches` batches of the present
+    `epoch` (from 1); `lifeless` counts the last steps, behind warm-up, that were so in a row.
+    """
+
+    epoch: int = 1
+    batches: int = 0
+    step: int = 0
+    losses: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    lifeless: int = 0
+    curve: tuple[Epoch, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """A training between two steps: enough to go on to the same end, bit for bit.
+
+    `tensors` are the model's ("model.NAME") and the optimizer's ("momentum.NAME").
+    """
+
+    tensors: Mapping[str, Tensor]
+    position: Position
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
     """A finished training: its curve, the last judgement, and how many steps it took.
 
-    `diverged_step` is the first step (from 0) whose loss or gradient was not finite, or -1.
+    `diverged_step` is the first step (from 0) whose loss or gradient was not finite, or -1;
+    `dead_step` is the number of steps after which the run was given up as dead, or -1.
     """
 
     curve: tuple[Epoch, ...]
     validation: Judgement
     steps: int
-    diverged_step: int
+    diverged_step: int = -1
+    dead_step: int = -1
 
 
-OnEpoch = Callable[[int, float], bool]
-"""Told each epoch's number (from 1) and `val_top1` in percent; False ends the training."""
+OnEpoch = Callable[[int, float], None]
+"""Told each epoch's number (from 1) and `val_top1` in percent."""
+
+OnStep = Callable[[int, float, Callable[[], State]], None]
+"""Told how many steps are done, the last one's loss, and how to get the state. It may raise."""
+
+GUESS = 0.95
+"""A loss of at least this share of a blind guess's, log(classes), is no better than guessing."""
+
+STILL = 1e-4
+"""A gradient whose norm is at most this share of its weights' norm moves nothing: at a learning
+rate of 0.1 they would change by their own size in a hundred thousand steps."""
+
+NEARLY_ALL = 0.9
+"""The share of a network's weight tensors that must stand still: the last layer still hears which
+classes a batch has most of, whatever it is given."""
 
 
 @torch.random.fork_rng(devices=[])
@@ -84,45 +130,150 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
-    on_epoch: OnEpoch = lambda epoch, accuracy: True,
+    state: State | None = None,
+    on_epoch: OnEpoch = lambda epoch, accuracy: None,
+    on_step: OnStep = lambda step, loss, state: None,
 ) -> Training:
     """Train `model` in place as the recipe says; judge it on `validation` after each epoch.
 
-    Each step's dropout comes from the stream (seed, "step", step). Training ends at once where a
-    loss or its gradient is not finite; the model then is what it was before that step.
+    Goes on from `state` if there is one, to the same end as if it had never stopped; raises
+    `ValueError` where it is not one of this training. Each step's dropout comes from the stream
+    (seed, "step", step).
+
+    Ends at once where a loss or its gradient is not finite (the model then is what it was before
+    that step), and where the run is dead: `recipe.dead_after` steps in a row behind warm-up were
+    `lifeless`, and `validation` is at chance too.
     """
-    steps_per_epoch = data.steps(recipe.batch_size)
-    total = recipe.epochs * steps_per_epoch
     optimizer = _optimizer(model, recipe)
-    curve: list[Epoch] = []
-    step, diverged = 0, -1
-    for epoch in range(1, recipe.epochs + 1):
-        model.train()
-        losses = correct = seen = 0.0
-        for x, y in data.train_batches(recipe.batch_size, seed, epoch):
-            rate = learning_rate(recipe, step, steps_per_epoch, total)
-            torch.default_generator.manual_seed(random_seed(seed, "step", step))
-            loss, hits = _step(model, optimizer, recipe, x, y, rate)
-            if math.isnan(loss):
-                diverged = step
-                break
-            step += 1
-            losses, correct, seen = losses + loss * len(y), correct + hits, seen + len(y)
+    at = Position()
+    if state is not None:
+        at = replace(state.position)
+        _check(at, recipe, data)
+        _restore(model, optimizer, state.tensors)
+
+    def now() -> State:
+        return State(tensors=_tensors(model, optimizer), position=replace(at))
+
+    ended = ""
+    while not ended:
+        ended = _epoch(model, optimizer, data, validation, recipe, seed, at, on_step, now)
         judged = judge(model, validation)
-        if seen:
-            curve.append(
-                Epoch(
-                    epoch=epoch,
-                    lr=learning_rate(recipe, step - 1, steps_per_epoch, total),
-                    train_loss=losses / seen,
-                    train_top1=100 * correct / seen,
-                    val_top1=judged.top1,
-                    val_loss=judged.loss,
-                )
+        if at.seen:
+            epoch = Epoch(
+                epoch=at.epoch,
+                lr=_rate(recipe, data, at.step - 1),
+                train_loss=at.losses / at.seen,
+                train_top1=100 * at.correct / at.seen,
+                val_top1=judged.top1,
+                val_loss=judged.loss,
             )
-        if diverged >= 0 or not on_epoch(epoch, judged.top1):
-            break
-    return Training(curve=tuple(curve), validation=judged, steps=step, diverged_step=diverged)
+            at.curve = (*at.curve, epoch)
+        if not ended:
+            on_epoch(at.epoch, judged.top1)
+            ended = "finished" if at.epoch == recipe.epochs else ""
+            at.epoch, at.batches = at.epoch + 1, 0
+            at.losses, at.correct, at.seen = 0.0, 0, 0
+    return Training(
+        curve=at.curve,
+        validation=judged,
+        steps=at.step,
+        diverged_step=at.step if ended == "diverged" else -1,
+        dead_step=at.step if ended == "dead" else -1,
+    )
+
+
+def _epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Pictures,
+    validation: Batches,
+    recipe: Recipe,
+    seed: int,
+    at: Position,
+    on_step: OnStep,
+    now: Callable[[], State],
+) -> str:
+    """The rest of the present epoch; says "diverged" or "dead" where it is the last one."""
+    warm = _warm(recipe, data)
+    model.train()
+    for x, y in data.train_batches(recipe.batch_size, seed, at.epoch, at.batches):
+        torch.default_generator.manual_seed(random_seed(seed, "step", at.step))
+        loss, scores = _step(model, optimizer, recipe, x, y, _rate(recipe, data, at.step))
+        if math.isnan(loss):
+            return "diverged"
+        at.step, at.batches, at.seen = at.step + 1, at.batches + 1, at.seen + len(y)
+        at.losses, at.correct = at.losses + loss * len(y), at.correct + _hits(scores, y)
+        if recipe.dead_after and at.step > warm:
+            at.lifeless = at.lifeless + 1 if lifeless(model, loss, scores.shape[1]) else 0
+            if at.lifeless == recipe.dead_after:
+                judged = judge(model, validation)
+                if judged.top1 <= chance(judged.pictures, scores.shape[1]):
+                    return "dead"
+                at.lifeless = 0
+                model.train()
+        on_step(at.step, loss, now)
+    return ""
+
+
+@torch.no_grad()
+def lifeless(model: nn.Module, loss: float, classes: int) -> bool:
+    """Whether a step has left nothing to learn from: its loss (nats) is a blind guess's or worse,
+    and the gradients of nearly all weights are nothing beside the weights.
+
+    The loss alone does not tell: networks without norm can stay at a guess's for a hundred steps
+    and learn in the end (see benchmarks/dead_runs.py).
+    """
+    pairs = [(p.grad, p) for p in model.parameters() if p.dim() > 1 and p.grad is not None]
+    if loss < GUESS * math.log(classes) or not pairs:
+        return False
+    gradients, norms = (torch._foreach_norm(list(tensors)) for tensors in zip(*pairs, strict=True))
+    still = [float(g) <= STILL * float(w) for g, w in zip(gradients, norms, strict=True)]
+    return sum(still) >= NEARLY_ALL * len(still)
+
+
+def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copies of a training's tensors, by name, each in the order of its dimensions."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if optimizer.defaults["momentum"]:
+        for name, parameter in model.named_parameters():
+            momentum = optimizer.state[parameter].get("momentum_buffer")
+            rest = torch.zeros_like(parameter)
+            tensors[f"momentum.{name}"] = rest if momentum is None else momentum
+    return {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+
+
+def _check(at: Position, recipe: Recipe, data: Pictures) -> None:
+    """Raise `ValueError` where a training of `recipe` never comes to this position."""
+    steps = data.steps(recipe.batch_size)
+    inside = 1 <= at.epoch <= recipe.epochs and 0 <= at.batches <= steps
+    if not inside or at.step != (at.epoch - 1) * steps + at.batches:
+        raise ValueError(
+            f"`position` must be in {recipe.epochs} epochs of {steps} batches, "
+            f"got epoch {at.epoch}, {at.batches} batches, step {at.step}"
+        )
+
+
+def _restore(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Set a training's tensors, in the model's own memory format.
+
+    Raises `ValueError`, and sets none, where they are those of another model or recipe.
+    """
+    own = _tensors(model, optimizer)
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in own or name not in tensors:
+            state = "missing" if name in own else "left over"
+            raise ValueError(f"`tensors` must be those of this training: {name} is {state}")
+        mine, theirs = ((t[name].dtype, tuple(t[name].shape)) for t in (own, tensors))
+        if mine != theirs:
+            raise ValueError(f"`tensors` must have {name} of {mine}, got {theirs}")
+    parts = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    model.load_state_dict(parts)
+    for name, parameter in model.named_parameters():
+        if f"momentum.{name}" in own:
+            copy = torch.empty_like(parameter.detach()).copy_(tensors[f"momentum.{name}"])
+            optimizer.state[parameter]["momentum_buffer"] = copy
 
 
 def _step(
@@ -132,8 +283,8 @@ def _step(
     x: Tensor,
     y: Tensor,
     rate: float,
-) -> tuple[float, int]:
-    """One step; returns its loss and how many of its pictures were right, before the step.
+) -> tuple[float, Tensor]:
+    """One step; returns its loss and its class scores (batch, classes), both before the step.
 
     The loss is NaN, and the model as it was, where the loss or its gradient is not finite.
     """
@@ -150,9 +301,13 @@ def _step(
     if not math.isfinite(value + norm.item()):
         for buffer, old in zip(model.buffers(), before, strict=True):
             buffer.copy_(old)
-        return math.nan, 0
+        return math.nan, scores
     optimizer.step()
-    return value, int((scores.argmax(1) == y).sum())
+    return value, scores
+
+
+def _hits(scores: Tensor, y: Tensor) -> int:
+    return int((scores.argmax(1) == y).sum())
 
 
 def _arithmetic(precision: str) -> torch.autocast:
@@ -174,6 +329,16 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
     )
+
+
+def _warm(recipe: Recipe, data: Pictures) -> int:
+    """Steps of warm-up."""
+    return round(recipe.warmup * data.steps(recipe.batch_size))
+
+
+def _rate(recipe: Recipe, data: Pictures, step: int) -> float:
+    steps = data.steps(recipe.batch_size)
+    return learning_rate(recipe, step, steps, recipe.epochs * steps)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, total: int) -> float:

@@ -26,13 +26,20 @@ from dse.space import (
     map_sizes,
 )
 
-SEMANTICS = 1
+SEMANTICS = 2
 """The version of what training means. A change that may alter an answer raises it, which makes
 every trial a new one; a test watches the syntax trees of `model`, `train`, `data`, `execute`."""
 
-SINCE: Mapping[str, Any] = {}
-"""Fields of the question added after a release, with the neutral value that keeps them out of the
-identity and that a record without them means, so that old results stay valid."""
+SINCE: Mapping[str, Any] = {
+    "manifest": "none",
+    "normalise": "dataset",
+    "dead_after": 0,
+    "ladder": "none",
+    "dead_step": -1,
+    "restarts": 0,
+}
+"""Fields added after a release, with the neutral value that a record without them means. In a
+question it keeps the field out of the identity, so that old results stay valid."""
 
 ID_DIGITS = 20
 STATUSES = ("learned", "partly_dead", "never_learned", "diverged")
@@ -50,6 +57,7 @@ class Trial:
     layout: Layout
     protocol: Protocol
     seed: int = knob(0, integer(0, 2**31 - 1), "seed of every random stream")
+    semantics: int = knob(SEMANTICS, integer(1, SEMANTICS), "version of what training means")
 
     def __post_init__(self) -> None:
         check(self)
@@ -78,7 +86,7 @@ class Trial:
         parts = (self.metaparameters, self.layout, self.protocol, self.protocol.recipe)
         row = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
         del row["recipe"]
-        return {**row, "seed": self.seed}
+        return {**row, "seed": self.seed, "semantics": self.semantics}
 
     @property
     def trial_id(self) -> str:
@@ -88,13 +96,12 @@ class Trial:
     def canonical(self) -> str:
         """The question as one text: names sorted, numbers in one form (1 and 1.0 are equal).
 
-        The declared facts of the data set that training depends on, and `SEMANTICS`, are in it.
+        The declared facts of the data set that training depends on are in it.
         """
         facts = self.protocol.facts
         contents = {n: v for n, v in self.question.items() if n not in SINCE or v != SINCE[n]}
         for name in ("digest", "train", "test", "mean", "std"):
             contents[f"data_{name}"] = getattr(facts, name)
-        contents["semantics"] = SEMANTICS
         texts = {name: _canonical(value) for name, value in contents.items()}
         return json.dumps(texts, sort_keys=True, separators=(",", ":"))
 
@@ -102,11 +109,11 @@ class Trial:
 def trial_from(question: Mapping[str, Any]) -> Trial:
     """The trial of a flat question: `trial_from(trial.question) == trial`.
 
-    A field of `SINCE` that is not there has its neutral value; keys that are not of the question
-    are passed over. Raises `ValueError` for a missing key, a value outside its rule, or values
-    that do not fit together.
+    A field of `SINCE` that is not there has its neutral value, and `semantics` today's; keys that
+    are not of the question are passed over. Raises `ValueError` for a missing key, a value outside
+    its rule, or values that do not fit together.
     """
-    whole = {**SINCE, **question}
+    whole = {**SINCE, "semantics": SEMANTICS, **question}
 
     def part(kind: type[Any]) -> dict[str, Any]:
         return {name: whole[name] for name in field_names(kind) if name != "recipe"}
@@ -119,6 +126,7 @@ def trial_from(question: Mapping[str, Any]) -> Trial:
         layout=Layout(**part(Layout)),
         protocol=Protocol(**part(Protocol), recipe=Recipe(**part(Recipe))),
         seed=whole["seed"],
+        semantics=whole["semantics"],
     )
 
 
@@ -184,10 +192,14 @@ class Answer:
     train_top1: float = knob(MISSING, _PERCENT, "top-1 accuracy over the last epoch, percent")
     train_loss: float = knob(MISSING, _loss(), "loss over the last epoch, nats per picture")
     classes_predicted: int = knob(MISSING, _COUNT, "classes predicted on the validation part")
-    steps: int = knob(MISSING, _COUNT, "steps of the optimizer")
+    steps: int = knob(MISSING, _COUNT, "steps of the optimizer, of the last attempt")
     diverged_step: int = knob(
         MISSING, integer(-1, 2**63 - 1), "first step whose loss or gradient was not finite, or -1"
     )
+    dead_step: int = knob(
+        MISSING, integer(-1, 2**63 - 1), "steps after which it was given up as dead, or -1"
+    )
+    restarts: int = knob(MISSING, _COUNT, "dead attempts before this one, rungs of the ladder")
 
     def __post_init__(self) -> None:
         check(self)
@@ -232,7 +244,8 @@ def record_from(row: Mapping[str, Any]) -> Record:
     Raises `ValueError` where the row is not one: a column is missing, a value is outside its
     rule, or `trial_id` is not that of the question, so that a changed value is not believed.
     """
-    missing = [name for name in COLUMNS if name not in row and name not in SINCE]
+    row = {**SINCE, "semantics": 1, **row}
+    missing = [name for name in COLUMNS if name not in row]
     if missing:
         raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
     record = Record(
@@ -245,22 +258,29 @@ def record_from(row: Mapping[str, Any]) -> Record:
     return record
 
 
+def chance(pictures: int, classes: int) -> float:
+    """The top-1 accuracy (percent) up to which a network may as well be guessing.
+
+    Three standard deviations above guessing, over `pictures` (at least 1) of `classes` (at least
+    2) that are equally frequent.
+    """
+    share = 1 / classes
+    return 100 * (share + 3 * math.sqrt(share * (1 - share) / pictures))
+
+
 def status_of(*, val_top1: float, pictures: int, classes: int, predicted: int, step: int) -> str:
     """The status of a finished training, decided on the validation part alone.
 
     In this order. `diverged`: the loss or its gradient was not finite at `step` (-1: never);
-    `never_learned`: `val_top1` (percent) is at most three standard deviations above guessing over
-    `pictures` (at least 1) of `classes` (at least 2); `partly_dead`: some class is never
-    `predicted`; else `learned`.
+    `never_learned`: `val_top1` (percent) is at most the `chance` of `pictures` and `classes`;
+    `partly_dead`: some class is never `predicted`; else `learned`.
 
     >>> status_of(val_top1=11.0, pictures=300, classes=10, predicted=1, step=-1)
     'never_learned'
     """
     if step >= 0:
         return "diverged"
-    chance = 1 / classes
-    bound = chance + 3 * math.sqrt(chance * (1 - chance) / pictures)
-    if val_top1 <= 100 * bound:
+    if val_top1 <= chance(pictures, classes):
         return "never_learned"
     return "learned" if predicted == classes else "partly_dead"
 
@@ -268,7 +288,7 @@ def status_of(*, val_top1: float, pictures: int, classes: int, predicted: int, s
 def _question_names() -> tuple[str, ...]:
     parts = (Metaparameters, Layout, Protocol, Recipe)
     names = [n for part in parts for n in field_names(part) if n != "recipe"]
-    return (*names, "seed")
+    return (*names, "seed", "semantics")
 
 
 QUESTION = _question_names()

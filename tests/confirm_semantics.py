@@ -16,7 +16,7 @@ from typing import Any
 from dse.trial import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
-MODULES = ("model", "train", "data", "execute")
+MODULES = ("model", "train", "data", "streams", "execute")
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]
 TYPING = {"__future__", "collections.abc", "typing"}
 TYPES = {"annotation", "returns", "simple", "type_comment", "type_params", "kind", "ctx"}

@@ -8,24 +8,27 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_train import Stop, rewritten
 
 from dse import results
+from dse.archives import DEFAULT
 from dse.data import load
 from dse.execute import Outcome, curve_csv, execute, run
 from dse.model import SqueezeNet, initialise
 from dse.protocol import Protocol, Recipe
 from dse.space import LAYOUTS, Metaparameters
-from dse.train import Epoch, judge
-from dse.trial import Trial, trial_from
+from dse.train import Epoch, State, Training, judge, learning_rate, train
+from dse.trial import SEMANTICS, Trial, trial_from
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup=1)
 TRIAL = Trial(
@@ -64,7 +67,7 @@ def test_the_same_trial_twice_is_bit_equal(outcome: Outcome) -> None:
     again = execute(trial_from(TRIAL.question))
     assert again.record.trial.question == outcome.record.trial.question
     assert again.record.answer == outcome.record.answer
-    assert again.curve == outcome.curve
+    assert again.curves == outcome.curves
     assert same_weights(again, outcome)
 
 
@@ -78,9 +81,11 @@ def test_a_seed_is_more_than_initial_weights(
     monkeypatch: pytest.MonkeyPatch, outcome: Outcome
 ) -> None:
     """From the same weights, another seed trains in another order."""
-    monkeypatch.setattr("dse.execute.initialise", lambda model, init, _: initialise(model, init, 0))
+    monkeypatch.setattr(
+        "dse.execute.initialise", lambda model, init, _, *rest: initialise(model, init, 0, *rest)
+    )
     other = execute(replace(TRIAL, seed=1))
-    assert other.curve != outcome.curve
+    assert other.curves != outcome.curves
 
 
 def test_the_record_says_what_was_found(outcome: Outcome) -> None:
@@ -89,12 +94,14 @@ def test_the_record_says_what_was_found(outcome: Outcome) -> None:
     assert 30 < answer.top1 <= answer.top5 <= 100
     assert answer.top1 * 6 == pytest.approx(round(answer.top1 * 6))  # of 600 pictures
     assert answer.val_top1 * 2.99 == pytest.approx(round(answer.val_top1 * 2.99))
-    assert [row.epoch for row in outcome.curve] == [1, 2, 3]
-    last = outcome.curve[-1]
+    assert len(outcome.curves) == 1
+    assert [row.epoch for row in outcome.curves[0]] == [1, 2, 3]
+    last = outcome.curves[0][-1]
     for name in ("train_loss", "train_top1", "val_loss", "val_top1"):
         assert getattr(answer, name) == getattr(last, name)
     assert answer.steps == 3 * 14  # 449 pictures: 14 batches of 32 and a single one left over
-    assert answer.diverged_step == -1
+    assert answer.diverged_step == answer.dead_step == -1
+    assert answer.restarts == 0
     assert circumstance.seconds > 0
     assert circumstance.threads == 1
     assert datetime.fromisoformat(circumstance.finished).tzinfo is not None
@@ -104,18 +111,21 @@ def test_the_record_says_what_was_found(outcome: Outcome) -> None:
 # In a worker ------------------------------------------------------------------------------------
 
 
+def curve_lines(home: Path) -> list[dict[str, float]]:
+    """The lines of a trial's `curve.csv`."""
+    rows = csv.DictReader(io.StringIO((home / "curve.csv").read_text()))
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
 def test_a_worker_leaves_record_curve_and_weights(tmp_path: Path, outcome: Outcome) -> None:
     told: list[Any] = []
     torch.set_num_threads(2)
-    row = run((TRIAL, tmp_path), told.append)
-    assert told == [(epoch.epoch, epoch.val_top1) for epoch in outcome.curve]
+    row = run((TRIAL, tmp_path, DEFAULT), told.append)
+    assert told == [(epoch.epoch, epoch.val_top1) for epoch in outcome.curves[0]]
     assert torch.get_num_threads() == 1
     home = results.trial_folder(tmp_path, TRIAL.trial_id)
     assert results.read(home / "record.json").row() == row
-    rows = list(csv.DictReader(io.StringIO((home / "curve.csv").read_text())))
-    assert [{k: float(v) for k, v in line.items()} for line in rows] == [
-        {name: float(getattr(epoch, name)) for name in Epoch.__slots__} for epoch in outcome.curve
-    ]
+    assert curve_lines(home) == [{"attempt": 1.0, **asdict(row)} for row in outcome.curves[0]]
     saved = load_file(home / "weights.safetensors")
     assert saved.keys() == outcome.weights.keys()
     assert all(torch.equal(saved[name], outcome.weights[name]) for name in saved)
@@ -130,7 +140,7 @@ def test_saved_weights_are_the_network_that_was_judged(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path), lambda value: None)
+    row = run((trial, tmp_path, DEFAULT), lambda value: None)
     home = results.trial_folder(tmp_path, trial.trial_id)
     saved = load_file(home / "weights.safetensors")
     assert sum(t.numel() * t.element_size() for t in saved.values()) == row["size_bytes"]
@@ -148,6 +158,7 @@ DRIVER = """\
 import json, sys
 from pathlib import Path
 
+from dse.archives import DEFAULT
 from dse.runner import Failed, Runner
 from dse.trial import trial_from
 
@@ -156,7 +167,7 @@ if __name__ == "__main__":
     for workers in (1, 2):
         with Runner("dse.execute:run", workers) as runner:
             for trial in trials:
-                runner.submit(trial.trial_id, (trial, Path(str(workers))))
+                runner.submit(trial.trial_id, (trial, Path(str(workers)), DEFAULT))
             failed = [event for event in runner.events() if isinstance(event, Failed)]
         assert not failed, failed
 """
@@ -194,7 +205,7 @@ def test_a_network_that_never_learned_is_a_result() -> None:
     assert answer.status == "never_learned"
     assert answer.top1 < 25
     assert answer.diverged_step == -1
-    assert len(outcome.curve) == 1
+    assert len(outcome.curves[0]) == 1
 
 
 def test_a_network_that_diverged_is_a_result() -> None:
@@ -204,12 +215,120 @@ def test_a_network_that_diverged_is_a_result() -> None:
     assert 0 <= answer.diverged_step == answer.steps < 42
     assert all(tensor.isfinite().all() for tensor in outcome.weights.values())
     assert 0 <= answer.top1 <= answer.top5 <= 100
-    assert len(outcome.curve) <= 1
+    assert len(outcome.curves[0]) <= 1
 
 
 def test_a_curve_without_an_epoch_is_a_head_line() -> None:
     """As a divergence in the first step of all leaves it."""
-    assert curve_csv(()) == b"epoch,lr,train_loss,train_top1,val_top1,val_loss\n"
+    head = b"attempt,epoch,lr,train_loss,train_top1,val_top1,val_loss\n"
+    assert curve_csv([()]) == head
+    assert curve_csv([(), (), ()]) == head
+
+
+def test_a_curve_says_whose_it_is() -> None:
+    row = Epoch(epoch=1, lr=0.1, train_loss=1.5, train_top1=50.0, val_top1=1 / 3, val_loss=math.nan)
+    lines = curve_csv([(row,), (), (row, replace(row, epoch=2))]).decode().splitlines()[1:]
+    rest = "0.1,1.5,50.0,0.3333333333333333,nan"
+    assert lines == [f"1,1,{rest}", f"3,1,{rest}", f"3,2,{rest}"]
+
+
+def test_a_trial_of_an_earlier_version_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dse.execute.load", lambda *_: pytest.fail("it has read its data"))
+    with pytest.raises(ValueError, match="semantics") as caught:
+        execute(replace(TRIAL, semantics=1))
+    assert str(caught.value) == f"`semantics` must be {SEMANTICS} to train, got 1"
+
+
+# Dead runs --------------------------------------------------------------------------------------
+
+
+def test_a_ladder_is_climbed_until_a_run_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """14 steps an epoch, of which the first is warm-up. Weights of zero learn nothing."""
+    drawn: list[tuple[str, int]] = []
+
+    def zero_twice(
+        model: SqueezeNet, init: str, seed: int, pictures: torch.Tensor | None, attempt: int
+    ) -> None:
+        drawn.append((init, attempt))
+        initialise(model, init, seed, pictures, attempt)
+        if attempt < 2:
+            with torch.no_grad():
+                for module in model.modules():
+                    if isinstance(module, torch.nn.Conv2d):
+                        module.weight.zero_()
+
+    monkeypatch.setattr("dse.execute.initialise", zero_twice)
+    trial = changed(lr=0.6, init="xavier", dead_after=8, ladder="rate-he-rate")
+    outcome = execute(trial)
+    answer = outcome.record.answer
+    assert answer.status in ("learned", "partly_dead")
+    assert (answer.restarts, answer.dead_step, answer.steps) == (2, -1, 3 * 14)
+    assert drawn == [("xavier", 0), ("xavier", 1), ("he", 2)]
+    assert [len(curve) for curve in outcome.curves] == [2, 2, 3]
+    for attempt, (curve, rate) in enumerate(zip(outcome.curves, (0.6, 0.15, 0.15), strict=True)):
+        assert curve[0].lr == pytest.approx(rate * 14 / 15)
+        steps = 3 * 14 if attempt == 2 else 14 + 8
+        recipe = replace(trial.protocol.recipe, lr=rate)
+        assert curve[-1].lr == pytest.approx(learning_rate(recipe, steps - 1, 14, 3 * 14))
+    assert answer.val_top1 == outcome.curves[-1][-1].val_top1 > 30
+
+    without = execute(changed(lr=0.6, init="xavier", dead_after=8, ladder="none"))
+    answer = without.record.answer
+    assert (answer.status, answer.restarts, answer.dead_step) == ("never_learned", 0, 22)
+    assert answer.steps == 22
+    assert without.curves == outcome.curves[:1]
+
+
+def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
+    """At such a rate every ReLU is dead at once, and nothing is left to learn."""
+    told: list[Any] = []
+    trial = changed(
+        **{"norm": "none", "bypass": "none", "lr": 8, "warmup": 0, "epochs": 4},
+        **{"dead_after": 8, "ladder": "rate-rate-lsuv"},
+    )
+    row = run((trial, tmp_path, DEFAULT), told.append)
+    assert (row["status"], row["restarts"]) == ("never_learned", 3)
+    assert 8 <= row["dead_step"] == row["steps"] < 4 * 14
+    home = results.trial_folder(tmp_path, trial.trial_id)
+    assert results.read(home / "record.json").row() == row
+    lines = curve_lines(home)
+    assert {line["attempt"] for line in lines} == {1, 2, 3, 4}
+    for attempt in range(1, 5):
+        epochs = [line["epoch"] for line in lines if line["attempt"] == attempt]
+        assert epochs == list(range(1, len(epochs) + 1))
+    assert len({line["train_loss"] for line in lines}) == len(lines)  # each starts elsewhere
+    assert (lines[-1]["val_top1"], lines[-1]["val_loss"]) == (row["val_top1"], row["val_loss"])
+
+
+# Stopped and gone on ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [14, 20], ids=["the last of an epoch", "amid an epoch"])
+def test_a_stopped_training_goes_on_to_the_same_end(outcome: Outcome, step: int) -> None:
+    """With the moves of the pictures, the masks and the statistics of one that never stopped."""
+    data, states = load(TRIAL.protocol), []
+
+    def training(seed: int, **more: Any) -> tuple[Training, SqueezeNet]:
+        model = SqueezeNet(TRIAL.architecture).to(memory_format=torch.channels_last)
+        initialise(model, RECIPE.init, seed)
+        validation = partial(data.batches, data.validation, 2048)
+        return train(model, data, validation, RECIPE, seed=TRIAL.seed, **more), model
+
+    def on_step(done: int, loss: float, now: Callable[[], State]) -> None:
+        del loss
+        if done == step:
+            states.append(now())
+            raise Stop
+
+    with pytest.raises(Stop):
+        training(TRIAL.seed, on_step=on_step)
+    done, model = training(4711, state=rewritten(states[0]))
+    answer = outcome.record.answer
+    assert (done.curve, done.steps) == (outcome.curves[0], answer.steps)
+    assert (done.validation.top1, done.validation.loss) == (answer.val_top1, answer.val_loss)
+    assert done.validation.classes_predicted == answer.classes_predicted
+    weights = model.state_dict()
+    assert all(torch.equal(weights[name], outcome.weights[name]) for name in outcome.weights)
 
 
 # Paired seeds -----------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def test_seeds_alone_are_no_sweep(seeds: tuple[int, ...]) -> None:
     for name, draw in {**figures.FIGURES, **figures.TABLES}.items():
         with pytest.raises(ValueError, match="the table holds no sweep over"):
             draw(table)
-        assert name in ("figure3a", "figure3b", "table3", "downsample", "widths")
+        assert name in ("figure3a", "figure3b", "table3", "downsample", "widths", "trainability")
 
 
 def test_points_of_two_sweeps_are_no_sweep() -> None:
@@ -361,3 +361,52 @@ def test_markdown_escapes_and_rounds() -> None:
 def test_markdown_escapes_names_of_columns() -> None:
     table = pd.DataFrame({"a|b": [1]})
     assert figures.markdown(table) == "| a\\|b |\n| --- |\n| 1 |\n"
+
+
+# Trainability ---------------------------------------------------------------------------------
+
+DEATHS = {("none", True): 0.75, ("none", False): 0.25, ("batch", True): 0.0, ("batch", False): 0.0}
+"""norm and ReLU on the scores -> the share of the runs that never learn."""
+
+
+def mortal() -> pd.DataFrame:
+    """Every combination at two squeeze ratios and two seeds: four runs a line."""
+    rows = sweep(norm=("none", "batch"), head_relu=(True, False), sr=(0.125, 0.5), seed=(0, 1))
+    for row in rows:
+        deaths = round(4 * DEATHS[row["norm"], row["head_relu"]])
+        run = 2 * (row["sr"] == 0.5) + row["seed"]
+        row["status"] = "learned" if run >= deaths else "diverged" if run == 0 else "never_learned"
+        if run == 3 and row["norm"] == "batch":
+            row["status"] = "partly_dead"
+    return shuffled(rows, sweep(init=("he", "xavier"), epochs=(7,)))
+
+
+def test_trainability_shows_each_combinations_share_of_deaths() -> None:
+    figure = figures.trainability(mortal())
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [
+        "batch norm, no ReLU on scores, he",
+        "batch norm, ReLU on scores, he",
+        "no norm, no ReLU on scores, he",
+        "no norm, ReLU on scores, he",
+    ]
+    assert line(axes, 0)[0] == [0.0, 0.0, 25.0, 75.0]  # never learned, or diverged
+    assert line(axes, 1)[0] == [25.0, 25.0, 0.0, 0.0]  # partly dead
+    assert "4 runs a line" in axes.get_title()
+    low, high = axes.containers[0].lines[2][0].get_segments()[3][:, 0]
+    assert (low, high) == pytest.approx((30.06, 95.44), abs=0.01)
+
+
+def test_trainability_is_drawn_of_its_page_and_needs_two_combinations() -> None:
+    assert figures.FIGURES["trainability"] is figures.trainability
+    with pytest.raises(figures.NoSweep, match="no sweep over norm, head_relu, init"):
+        figures.trainability(pd.DataFrame(sweep(sr=SR)))
+
+
+def test_a_folder_of_pictures_has_its_classes_in_its_manifest() -> None:
+    rows = sweep(sr=SR[:2])
+    assert figures.accuracy_column(pd.DataFrame(rows)) == "top1"
+    for row in rows:
+        row |= {"data": "image_folder", "manifest": f"1000-2000-500-{'0' * 20}"}
+    assert figures.accuracy_column(pd.DataFrame(rows)) == "top5"

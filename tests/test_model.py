@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 import torchvision
 from conftest import random_points
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dse.cost import cost
 from dse.model import (
+    Dropout,
     SqueezeNet,
     alexnet,
     from_torchvision,
@@ -20,7 +24,8 @@ from dse.model import (
     to_torchvision,
     torchvision_names,
 )
-from dse.space import LAYOUTS, V1_0, V1_1, Metaparameters, generate
+from dse.protocol import random_seed
+from dse.space import FIRES, LAYOUTS, V1_0, V1_1, Layout, Metaparameters, generate
 
 POINTS = random_points(320, seed=20261120)
 
@@ -210,9 +215,11 @@ def test_wires_add_what_the_authors_add() -> None:
             squeezed = fire.squeeze(x).relu()
             plain = torch.cat([fire.expand1x1(squeezed), fire.expand3x3(squeezed)], 1).relu()
             expected = plain + x if number in (3, 5, 7, 9) else plain
+            if number in (4, 8):
+                expected = F.max_pool2d(expected, 3, 2, ceil_mode=True)
             torch.testing.assert_close(seen[f"fire{number}"], expected)
-    pooled = torch.nn.functional.max_pool2d(seen["fire4"], 3, 2, ceil_mode=True)
-    assert torch.equal(seen["fire5.in"], pooled)
+    assert seen["fire4"].shape[2:] == (11, 11)
+    assert torch.equal(seen["fire5.in"], seen["fire4"])
 
 
 def test_complex_bypass_joins_before_the_pool() -> None:
@@ -225,6 +232,246 @@ def test_complex_bypass_joins_before_the_pool() -> None:
         squeezed = fire.squeeze(x).relu()
         expected = torch.cat([fire.expand1x1(squeezed), fire.expand3x3(squeezed)], 1).relu()
         torch.testing.assert_close(fire(x), expected + fire.bypass(x))
+
+
+# Pooling before the ReLU ----------------------------------------------------------------------
+
+
+def small(layout: Layout, bypass: str, **more: object) -> SqueezeNet:
+    """A narrow network of any layout, for three channels and five classes."""
+    metaparameters = Metaparameters(base_e=8, incr_e=4, sr=0.5, bypass=bypass)
+    if layout.squeeze_filters != "none":
+        metaparameters = Metaparameters(bypass=bypass)
+    return SqueezeNet(generate(metaparameters, replace(layout, **more), num_classes=5))
+
+
+def pooled_behind(module: SqueezeNet) -> SqueezeNet:
+    """A copy that pools what the ReLU, or the sum of a wire, has put out: as published."""
+
+    def pool(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+        x, *rest = inputs
+        return F.max_pool2d(x, 3, 2, ceil_mode=True), *rest
+
+    published = copy.deepcopy(module)
+    for number in published.pools:
+        name = "dropout" if number == FIRES[-1] else f"fire{number + 1}"
+        published.get_submodule(name).register_forward_pre_hook(pool)
+    published.pools = frozenset()
+    return published
+
+
+def backward(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
+    """Class scores, gradients and statistics of one step of training."""
+    x = pictures.clone().requires_grad_()
+    scores = module(x)
+    F.cross_entropy(scores, torch.arange(len(x)) % 5).backward()
+    found = {n: p.grad for n, p in module.named_parameters()} | dict(module.named_buffers())
+    return {**found, "scores": scores, "pictures": x.grad}
+
+
+@pytest.mark.parametrize("bypass", ["none", "simple", "complex"])
+@pytest.mark.parametrize(
+    ("name", "pools"),
+    [*((name, "") for name in LAYOUTS), *(("px16", p) for p in ("none", "1", "2-9", "1-2-3-8"))],
+)
+def test_pooling_before_the_relu_changes_no_bit(name: str, pools: str, bypass: str) -> None:
+    """Nor do ties and zeros, which whole numbers make often, nor maps of an odd side."""
+    side = 49 if name.startswith(("v1", "zynq", "px64")) else 23
+    random = torch.Generator().manual_seed(3)
+    layout = replace(LAYOUTS[name], dropout=0.0, head_relu=False)
+    for norm, memory in (("none", torch.contiguous_format), ("batch", torch.channels_last)):
+        module = small(layout, bypass, norm=norm, pool_after=pools or layout.pool_after)
+        initialise(module, "he", seed=5)
+        pictures = torch.randn(2, 3, side, side, generator=random)
+        if norm == "none":
+            pictures = pictures.round()
+            with torch.no_grad():
+                for weight in module.parameters():
+                    weight.copy_((weight / weight.std()).round() / 4 if weight.any() else weight)
+        module, pictures = module.to(memory_format=memory), pictures.to(memory_format=memory)
+        theirs = backward(pooled_behind(module), pictures)
+        ours = backward(module, pictures)
+        assert ours.keys() == theirs.keys()
+        assert [n for n in ours if not torch.equal(ours[n], theirs[n])] == []
+        assert ours["pictures"].any()
+        assert ours["pictures"].isfinite().all()
+
+
+# Dropout --------------------------------------------------------------------------------------
+
+SHAPES = [(1, 1, 1, 1), (1, 3, 1, 1), (2, 1, 3, 3), (3, 5, 7, 1), (2, 8, 3, 5), (4, 4, 4, 4)]
+
+
+def dropped(p: float, x: Tensor, seed: int = 0) -> Tensor:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Dropout(p).train()(x)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.2, 0.5, 0.9])
+def test_dropout_drops_its_share_and_scales_what_it_keeps(p: float) -> None:
+    """In each quarter of the positions too: four elements share one random number."""
+    x = torch.rand(37, 31, 29, 11) + 1
+    y = dropped(p, x)
+    zeros = (y == 0).permute(0, 2, 3, 1).flatten()
+    for part in (zeros, *(zeros[lane::4] for lane in range(4))):
+        sigma = (p * (1 - p) / len(part)) ** 0.5
+        assert abs(part.double().mean().item() - p) <= 5 * sigma
+    assert torch.equal(y[y != 0], x[y != 0] * torch.tensor(1 / (1 - p)))
+    neighbours = (zeros[:-1] & zeros[1:]).double().mean().item()
+    assert abs(neighbours - p**2) <= 5 * (2 * p**2 / len(zeros)) ** 0.5
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_dropout_is_a_function_of_the_stream(shape: tuple[int, ...]) -> None:
+    """Not of the order in memory, nor of the arithmetic."""
+    x = torch.rand(shape) + 1
+    once = dropped(0.5, x)
+    assert once.shape == x.shape
+    assert torch.equal(dropped(0.5, x), once)
+    last = dropped(0.5, x.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(last, once)
+    half = dropped(0.5, x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half != 0, once != 0)
+    assert len({tuple((dropped(0.5, x, seed) != 0).flatten().tolist()) for seed in range(99)}) > 1
+
+
+def test_dropout_draws_anew_each_time() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer, x = Dropout(0.5).train(), torch.ones(2, 5, 3, 3)
+        first, second = layer(x), layer(x)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, dropped(0.5, x))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.9])
+def test_the_gradient_of_dropout_is_its_mask(p: float, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, requires_grad=True)
+    y = dropped(p, x)
+    y.backward(torch.ones(shape))
+    assert torch.equal(x.grad, dropped(p, torch.ones(shape)))
+    assert torch.equal(y, x * x.grad)
+
+
+def test_dropout_of_nothing_and_of_a_judge_is_the_identity() -> None:
+    x = torch.randn(2, 3, 5, 7)
+    with torch.random.fork_rng(devices=[]):
+        stream = torch.get_rng_state()
+        assert torch.equal(Dropout(0.5).eval()(x), x)
+        assert torch.equal(Dropout(0.0).eval()(x), x)
+        assert torch.equal(torch.get_rng_state(), stream)
+    assert torch.equal(dropped(0.0, x), x)
+
+
+@pytest.mark.parametrize(
+    ("p", "kept"), [(1e-9, 1), (2**-18, 1), (1 - 2**-16, 2**-16), (1 - 2**-18, 0), (1 - 1e-9, 0)]
+)
+def test_dropout_at_its_ends(p: float, kept: float) -> None:
+    """Where a share is rounded to nothing or to everything too."""
+    y = dropped(p, torch.ones(8, 8, 16, 16))
+    found = (y != 0).double().mean().item()
+    assert abs(found - kept) <= 5 * (kept * (1 - kept) / y.numel()) ** 0.5
+    assert y.isfinite().all()
+
+
+# Initial weights ------------------------------------------------------------------------------
+
+
+def outputs(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
+    """What each convolution puts out where the network judges."""
+    found: dict[str, Tensor] = {}
+    hooks = [
+        layer.register_forward_hook(lambda m, i, out, name=name: found.update({name: out.clone()}))
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    with torch.no_grad():
+        module.eval()(pictures)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("bypass", ["none", "simple", "complex"])
+@pytest.mark.parametrize("name", ["px16", "v1_1", "zynqnet"])
+def test_lsuv_gives_every_output_the_variance_one(name: str, bypass: str, norm: str) -> None:
+    """But for those of conv10. Before any training a norm that judges changes nothing."""
+    module = small(LAYOUTS[name], bypass, norm=norm).to(memory_format=torch.channels_last)
+    pictures = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    stream = torch.get_rng_state()
+    initialise(module.train(), "lsuv", 3, pictures.to(memory_format=torch.channels_last))
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert module.training
+    assert not any(layer._forward_hooks for layer in module.modules())
+    assert all(p.requires_grad and p.grad is None for p in module.parameters())
+    found = outputs(module, pictures)
+    assert len(found) >= 26
+    for layer, out in found.items():
+        if not layer.startswith("conv10"):
+            assert out.var().item() == pytest.approx(1, abs=1e-3), layer
+    weights = [p for n, p in module.named_parameters() if n.startswith("conv10") and p.dim() == 4]
+    assert all(w.std().item() == pytest.approx(0.01, rel=0.2) for w in weights)
+    if norm == "batch":
+        assert not any(b.any() for n, b in module.named_buffers() if n.endswith("mean"))
+
+
+def test_lsuv_is_orthonormal_up_to_scale_and_repeats() -> None:
+    pictures = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    states = []
+    for seed, attempt in ((1, 0), (1, 0), (2, 0), (1, 1), (1, 2)):
+        module = small(LAYOUTS["px16"], "complex", norm="none")
+        torch.rand(3)  # numbers drawn elsewhere change nothing
+        initialise(module, "lsuv", seed, pictures, attempt)
+        states.append({n: w for n, w in module.state_dict().items() if w.dim() == 4})
+    first, again, *others = states
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    for other in others:
+        assert not any(torch.equal(first[name], other[name]) for name in first)
+    for name, weight in first.items():
+        rows = weight.flatten(1)
+        if not name.startswith("conv10") and len(rows) <= rows.shape[1]:
+            products = rows @ rows.T
+            unit = torch.eye(len(rows)) * products[0, 0]
+            torch.testing.assert_close(products / products[0, 0], unit / products[0, 0])
+
+
+def test_lsuv_needs_pictures() -> None:
+    with pytest.raises(ValueError, match="must be given") as caught:
+        initialise(small(LAYOUTS["px16"], "none"), "lsuv", seed=0)
+    assert str(caught.value) == "`pictures` must be given for `init` lsuv, got None"
+
+
+def test_lsuv_leaves_what_no_picture_reaches() -> None:
+    """Black pictures excite nothing: no variance can be made of that, nor a huge weight."""
+    module = small(LAYOUTS["px16"], "simple", norm="none")
+    initialise(module, "lsuv", 0, torch.zeros(2, 3, 16, 16))
+    for name, weight in module.named_parameters():
+        assert weight.isfinite().all()
+        assert name.startswith("conv10") or weight.abs().max() <= 1
+
+
+@pytest.mark.parametrize("init", ["he", "xavier"])
+def test_each_attempt_has_streams_of_its_own(init: str) -> None:
+    """The first has those of a trial that knows of no other."""
+    drawn = []
+    for attempt, key in ((0, "conv1"), (1, "conv1/1"), (2, "conv1/2")):
+        module = small(LAYOUTS["px16"], "none")
+        initialise(module, init, seed=7, attempt=attempt)
+        stream = torch.Generator().manual_seed(random_seed(7, "init", key))
+        weight = torch.empty_like(module.conv1.weight)
+        fan_in = weight[0].numel()
+        if init == "he":
+            weight.normal_(0.0, (2 / fan_in) ** 0.5, generator=stream)
+        else:
+            weight.uniform_(-((3 / fan_in) ** 0.5), (3 / fan_in) ** 0.5, generator=stream)
+        assert torch.equal(module.conv1.weight, weight)
+        drawn.append(weight)
+    assert not torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[1], drawn[2])
 
 
 def test_initial_weights_depend_on_seed_and_layer_alone() -> None:

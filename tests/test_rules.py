@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dse.rules import Rule, check, flag, integer, knob, mistakes, numbers, one_of, real, split
+from dse.rules import (
+    Rule,
+    check,
+    flag,
+    integer,
+    knob,
+    mistakes,
+    numbers,
+    one_of,
+    real,
+    split,
+    words,
+)
 
 WHOLE = integer(1, 8)
 SHARE = real(0, 1, above=True)
@@ -19,6 +31,7 @@ OPEN = real(0, 1, above=True, below=True)
 WORD = one_of("none", "simple")
 LAYERS = numbers(1, 9, ascending=True)
 THREE = numbers(1, 99, count=3)
+STEPS = words("rate", "warmup", most=3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +67,11 @@ class Recipe:
         (LAYERS, 4, "4"),
         (LAYERS, "none", "none"),
         (THREE, "5-5-1", "5-5-1"),
+        (STEPS, "none", "none"),
+        (STEPS, "rate", "rate"),
+        (STEPS, "rate-warmup-rate", "rate-warmup-rate"),
+        (STEPS, np.str_("warmup"), "warmup"),
+        (STEPS, np.array(["none"]), "none"),
     ],
 )
 def test_a_rule_converts_to_its_kind(rule: Rule, value: object, kept: object) -> None:
@@ -82,13 +100,32 @@ def test_a_rule_converts_to_its_kind(rule: Rule, value: object, kept: object) ->
             "none, or 3 whole numbers in 1 .. 99 joined by '-'",
             ["1-2", "1-2-3-4", "0-1-2", "1-2-100"],
         ),
+        (
+            STEPS,
+            "none, or at most 3 of rate, warmup joined by '-'",
+            [
+                *(
+                    "",
+                    "-",
+                    "Rate",
+                    " rate",
+                    "rate ",
+                    "rate-",
+                    "-rate",
+                    "rate--warmup",
+                    "ratewarmup",
+                ),
+                *("rate,warmup", "rate-none", "none-none", "rate-rate-rate-rate", "r\u0430te"),
+                *(None, True, 1, 1.5, ["rate"], ("rate",), {"rate": 1}, b"rate"),
+            ],
+        ),
     ],
 )
 def test_a_mistake_names_field_rule_and_value(rule: Rule, text: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ValueError, match="must be") as caught:
             rule.accept("field", value)
-        shown = repr(value) if isinstance(value, str) else str(value)
+        shown = ascii(value) if isinstance(value, str) else str(value)
         assert str(caught.value) == f"`field` must be {text}, got {shown}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dse.statistics import interval, paired
+from dse.statistics import interval, paired, share
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,32 @@ def test_no_shared_seed_is_refused() -> None:
         paired({0: 1.0}, {1: 1.0})
     with pytest.raises(ValueError, match="must share a seed"):
         paired({}, {})
+
+
+# Shares ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 300])
+def test_a_share_has_wilsons_ends(count: int) -> None:
+    """The ends are the shares p whose distance to the observed one is z deviations of p."""
+    for found in range(0, count + 1, max(count // 7, 1)):
+        known = share(found, count)
+        assert known.mean == found / count
+        assert known.count == count
+        assert 0 <= known.low <= known.mean <= known.high <= 1
+        for end in {known.low, known.high} - {0.0, 1.0}:
+            distance = 1.959963984540054 * math.sqrt(end * (1 - end) / count)
+            assert abs(known.mean - end) == pytest.approx(distance, rel=1e-9)
+
+
+def test_none_of_many_is_not_never() -> None:
+    assert share(0, 300).low == 0.0
+    assert share(0, 300).high == pytest.approx(0.01264, abs=1e-5)
+    assert share(300, 300).high == 1.0
+    assert share(300, 300).low == pytest.approx(1 - share(0, 300).high)
+
+
+@pytest.mark.parametrize(("found", "count"), [(-1, 3), (4, 3), (0, 0)])
+def test_a_share_of_nothing_is_refused(found: int, count: int) -> None:
+    with pytest.raises(ValueError, match="`found` must be in 0 "):
+        share(found, count)

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load as decode
+from safetensors.torch import save as encode
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dse.protocol import Recipe
-from dse.train import Training, judge, learning_rate, train
+from dse.train import (
+    GUESS,
+    STILL,
+    Epoch,
+    Position,
+    State,
+    Training,
+    judge,
+    learning_rate,
+    lifeless,
+    train,
+)
 
 PLAIN = Recipe(
     epochs=1,
@@ -25,6 +40,8 @@ PLAIN = Recipe(
     nesterov=False,
     weight_decay=0,
     clip=0,
+    dead_after=0,
+    ladder="none",
 )
 
 
@@ -49,12 +66,13 @@ class Toy:
         return math.ceil(len(self.y) / batch_size)
 
     def train_batches(
-        self, batch_size: int, seed: int, epoch: int
+        self, batch_size: int, seed: int, epoch: int, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         del seed
         for number, (x, y) in enumerate(self.batches(batch_size)):
             step = (epoch - 1) * self.steps(batch_size) + number
-            yield (x * math.nan if step == self.poisoned else x), y
+            if number >= start:
+                yield (x * math.nan if step == self.poisoned else x), y
 
     def batches(self, batch_size: int = 3) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(self.x.split(batch_size), self.y.split(batch_size), strict=True)
@@ -64,6 +82,12 @@ def toy(pictures: int = 12, classes: int = 3, poisoned: int = -1) -> Toy:
     random = torch.Generator().manual_seed(pictures)
     x = torch.randn(pictures, 2, 4, 4, generator=random)
     return Toy(x, torch.arange(pictures) % classes, poisoned)
+
+
+def easy(pictures: int = 12, poisoned: int = -1) -> Toy:
+    """Pictures that are learned within a few steps: their brightness shows their label."""
+    data = toy(pictures, poisoned=poisoned)
+    return replace(data, x=data.x + 3 * F.one_hot(data.y, 3)[:, :2, None, None])
 
 
 def network(dropout: float = 0.5) -> nn.Sequential:
@@ -264,21 +288,22 @@ def test_training_learns() -> None:
     assert training.curve[-1].train_loss < 0.1 < training.curve[0].train_loss
 
 
-def test_on_epoch_ends_training_after_its_epoch_and_not_its_schedule() -> None:
-    told = []
-
-    def on_epoch(epoch: int, accuracy: float) -> bool:
-        told.append((epoch, accuracy))
-        return epoch < 2
-
-    recipe = replace(PLAIN, epochs=5, schedule="linear")
-    cut, whole = network(), network()
-    short = trained(cut, toy(), recipe, on_epoch=on_epoch)
-    long = trained(whole, toy(), recipe)
-    assert told == [(e.epoch, e.val_top1) for e in short.curve]
-    assert short.curve == long.curve[:2]
-    assert short.steps == 6
-    assert len(long.curve) == 5
+def test_epochs_and_steps_are_told_as_they_end() -> None:
+    epochs: list[tuple[int, float]] = []
+    steps: list[tuple[int, float]] = []
+    training = trained(
+        network(),
+        toy(10),  # batches of 4, 4 and 2
+        replace(PLAIN, epochs=5, schedule="linear"),
+        on_epoch=lambda epoch, accuracy: epochs.append((epoch, accuracy)),
+        on_step=lambda step, loss, now: steps.append((step, loss)),
+    )
+    assert epochs == [(e.epoch, e.val_top1) for e in training.curve]
+    assert [step for step, _ in steps] == list(range(1, 16))
+    losses = [loss for _, loss in steps]
+    for number, row in enumerate(training.curve):
+        first, second, third = losses[3 * number : 3 * number + 3]
+        assert row.train_loss == (first * 4 + second * 4 + third * 2) / 10
 
 
 def snapshots(model: nn.Module) -> list[dict[str, Tensor]]:
@@ -297,7 +322,7 @@ def test_a_loss_that_is_not_finite_ends_training_before_its_step(poisoned: int, 
         model,
         toy(poisoned=poisoned),
         replace(PLAIN, epochs=5, schedule="linear"),
-        on_epoch=lambda epoch, accuracy: not told.append(epoch),
+        on_epoch=lambda epoch, accuracy: told.append(epoch),
     )
     assert training.diverged_step == training.steps == poisoned
     assert len(before) == poisoned + 1
@@ -324,6 +349,362 @@ def test_a_gradient_that_is_not_finite_ends_training_before_its_step(clip: float
     training = trained(model, toy(), replace(PLAIN, epochs=5, clip=clip))
     assert training.diverged_step == training.steps == 2
     assert equal(state(model), before[-1])
+    assert math.isfinite(training.validation.loss)
+
+
+# Stopped and gone on ----------------------------------------------------------------------------
+
+FULL = Recipe(
+    epochs=3,
+    batch_size=4,
+    lr=0.1,
+    warmup=1,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=0.01,
+    clip=1.0,
+    dead_after=4,
+    ladder="none",
+)
+
+
+class Stop(Exception):
+    """As a trial's end by a signal."""
+
+
+def stopped(model: nn.Module, data: Toy, recipe: Recipe, step: int) -> State:
+    """The state of a training that an exception ends after `step` steps."""
+    states: list[State] = []
+
+    def on_step(done: int, loss: float, now: Callable[[], State]) -> None:
+        del loss
+        if done == step:
+            states.append(now())
+            raise Stop
+
+    with pytest.raises(Stop):
+        trained(model, data, recipe, on_step=on_step)
+    return states[0]
+
+
+def rewritten(state: State) -> State:
+    """A state through bytes and text and back."""
+    values = json.loads(json.dumps(asdict(state.position)))
+    curve = tuple(Epoch(**row) for row in values["curve"])
+    position = Position(**{**values, "curve": curve})
+    assert position == state.position
+    return State(tensors=decode(encode(dict(state.tensors))), position=position)
+
+
+class Blind(nn.Module):
+    """Equal scores of three classes, whatever it sees: nothing can be learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, :3] @ self.weight * 0
+
+
+class Faint(Blind):
+    """The right answer, said so faintly that the loss is a blind guess's and nothing moves."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.weight * 1e-5
+
+
+def shown() -> Toy:
+    """Twelve pictures that show their label."""
+    labels = torch.arange(12) % 3
+    return Toy(F.one_hot(labels).float()[:, :, None, None], labels)
+
+
+def channels_last() -> nn.Sequential:
+    return network().to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "recipe", "end"),
+    [
+        (network, easy(), FULL, "finished"),
+        (channels_last, easy(10), FULL, "finished"),
+        (
+            network,
+            easy(),
+            replace(FULL, precision="bf16", nesterov=False),
+            "finished",
+        ),
+        (network, easy(10), replace(PLAIN, epochs=3, schedule="cosine"), "finished"),
+        (network, easy(poisoned=7), FULL, "diverged"),
+        (Blind, toy(), FULL, "dead"),
+        (Blind, toy(), replace(FULL, ladder="warmup-rate", dead_after=2).restarted(2), "dead"),
+        (Faint, shown(), replace(FULL, warmup=0.3, lr=1e-9, dead_after=3), "finished"),
+    ],
+    ids=[
+        "all of it",
+        "memory format and a small last batch",
+        "bf16",
+        "no momentum",
+        "diverges",
+        "dead",
+        "dead again",
+        "found alive",
+    ],
+)
+def test_a_training_stopped_anywhere_goes_on_to_the_same_end(
+    build: Callable[[], nn.Module], data: Toy, recipe: Recipe, end: str
+) -> None:
+    """Weights, statistics, curve and judgement are bit-equal to those of one that never stopped."""
+    whole = build()
+    told: list[int] = []
+    once = trained(whole, data, recipe, on_epoch=lambda epoch, accuracy: told.append(epoch))
+    epochs = [*told]
+    steps = {"finished": 9, "diverged": once.diverged_step, "dead": once.dead_step}[end]
+    assert once.steps == steps >= 7
+    for step in range(1, steps + (end != "dead")):  # the step that shows it dead is the last
+        then = rewritten(stopped(build(), data, recipe, step))
+        model = build()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(1)  # nothing of the new model is left
+        told.clear()
+        again = trained(
+            model, data, recipe, state=then, on_epoch=lambda epoch, accuracy: told.append(epoch)
+        )
+        assert again == once
+        assert equal(state(model), state(whole))
+        assert told == [epoch for epoch in epochs if 3 * epoch >= step]
+
+
+def test_momentum_goes_on_too() -> None:
+    still = stopped(network(), easy(), FULL, 4)
+    assert {name for name in still.tensors if name.startswith("momentum.")} == {
+        f"momentum.{name}" for name, _ in network().named_parameters()
+    }
+    without = {n: t * (not n.startswith("momentum.")) for n, t in still.tensors.items()}
+    ends = []
+    for tensors in (still.tensors, without):
+        model = network()
+        trained(model, easy(), FULL, state=State(tensors=tensors, position=still.position))
+        ends.append(state(model))
+    assert not equal(*ends)
+
+
+def test_a_state_is_of_its_moment() -> None:
+    """Nothing that training does later reaches into it, and going on does not either."""
+    model = network()
+    states: list[tuple[State, dict[str, Tensor]]] = []
+    trained(
+        model,
+        easy(),
+        FULL,
+        on_step=lambda step, loss, now: states.append((now(), state(model))),
+    )
+    for number, (taken, then) in enumerate(states, 1):
+        position = taken.position
+        assert (position.step, position.epoch) == (number, (number - 1) // 3 + 1)
+        assert position.batches == position.seen // 4 == (number - 1) % 3 + 1
+        assert len(position.curve) == position.epoch - 1
+        assert all(torch.equal(taken.tensors[f"model.{n}"], t) for n, t in then.items())
+    first = states[0][0]
+    before = copy.deepcopy(first)
+    trained(network(), easy(), FULL, state=first)
+    assert first.position == before.position
+    assert equal(dict(first.tensors), dict(before.tensors))
+
+
+def test_an_exception_leaves_the_global_stream_where_it_was() -> None:
+    model, stream = network(), torch.get_rng_state()
+    stopped(model, easy(), FULL, 2)
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+def test_a_state_of_another_training_is_refused_by_name() -> None:
+    good = stopped(network(), easy(), FULL, 4)
+
+    def refused(line: str, recipe: Recipe = FULL, **changes: Any) -> None:
+        model = network()
+        before = state(model)
+        with pytest.raises(ValueError, match="must") as caught:
+            trained(model, easy(), recipe, state=replace(good, **changes))
+        assert str(caught.value) == line
+        assert equal(state(model), before)
+
+    def tensors(**changes: Tensor | None) -> dict[str, Tensor]:
+        changed = {**good.tensors, **{n.replace("__", "."): t for n, t in changes.items()}}
+        return {name: tensor for name, tensor in changed.items() if tensor is not None}
+
+    ours = "`tensors` must be those of this training: "
+    refused(ours + "momentum.0.bias is missing", tensors=tensors(momentum__0__bias=None))
+    refused(ours + "model.5.bias is missing", tensors=tensors(model__5__bias=None))
+    refused(ours + "model.6 is left over", tensors=tensors(model__6=torch.ones(1)))
+    refused(ours + "momentum.0.bias is left over", replace(FULL, momentum=0, nesterov=False))
+    refused(
+        "`tensors` must have model.5.bias of (torch.float32, (3,)), got (torch.float32, (4,))",
+        tensors=tensors(model__5__bias=torch.ones(4)),
+    )
+    refused(
+        "`tensors` must have model.5.bias of (torch.float32, (3,)), got (torch.float64, (3,))",
+        tensors=tensors(model__5__bias=torch.ones(3, dtype=torch.float64)),
+    )
+    other = stopped(Blind(), easy(), replace(FULL, dead_after=0), 4)
+    refused(ours + "model.0.bias is missing", tensors=other.tensors)
+    for position, got in (
+        (Position(), ""),
+        (Position(epoch=4, step=9), "epoch 4, 0 batches, step 9"),
+        (Position(epoch=0, batches=1, step=-2), "epoch 0, 1 batches, step -2"),
+        (Position(epoch=2, batches=4, step=7), "epoch 2, 4 batches, step 7"),
+        (Position(epoch=2, batches=-1, step=2), "epoch 2, -1 batches, step 2"),
+        (Position(epoch=2, batches=1, step=5), "epoch 2, 1 batches, step 5"),
+    ):
+        line = f"`position` must be in 3 epochs of 3 batches, got {got}"
+        if got:
+            refused(line, position=position)
+        else:
+            trained(network(), easy(), FULL, state=replace(good, position=position))
+
+
+def test_the_state_of_a_training_that_has_ended_does_not_train_on() -> None:
+    last: list[Callable[[], State]] = []
+    trained(network(), easy(), FULL, on_step=lambda step, loss, now: last.append(now))
+    with pytest.raises(ValueError, match="got epoch 4, 0 batches, step 9"):
+        trained(network(), easy(), FULL, state=last[-1]())
+
+
+# Dead runs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("warmup", "dead_after", "steps"),
+    [(0, 1, 1), (0.5, 1, 3), (0.5, 4, 6), (2, 3, 9), (2, 5, 11), (3, 3, 12)],
+)
+def test_a_run_that_cannot_learn_is_dead_at_once_behind_warm_up(
+    warmup: float, dead_after: int, steps: int
+) -> None:
+    """Three steps an epoch: 0.5 epochs of warm-up are two steps. Twelve steps are the whole."""
+    model, epochs, seen = Blind(), [], []
+    recipe = replace(PLAIN, epochs=4, warmup=warmup, dead_after=dead_after)
+    training = trained(
+        model,
+        toy(),
+        recipe,
+        on_epoch=lambda epoch, accuracy: epochs.append(epoch),
+        on_step=lambda step, loss, now: seen.append(now().position.lifeless),
+    )
+    assert training.dead_step == training.steps == steps
+    assert training.diverged_step == -1
+    assert epochs == list(range(1, (steps - 1) // 3 + 1))  # the one it died in was not finished
+    assert [row.epoch for row in training.curve] == [*epochs, len(epochs) + 1]
+    assert training.curve[-1].lr == learning_rate(recipe, steps - 1, 3, 12)
+    assert training.curve[-1].train_loss == pytest.approx(math.log(3))
+    assert training.validation == judge(model, toy().batches)
+    warm = steps - dead_after
+    assert seen == [max(step - warm, 0) for step in range(1, steps)]
+
+
+@pytest.mark.parametrize(("warmup", "dead_after"), [(0, 0), (0, 13), (3, 4), (5, 1), (1000, 1)])
+def test_a_run_too_short_to_tell_is_not_dead(warmup: float, dead_after: int) -> None:
+    recipe = replace(PLAIN, epochs=4, warmup=warmup, dead_after=dead_after)
+    training = trained(Blind(), toy(), recipe)
+    assert (training.dead_step, training.steps, len(training.curve)) == (-1, 12, 4)
+
+
+def test_a_run_that_learns_is_not_dead() -> None:
+    recipe = replace(PLAIN, epochs=30, momentum=0.9, dead_after=6)
+    watched, free = network(dropout=0), network(dropout=0)
+    training = trained(watched, easy(), recipe)
+    assert training.dead_step == -1
+    assert training == trained(free, easy(), replace(recipe, dead_after=0))
+    assert equal(state(watched), state(free))
+
+
+def test_validation_above_chance_keeps_a_run_alive() -> None:
+    """It is asked each time that the losses say dead, and changes nothing but their count."""
+    judged, counts = [], []
+
+    def validation() -> Iterator[tuple[Tensor, Tensor]]:
+        judged.append(1)
+        return shown().batches()
+
+    recipe = replace(FULL, lr=1e-9, warmup=1, dead_after=2)
+    model = nn.Sequential(Faint(), nn.Dropout(0.0))
+    training = train(
+        model,
+        shown(),
+        validation,
+        recipe,
+        seed=0,
+        on_step=lambda step, loss, now: counts.append((now().position.lifeless, model.training)),
+    )
+    assert training.dead_step == -1
+    assert training.steps == 9
+    assert training.curve[-1].train_loss >= GUESS * math.log(3)
+    assert training.validation.top1 == 100
+    assert counts == [(n, True) for n in (0, 0, 0, 1, 0, 1, 0, 1, 0)]
+    assert len(judged) == 3 + 3  # at the end of each epoch, and at steps 5, 7 and 9
+
+
+def test_a_run_is_dead_only_without_a_step_that_lives() -> None:
+    """The steps are counted anew behind one that moves something."""
+
+    heard: list[int] = []
+    counts: list[int] = []
+
+    class Once(Blind):
+        """Hears its pictures in the fourth step alone."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            heard.extend([1] * self.training)
+            return x.flatten(1)[:, :3] @ self.weight * (self.training and len(heard) == 4)
+
+    training = trained(
+        Once(),
+        toy(),
+        replace(PLAIN, epochs=4, dead_after=5),
+        on_step=lambda step, loss, now: counts.append(now().position.lifeless),
+    )
+    assert counts == [1, 2, 3, 0, 1, 2, 3, 4]
+    assert training.dead_step == 9
+
+
+def mixed(ratios: list[float]) -> nn.ParameterList:
+    """Weights whose gradients are these shares of their norms; beside them what does not count."""
+    model = nn.ParameterList(nn.Parameter(torch.full((2, 2), 3.0)) for _ in ratios)
+    for weight, ratio in zip(model, ratios, strict=True):
+        weight.grad = torch.full((2, 2), 3.0 * ratio)
+    model.append(nn.Parameter(torch.ones(2)))  # a bias, or a norm's scale
+    model[-1].grad = torch.ones(2)
+    model.append(nn.Parameter(torch.ones(2, 2)))  # not used
+    return model
+
+
+@pytest.mark.parametrize(
+    ("ratios", "dead"),
+    [
+        ([0.0] * 10, True),
+        ([0.0] * 9 + [1.0], True),  # the last layer still hears which classes there are
+        ([0.0] * 8 + [1.0] * 2, False),
+        ([0.99 * STILL] * 4, True),
+        ([1.01 * STILL] * 4, False),
+        ([], False),  # nothing to tell by
+    ],
+)
+def test_a_step_is_lifeless_where_nearly_all_weights_stand_still(
+    ratios: list[float], dead: bool
+) -> None:
+    guess = math.log(10)
+    assert lifeless(mixed(ratios), guess, 10) is dead
+    assert lifeless(mixed(ratios), 1e30, 10) is dead  # far worse than a guess is no learning
+    assert lifeless(mixed(ratios), GUESS * guess, 10) is dead
+    assert not lifeless(mixed(ratios), math.nextafter(GUESS * guess, 0), 10)
+
+
+def test_steps_of_two_pictures() -> None:
+    """The smallest that batch norm takes."""
+    recipe = replace(FULL, batch_size=2, dead_after=100)
+    training = trained(network(), toy(6), recipe)
+    assert training.steps == 9
     assert math.isfinite(training.validation.loss)
 
 
@@ -355,7 +736,7 @@ def test_dropout_masks_are_functions_of_seed_and_step() -> None:
             toy(pictures),
             replace(PLAIN, epochs=24 // pictures, batch_size=4),
             seed=seed,
-            on_epoch=lambda epoch, accuracy: bool(torch.rand(epoch).sum() >= 0),
+            on_epoch=lambda epoch, accuracy: torch.rand(epoch).sum().item(),
         )
         return model.seen
 

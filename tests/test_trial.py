@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import confirm_semantics
 import pytest
 
-from dse import protocol, trial
-from dse.protocol import DATA_SETS, Protocol, random_seed
+from dse import config, protocol, results, trial
+from dse.protocol import DATA_SETS, RUNGS, Protocol, Recipe, random_seed
 from dse.space import V1_1, Metaparameters
 from dse.trial import (
     ANSWER,
@@ -21,11 +23,14 @@ from dse.trial import (
     COLUMNS,
     ID_DIGITS,
     QUESTION,
+    SEMANTICS,
+    SINCE,
     STATUSES,
     Answer,
     Circumstance,
     Record,
     Trial,
+    chance,
     record_from,
     status_of,
     trial_from,
@@ -67,12 +72,39 @@ FIELDS: Mapping[str, tuple[Any, Any]] = {
     "clip": (1.0, 0.0),
     "init": ("he", "xavier"),
     "precision": ("fp32", "bf16"),
+    "dead_after": (200, 100),
+    "ladder": ("none", "rate-lsuv"),
     "seed": (0, 1),
+    "semantics": (2, 1),
 }
-"""Each field of the question, written out so that no default is in it, with another value."""
+"""Each field of the question, written out so that no default is in it, with another value; and
+those that say which pictures, which must fit together.
+"""
+DIGITS = {"data": "digits", "manifest": "none", "normalise": "dataset"}
+FOLDER = {"data": "image_folder", "manifest": f"10-1197-600-{0:020}", "normalise": "dataset"}
 
-TRIAL = trial_from({"data": "digits", **{name: value for name, (value, _) in FIELDS.items()}})
+TRIAL = trial_from({**DIGITS, **{name: value for name, (value, _) in FIELDS.items()}})
 OTHER = {name: value for name, (_, value) in FIELDS.items()}
+
+
+OLD_RECORD = """{
+"trial_id": "02a09c56c06ee050b221", "base_e": 16, "incr_e": 16, "freq": 2, "pct3x3": 0.25,
+"sr": 0.5, "bypass": "none", "conv1_filters": 16, "conv1_kernel": 3, "conv1_stride": 1,
+"conv1_padding": 1, "pool_after": "1-4-8", "strided_fires": "none", "squeeze_filters": "none",
+"expand_filters": "none", "conv10_padding": 0, "conv10_split": 1, "conv10_multiple": 1,
+"head_relu": false, "norm": "batch", "dropout": 0.2, "data": "digits", "image_size": 12,
+"augment": "none", "validation_share": 0.25, "train_share": 0.5, "epochs": 20, "batch_size": 96,
+"lr": 0.15, "schedule": "linear", "warmup": 2.0, "momentum": 0.9, "nesterov": true,
+"weight_decay": 0.0005, "clip": 1.0, "init": "he", "precision": "fp32", "seed": 2,
+"params": 31354, "macs": 297984, "activations": 8458, "peak_activation_bytes": 11520,
+"size_bytes": 129384, "status": "learned", "top1": 75.33333333333333, "top5": 97.66666666666667,
+"loss": 0.7653646850585938, "val_top1": 78.92976588628763, "val_loss": 0.7178553450466398,
+"train_top1": 97.10467706013362, "train_loss": 0.15894090485466617, "classes_predicted": 10,
+"steps": 100, "diverged_step": -1, "seconds": 3.2, "device": "cpu", "threads": 1,
+"machine": "x86_64", "finished": "2026-11-20T19:42:46+00:00",
+"versions": "dse=0.1.0 python=3.11.7 torch=2.15.0+cu132",
+"sha256": "988be107278d916aec93db3366a575d84f4575dd82387ea028ab614fbee1b147"}"""
+"""A record of the first release, before `semantics` was a column: of those at which it is 1."""
 
 
 def record(**changes: Any) -> Record:
@@ -90,17 +122,39 @@ def record(**changes: Any) -> Record:
 # Identity -----------------------------------------------------------------------------------
 
 
-def test_the_identity_does_not_drift() -> None:
-    """Another value makes every record worthless: a field added later belongs into `SINCE`."""
-    assert TRIAL.trial_id == "493b6b0bae5db55b6c85"
-    assert len(TRIAL.trial_id) == ID_DIGITS
+@pytest.mark.parametrize(
+    ("changes", "trial_id"),
+    [
+        ({}, "b74c3f51f618f8e7d12d"),
+        ({"dead_after": 0}, "66f32b3eb90fef565317"),
+        ({"dead_after": 0, "semantics": 1}, "493b6b0bae5db55b6c85"),  # as of the first release
+    ],
+)
+def test_the_identity_does_not_drift(changes: dict[str, Any], trial_id: str) -> None:
+    """Another value makes every record worthless: a field added later belongs into `SINCE`.
+
+    Version 2 of `SEMANTICS` (dropout's masks are drawn otherwise) made every trial a new one.
+    """
+    assert trial_from({**TRIAL.question, **changes}).trial_id == trial_id
+    assert len(trial_id) == ID_DIGITS
 
 
-@pytest.mark.parametrize("name", [name for name in QUESTION if name != "data"])
+@pytest.mark.parametrize("name", [name for name in QUESTION if name not in DIGITS])
 def test_every_field_of_the_question_changes_the_identity(name: str) -> None:
     changed = trial_from({**TRIAL.question, name: OTHER[name]})
     assert changed.trial_id != TRIAL.trial_id
     assert trial_from({**changed.question, name: TRIAL.question[name]}).trial_id == TRIAL.trial_id
+
+
+def test_the_pictures_change_the_identity() -> None:
+    changes: list[dict[str, Any]] = [
+        FOLDER,
+        {**FOLDER, "normalise": "caffe"},
+        {**FOLDER, "manifest": f"10-1197-600-{1:020}"},
+    ]
+    trials = [trial_from({**TRIAL.question, **change}) for change in changes]
+    assert len({TRIAL.trial_id, *(t.trial_id for t in trials)}) == 4
+    assert all(trial_from(t.question) == t for t in trials)
 
 
 def test_no_two_changes_share_an_identity() -> None:
@@ -111,7 +165,7 @@ def test_no_two_changes_share_an_identity() -> None:
 
 
 def test_numbers_that_are_equal_are_one_value() -> None:
-    assert {"data", *OTHER} == set(QUESTION)
+    assert {*DIGITS, *OTHER} == set(QUESTION)
     written = {
         name: float(value) if type(value) is int else value
         for name, value in TRIAL.question.items()
@@ -137,10 +191,29 @@ def test_the_facts_of_the_data_enter(
     assert TRIAL.trial_id != before
 
 
-def test_the_semantics_of_training_enter(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = TRIAL.trial_id
-    monkeypatch.setattr(trial, "SEMANTICS", trial.SEMANTICS + 1)
-    assert TRIAL.trial_id != before
+def test_the_semantics_of_training_enter() -> None:
+    earlier = replace(TRIAL, semantics=1)
+    assert earlier.trial_id != TRIAL.trial_id
+    asked = {name: value for name, value in TRIAL.question.items() if name != "semantics"}
+    assert trial_from(asked).semantics == SEMANTICS == 2
+    for value in (0, SEMANTICS + 1, "1", None):
+        with pytest.raises(ValueError, match=f"`semantics` must be .* 1 .. {SEMANTICS}, got"):
+            replace(TRIAL, semantics=value)
+
+
+def test_nobody_asks_for_what_training_meant(tmp_path: Path) -> None:
+    def asked(*arguments: str) -> None:
+        config.read("sweep", "a sweep", ["plan=true", *arguments], "squeezenet")
+
+    lines = ("`semantics` is no key; see --help",)
+    for value in (1, SEMANTICS, "1,2", "none"):
+        with pytest.raises(config.Mistakes) as caught:
+            asked(f"semantics={value}")
+        assert caught.value.lines == lines
+    (tmp_path / "mine.yaml").write_text("defaults: [squeezenet, _self_]\nsemantics: 1\n")
+    with pytest.raises(config.Mistakes) as caught:
+        asked("-cd", str(tmp_path), "-cn", "mine")
+    assert caught.value.lines == lines
 
 
 def test_a_field_added_later_enters_away_from_its_neutral_value(
@@ -148,7 +221,7 @@ def test_a_field_added_later_enters_away_from_its_neutral_value(
 ) -> None:
     changed = trial_from({**TRIAL.question, "clip": 2.0})
     ids = TRIAL.trial_id, changed.trial_id
-    monkeypatch.setattr(trial, "SINCE", {"clip": 1.0})
+    monkeypatch.setattr(trial, "SINCE", {**SINCE, "clip": 1.0})
     assert "clip" not in json.loads(TRIAL.canonical())
     assert TRIAL.trial_id != ids[0]
     assert changed.trial_id == ids[1]
@@ -268,11 +341,46 @@ def test_a_loss_that_is_not_finite_is_nan() -> None:
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_row_that_is_cut_or_changed_is_no_record(name: str) -> None:
     row = record().row()
-    with pytest.raises(ValueError, match=f"`{name}` is missing"):
-        record_from({key: value for key, value in row.items() if key != name})
+    cut = {key: value for key, value in row.items() if key != name}
+    neutral = {**SINCE, "semantics": 1}  # what a record of the first release means
+    if name not in neutral:
+        with pytest.raises(ValueError, match=f"`{name}` is missing"):
+            record_from(cut)
+    elif name in QUESTION and row[name] != neutral[name]:
+        with pytest.raises(ValueError, match="`trial_id` must be the hash of the question"):
+            record_from(cut)
     for bad in (None, "", [], {}, "=1+1"):
         with pytest.raises(ValueError, match="`"):
             record_from({**row, name: bad})
+
+
+@pytest.mark.parametrize("name", SINCE)
+def test_a_row_without_a_later_column_has_its_neutral_value(name: str) -> None:
+    early = replace(record(), trial=trial_from({**TRIAL.question, "dead_after": 0}))
+    cut = {key: value for key, value in early.row().items() if key != name}
+    assert record_from(cut).row() == {**early.row(), name: SINCE[name]}
+
+
+def test_a_record_of_the_first_release_stays_valid(tmp_path: Path) -> None:
+    row = json.loads(OLD_RECORD)
+    home = results.trial_folder(tmp_path, row["trial_id"])
+    home.mkdir(parents=True)
+    (home / "record.json").write_text(OLD_RECORD)
+    del row["sha256"]
+    assert not {*SINCE, "semantics"} & set(row)
+    old = results.read(home / "record.json")
+    assert old.trial.semantics == 1
+    assert old.trial.trial_id == row["trial_id"]
+    assert old.row() == {**row, **SINCE, "semantics": 1}
+    assert tuple(old.row()) == COLUMNS
+    assert record_from(old.row()).row() == old.row()
+    assert results.load(tmp_path).loc[0, "dead_step"] == -1
+    today = replace(old.trial, semantics=SEMANTICS)
+    assert trial_from(row) == today  # a question without the column asks today
+    assert today.trial_id != row["trial_id"]
+    for change in ({"semantics": SEMANTICS}, {"dead_after": 9}, {"manifest": "x"}):
+        with pytest.raises(ValueError, match="must be"):
+            record_from({**row, **change})
 
 
 def test_a_record_of_a_changed_question_is_not_believed() -> None:
@@ -289,6 +397,11 @@ def test_a_record_of_a_changed_question_is_not_believed() -> None:
         ({"top5": math.nan}, "`top5` must be in [0, 100], got nan"),
         ({"params": 1.5}, "`params` must be a whole number in 0 .. 9223372036854775807, got 1.5"),
         ({"status": "done"}, f"`status` must be one of {', '.join(STATUSES)}, got 'done'"),
+        (
+            {"dead_step": -2},
+            "`dead_step` must be a whole number in -1 .. 9223372036854775807, got -2",
+        ),
+        ({"restarts": -1}, "`restarts` must be a whole number in 0 .. 9223372036854775807, got -1"),
         ({"seconds": -1}, "`seconds` must be in [0, inf], got -1"),
         ({"threads": 0}, "`threads` must be a whole number in 1 .. 65536, got 0"),
         (
@@ -321,6 +434,68 @@ def test_status(val_top1: float, predicted: int, step: int, status: str) -> None
     found = status_of(val_top1=val_top1, pictures=900, classes=10, predicted=predicted, step=step)
     assert found == status
     assert found in STATUSES
+
+
+def test_chance_is_three_deviations_above_guessing() -> None:
+    assert chance(900, 10) == pytest.approx(13)
+    assert chance(1, 2) == pytest.approx(200)
+    assert chance(10**12, 4) == pytest.approx(25, abs=1e-3)
+
+
+# Restarts -----------------------------------------------------------------------------------
+
+LADDERS = [rungs for count in (1, 2, 3) for rungs in itertools.product(RUNGS, repeat=count)]
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.3, 0.6, 2.0, 600.0, 1000.0])
+def test_each_restart_takes_a_rung(warmup: float) -> None:
+    for rungs in [*LADDERS, ("rate",) * 8, ("warmup",) * 8]:
+        ladder = "-".join(rungs)
+        first = Recipe(lr=0.4, warmup=warmup, init="xavier", dead_after=9, ladder=ladder)
+        assert first.restarts == len(rungs)
+        assert first.restarted(0) == first
+        expected = first
+        for count, rung in enumerate(rungs, 1):
+            changes: dict[str, Any] = {"init": rung}
+            if rung == "rate":
+                changes = {"lr": expected.lr / 4}
+            elif rung == "warmup":
+                changes = {"warmup": min(max(2 * expected.warmup, 1), 1000)}
+            expected = replace(expected, **changes)
+            assert first.restarted(count) == expected
+        assert first.restarted(len(rungs) + 1) == expected
+
+
+def test_a_recipe_without_a_ladder_has_no_restarts() -> None:
+    recipe = Recipe(dead_after=5, ladder="none")
+    assert recipe.restarts == 0
+    assert recipe.restarted(0) == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"ladder": "rate", "dead_after": 0},
+            "`ladder` must be none where `dead_after` is 0, got rate",
+        ),
+        (
+            {"ladder": "rate-slow", "dead_after": 5},
+            "`ladder` must be none, or at most 8 of rate, warmup, he, lsuv joined by '-', "
+            "got 'rate-slow'",
+        ),
+        (
+            {"ladder": "-".join(["he"] * 9), "dead_after": 5},
+            "`ladder` must be none, or at most 8 of rate, warmup, he, lsuv joined by '-', "
+            "got 'he-he-he-he-he-he-he-he-he'",
+        ),
+        ({"dead_after": -1}, "`dead_after` must be a whole number in 0 .. 1000000, got -1"),
+    ],
+)
+def test_a_ladder_has_rules(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        Recipe(**changes)
+    assert str(caught.value) == line
 
 
 # The guard of `SEMANTICS` -------------------------------------------------------------------

@@ -1,0 +1,181 @@
+"""After how many lifeless steps a run is dead: recall and false alarms, measured.
+
+    python benchmarks/dead_runs.py [--runs 400] [--workers 2] [--out results/reference/dead_runs]
+
+Trains random points of the space on the digits to their end, under recipes that often kill a
+network and recipes that do not, looking for nothing. Then says, for each number N of steps in a
+row behind warm-up, how many of the runs that never learned `dead_after=N` would have ended early
+(recall), and how many of those that ended above chance (false alarms, without the second look at
+the validation part that a training takes before it gives up): by `train.lifeless`, and beside it
+by the loss alone (at least 0.99 of a blind guess's in the mean of N steps). Leaves `runs.csv`, a
+row per run, and `curve.csv`, a row per way and N, with 95 % Wilson intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import math
+import random
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dse import config, data, model, train
+from dse.runner import Failed, Finished, Runner, Tell
+from dse.statistics import share
+from dse.trial import Trial, status_of, trial_from
+
+COUNTS = (1, 2, 5, 10, 20, 30, 50, 80, 100, 150)
+RECIPES = {
+    "robust": {},
+    "robust, lr 1": {"lr": 1.0},
+    "robust, no warm-up or clipping, ReLU on scores": {"warmup": 0, "clip": 0, "head_relu": True},
+    "he, no norm": {"norm": "none", "lr": 0.04},
+    "he, no norm, ReLU on scores": {"norm": "none", "lr": 0.04, "head_relu": True},
+    "he, no norm, lr 0.01": {"norm": "none", "lr": 0.01},
+    "published": {
+        "norm": "none", "head_relu": True, "lr": 0.04, "warmup": 0, "nesterov": False,
+        "weight_decay": 0.0002, "clip": 0, "init": "xavier",
+    },
+    "published, lr 0.2": {
+        "norm": "none", "head_relu": True, "lr": 0.2, "warmup": 0, "nesterov": False,
+        "weight_decay": 0.0002, "clip": 0, "init": "xavier",
+    },
+}  # fmt: skip
+
+
+def trials(count: int) -> list[tuple[str, Trial]]:
+    """`count` random points, recipes in turn, half of them with small batches."""
+    plain = config.read("sweep", "", [], page="squeezenet").trials[0].question
+    draw = random.Random(20261121)
+    found = []
+    for number in range(count):
+        name = list(RECIPES)[number % len(RECIPES)]
+        width = draw.choice((8, 16, 32))
+        point = {
+            "base_e": width,
+            "incr_e": draw.choice((width // 2, width)),
+            "freq": draw.choice((1, 2, 4)),
+            "sr": round(draw.uniform(0.0625, 1), 3),
+            "pct3x3": round(draw.uniform(0.01, 0.99), 3),
+            "bypass": draw.choice(("none", "simple", "complex")),
+            "pool_after": draw.choice(("1-4-8", "1-4", "4-8")),
+            "batch_size": draw.choice((32, 96)),
+            "dead_after": 0,
+            "ladder": "none",
+            "seed": number,
+        }
+        found.append((name, trial_from({**plain, **point, **RECIPES[name]})))
+    return found
+
+
+def work(trial: Trial, tell: Tell) -> dict[str, Any]:
+    """One training's losses and end."""
+    del tell
+    torch.set_num_threads(1)
+    protocol = trial.protocol
+    pictures = data.load(protocol)
+    network = model.SqueezeNet(trial.architecture).to(memory_format=torch.channels_last)
+    model.initialise(network, protocol.recipe.init, trial.seed)
+    losses: list[float] = []
+    still: list[bool] = []
+
+    def on_step(step: int, loss: float, state: object) -> None:
+        del step, state
+        losses.append(loss)
+        still.append(train.lifeless(network, loss, 10))
+
+    trained = train.train(
+        network,
+        pictures,
+        lambda: pictures.batches(pictures.validation, 1024),
+        protocol.recipe,
+        seed=trial.seed,
+        on_step=on_step,
+    )
+    judged = trained.validation
+    status = status_of(
+        val_top1=judged.top1,
+        pictures=judged.pictures,
+        classes=10,
+        predicted=judged.classes_predicted,
+        step=trained.diverged_step,
+    )
+    warm = round(protocol.recipe.warmup * pictures.steps(protocol.recipe.batch_size))
+    bound = 0.99 * math.log(10)
+    found = {}
+    for count in COUNTS:
+        ends = range(warm + count, len(losses) + 1)
+        found[f"lifeless_{count}"] = next((e for e in ends if all(still[e - count : e])), -1)
+        found[f"loss_{count}"] = next(
+            (e for e in ends if statistics.fmean(losses[e - count : e]) >= bound), -1
+        )
+    first = trained.curve[0].val_top1 if trained.curve else float("nan")
+    return {
+        "status": status, "val_top1": judged.top1, "val_top1_after_epoch_1": first,
+        "steps": trained.steps, **found,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("results/reference/dead_runs"))
+    options = parser.parse_args()
+    rows: dict[int, dict[str, Any]] = {}
+    asked = trials(options.runs)
+    with Runner("dead_runs:work", options.workers) as runner:
+        for number, (_, trial) in enumerate(asked):
+            runner.submit(number, trial)
+        for event in runner.events():
+            if isinstance(event, Failed):
+                sys.exit(f"run {event.key} failed: {event.reason}\n{event.details}")
+            if isinstance(event, Finished):
+                name, trial = asked[event.key]
+                keys = ("base_e", "incr_e", "freq", "sr", "pct3x3", "bypass", "batch_size", "seed")
+                point = {key: trial.question[key] for key in keys}
+                rows[event.key] = {"recipe": name, **point, **event.value}
+                print(f"\r{len(rows)} of {len(asked)}", end="", file=sys.stderr)
+    table = [rows[number] for number in sorted(rows)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    _write(options.out / "runs.csv", table)
+    _write(options.out / "curve.csv", curve(table))
+    ended = [row for row in table if row["status"] in ("learned", "partly_dead")]
+    early = sum(row["val_top1_after_epoch_1"] < 20 for row in ended)
+    print(f"{early} of {len(ended)} runs that end above chance are below 20 % after one epoch")
+
+
+def curve(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Recall and false alarms for each way and N."""
+    groups = {
+        "recall": [r for r in table if r["status"] == "never_learned"],
+        "false_alarms": [r for r in table if r["status"] in ("learned", "partly_dead")],
+    }
+    lines = []
+    for way, count in itertools.product(("lifeless", "loss"), COUNTS):
+        line: dict[str, Any] = {"way": way, "steps": count}
+        for name, group in groups.items():
+            found = sum(r[f"{way}_{count}"] >= 0 for r in group)
+            known = share(found, len(group))
+            line |= {name: f"{found}/{len(group)}", f"{name}_low": round(known.low, 4)}
+            line |= {f"{name}_high": round(known.high, 4)}
+        lines.append(line)
+        print(line)
+    return lines
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What each technique gives: training steps on one thread, one technique taken away at a time.
+
+    python benchmarks/step_speed.py [--base 32] [--rounds 9]
+
+The network is SqueezeNet v1.0 behind a 3x3 stem at 32x32 with `base_e` = `incr_e` = --base, without
+norm, in batches of 128 of made-up pictures. The ways take turns, one step each; prints pictures per
+second as median (least .. most) and each way's speed beside that of all techniques together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dse import execute, model
+from dse.protocol import Recipe
+from dse.space import FIRES, Layout, Metaparameters, generate
+from dse.train import _optimizer, _step  # the very step that a training takes
+
+BATCH = 128
+
+
+class ReluFirst(model.SqueezeNet):
+    """Each ReLU before the max-pooling behind it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of a batch of pictures."""
+        x = model._pool(F.relu(self.conv1(x), inplace=True))
+        for number in FIRES:
+            x = self.get_submodule(f"fire{number}")(x)
+            x = model._pool(x) if number in self.pools else x
+        return self.conv10(self.dropout(x)).mean((2, 3))  # type: ignore[no-any-return]
+
+
+def network(base: int, kind: type[model.SqueezeNet] = model.SqueezeNet) -> model.SqueezeNet:
+    """The network, all techniques in."""
+    layout = Layout(
+        conv1_filters=64, conv1_kernel=3, conv1_stride=1, conv1_padding=1, head_relu=False,
+        dropout=0.2,
+    )  # fmt: skip
+    built = kind(generate(Metaparameters(base_e=base, incr_e=base), layout, num_classes=10))
+    model.initialise(built, "he", 0)
+    return built.to(memory_format=torch.channels_last)
+
+
+def plain_convolutions(built: model.SqueezeNet) -> model.SqueezeNet:
+    """1x1 convolutions as convolutions."""
+    for module in built.modules():
+        if isinstance(module, model.Pointwise):
+            module.__class__ = nn.Conv2d
+    return built
+
+
+def ways(base: int) -> dict[str, tuple[model.SqueezeNet, str, bool]]:
+    """Name -> network, precision, whether pictures are channels last."""
+    torch_dropout = network(base)
+    torch_dropout.dropout = nn.Dropout(0.2)
+    everything = network(base)
+    return {
+        "all": (everything, "bf16", True),
+        "fp32": (network(base), "fp32", True),
+        "channels first": (network(base).to(memory_format=torch.contiguous_format), "bf16", False),
+        "fp32, channels first": (
+            network(base).to(memory_format=torch.contiguous_format), "fp32", False,
+        ),
+        "1x1 as convolutions": (plain_convolutions(network(base)), "bf16", True),
+        "ReLU before pooling": (network(base, ReluFirst), "bf16", True),
+        "torch's dropout": (torch_dropout, "bf16", True),
+    }  # fmt: skip
+
+
+def stepper(built: model.SqueezeNet, precision: str, last: bool) -> Callable[[], None]:
+    """A training step on the same made-up batch."""
+    recipe = Recipe(precision=precision, batch_size=BATCH)
+    optimizer = _optimizer(built, recipe)
+    x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(0, 10, (BATCH,))
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+
+    def step() -> None:
+        _step(built, optimizer, recipe, x, y, 0.001)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    execute._keep_memory()
+    print(f"{platform.machine()}, one thread, torch {torch.__version__}, base_e {options.base}")
+    steps = {name: stepper(*way) for name, way in ways(options.base).items()}
+    speeds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(options.rounds + 2):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if number >= 2:
+                speeds[name].append(BATCH / (time.perf_counter() - start))
+    for name, found in speeds.items():
+        share = statistics.median(a / b for a, b in zip(found, speeds["all"], strict=True))
+        print(
+            f"{name:<24} {statistics.median(found):6.0f} ({min(found):.0f} .. {max(found):.0f})"
+            f"  {share:.2f}x"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What a sweep costs on top of its training: workers x wall time against the bare loops.
+
+    python benchmarks/sweep_overhead.py --data DIR [--rounds 5] [--trials 8] [--workers 2]
+
+DIR holds CIFAR-10. The bare side: one process per worker, all at once, that trains its share of
+the trials one after the other and judges each on the test set, the pictures in memory; the sum of
+these loops' own times, no start-up, no records. The other side: `python -m dse.sweep` over the
+same trials, from the command's start to its end, times the workers. They take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from dse import config
+from dse.archives import Store
+from dse.trial import Trial
+
+
+def bare(trials: list[Trial], store: Store) -> list[float]:
+    """The seconds of each trial's own loop."""
+    import torch
+
+    torch.set_num_threads(1)
+    return [loop(trial, store) for trial in trials]
+
+
+def loop(trial: Trial, store: Store) -> float:
+    """The seconds of one trial's training and last judgement, its pictures in memory."""
+    import torch
+
+    from dse.data import load
+    from dse.model import SqueezeNet, initialise
+    from dse.train import judge, train
+
+    recipe = trial.protocol.recipe
+    data = load(trial.protocol, store)
+    model = SqueezeNet(trial.architecture).to(memory_format=torch.channels_last)
+    initialise(model, recipe.init, trial.seed)
+    start = time.perf_counter()
+    train(model, data, lambda: data.batches(data.validation, 128), recipe, seed=trial.seed)
+    judge(model, lambda: data.batches(data.test, 128))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--share", type=float, default=0.5, help="of CIFAR-10's training part")
+    options = parser.parse_args()
+    arguments = [
+        "protocol=cifar10", f"data.root={options.data}", "epochs=1", "warmup=0.5",
+        f"train_share={options.share}", f"seed=range({options.trials})",
+        f"runner.workers={options.workers}",
+    ]  # fmt: skip
+    request = config.read("sweep", "", arguments, page="squeezenet")
+    shares = [list(request.trials[i :: options.workers]) for i in range(options.workers)]
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {options.trials} trials")
+    ratios = []
+    for _ in range(options.rounds):
+        with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+            parts = pool.map(bare, shares, [request.store] * len(shares))
+            loops = [seconds for part in parts for seconds in part]
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "dse.sweep", "--config-name", "squeezenet"]
+            start = time.perf_counter()
+            subprocess.run(
+                [*command, *arguments, f"results.root={folder}"], check=True, capture_output=True
+            )
+            wall = time.perf_counter() - start
+        ratios.append(options.workers * wall / sum(loops))
+        print(
+            f"bare loops {min(loops):.1f} .. {max(loops):.1f} s, sum {sum(loops):.1f} s; "
+            f"{options.workers} x {wall:.1f} s: {ratios[-1]:.3f}x",
+            flush=True,
+        )
+    print(f"{statistics.median(ratios):.3f}x ({min(ratios):.3f} .. {max(ratios):.3f})")
+
+
+if __name__ == "__main__":
+    main()

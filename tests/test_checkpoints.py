@@ -1,0 +1,89 @@
+"""States on disk: whole or passed over, the newest first, cleared in the end."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from dse import checkpoints, results
+from dse.checkpoints import clear, home, keep, newest
+
+ONE, OTHER = "0" * 20, "1" * 20
+
+
+def test_the_newest_two_are_kept_newest_first(tmp_path: Path) -> None:
+    for step in (9, 10, 200):
+        keep(tmp_path, ONE, step, f"state {step}".encode())
+    assert list(newest(tmp_path, ONE)) == [b"state 200", b"state 10"]
+    assert len(list(home(tmp_path, ONE).iterdir())) == checkpoints.KEPT
+    assert list(newest(tmp_path, OTHER)) == []
+
+
+def test_unfinished_trials_are_no_results_yet(tmp_path: Path) -> None:
+    keep(tmp_path, ONE, 1, b"state")
+    assert results.is_results(tmp_path)
+    assert results.finished(tmp_path, [ONE]) == set()
+
+
+def test_cleared_states_are_gone_and_another_trials_are_not(tmp_path: Path) -> None:
+    keep(tmp_path, ONE, 1, b"one")
+    keep(tmp_path, OTHER, 1, b"other")
+    clear(tmp_path, ONE)
+    clear(tmp_path, ONE)
+    assert not home(tmp_path, ONE).exists()
+    assert list(newest(tmp_path, OTHER)) == [b"other"]
+
+
+def test_a_state_cut_anywhere_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    keep(tmp_path, ONE, 1, b"before")
+    keep(tmp_path, ONE, 2, bytes(range(64)))
+    last = max(home(tmp_path, ONE).iterdir())
+    content = last.read_bytes()
+    for length in range(len(content)):
+        last.write_bytes(content[:length])
+        assert list(newest(tmp_path, ONE)) == [b"before"], length
+
+
+def test_a_flipped_bit_anywhere_is_seen(tmp_path: Path) -> None:
+    keep(tmp_path, ONE, 2, random.Random(0).randbytes(400))
+    (path,) = home(tmp_path, ONE).iterdir()
+    content = path.read_bytes()
+    for bit in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        assert list(newest(tmp_path, ONE)) == [], bit
+
+
+def test_a_state_in_the_wrong_place_is_not_believed(tmp_path: Path) -> None:
+    keep(tmp_path, ONE, 1, b"state")
+    (path,) = home(tmp_path, ONE).iterdir()
+    home(tmp_path, OTHER).mkdir()
+    (home(tmp_path, OTHER) / path.name).write_bytes(path.read_bytes())
+    (path.parent / "000000000007").write_bytes(path.read_bytes())  # says that it is a later step
+    assert list(newest(tmp_path, OTHER)) == []
+    assert list(newest(tmp_path, ONE)) == [b"state"]
+
+
+def test_strange_files_are_passed_over(tmp_path: Path) -> None:
+    keep(tmp_path, ONE, 1, b"state")
+    for name in (".hidden", "notes.txt", "²"):
+        (home(tmp_path, ONE) / name).write_bytes(b"x")
+    (home(tmp_path, ONE) / "000000000009").mkdir()
+    assert list(newest(tmp_path, ONE)) == [b"state"]
+
+
+def test_what_cannot_be_written_is_told_and_leaves_the_state_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path, ONE, 1, b"state")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        keep(tmp_path, ONE, 2, b"next")
+    assert list(newest(tmp_path, ONE)) == [b"state"]
