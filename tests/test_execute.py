@@ -242,14 +242,21 @@ def test_a_trial_of_an_earlier_version_is_not_trained(monkeypatch: pytest.Monkey
 # Dead runs --------------------------------------------------------------------------------------
 
 
-def test_a_ladder_is_climbed_until_a_run_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """14 steps an epoch, of which the first is warm-up. Weights of zero learn nothing."""
-    drawn: list[tuple[str, int]] = []
+TWICE_DEAD = changed(lr=0.6, init="xavier", dead_after=8, ladder="rate-he-rate")
+"""14 steps an epoch, of which the first is warm-up: an attempt is dead after 14 + 8 steps."""
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The first two attempts start with weights of zero, which learn nothing. Filled with the
+    initialisation and number of each attempt.
+    """
+    seen: list[tuple[str, int]] = []
 
     def zero_twice(
         model: SqueezeNet, init: str, seed: int, pictures: torch.Tensor | None, attempt: int
     ) -> None:
-        drawn.append((init, attempt))
+        seen.append((init, attempt))
         initialise(model, init, seed, pictures, attempt)
         if attempt < 2:
             with torch.no_grad():
@@ -258,7 +265,11 @@ def test_a_ladder_is_climbed_until_a_run_lives(monkeypatch: pytest.MonkeyPatch) 
                         module.weight.zero_()
 
     monkeypatch.setattr("dse.execute.initialise", zero_twice)
-    trial = changed(lr=0.6, init="xavier", dead_after=8, ladder="rate-he-rate")
+    return seen
+
+
+def test_a_ladder_is_climbed_until_a_run_lives(drawn: list[tuple[str, int]]) -> None:
+    trial = TWICE_DEAD
     outcome = execute(trial)
     answer = outcome.record.answer
     assert answer.status in ("learned", "partly_dead")
@@ -272,7 +283,7 @@ def test_a_ladder_is_climbed_until_a_run_lives(monkeypatch: pytest.MonkeyPatch) 
         assert curve[-1].lr == pytest.approx(learning_rate(recipe, steps - 1, 14, 3 * 14))
     assert answer.val_top1 == outcome.curves[-1][-1].val_top1 > 30
 
-    without = execute(changed(lr=0.6, init="xavier", dead_after=8, ladder="none"))
+    without = execute(trial_from({**trial.question, "ladder": "none"}))
     answer = without.record.answer
     assert (answer.status, answer.restarts, answer.dead_step) == ("never_learned", 0, 22)
     assert answer.steps == 22
@@ -281,12 +292,11 @@ def test_a_ladder_is_climbed_until_a_run_lives(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
     """At such a rate every ReLU is dead at once, and nothing is left to learn."""
-    told: list[Any] = []
     trial = changed(
         **{"norm": "none", "bypass": "none", "lr": 8, "warmup": 0, "epochs": 4},
         **{"dead_after": 8, "ladder": "rate-rate-lsuv"},
     )
-    row = run((trial, tmp_path, DEFAULT), told.append)
+    row = run((trial, tmp_path, DEFAULT), lambda value: None)
     assert (row["status"], row["restarts"]) == ("never_learned", 3)
     assert 8 <= row["dead_step"] == row["steps"] < 4 * 14
     home = results.trial_folder(tmp_path, trial.trial_id)
@@ -329,6 +339,29 @@ def test_a_stopped_training_goes_on_to_the_same_end(outcome: Outcome, step: int)
     assert done.validation.classes_predicted == answer.classes_predicted
     weights = model.state_dict()
     assert all(torch.equal(weights[name], outcome.weights[name]) for name in outcome.weights)
+
+
+def test_a_stopped_trial_goes_on_through_its_restarts(drawn: list[tuple[str, int]]) -> None:
+    """In the first attempt, at the end of an epoch of the second, and in the one that lives.
+
+    States that are cut, or of another kind, are passed over.
+    """
+    states: list[bytes] = []
+
+    def on_step(step: int, state: Callable[[], bytes]) -> None:
+        if step in (20, 22 + 14, 22 + 22 + 20):
+            states.append(state())
+
+    whole = execute(TWICE_DEAD, on_step=on_step)
+    assert len(states) == 3
+    for attempt, state in enumerate(states):
+        cut = [b"", b"{}\n", state[:50], state[: len(state) // 2], state[:-1]]
+        drawn.clear()
+        again = execute(TWICE_DEAD, states=[*cut, state, states[0]])
+        assert [number for _, number in drawn] == list(range(attempt, 3))
+        assert again.record.answer == whole.record.answer
+        assert again.curves == whole.curves
+        assert same_weights(again, whole)
 
 
 # Paired seeds -----------------------------------------------------------------------------------
