@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import sys
 import time
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from dse.cost import cost
 from dse.data import Data, load
 from dse.model import SqueezeNet, initialise
-from dse.results import save
-from dse.runner import Tell
+from dse.results import claim, save
+from dse.runner import Later, Tell
 from dse.train import Epoch, OnEpoch, Training, judge, train
 from dse.trial import Answer, Circumstance, Record, Trial, status_of
 
@@ -66,12 +67,20 @@ def execute(trial: Trial, on_epoch: OnEpoch = lambda epoch, accuracy: True) -> O
     return Outcome(record=record, curve=trained.curve, weights=weights)
 
 
-def run(argument: tuple[Trial, Path], tell: Tell) -> dict[str, Any]:
+def run(argument: tuple[Trial, Path], tell: Tell) -> dict[str, Any] | None:
     """In a worker: execute a trial on one thread and leave it in a results folder.
 
-    Tells (epoch, val_top1) each epoch; returns the record's row.
+    Tells (epoch, val_top1) each epoch; returns the record's row, or None where another's record
+    is there. Raises `Later` where another process trains the trial.
     """
     trial, folder = argument
+    with claim(folder, trial.trial_id) as standing:
+        if standing == "held":
+            raise Later
+        return _train_and_save(trial, folder, tell) if standing == "mine" else None
+
+
+def _train_and_save(trial: Trial, folder: Path, tell: Tell) -> dict[str, Any] | None:
     torch.set_num_threads(1)
 
     def on_epoch(epoch: int, accuracy: float) -> bool:
@@ -79,12 +88,11 @@ def run(argument: tuple[Trial, Path], tell: Tell) -> dict[str, Any]:
         return True
 
     outcome = execute(trial, on_epoch)
-    save(
-        folder,
-        outcome.record,
-        {"curve.csv": curve_csv(outcome.curve), "weights.safetensors": encode(outcome.weights)},
-    )
-    return outcome.record.row()
+    files = {"curve.csv": curve_csv(outcome.curve), "weights.safetensors": encode(outcome.weights)}
+    if save(folder, outcome.record, files):
+        return outcome.record.row()
+    print(f"{trial.trial_id}: another's record was first, this one is discarded", file=sys.stderr)
+    return None
 
 
 def _together(trial: Trial) -> int:
