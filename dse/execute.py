@@ -6,6 +6,7 @@ import ctypes
 import importlib.metadata
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
@@ -19,18 +20,22 @@ from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor, nn
 
+from dse import checkpoints
 from dse.archives import DEFAULT, Store
 from dse.cost import cost
 from dse.data import Data, load
 from dse.model import SqueezeNet, initialise
 from dse.protocol import Recipe
-from dse.results import save
-from dse.runner import Tell
+from dse.results import claim, save
+from dse.runner import Later, Stopped, Tell
 from dse.train import Epoch, Judgement, OnEpoch, Position, State, Training, judge, train
 from dse.trial import SEMANTICS, Answer, Circumstance, Record, Trial, status_of
 
 EVALUATION_PIXELS = 2**17
 """Pixels of a picture plane that are judged at a time, about."""
+
+KEEP_EVERY, KEEP_SHARE = 10.0, 100
+"""Seconds between two kept states of a trial, at least, and as multiples of what one takes."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -158,22 +163,58 @@ def _model(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> SqueezeNet
     return model
 
 
-def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any]:
+def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
     """In a worker: execute a trial on one thread and leave it in a results folder.
 
-    Tells (epoch, val_top1) each epoch; returns the record's row.
+    Tells (epoch, val_top1) each epoch; returns the record's row, or None where another's record
+    is there. Raises `Later` where another process trains the trial.
     """
     trial, folder, store = argument
-    torch.set_num_threads(1)
+    with claim(folder, trial.trial_id) as standing:
+        if standing == "held":
+            raise Later
+        row = _train_and_save(trial, folder, store, tell) if standing == "mine" else None
+        checkpoints.clear(folder, trial.trial_id)
+        return row
 
+
+def _train_and_save(trial: Trial, folder: Path, store: Store, tell: Tell) -> dict[str, Any] | None:
+    torch.set_num_threads(1)
     _keep_memory()
-    outcome = execute(trial, lambda epoch, accuracy: tell((epoch, accuracy)), store=store)
-    save(
-        folder,
-        outcome.record,
-        {"curve.csv": curve_csv(outcome.curves), "weights.safetensors": encode(outcome.weights)},
+    outcome = execute(
+        trial,
+        lambda epoch, accuracy: tell((epoch, accuracy)),
+        store=store,
+        on_step=Keeper(folder, trial.trial_id, tell),
+        states=checkpoints.newest(folder, trial.trial_id),
     )
-    return outcome.record.row()
+    files = {"curve.csv": curve_csv(outcome.curves), "weights.safetensors": encode(outcome.weights)}
+    if save(folder, outcome.record, files):
+        return outcome.record.row()
+    print(f"{trial.trial_id}: another's record was first, this one is discarded", file=sys.stderr)
+    return None
+
+
+class Keeper:
+    """Keeps a trial's state now and then, and when the trial is asked to stop; it stops there.
+
+    Raises `Stopped` then, and `OSError` where the state cannot be written.
+    """
+
+    def __init__(self, folder: Path, trial_id: str, tell: Tell) -> None:
+        self._folder, self._trial_id, self._tell = folder, trial_id, tell
+        self._due = time.monotonic() + KEEP_EVERY
+
+    def __call__(self, step: int, state: Callable[[], bytes]) -> None:
+        """Told after each step; keeps its `state` where that is due."""
+        stopping, start = self._tell.stopping, time.monotonic()
+        if not stopping and start < self._due:
+            return
+        checkpoints.keep(self._folder, self._trial_id, step, state())
+        end = time.monotonic()
+        self._due = end + max(KEEP_EVERY, KEEP_SHARE * (end - start))
+        if stopping:
+            raise Stopped
 
 
 def _together(trial: Trial) -> int:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import math
 import os
 import random
+import shutil
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +197,8 @@ def test_a_record_cut_anywhere_is_refused(tmp_path: Path) -> None:
     results.save(tmp_path, record(loss=math.nan), {})
     path = place(tmp_path, record()) / "record.json"
     whole = path.read_bytes()
-    for length in range(0, len(whole) - 2, 3):
-        path.write_bytes(whole[:length])
+    for length in reversed(range(len(whole) - 2)):
+        os.truncate(path, length)
         with pytest.raises(results.Damaged, match="is damaged") as caught:
             results.read(path)
         assert str(caught.value).startswith(f"{path} is damaged (")
@@ -204,15 +212,16 @@ def test_a_flipped_bit_changes_nothing_or_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     rng = random.Random(0)
     refused = 0
-    for _ in range(600):
+    for _ in range(10_000):
         damaged = bytearray(whole)
         damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
-        path.write_bytes(damaged)
+        with path.open("r+b") as file:
+            file.write(damaged)
         try:
             assert results.read(path).row() == one.row()
         except results.Damaged as error:
             refused += str(error).startswith(f"{path} is damaged (")
-    assert refused > 450  # the rest are spaces that became other spaces, or the last line's end
+    assert refused > 7_500  # the rest are spaces that became other spaces, or the last line's end
 
 
 @pytest.mark.parametrize(
@@ -262,6 +271,327 @@ def test_a_table_names_every_damaged_record(tmp_path: Path) -> None:
     assert {str(torn), str(moved)} == {line.split("/record.json is damaged (")[0] for line in lines}
     assert all("remove its folder to train the trial again" in line for line in lines)
     assert any(f"it is the record of {record().trial.trial_id}" in line for line in lines)
+
+
+# Faults at every step -----------------------------------------------------------------------
+
+STEPS = ("mkdir", "open", "fsync", "rename", "replace", "link", "unlink", "rmdir")
+
+
+@pytest.fixture
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the disk: what is tested is what would be written, and in which order."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+class Faulty:
+    """An open file that is a step at each write, and writes only half where that one fails."""
+
+    def __init__(self, file: Any, step: Callable[[str], None]) -> None:
+        self._file, self._step = file, step
+
+    def __enter__(self) -> Faulty:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, content: Any) -> int:
+        try:
+            self._step("write")
+        except OSError:
+            self._file.write(content[: len(content) // 2])
+            self._file.flush()
+            raise
+        return int(self._file.write(content))
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, number: int, fault: Callable[[], None]) -> list[str]:
+    """Let `fault` happen at the step of that number; the steps that were made."""
+    steps: list[str] = []
+
+    def step(name: str) -> None:
+        steps.append(name)
+        if len(steps) == number:
+            fault()
+
+    def counted(name: str, call: Any) -> Any:
+        def made(*arguments: Any, **named: Any) -> Any:
+            step(name)
+            return call(*arguments, **named)
+
+        return made
+
+    def opened(*arguments: Any, **named: Any) -> Any:
+        step("open file")
+        return Faulty(whole(*arguments, **named), step)
+
+    whole = io.open
+    for name in STEPS:
+        made = (lambda handle: None) if name == "fsync" else getattr(os, name)
+        monkeypatch.setattr(os, name, counted(name, made))
+    monkeypatch.setattr(fcntl, "lockf", counted("lockf", fcntl.lockf))
+    monkeypatch.setattr(io, "open", opened)
+    return steps
+
+
+def raising(code: int) -> Callable[[], None]:
+    def fault() -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fault
+
+
+def stands(folder: Path, new: Record) -> None:
+    """The trial of `new` has no record, or its whole one."""
+    assert results.records(folder) <= {new.trial.trial_id}
+    if results.records(folder):
+        home = place(folder, new)
+        assert results.read(home / "record.json").row() == new.row()
+        assert {p.name: p.read_bytes() for p in home.iterdir() if p.name != "record.json"} == FILES
+
+
+def prepared(folder: Path, before: str) -> None:
+    """A results folder in which the trial has failed, holds a record, or is not yet known."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if before == "failed":
+        results.fail(folder, record().trial.trial_id, {"reason": "killed"})
+    elif before == "done":
+        results.save(folder, record(top1=50), FILES)
+
+
+@pytest.mark.usefixtures("unsynced")
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("before", ["nothing", "failed", "done"])
+def test_whichever_step_fails_a_record_is_whole_or_absent(
+    tmp_path: Path, before: str, code: int
+) -> None:
+    new = record(top1=50 if before == "done" else 60)
+    for number in range(1, 100):
+        folder = tmp_path / "x"
+        prepared(folder, before)
+        with pytest.MonkeyPatch.context() as patch:
+            steps = at_step(patch, number, raising(code))
+            with suppress(OSError):
+                results.save(folder, record(top1=60), FILES)
+        stands(folder, new)
+        if before == "done":
+            assert results.records(folder)
+        if len(steps) < number:
+            break
+        results.save(folder, record(top1=60), FILES)
+        results.tidy(folder)
+        stands(folder, new)
+        assert [p for p in folder.rglob(".*") if p.name != ".index"] == []
+    assert 15 < len(steps) < number < 99
+    assert {"mkdir", "write", "fsync", "rename", "lockf"} <= set(steps)
+
+
+@pytest.mark.usefixtures("unsynced")
+@pytest.mark.parametrize("before", ["nothing", "failed", "done"])
+def test_at_whichever_step_it_is_killed_a_record_is_whole_or_absent(
+    tmp_path: Path, before: str
+) -> None:
+    """A real process, ended by SIGKILL at every step; then another one finishes and tidies."""
+    new = record(top1=50 if before == "done" else 60)
+    folder = tmp_path / "x"
+    for number in range(1, 100):
+        prepared(folder, before)
+        child = os.fork()
+        if not child:
+            at_step(pytest.MonkeyPatch(), number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            results.save(folder, record(top1=60), FILES)
+            os._exit(0)
+        killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        stands(folder, new)
+        results.save(folder, record(top1=60), FILES)
+        results.tidy(folder)
+        stands(folder, new)
+        assert results.records(folder)
+        assert list(folder.rglob(".*")) == []
+        if not killed:
+            break
+    assert 15 < number < 99
+
+
+@pytest.mark.usefixtures("unsynced")
+def test_whichever_step_fails_tables_show_the_records_or_are_old(tmp_path: Path) -> None:
+    results.save(tmp_path, record(), {})
+    results.write_tables(tmp_path)
+    results.save(tmp_path, record(seed=1), {})
+    expected = results.load(tmp_path)
+    for number in range(1, 100):
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "trials", folder / "trials")
+        for name in ("table.csv", "table.parquet", ".index"):
+            shutil.copy2(tmp_path / name, folder / name)
+        with pytest.MonkeyPatch.context() as patch:
+            steps = at_step(patch, number, raising(errno.ENOSPC))
+            with suppress(OSError):
+                results.write_tables(folder)
+        for name in ("table.csv", "table.parquet"):
+            read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+            assert len(read(folder / name)) in (1, 2)
+        equal(results.load(folder), expected)
+        equal(results.write_tables(folder), expected)
+        equal(pd.read_parquet(folder / "table.parquet"), expected)
+        if len(steps) < number:
+            return
+    raise AssertionError("no run was without a fault")
+
+
+# Claims -------------------------------------------------------------------------------------
+
+ID = "0123456789abcdef0123"
+
+
+def claiming(folder: Path) -> str:
+    """How another process finds a trial to stand."""
+    code = (
+        "import sys; from pathlib import Path; from dse import results\n"
+        "with results.claim(Path(sys.argv[1]), sys.argv[2]) as standing: print(standing)"
+    )
+    words = [sys.executable, "-c", code, str(folder), ID]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_claim_excludes_others_and_leaves_nothing(tmp_path: Path) -> None:
+    with results.claim(tmp_path, ID) as standing:
+        assert standing == "mine"
+        assert results.held(tmp_path, ID)
+        assert claiming(tmp_path) == "held"
+        with results.claim(tmp_path, ID) as again:  # a record lock would let it
+            assert again == "held"
+        assert claiming(tmp_path) == "held"  # nor has that one's end ended the first
+        with results.claim(tmp_path, ID[::-1]) as other:
+            assert other == "mine"
+        results.tidy(tmp_path)
+        assert claiming(tmp_path) == "held"
+    assert not results.held(tmp_path, ID)
+    assert claiming(tmp_path) == "mine"
+    assert list((tmp_path / "trials").iterdir()) == []
+
+
+def test_a_trial_with_a_record_is_done(tmp_path: Path) -> None:
+    one = record()
+    results.save(tmp_path, one, {})
+    with results.claim(tmp_path, one.trial.trial_id) as standing:
+        assert standing == "done"
+
+
+def test_a_claim_ends_with_its_process_though_a_fork_of_it_lives(tmp_path: Path) -> None:
+    """A loader process that outlives its trial keeps no claim alive, and its end ends none."""
+    told, tell = os.pipe()
+    owner = os.fork()
+    if not owner:
+        with results.claim(tmp_path, ID):
+            loader = os.fork()
+            if not loader:
+                time.sleep(60)
+                os._exit(0)
+            os.write(tell, loader.to_bytes(8, "big"))
+            time.sleep(60)
+        os._exit(0)
+    loader = int.from_bytes(os.read(told, 8), "big")
+    assert claiming(tmp_path) == "held"
+    os.kill(owner, signal.SIGKILL)
+    os.waitpid(owner, 0)
+    assert Path(f"/proc/{loader}").exists()
+    with results.claim(tmp_path, ID) as standing:
+        assert standing == "mine"
+        os.kill(loader, signal.SIGKILL)
+        assert claiming(tmp_path) == "held"
+
+
+def test_a_fork_that_leaves_the_claim_does_not_end_it(tmp_path: Path) -> None:
+    with results.claim(tmp_path, ID) as standing:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            assert claiming(tmp_path) == "held"
+    if not child:
+        os._exit(0)
+    assert standing == "mine"
+
+
+def test_claims_of_the_dead_are_removed_and_of_the_living_are_not(tmp_path: Path) -> None:
+    claims = tmp_path / "trials" / ".claims"
+    claims.mkdir(parents=True)
+    for name in (ID, "f" * 20, "e" * 16):
+        (claims / name).write_bytes(b"4242")  # whatever an older process left
+    half = tmp_path / "trials" / f".{ID}.{'e' * 16}"
+    half.mkdir()
+    (half / "record.json").write_bytes(b"{")
+    (tmp_path / f".table.csv.{'d' * 16}").write_bytes(b"half")
+    with results.claim(tmp_path, ID) as standing:
+        assert standing == "mine"
+        results.tidy(tmp_path)
+        assert [p.name for p in claims.iterdir()] == [ID]
+        assert [p.name for p in tmp_path.iterdir()] == ["trials"]
+        assert [p.name for p in (tmp_path / "trials").iterdir()] == [".claims"]
+
+
+def test_work_in_progress_is_not_tidied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.fsync
+
+    def fsync(handle: int) -> None:
+        code = "import sys; from pathlib import Path; from dse import results\n"
+        code += "results.tidy(Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+        whole(handle)
+
+    (tmp_path / "trials").mkdir()
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert results.save(tmp_path, record(), FILES)
+    results.write(tmp_path / "table.csv", b"new")
+    assert (tmp_path / "table.csv").read_bytes() == b"new"
+    assert results.read(place(tmp_path, record()) / "record.json").row() == record().row()
+
+
+def test_many_claimants_of_one_trial_are_served_one_at_a_time(tmp_path: Path) -> None:
+    """Claims whose file goes with each holder: never two at once."""
+    code = """
+import os, sys, time
+from pathlib import Path
+from dse import results
+folder, mine = Path(sys.argv[1]), 0
+while mine < 100:
+    with results.claim(folder, sys.argv[2]) as standing:
+        if standing == "mine":
+            mine += 1
+            os.close(os.open(folder / "alone", os.O_CREAT | os.O_EXCL))
+            os.unlink(folder / "alone")
+"""
+    words = [sys.executable, "-c", code, str(tmp_path), ID]
+    claimants = [subprocess.Popen(words) for _ in range(4)]
+    assert [process.wait(60) for process in claimants] == [0] * 4
+
+
+def test_without_locks_every_claim_is_granted_and_the_first_record_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert results.has_claims(tmp_path)
+    half = tmp_path / f".table.csv.{'d' * 16}"
+    half.write_bytes(b"perhaps at work")
+    monkeypatch.setattr(fcntl, "lockf", lambda *_: raising(errno.ENOLCK)())
+    assert not results.has_claims(tmp_path)
+    one = record()
+    with results.claim(tmp_path, one.trial.trial_id) as standing:
+        assert standing == "mine"
+        assert results.save(tmp_path, one, FILES)
+        assert not results.save(tmp_path, record(top1=60), {})
+    results.tidy(tmp_path)
+    assert half.exists()
+    assert [p.name for p in (tmp_path / "trials").iterdir()] == [one.trial.trial_id]
+
+
+def test_a_claim_where_nothing_can_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "trials").write_bytes(b"")
+    with pytest.raises(OSError, match="trials"), results.claim(tmp_path, ID):
+        raise AssertionError("claimed")
 
 
 # Failures -----------------------------------------------------------------------------------
@@ -343,6 +673,122 @@ def test_no_cell_is_a_formula(tmp_path: Path) -> None:
             assert cell == "-1" or not cell.startswith(("=", "+", "-", "@", "\t"))
 
 
+def test_a_table_is_read_from_its_index_and_equals_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every step of a growing folder; and records that did not change are not read again."""
+    read: list[Path] = []
+    whole = results.read
+    monkeypatch.setattr(results, "read", lambda path: read.append(path) or whole(path))
+    for number, one in enumerate(RECORDS):
+        results.save(tmp_path, one, {})
+        time.sleep(0.01)  # a record as young as the index is read again
+        read.clear()
+        table = results.write_tables(tmp_path)
+        assert len(read) <= 2
+        read.clear()
+        equal(results.load(tmp_path), table)
+        assert len(read) <= 1
+        (tmp_path / ".index").rename(tmp_path / "away")
+        equal(results.load(tmp_path), table)
+        assert len(read) >= number + 1
+        (tmp_path / "away").rename(tmp_path / ".index")
+    shutil.rmtree(place(tmp_path, RECORDS[3]))
+    assert len(results.load(tmp_path)) == len(RECORDS) - 1
+    equal(results.load(tmp_path), results.write_tables(tmp_path))
+
+
+def test_tables_of_the_same_records_are_left_alone(tmp_path: Path) -> None:
+    for one in RECORDS[:3]:
+        results.save(tmp_path, one, {})
+    time.sleep(0.02)
+    results.write_tables(tmp_path)
+    names = ("table.csv", "table.parquet", ".index")
+    before = [(tmp_path / name).stat() for name in names]
+    results.write_tables(tmp_path)
+    assert [(tmp_path / name).stat() for name in names] == before
+    for name in names:
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(b"sr,top1\n0.5,100\n")
+        results.write_tables(tmp_path)
+        if name != ".index":
+            assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_damaged_record_is_not_hidden_by_an_index(tmp_path: Path) -> None:
+    for one in RECORDS[:3]:
+        results.save(tmp_path, one, {})
+    time.sleep(0.02)
+    table = results.write_tables(tmp_path)
+    path = place(tmp_path, RECORDS[1]) / "record.json"
+    content, state = path.read_bytes(), path.stat()
+    path.write_bytes(content.replace(b'"status"', b'"statut"'))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # and it looks as old as before
+    assert path.stat().st_size == state.st_size
+    for call in (results.load, results.write_tables):
+        with pytest.raises(results.Damaged, match="is damaged"):
+            call(tmp_path)
+    path.write_bytes(content)
+    equal(results.load(tmp_path), table)
+    homes = [place(tmp_path, one) for one in RECORDS[:2]]
+    homes[0].rename(tmp_path / "swap")
+    homes[1].rename(homes[0])
+    (tmp_path / "swap").rename(homes[1])
+    with pytest.raises(results.Damaged, match="it is the record of"):
+        results.load(tmp_path)
+
+
+@pytest.mark.usefixtures("unsynced")
+def test_a_damaged_index_or_table_changes_no_number(tmp_path: Path) -> None:
+    for one in RECORDS[:3]:
+        results.save(tmp_path, one, {})
+    time.sleep(0.02)
+    table = results.write_tables(tmp_path)
+    rng = random.Random(0)
+    for name in (".index", "table.parquet"):
+        whole = (tmp_path / name).read_bytes()
+        cuts = [whole[:length] for length in range(0, len(whole), max(len(whole) // 20, 1))]
+        flips = []
+        for _ in range(30):
+            damaged = bytearray(whole)
+            damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+            flips.append(bytes(damaged))
+        for content in (*cuts, *flips, whole + b"x" * 8, b"null\n", b"{}"):
+            (tmp_path / name).write_bytes(content)
+            equal(results.load(tmp_path), table)
+        (tmp_path / name).write_bytes(whole)
+
+
+def test_an_index_of_other_rules_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.save(tmp_path, record(), {})
+    time.sleep(0.02)
+    table = results.write_tables(tmp_path)
+    monkeypatch.setattr(results, "_rules", lambda: "other")
+    monkeypatch.setattr(pd, "read_parquet", lambda _: raising(errno.EIO)())
+    equal(results.load(tmp_path), table)
+
+
+def test_of_two_writers_of_tables_the_newer_records_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another sweep leaves a record and writes its tables while this one writes its own."""
+    results.save(tmp_path, record(), {})
+    whole, others = results.write, [record(seed=1)]
+
+    def write(path: Path, content: bytes) -> None:
+        if others:
+            results.save(tmp_path, others.pop(), {})
+            results.write_tables(tmp_path)
+        whole(path, content)
+
+    monkeypatch.setattr(results, "write", write)
+    assert len(results.write_tables(tmp_path)) == 2
+    assert len(pd.read_parquet(tmp_path / "table.parquet")) == 2
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 2
+
+
 def test_a_table_of_nothing_has_its_columns(tmp_path: Path) -> None:
     table = results.write_tables(tmp_path)
     assert tuple(table.columns) == COLUMNS
@@ -397,3 +843,50 @@ def test_a_file_is_the_old_one_or_the_new_one(
     with pytest.raises(OSError, match="No space left"):
         results.write(path, b"newer")
     assert contents(tmp_path) == {"table.csv": b"new"}
+
+
+def test_what_a_driver_tells_is_seen_while_it_lives(tmp_path: Path) -> None:
+    with results.telling(tmp_path) as tell:
+        assert results.told(tmp_path) == []
+        for number in (1, 2):
+            tell({"done": number})
+            assert results.told(tmp_path) == [({"done": number}, True)]
+        results.tidy(tmp_path)
+        assert results.told(tmp_path) == [({"done": 2}, True)]
+    assert results.told(tmp_path) == []
+    (tmp_path / "trials" / f".running.{'a' * 16}").write_text('{"done": 3}')
+    assert results.told(tmp_path) == [({"done": 3}, False)]
+    for content in (b"", b"[]", b"\xff", b"[" * 100_000):
+        (tmp_path / "trials" / f".running.{'b' * 16}").write_bytes(content)
+        assert results.told(tmp_path) == [({"done": 3}, False)]
+    results.tidy(tmp_path)
+    assert results.told(tmp_path) == []
+
+
+def test_reasons_of_failures_are_one_line_each(tmp_path: Path) -> None:
+    results.fail(tmp_path, ID, {"reason": "a\nb", "details": ""})
+    results.fail(tmp_path, ID[::-1], {"reason": "c"})
+    (results.trial_folder(tmp_path, ID[::-1]) / "failure.json").write_bytes(b"[]")
+    results.save(tmp_path, record(), {})
+    (place(tmp_path, record()) / "failure.json").write_text('{"reason": "late"}')
+    assert results.failures(tmp_path) == {
+        ID: "a b",
+        ID[::-1]: "its failure.json cannot be read",
+    }
+
+
+def test_names_stay_inside_the_folder() -> None:
+    """A trial's name is a hash, so nothing that a user writes names a path below a folder."""
+    names = {one.trial.trial_id for one in RECORDS}
+    assert all(len(name) == 20 and set(name) <= set("0123456789abcdef") for name in names)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "", "a\nb", 7])
+def test_text_that_a_spreadsheet_would_run_is_no_record(tmp_path: Path, text: Any) -> None:
+    one = record()
+    results.save(tmp_path, one, {})
+    path = place(tmp_path, one) / "record.json"
+    for column in ("device", "machine", "finished", "versions", "status", "bypass"):
+        path.write_bytes(results._sealed({**one.row(), column: text}))
+        with pytest.raises(results.Damaged, match="is damaged"):
+            results.load(tmp_path)

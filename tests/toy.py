@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dse.runner import Tell
+from dse.runner import Later, Stopped, Tell
 
 NUMBER = 1
 
@@ -64,10 +66,115 @@ def _wait_for(_: Tell, path: Path) -> None:
         time.sleep(0.002)
 
 
-def _leave_child(tell: Tell) -> None:
-    """Die, and leave a process behind that keeps every pipe open."""
-    tell(os.fork() or time.sleep(30))
-    os._exit(7)
+def _wait_for_go(tell: Tell, path: Path) -> str:
+    """Tell, and wait until `path` is there; the attempt that was told to go is to be killed."""
+    if path.exists():
+        return "gone on"
+    tell(os.getpid())
+    time.sleep(60)
+    return "slept"
+
+
+def _leave_child(tell: Tell, *code: int) -> None:
+    """Leave a process behind that keeps every pipe open; die, if with an exit code."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    tell(child)
+    for number in code:
+        os._exit(number)
+
+
+def _kill_often(_: Tell, path: Path, times: int) -> int:
+    """Die the first `times` times, counted in a file; return the number of this attempt."""
+    with path.open("a") as file:
+        file.write("x")
+    attempt = path.stat().st_size
+    if attempt <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return attempt
+
+
+def _tell_pid(tell: Tell) -> None:
+    with contextlib.suppress(Stopped):  # asked as soon as the word is read
+        tell(os.getpid())
+
+
+def _freeze(tell: Tell) -> None:
+    """Stop the process as a hang in C does: none of its threads runs, no signal is answered."""
+    _tell_pid(tell)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _work(tell: Tell, seconds: float, *, tells: bool) -> str:
+    """Work in steps of 10 ms, and tell in each, or only look at `stopping`."""
+    tell(os.getpid())
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+        if tells:
+            tell(0)
+        elif tell.stopping:
+            raise Stopped
+    return "worked"
+
+
+def _deaf(tell: Tell) -> None:
+    """Neither tell nor look again."""
+    _tell_pid(tell)
+    time.sleep(60)
+
+
+def _finish_when_asked(tell: Tell) -> str:
+    _tell_pid(tell)
+    while not tell.stopping:
+        time.sleep(0.01)
+    return "saved"
+
+
+def _wait_turn(_: Tell, path: Path) -> str:
+    """Ask for another time until `path` is there."""
+    if not path.exists():
+        raise Later
+    return "had"
+
+
+def _too_large(_: Tell) -> None:
+    """Ask for more memory than this process may have."""
+    resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+    bytearray(2**32)
+
+
+def _say_and_die(_: Tell, length: int) -> None:
+    """Fill stderr below Python, and abort as C libraries do."""
+    os.write(2, b"." * length + b"\nthe last words\n")
+    os.abort()
+
+
+def _killed_for_memory(_: Tell, vmstat: Path) -> None:
+    """Die as by the kernel's hand, which counts it first."""
+    count = int(vmstat.read_text().split()[-1])
+    vmstat.write_text(f"pgfault 5\noom_kill {count + 1}\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _save_and_go_on(tell: Tell, folder: Path) -> list[int]:
+    """Ten steps with a checkpoint in each that another attempt goes on from; the first attempt
+    waits in its fifth to be stopped."""
+    tell(os.getpid())
+    saved = folder / "steps"
+    steps = saved.read_text().split() if saved.exists() else []
+    first = not steps
+    while len(steps) < 10:
+        steps.append(str(len(steps)))
+        saved.write_text(" ".join(steps))
+        tell(len(steps))
+        while first and len(steps) == 5:
+            time.sleep(0.01)
+            if tell.stopping:
+                raise Stopped
+    return [int(step) for step in steps]
 
 
 def _leave_thread(_: Tell) -> str:
@@ -95,7 +202,22 @@ BEHAVIOUR: dict[str, Any] = {
     "interrupt": lambda _: signal.raise_signal(signal.SIGINT),
     "sleep": _sleep,
     "wait for": _wait_for,
+    "wait for go": _wait_for_go,
     "leave child": _leave_child,
+    "leave child and sleep": lambda tell: _leave_child(tell) or time.sleep(60),
+    "kill often": _kill_often,
+    "freeze": _freeze,
+    "tell steadily": lambda tell, seconds: _work(tell, seconds, tells=True),
+    "look steadily": lambda tell, seconds: _work(tell, seconds, tells=False),
+    "deaf": _deaf,
+    "finish when asked": _finish_when_asked,
+    "wait turn": _wait_turn,
+    "too large": _too_large,
+    "short of memory": lambda _, text: (_ for _ in ()).throw(RuntimeError(text)),
+    "killed for memory": _killed_for_memory,
+    "say and die": _say_and_die,
+    "save and go on": _save_and_go_on,
+    "close stderr": lambda _: os.close(2) or time.sleep(0.2),
     "leave thread": _leave_thread,
     "return unpicklable": lambda _: Unpicklable(),
     "return poison": lambda _: Poison(),

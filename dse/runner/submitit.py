@@ -1,0 +1,227 @@
+"""Attempts at calls as jobs of a SLURM cluster, by submitit.
+
+A job carries out one call in a process of its own. When SLURM preempts it, or its time is nearly
+over, the call is asked to stop, leaves its checkpoint, and the job is queued again as the same job:
+the call then goes on from its checkpoint. submitit keeps calls and values as pickles in the folder,
+which therefore only its owner may read and write.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dse.rules import check, integer, knob, one_of, real
+from dse.runner.call import End, Word
+from dse.runner.local import GRACE, TAIL, TURN
+from dse.runner.remote import attend, load, settings_of, text
+
+LAG = 15.0
+"""Seconds until a result written by another machine is seen in a shared folder."""
+
+MARGIN = 30
+"""Seconds of a job's notice that are left to end it and to queue it again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jobs:
+    """What a call's job asks for; raises `ValueError` for a value outside its rule."""
+
+    folder: str = knob("submitit", text("a path"), "folder of jobs and logs, seen by all nodes")
+    cluster: str = knob("slurm", one_of("slurm", "local"), "local: processes here, for a try")
+    partition: str = knob("", text("a name", empty=True), "SLURM's partition, or its own choice")
+    account: str = knob("", text("a name", empty=True), "SLURM's account, or its own choice")
+    qos: str = knob("", text("a name", empty=True), "quality of service, or SLURM's own choice")
+    timeout_min: int = knob(240, integer(1, 525_600), "time limit of a job, minutes")
+    timeouts: int = knob(100, integer(0, 10_000), "how often a job may run out of time and go on")
+    notice: int = knob(60, integer(1, 3600), "seconds that a call has to stop when preempted")
+    mem_gb: float = knob(4.0, real(0, 1e5, above=True), "memory of a job, GB")
+    cpus_per_task: int = knob(1, integer(1, 4096), "processor cores of a job")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class Submitit:
+    """A job for each call.
+
+    Raises `ValueError` where submitit is not installed, a setting is wrong or SLURM is not here.
+    """
+
+    pauses = (60.0, 600.0)
+
+    def __init__(self, function: str, patience: float, settings: Mapping[str, Any]) -> None:
+        submitit = load("submitit")
+        self._settings = jobs = settings_of(Jobs, "submitit", settings)
+        self._function, self._patience = function, patience
+        self._folder = Path(jobs.folder).absolute()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._executor = submitit.AutoExecutor(
+                self._folder, jobs.cluster, **{f"{jobs.cluster}_max_num_timeout": jobs.timeouts}
+            )
+        except OSError as error:
+            raise ValueError(f"`folder` must be a folder, got {jobs.folder}: {error}") from None
+        except RuntimeError as error:
+            raise ValueError(f"`cluster` must be reached from here, got slurm: {error}") from None
+        wishes = {"partition": jobs.partition, "account": jobs.account, "qos": jobs.qos}
+        self._executor.update_parameters(
+            timeout_min=jobs.timeout_min,
+            mem_gb=jobs.mem_gb,
+            cpus_per_task=jobs.cpus_per_task,
+            slurm_signal_delay_s=jobs.notice + MARGIN,
+            slurm_job_name="dse",
+            **{f"slurm_{name}": wish for name, wish in wishes.items() if wish},
+        )
+        self._lag = LAG if jobs.cluster == "slurm" else 0.0
+        self._attempts: list[_Attempt] = []
+
+    def start(self, content: bytes) -> _Attempt:
+        """Submit a job; raises `OSError` where SLURM takes no more."""
+        spool = self._folder / uuid.uuid4().hex
+        call = Job(self._function, content, self._patience, spool, self._settings.notice)
+        try:
+            attempt = _Attempt(self._executor.submit(call), spool)
+        except RuntimeError as error:
+            raise OSError(" ".join(str(error).split())) from None
+        self._attempts.append(attempt)
+        return attempt
+
+    def wait(self, seconds: float) -> list[tuple[_Attempt, Word | End]]:
+        """What has come; looks every half a second."""
+        end = time.monotonic() + seconds
+        while True:
+            found: list[tuple[_Attempt, Word | End]] = []
+            for attempt in list(self._attempts):
+                over = attempt.over(self._lag)  # the words of its end are written by then
+                found += [(attempt, Word(value)) for value in attempt.words()]
+                if over:
+                    found.append((attempt, attempt.end()))
+                    self._attempts.remove(attempt)
+            left = end - time.monotonic()
+            if found or left <= 0:
+                return found
+            time.sleep(min(left, TURN))
+
+    def ask(self, attempt: _Attempt) -> None:
+        """Ask a call to end."""
+        attempt.spool.with_suffix(".stop").touch()
+
+    def kill(self, attempt: _Attempt) -> None:
+        """Cancel a job."""
+        self._attempts.remove(attempt)
+        attempt.job.cancel(check=False)
+        end = time.monotonic() + (GRACE if self._settings.cluster == "local" else 0)
+        while time.monotonic() < end and not attempt.job.done():
+            time.sleep(0.02)
+        attempt.clear()
+
+    def close(self) -> None:
+        """Cancel every job."""
+        for attempt in list(self._attempts):
+            self.kill(attempt)
+
+
+class _Attempt:
+    """A job, and the files beside submitit's: words come in `spool`.words, a line of JSON each, and
+    the call shall end where there is `spool`.stop."""
+
+    def __init__(self, job: Any, spool: Path) -> None:
+        self.job, self.spool = job, spool
+        self._read = 0
+        self._gone: float | None = None
+
+    def words(self) -> list[Any]:
+        """The words that came since the last look."""
+        try:
+            with self.spool.with_suffix(".words").open("rb") as file:
+                file.seek(self._read)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def over(self, lag: float) -> bool:
+        """Whether the job has left a result, or has been gone for `lag` seconds without one."""
+        if not self.job.done():
+            return False
+        if self.job.paths.result_pickle.exists():
+            return True
+        self._gone = self._gone or time.monotonic()
+        return time.monotonic() - self._gone >= lag
+
+    def end(self) -> End:
+        """How the attempt ended. A failed one's log stays."""
+        log = (self.job.stderr() or "")[-TAIL:]
+        if not self.job.paths.result_pickle.exists():
+            reason = f"the job ended without a result, {self.job.state}"
+            if "OUT_OF_ME" in reason:
+                return End("memory", reason=reason, details=log)
+            return End("died", reason=reason, details=log)
+        error = self.job.exception()
+        if error is not None:
+            told = [line for line in str(error).splitlines() if "Error:" in line]
+            return End("failed", reason=(told or ["the job failed"])[-1], details=str(error))
+        end: End = self.job.result()
+        if end.kind in ("finished", "later"):
+            self.clear()
+        return end
+
+    def clear(self) -> None:
+        """Remove the job's files."""
+        paths = self.job.paths
+        for path in (paths.submission_file, paths.submitted_pickle, paths.result_pickle):
+            path.unlink(missing_ok=True)
+        for path in (paths.stdout, paths.stderr):
+            path.unlink(missing_ok=True)
+        for suffix in (".words", ".stop"):
+            self.spool.with_suffix(suffix).unlink(missing_ok=True)
+
+
+class Job:
+    """What submitit carries out in a job: one attempt at a call."""
+
+    def __init__(
+        self, function: str, content: bytes, patience: float, spool: Path, notice: float
+    ) -> None:
+        self._function, self._content, self._patience = function, content, patience
+        self._spool, self._notice, self._preempted = spool, notice, False
+        self._path = list(sys.path)
+
+    def __call__(self) -> End:
+        """Attend the call. Where SLURM wants the job to end, so does the call, and the job is
+        queued again instead of a return."""
+        submitit = load("submitit")
+        sys.path += [folder for folder in self._path if folder not in sys.path]
+        wish = getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}")
+        self._preempted = False
+        requeue = signal.signal(wish, self._preempt)
+        end = attend(self._function, self._content, self._patience, self._report, self._notice)
+        if self._preempted and end.kind in ("stopped", "died", "memory"):
+            requeue(wish, None)  # type: ignore[operator,misc]
+        return end
+
+    def checkpoint(self) -> Any:
+        """What the job queued again shall carry out: the same; submitit asks."""
+        submitit = load("submitit")
+        saved = submitit.JobEnvironment().paths.submitted_pickle
+        saved.with_suffix(".pkl.save_tmp").unlink(missing_ok=True)  # of one killed while it saved
+        return submitit.helpers.DelayedSubmission(self)
+
+    def _preempt(self, *_: object) -> None:
+        self._preempted = True
+
+    def _report(self, words: list[Any]) -> bool:
+        if words:
+            with self._spool.with_suffix(".words").open("a") as file:
+                file.write("".join(json.dumps(word, default=str) + "\n" for word in words))
+        return self._preempted or self._spool.with_suffix(".stop").exists()

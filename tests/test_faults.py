@@ -1,0 +1,360 @@
+"""Exactly once, whatever happens: kills, many sweeps on one folder, full disks, folders that go.
+
+The trials are toys of milliseconds, and everything around them is real. No clock decides anything,
+so there is none to turn back. The long ones: `pytest -m slow tests/test_faults.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import toy_trial
+from toy_trial import Plan, notes, trials, workers
+
+from dse import results
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+    "OMP_NUM_THREADS": "1",
+}
+LONG = ("epochs=400", "seconds=0.02")
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "toy_trial", str(folder), *words]
+
+
+def sweep(folder: Path, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """A toy sweep that has ended."""
+    call: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 60, "check": False}
+    return subprocess.run(command(folder, *words), env=ENVIRONMENT, **(call | how))
+
+
+@contextmanager
+def begun(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A toy sweep that runs in a process group of its own; it is killed in the end."""
+    with subprocess.Popen(
+        command(folder, *words),
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as driver:
+        try:
+            yield driver
+        finally:
+            driver.kill()
+
+
+def call(function: str, *arguments: object, **named: object) -> Any:
+    """A function of the toy in a process of its own, which it may fork; what it returns."""
+    code = (
+        "import dse.sweep, json, pandas; from pathlib import PosixPath; from toy_trial import *\n"
+    )
+    code += f"print(json.dumps({function}(*{arguments!r}, **{named!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def soon(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """What `condition` gives as soon as that is true."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.01)
+    return value
+
+
+def at_work(driver: subprocess.Popen[str], folder: Path) -> int:
+    """The process of a trial that is being trained."""
+    soon(lambda: any(results.held(folder, i) for i in claimed(folder)))
+    return int(soon(lambda: workers(driver.pid))[0])
+
+
+def claimed(folder: Path) -> list[str]:
+    """The trials of which there is a claim, held or not."""
+    return [p.name for p in (folder / "trials" / results.CLAIMS).glob("?" * 20)]
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(str(p) for p in folder.rglob(".*") if p.name != results.INDEX)
+
+
+def undisturbed(plan: Plan) -> pd.DataFrame:
+    """What is promised of a sweep's table, made here."""
+    table = pd.DataFrame([toy_trial.record(trial).row() for trial in trials(plan)])
+    table = table.sort_values(list(results.QUESTION), kind="stable", ignore_index=True)
+    return results.comparable(table)
+
+
+def check(folder: Path, plan: Plan) -> None:
+    """Every trial is there once, as in an undisturbed sweep, and nothing else is."""
+    table = results.comparable(results.load(folder))
+    pd.testing.assert_frame_equal(table, undisturbed(plan), check_exact=True)
+    for trial in trials(plan):
+        home = results.trial_folder(folder, trial.trial_id)
+        assert {p.name: p.read_bytes() for p in home.iterdir() if p.name != results.RECORD} == (
+            toy_trial.files(trial)
+        )
+    assert hidden(folder) == []
+    assert results.failures(folder) == {}
+
+
+# Kills --------------------------------------------------------------------------------------
+
+
+def storm(folder: Path, plan: Plan, kills: int) -> None:
+    count = call("storm", folder, plan, kills=kills, seed=kills)
+    assert count["sweeps"] + count["workers"] == kills
+    assert min(count["sweeps"], count["workers"]) >= kills / 5
+    for number in range(count["finished"]):
+        place = folder / str(number)
+        check(place, plan)
+        assert notes(place, "late") == []  # what was there already would have come too late
+        assert max(Counter(notes(place, "left")).values()) == 1
+
+
+def test_a_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    storm(tmp_path, Plan(trials=30, seconds=0.01), kills=100)
+
+
+@pytest.mark.slow
+def test_a_thousand_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    storm(tmp_path, Plan(trials=30, seconds=0.01), kills=1000)
+
+
+def test_a_poison_trial_costs_itself_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    done = sweep(folder, "trials=5", "poison=2")
+    assert done.returncode == 1
+    poison = trials(Plan(trials=5, poison=2))[2].trial_id
+    assert done.stderr.count(f"{poison} is tried again after attempt") == 2
+    reason = "the process ended with exit code 9; tried 3 times"
+    assert f"{poison} failed: {reason}" in done.stderr
+    assert results.failures(folder) == {poison: reason}
+    assert len(results.records(folder)) == 4
+    again = sweep(folder, "trials=5", "poison=2")
+    assert "5 trials, 4 done before, 1 to do" in again.stderr
+    assert again.returncode == 1
+
+
+# Many sweeps --------------------------------------------------------------------------------
+
+
+def crowd(folder: Path, plan: Plan, drivers: int) -> None:
+    assert call("crowd", folder, plan, drivers=drivers) == [0] * drivers
+    check(folder, plan)
+    ids = sorted(trial.trial_id for trial in trials(plan))
+    assert sorted(notes(folder, "trained")) == sorted(notes(folder, "left")) == ids
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "table.parquet"), results.load(folder), check_exact=True
+    )
+    assert "Traceback" not in (folder.parent / "log").read_text()
+
+
+def test_eight_sweeps_at_once_train_every_trial_once(tmp_path: Path) -> None:
+    crowd(tmp_path / "x", Plan(trials=24, seconds=0.005, table=True), drivers=8)
+
+
+@pytest.mark.slow
+def test_thirty_two_sweeps_at_once_fifty_times(tmp_path: Path) -> None:
+    for number in range(50):
+        crowd(tmp_path / str(number) / "x", Plan(trials=24, seconds=0.005, table=True), drivers=32)
+
+
+def test_overlapping_sweeps_share_what_they_share(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    words = ("trials=16", "seconds=0.02", "table=true", "workers=1")
+    with begun(folder, *words) as one, begun(folder, *words, "start=8") as other:
+        texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), texts
+    check(folder, Plan(trials=24, seconds=0.02))
+    assert set(Counter(notes(folder, "trained")).values()) == {1}
+    assert len(pd.read_parquet(folder / "table.parquet")) == 24
+
+
+def test_a_sweep_that_is_stopped_keeps_its_trial(tmp_path: Path) -> None:
+    """SIGSTOP of a sweep and its worker for seconds: another one waits, and none trains twice."""
+    folder, words = tmp_path / "x", ("trials=6", "seconds=0.1", "workers=1")
+    with begun(folder, *words) as one:
+        stopped = [at_work(one, folder), one.pid]
+        for process in stopped:
+            os.kill(process, signal.SIGSTOP)
+        with begun(folder, *words) as other:
+            soon(lambda: len(results.records(folder)) == 5)
+            time.sleep(1)
+            assert other.poll() is None
+            assert len(results.records(folder)) == 5
+            for process in stopped:
+                os.kill(process, signal.SIGCONT)
+            texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), texts
+    assert sum(text.count("done by another sweep") for text in texts) == 6
+    check(folder, Plan(trials=6, seconds=0.1))
+    assert set(Counter(notes(folder, "trained")).values()) == {1}
+
+
+def test_what_a_killed_sweep_had_claimed_another_trains(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    with begun(folder, "trials=2", "workers=1", "seconds=1") as one:
+        at_work(one, folder)
+        with begun(folder, "trials=2", "workers=2", "seconds=1") as other:
+            soon(lambda: len(claimed(folder)) == 2)
+            one.kill()
+            text = other.communicate(timeout=60)[1]
+    assert other.returncode == 0, text
+    check(folder, Plan(trials=2, seconds=1))
+    assert set(Counter(notes(folder, "trained")).values()) == {1}
+
+
+# Signals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = tmp_path / "a b"
+    with begun(folder, "trials=4", *LONG) as driver:
+        worker = at_work(driver, folder)
+        start = time.monotonic()
+        driver.send_signal(number)
+        text = driver.communicate(timeout=20)[1]
+    assert time.monotonic() - start < 10
+    assert driver.returncode == 130
+    line = text.splitlines()[-1]
+    assert line.startswith("interrupted; to go on: ")
+    assert shlex.split(line.removeprefix("interrupted; to go on: ")) == driver.args
+    assert "Traceback" not in text
+    assert not Path(f"/proc/{worker}").exists()
+    assert hidden(folder) == []
+    assert results.records(folder) == set()
+
+
+def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    with begun(folder, "trials=2", "seconds=60") as driver:  # trials that do not answer
+        at_work(driver, folder)
+        driver.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert driver.poll() is None
+        start = time.monotonic()
+        driver.send_signal(signal.SIGINT)
+        text = driver.communicate(timeout=20)[1]
+    assert time.monotonic() - start < 3
+    assert (driver.returncode, "Traceback" in text) == (130, False)
+    assert not any(results.held(folder, i) for i in claimed(folder))
+
+
+# Disks --------------------------------------------------------------------------------------
+
+
+def test_files_that_may_not_grow_are_told_and_the_same_command_finishes(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    limit = (8192, 8192)
+    full = sweep(
+        folder, "trials=3", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    )
+    assert full.returncode == 1
+    assert full.stderr.count("failed: OSError: [Errno 27] File too large") == 3
+    assert "Traceback" not in full.stderr
+    assert results.records(folder) == set()
+    assert set(results.failures(folder).values()) == {"OSError: [Errno 27] File too large"}
+    assert sweep(folder, "trials=3").returncode == 0
+    check(folder, Plan(trials=3))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_keeps_what_was_done_and_the_same_command_finishes(small_disk: Path) -> None:
+    folder = small_disk / "x"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(150_000))
+    full = sweep(folder, "trials=8", "table=true")
+    assert full.returncode == 1
+    assert "No space left on device" in full.stderr
+    assert "Traceback" not in full.stderr
+    before = results.load(folder)
+    assert 0 < len(before) < 8
+    ballast.unlink()
+    again = sweep(folder, "trials=8")
+    assert again.returncode in (0, 1)
+    pd.testing.assert_frame_equal(
+        results.load(folder).merge(before[["trial_id"]]), before, check_exact=True
+    )
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = sweep(tmp_path / "x", "trials=3", capture_output=False, stderr=full)
+    assert done.returncode == 0
+    check(tmp_path / "x", Plan(trials=3))
+
+
+def test_a_folder_that_goes_is_told_and_the_same_command_finishes(tmp_path: Path) -> None:
+    folder, words = tmp_path / "x", ("trials=6", "seconds=0.1", "workers=1")
+    with begun(folder, *words) as driver:
+        soon(lambda: len(results.records(folder)) >= 2)
+        shutil.rmtree(folder, ignore_errors=True)
+        text = driver.communicate(timeout=60)[1]
+    assert driver.returncode == 1, text
+    assert "records have gone" in text
+    assert "Traceback" not in text
+    assert sweep(folder, *words).returncode == 0
+    check(folder, Plan(trials=6, seconds=0.1))
+
+
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    done = sweep(tmp_path / "file" / "x", "trials=2")
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stderr.splitlines()[1:]] == ["stopped"]
+
+
+# A damaged record ---------------------------------------------------------------------------
+
+
+def test_a_damaged_record_is_told_with_the_way_out(tmp_path: Path) -> None:
+    folder, words = tmp_path / "x", ("trials=3", "table=true")
+    assert sweep(folder, *words).returncode == 0
+    home = results.trial_folder(folder, trials(Plan())[1].trial_id)
+    content = bytearray((home / "record.json").read_bytes())
+    content[100] ^= 4
+    (home / "record.json").write_bytes(content)
+    again = sweep(folder, *words)
+    assert again.returncode == 1
+    assert f"{home}/record.json is damaged" in again.stderr
+    assert "remove its folder to train the trial again" in again.stderr
+    shutil.rmtree(home)
+    assert sweep(folder, *words).returncode == 0
+    check(folder, Plan(trials=3))
+    assert Counter(notes(folder, "trained"))[home.name] == 2

@@ -1,0 +1,114 @@
+"""What a results folder shows from outside, while a sweep runs and after it was killed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy_trial
+from test_faults import at_work, begun, soon, sweep
+from toy_trial import Plan, trials
+
+from dse import results, status
+
+
+def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert status.main([str(folder)]) == 0
+    out, errors = capsys.readouterr()
+    assert errors == ""
+    return out.splitlines()
+
+
+def contents(folder: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_sweep_is_seen_at_work_and_after_its_death(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a b"
+    words = ("trials=3", "workers=1", "epochs=400", "seconds=0.01")
+    with begun(folder, *words) as driver:
+        at_work(driver, folder)
+        lines = soon(lambda: [line for line in shown(folder, capsys) if " epoch 1" in line])
+        first, second, third = shown(folder, capsys)
+        assert first == f"{folder}: 0 done, 0 failed"
+        assert second.startswith("a sweep runs: 0 of 3 done, 1 running, about ")
+        assert third.startswith(
+            f"running {trials(Plan(trials=3, epochs=400, seconds=0.01))[0].trial_id}"
+        )
+        assert lines[0].endswith(" of 400, val_top1 50.0 %")
+        driver.kill()
+        driver.wait()
+    soon(lambda: "killed" in shown(folder, capsys)[1])
+    before = contents(folder)
+    first, second = shown(folder, capsys)
+    assert contents(folder) == before
+    assert second.startswith("a sweep was killed at: 0 of 3 done, 1 running")
+    command = shlex.split(second.partition("; to go on: ")[2])
+    assert command == ["cd", str(Path.cwd()), "&&", *driver.args]  # type: ignore[misc]
+
+
+def test_what_is_done_and_why_the_rest_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "x"
+    assert sweep(folder, "trials=3", "poison=1").returncode == 1
+    poison = trials(Plan(trials=3, poison=1))[1].trial_id
+    assert shown(folder, capsys) == [
+        f"{folder}: 2 done, 1 failed",
+        f"failed  {poison} the process ended with exit code 9; tried 3 times",
+    ]
+
+
+def test_hostile_words_are_shown_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = trials(Plan())[0]
+    results.fail(tmp_path, one.trial_id, {"reason": "\x1b[2Jgone\n"})
+    for name, text in (("a", '{"stands": 1}'), ("b", "[]"), ("c", "{"), ("d", "")):
+        (tmp_path / "trials" / f".running.{name * 16}").write_text(text)
+    assert shown(tmp_path, capsys) == [
+        f"{tmp_path}: 0 done, 1 failed",
+        f"failed  {one.trial_id} \\x1b[2Jgone",
+        "a sweep whose word cannot be read",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "file", "other", "newline"])
+def test_what_is_no_results_folder_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    folder = tmp_path / ("a\nb" if kind == "newline" else kind)
+    if kind == "empty":
+        folder.mkdir()
+    elif kind == "file":
+        folder.write_bytes(b"")
+    elif kind == "other":
+        (folder / "trials" / "mine").mkdir(parents=True)
+    before = contents(tmp_path)
+    assert status.main([str(folder)]) == 2
+    out, errors = capsys.readouterr()
+    assert out == ""
+    (line,) = errors.splitlines()
+    assert line.startswith("`folder` must be a results folder, got ")
+    assert contents(tmp_path) == before
+
+
+def test_the_command_imports_little_and_needs_a_folder(tmp_path: Path) -> None:
+    results.save(tmp_path, toy_trial.record(trials(Plan())[0]), {})
+    code = "import sys; from dse import status; code = status.main(sys.argv[1:]); "
+    code += "print(*{'torch', 'pandas', 'numpy', 'hydra'} & set(sys.modules)); sys.exit(code)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{tmp_path}: 1 done, 0 failed\n\n"
+    bare = subprocess.run(
+        [sys.executable, "-m", "dse.status"], capture_output=True, text=True, env=os.environ
+    )
+    assert (bare.returncode, bare.stdout) == (2, "")
+    assert bare.stderr == "the following arguments are required: results/NAME; see --help\n"

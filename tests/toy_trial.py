@@ -1,0 +1,234 @@
+"""What the fault tests run: sweeps of trials of milliseconds that leave real records, no torch.
+
+`python -m toy_trial FOLDER key=value ...` is such a sweep; `Plan` has the keys. `storm` kills
+sweeps and workers at random moments, `crowd` runs many sweeps at once: call them in a process of
+their own, for they fork it.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dse import results
+from dse.archives import Store
+from dse.protocol import Protocol, Recipe
+from dse.runner import Later, Tell
+from dse.space import V1_0
+from dse.trial import Answer, Circumstance, Record, Trial
+
+LOG = "trained"
+"""A line for each training that ended: trial and "trained", then "left" or "late"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A toy sweep: which trials (seeds from `start` on), seconds of an epoch, table or not.
+
+    The trial of seed `poison` ends its process.
+    """
+
+    trials: int = 12
+    start: int = 0
+    workers: int = 2
+    epochs: int = 2
+    seconds: float = 0.003
+    table: bool = False
+    poison: int = -1
+
+
+def trials(plan: Plan) -> list[Trial]:
+    """The trials of a plan: what is not of the question hides in a recipe that nobody reads."""
+    return [
+        Trial(
+            layout=V1_0,
+            protocol=Protocol(
+                image_size=64,
+                recipe=Recipe(
+                    epochs=plan.epochs, lr=plan.seconds, weight_decay=float(seed == plan.poison)
+                ),
+            ),
+            seed=seed,
+        )
+        for seed in range(plan.start, plan.start + plan.trials)
+    ]
+
+
+def record(of: Trial, **changes: Any) -> Record:
+    """The record of a trial, its answer a function of the question alone."""
+    rng = random.Random(of.trial_id)
+    counts = ("params", "macs", "activations", "peak_activation_bytes", "size_bytes", "steps")
+    answer: dict[str, Any] = {name: rng.randrange(10**9) for name in counts}
+    for name in ("top1", "top5", "val_top1", "train_top1"):
+        answer[name] = rng.uniform(0, 100)
+    for name in ("loss", "val_loss", "train_loss"):
+        answer[name] = rng.choice((rng.random(), float("nan")))
+    answer |= {"status": "learned", "classes_predicted": 10, "diverged_step": -1, **changes}
+    return Record(
+        trial=of,
+        answer=Answer(**answer),
+        circumstance=Circumstance(
+            seconds=0.5,
+            device="cpu",
+            threads=1,
+            machine="toy",
+            finished=str(time.time_ns()),
+            versions=f"process={os.getpid()}",
+        ),
+    )
+
+
+def files(of: Trial) -> dict[str, bytes]:
+    """What a trial leaves beside its record: 20 kB, a function of the question alone."""
+    return {"curve.csv": of.canonical().encode(), "weights": of.trial_id.encode() * 1000}
+
+
+def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
+    """What `dse.execute:run` does, without the training; it notes what it did."""
+    of, folder, _ = argument
+    with results.claim(folder, of.trial_id) as standing:
+        if standing == "held":
+            raise Later
+        if standing == "done":
+            return None
+        if of.protocol.recipe.weight_decay:
+            os._exit(9)
+        for epoch in range(1, of.protocol.recipe.epochs + 1):
+            time.sleep(of.protocol.recipe.lr)
+            tell((epoch, 50.0))
+        note(folder, of.trial_id, "trained")
+        left = record(of)
+        kept = results.save(folder, left, files(of))
+        note(folder, of.trial_id, "left" if kept else "late")
+        return left.row() if kept else None
+
+
+def note(folder: Path, trial_id: str, what: str) -> None:
+    handle = os.open(
+        folder.with_name(f"{folder.name}.{LOG}"), os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    )
+    os.write(handle, f"{trial_id} {what}\n".encode())
+    os.close(handle)
+
+
+def notes(folder: Path, what: str) -> list[str]:
+    """The trials of which that was noted, once for each time."""
+    lines = folder.with_name(f"{folder.name}.{LOG}").read_text().splitlines()
+    return [trial_id for trial_id, word in map(str.split, lines) if word == what]
+
+
+def sweep(folder: Path, plan: Plan) -> int:
+    """A toy sweep, as the command is one."""
+    from dse import sweep  # not in the workers
+
+    def command(_: list[str]) -> int:
+        failures = sweep.run(trials(plan), folder, plan.workers, Store(), "toy_trial:run")
+        if plan.table:
+            results.write_tables(folder)
+        return 1 if failures else 0
+
+    return sweep.guarded(command, [])
+
+
+# Storms -------------------------------------------------------------------------------------
+
+
+def storm(folder: Path, plan: Plan, *, kills: int, seed: int) -> dict[str, int]:
+    """Kill sweeps and single workers of one folder after another, each until it is finished.
+
+    Returns what was killed, and how many sweeps began and folders were finished; raises
+    `AssertionError` where a record was lost, or came twice.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(seed)
+    count = {"sweeps": 0, "workers": 0, "finished": 0, "started": 0}
+    while count["sweeps"] + count["workers"] < kills:
+        place = folder / str(count["finished"])
+        there: set[str] = set()
+        while len(there) < plan.trials:
+            there = _round(place, plan, rng, count, kills, there)
+        assert sweep(place, plan) == 0  # nothing to do but to tidy what the last kill left
+        assert notes(place, "late") == []
+        assert len(set(notes(place, "left"))) == len(notes(place, "left"))
+        count["finished"] += 1
+    return count
+
+
+def _round(
+    folder: Path, plan: Plan, rng: random.Random, count: dict[str, int], kills: int, there: set[str]
+) -> set[str]:
+    """One sweep: some of its workers are killed, then itself; the trials that have a record."""
+    driver = multiprocessing.get_context("fork").Process(target=_driver, args=(folder, plan))
+    driver.start()
+    count["started"] += 1
+    for _ in range(rng.randrange(4)):
+        while driver.is_alive() and not workers(driver.pid or 0):
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.03))
+        for worker in workers(driver.pid or 0)[:1]:
+            if count["sweeps"] + count["workers"] < kills:
+                count["workers"] += _kill(worker)
+    time.sleep(rng.uniform(0, 0.1))
+    if count["sweeps"] + count["workers"] < kills and driver.is_alive():
+        count["sweeps"] += _kill(driver.pid or 0)
+    driver.join()
+    now = results.records(folder)
+    assert there <= now, "a record was lost"
+    return now
+
+
+def _driver(folder: Path, plan: Plan) -> None:
+    os.setsid()
+    log = os.open(folder.parent / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(log, 2)
+    os._exit(sweep(folder, plan))
+
+
+def _kill(process: int) -> bool:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process has started and that are still there."""
+    try:
+        return [
+            int(child)
+            for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def workers(driver: int) -> list[int]:
+    """The processes that carry out a driver's trials: children of the server it has started."""
+    return [worker for server in children(driver) for worker in children(server)]
+
+
+def crowd(folder: Path, plan: Plan, *, drivers: int) -> list[int]:
+    """Many sweeps of one folder, begun at once; their exit codes."""
+    context = multiprocessing.get_context("fork")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    processes = [context.Process(target=_driver, args=(folder, plan)) for _ in range(drivers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode or 0 for process in processes]
+
+
+if __name__ == "__main__":
+    place, *words = sys.argv[1:]
+    values = {key: json.loads(value) for key, _, value in (word.partition("=") for word in words)}
+    sys.exit(sweep(Path(place), Plan(**values)))
