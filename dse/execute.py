@@ -139,7 +139,7 @@ def _first_whole(states: Iterable[bytes]) -> tuple[list[Training], State | None]
                 for attempt in parts["attempts"]
             ]
             return attempts, State(tensors=decode(tensors), position=Position(**position))
-        except (ValueError, KeyError, TypeError, SafetensorError):
+        except (ValueError, LookupError, TypeError, AttributeError, SafetensorError):
             continue  # of an earlier release
     return [], None
 

@@ -285,7 +285,7 @@ def trainability(table: pd.DataFrame) -> Figure:
             )
         names = [
             f"{'batch norm' if norm == 'batch' else 'no norm'}, "
-            f"{'ReLU on scores' if relu else 'no ReLU on scores'}, {init}"
+            f"{'ReLU' if relu else 'no ReLU'}, {init}"
             for (norm, relu, init), _ in combinations
         ]
         axes.set_yticks(range(len(names)), names)
@@ -294,7 +294,8 @@ def trainability(table: pd.DataFrame) -> Figure:
         axes.set_xlabel("share of the runs (%), 95 % interval")
         runs = sorted({len(r) for _, r in combinations})
         sets = " and ".join(sorted(rows["data"].unique()))
-        axes.set_title(f"{sets}, {'-'.join(str(n) for n in runs)} runs a line", color=OURS)
+        count = "-".join(str(n) for n in runs)
+        axes.set_title(f"{sets}, {count} runs a line; ReLU: on the class scores", color=OURS)
         figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 

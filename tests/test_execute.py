@@ -20,12 +20,13 @@ import torch
 from safetensors.torch import load_file
 from test_train import Stop, rewritten
 
-from dse import results
+from dse import checkpoints, results
 from dse.archives import DEFAULT
 from dse.data import load
 from dse.execute import Outcome, curve_csv, execute, run
 from dse.model import SqueezeNet, initialise
 from dse.protocol import Protocol, Recipe
+from dse.runner import Stopped, Tell
 from dse.space import LAYOUTS, Metaparameters
 from dse.train import Epoch, State, Training, judge, learning_rate, train
 from dse.trial import SEMANTICS, Trial, trial_from
@@ -120,8 +121,10 @@ def curve_lines(home: Path) -> list[dict[str, float]]:
 def test_a_worker_leaves_record_curve_and_weights(tmp_path: Path, outcome: Outcome) -> None:
     told: list[Any] = []
     torch.set_num_threads(2)
-    row = run((TRIAL, tmp_path, DEFAULT), told.append)
-    assert told == [(epoch.epoch, epoch.val_top1) for epoch in outcome.curves[0]]
+    row = run((TRIAL, tmp_path, DEFAULT), Tell(told.append))
+    assert [word.value for word in told if word] == [
+        (epoch.epoch, epoch.val_top1) for epoch in outcome.curves[0]
+    ]
     assert torch.get_num_threads() == 1
     home = results.trial_folder(tmp_path, TRIAL.trial_id)
     assert results.read(home / "record.json").row() == row
@@ -140,7 +143,7 @@ def test_saved_weights_are_the_network_that_was_judged(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path, DEFAULT), lambda value: None)
+    row = run((trial, tmp_path, DEFAULT), Tell(lambda word: None))
     home = results.trial_folder(tmp_path, trial.trial_id)
     saved = load_file(home / "weights.safetensors")
     assert sum(t.numel() * t.element_size() for t in saved.values()) == row["size_bytes"]
@@ -296,7 +299,7 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
         **{"norm": "none", "bypass": "none", "lr": 8, "warmup": 0, "epochs": 4},
         **{"dead_after": 8, "ladder": "rate-rate-lsuv"},
     )
-    row = run((trial, tmp_path, DEFAULT), lambda value: None)
+    row = run((trial, tmp_path, DEFAULT), Tell(lambda word: None))
     assert (row["status"], row["restarts"]) == ("never_learned", 3)
     assert 8 <= row["dead_step"] == row["steps"] < 4 * 14
     home = results.trial_folder(tmp_path, trial.trial_id)
@@ -392,3 +395,93 @@ def test_equal_seeds_share_the_initial_weights_of_shared_layers(
     assert sum(torch.equal(ours[name], theirs[name]) for name in both) == shared
     assert "seed" in values or shared == len(both)
     assert all(math.isfinite(w.sum()) and w.any() for w in ours.values())
+
+
+# Stopped and gone on ----------------------------------------------------------------------------
+
+
+class AfterSteps(Tell):
+    """A tell that is asked to stop when it has been looked at so often."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__(lambda word: None)
+        self.looks = looks
+
+    @property
+    def stopping(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+LADDER = {
+    **{"norm": "none", "bypass": "none", "lr": 8, "warmup": 0, "epochs": 4},
+    **{"dead_after": 8, "ladder": "rate-rate-lsuv"},
+}
+
+
+@pytest.mark.parametrize("values", [{}, LADDER], ids=["plain", "restarts"])
+def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
+    trial = changed(**values)
+    row = run((trial, tmp_path / "once", DEFAULT), Tell(lambda word: None))
+    assert row
+    total = row["steps"]
+    stops = 0
+    again = None
+    while again is None:
+        try:
+            again = run((trial, tmp_path / "often", DEFAULT), AfterSteps(total // 3))
+        except Stopped:
+            stops += 1
+            assert len(list(checkpoints.newest(tmp_path / "often", trial.trial_id))) in (1, 2)
+    assert stops >= 2
+    seconds = ("seconds", "finished")
+    assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
+    once, often = (results.trial_folder(tmp_path / n, trial.trial_id) for n in ("once", "often"))
+    for name in ("weights.safetensors", "curve.csv"):
+        assert (once / name).read_bytes() == (often / name).read_bytes()
+    assert not checkpoints.home(tmp_path / "often", trial.trial_id).exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}\n", b"[]\n", b'{"attempts": [], "position": {"later": 1}}\n', b"\xff\nx"],
+)
+def test_a_state_that_cannot_be_read_gives_way_to_the_start(
+    tmp_path: Path, outcome: Outcome, content: bytes
+) -> None:
+    checkpoints.keep(tmp_path, TRIAL.trial_id, 7, content)
+    row = run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None))
+    assert row
+    assert row["top1"] == outcome.record.answer.top1
+
+
+def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alone(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    results.save(tmp_path, outcome.record, {})
+    checkpoints.keep(tmp_path, TRIAL.trial_id, 7, b"of a trial that another one finished")
+    assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
+    assert not checkpoints.home(tmp_path, TRIAL.trial_id).exists()
+
+
+def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr("dse.execute.KEEP_EVERY", 0.0)
+    monkeypatch.setattr("dse.execute.KEEP_SHARE", 0)
+    monkeypatch.setattr(
+        checkpoints, "keep", lambda folder, trial_id, step, state: kept.append(step)
+    )
+    row = run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None))
+    assert row
+    assert kept == list(range(1, row["steps"] + 1))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "keep", full)
+    with pytest.raises(OSError, match="No space left"):
+        run((TRIAL, tmp_path / "full", DEFAULT), Tell(lambda word: None))

@@ -386,10 +386,10 @@ def test_trainability_shows_each_combinations_share_of_deaths() -> None:
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [
-        "batch norm, no ReLU on scores, he",
-        "batch norm, ReLU on scores, he",
-        "no norm, no ReLU on scores, he",
-        "no norm, ReLU on scores, he",
+        "batch norm, no ReLU, he",
+        "batch norm, ReLU, he",
+        "no norm, no ReLU, he",
+        "no norm, ReLU, he",
     ]
     assert line(axes, 0)[0] == [0.0, 0.0, 25.0, 75.0]  # never learned, or diverged
     assert line(axes, 1)[0] == [25.0, 25.0, 0.0, 0.0]  # partly dead

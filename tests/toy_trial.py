@@ -71,7 +71,8 @@ def record(of: Trial, **changes: Any) -> Record:
         answer[name] = rng.uniform(0, 100)
     for name in ("loss", "val_loss", "train_loss"):
         answer[name] = rng.choice((rng.random(), float("nan")))
-    answer |= {"status": "learned", "classes_predicted": 10, "diverged_step": -1, **changes}
+    answer |= {"status": "learned", "classes_predicted": 10, "diverged_step": -1}
+    answer |= {"dead_step": -1, "restarts": 0, **changes}
     return Record(
         trial=of,
         answer=Answer(**answer),
