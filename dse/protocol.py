@@ -157,7 +157,7 @@ class Recipe:
         (0.1, 2, 'lsuv')
         """
         recipe = self
-        for rung in self.ladder.split("-")[:restarts]:
+        for rung in self.ladder.split("-")[: min(restarts, self.restarts)]:
             if rung == "rate":
                 recipe = replace(recipe, lr=recipe.lr / 4)
             elif rung == "warmup":

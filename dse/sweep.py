@@ -36,6 +36,8 @@ from dse.trial import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
+
 EXECUTE = "dse.execute:run"
 STOP = 7.0
 """Seconds that trials may take to end when the sweep is asked to."""

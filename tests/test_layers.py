@@ -24,6 +24,8 @@ FENCES = {
     "omegaconf": "config",
     "optuna": "search",
     "matplotlib": "figures",
+    "ray": "runner",
+    "submitit": "runner",
     "torch": WITH_TORCH,
     "safetensors.torch": WITH_TORCH,
     "torchvision": WITH_TORCH.replace("train ", ""),
