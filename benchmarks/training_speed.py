@@ -133,7 +133,7 @@ def ours(root: Path, base: int, epochs: int, seeds: list[int]) -> tuple[float, l
         }  # fmt: skip
         start = time.perf_counter()
         arguments = [f"{key}={value}" for key, value in values.items()]
-        command = [sys.executable, "-m", "dse.sweep", *arguments]
+        command = [sys.executable, "-m", "dse.sweep", "-cn", "squeezenet", *arguments]
         subprocess.run(command, check=True, capture_output=True)
         seconds = time.perf_counter() - start
         with (Path(folder) / "speed" / "table.csv").open() as file:

@@ -31,7 +31,7 @@ from dse.runner import Later, Stopped, Tell
 from dse.train import Epoch, Judgement, OnEpoch, Position, State, Training, judge, train
 from dse.trial import SEMANTICS, Answer, Circumstance, Record, Trial, status_of
 
-EVALUATION_PIXELS = 2**17
+EVALUATION_PIXELS = 2**16
 """Pixels of a picture plane that are judged at a time, about."""
 
 KEEP_EVERY, KEEP_SHARE = 10.0, 100
