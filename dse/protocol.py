@@ -154,7 +154,7 @@ class Recipe:
 
         >>> again = Recipe(lr=0.4, warmup=2, dead_after=9, ladder="rate-lsuv").restarted(2)
         >>> again.lr, again.warmup, again.init
-        (0.1, 2, 'lsuv')
+        (0.1, 2.0, 'lsuv')
         """
         recipe = self
         for rung in self.ladder.split("-")[: min(restarts, self.restarts)]:

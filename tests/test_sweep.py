@@ -97,7 +97,7 @@ def test_all_mistakes_at_once_and_nothing_written(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     """SIGKILL in the middle: the trial is trained again, and the table is whole."""
-    arguments = ("sr=0.125,0.25", "runner.workers=1", "train_share=0.1", "epochs=15")
+    arguments = ("sr=0.125,0.25", "runner.workers=1", "train_share=0.1", "epochs=80")
     command = [sys.executable, "-m", "dse.sweep", *arguments]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         victim = _worker(driver.pid)
@@ -265,12 +265,12 @@ def test_names_stay_inside_the_results_folder(tmp_path: Path, name: str) -> None
 
 def _worker(driver: int) -> int:
     """The process id of a trial that runs: a child of the server that the driver started."""
-    for _ in range(1200):
+    for _ in range(6000):
         for server in _children(driver):
             busy = [p for p in _children(server) if _alive(p)]
             if busy:
                 return busy[0]
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise AssertionError("no trial was started")
 
 
