@@ -259,9 +259,8 @@ def trainability(table: pd.DataFrame) -> Figure:
     """
     causes = ["norm", "head_relu", "init"]
     rest = [n for n in QUESTION if n not in (*causes, *field_names(Metaparameters), "seed")]
-    groups = [rows for _, rows in table.groupby(rest, sort=True)]
-    rows = max(groups, key=lambda rows: rows[causes].drop_duplicates().shape[0])
-    combinations = list(rows.groupby(causes, sort=True))
+    groups = [list(rows.groupby(causes, sort=True)) for _, rows in table.groupby(rest, sort=True)]
+    combinations = max(groups, key=len, default=[])
     if len(combinations) < 2:
         raise NoSweep(f"the table holds no sweep over {', '.join(causes)}")
     with mpl.rc_context(STYLE):
@@ -293,9 +292,9 @@ def trainability(table: pd.DataFrame) -> Figure:
         axes.set_xlim(-3, 103)
         axes.set_xlabel("share of the runs (%), 95 % interval")
         runs = sorted({len(r) for _, r in combinations})
-        sets = " and ".join(sorted(rows["data"].unique()))
+        (data,) = {name for _, r in combinations for name in r["data"]}  # it is fixed
         count = "-".join(str(n) for n in runs)
-        axes.set_title(f"{sets}, {count} runs a line; ReLU: on the class scores", color=OURS)
+        axes.set_title(f"{data}, {count} runs a line; ReLU: on the class scores", color=OURS)
         figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 

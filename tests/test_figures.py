@@ -24,7 +24,7 @@ from dse.cost import cost, mebibytes
 from dse.protocol import DATA_SETS, Protocol
 from dse.space import LAYOUTS, Metaparameters, generate
 from dse.statistics import interval
-from dse.trial import Trial, trial_from
+from dse.trial import COLUMNS, Trial, trial_from
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
 PCT = (0.01, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.99)
@@ -128,6 +128,14 @@ def test_one_sweep_is_the_largest_and_whole(table: pd.DataFrame) -> None:
     assert len(figures.one_sweep(table, "pct3x3")) == len(PCT) * len(SEEDS)
     widths = figures.one_sweep(table, "base_e", "incr_e", "freq")
     assert len(widths) == 8 * len(SEEDS)
+
+
+@pytest.mark.parametrize("name", [*figures.FIGURES, *figures.TABLES])
+def test_a_table_without_a_record_is_no_sweep(name: str) -> None:
+    """Every trial of a sweep may fail."""
+    draw = {**figures.FIGURES, **figures.TABLES}[name]
+    with pytest.raises(figures.NoSweep):
+        draw(pd.DataFrame(columns=list(COLUMNS)))
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
