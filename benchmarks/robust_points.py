@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dse import config, results, sweep
 from dse.archives import Store
+from dse.runner import Workers
 from dse.statistics import share
 from dse.trial import Trial, trial_from
 
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("results"))
     options = parser.parse_args()
     folder = options.root / "robust_points"
-    failed = sweep.run(points(options.points), folder, options.workers, Store())
+    failed = sweep.run(points(options.points), folder, Workers(count=options.workers), Store())
     table = results.write_tables(folder)
     print(table["status"].value_counts().to_string())
     for name, ends in (("died", ["never_learned", "diverged"]), ("partly dead", ["partly_dead"])):

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from dse import execute, model
 from dse.protocol import Recipe
 from dse.space import FIRES, Layout, Metaparameters, generate
-from dse.train import _optimizer, _step  # the very step that a training takes
+from dse.train import Descent, _step  # the very step that a training takes
 
 BATCH = 128
 
@@ -79,7 +79,7 @@ def ways(base: int) -> dict[str, tuple[model.SqueezeNet, str, bool]]:
 def stepper(built: model.SqueezeNet, precision: str, last: bool) -> Callable[[], None]:
     """A training step on the same made-up batch."""
     recipe = Recipe(precision=precision, batch_size=BATCH)
-    optimizer = _optimizer(built, recipe)
+    optimizer = Descent(built, recipe)
     x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(0, 10, (BATCH,))
     x = x.contiguous(memory_format=torch.channels_last) if last else x
 

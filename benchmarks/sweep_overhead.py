@@ -4,8 +4,10 @@
 
 DIR holds CIFAR-10. The bare side: one process per worker, all at once, that trains its share of
 the trials one after the other and judges each on the test set, the pictures in memory; the sum of
-these loops' own times, no start-up, no records. The other side: `python -m dse.sweep` over the
-same trials, from the command's start to its end, times the workers. They take turns.
+these loops' own times, no start-up, no records. They are the sweep's own loops, with its way of
+keeping memory and its batches for judging, so that only what lies around them is compared. The
+other side: `python -m dse.sweep` over the same trials, from the command's start to its end, times
+the workers. They take turns.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ def bare(trials: list[Trial], store: Store) -> list[float]:
     """The seconds of each trial's own loop."""
     import torch
 
+    from dse.execute import _keep_memory
+
     torch.set_num_threads(1)
+    _keep_memory()
     return [loop(trial, store) for trial in trials]
 
 
@@ -40,6 +45,7 @@ def loop(trial: Trial, store: Store) -> float:
     import torch
 
     from dse.data import load
+    from dse.execute import _together
     from dse.model import SqueezeNet, initialise
     from dse.train import judge, train
 
@@ -48,8 +54,14 @@ def loop(trial: Trial, store: Store) -> float:
     model = SqueezeNet(trial.architecture).to(memory_format=torch.channels_last)
     initialise(model, recipe.init, trial.seed)
     start = time.perf_counter()
-    train(model, data, lambda: data.batches(data.validation, 128), recipe, seed=trial.seed)
-    judge(model, lambda: data.batches(data.test, 128))
+    train(
+        model,
+        data,
+        lambda: data.batches(data.validation, _together(trial)),
+        recipe,
+        seed=trial.seed,
+    )
+    judge(model, lambda: data.batches(data.test, _together(trial)))
     return time.perf_counter() - start
 
 

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -33,11 +33,15 @@ from hydra.core.override_parser.types import (
 )
 from omegaconf import OmegaConf
 
-from dse import image_folder
+from dse import archives, image_folder
 from dse.archives import DEFAULT, Store
 from dse.protocol import Protocol, Recipe
 from dse.results import is_results
-from dse.rules import Rule, flag, integer, one_of
+from dse.rules import Rule, duration, flag, integer, one_of, real
+from dse.runner import ENGINES, Workers
+from dse.runner.ray import Cluster
+from dse.runner.remote import require
+from dse.runner.submitit import Jobs
 from dse.space import Layout, Metaparameters
 from dse.trial import Trial, trial_from
 
@@ -64,13 +68,17 @@ def _printable(line: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a command was asked to do: distinct trials in the order asked, and the settings."""
+    """What a command was asked to do: distinct trials in the order asked, and the settings.
+
+    `budget` is in seconds, infinite where none was given.
+    """
 
     trials: tuple[Trial, ...]
     folder: Path
     store: Store
-    workers: int
+    workers: Workers
     plan: bool
+    budget: float
 
 
 def _file_name() -> Rule:
@@ -112,9 +120,14 @@ class Setting:
     meaning: str
 
 
+ENGINE_SETTINGS: Mapping[str, type] = {"submitit": Jobs, "ray": Cluster}
+
 SETTINGS: Mapping[str, Setting] = {
     "name": Setting("", _file_name(), "results go to <results.root>/<name> (default: the page)"),
-    "plan": Setting(False, flag(), "print what would run and its exact sizes; train nothing"),
+    "plan": Setting(
+        False, flag(), "print what would run, its exact sizes and the bill; train nothing"
+    ),
+    "budget": Setting(math.inf, duration(), "train the first part of the grid that fits in it"),
     "limit": Setting(10_000, integer(1, MOST_POINTS), "refuse a grid of more points"),
     "results.root": Setting(Path("results"), _path(), "folder that holds the results folders"),
     "data.root": Setting(DEFAULT.root, _path(), "folder that holds the data sets"),
@@ -126,8 +139,20 @@ SETTINGS: Mapping[str, Setting] = {
         "processes that decode the pictures of a large set (0: the trial's own)",
     ),
     "runner.workers": Setting(
-        _cores(), integer(1, 1024), "processes, one thread each (default: the cores)"
+        _cores(), integer(1, 1024), "trials at a time, one thread each (default: the cores here)"
     ),
+    "runner.engine": Setting("local", one_of(*ENGINES), "where trials run: here, SLURM, Ray"),
+    "runner.retries": Setting(2, integer(0, 1000), "how often a trial that died is tried again"),
+    "runner.patience": Setting(
+        0.0, real(0, 1e9), "seconds without a step after which a trial hangs (0: wait for ever)"
+    ),
+    **{
+        f"{engine}.{item.name}": Setting(
+            item.default, item.metadata["rule"], item.metadata["meaning"]
+        )
+        for engine, kind in ENGINE_SETTINGS.items()
+        for item in fields(kind)
+    },
 }
 
 RULES: Mapping[str, tuple[Rule, str]] = {
@@ -171,6 +196,7 @@ def read(program: str, meaning: str, arguments: Sequence[str], page: str) -> Req
         download=settings["data.download"],
         loaders=settings["data.loaders"],
     )
+    workers = _workers(grids, settings, mistakes)
     if not mistakes:
         mistakes += _too_many(axes, settings["limit"])
     manifest = "none" if mistakes else _manifest(axes, store, mistakes)
@@ -180,8 +206,9 @@ def read(program: str, meaning: str, arguments: Sequence[str], page: str) -> Req
         trials=_trials(axes, manifest),
         folder=settings["results.root"] / settings["name"],
         store=store,
-        workers=settings["runner.workers"],
+        workers=workers,
         plan=settings["plan"],
+        budget=settings["budget"],
     )
 
 
@@ -400,6 +427,35 @@ def _settings(grids: Sequence[Mapping[str, list[Any]]], mistakes: list[str]) -> 
     return settings
 
 
+def _workers(
+    grids: Sequence[Mapping[str, list[Any]]], settings: Mapping[str, Any], mistakes: list[str]
+) -> Workers:
+    """Who carries the trials out; an engine's settings are for that engine alone."""
+    chosen = settings["runner.engine"]
+    given = {key for grid in grids for key in grid if key in SETTINGS}
+    own = {}
+    for key in sorted(given):
+        engine, _, name = key.partition(".")
+        if engine == chosen:
+            own[name] = settings[key]
+        elif engine in ENGINE_SETTINGS:
+            mistakes.append(
+                f"`{key}` must be left out where `runner.engine` is {chosen}, got {settings[key]}"
+            )
+    if chosen in ENGINE_SETTINGS:
+        try:
+            require(chosen)
+        except ValueError as error:
+            mistakes.append(str(error))
+    return Workers(
+        count=settings["runner.workers"],
+        engine=chosen,
+        settings=own,
+        retries=settings["runner.retries"],
+        patience=settings["runner.patience"],
+    )
+
+
 def _axes(
     grid: Mapping[str, list[Any]], limit: int, mistakes: list[str]
 ) -> dict[str, Sequence[Any]]:
@@ -470,3 +526,29 @@ def check_folder(folder: Path) -> None:
         ) from None
     if not usable:
         raise Mistakes([f"`name` must be a results folder or a new one, got {folder}"])
+
+
+def check_data(
+    trials: Sequence[Trial], store: Store, tell: Callable[[str], None] = lambda text: None
+) -> None:
+    """Make sure that the data of `trials` are there and genuine, before torch is imported.
+
+    What takes long is told. Raises `Mistakes`, a line for each set that is not.
+    """
+    sizes: dict[str, set[int]] = {}
+    for trial in trials:
+        sizes.setdefault(trial.protocol.data, set()).add(trial.protocol.image_size)
+    mistakes = []
+    for name, image_sizes in sizes.items():
+        try:
+            archives.prepare(name, store, image_sizes, tell=tell)
+        except (archives.Missing, archives.Unfit) as error:
+            mistakes.append(str(error))
+    folders = {t.protocol.manifest: t.protocol for t in trials if t.protocol.data == "image_folder"}
+    for protocol in folders.values():
+        try:
+            image_folder.prepare(protocol, store)
+        except archives.Unfit as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise Mistakes(mistakes)

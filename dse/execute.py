@@ -6,9 +6,11 @@ import ctypes
 import importlib.metadata
 import json
 import platform
+import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +38,9 @@ EVALUATION_PIXELS = 2**16
 
 KEEP_EVERY, KEEP_SHARE = 10.0, 100
 """Seconds between two kept states of a trial, at least, and as multiples of what one takes."""
+
+LEAST_STEPS, JUDGING = 4, 4
+"""Steps that are timed at least; judging is timed for one part in so many of the steps' time."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -81,12 +86,17 @@ def execute(
     record = Record(
         trial=trial, answer=answer, circumstance=_circumstance(time.perf_counter() - start)
     )
-    weights = {
+    curves = tuple(attempt.curve for attempt in attempts)
+    return Outcome(record=record, curves=curves, weights=_weights(model))
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of a model's weights; a norm's count of batches is none."""
+    return {
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
-        if tensor.is_floating_point()  # a norm's count of batches is no weight
+        if tensor.is_floating_point()
     }
-    return Outcome(record=record, curves=tuple(a.curve for a in attempts), weights=weights)
 
 
 def _attempt(
@@ -193,6 +203,109 @@ def _train_and_save(trial: Trial, folder: Path, store: Store, tell: Tell) -> dic
         return outcome.record.row()
     print(f"{trial.trial_id}: another's record was first, this one is discarded", file=sys.stderr)
     return None
+
+
+# What a trial takes ---------------------------------------------------------------------------
+
+
+class _Enough(Exception):
+    """A training has been watched for long enough."""
+
+
+class Watch:
+    """Times the steps of a training, judgements between epochs left out; ends it with `_Enough`.
+
+    The first step is no step like the others: `first` is when it was done, `steps` and `seconds`
+    are of those after it, `LEAST_STEPS` at least where the training is long enough.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.first = 0.0
+        self.steps, self.seconds = 0, 0.0
+        self._enough, self._last = seconds, 0.0
+
+    def judged(self) -> None:
+        """Told after each judgement."""
+        self._last = time.perf_counter()
+
+    def stepped(self) -> None:
+        """Told after each step."""
+        now = time.perf_counter()
+        if self.first:
+            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
+        else:
+            self.first = now
+        self._last = now
+        if self.steps >= LEAST_STEPS and self.seconds >= self._enough:
+            raise _Enough
+
+
+def measure(argument: tuple[Trial, Store, float], _: Tell) -> dict[str, float]:
+    """In a worker: train a trial for some seconds, keep nothing, and say what its parts take.
+
+    `entered` is the time (seconds since 1970) when it began; `ready`, `step` and `judge` are
+    seconds until the first step, of a step, and of judging a picture; `private` and `shared` are
+    bytes of this process's memory at its most, `header` those that a file of weights has more
+    than its weights.
+    """
+    trial, store, seconds = argument
+    torch.set_num_threads(1)
+    _keep_memory()
+    entered, start = time.time(), time.perf_counter()
+    data, watch = load(trial.protocol, store), Watch(seconds)
+    with suppress(_Enough):
+        _attempt(trial, data, [], None, lambda *_: watch.judged(), lambda *_: watch.stepped())
+    step = watch.seconds / watch.steps if watch.steps else 0.0
+    model = _model(trial, trial.protocol.recipe, data, 0)
+    judged = _seconds_of_judging(model, data, _together(trial), seconds / JUDGING)
+    private, shared = _memory()
+    weights = _weights(model)
+    return {
+        "entered": entered,
+        "ready": max(watch.first - start - step, 0.0),
+        "step": step,
+        "judge": judged,
+        "private": private,
+        "shared": shared,
+        "header": len(encode(weights)) - sum(w.nbytes for w in weights.values()),
+    }
+
+
+def _seconds_of_judging(model: nn.Module, data: Data, together: int, seconds: float) -> float:
+    """Seconds that judging a picture takes, measured for some `seconds`; the first batch is not."""
+    start, pictures = 0.0, 0
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        nonlocal start, pictures
+        yield next(iter(data.batches(data.validation, together)))
+        start = time.perf_counter()
+        while True:
+            for x, y in data.batches(data.validation, together):
+                pictures += len(y)
+                yield x, y
+                if time.perf_counter() - start >= seconds:
+                    return
+
+    judge(model, batches)
+    return (time.perf_counter() - start) / pictures
+
+
+def _memory() -> tuple[int, int]:
+    """The most bytes of memory that this process had to itself, and those that it shares."""
+    try:
+        sizes = {}
+        for name in ("status", "smaps_rollup"):
+            for line in Path(f"/proc/self/{name}").read_text().splitlines():
+                key, _, value = line.partition(":")
+                if value.endswith(" kB"):
+                    sizes[key] = 1024 * int(value.removesuffix(" kB"))
+        shared = sizes["Rss"] - sizes["Private_Clean"] - sizes["Private_Dirty"]
+        return sizes["VmHWM"] - shared, shared
+    except (OSError, ValueError, KeyError):  # no Linux
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+
+
+# Keeping its state ----------------------------------------------------------------------------
 
 
 class Keeper:

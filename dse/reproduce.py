@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from dse import config, results, sweep
+from dse import bill, config, results, sweep
+from dse.progress import say
+from dse.trial import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,18 +41,22 @@ def _main(arguments: list[str]) -> int:
         known = ", ".join(PAGES)
         raise config.Mistakes([f"`{w}` must be key=value or one of {known}" for w in strange])
     requests = _requests(names, rest)
-    trials = list({t.trial_id: t for request in requests for t in request.trials}.values())
+    trials: Sequence[Trial] = list(
+        {t.trial_id: t for request in requests for t in request.trials}.values()
+    )
     first = requests[0]
     config.check_folder(first.folder)
+    asked = len(trials)
+    trials = bill.affordable(first, trials, say)
     if first.plan:
-        print(sweep.plan(trials))
+        print(bill.plan(first, trials, say))
         return 0
     failures = sweep.run(trials, first.folder, first.workers, first.store)
     table = results.write_tables(first.folder)
     table = table[table["trial_id"].isin([t.trial_id for t in trials])]
     drawn = sweep.draw(first.folder, table)
     path = first.folder / "index.html"
-    results.write(path, page(names, table, len(trials), drawn))
+    results.write(path, page(names, table, asked, drawn))
     print(path)
     return 1 if failures else 0
 

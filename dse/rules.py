@@ -8,6 +8,7 @@ A value type is a frozen dataclass whose fields are made by `knob`. Its `__post_
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
@@ -122,6 +123,22 @@ def flag() -> Rule:
         return value
 
     return Rule("true or false", read)
+
+
+def duration() -> Rule:
+    """Seconds, written as a number with its unit.
+
+    >>> [duration().read(text) for text in ("90s", "1.5h", "2d")]
+    [90.0, 5400.0, 172800.0]
+    """
+
+    def read(value: Any) -> float:
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d)", value)
+        if not found or not float(found[1]):
+            raise ValueError
+        return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86_400}[found[2]]
+
+    return Rule("a time such as 90s, 45min, 2h or 3d", read)
 
 
 def numbers(low: int, high: int, *, count: int = 0, ascending: bool = False) -> Rule:

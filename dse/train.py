@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
-import torch._dynamo  # every optimizer imports it, in 1.5 s: here once, before workers are forked
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.sgd import sgd
 
 from dse.protocol import Recipe, random_seed
 from dse.trial import chance
@@ -144,7 +144,7 @@ def train(
     that step), and where the run is dead: `recipe.dead_after` steps in a row behind warm-up were
     `lifeless`, and `validation` is at chance too.
     """
-    optimizer = _optimizer(model, recipe)
+    optimizer = Descent(model, recipe)
     at = Position()
     if state is not None:
         at = replace(state.position)
@@ -184,7 +184,7 @@ def train(
 
 def _epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Descent,
     data: Pictures,
     validation: Batches,
     recipe: Recipe,
@@ -231,12 +231,12 @@ def lifeless(model: nn.Module, loss: float, classes: int) -> bool:
     return sum(still) >= NEARLY_ALL * len(still)
 
 
-def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _tensors(model: nn.Module, optimizer: Descent) -> dict[str, Tensor]:
     """Copies of a training's tensors, by name, each in the order of its dimensions."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if optimizer.defaults["momentum"]:
+    if optimizer.momentum:
         for name, parameter in model.named_parameters():
-            momentum = optimizer.state[parameter].get("momentum_buffer")
+            momentum = optimizer.buffer(parameter)
             rest = torch.zeros_like(parameter)
             tensors[f"momentum.{name}"] = rest if momentum is None else momentum
     return {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
@@ -254,7 +254,7 @@ def _check(at: Position, recipe: Recipe, data: Pictures) -> None:
 
 
 def _restore(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+    model: nn.Module, optimizer: Descent, tensors: Mapping[str, Tensor]
 ) -> None:
     """Set a training's tensors, in the model's own memory format.
 
@@ -273,12 +273,12 @@ def _restore(
     for name, parameter in model.named_parameters():
         if f"momentum.{name}" in own:
             copy = torch.empty_like(parameter.detach()).copy_(tensors[f"momentum.{name}"])
-            optimizer.state[parameter]["momentum_buffer"] = copy
+            optimizer.set_buffer(parameter, copy)
 
 
 def _step(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Descent,
     recipe: Recipe,
     x: Tensor,
     y: Tensor,
@@ -288,13 +288,11 @@ def _step(
 
     The loss is NaN, and the model as it was, where the loss or its gradient is not finite.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     before = [buffer.clone() for buffer in model.buffers()]  # a pass changes a norm's statistics
     with _arithmetic(recipe.precision):
         scores = model(x)
     loss = F.cross_entropy(scores.float(), y)
-    optimizer.zero_grad()
+    model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip or math.inf)
     value = loss.item()
@@ -302,7 +300,7 @@ def _step(
         for buffer, old in zip(model.buffers(), before, strict=True):
             buffer.copy_(old)
         return math.nan, scores
-    optimizer.step()
+    optimizer.step(rate)
     return value, scores
 
 
@@ -314,21 +312,67 @@ def _arithmetic(precision: str) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD. Scales and shifts of norms are not decayed; weights and biases are (as in Caffe)."""
-    norms = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, nn.BatchNorm2d)
-        for parameter in module.parameters(recurse=False)
-    }
-    groups = [
-        {"params": [p for p in model.parameters() if (id(p) in norms) == apart], "weight_decay": d}
-        for apart, d in ((False, recipe.weight_decay), (True, 0.0))
-    ]
-    return torch.optim.SGD(
-        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
-    )
+class Descent:
+    """SGD as a recipe says. Scales and shifts of norms are not decayed; weights and biases are (as
+    in Caffe).
+
+    torch's own arithmetic without `torch.optim.SGD`, whose first use imports a compiler for 1.6 s.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        norms = {
+            id(parameter)
+            for module in model.modules()
+            if isinstance(module, nn.BatchNorm2d)
+            for parameter in module.parameters(recurse=False)
+        }
+        parameters: list[Tensor] = list(model.parameters())
+        self._groups = [
+            ([p for p in parameters if (id(p) in norms) == apart], decay)
+            for apart, decay in ((False, recipe.weight_decay), (True, 0.0))
+        ]
+        self._buffers: list[list[Tensor | None]] = [[None] * len(g) for g, _ in self._groups]
+        self._places = {
+            id(p): (buffers, place)
+            for (group, _), buffers in zip(self._groups, self._buffers, strict=True)
+            for place, p in enumerate(group)
+        }
+        self.momentum, self._nesterov = recipe.momentum, recipe.nesterov
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move every parameter along its gradient, at a learning rate."""
+        for (group, decay), buffers in zip(self._groups, self._buffers, strict=True):
+            sgd(
+                group,
+                [_gradient(parameter) for parameter in group],
+                buffers,
+                has_sparse_grad=False,
+                foreach=False,
+                fused=True,
+                weight_decay=decay,
+                momentum=self.momentum,
+                lr=rate,
+                dampening=0.0,
+                nesterov=self._nesterov,
+                maximize=False,
+            )
+
+    def buffer(self, parameter: Tensor) -> Tensor | None:
+        """A parameter's momentum; None before the first step."""
+        buffers, place = self._places[id(parameter)]
+        return buffers[place]
+
+    def set_buffer(self, parameter: Tensor, momentum: Tensor) -> None:
+        """Set a parameter's momentum."""
+        buffers, place = self._places[id(parameter)]
+        buffers[place] = momentum
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    if parameter.grad is None:
+        raise RuntimeError("a parameter has no gradient")
+    return parameter.grad
 
 
 def _warm(recipe: Recipe, data: Pictures) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+import pytest
 
 from dse.space import FIRES, Layout, Metaparameters, map_sizes
 
@@ -96,3 +98,11 @@ def _fits(layout: Layout, image_size: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that the tests run keep what they keep for a user in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

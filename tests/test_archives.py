@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dse import archives, sweep
+from dse import archives, config
 from dse.archives import File, Form, Missing, Published, Store, Unfit
 from dse.protocol import DATA_SETS, DataSet
 
@@ -879,7 +879,7 @@ def test_a_command_asks_for_its_data_before_it_trains(command: str, tmp_path: Pa
 
 
 def test_nothing_is_asked_for_where_nothing_is_to_do(store: Store) -> None:
-    sweep.check_data([], store)
+    config.check_data([], store)
     assert not store.cache.exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from omegaconf import OmegaConf
 from dse import config, results
 from dse.config import GROUPS, RULES, SETTINGS, Mistakes, Request, check_folder, pages
 from dse.protocol import Protocol
+from dse.runner import Workers
 from dse.space import LAYOUTS, Metaparameters
 from dse.trial import QUESTION, SEMANTICS
 
@@ -136,6 +138,13 @@ WRONG = [
     ("name=1.10", f"`name` must be {NAME}, got 1.1"),
     ("name=a,b", "`name` must be one value, got 2"),
     ("plan=1", "`plan` must be true or false, got 1"),
+    ("budget=2", "`budget` must be a time such as 90s, 45min, 2h or 3d, got 2"),
+    ("budget=0s", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '0s'"),
+    ("budget=-1h", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '-1h'"),
+    ("budget=2 weeks", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '2 weeks'"),
+    ("runner.engine=slurm", "`runner.engine` must be one of local, submitit, ray, got 'slurm'"),
+    ("runner.retries=-1", "`runner.retries` must be a whole number in 0 .. 1000, got -1"),
+    ("runner.patience=-1", "`runner.patience` must be in [0, 1e+09], got -1"),
     ("limit=0", "`limit` must be a whole number in 1 .. 1000000, got 0"),
     ("limit=true", "`limit` must be a whole number in 1 .. 1000000, got True"),
     ("runner.workers=0", "`runner.workers` must be a whole number in 1 .. 1024, got 0"),
@@ -327,8 +336,9 @@ def test_settings_are_no_part_of_the_question(tmp_path: Path) -> None:
     plain = read()
     assert plain.folder == Path("results/squeezenet")
     assert plain.store.root == Path("data")
-    assert plain.workers == len(os.sched_getaffinity(0))
+    assert plain.workers == Workers(count=len(os.sched_getaffinity(0)))
     assert not plain.plan
+    assert math.isinf(plain.budget)
     other = read(
         f"results.root={tmp_path}/a",
         "name=007",
@@ -336,11 +346,36 @@ def test_settings_are_no_part_of_the_question(tmp_path: Path) -> None:
         "runner.workers=3",
         "plan=true",
         "limit=1",
+        "budget=1.5h",
+        "runner.retries=5",
+        "runner.patience=90",
     )
     assert (other.folder, other.store.root) == (tmp_path / "a" / "007", tmp_path)
-    assert (other.workers, other.plan) == (3, True)
+    assert other.workers == Workers(count=3, retries=5, patience=90.0)
+    assert (other.plan, other.budget) == (True, 5400.0)
     assert other.trials == plain.trials
     assert not set(QUESTION) & set(SETTINGS)
+
+
+def test_an_engine_takes_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = ("runner.engine=submitit", "submitit.partition=gpu", "submitit.timeout_min=30")
+    assert read(*slurm, "runner.workers=64").workers == Workers(
+        count=64, engine="submitit", settings={"partition": "gpu", "timeout_min": 30}
+    )
+    assert lines("ray.address=auto") == [
+        "`ray.address` must be left out where `runner.engine` is local, got auto"
+    ]
+    assert lines(slurm[0], "submitit.timeout_min=0") == [
+        "`submitit.timeout_min` must be a whole number in 1 .. 525600, got 0"
+    ]
+    assert lines(*slurm, "ray.num_cpus=2") == [
+        "`ray.num_cpus` must be left out where `runner.engine` is submitit, got 2"
+    ]
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert lines(*slurm) == [
+        "`runner.engine` submitit must have the extra installed: "
+        "pip install 'squeezenet-dse[submitit]'"
+    ]
 
 
 def test_a_grid_has_a_limit() -> None:
@@ -657,6 +692,7 @@ def test_what_trains_nothing_imports_nothing_heavy(
         timeout=60,
     )
     *told, last = done.stderr.splitlines()
+    told = [line for line in told if not line.startswith("measuring ")]  # another process trains
     assert json.loads(last) == [code, []]
     assert len(told) == (2 if code else 0)
     assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,15 @@
 """Exactly once, whatever happens: kills, many sweeps on one folder, full disks, folders that go.
 
 The trials are toys of milliseconds, and everything around them is real. No clock decides anything,
-so there is none to turn back. The long ones: `pytest -m slow tests/test_faults.py`.
+so there is none to turn back. The long ones, among them those of real trials: `pytest -m slow
+tests/test_faults.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import shlex
 import shutil
@@ -358,3 +360,112 @@ def test_a_damaged_record_is_told_with_the_way_out(tmp_path: Path) -> None:
     assert sweep(folder, *words).returncode == 0
     check(folder, Plan(trials=3))
     assert Counter(notes(folder, "trained"))[home.name] == 2
+
+
+# Real trials --------------------------------------------------------------------------------
+
+SHORT = ("sr=0.125,0.5", "seed=range(0,12)", "epochs=3", "train_share=0.2")
+
+
+def real(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    """A real sweep, begun; its words go to the file beside its folder."""
+    places = (f"results.root={folder.parent}", f"name={folder.name}", "runner.workers=2")
+    with folder.with_name(f"{folder.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dse.sweep", *words, *places],
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+
+
+def log_of(folder: Path) -> str:
+    return folder.with_name(f"{folder.name}.log").read_text()
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """The weights of each trial."""
+    files = folder.glob("trials/*/weights.safetensors")
+    return {path.parent.name: path.read_bytes() for path in files}
+
+
+def check_equal(folder: Path, other: Path) -> None:
+    """Two real sweeps found the same, to the last bit, and left nothing else."""
+    found, expected = (results.comparable(results.load(f)) for f in (folder, other))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert weights(folder) == weights(other)
+    assert results.failures(folder) == {}
+    assert [name for name in hidden(folder) if not name.endswith(".unfinished")] == []
+
+
+@pytest.mark.slow
+def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
+    """Sweeps and workers, killed at random moments until each sweep is finished."""
+    rng, kills = random.Random(0), {"sweep": 0, "worker": 0}
+    undisturbed = tmp_path / "undisturbed"
+    assert real(undisturbed, *SHORT).wait() == 0
+    number = 0
+    while sum(kills.values()) < 100:
+        folder, there = tmp_path / str(number), set[str]()
+        while len(there) < len(weights(undisturbed)):
+            with real(folder, *SHORT) as driver:
+                victim = rng.choice(list(kills))
+                end = time.monotonic() + rng.uniform(1, 6)
+                while driver.poll() is None and time.monotonic() < end:
+                    time.sleep(0.01)
+                running = [driver.pid] if victim == "sweep" else workers(driver.pid)
+                if driver.poll() is None and running:
+                    kills[victim] += toy_trial._kill(rng.choice(running))
+                assert driver.wait() in (0, -signal.SIGKILL)
+            now = results.records(folder)
+            assert there <= now
+            there = now
+        assert real(folder, *SHORT).wait() == 0  # tidies, and writes the tables
+        check_equal(folder, undisturbed)
+        assert "another's record was first" not in log_of(folder)
+        number += 1
+    assert min(kills.values()) >= 20
+
+
+@pytest.mark.slow
+def test_a_real_trial_killed_between_two_states_goes_on_from_the_first(tmp_path: Path) -> None:
+    """And its record and weights are those of a trial that was never disturbed."""
+    words = ("-cn", "squeezenet", "epochs=800")
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    with real(undisturbed, *words) as one, real(folder, *words) as other:
+        steps = 5  # of an epoch
+        state = soon(lambda: list(folder.glob("trials/.unfinished/*/" + "?" * 12)), 60)[0]
+        time.sleep(3)
+        seen = epochs(folder)
+        (worker,) = workers(other.pid)
+        os.kill(worker, signal.SIGKILL)
+        soon(lambda: "is tried again after attempt 1" in log_of(folder))
+        time.sleep(1.5)  # for the last word of the one that was killed to be replaced
+        after = soon(lambda: epochs(folder))
+        assert int(state.name) / steps - 1 <= min(after) < max(seen) + 50
+        assert [one.wait(), other.wait()] == [0, 0]
+    check_equal(folder, undisturbed)
+    assert not list(folder.glob("trials/.unfinished/*"))
+
+
+def epochs(folder: Path) -> list[int]:
+    """The epochs that trials say to be in."""
+    words = [word for word, lives in results.told(folder) if lives]
+    return [int(text.split()[1]) for word in words for text in word["running"].values()]
+
+
+@pytest.mark.slow
+def test_a_full_disk_in_a_real_sweep(small_disk: Path) -> None:
+    folder = small_disk / "x"
+    (small_disk / "ballast").write_bytes(bytes(120_000))
+    with real(folder, *SHORT) as full:
+        assert full.wait() == 1
+    assert "No space left on device" in log_of(folder)
+    assert "Traceback" not in log_of(folder)
+    before = weights(folder)
+    assert len(before) < 24
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    with real(folder, *SHORT) as again:
+        assert again.wait() == 0
+    assert len(results.load(folder)) == 24
+    assert before.items() <= weights(folder).items()

@@ -15,7 +15,7 @@ import pytest
 LAYERS = (
     "dse rules space protocol trial paper",
     "cost results statistics checkpoints archives image_folder model streams data train",
-    "config runner execute figures report compress",
+    "runner config progress execute bill figures report compress",
     "sweep reproduce search status compare audit compress.__main__",
 )
 WITH_TORCH = "model streams data train execute compress"

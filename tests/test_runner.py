@@ -933,7 +933,7 @@ def test_a_ray_cluster_of_its_own() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "here:now", "::1:99999"])
 def test_a_ray_cluster_that_is_not_there(address: str) -> None:
     pytest.importorskip("ray")
-    line = f"^`address` must be that of a Ray cluster that answers, got {address}: "
+    line = f"^`ray.address` must be that of a Ray cluster that answers, got {address}: "
     with pytest.raises(ValueError, match=line):
         Runner("toy:echo", 1, engine="ray", settings={"address": address})
 
@@ -955,7 +955,7 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
         ("submitit", {"cluster": "pbs"}, "`cluster` must be one of slurm, local, got 'pbs'"),
         ("submitit", {"timeout_min": 0}, "`timeout_min` must be a whole number in 1 .. 525600"),
         ("submitit", {"partition": "a\nb"}, "`partition` must be a name, got 'a\\nb'"),
-        ("submitit", {"folder": __file__}, "`folder` must be a folder, got "),
+        ("submitit", {"folder": __file__}, "`submitit.folder` must be a folder, got "),
         ("ray", {"num_gpus": "one"}, "`num_gpus` must be in [0, 1024], got 'one'"),
         ("ray", {"adress": "auto"}, "`runner.ray` must have no settings but address, num_cpus"),
     ],

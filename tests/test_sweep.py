@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 
 from dse import report, results
+from dse.progress import Progress, work
 from dse.protocol import Protocol
 from dse.runner import Failed, Finished, Retried, Started, Told, Waiting
 from dse.space import V1_0
-from dse.sweep import Progress, work
 from dse.trial import Trial, trial_from
 
 
@@ -77,7 +77,8 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     run = dse("sweep", "sr=0.125,0.25", "plan=true", cwd=tmp_path)
     assert run.returncode == 0
-    assert "2 trials" in run.stdout
+    assert "2 trials, 0 done, 2 to do" in run.stdout
+    assert "expected with" in run.stdout
     assert "54,120" in run.stdout  # its exact bytes, running statistics included
     assert "12,778" in run.stdout  # parameters of sr 0.125: with norm, and no bias before it
     assert list(tmp_path.iterdir()) == []
@@ -121,6 +122,32 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     assert not _alive(worker)
     assert dse("sweep", "sr=0.125,0.25", *TINY, cwd=tmp_path).returncode == 0
     assert len(results.load(tmp_path / "results/figure3a")) == 2
+
+
+@pytest.mark.parametrize("engine", ["submitit", "ray"])
+def test_other_engines_leave_the_same_records(engine: str, tmp_path: Path) -> None:
+    pytest.importorskip(engine)
+    own = {"submitit": ["submitit.cluster=local", "submitit.folder=jobs"], "ray": []}[engine]
+    words = ("sr=0.125,0.25", "epochs=2", "train_share=0.1")
+    for name, more in (("here", []), ("there", [f"runner.engine={engine}", *own])):
+        run = dse("sweep", *words, f"name={name}", *more, cwd=tmp_path, timeout=300)
+        assert run.returncode == 0, run.stderr
+    here, there = (
+        results.comparable(results.load(tmp_path / "results" / name)) for name in ("here", "there")
+    )
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
+    if engine == "submitit":
+        assert list((tmp_path / "jobs").glob("*.pkl")) == []
+
+
+def test_an_engine_that_cannot_be_had_is_a_mistake(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    (tmp_path / "jobs").write_bytes(b"")
+    words = ("runner.engine=submitit", "submitit.cluster=local", "submitit.folder=jobs")
+    run = dse("sweep", "sr=0.125", *TINY, *words, cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1].startswith("`submitit.folder` must be a folder, got jobs: ")
+    assert "Traceback" not in run.stderr
 
 
 def test_reproduce_draws_every_page_from_one_folder(tmp_path: Path) -> None:
@@ -219,6 +246,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     assert len(words) == 4  # one a second
     now += 60
     progress.take(Told(names[3], (3, 70.0)))
+    assert words[-1]["seconds_left"] > 0
     assert words[-1]["stands"].startswith(f"2 of {len(names)} done, 1 failed, 2 running, about ")
     assert words[-1]["running"] == {
         names[1]: f"epoch 1 of {TRIALS[1].protocol.recipe.epochs}, val_top1 9.0 %",

@@ -21,7 +21,7 @@ from typing import Any
 from dse import results
 from dse.archives import Store
 from dse.protocol import Protocol, Recipe
-from dse.runner import Later, Tell
+from dse.runner import Later, Tell, Workers
 from dse.space import V1_0
 from dse.trial import Answer, Circumstance, Record, Trial
 
@@ -130,8 +130,10 @@ def sweep(folder: Path, plan: Plan) -> int:
     """A toy sweep, as the command is one."""
     from dse import sweep  # not in the workers
 
+    workers = Workers(count=plan.workers)
+
     def command(_: list[str]) -> int:
-        failures = sweep.run(trials(plan), folder, plan.workers, Store(), "toy_trial:run")
+        failures = sweep.run(trials(plan), folder, workers, Store(), "toy_trial:run")
         if plan.table:
             results.write_tables(folder)
         return 1 if failures else 0

@@ -33,7 +33,7 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -55,6 +55,7 @@ __all__ = [
     "Tell",
     "Told",
     "Waiting",
+    "Workers",
 ]
 
 Function = Callable[[Any, Tell], Any]
@@ -144,6 +145,28 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End every attempt."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workers:
+    """Who carries calls out: `count` at a time, and how. The fields are `Runner`'s."""
+
+    count: int = 1
+    engine: str = "local"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    retries: int = 2
+    patience: float = 0.0
+
+    def runner(self, function: str, calls: int) -> Runner:
+        """A runner for some `calls`; raises `ValueError` as `Runner` does."""
+        return Runner(
+            function,
+            max(min(self.count, calls), 1),
+            engine=self.engine,
+            settings=self.settings,
+            retries=self.retries,
+            patience=self.patience,
+        )
 
 
 @dataclass(slots=True, eq=False)

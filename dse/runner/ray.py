@@ -73,7 +73,7 @@ class Ray:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             self._ray.init(address, **options)
         except Exception as error:  # Ray raises any, a bare one where a start takes too long
-            rule = "`address` must be that of a Ray cluster that answers"
+            rule = "`ray.address` must be that of a Ray cluster that answers"
             raise ValueError(f"{rule}, got {address}: {line_of(error)}") from None
         finally:
             if threading.current_thread() is threading.main_thread():

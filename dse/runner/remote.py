@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -16,17 +17,23 @@ from dse.runner.local import TURN, Local
 Settings = TypeVar("Settings")
 
 
-def load(engine: str) -> Any:
-    """The library of an engine, an optional extra; raises `ValueError` where it is missing."""
+def require(engine: str) -> None:
+    """Raise `ValueError` where the library of an engine, an optional extra, is not installed."""
     try:
-        return importlib.import_module(engine)
-    except ModuleNotFoundError as error:
-        if error.name != engine:
-            raise
+        found = importlib.util.find_spec(engine)
+    except ValueError:  # it is kept out
+        found = None
+    if found is None or found.origin is None:  # a folder of that name is no library
         raise ValueError(
             f"`runner.engine` {engine} must have the extra installed: "
             f"pip install 'squeezenet-dse[{engine}]'"
-        ) from None
+        )
+
+
+def load(engine: str) -> Any:
+    """The library of an engine; raises `ValueError` where it is not installed."""
+    require(engine)
+    return importlib.import_module(engine)
 
 
 def settings_of(kind: type[Settings], engine: str, values: Mapping[str, Any]) -> Settings:

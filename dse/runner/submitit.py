@@ -34,7 +34,9 @@ MARGIN = 30
 class Jobs:
     """What a call's job asks for; raises `ValueError` for a value outside its rule."""
 
-    folder: str = knob("submitit", text("a path"), "folder of jobs and logs, seen by all nodes")
+    folder: str = knob(
+        "submitit-jobs", text("a path"), "folder of jobs and logs, seen by all nodes"
+    )
     cluster: str = knob("slurm", one_of("slurm", "local"), "local: processes here, for a try")
     partition: str = knob("", text("a name", empty=True), "SLURM's partition, or its own choice")
     account: str = knob("", text("a name", empty=True), "SLURM's account, or its own choice")
@@ -68,9 +70,14 @@ class Submitit:
                 self._folder, jobs.cluster, **{f"{jobs.cluster}_max_num_timeout": jobs.timeouts}
             )
         except OSError as error:
-            raise ValueError(f"`folder` must be a folder, got {jobs.folder}: {error}") from None
+            raise ValueError(
+                f"`submitit.folder` must be a folder, got {jobs.folder}: {error}"
+            ) from None
         except RuntimeError as error:
-            raise ValueError(f"`cluster` must be reached from here, got slurm: {error}") from None
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"`submitit.cluster` must be reached from here, got slurm: {reason}"
+            ) from None
         wishes = {"partition": jobs.partition, "account": jobs.account, "qos": jobs.qos}
         self._executor.update_parameters(
             timeout_min=jobs.timeout_min,

@@ -1,0 +1,83 @@
+"""What keeping a trial's state costs: the share of its time that it spends on that.
+
+    python benchmarks/checkpoint_cost.py [--seconds 60] [--rounds 5] key=value ...
+
+The keys are those of `python -m dse.sweep`; their first trial is trained, in this process, for some
+seconds, as a worker does it: the state is kept every ten seconds, durably, in a results folder that
+is made under the working directory. All the time that is spent in keeping, deciding whether to keep
+included, is taken together; the rest of the training knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from dse import checkpoints, config
+from dse.execute import Keeper, _keep_memory, execute
+from dse.runner import Tell
+
+
+class Enough(Exception):
+    """The trial has been watched for long enough."""
+
+
+class Timed:
+    """A keeper, and the seconds that it took."""
+
+    def __init__(self, keeper: Keeper, seconds: float) -> None:
+        self._keeper, self._enough = keeper, seconds
+        self.start = self.spent = 0.0
+        self.steps = 0
+
+    def __call__(self, step: int, state: Callable[[], bytes]) -> None:
+        before = time.perf_counter()
+        self.start = self.start or before
+        self._keeper(step, state)
+        self.spent += time.perf_counter() - before
+        self.steps += 1
+        if time.perf_counter() - self.start >= self._enough:
+            raise Enough
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    options, words = parser.parse_known_args()
+    request = config.read("sweep", "", words, page="squeezenet")
+    trial = request.trials[0]
+    torch.set_num_threads(1)
+    _keep_memory()
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores")
+    shares = []
+    for number in range(options.rounds):
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
+            keeper = Keeper(Path(place), trial.trial_id, Tell(lambda _: None))
+            timed = Timed(keeper, options.seconds)
+            try:
+                execute(trial, store=request.store, on_step=timed)
+                ended = time.perf_counter()
+            except Enough:
+                ended = time.perf_counter()
+            files = sorted(checkpoints.home(Path(place), trial.trial_id).iterdir())
+            size = files[-1].stat().st_size if files else 0
+        shares.append(100 * timed.spent / (ended - timed.start))
+        print(
+            f"{number}: {1000 * timed.spent:.1f} ms of {ended - timed.start:.1f} s, "
+            f"{timed.steps} steps, a state of {size:,} bytes: {shares[-1]:.3f} %",
+            flush=True,
+        )
+    print(f"{statistics.median(shares):.3f} % ({min(shares):.3f} .. {max(shares):.3f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,485 @@
+"""The bill of a sweep before it runs: its time, its disk and its memory.
+
+A few of its networks are trained for some seconds each, as many at a time as the sweep will train,
+and what their parts took is kept in `data.cache`, for each machine and protocol. Of any other
+network a step, or the judgement of a picture, then takes a constant, a share of its MACs and a
+share of its activations: none below 0, fitted to the least sum of squared relative errors.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import heapq
+import importlib.metadata
+import itertools
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+
+from dse import config, results
+from dse.archives import Store
+from dse.cost import Cost, cost
+from dse.progress import duration, span
+from dse.rules import check, knob, real
+from dse.runner import Failed, Finished, Started, Workers
+from dse.trial import SEMANTICS, Trial
+
+MEASURE = "dse.execute:measure"
+SECONDS = 3.0
+"""Seconds of steps that are timed of each network."""
+
+NETWORKS, KEPT = 6, 64
+"""Networks of a grid that are measured, and measurements that are kept, at the most."""
+
+SLACK = 1.25
+"""How far beyond those that were measured a network may lie, as a factor."""
+
+BLOCK, RECORD, CURVE = 4096, 3500, 90
+"""Bytes of a disk's block, of a record, and of a line of a curve, about."""
+
+STATES = 3
+"""States of a trial on disk at the most: two, and the next one."""
+
+FITTED = ("step", "judge", "private")
+"""What of a sample depends on its network's MACs and activations."""
+
+Tell = Callable[[str], None]
+Point = tuple[float, float, float]
+Fit = tuple[float, float, float]
+_Amount = real(0, 1e18)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """What one network took here: `macs`, `activations` and `params` say how large it is.
+
+    `ready`, `step` and `judge` are seconds until the first step, of a step, and of judging a
+    picture; `private`, `shared` and `header` are bytes of a worker's memory of its own, of what all
+    share, and of a file of weights beyond them. Raises `ValueError` for what is no amount.
+    """
+
+    macs: float = knob(0, _Amount, "multiply-accumulates of a picture")
+    activations: float = knob(0, _Amount, "outputs of all convolutions for a picture")
+    params: float = knob(0, _Amount, "weights and biases")
+    ready: float = knob(0, _Amount, "seconds until the first step")
+    step: float = knob(0, _Amount, "seconds of a step")
+    judge: float = knob(0, _Amount, "seconds of judging a picture")
+    private: float = knob(0, _Amount, "bytes of a worker's own memory")
+    shared: float = knob(0, _Amount, "bytes of memory that workers share")
+    header: float = knob(0, _Amount, "bytes of a file of weights beyond them")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """What was measured of one protocol on one machine; `path` is where it is kept.
+
+    `opening` is seconds until the first trial begins, `start` until any later one does, `taken`
+    the day.
+    """
+
+    path: Path
+    samples: tuple[Sample, ...] = ()
+    opening: float = 0.0
+    start: float = 0.0
+    taken: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Price:
+    """What one trial is expected to take: seconds, bytes that stay, and bytes while it runs."""
+
+    seconds: float
+    disk: int
+    states: int
+    private: float
+    shared: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bill:
+    """What a sweep is expected to take: the price of each trial to do, by its id.
+
+    `opening` is seconds until the first one begins; `sources` say where it comes from.
+    """
+
+    prices: Mapping[str, Price]
+    workers: int
+    opening: float
+    sources: tuple[str, ...]
+
+    def seconds(self, trial_ids: Iterable[str]) -> float:
+        """Seconds from the first trial's start to the last one's end."""
+        times = [self.prices[i].seconds for i in trial_ids if i in self.prices]
+        return self.opening + span(times, self.workers) if times else 0.0
+
+    @property
+    def disk(self) -> int:
+        """Bytes that stay on the disk."""
+        return sum(price.disk for price in self.prices.values())
+
+    @property
+    def states(self) -> int:
+        """Bytes of kept states, at the most."""
+        return int(self._together(price.states for price in self.prices.values()))
+
+    @property
+    def memory(self) -> float:
+        """Bytes of memory at the most, what processes share counted once."""
+        shared = max((price.shared for price in self.prices.values()), default=0.0)
+        return shared + self._together(price.private for price in self.prices.values())
+
+    def _together(self, amounts: Iterable[float]) -> float:
+        """The most that trials which run at the same time can have."""
+        return sum(heapq.nlargest(self.workers, amounts))
+
+    def __str__(self) -> str:
+        prices = list(self.prices.values())
+        count = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        return "\n".join(
+            [
+                f"expected with {count}: {duration(self.seconds(self.prices))} "
+                f"({duration(sum(p.seconds for p in prices))} of trials), "
+                f"{volume(self.disk)} on disk and {volume(self.states)} more while they run, "
+                f"{volume(self.memory)} of memory",
+                *self.sources,
+            ]
+        )
+
+
+class Unknown(ValueError):
+    """A bill that cannot be made out: one line a reason."""
+
+
+def plan(request: config.Request, trials: Sequence[Trial], tell: Tell) -> str:
+    """What would run: each trial, done or to do, its exact size, what it takes; and the bill."""
+    todo = _todo(request, trials)
+    made, words = None, []
+    try:
+        if todo:
+            made = bill(request, todo, tell)
+            words = [str(made)]
+    except (Unknown, config.Mistakes) as error:
+        words = [f"not known what it takes: {line}" for line in str(error).splitlines()]
+    rows = [trial.question for trial in trials]
+    swept = [key for key in rows[0] if len({row[key] for row in rows}) > 1]
+    ids = {trial.trial_id for trial in todo}
+    lines = [
+        f"{'trial':<20} {'params':>11} {'bytes':>12} {'MACs':>15} {'seconds':>8}  {'':5}  swept"
+    ]
+    for trial, row in zip(trials, rows, strict=True):
+        size, price = _size(trial), made.prices.get(trial.trial_id) if made else None
+        values = " ".join(f"{key}={row[key]}" for key in swept)
+        lines.append(
+            f"{trial.trial_id:<20} {size.params:>11,} {size.size_bytes:>12,} {size.macs:>15,} "
+            f"{f'{price.seconds:.1f}' if price else '-':>8}  "
+            f"{'to do' if trial.trial_id in ids else 'done':<5}  {values}".rstrip()
+        )
+    count = f"{len(trials)} trials, {len(trials) - len(todo)} done, {len(todo)} to do"
+    return "\n".join([*lines, count, *words])
+
+
+def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> Sequence[Trial]:
+    """The first of `trials` that the request's budget is enough for; says what is left out.
+
+    What is done costs nothing. Raises `config.Mistakes` where not even the first one to do fits,
+    or it is not known what they take.
+    """
+    todo = _todo(request, trials)
+    if not todo or math.isinf(request.budget):
+        return trials
+    try:
+        made = bill(request, todo, tell)
+    except Unknown as error:
+        raise config.Mistakes(
+            [f"`budget` must be of trials that can be measured, got: {error}"]
+        ) from None
+    ids = [trial.trial_id for trial in todo]
+    fit = _most(len(ids), lambda count: made.seconds(ids[:count]) <= request.budget)
+    budget, needed = duration(request.budget), duration(made.seconds(ids[: max(fit, 1)]))
+    if not fit:
+        raise config.Mistakes(
+            [f"`budget` must be enough for the first trial, {needed}, got {budget}"]
+        )
+    tell(f"`budget` {budget}: {fit} of {len(ids)} trials to do fit in, {needed}")
+    if fit < len(ids):
+        rest = duration(made.seconds(ids) - made.seconds(ids[:fit]))
+        tell(f"left out, {rest} more: {len(ids) - fit} trials, the first of them {ids[fit]}")
+    out = set(ids[fit:])
+    return [trial for trial in trials if trial.trial_id not in out]
+
+
+def _todo(request: config.Request, trials: Sequence[Trial]) -> list[Trial]:
+    done = results.finished(request.folder, [trial.trial_id for trial in trials])
+    return [trial for trial in trials if trial.trial_id not in done]
+
+
+def bill(request: config.Request, todo: Sequence[Trial], tell: Tell) -> Bill:
+    """What it takes to train `todo`, measured first where it is not known here.
+
+    Raises `Unknown`, and `config.Mistakes` where data are not there or not the declared ones. To
+    plan nothing is fetched.
+    """
+    workers, store = request.workers, request.store
+    store = replace(store, download=store.download and not request.plan)
+    count = min(workers.count, len(todo))
+    local = workers.engine == "local"
+    kinds: dict[str, list[Trial]] = {}
+    for trial in todo:
+        kind = json.dumps(_kind(trial, count if local else 1, store))
+        kinds.setdefault(kind, []).append(trial)
+    prices: dict[str, Price] = {}
+    opening, sources = 0.0, []
+    for kind, trials in kinds.items():
+        known = _known(json.loads(kind), store)
+        if not _covers(known, trials):
+            known = _measured(known, json.loads(kind), trials, store, tell)
+        fits = {name: fit([_point(s, name) for s in known.samples]) for name in FITTED}
+        prices |= {trial.trial_id: _price(trial, known, fits) for trial in trials}
+        opening = max(opening, known.opening)
+        sources.append(f"measured here on {known.taken}, kept in {known.path}")
+    if not local:
+        sources.append(
+            f"where `runner.engine` {workers.engine} runs them they may take other times"
+        )
+    return Bill(
+        prices={trial.trial_id: prices[trial.trial_id] for trial in todo},
+        workers=count,
+        opening=opening,
+        sources=tuple(sources),
+    )
+
+
+def _most(count: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `count` that fits, where all smaller ones do."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+# One network -> its price -------------------------------------------------------------------
+
+
+def _point(sample: Sample, name: str) -> Point:
+    return sample.macs, sample.activations, getattr(sample, name)
+
+
+def _price(trial: Trial, known: Calibration, fits: Mapping[str, Fit]) -> Price:
+    protocol = trial.protocol
+    recipe, size = protocol.recipe, _size(trial)
+
+    def estimate(name: str) -> float:
+        constant, by_macs, by_activations = fits[name]
+        return float(constant + by_macs * size.macs + by_activations * size.activations)
+
+    def mean(name: str) -> float:
+        return fmean(getattr(sample, name) for sample in known.samples)
+
+    whole, rest = divmod(protocol.train_pictures, recipe.batch_size)
+    steps = recipe.epochs * (whole + (rest > 1))
+    judged = recipe.epochs * protocol.validation_pictures + protocol.facts.test
+    weights = size.size_bytes + mean("header")
+    files = (weights, RECORD, CURVE * (recipe.epochs + 1), 1)  # the last is the folder itself
+    return Price(
+        seconds=known.start + mean("ready") + steps * estimate("step") + judged * estimate("judge"),
+        disk=sum(math.ceil(content / BLOCK) for content in files) * BLOCK,
+        states=round(STATES * (weights + mean("header") + 4 * size.params)),
+        private=estimate("private"),
+        shared=max(sample.shared for sample in known.samples),
+    )
+
+
+def fit(known: Sequence[Point]) -> Fit:
+    """The a, b, c >= 0 of y = a + b * u + c * v that suit the (u, v, y) best, relative to each y.
+
+    Of those that suit as well the ones with more zeros are taken, with b before a before c.
+
+    >>> [round(x, 6) for x in fit([(1, 1, 3), (2, 1, 5), (4, 9, 9)])]
+    [1.0, 2.0, 0.0]
+    """
+    points = np.array([point for point in known if point[2] > 0], dtype=float)
+    best, least = (0.0, 0.0, 0.0), math.inf
+    if not len(points):
+        return best
+    features = np.column_stack([points[:, 0], np.ones(len(points)), points[:, 1]])
+    scale = np.maximum(features.max(0), 1.0)
+    relative = features / scale / points[:, 2:]
+    for count in (1, 2, 3):
+        for chosen in map(list, itertools.combinations(range(3), count)):
+            part, *_ = np.linalg.lstsq(relative[:, chosen], np.ones(len(points)))
+            error = float(((relative[:, chosen] @ part - 1) ** 2).sum())
+            if (part >= 0).all() and error < least - 1e-9:
+                whole = np.zeros(3)
+                whole[chosen] = part / scale[chosen]
+                best, least = (float(whole[1]), float(whole[0]), float(whole[2])), error
+    return best
+
+
+@functools.lru_cache(2**14)
+def _size(trial: Trial) -> Cost:
+    return cost(trial.architecture, trial.protocol.image_size)
+
+
+def volume(content: float) -> str:
+    """Bytes for a reader.
+
+    >>> volume(54_120), volume(3 * 2**30)
+    ('0.1 MiB', '3.0 GiB')
+    """
+    if content < 2**30:
+        return f"{content / 2**20:.1f} MiB"
+    return f"{content / 2**30:.1f} GiB"
+
+
+# Measuring ----------------------------------------------------------------------------------
+
+
+def _kind(trial: Trial, at_a_time: int, store: Store) -> dict[str, Any]:
+    """All that a measurement depends on but for a network's size: machine and protocol."""
+    protocol = trial.protocol
+    names = ("data", "manifest", "image_size", "augment", "normalise")
+    return {
+        "machine": [platform.node(), _processor(), os.cpu_count()],
+        "versions": [platform.python_version(), importlib.metadata.version("torch"), SEMANTICS],
+        "at_a_time": at_a_time,
+        "loaders": store.loaders,
+        **{name: getattr(protocol, name) for name in names},
+        "batch_size": protocol.recipe.batch_size,
+        "precision": protocol.recipe.precision,
+        "norm": trial.layout.norm,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+
+
+def _known(kind: Mapping[str, Any], store: Store) -> Calibration:
+    """What was measured before; a file that cannot be believed is none."""
+    digest = hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()
+    path = store.cache / "measured" / f"{digest[:20]}.json"
+    try:
+        found = json.loads(path.read_bytes())
+        if found["of"] != kind:
+            raise ValueError
+        opening, start = (_Amount.accept(name, found[name]) for name in ("opening", "start"))
+        samples = tuple(Sample(**sample) for sample in found["samples"])
+        return Calibration(
+            path=path, samples=samples, opening=opening, start=start, taken=str(found["taken"])
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return Calibration(path=path)
+
+
+def _covers(known: Calibration, trials: Sequence[Trial]) -> bool:
+    """Whether enough was measured, of networks as small and as large as those of `trials`."""
+    sizes = {_size(trial) for trial in trials}
+    if len(known.samples) < min(NETWORKS - 2, len(sizes)):
+        return False
+    for name in ("macs", "activations"):
+        there = [getattr(sample, name) for sample in known.samples]
+        asked = [getattr(size, name) for size in sizes]
+        if min(asked) * SLACK < min(there) or max(asked) > max(there) * SLACK:
+            return False
+    return True
+
+
+def chosen(trials: Sequence[Trial]) -> list[Trial]:
+    """`NETWORKS` of the trials' networks at the most, from the smallest to the largest in MACs.
+
+    One with the most, and one with the fewest activations for its MACs are among them.
+    """
+    networks = sorted({_size(t): t for t in trials}.values(), key=lambda t: _size(t).macs)
+    if len(networks) <= NETWORKS:
+        return networks
+    share = [_size(t).activations / _size(t).macs for t in networks]
+    places = {int(np.argmin(share)), int(np.argmax(share))}
+    even = np.linspace(0, len(networks) - 1, NETWORKS - 2).round().astype(int)
+    return [networks[place] for place in sorted(places | set(even.tolist()))]
+
+
+def _measured(
+    known: Calibration,
+    kind: Mapping[str, Any],
+    trials: Sequence[Trial],
+    store: Store,
+    tell: Tell,
+) -> Calibration:
+    """Measure some of the trials' networks, as many together as will run, and keep it."""
+    at_a_time = kind["at_a_time"]
+    config.check_data(trials, store, tell)
+    networks = chosen(trials)
+    rounds = math.ceil(len(networks) / at_a_time)
+    tell(
+        f"measuring what training takes here: {len(networks)} networks, "
+        f"about {duration(rounds * (2 * SECONDS) + 3)}"
+    )
+    calls = list(itertools.islice(itertools.cycle(networks), rounds * at_a_time))  # no worker idles
+    samples, waits = _observed(calls, store, at_a_time)
+    new = Calibration(
+        path=known.path,
+        samples=(*samples, *known.samples)[:KEPT],
+        opening=max(waits),
+        start=median(waits),
+        taken=datetime.now(UTC).date().isoformat(),
+    )
+    _keep(new, kind, tell)
+    return new
+
+
+def _observed(
+    calls: Sequence[Trial], store: Store, at_a_time: int
+) -> tuple[list[Sample], list[float]]:
+    """A sample of each call, and the seconds that each took to begin; the first is the longest."""
+    samples, waits = [], []
+    began: dict[Hashable, float] = {}
+    store = replace(store, root=store.root.absolute(), cache=store.cache.absolute())
+    opened = time.time()
+    with Workers(count=at_a_time).runner(MEASURE, len(calls)) as runner:
+        for number, trial in enumerate(calls):
+            runner.submit(number, (trial, store, SECONDS))
+        for event in runner.events():
+            if isinstance(event, Started):
+                began[event.key] = time.time() if began else opened
+            elif isinstance(event, Failed):
+                raise Unknown(event.reason)
+            elif isinstance(event, Finished):
+                size, values = _size(calls[int(str(event.key))]), dict(event.value)
+                waits.append(max(values.pop("entered") - began[event.key], 0.0))
+                counts = {n: getattr(size, n) for n in ("macs", "activations", "params")}
+                samples.append(Sample(**counts, **values))
+    return samples, waits
+
+
+def _keep(known: Calibration, kind: Mapping[str, Any], tell: Tell) -> None:
+    content = {
+        "of": kind,
+        "taken": known.taken,
+        "opening": known.opening,
+        "start": known.start,
+        "samples": [asdict(sample) for sample in known.samples],
+    }
+    try:
+        known.path.parent.mkdir(parents=True, exist_ok=True)
+        results.write(known.path, (json.dumps(content, indent=1) + "\n").encode())
+    except OSError as error:
+        tell(f"what was measured could not be kept: {error}")

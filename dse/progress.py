@@ -1,0 +1,242 @@
+"""A sweep told as it goes: what is done, runs, waits and failed, and how long the rest takes."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tqdm import tqdm
+
+from dse.cost import cost
+from dse.runner import Event, Failed, Finished, Retried, Started, Told, Waiting
+from dse.trial import Trial
+
+tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
+
+EVERY, PUBLISH = 30.0, 1.0
+"""Seconds between two lines of progress on what is no terminal, and between two words to others."""
+
+
+def say(*lines: str) -> None:
+    """Tell lines on stderr, above the bar; that it cannot be written stops nothing."""
+    with suppress(OSError):
+        tqdm.write("\n".join(lines), file=sys.stderr)
+
+
+def again() -> str:
+    """The command line of this process, for a shell: a sweep goes on by its own command."""
+    return shlex.join(sys.orig_argv)
+
+
+@dataclass(kw_only=True, slots=True)
+class Running:
+    """A trial that runs: when it began (None: unseen) and last told, and what it told.
+
+    Times are seconds of one clock; `val_top1` is in percent.
+    """
+
+    began: float | None
+    told: float
+    epoch: int = 0
+    val_top1: float = 0.0
+
+
+class Progress:
+    """What is done, runs, waits and failed, and the time left: a bar on a terminal, else lines.
+
+    The same goes to `publish` as a mapping, once in `PUBLISH` seconds at most.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        workers: int,
+        publish: Callable[[Mapping[str, Any]], None] = lambda word: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
+        self._work = {t.trial_id: work(t) for t in trials}
+        self._workers, self._publish, self._clock = workers, publish, clock
+        self._left = dict.fromkeys(self._epochs)
+        self._running: dict[str, Running] = {}
+        self._waiting: set[str] = set()
+        self._failed = 0
+        self._seen: list[tuple[float, float]] = []
+        self._published, self._shown = -math.inf, clock()
+        self._terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=sum(self._work.values()),
+            disable=not self._terminal,
+            bar_format="{percentage:3.0f}%|{bar:20}| {elapsed} gone{postfix}",
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def take(self, event: Event) -> None:
+        """Note what happened to a trial, and show it."""
+        trial_id, now = str(event.key), self._clock()
+        if isinstance(event, Started):
+            self._running[trial_id] = Running(began=now, told=now)
+        elif isinstance(event, Told):
+            self._waiting.discard(trial_id)  # the other sweep gave it up
+            running = self._running.setdefault(trial_id, Running(began=None, told=now))
+            running.told, (running.epoch, running.val_top1) = now, event.value
+        else:
+            self._take_end(event, self._running.pop(trial_id, None), now)
+        self._show(now)
+
+    def _take_end(self, event: Event, running: Running | None, now: float) -> None:
+        trial_id = str(event.key)
+        if isinstance(event, Waiting):
+            self._waiting.add(trial_id)
+        elif isinstance(event, Finished):
+            if event.value and running and running.began is not None:
+                self._seen.append((self._work[trial_id], now - running.began))
+            self._end(trial_id, _summary(event.value))
+        elif isinstance(event, Failed):
+            self._failed += 1
+            self._end(trial_id, f"failed: {event.reason}", important=True)
+        elif isinstance(event, Retried):
+            say(f"{trial_id} is tried again after attempt {event.attempt}: {event.reason}")
+
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until this sweep's own trials are done; None where nothing is known.
+
+        The seconds of a trial are fitted to its work, on all that was seen so far. What other
+        sweeps train is left out.
+        """
+        seen = [*self._seen]
+        for trial_id, running in self._running.items():
+            if running.began is not None and running.epoch:
+                seen.append((self._done(trial_id), running.told - running.began))
+        if not seen:
+            return None
+        start, rate = pace(seen)
+        left = []
+        for trial_id, running in self._running.items():
+            rest = rate * (self._work[trial_id] - self._done(trial_id))
+            rest += 0 if running.epoch else start
+            left.append(max(rest - (self._clock() - running.told), 0.0))
+        idle = [i for i in self._left if i not in self._running and i not in self._waiting]
+        return span([*left, *(start + rate * self._work[i] for i in idle)], self._workers)
+
+    def word(self) -> dict[str, Any]:
+        """How the sweep stands, for others: texts, and the command that goes on with it."""
+        return {
+            "stands": self._stands(),
+            "seconds_left": self.seconds_left(),
+            "running": {
+                i: f"epoch {r.epoch} of {self._epochs[i]}, val_top1 {r.val_top1:.1f} %"
+                for i, r in self._running.items()
+            },
+            "folder": str(Path.cwd()),
+            "command": again(),
+        }
+
+    def _stands(self) -> str:
+        counts = {
+            "failed": self._failed,
+            "running": len(self._running),
+            "waiting for other sweeps": len(self._waiting),
+        }
+        done = len(self._epochs) - len(self._left) - self._failed
+        texts = [f"{done} of {len(self._epochs)} done"]
+        texts += [f"{count} {name}" for name, count in counts.items() if count]
+        seconds = self.seconds_left()
+        return ", ".join(texts if seconds is None else [*texts, f"about {duration(seconds)} left"])
+
+    def _done(self, trial_id: str) -> float:
+        """The work that a running trial has told to be done."""
+        return self._work[trial_id] * self._running[trial_id].epoch / self._epochs[trial_id]
+
+    def _end(self, trial_id: str, text: str, *, important: bool = False) -> None:
+        """A trial has ended; `important` texts stay above the bar."""
+        self._left.pop(trial_id, None)
+        self._waiting.discard(trial_id)
+        if important or not self._terminal:
+            count = f"[{len(self._epochs) - len(self._left)}/{len(self._epochs)}]"
+            say(f"{count} {trial_id} {text}")
+
+    def _show(self, now: float) -> None:
+        if now - self._published < PUBLISH:
+            return
+        self._published = now
+        word = self.word()
+        self._publish(word)
+        texts = [word["stands"], *(f"{i[:6]} {text}" for i, text in word["running"].items())]
+        if self._terminal:
+            left = sum(self._work[i] for i in self._left) - sum(map(self._done, self._running))
+            self._bar.n = sum(self._work.values()) - left
+            self._bar.set_postfix_str("; ".join(texts))
+        elif now - self._shown >= EVERY:
+            self._shown = now
+            say("; ".join(texts))
+
+
+def _summary(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "done by another sweep"
+    return f"{row['status']}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
+
+
+def work(trial: Trial) -> float:
+    """Multiply-accumulates of a whole training: a step costs three forward passes."""
+    protocol = trial.protocol
+    pictures = 3 * protocol.train_pictures + protocol.validation_pictures
+    macs = cost(trial.architecture, protocol.image_size).macs
+    return float(macs * (protocol.recipe.epochs * pictures + protocol.facts.test))
+
+
+def pace(seen: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Seconds = start + rate * work, fitted to (work, seconds) by least squares, neither below 0.
+
+    >>> pace([(1.0, 3.0), (2.0, 5.0)]), pace([(2.0, 5.0)])
+    ((1.0, 2.0), (0.0, 2.5))
+    """
+    work_mean, seconds_mean = fmean(w for w, _ in seen), fmean(s for _, s in seen)
+    spread = sum((w - work_mean) ** 2 for w, _ in seen)
+    if spread:
+        rate = sum((w - work_mean) * (s - seconds_mean) for w, s in seen) / spread
+        start = seconds_mean - rate * work_mean
+        if rate < 0:
+            return seconds_mean, 0.0
+        if start >= 0:
+            return start, rate
+    return 0.0, seconds_mean / work_mean
+
+
+def span(seconds: Sequence[float], workers: int) -> float:
+    """Seconds until tasks are done that `workers` take up in their order.
+
+    >>> span([3, 1, 1, 4], workers=2)
+    6
+    """
+    free: list[float] = [0] * workers
+    for task in seconds:
+        heapq.heapreplace(free, free[0] + task)
+    return max(free)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader, two digits or so.
+
+    >>> duration(4.2), duration(200), duration(10_000)
+    ('4 s', '3 min', '2.8 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
