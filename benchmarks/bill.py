@@ -50,11 +50,13 @@ def shared_once(process: int) -> int:
 
 def real(command: list[str], folder: Path) -> tuple[dict[str, float], list[tuple[float, float]]]:
     """What a sweep took, and (seconds since its start, seconds it said to be left) as it went."""
-    start, memory, said, last = time.monotonic(), 0, [], 0
+    start, memory, said, last, looks = time.monotonic(), 0, [], 0, 0
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     ended = 0.0
     while driver.poll() is None:
-        memory = max(memory, sum(map(shared_once, processes(driver.pid))))
+        if not looks % 10:  # to look takes milliseconds of a core
+            memory = max(memory, sum(map(shared_once, processes(driver.pid))))
+        looks += 1
         now = time.monotonic() - start
         for word, _ in results.told(folder):
             if word.get("seconds_left") is not None:

@@ -1,6 +1,7 @@
 """Trials finished per hour on all cores: a sweep beside the loop that a user would write.
 
     python benchmarks/training_speed.py --data DIR [--base 32] [--rounds 5] [--epochs 1]
+        [--loaders 0 2] [--trials N]
 
 DIR holds CIFAR-10 (cifar-10-batches-py). Both sides train the same network (Fire modules without
 norm behind a 3x3 stem, `base_e` = `incr_e` = --base) with the same recipe on the same 22,500
@@ -10,8 +11,8 @@ epoch and on the 10,000 test pictures in the end.
 plain: torchvision's data set, transforms and Fire modules, `DataLoader` with 0 or with 2 workers,
 fp32, torch's default threads, one trial after the other. ours: `python -m dse.sweep`, in bf16, one
 thread for each trial and a trial for each core, all start-up included. They take turns; a round is
-one plain trial for each loader and one sweep of two trials per core. Prints trials per hour as
-median (least .. most), the ratio of each round to the faster plain loop, and top-1 by seed.
+one plain trial for each number of loaders and one sweep of N trials (two per core). Prints trials
+per hour as median (least .. most), the ratio of each round to the faster plain loop, and top-1.
 """
 
 from __future__ import annotations
@@ -153,18 +154,22 @@ def main() -> None:
     parser.add_argument("--base", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--loaders", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--trials", type=int, default=0)
     options = parser.parse_args()
     root, base, epochs = options.data, options.base, options.epochs
     cores = len(os.sched_getaffinity(0))
     print(f"{platform.machine()}, {cores} cores, torch {torch.__version__}, base_e {base}")
-    hourly: dict[str, list[float]] = {"plain, 0 loaders": [], "plain, 2 loaders": [], "ours": []}
+    count = options.trials or 2 * cores
+    names = [f"plain, {loaders} loaders" for loaders in options.loaders]
+    hourly: dict[str, list[float]] = {name: [] for name in (*names, "ours")}
     tops: dict[str, list[float]] = {name: [] for name in hourly}
     for number in range(options.rounds):
-        for loaders in (0, 2):
+        for name, loaders in zip(names, options.loaders, strict=True):
             seconds, top1 = plain(root, base, epochs, number, loaders)
-            hourly[f"plain, {loaders} loaders"].append(3600 / seconds)
-            tops[f"plain, {loaders} loaders"].append(top1)
-        seeds = [number * 2 * cores + i for i in range(2 * cores)]
+            hourly[name].append(3600 / seconds)
+            tops[name].append(top1)
+        seeds = [number * count + i for i in range(count)]
         seconds, found = ours(root, base, epochs, seeds)
         hourly["ours"].append(3600 * len(seeds) / seconds)
         tops["ours"] += found
@@ -172,7 +177,7 @@ def main() -> None:
     for name, values in hourly.items():
         mean, deviation = statistics.fmean(tops[name]), statistics.stdev(tops[name])
         print(f"{name}: {spread(values)} trials an hour; top-1 {mean:.2f} % (sd {deviation:.2f})")
-    best = [max(pair) for pair in zip(*list(hourly.values())[:2], strict=True)]
+    best = [max(each) for each in zip(*(hourly[name] for name in names), strict=True)]
     ratios = [a / b for a, b in zip(hourly["ours"], best, strict=True)]
     print(f"ours / the faster plain loop: {spread(ratios, 'x')}")
 

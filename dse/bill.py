@@ -8,6 +8,7 @@ share of its activations: none below 0, fitted to the least sum of squared relat
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import heapq
@@ -15,11 +16,13 @@ import importlib.metadata
 import itertools
 import json
 import math
-import os
 import platform
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
@@ -51,6 +54,12 @@ BLOCK, RECORD, CURVE = 4096, 3500, 90
 STATES = 3
 """States of a trial on disk at the most: two, and the next one."""
 
+TINY = 1e-12
+"""Seconds, or bytes, that are nothing."""
+
+FORMAT = 1
+"""The version of what is kept of a measurement, and of what it means."""
+
 FITTED = ("step", "judge", "private")
 """What of a sample depends on its network's MACs and activations."""
 
@@ -62,22 +71,16 @@ _Amount = real(0, 1e18)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """What one network took here: `macs`, `activations` and `params` say how large it is.
+    """What one network took here. Raises `ValueError` for what is no amount."""
 
-    `ready`, `step` and `judge` are seconds until the first step, of a step, and of judging a
-    picture; `private`, `shared` and `header` are bytes of a worker's memory of its own, of what all
-    share, and of a file of weights beyond them. Raises `ValueError` for what is no amount.
-    """
-
-    macs: float = knob(0, _Amount, "multiply-accumulates of a picture")
-    activations: float = knob(0, _Amount, "outputs of all convolutions for a picture")
-    params: float = knob(0, _Amount, "weights and biases")
-    ready: float = knob(0, _Amount, "seconds until the first step")
-    step: float = knob(0, _Amount, "seconds of a step")
-    judge: float = knob(0, _Amount, "seconds of judging a picture")
-    private: float = knob(0, _Amount, "bytes of a worker's own memory")
-    shared: float = knob(0, _Amount, "bytes of memory that workers share")
-    header: float = knob(0, _Amount, "bytes of a file of weights beyond them")
+    macs: float = knob(MISSING, _Amount, "multiply-accumulates of a picture")
+    activations: float = knob(MISSING, _Amount, "outputs of all convolutions for a picture")
+    ready: float = knob(MISSING, _Amount, "seconds until the first step")
+    step: float = knob(MISSING, _Amount, "seconds of a step")
+    judge: float = knob(MISSING, _Amount, "seconds of judging a picture")
+    private: float = knob(MISSING, _Amount, "bytes of a worker's own memory")
+    shared: float = knob(MISSING, _Amount, "bytes of memory that workers share")
+    header: float = knob(MISSING, _Amount, "bytes of a file of weights beyond them")
 
     def __post_init__(self) -> None:
         check(self)
@@ -85,17 +88,20 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """What was measured of one protocol on one machine; `path` is where it is kept.
+    """What was measured of one protocol on one machine. Raises `ValueError` for what is no amount.
 
-    `opening` is seconds until the first trial begins, `start` until any later one does, `taken`
-    the day.
+    `path` is where it is kept.
     """
 
     path: Path
     samples: tuple[Sample, ...] = ()
-    opening: float = 0.0
-    start: float = 0.0
+    beside: float = knob(0.0, _Amount, "seconds of a command beside its trials")
+    start: float = knob(0.0, _Amount, "seconds until a trial's process begins")
+    memory: float = knob(0.0, _Amount, "bytes of memory of a command")
     taken: str = ""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,18 +119,20 @@ class Price:
 class Bill:
     """What a sweep is expected to take: the price of each trial to do, by its id.
 
-    `opening` is seconds until the first one begins; `sources` say where it comes from.
+    `beside` are the seconds, and `command` the bytes of memory, of the command itself; `sources`
+    say where all this comes from.
     """
 
     prices: Mapping[str, Price]
     workers: int
-    opening: float
+    beside: float
+    command: float
     sources: tuple[str, ...]
 
     def seconds(self, trial_ids: Iterable[str]) -> float:
-        """Seconds from the first trial's start to the last one's end."""
+        """Seconds of a command that trains these."""
         times = [self.prices[i].seconds for i in trial_ids if i in self.prices]
-        return self.opening + span(times, self.workers) if times else 0.0
+        return self.beside + span(times, self.workers) if times else 0.0
 
     @property
     def disk(self) -> int:
@@ -140,7 +148,9 @@ class Bill:
     def memory(self) -> float:
         """Bytes of memory at the most, what processes share counted once."""
         shared = max((price.shared for price in self.prices.values()), default=0.0)
-        return shared + self._together(price.private for price in self.prices.values())
+        return (
+            self.command + shared + self._together(price.private for price in self.prices.values())
+        )
 
     def _together(self, amounts: Iterable[float]) -> float:
         """The most that trials which run at the same time can have."""
@@ -209,12 +219,15 @@ def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> 
         ) from None
     ids = [trial.trial_id for trial in todo]
     fit = _most(len(ids), lambda count: made.seconds(ids[:count]) <= request.budget)
-    budget, needed = duration(request.budget), duration(made.seconds(ids[: max(fit, 1)]))
     if not fit:
+        needed = math.ceil(made.seconds(ids[:1]))
         raise config.Mistakes(
-            [f"`budget` must be enough for the first trial, {needed}, got {budget}"]
+            [f"`budget` must be enough for the first trial, {needed}s, got {request.budget:g}s"]
         )
-    tell(f"`budget` {budget}: {fit} of {len(ids)} trials to do fit in, {needed}")
+    tell(
+        f"`budget` {duration(request.budget)}: {fit} of {len(ids)} trials to do fit in, "
+        f"{duration(made.seconds(ids[:fit]))}"
+    )
     if fit < len(ids):
         rest = duration(made.seconds(ids) - made.seconds(ids[:fit]))
         tell(f"left out, {rest} more: {len(ids) - fit} trials, the first of them {ids[fit]}")
@@ -235,30 +248,29 @@ def bill(request: config.Request, todo: Sequence[Trial], tell: Tell) -> Bill:
     """
     workers, store = request.workers, request.store
     store = replace(store, download=store.download and not request.plan)
-    count = min(workers.count, len(todo))
-    local = workers.engine == "local"
     kinds: dict[str, list[Trial]] = {}
     for trial in todo:
-        kind = json.dumps(_kind(trial, count if local else 1, store))
-        kinds.setdefault(kind, []).append(trial)
+        kinds.setdefault(json.dumps(_kind(trial, workers, store)), []).append(trial)
+    known = {kind: _known(json.loads(kind), store) for kind in kinds}
+    new = [kind for kind, trials in kinds.items() if not _covers(known[kind], trials)]
+    config.check_data([trial for kind in new for trial in kinds[kind]], store, tell)
+    for kind in new:
+        known[kind] = _measured(json.loads(kind), kinds[kind], store, tell)
     prices: dict[str, Price] = {}
-    opening, sources = 0.0, []
     for kind, trials in kinds.items():
-        known = _known(json.loads(kind), store)
-        if not _covers(known, trials):
-            known = _measured(known, json.loads(kind), trials, store, tell)
-        fits = {name: fit([_point(s, name) for s in known.samples]) for name in FITTED}
-        prices |= {trial.trial_id: _price(trial, known, fits) for trial in trials}
-        opening = max(opening, known.opening)
-        sources.append(f"measured here on {known.taken}, kept in {known.path}")
-    if not local:
-        sources.append(
-            f"where `runner.engine` {workers.engine} runs them they may take other times"
-        )
+        samples = known[kind].samples
+        fits = {name: fit([_point(sample, name) for sample in samples]) for name in FITTED}
+        prices |= {trial.trial_id: _price(trial, known[kind], fits) for trial in trials}
+    sources = [
+        f"measured here on {k.taken}; to measure anew, remove {k.path}" for k in known.values()
+    ]
+    if workers.engine != "local":
+        sources.append(f"where `runner.engine` {workers.engine} runs them they may take longer")
     return Bill(
         prices={trial.trial_id: prices[trial.trial_id] for trial in todo},
-        workers=count,
-        opening=opening,
+        workers=workers.at_most(len(todo)),
+        beside=max(k.beside for k in known.values()),
+        command=max(k.memory for k in known.values()),
         sources=tuple(sources),
     )
 
@@ -312,7 +324,7 @@ def fit(known: Sequence[Point]) -> Fit:
     >>> [round(x, 6) for x in fit([(1, 1, 3), (2, 1, 5), (4, 9, 9)])]
     [1.0, 2.0, 0.0]
     """
-    points = np.array([point for point in known if point[2] > 0], dtype=float)
+    points = np.array([point for point in known if point[2] > TINY], dtype=float)
     best, least = (0.0, 0.0, 0.0), math.inf
     if not len(points):
         return best
@@ -349,14 +361,13 @@ def volume(content: float) -> str:
 # Measuring ----------------------------------------------------------------------------------
 
 
-def _kind(trial: Trial, at_a_time: int, store: Store) -> dict[str, Any]:
+def _kind(trial: Trial, workers: Workers, store: Store) -> dict[str, Any]:
     """All that a measurement depends on but for a network's size: machine and protocol."""
     protocol = trial.protocol
     names = ("data", "manifest", "image_size", "augment", "normalise")
     return {
-        "machine": [platform.node(), _processor(), os.cpu_count()],
-        "versions": [platform.python_version(), importlib.metadata.version("torch"), SEMANTICS],
-        "at_a_time": at_a_time,
+        **_machine(),
+        "at_a_time": workers.count if workers.engine == "local" else 1,
         "loaders": store.loaders,
         **{name: getattr(protocol, name) for name in names},
         "batch_size": protocol.recipe.batch_size,
@@ -365,12 +376,19 @@ def _kind(trial: Trial, at_a_time: int, store: Store) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+@functools.cache
+def _machine() -> dict[str, Any]:
+    """This machine, and the software that trains on it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return {
+        "format": FORMAT,
+        "machine": [platform.node(), next(named, platform.processor()), config.cores()],
+        "versions": [platform.python_version(), importlib.metadata.version("torch"), SEMANTICS],
+    }
 
 
 def _known(kind: Mapping[str, Any], store: Store) -> Calibration:
@@ -378,108 +396,150 @@ def _known(kind: Mapping[str, Any], store: Store) -> Calibration:
     digest = hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()
     path = store.cache / "measured" / f"{digest[:20]}.json"
     try:
-        found = json.loads(path.read_bytes())
-        if found["of"] != kind:
-            raise ValueError
-        opening, start = (_Amount.accept(name, found[name]) for name in ("opening", "start"))
-        samples = tuple(Sample(**sample) for sample in found["samples"])
-        return Calibration(
-            path=path, samples=samples, opening=opening, start=start, taken=str(found["taken"])
-        )
+        found = results.unsealed(path.read_bytes())
+        if found.pop("of") != kind:
+            raise ValueError("it is another one's")
+        samples = tuple(Sample(**sample) for sample in found.pop("samples"))
+        return Calibration(path=path, samples=samples, **found)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return Calibration(path=path)
 
 
 def _covers(known: Calibration, trials: Sequence[Trial]) -> bool:
     """Whether enough was measured, of networks as small and as large as those of `trials`."""
-    sizes = {_size(trial) for trial in trials}
-    if len(known.samples) < min(NETWORKS - 2, len(sizes)):
+    asked = {(size.macs, size.activations) for size in map(_size, trials)}
+    there = {(sample.macs, sample.activations) for sample in known.samples}
+    if len(there) < min(NETWORKS, len(asked)):
         return False
-    for name in ("macs", "activations"):
-        there = [getattr(sample, name) for sample in known.samples]
-        asked = [getattr(size, name) for size in sizes]
-        if min(asked) * SLACK < min(there) or max(asked) > max(there) * SLACK:
-            return False
-    return True
+    return all(
+        min(a) * SLACK >= min(t) and max(a) <= max(t) * SLACK
+        for a, t in zip(zip(*asked, strict=True), zip(*there, strict=True), strict=True)
+    )
 
 
 def chosen(trials: Sequence[Trial]) -> list[Trial]:
-    """`NETWORKS` of the trials' networks at the most, from the smallest to the largest in MACs.
+    """`NETWORKS` of the trials' networks, or all where there are fewer, by their MACs.
 
-    One with the most, and one with the fewest activations for its MACs are among them.
+    Those with the most and with the fewest MACs, activations, and activations for each MAC are
+    among them.
     """
-    networks = sorted({_size(t): t for t in trials}.values(), key=lambda t: _size(t).macs)
-    if len(networks) <= NETWORKS:
-        return networks
-    share = [_size(t).activations / _size(t).macs for t in networks]
-    places = {int(np.argmin(share)), int(np.argmax(share))}
-    even = np.linspace(0, len(networks) - 1, NETWORKS - 2).round().astype(int)
-    return [networks[place] for place in sorted(places | set(even.tolist()))]
+    distinct = {(size.macs, size.activations): t for t in trials for size in [_size(t)]}
+    networks = [distinct[size] for size in sorted(distinct)]
+    sizes = np.array(sorted(distinct), dtype=float)
+    columns = (sizes[:, 0], sizes[:, 1], sizes[:, 1] / sizes[:, 0])
+    places = [int(place(column)) for column in columns for place in (np.argmin, np.argmax)]
+    count = min(NETWORKS, len(networks))
+    even = np.linspace(0, len(networks) - 1, 10 * count).round().astype(int).tolist()
+    spread = sorted(even, key=lambda place: -min(abs(place - p) for p in places))
+    found = list(dict.fromkeys([*places, *spread]))[:count]
+    return [networks[place] for place in sorted(found)]
 
 
 def _measured(
-    known: Calibration,
-    kind: Mapping[str, Any],
-    trials: Sequence[Trial],
-    store: Store,
-    tell: Tell,
+    kind: Mapping[str, Any], trials: Sequence[Trial], store: Store, tell: Tell
 ) -> Calibration:
-    """Measure some of the trials' networks, as many together as will run, and keep it."""
-    at_a_time = kind["at_a_time"]
-    config.check_data(trials, store, tell)
-    networks = chosen(trials)
-    rounds = math.ceil(len(networks) / at_a_time)
-    tell(
-        f"measuring what training takes here: {len(networks)} networks, "
-        f"about {duration(rounds * (2 * SECONDS) + 3)}"
-    )
-    calls = list(itertools.islice(itertools.cycle(networks), rounds * at_a_time))  # no worker idles
-    samples, waits = _observed(calls, store, at_a_time)
-    new = Calibration(
-        path=known.path,
-        samples=(*samples, *known.samples)[:KEPT],
-        opening=max(waits),
-        start=median(waits),
-        taken=datetime.now(UTC).date().isoformat(),
-    )
-    _keep(new, kind, tell)
-    return new
+    """Measure some of the trials' networks, as many together as will run, and keep it.
+
+    One command at a time measures; another one that measured the same meanwhile is believed.
+    """
+    with _alone(store, tell):
+        known = _known(kind, store)
+        if _covers(known, trials):
+            return known
+        at_a_time, networks = kind["at_a_time"], chosen(trials)
+        rounds = max(math.ceil(len(networks) / at_a_time), 2)
+        tell(
+            f"measuring what training takes here: {len(networks)} networks, "
+            f"{duration(rounds * 1.5 * SECONDS + 5)} or more"
+        )
+        beside, memory = _command()
+        calls = list(itertools.islice(itertools.cycle(networks), rounds * at_a_time))
+        samples, waits = _observed(calls, store, at_a_time)
+        new = Calibration(
+            path=known.path,
+            samples=(*_means(samples), *known.samples)[:KEPT],
+            beside=beside,
+            start=median(waits[at_a_time:]),  # the first ones wait for their server
+            memory=memory,
+            taken=datetime.now(UTC).date().isoformat(),
+        )
+        _keep(new, kind, tell)
+        return new
+
+
+@contextmanager
+def _alone(store: Store, tell: Tell) -> Iterator[None]:
+    """Hold back other commands that would measure here, where the cache can be written."""
+    with ExitStack() as stack:
+        try:
+            (store.cache / "measured").mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((store.cache / "measured" / "lock").open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                tell("another command measures this machine: waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass  # it is told where nothing can be kept
+        yield
+
+
+def _command() -> tuple[float, float]:
+    """Seconds that a command takes beside its trials, and its bytes of memory.
+
+    Nearly all of them are the imports of its own modules, of its figures and of its workers'
+    server, each made here once more.
+    """
+    seconds, memory = 0.0, 0
+    for modules in ("dse.execute", "dse.sweep, dse.figures"):
+        code = f"import {modules}, resource; print(resource.getrusage(resource.RUSAGE_SELF)[2])"
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        seconds += time.perf_counter() - start
+        memory = 1024 * int(done.stdout) if done.stdout.strip().isdigit() else memory
+    return seconds, memory
+
+
+def _means(samples: Sequence[Sample]) -> list[Sample]:
+    """One sample for each network: the mean of its own."""
+    found: dict[tuple[float, float], list[Sample]] = {}
+    for sample in samples:
+        found.setdefault((sample.macs, sample.activations), []).append(sample)
+    return [
+        Sample(**{item.name: fmean(getattr(s, item.name) for s in own) for item in fields(Sample)})
+        for own in found.values()
+    ]
 
 
 def _observed(
     calls: Sequence[Trial], store: Store, at_a_time: int
 ) -> tuple[list[Sample], list[float]]:
-    """A sample of each call, and the seconds that each took to begin; the first is the longest."""
-    samples, waits = [], []
+    """A sample of each call, and the seconds that each took to begin."""
+    samples: dict[int, Sample] = {}
+    waits: dict[int, float] = {}
     began: dict[Hashable, float] = {}
     store = replace(store, root=store.root.absolute(), cache=store.cache.absolute())
-    opened = time.time()
     with Workers(count=at_a_time).runner(MEASURE, len(calls)) as runner:
         for number, trial in enumerate(calls):
             runner.submit(number, (trial, store, SECONDS))
         for event in runner.events():
             if isinstance(event, Started):
-                began[event.key] = time.time() if began else opened
+                began[event.key] = time.time()
             elif isinstance(event, Failed):
                 raise Unknown(event.reason)
             elif isinstance(event, Finished):
-                size, values = _size(calls[int(str(event.key))]), dict(event.value)
-                waits.append(max(values.pop("entered") - began[event.key], 0.0))
-                counts = {n: getattr(size, n) for n in ("macs", "activations", "params")}
-                samples.append(Sample(**counts, **values))
-    return samples, waits
+                number, values = int(str(event.key)), dict(event.value)
+                size = _size(calls[number])
+                waits[number] = max(values.pop("entered") - began[event.key], 0.0)
+                samples[number] = Sample(macs=size.macs, activations=size.activations, **values)
+    numbers = range(len(calls))
+    return [samples[number] for number in numbers], [waits[number] for number in numbers]
 
 
 def _keep(known: Calibration, kind: Mapping[str, Any], tell: Tell) -> None:
-    content = {
-        "of": kind,
-        "taken": known.taken,
-        "opening": known.opening,
-        "start": known.start,
-        "samples": [asdict(sample) for sample in known.samples],
-    }
+    content = {"of": kind, **asdict(known)}
+    del content["path"]
     try:
-        known.path.parent.mkdir(parents=True, exist_ok=True)
-        results.write(known.path, (json.dumps(content, indent=1) + "\n").encode())
+        results.write(known.path, results.sealed(content))
     except OSError as error:
         tell(f"what was measured could not be kept: {error}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dse.results import write
+from dse.results import make, write
 
 KEPT = 2
 """So many of the newest states are kept: one more than is needed, in case a disk loses one."""
@@ -32,7 +32,7 @@ def keep(folder: Path, trial_id: str, step: int, state: bytes) -> None:
     Raises `OSError` where it cannot be written; the older ones are then still there.
     """
     place = home(folder, trial_id)
-    place.mkdir(parents=True, exist_ok=True)
+    make(place)
     write(place / f"{step:012}", _seal(trial_id, step, state) + state)
     for path in _states(place)[KEPT:]:
         path.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ from dse import archives, image_folder
 from dse.archives import DEFAULT, Store
 from dse.protocol import Protocol, Recipe
 from dse.results import is_results
-from dse.rules import Rule, duration, flag, integer, one_of, real
+from dse.rules import Rule, duration, flag, integer, one_of, path, real
 from dse.runner import ENGINES, Workers
 from dse.runner.ray import Cluster
 from dse.runner.remote import require
@@ -94,18 +94,7 @@ def _file_name() -> Rule:
     return Rule("a name of at most 100 letters, digits, '.', '_' and '-'", read)
 
 
-def _path() -> Rule:
-    def read(value: Any) -> Path:
-        if not isinstance(value, (str, Path)) or str(value)[:1] in ("", "~") or "\0" in str(value):
-            raise ValueError  # "~": only a shell knows it, and none reads it here
-        if any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
-            raise ValueError
-        return Path(value)
-
-    return Rule("a path", read)
-
-
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
@@ -129,9 +118,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "budget": Setting(math.inf, duration(), "train the first part of the grid that fits in it"),
     "limit": Setting(10_000, integer(1, MOST_POINTS), "refuse a grid of more points"),
-    "results.root": Setting(Path("results"), _path(), "folder that holds the results folders"),
-    "data.root": Setting(DEFAULT.root, _path(), "folder that holds the data sets"),
-    "data.cache": Setting(DEFAULT.cache, _path(), "folder for arrays that processes share"),
+    "results.root": Setting(Path("results"), path(), "folder that holds the results folders"),
+    "data.root": Setting(DEFAULT.root, path(), "folder that holds the data sets"),
+    "data.cache": Setting(DEFAULT.cache, path(), "folder for arrays that processes share"),
     "data.download": Setting(DEFAULT.download, flag(), "fetch published files that are not there"),
     "data.loaders": Setting(
         DEFAULT.loaders,
@@ -139,7 +128,7 @@ SETTINGS: Mapping[str, Setting] = {
         "processes that decode the pictures of a large set (0: the trial's own)",
     ),
     "runner.workers": Setting(
-        _cores(), integer(1, 1024), "trials at a time, one thread each (default: the cores here)"
+        cores(), integer(1, 1024), "trials at a time, one thread each (default: the cores here)"
     ),
     "runner.engine": Setting("local", one_of(*ENGINES), "where trials run: here, SLURM, Ray"),
     "runner.retries": Setting(2, integer(0, 1000), "how often a trial that died is tried again"),
@@ -220,9 +209,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(program: str, meaning: str, page: str) -> argparse.ArgumentParser:
-    keys = [f"  {n:<17} {meaning}; {rule.text}" for n, (rule, meaning) in RULES.items()]
-    keys += [f"  {n:<17} {s.meaning}; {s.rule.text}" for n, s in SETTINGS.items()]
-    groups = [f"  {group:<17} {', '.join(_names([pages()], group))}" for group in GROUPS]
+    width = max(map(len, (*RULES, *SETTINGS)))
+    keys = [f"  {n:<{width}} {meaning}; {rule.text}" for n, (rule, meaning) in RULES.items()]
+    keys += [f"  {n:<{width}} {s.meaning}; {s.rule.text}" for n, s in SETTINGS.items()]
+    groups = [f"  {group:<{width}} {', '.join(_names([pages()], group))}" for group in GROUPS]
     parser = _Parser(
         prog=f"python -m dse.{program}",
         description=meaning,
@@ -432,21 +422,22 @@ def _workers(
 ) -> Workers:
     """Who carries the trials out; an engine's settings are for that engine alone."""
     chosen = settings["runner.engine"]
-    given = {key for grid in grids for key in grid if key in SETTINGS}
+    known = not any(line.startswith("`runner.engine`") for line in mistakes)
+    given = {key: values[0] for grid in grids for key, values in grid.items() if values}
     own = {}
-    for key in sorted(given):
+    for key in [key for key in given if key in SETTINGS]:
         engine, _, name = key.partition(".")
         if engine == chosen:
             own[name] = settings[key]
-        elif engine in ENGINE_SETTINGS:
-            mistakes.append(
-                f"`{key}` must be left out where `runner.engine` is {chosen}, got {settings[key]}"
-            )
+        elif engine in ENGINE_SETTINGS and known:
+            rule = f"must be left out where `runner.engine` is {chosen}"
+            mistakes.append(f"`{key}` {rule}, got {given[key]}")
     if chosen in ENGINE_SETTINGS:
         try:
             require(chosen)
+            ENGINE_SETTINGS[chosen](**own)
         except ValueError as error:
-            mistakes.append(str(error))
+            mistakes += str(error).splitlines()
     return Workers(
         count=settings["runner.workers"],
         engine=chosen,

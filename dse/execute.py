@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import json
+import os
 import platform
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,11 @@ EVALUATION_PIXELS = 2**16
 KEEP_EVERY, KEEP_SHARE = 10.0, 100
 """Seconds between two kept states of a trial, at least, and as multiples of what one takes."""
 
-LEAST_STEPS, JUDGING = 4, 4
+LEAST_STEPS, JUDGING = 2, 4
 """Steps that are timed at least; judging is timed for one part in so many of the steps' time."""
+
+ENDLESS, IDLE = 10_000, 1e-9
+"""Epochs and learning rate of a training that is timed alone: it neither ends nor diverges."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -216,7 +219,7 @@ class Watch:
     """Times the steps of a training, judgements between epochs left out; ends it with `_Enough`.
 
     The first step is no step like the others: `first` is when it was done, `steps` and `seconds`
-    are of those after it, `LEAST_STEPS` at least where the training is long enough.
+    are of those after it.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -245,20 +248,28 @@ def measure(argument: tuple[Trial, Store, float], _: Tell) -> dict[str, float]:
 
     `entered` is the time (seconds since 1970) when it began; `ready`, `step` and `judge` are
     seconds until the first step, of a step, and of judging a picture; `private` and `shared` are
-    bytes of this process's memory at its most, `header` those that a file of weights has more
-    than its weights.
+    bytes of this process's memory at its most and of what it was forked with, `header` those that a
+    file of weights has more than its weights. However short or wild its recipe is, the trial is
+    trained for long enough.
     """
+    entered = time.time()
     trial, store, seconds = argument
     torch.set_num_threads(1)
     _keep_memory()
-    entered, start = time.time(), time.perf_counter()
+    load(trial.protocol, store)  # what is made once for all trials is no trial's
+    start = time.perf_counter()
     data, watch = load(trial.protocol, store), Watch(seconds)
-    with suppress(_Enough):
-        _attempt(trial, data, [], None, lambda *_: watch.judged(), lambda *_: watch.stepped())
-    step = watch.seconds / watch.steps if watch.steps else 0.0
+    try:
+        _attempt(
+            _endless(trial), data, [], None, lambda *_: watch.judged(), lambda *_: watch.stepped()
+        )
+        raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
+    except _Enough:
+        before = _memory()  # while its loaders live
+    step = watch.seconds / watch.steps
     model = _model(trial, trial.protocol.recipe, data, 0)
     judged = _seconds_of_judging(model, data, _together(trial), seconds / JUDGING)
-    private, shared = _memory()
+    private, shared = map(max, before, _memory())
     weights = _weights(model)
     return {
         "entered": entered,
@@ -269,6 +280,13 @@ def measure(argument: tuple[Trial, Store, float], _: Tell) -> dict[str, float]:
         "shared": shared,
         "header": len(encode(weights)) - sum(w.nbytes for w in weights.values()),
     }
+
+
+def _endless(trial: Trial) -> Trial:
+    """A trial whose training takes steps of the same kind, and does not end by itself."""
+    protocol = trial.protocol
+    recipe = replace(protocol.recipe, epochs=ENDLESS, lr=IDLE, dead_after=0, ladder="none")
+    return replace(trial, protocol=replace(protocol, recipe=recipe))
 
 
 def _seconds_of_judging(model: nn.Module, data: Data, together: int, seconds: float) -> float:
@@ -291,18 +309,31 @@ def _seconds_of_judging(model: nn.Module, data: Data, together: int, seconds: fl
 
 
 def _memory() -> tuple[int, int]:
-    """The most bytes of memory that this process had to itself, and those that it shares."""
+    """The most bytes of memory that this process had to itself, with those of its children, and
+    those of its server."""
     try:
-        sizes = {}
-        for name in ("status", "smaps_rollup"):
-            for line in Path(f"/proc/self/{name}").read_text().splitlines():
-                key, _, value = line.partition(":")
-                if value.endswith(" kB"):
-                    sizes[key] = 1024 * int(value.removesuffix(" kB"))
-        shared = sizes["Rss"] - sizes["Private_Clean"] - sizes["Private_Dirty"]
-        return sizes["VmHWM"] - shared, shared
+        own, server = _sizes("self"), _sizes(str(os.getppid()))
+        children = Path("/proc/thread-self/children").read_text().split()
+        private = own["VmHWM"] - own["Rss"] + sum(map(_private, ["self", *children]))
+        return private, server["Rss"]
     except (OSError, ValueError, KeyError):  # no Linux
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+
+
+def _private(process: str) -> int:
+    sizes = _sizes(process)
+    return sizes["Private_Clean"] + sizes["Private_Dirty"]
+
+
+def _sizes(process: str) -> dict[str, int]:
+    """What Linux says of a process's memory, bytes by name."""
+    sizes = {}
+    for name in ("status", "smaps_rollup"):
+        for line in Path(f"/proc/{process}/{name}").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if value.endswith(" kB"):
+                sizes[key] = 1024 * int(value.removesuffix(" kB"))
+    return sizes
 
 
 # Keeping its state ----------------------------------------------------------------------------

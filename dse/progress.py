@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -40,15 +40,29 @@ def again() -> str:
 
 @dataclass(kw_only=True, slots=True)
 class Running:
-    """A trial that runs: when it began (None: unseen) and last told, and what it told.
+    """A trial that runs: when it began (None: unseen), and when it told of which epochs.
 
-    Times are seconds of one clock; `val_top1` is in percent.
+    Times are seconds of one clock; `first` is that of the first epoch told of, after `skipped`
+    epochs, `told` that of the last one; `val_top1` is in percent.
     """
 
     began: float | None
     told: float
+    first: float | None = None
+    skipped: int = 0
     epoch: int = 0
     val_top1: float = 0.0
+
+
+class Pace(NamedTuple):
+    """What was seen of one trial: the work of an epoch, its seconds, and those before the first.
+
+    `start` is None where it could not be told apart.
+    """
+
+    work: float
+    seconds: float
+    start: float | None
 
 
 class Progress:
@@ -71,7 +85,7 @@ class Progress:
         self._running: dict[str, Running] = {}
         self._waiting: set[str] = set()
         self._failed = 0
-        self._seen: list[tuple[float, float]] = []
+        self._seen: list[Pace] = []
         self._published, self._shown = -math.inf, clock()
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
@@ -94,7 +108,11 @@ class Progress:
         elif isinstance(event, Told):
             self._waiting.discard(trial_id)  # the other sweep gave it up
             running = self._running.setdefault(trial_id, Running(began=None, told=now))
-            running.told, (running.epoch, running.val_top1) = now, event.value
+            epoch, running.val_top1 = event.value
+            if running.first is None or epoch <= running.epoch:  # a dead run was restarted
+                running.began = running.began if running.first is None else None
+                running.first, running.skipped = now, epoch
+            running.told, running.epoch = now, epoch
         else:
             self._take_end(event, self._running.pop(trial_id, None), now)
         self._show(now)
@@ -104,8 +122,8 @@ class Progress:
         if isinstance(event, Waiting):
             self._waiting.add(trial_id)
         elif isinstance(event, Finished):
-            if event.value and running and running.began is not None:
-                self._seen.append((self._work[trial_id], now - running.began))
+            if event.value and running and (pace := self._pace(trial_id, running, now)):
+                self._seen.append(pace)
             self._end(trial_id, _summary(event.value))
         elif isinstance(event, Failed):
             self._failed += 1
@@ -116,23 +134,41 @@ class Progress:
     def seconds_left(self) -> float | None:
         """Estimated seconds until this sweep's own trials are done; None where nothing is known.
 
-        The seconds of a trial are fitted to its work, on all that was seen so far. What other
-        sweeps train is left out.
+        The seconds of an epoch are fitted to its work, on all that was seen so far. Before its
+        first epoch a trial takes the least that was seen: the first ones wait for the workers'
+        imports. What other sweeps train is left out.
         """
-        seen = [*self._seen]
-        for trial_id, running in self._running.items():
-            if running.began is not None and running.epoch:
-                seen.append((self._done(trial_id), running.told - running.began))
+        now = self._clock()
+        running = [self._pace(i, r, None) for i, r in self._running.items()]
+        seen = [*self._seen, *(pace for pace in running if pace)]
         if not seen:
             return None
-        start, rate = pace(seen)
-        left = []
-        for trial_id, running in self._running.items():
-            rest = rate * (self._work[trial_id] - self._done(trial_id))
-            rest += 0 if running.epoch else start
-            left.append(max(rest - (self._clock() - running.told), 0.0))
+        constant, rate = fitted(seen)
+        start = min((pace.start for pace in seen if pace.start is not None), default=0.0)
+
+        def left(trial_id: str, epochs: int) -> float:
+            return epochs * (constant + rate * self._work[trial_id] / self._epochs[trial_id])
+
+        times = []
+        for i, r in self._running.items():
+            rest = left(i, self._epochs[i] - r.epoch) + (0 if r.epoch else start)
+            times.append(max(rest - (now - r.told), 0.0))
         idle = [i for i in self._left if i not in self._running and i not in self._waiting]
-        return span([*left, *(start + rate * self._work[i] for i in idle)], self._workers)
+        return span([*times, *(start + left(i, self._epochs[i]) for i in idle)], self._workers)
+
+    def _pace(self, trial_id: str, running: Running, ended: float | None) -> Pace | None:
+        """What was seen of a trial, which has `ended` then or runs; None where it is too little."""
+        work, epochs = self._work[trial_id] / self._epochs[trial_id], self._epochs[trial_id]
+        timed = running.epoch - running.skipped
+        if running.first is not None and timed > 0:
+            seconds = (running.told - running.first) / timed
+            begun = running.began is not None and running.skipped == 1
+            start = max(running.first - (running.began or 0.0) - seconds, 0.0) if begun else None
+            return Pace(work, seconds, start)
+        if ended is not None and running.began is not None:  # it went on in the epoch it told of
+            rest = epochs - max(running.skipped - 1, 0)
+            return Pace(work, (ended - running.began) / rest, None)
+        return None
 
     def word(self) -> dict[str, Any]:
         """How the sweep stands, for others: texts, and the command that goes on with it."""
@@ -201,22 +237,26 @@ def work(trial: Trial) -> float:
     return float(macs * (protocol.recipe.epochs * pictures + protocol.facts.test))
 
 
-def pace(seen: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Seconds = start + rate * work, fitted to (work, seconds) by least squares, neither below 0.
+def fitted(seen: Sequence[Pace]) -> tuple[float, float]:
+    """Seconds of an epoch = constant + rate * work, by least squares, neither below 0.
 
-    >>> pace([(1.0, 3.0), (2.0, 5.0)]), pace([(2.0, 5.0)])
-    ((1.0, 2.0), (0.0, 2.5))
+    The constant is 0 where the works are too few, or too near to each other, to tell it apart.
+
+    >>> fitted([Pace(1.0, 3.0, None), Pace(2.0, 5.0, None), Pace(3.0, 7.0, None)])
+    (1.0, 2.0)
+    >>> fitted([Pace(2.0, 5.0, None)])
+    (0.0, 2.5)
     """
-    work_mean, seconds_mean = fmean(w for w, _ in seen), fmean(s for _, s in seen)
-    spread = sum((w - work_mean) ** 2 for w, _ in seen)
-    if spread:
-        rate = sum((w - work_mean) * (s - seconds_mean) for w, s in seen) / spread
-        start = seconds_mean - rate * work_mean
+    works, seconds = [pace.work for pace in seen], [pace.seconds for pace in seen]
+    work, mean = fmean(works), fmean(seconds)
+    if len(seen) > 2 and max(works) >= 1.5 * min(works):
+        spread = sum((w - work) ** 2 for w in works)
+        rate = sum((w - work) * (s - mean) for w, s in zip(works, seconds, strict=True)) / spread
         if rate < 0:
-            return seconds_mean, 0.0
-        if start >= 0:
-            return start, rate
-    return 0.0, seconds_mean / work_mean
+            return mean, 0.0
+        if mean >= rate * work:
+            return mean - rate * work, rate
+    return 0.0, mean / work
 
 
 def span(seconds: Sequence[float], workers: int) -> float:

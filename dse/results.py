@@ -83,6 +83,30 @@ def write(path: Path, content: bytes) -> None:
     _sync(path.parent)
 
 
+def make(folder: Path) -> None:
+    """Make a folder and those above it, durably; raises `OSError` where that cannot be done."""
+    if not folder.is_dir():
+        make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def sealed(row: Mapping[str, Any]) -> bytes:
+    """A file of JSON: a row, NaN as null, and a checksum over both names and values."""
+    plain = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+    return (json.dumps({**plain, "sha256": _digest(plain)}, indent=1) + "\n").encode()
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """The row in such a file; raises `ValueError` where it is cut or changed, or none."""
+    row = json.loads(content)
+    if not isinstance(row, dict):
+        raise ValueError("it is no JSON object")
+    if row.pop("sha256", None) != _digest(row):
+        raise ValueError("its checksum is wrong")
+    return row
+
+
 @contextmanager
 def claim(folder: Path, trial_id: str) -> Iterator[Standing]:
     """Hold the right to train a trial for as long as the context lasts; says how it stands.
@@ -133,10 +157,10 @@ def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
     `OSError` where the folder cannot be written.
     """
     home = trial_folder(folder, record.trial.trial_id)
-    _make(home.parent)
+    make(home.parent)
     with _hidden(home) as unfinished:
         unfinished.mkdir()
-        for name, content in {**files, RECORD: _sealed(record.row())}.items():
+        for name, content in {**files, RECORD: sealed(record.row())}.items():
             _write_new(unfinished / name, content)
         _sync(unfinished)
         if not _placed(unfinished, home):
@@ -164,11 +188,12 @@ def fail(folder: Path, trial_id: str, reason: Mapping[str, Any]) -> None:
 def failures(folder: Path) -> dict[str, str]:
     """Trials that failed and have no record: the reason of each, one line."""
     found = {}
-    for trial_id in _trial_ids(folder):
-        home = trial_folder(folder, trial_id)
-        if (home / FAILURE).exists() and not (home / RECORD).exists():
+    trial_ids = _trial_ids(folder)
+    for trial_id in sorted(set(trial_ids) - finished(folder, trial_ids)):
+        path = trial_folder(folder, trial_id) / FAILURE
+        if path.exists():
             try:
-                reason = str(json.loads((home / FAILURE).read_bytes())["reason"])
+                reason = str(json.loads(path.read_bytes())["reason"])
             except (OSError, ValueError, TypeError, KeyError, RecursionError):
                 reason = f"its {FAILURE} cannot be read"
             found[trial_id] = " ".join(reason.split())
@@ -211,7 +236,12 @@ def told(folder: Path) -> list[tuple[dict[str, Any], bool]]:
 
 def finished(folder: Path, trial_ids: Iterable[str]) -> set[str]:
     """Those of `trial_ids` whose record is there."""
-    return {i for i in trial_ids if (trial_folder(folder, i) / RECORD).exists()}
+    found = set()
+    for trial_id in trial_ids:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(f"{folder}/trials/{trial_id}/{RECORD}")  # noqa: PTH116  as in `_signature`
+            found.add(trial_id)
+    return found
 
 
 def read(path: Path) -> Record:
@@ -220,11 +250,7 @@ def read(path: Path) -> Record:
     Raises `Damaged` where it is cut, changed, no record or another trial's.
     """
     try:
-        row = json.loads(path.read_bytes())
-        if not isinstance(row, dict):
-            raise ValueError("it is no JSON object")
-        if row.pop("sha256", None) != _digest(row):
-            raise ValueError("its checksum is wrong")
+        row = unsealed(path.read_bytes())
         record = record_from({k: math.nan if v is None else v for k, v in row.items()})
         if path.parent.name != record.trial.trial_id:
             raise ValueError(f"it is the record of {record.trial.trial_id}")
@@ -423,14 +449,6 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and those above it, their names durable."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
 def _placed(unfinished: Path, home: Path) -> bool:
     """Rename a finished trial's folder to its place; False where a record is there."""
     for _ in range(PLACE_AGAIN):
@@ -478,12 +496,6 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _sealed(row: Mapping[str, Any]) -> bytes:
-    """A record's file: its row, NaN as null, and a checksum over both names and values."""
-    plain = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-    return (json.dumps({**plain, "sha256": _digest(plain)}, indent=1) + "\n").encode()
-
-
 def _digest(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
 
@@ -525,7 +537,7 @@ def _locked(path: Path) -> Iterator[Literal["mine", "held", "unknown"]]:
 def _lock(path: Path) -> int | None:
     """A handle of the file, locked; None where another process holds it, -1 without locks."""
     for _ in range(LOCK_AGAIN):
-        _make(path.parent.parent)
+        make(path.parent.parent)
         with suppress(FileExistsError):
             path.parent.mkdir()
         try:

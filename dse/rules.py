@@ -8,10 +8,12 @@ A value type is a frozen dataclass whose fields are made by `knob`. Its `__post_
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 
@@ -123,6 +125,19 @@ def flag() -> Rule:
         return value
 
     return Rule("true or false", read)
+
+
+def path() -> Rule:
+    """A path, whole or from the working directory; names in it have at most 255 bytes."""
+
+    def read(value: Any) -> Path:
+        if not isinstance(value, (str, Path)) or str(value)[:1] in ("", "~") or "\0" in str(value):
+            raise ValueError  # "~": only a shell knows it, and none reads it here
+        if any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
+            raise ValueError
+        return Path(value)
+
+    return Rule("a path", read)
 
 
 def duration() -> Rule:

@@ -109,7 +109,7 @@ def _train(
     with (
         made as runner,
         results.telling(folder) as tell,
-        Progress(todo, min(workers.count, len(todo)), tell) as progress,
+        Progress(todo, workers.at_most(len(todo)), tell) as progress,
         stopped_by_signals(runner) as asked,
     ):
         for trial in todo:

@@ -253,9 +253,7 @@ def _check(at: Position, recipe: Recipe, data: Pictures) -> None:
         )
 
 
-def _restore(
-    model: nn.Module, optimizer: Descent, tensors: Mapping[str, Tensor]
-) -> None:
+def _restore(model: nn.Module, optimizer: Descent, tensors: Mapping[str, Tensor]) -> None:
     """Set a training's tensors, in the model's own memory format.
 
     Raises `ValueError`, and sets none, where they are those of another model or recipe.

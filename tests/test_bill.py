@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,15 @@ import toy_trial
 from scipy.optimize import nnls
 from test_sweep import dse
 
-from dse import bill, config, results
+from dse import bill, config, execute, results
+from dse.archives import Store
 from dse.bill import Sample, Unknown, affordable, chosen, fit, plan
 from dse.cost import cost
+from dse.runner import Tell
 from dse.trial import Trial
 
 SQUEEZE = "sr=0.125,0.25,0.5,0.75,1.0"
-STEP, JUDGE = 0.1, 0.001
+STEP, JUDGE, BESIDE, MEMORY = 0.1, 0.001, 4.0, 2e8
 
 
 def request(tmp_path: Path, *words: str, workers: int = 2) -> config.Request:
@@ -34,7 +38,7 @@ def sample(trial: Trial, **changes: Any) -> Sample:
     """A network that needs the same seconds whatever its size."""
     size = cost(trial.architecture, trial.protocol.image_size)
     values: dict[str, Any] = {
-        "macs": size.macs, "activations": size.activations, "params": size.params,
+        "macs": size.macs, "activations": size.activations,
         "ready": 1.0, "step": STEP, "judge": JUDGE,
         "private": 1e8, "shared": 3e8, "header": 5000,
     }  # fmt: skip
@@ -48,9 +52,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     def observed(trials: Sequence[Trial], *_: object) -> tuple[list[Sample], list[float]]:
         calls.append(tuple(trial.trial_id for trial in trials))
-        return [sample(trial) for trial in trials], [2.0, 0.5, 0.5]
+        return [sample(trial) for trial in trials], [9.0, 9.0, 0.5, 0.5]
 
     monkeypatch.setattr(bill, "_observed", observed)
+    monkeypatch.setattr(bill, "_command", lambda: (BESIDE, MEMORY))
     return calls
 
 
@@ -60,6 +65,15 @@ def seconds(trial: Trial) -> float:
     steps = protocol.recipe.epochs * math.ceil(protocol.train_pictures / protocol.recipe.batch_size)
     judged = protocol.recipe.epochs * protocol.validation_pictures + protocol.facts.test
     return 1.5 + steps * STEP + judged * JUDGE
+
+
+def handed_out(times: Sequence[float], workers: int) -> float:
+    """Seconds until the last of some trials ends, each begun by the first worker that is free."""
+    free = [0.0] * workers
+    for seconds in times:
+        free.sort()
+        free[0] += seconds
+    return max(free)
 
 
 # The fit ------------------------------------------------------------------------------------
@@ -97,14 +111,32 @@ def test_a_fit_of_little(points: list[tuple[float, float, float]], parts: object
 # What is measured ---------------------------------------------------------------------------
 
 
-def test_networks_of_all_sizes_are_measured(tmp_path: Path) -> None:
-    grid = request(tmp_path, "base_e=range(8,128,4)", "incr_e=0,32", "bypass=none,complex")
+@pytest.mark.parametrize(
+    "axes",
+    [
+        ("base_e=range(8,128,4)", "incr_e=0,32", "bypass=none,complex"),
+        ("conv1_filters=16,64,256", "pool_after=1-4-8,2-4-8", "sr=0.125,0.5", "image_size=32"),
+        ("base_e=range(8,15)",),
+    ],
+)
+@pytest.mark.usefixtures("measured")
+def test_networks_of_all_sizes_are_measured(tmp_path: Path, axes: tuple[str, ...]) -> None:
+    grid = request(tmp_path, *axes)
     networks = chosen(grid.trials)
-    assert bill.NETWORKS - 2 <= len(networks) <= bill.NETWORKS < len(grid.trials)
-    sizes = [cost(t.architecture, t.protocol.image_size).macs for t in grid.trials]
-    there = [cost(t.architecture, t.protocol.image_size).macs for t in networks]
-    assert (min(there), max(there)) == (min(sizes), max(sizes))
-    assert there == sorted(there)
+    assert len(networks) == bill.NETWORKS < len(grid.trials)
+    for name in ("macs", "activations"):
+        sizes, there = (
+            [getattr(cost(t.architecture, t.protocol.image_size), name) for t in trials]
+            for trials in (grid.trials, networks)
+        )
+        assert (min(there), max(there)) == (min(sizes), max(sizes))
+    told: list[str] = []
+    for _ in range(2):  # and they are enough
+        bill.bill(grid, grid.trials, told.append)
+    assert len(told) == 1
+
+
+def test_few_networks_are_all_measured(tmp_path: Path) -> None:
     few = request(tmp_path, SQUEEZE, "seed=0,1,2")
     assert len(chosen(few.trials)) == 5
 
@@ -128,10 +160,10 @@ def test_what_was_measured_is_measured_once(
         outside = request(tmp_path, other, "seed=8,9")
         bill.bill(outside, outside.trials, told.append)
         assert len(measured) == count
-    alone = request(tmp_path, "sr=0.3")  # one trial has a core, and memory, to itself
+    alone = request(tmp_path, "sr=0.3", workers=1)  # has the machine to itself
     bill.bill(alone, alone.trials, told.append)
     assert len(measured) == 7
-    assert len(list((tmp_path / "cache" / "measured").iterdir())) == 6
+    assert len(list((tmp_path / "cache" / "measured").glob("*.json"))) == 6
 
 
 @pytest.mark.parametrize(
@@ -144,24 +176,78 @@ def test_what_cannot_be_believed_is_measured_again(
 ) -> None:
     grid = request(tmp_path, SQUEEZE)
     whole = bill.bill(grid, grid.trials, lambda text: None)
-    (path,) = (tmp_path / "cache" / "measured").iterdir()
+    (path,) = (tmp_path / "cache" / "measured").glob("*.json")
     path.write_bytes(content)
     assert bill.bill(grid, grid.trials, lambda text: None) == whole
     assert len(measured) == 2
 
 
-@pytest.mark.parametrize("value", [-1, "x", None, math.nan, math.inf, True, []])
-def test_a_changed_number_that_is_no_amount_is_measured_again(
-    tmp_path: Path, measured: list[tuple[str, ...]], value: object
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("value", [-1, "x", None, math.inf, True, [], 9.1, 1e-310])
+def test_a_changed_number_is_measured_again_or_stays_one(
+    tmp_path: Path, measured: list[tuple[str, ...]], value: object, sealed: bool
 ) -> None:
+    """By accident, or by somebody who seals the file anew."""
     grid = request(tmp_path, SQUEEZE)
     bill.bill(grid, grid.trials, lambda text: None)
-    (path,) = (tmp_path / "cache" / "measured").iterdir()
-    content = json.loads(path.read_text())
+    (path,) = (tmp_path / "cache" / "measured").glob("*.json")
+    content = results.unsealed(path.read_bytes())
     content["samples"][2]["step"] = value
-    path.write_text(json.dumps(content))
+    digest = json.loads(path.read_bytes())["sha256"]
+    path.write_bytes(
+        results.sealed(content) if sealed else json.dumps(content | {"sha256": digest}).encode()
+    )
+    made = bill.bill(grid, grid.trials, lambda text: None)
+    assert all(math.isfinite(price.seconds) for price in made.prices.values())
+    assert len(measured) == (1 if sealed and value in (9.1, 1e-310) else 2)
+
+
+def test_a_sample_without_a_part_is_none(tmp_path: Path, measured: list[tuple[str, ...]]) -> None:
+    grid = request(tmp_path, SQUEEZE)
+    bill.bill(grid, grid.trials, lambda text: None)
+    (path,) = (tmp_path / "cache" / "measured").glob("*.json")
+    content = results.unsealed(path.read_bytes())
+    del content["samples"][0]["step"]
+    path.write_bytes(results.sealed(content))
     bill.bill(grid, grid.trials, lambda text: None)
     assert len(measured) == 2
+
+
+def test_of_two_commands_one_measures(tmp_path: Path, measured: list[tuple[str, ...]]) -> None:
+    grid = request(tmp_path, SQUEEZE)
+    told: list[str] = []
+
+    def other() -> None:
+        bill.bill(grid, grid.trials, told.append)
+
+    with bill._alone(grid.store, told.append):
+        thread = threading.Thread(target=other)
+        thread.start()
+        while not told:
+            time.sleep(0.01)
+    thread.join()
+    assert told[0] == "another command measures this machine: waiting for it"
+    assert len(measured) == 1
+
+
+def test_two_protocols_have_a_price_each(tmp_path: Path, measured: list[tuple[str, ...]]) -> None:
+    grid = request(tmp_path, "sr=0.25", "batch_size=40,50")
+    made = bill.bill(grid, grid.trials, lambda text: None)
+    assert len(measured) == len(made.sources) == 2
+    for trial in grid.trials:
+        assert made.prices[trial.trial_id].seconds == pytest.approx(seconds(trial))
+
+
+def test_data_that_are_missing_are_told_before_anything_is_measured(
+    tmp_path: Path, measured: list[tuple[str, ...]]
+) -> None:
+    grid = request(tmp_path, "protocol=demo,cifar10,mnist", f"data.root={tmp_path}", "budget=1h")
+    with pytest.raises(config.Mistakes) as caught:
+        affordable(grid, grid.trials, pytest.fail)
+    assert [line.split(":")[0] for line in caught.value.lines] == [
+        "`data.root` must hold cifar10", "`data.root` must hold mnist",
+    ]  # fmt: skip
+    assert measured == []
 
 
 @pytest.mark.usefixtures("measured")
@@ -184,9 +270,11 @@ def test_a_bill_adds_up(tmp_path: Path) -> None:
     for trial in grid.trials:
         assert made.prices[trial.trial_id].seconds == pytest.approx(seconds(trial))
     times = [seconds(trial) for trial in grid.trials]
-    assert sum(times) / 2 <= made.seconds(made.prices) - made.opening <= sum(times)
-    assert made.opening == 2.0
-    assert made.memory == pytest.approx(3e8 + 2 * 1e8)
+    short, long = times[::2], times[1::2]  # two workers take turns: as many of each
+    assert sum(short) < sum(long)
+    assert made.seconds(made.prices) == pytest.approx(BESIDE + handed_out(times, 2))
+    assert made.seconds(made.prices) < BESIDE + 0.7 * sum(times)
+    assert made.memory == pytest.approx(MEMORY + 3e8 + 2 * 1e8)
     size = cost(grid.trials[0].architecture, 12).size_bytes
     disk = made.prices[grid.trials[0].trial_id].disk
     assert disk % 4096 == 0
@@ -201,12 +289,14 @@ def test_other_engines_are_measured_here_one_at_a_time(
 
     def observed(trials: Sequence[Trial], _: object, at_a_time: int) -> object:
         asked.append(at_a_time)
-        return [sample(trial) for trial in trials], [0.1]
+        return [sample(trial) for trial in trials], [2.0, 0.1]
 
     monkeypatch.setattr(bill, "_observed", observed)
+    monkeypatch.setattr(bill, "_command", lambda: (BESIDE, MEMORY))
     grid = request(tmp_path, SQUEEZE, "runner.engine=submitit", "submitit.cluster=local")
     made = bill.bill(grid, grid.trials, lambda text: None)
     assert asked == [1]
+    assert made.beside == BESIDE
     assert made.workers == 2
     assert made.sources[-1].startswith("where `runner.engine` submitit runs them")
 
@@ -228,7 +318,7 @@ def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> Non
             f"sr={trial.metaparameters.sr}",
         ]  # fmt: skip
     assert count == "5 trials, 2 done, 3 to do"
-    wall = 2 + 2 * seconds(grid.trials[0])
+    wall = BESIDE + 2 * seconds(grid.trials[0])
     assert expected.startswith(f"expected with 2 workers: {wall:.0f} s (")
     assert str(tmp_path / "cache") in source
 
@@ -277,7 +367,7 @@ def test_a_budget_keeps_the_first_part_that_fits(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("measured")
 def test_what_is_done_costs_nothing(tmp_path: Path) -> None:
-    grid = request(tmp_path, SQUEEZE, "budget=22s", workers=1)
+    grid = request(tmp_path, SQUEEZE, "budget=26s", workers=1)
     kept = affordable(grid, grid.trials, lambda text: None)
     assert 1 <= len(kept) < 5
     for trial in kept:
@@ -290,11 +380,11 @@ def test_what_is_done_costs_nothing(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("measured")
 def test_a_budget_that_is_too_small_is_a_mistake(tmp_path: Path) -> None:
     grid = request(tmp_path, SQUEEZE, "budget=1s")
-    needed = 2 + seconds(grid.trials[0])
+    needed = math.ceil(BESIDE + seconds(grid.trials[0]))
     with pytest.raises(config.Mistakes) as caught:
         affordable(grid, grid.trials, lambda text: None)
     assert caught.value.lines == (
-        f"`budget` must be enough for the first trial, {needed:.0f} s, got 1 s",
+        f"`budget` must be enough for the first trial, {needed}s, got 1s",
     )
 
 
@@ -321,7 +411,18 @@ def test_a_measurement_is_of_the_training_itself(tmp_path: Path) -> None:
     assert 0.5 < table["seconds"].sum() / expected < 2
     files = list((tmp_path / "results" / "squeezenet" / "trials").rglob("*"))
     assert made.disk == pytest.approx(sum(512 * p.stat().st_blocks for p in files), rel=0.3)
-    assert 2e7 < made.memory < 3e9
+    sampled = bill._known(bill._kind(grid.trials[0], grid.workers, grid.store), grid.store).samples
+    assert all(1e7 < s.private < 5e8 < 1e9 > s.shared > 1e8 for s in sampled)
+
+
+@pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])
+def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    trial = request(tmp_path, "norm=none", *words).trials[0]
+    took = execute.measure((trial, Store(), 0.2), Tell(lambda sign: None))
+    assert took["step"] > 0
+    assert took["judge"] > 0
+    assert took["ready"] >= 0
+    assert took["header"] < 20_000
 
 
 def test_a_budget_on_the_command_line(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from test_results import powerless
 
 from dse import checkpoints, results
 from dse.checkpoints import clear, home, keep, newest
@@ -87,3 +88,21 @@ def test_what_cannot_be_written_is_told_and_leaves_the_state_before(
     with pytest.raises(OSError, match="No space left"):
         keep(tmp_path, ONE, 2, b"next")
     assert list(newest(tmp_path, ONE)) == [b"state"]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_power_failure_leaves_the_state_before_or_the_new_one(
+    tmp_path: Path, before: int
+) -> None:
+    folder = tmp_path / "x"
+    (folder / "trials").mkdir(parents=True)
+    states = [f"state {step}".encode() for step in range(before + 1)]
+    for step in range(before):
+        keep(folder, ONE, step, states[step])
+
+    def check(left: Path) -> None:
+        found = next(iter(newest(left, ONE)), None)
+        assert found in ((states[before - 1] if before else None), states[before])
+
+    powerless(folder, lambda: keep(folder, ONE, before, states[before]), check)
+    assert next(newest(tmp_path / "x.after", ONE)) == states[before]

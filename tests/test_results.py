@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -253,7 +254,7 @@ def test_a_record_sealed_again_after_a_change_is_refused(tmp_path: Path) -> None
     results.save(tmp_path, one, {})
     path = place(tmp_path, one) / "record.json"
     for changes in ({"sr": 0.5}, {"top1": 101.0}, {"trial_id": "0" * 20}, {"status": "won"}):
-        path.write_bytes(results._sealed({**one.row(), **changes}))
+        path.write_bytes(results.sealed({**one.row(), **changes}))
         with pytest.raises(results.Damaged, match="is damaged"):
             results.read(path)
 
@@ -441,6 +442,114 @@ def test_whichever_step_fails_tables_show_the_records_or_are_old(tmp_path: Path)
         if len(steps) < number:
             return
     raise AssertionError("no run was without a fault")
+
+
+class Disk:
+    """What may be left below a folder when the power fails: of each folder its names as they were
+    when it was last synced, or as they are; of each file what was last synced, or else nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[int, dict[str, os.stat_result]] = {}
+        self._contents: dict[int, bytes] = {}
+        for path in (root, *root.rglob("*")):  # what is there is there
+            self._note(path)
+
+    def _note(self, path: Path) -> None:
+        state = path.stat()
+        if stat.S_ISDIR(state.st_mode):
+            self._names[state.st_ino] = {p.name: p.lstat() for p in path.iterdir()}
+        else:
+            self._contents[state.st_ino] = path.read_bytes()
+
+    def fsync(self, handle: int) -> None:
+        """What the process asks for."""
+        self._note(Path(f"/proc/self/fd/{handle}"))
+
+    def left(self, target: Path, synced: Callable[[int], bool]) -> None:
+        """Make `target` what is left, where those folders that are `synced` have old names."""
+        now = {self._root.stat().st_ino: self._root}
+        now |= {p.stat().st_ino: p for p in self._root.rglob("*") if p.is_dir()}
+        shutil.rmtree(target, ignore_errors=True)
+        todo = [(self._root.stat().st_ino, target)]
+        while todo:
+            number, place = todo.pop()
+            place.mkdir()
+            names = self._names.get(number, {})
+            if number in now and not synced(number):
+                names = {p.name: p.lstat() for p in now[number].iterdir()}
+            for name, state in names.items():
+                if stat.S_ISDIR(state.st_mode):
+                    todo.append((state.st_ino, place / name))
+                else:
+                    (place / name).write_bytes(self._contents.get(state.st_ino, b""))
+
+
+def powerless(folder: Path, act: Callable[[], object], check: Callable[[Path], None]) -> int:
+    """Let the power fail before every step of `act`; `check` each folder that may then be left.
+
+    Returns the number of these. In the end, what was synced alone is left in `folder`.after.
+    """
+    disk, rng, count = Disk(folder), random.Random(0), 0
+    busy: list[bool] = []
+    target = folder.with_name(f"{folder.name}.after")
+
+    def look(*_: object) -> None:
+        nonlocal count
+        choices: list[Callable[[int], bool]] = [lambda _: True, lambda _: False]
+        for _ in range(6):
+            drawn: dict[int, bool] = {}
+            choices.append(lambda n, d=drawn: d.setdefault(n, rng.random() < 0.5))  # type: ignore[misc]
+        for choice in choices:
+            disk.left(target, choice)
+            check(target)
+            count += 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("mkdir", "rename", "replace", "unlink", "rmdir"):
+            call = getattr(os, name)
+
+            def made(*arguments: Any, call: Any = call, **named: Any) -> Any:
+                if not busy:
+                    busy.append(True)
+                    look()
+                    busy.clear()
+                return call(*arguments, **named)
+
+            patch.setattr(os, name, made)
+        patch.setattr(os, "fsync", disk.fsync)
+        act()
+    look()
+    disk.left(target, lambda _: True)
+    return count
+
+
+@pytest.mark.parametrize("before", ["nothing", "failed", "done"])
+def test_a_power_failure_leaves_a_whole_record_or_none(tmp_path: Path, before: str) -> None:
+    new, folder = record(top1=50 if before == "done" else 60), tmp_path / "x"
+    folder.mkdir()
+    prepared(folder, before)
+    folder.mkdir(exist_ok=True)
+
+    def save() -> None:
+        results.save(folder, record(top1=60), FILES)
+
+    assert powerless(folder, save, lambda left: stands(left, new)) > 50
+    after = folder.with_name("x.after")
+    assert results.records(after)  # what a save has left stays
+    stands(after, new)
+
+
+def test_a_power_failure_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    results.write(folder / "file", b"old")
+
+    def check(left: Path) -> None:
+        assert (left / "file").read_bytes() in (b"old", b"new")
+
+    powerless(folder, lambda: results.write(folder / "file", b"new"), check)
+    assert (tmp_path / "x.after" / "file").read_bytes() == b"new"
 
 
 # Claims -------------------------------------------------------------------------------------
@@ -887,6 +996,6 @@ def test_text_that_a_spreadsheet_would_run_is_no_record(tmp_path: Path, text: An
     results.save(tmp_path, one, {})
     path = place(tmp_path, one) / "record.json"
     for column in ("device", "machine", "finished", "versions", "status", "bypass"):
-        path.write_bytes(results._sealed({**one.row(), column: text}))
+        path.write_bytes(results.sealed({**one.row(), column: text}))
         with pytest.raises(results.Damaged, match="is damaged"):
             results.load(tmp_path)

@@ -955,7 +955,11 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
         ("submitit", {"cluster": "pbs"}, "`cluster` must be one of slurm, local, got 'pbs'"),
         ("submitit", {"timeout_min": 0}, "`timeout_min` must be a whole number in 1 .. 525600"),
         ("submitit", {"partition": "a\nb"}, "`partition` must be a name, got 'a\\nb'"),
-        ("submitit", {"folder": __file__}, "`submitit.folder` must be a folder, got "),
+        (
+            "submitit",
+            {"folder": __file__, "cluster": "local"},
+            "`submitit.folder` must be a folder, got ",
+        ),
         ("ray", {"num_gpus": "one"}, "`num_gpus` must be in [0, 1024], got 'one'"),
         ("ray", {"adress": "auto"}, "`runner.ray` must have no settings but address, num_cpus"),
     ],

@@ -157,11 +157,15 @@ class Workers:
     retries: int = 2
     patience: float = 0.0
 
+    def at_most(self, calls: int) -> int:
+        """How many of some `calls` are carried out at a time, at least one."""
+        return max(min(self.count, calls), 1)
+
     def runner(self, function: str, calls: int) -> Runner:
         """A runner for some `calls`; raises `ValueError` as `Runner` does."""
         return Runner(
             function,
-            max(min(self.count, calls), 1),
+            self.at_most(calls),
             engine=self.engine,
             settings=self.settings,
             retries=self.retries,

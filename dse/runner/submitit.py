@@ -3,12 +3,14 @@
 A job carries out one call in a process of its own. When SLURM preempts it, or its time is nearly
 over, the call is asked to stop, leaves its checkpoint, and the job is queued again as the same job:
 the call then goes on from its checkpoint. submitit keeps calls and values as pickles in the folder,
-which therefore only its owner may read and write.
+in which therefore nobody but its owner may write.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import sys
 import time
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.rules import check, integer, knob, one_of, real
+from dse.rules import check, integer, knob, one_of, path, real
 from dse.runner.call import End, Word
 from dse.runner.local import GRACE, TAIL, TURN
 from dse.runner.remote import attend, load, settings_of, text
@@ -34,8 +36,8 @@ MARGIN = 30
 class Jobs:
     """What a call's job asks for; raises `ValueError` for a value outside its rule."""
 
-    folder: str = knob(
-        "submitit-jobs", text("a path"), "folder of jobs and logs, seen by all nodes"
+    folder: Path = knob(  # noqa: RUF009
+        Path("submitit-jobs"), path(), "folder of jobs and logs, which all nodes see"
     )
     cluster: str = knob("slurm", one_of("slurm", "local"), "local: processes here, for a try")
     partition: str = knob("", text("a name", empty=True), "SLURM's partition, or its own choice")
@@ -49,6 +51,12 @@ class Jobs:
 
     def __post_init__(self) -> None:
         check(self)
+        notice = self.notice + MARGIN
+        if self.cluster == "slurm" and 60 * self.timeout_min <= 2 * notice:
+            raise ValueError(
+                f"`submitit.timeout_min` must be more than twice the {notice} s that "
+                f"`submitit.notice` {self.notice} leaves at a job's end, got {self.timeout_min}"
+            )
 
 
 class Submitit:
@@ -63,9 +71,16 @@ class Submitit:
         submitit = load("submitit")
         self._settings = jobs = settings_of(Jobs, "submitit", settings)
         self._function, self._patience = function, patience
-        self._folder = Path(jobs.folder).absolute()
+        self._folder = jobs.folder.absolute()
+        if jobs.cluster == "slurm" and shutil.which("sbatch") is None:
+            raise ValueError(
+                "`submitit.cluster` must be reached from here, got slurm: there is no sbatch"
+            )
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            state = self._folder.stat()
+            if state.st_uid != os.getuid() or state.st_mode & 0o022:
+                raise PermissionError("others may write in it")
             self._executor = submitit.AutoExecutor(
                 self._folder, jobs.cluster, **{f"{jobs.cluster}_max_num_timeout": jobs.timeouts}
             )
@@ -160,6 +175,7 @@ class _Attempt:
     def over(self, lag: float) -> bool:
         """Whether the job has left a result, or has been gone for `lag` seconds without one."""
         if not self.job.done():
+            self._gone = None
             return False
         if self.job.paths.result_pickle.exists():
             return True
@@ -186,10 +202,9 @@ class _Attempt:
     def clear(self) -> None:
         """Remove the job's files."""
         paths = self.job.paths
-        for path in (paths.submission_file, paths.submitted_pickle, paths.result_pickle):
-            path.unlink(missing_ok=True)
-        for path in (paths.stdout, paths.stderr):
-            path.unlink(missing_ok=True)
+        spooled = (paths.submission_file, paths.submitted_pickle, paths.result_pickle)
+        for file in (*spooled, paths.stdout, paths.stderr):
+            file.unlink(missing_ok=True)
         for suffix in (".words", ".stop"):
             self.spool.with_suffix(suffix).unlink(missing_ok=True)
 
