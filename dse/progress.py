@@ -27,6 +27,11 @@ EVERY, PUBLISH = 30.0, 1.0
 """Seconds between two lines of progress on what is no terminal, and between two words to others."""
 
 
+ACTIVATION = 400
+"""Multiply-accumulates that take as long as making, keeping and reading an activation, about: on
+the processors measured, networks with five times the MACs take not twice the time."""
+
+
 def say(*lines: str) -> None:
     """Tell lines on stderr, above the bar; that it cannot be written stops nothing."""
     with suppress(OSError):
@@ -55,14 +60,14 @@ class Running:
 
 
 class Pace(NamedTuple):
-    """What was seen of one trial: the work of an epoch, its seconds, and those before the first.
-
-    `start` is None where it could not be told apart.
+    """What was seen of one trial: the work of an epoch and its seconds; those before the first
+    epoch (None where they could not be told apart); those after the last (None while it runs).
     """
 
     work: float
     seconds: float
-    start: float | None
+    start: float | None = None
+    end: float | None = None
 
 
 class Progress:
@@ -80,6 +85,7 @@ class Progress:
     ) -> None:
         self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
         self._work = {t.trial_id: work(t) for t in trials}
+        self._epoch, self._test = (dict(zip(self._work, c, strict=True)) for c in _parts(trials))
         self._workers, self._publish, self._clock = workers, publish, clock
         self._left = dict.fromkeys(self._epochs)
         self._running: dict[str, Running] = {}
@@ -135,8 +141,9 @@ class Progress:
         """Estimated seconds until this sweep's own trials are done; None where nothing is known.
 
         The seconds of an epoch are fitted to its work, on all that was seen so far. Before its
-        first epoch a trial takes the least that was seen: the first ones wait for the workers'
-        imports. What other sweeps train is left out.
+        first epoch a trial takes the least that was seen (the first ones wait for the workers'
+        imports), and after the last one the share of an epoch that was seen. What other sweeps
+        train is left out.
         """
         now = self._clock()
         running = [self._pace(i, r, None) for i, r in self._running.items()]
@@ -145,9 +152,13 @@ class Progress:
             return None
         constant, rate = fitted(seen)
         start = min((pace.start for pace in seen if pace.start is not None), default=0.0)
+        ended = [pace for pace in seen if pace.end is not None]
+        ends = sum(pace.end or 0.0 for pace in ended) / (sum(p.seconds for p in ended) or 1.0)
 
         def left(trial_id: str, epochs: int) -> float:
-            return epochs * (constant + rate * self._work[trial_id] / self._epochs[trial_id])
+            work = self._epoch[trial_id]
+            epoch = constant + rate * work
+            return epoch * (epochs + (ends if ended else self._test[trial_id] / work))
 
         times = []
         for i, r in self._running.items():
@@ -158,17 +169,20 @@ class Progress:
 
     def _pace(self, trial_id: str, running: Running, ended: float | None) -> Pace | None:
         """What was seen of a trial, which has `ended` then or runs; None where it is too little."""
-        work, epochs = self._work[trial_id] / self._epochs[trial_id], self._epochs[trial_id]
+        work, began = self._epoch[trial_id], running.began
+        end = None if ended is None else ended - running.told
         timed = running.epoch - running.skipped
         if running.first is not None and timed > 0:
             seconds = (running.told - running.first) / timed
-            begun = running.began is not None and running.skipped == 1
-            start = max(running.first - (running.began or 0.0) - seconds, 0.0) if begun else None
-            return Pace(work, seconds, start)
-        if ended is not None and running.began is not None:  # it went on in the epoch it told of
-            rest = epochs - max(running.skipped - 1, 0)
-            return Pace(work, (ended - running.began) / rest, None)
-        return None
+            start = None
+            if began is not None and running.skipped == 1:
+                start = max(running.first - began - seconds, 0.0)
+            return Pace(work, seconds, start, end)
+        if ended is None or began is None:
+            return None
+        if running.first is None:  # it told of no epoch
+            return Pace(work, (ended - began) / self._epochs[trial_id])
+        return Pace(work, running.told - began, None, end)
 
     def word(self) -> dict[str, Any]:
         """How the sweep stands, for others: texts, and the command that goes on with it."""
@@ -230,11 +244,20 @@ def _summary(row: Mapping[str, Any] | None) -> str:
 
 
 def work(trial: Trial) -> float:
-    """Multiply-accumulates of a whole training: a step costs three forward passes."""
-    protocol = trial.protocol
-    pictures = 3 * protocol.train_pictures + protocol.validation_pictures
-    macs = cost(trial.architecture, protocol.image_size).macs
-    return float(macs * (protocol.recipe.epochs * pictures + protocol.facts.test))
+    """What a whole training takes, in multiply-accumulates; a step costs three forward passes."""
+    epochs, tests = _parts([trial])
+    return trial.protocol.recipe.epochs * epochs[0] + tests[0]
+
+
+def _parts(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
+    """What an epoch of each trial takes, and its judgement in the end, in multiply-accumulates."""
+    epochs, tests = [], []
+    for trial in trials:
+        protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
+        picture = float(size.macs + ACTIVATION * size.activations)
+        epochs.append(picture * (3 * protocol.train_pictures + protocol.validation_pictures))
+        tests.append(picture * protocol.facts.test)
+    return epochs, tests
 
 
 def fitted(seen: Sequence[Pace]) -> tuple[float, float]:
@@ -242,9 +265,9 @@ def fitted(seen: Sequence[Pace]) -> tuple[float, float]:
 
     The constant is 0 where the works are too few, or too near to each other, to tell it apart.
 
-    >>> fitted([Pace(1.0, 3.0, None), Pace(2.0, 5.0, None), Pace(3.0, 7.0, None)])
+    >>> fitted([Pace(1.0, 3.0), Pace(2.0, 5.0), Pace(3.0, 7.0)])
     (1.0, 2.0)
-    >>> fitted([Pace(2.0, 5.0, None)])
+    >>> fitted([Pace(2.0, 5.0)])
     (0.0, 2.5)
     """
     works, seconds = [pace.work for pace in seen], [pace.seconds for pace in seen]

@@ -83,33 +83,34 @@ def run(
     todo = [trial for trial in trials if trial.trial_id not in done]
     config.check_data(todo, store, say)
     say(f"{len(trials)} trials, {len(done)} done before, {len(todo)} to do")
-    results.tidy(folder)
     if not todo:
+        results.tidy(folder)
         return 0
-    if not results.has_claims(folder):
-        say(f"{folder} has no file locks: other sweeps may train its trials too")
-    failed = _train(todo, folder, workers, store, execute)
+    try:
+        made = workers.runner(execute, len(todo))
+    except ValueError as error:
+        raise config.Mistakes(str(error).splitlines()) from None
+    with made as runner:
+        results.tidy(folder)
+        if not results.has_claims(folder):
+            say(f"{folder} has no file locks: other sweeps may train its trials too")
+        if execute == EXECUTE:  # what the command ends with is imported while its workers are
+            threading.Thread(target=importlib.import_module, args=("dse.figures",)).start()
+        failed = _train(todo, folder, workers.at_most(len(todo)), store, runner)
     results.tidy(folder)
     return len(failed) + _lost(trials, folder, failed)
 
 
 def _train(
-    todo: Sequence[Trial], folder: Path, workers: Workers, store: Store, execute: str
+    todo: Sequence[Trial], folder: Path, workers: int, store: Store, runner: Runner
 ) -> set[str]:
     """Train trials; returns those that failed."""
     failed = set()
     place = folder.absolute()  # a worker may stand in another one
     store = replace(store, root=store.root.absolute(), cache=store.cache.absolute())
-    try:
-        made = workers.runner(execute, len(todo))
-    except ValueError as error:
-        raise config.Mistakes(str(error).splitlines()) from None
-    if execute == EXECUTE:  # what the command ends with is imported while its workers are
-        threading.Thread(target=importlib.import_module, args=("dse.figures",)).start()
     with (
-        made as runner,
         results.telling(folder) as tell,
-        Progress(todo, workers.at_most(len(todo)), tell) as progress,
+        Progress(todo, workers, tell) as progress,
         stopped_by_signals(runner) as asked,
     ):
         for trial in todo:

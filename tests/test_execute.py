@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -464,6 +465,26 @@ def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alo
     checkpoints.keep(tmp_path, TRIAL.trial_id, 7, b"of a trial that another one finished")
     assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
     assert not checkpoints.home(tmp_path, TRIAL.trial_id).exists()
+
+
+def test_a_record_that_comes_too_late_is_discarded_with_a_note(
+    tmp_path: Path,
+    outcome: Outcome,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where a file system has no locks, two may train one trial: the first one's record stays."""
+
+    def first(*_: object) -> Iterator[str]:
+        results.save(tmp_path, outcome.record, {"mine": b"1"})
+        yield "mine"
+
+    monkeypatch.setattr("dse.execute.claim", contextmanager(first))
+    assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
+    note = f"{TRIAL.trial_id}: another's record was first, this one is discarded\n"
+    assert capsys.readouterr().err == note
+    home = results.trial_folder(tmp_path, TRIAL.trial_id)
+    assert sorted(path.name for path in home.iterdir()) == ["mine", "record.json"]
 
 
 def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(

@@ -267,6 +267,37 @@ def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
     assert not any(results.held(folder, i) for i in claimed(folder))
 
 
+@pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None:
+    """While it trains, saves, and writes its tables; sometimes a second one close behind."""
+    rng, folder = random.Random(rounds), tmp_path / "x"
+    words = ("trials=40", "seconds=0.02", "table=true")
+    there: set[str] = set()
+    ends = Counter[int]()
+    for _ in range(rounds):
+        if len(there) == 40:
+            check(folder, Plan(trials=40, seconds=0.02))
+            shutil.rmtree(folder)
+            folder.with_name(f"x.{toy_trial.LOG}").unlink()
+            there = set()
+        with begun(folder, *words) as driver:
+            soon(lambda: list(folder.glob("trials/.*")) or driver.poll() is not None)
+            time.sleep(rng.uniform(0, 0.8))
+            for _ in range(rng.choice((1, 1, 2))):
+                driver.send_signal(rng.choice((signal.SIGINT, signal.SIGTERM)))
+                time.sleep(rng.uniform(0, 0.05))
+            text = driver.communicate(timeout=20)[1]
+        ends[driver.returncode] += 1
+        assert driver.returncode in (0, 130, -signal.SIGTERM, -signal.SIGINT), text
+        assert "Traceback" not in text or driver.returncode < 0
+        assert there <= results.records(folder)
+        there = results.records(folder)
+    assert ends[130] >= rounds / 2
+    assert sweep(folder, *words).returncode == 0
+    check(folder, Plan(trials=40, seconds=0.02))
+    assert max(Counter(notes(folder, "left")).values()) == 1
+
+
 # Disks --------------------------------------------------------------------------------------
 
 
