@@ -1,0 +1,119 @@
+"""How long a finished sweep takes to say so, and how long a large table takes to load.
+
+    python benchmarks/large_tables.py [--rounds 7] [--resumed 1000] [--loaded 100000]
+
+The records are made up: true questions of a grid of seeds, with answers drawn at random. Times the
+same command again over a finished sweep of `--resumed` trials, from its start to its end; then,
+over `--loaded` records, `results.load` in a new process with and without its index, and
+`python -m dse.status`. Making the records takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dse import config, results
+from dse.trial import Answer, Circumstance, Record, Trial
+
+LOAD = """
+import sys, time
+start = time.perf_counter()
+from pathlib import Path
+from dse import results
+assert len(results.load(Path(sys.argv[1]))) == int(sys.argv[2])
+print(time.perf_counter() - start)
+"""
+
+
+def made_up(trial: Trial) -> Record:
+    """A record of a trial that nobody trained."""
+    rng = random.Random(trial.seed)
+    counts = ("params", "macs", "activations", "peak_activation_bytes", "size_bytes", "steps")
+    percents = ("top1", "top5", "val_top1", "train_top1")
+    losses = ("loss", "val_loss", "train_loss")
+    answer = Answer(
+        status="learned",
+        classes_predicted=10,
+        diverged_step=-1,
+        dead_step=-1,
+        restarts=0,
+        **{name: rng.randrange(10**6) for name in counts},
+        **{name: rng.uniform(0, 100) for name in percents},
+        **{name: rng.random() for name in losses},
+    )
+    circumstance = Circumstance(
+        seconds=1.0, device="cpu", threads=1, machine="none", finished="never", versions="made=up"
+    )
+    return Record(trial=trial, answer=answer, circumstance=circumstance)
+
+
+def fill(folder: Path, trials: tuple[Trial, ...]) -> None:
+    """Leave a made-up record of each trial, not durably: it is gone in a minute."""
+    for trial in trials:
+        home = results.trial_folder(folder, trial.trial_id)
+        home.mkdir(parents=True)
+        (home / results.RECORD).write_bytes(results.sealed(made_up(trial).row()))
+
+
+def timed(command: list[str]) -> float:
+    """Seconds of a command."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def show(name: str, seconds: list[float]) -> None:
+    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
+    print(f"{name}: {middle:.2f} s ({low:.2f} .. {high:.2f})", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--resumed", type=int, default=1000)
+    parser.add_argument("--loaded", type=int, default=100_000)
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores")
+    with tempfile.TemporaryDirectory() as place:
+
+        def words(count: int) -> list[str]:
+            return [f"seed=range(0,{count})", f"limit={count}", f"results.root={place}", "name=x"]
+
+        def trials(count: int) -> tuple[Trial, ...]:
+            return config.read("sweep", "", words(count), page="squeezenet").trials
+
+        folder = Path(place) / "x"
+        fill(folder, trials(options.resumed))
+        command = [sys.executable, "-m", "dse.sweep", "-cn", "squeezenet", *words(options.resumed)]
+        timed(command)  # it leaves the tables
+        rows = f"{options.resumed:,} rows"
+        show(f"resume of {rows}", [timed(command) for _ in range(options.rounds)])
+        shutil.rmtree(folder)
+        fill(folder, trials(options.loaded))
+        rows = f"{options.loaded:,} rows"
+        load = [sys.executable, "-c", LOAD, str(folder), str(options.loaded)]
+        show(f"load of {rows}, every record read", [timed(load)])
+        results.write_tables(folder)
+        time.sleep(1)  # a record as young as its table is read again
+        results.write_tables(folder)
+        inside = [
+            float(subprocess.run(load, check=True, capture_output=True, text=True).stdout)
+            for _ in range(options.rounds)
+        ]
+        show(f"load of {rows}, imports included", inside)
+        status = [sys.executable, "-m", "dse.status", str(folder)]
+        show(f"status of {rows}", [timed(status) for _ in range(options.rounds)])
+
+
+if __name__ == "__main__":
+    main()
