@@ -28,7 +28,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -90,6 +90,10 @@ class Store:
     cache: Path = field(default_factory=_user_cache)
     download: bool = False
     loaders: int = 0
+
+    def absolute(self) -> Store:
+        """The same, for a process that may stand in another folder."""
+        return replace(self, root=self.root.absolute(), cache=self.cache.absolute())
 
 
 DEFAULT = Store()

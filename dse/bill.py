@@ -34,6 +34,7 @@ from dse import config, results
 from dse.archives import Store
 from dse.cost import Cost, cost
 from dse.progress import duration, span
+from dse.protocol import epoch_steps
 from dse.rules import check, knob, real
 from dse.runner import Failed, Finished, Started, Workers
 from dse.trial import SEMANTICS, Trial
@@ -176,7 +177,7 @@ class Unknown(ValueError):
 
 def plan(request: config.Request, trials: Sequence[Trial], tell: Tell) -> str:
     """What would run: each trial, done or to do, its exact size, what it takes; and the bill."""
-    todo = _todo(request, trials)
+    todo = results.unfinished(request.folder, trials)
     made, words = None, []
     try:
         if todo:
@@ -208,7 +209,7 @@ def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> 
     What is done costs nothing. Raises `config.Mistakes` where not even the first one to do fits,
     or it is not known what they take.
     """
-    todo = _todo(request, trials)
+    todo = results.unfinished(request.folder, trials)
     if not todo or math.isinf(request.budget):
         return trials
     try:
@@ -218,26 +219,21 @@ def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> 
             [f"`budget` must be of trials that can be measured, got: {error}"]
         ) from None
     ids = [trial.trial_id for trial in todo]
-    fit = _most(len(ids), lambda count: made.seconds(ids[:count]) <= request.budget)
-    if not fit:
+    kept = _most(len(ids), lambda count: made.seconds(ids[:count]) <= request.budget)
+    if not kept:
         needed = math.ceil(made.seconds(ids[:1]))
         raise config.Mistakes(
             [f"`budget` must be enough for the first trial, {needed}s, got {request.budget:g}s"]
         )
     tell(
-        f"`budget` {duration(request.budget)}: {fit} of {len(ids)} trials to do fit in, "
-        f"{duration(made.seconds(ids[:fit]))}"
+        f"`budget` {duration(request.budget)}: {kept} of {len(ids)} trials to do fit in, "
+        f"{duration(made.seconds(ids[:kept]))}"
     )
-    if fit < len(ids):
-        rest = duration(made.seconds(ids) - made.seconds(ids[:fit]))
-        tell(f"left out, {rest} more: {len(ids) - fit} trials, the first of them {ids[fit]}")
-    out = set(ids[fit:])
+    if kept < len(ids):
+        rest = duration(made.seconds(ids) - made.seconds(ids[:kept]))
+        tell(f"left out, {rest} more: {len(ids) - kept} trials, the first of them {ids[kept]}")
+    out = set(ids[kept:])
     return [trial for trial in trials if trial.trial_id not in out]
-
-
-def _todo(request: config.Request, trials: Sequence[Trial]) -> list[Trial]:
-    done = results.finished(request.folder, [trial.trial_id for trial in trials])
-    return [trial for trial in trials if trial.trial_id not in done]
 
 
 def bill(request: config.Request, todo: Sequence[Trial], tell: Tell) -> Bill:
@@ -302,8 +298,7 @@ def _price(trial: Trial, known: Calibration, fits: Mapping[str, Fit]) -> Price:
     def mean(name: str) -> float:
         return fmean(getattr(sample, name) for sample in known.samples)
 
-    whole, rest = divmod(protocol.train_pictures, recipe.batch_size)
-    steps = recipe.epochs * (whole + (rest > 1))
+    steps = recipe.epochs * epoch_steps(protocol.train_pictures, recipe.batch_size)
     judged = recipe.epochs * protocol.validation_pictures + protocol.facts.test
     weights = size.size_bytes + mean("header")
     files = (weights, RECORD, CURVE * (recipe.epochs + 1), 1)  # the last is the folder itself
@@ -518,10 +513,9 @@ def _observed(
     samples: dict[int, Sample] = {}
     waits: dict[int, float] = {}
     began: dict[Hashable, float] = {}
-    store = replace(store, root=store.root.absolute(), cache=store.cache.absolute())
     with Workers(count=at_a_time).runner(MEASURE, len(calls)) as runner:
         for number, trial in enumerate(calls):
-            runner.submit(number, (trial, store, SECONDS))
+            runner.submit(number, (trial, store.absolute(), SECONDS))
         for event in runner.events():
             if isinstance(event, Started):
                 began[event.key] = time.time()

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from dse import archives
 from dse.archives import Arrays, Bytes, Store
-from dse.protocol import DataSet, Protocol, random_seed
+from dse.protocol import DataSet, Protocol, epoch_steps, random_seed
 
 Numbers = NDArray[np.int64]
 
@@ -54,11 +54,8 @@ class Data:
     augment: str
 
     def steps(self, batch_size: int) -> int:
-        """Batches of one epoch. The last one may be smaller; a last one of a single picture is
-        left out, because batch norm has no variance of it.
-        """
-        whole, rest = divmod(len(self.train), batch_size)
-        return whole + (rest > 1)
+        """Batches of one epoch."""
+        return epoch_steps(len(self.train), batch_size)
 
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0

@@ -84,8 +84,10 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
-        self._work = {t.trial_id: work(t) for t in trials}
-        self._epoch, self._test = (dict(zip(self._work, c, strict=True)) for c in _parts(trials))
+        parts = {t.trial_id: _parts(t) for t in trials}
+        self._epoch = {i: epoch for i, (epoch, _) in parts.items()}
+        self._test = {i: test for i, (_, test) in parts.items()}
+        self._work = {i: self._epochs[i] * epoch + test for i, (epoch, test) in parts.items()}
         self._workers, self._publish, self._clock = workers, publish, clock
         self._left = dict.fromkeys(self._epochs)
         self._running: dict[str, Running] = {}
@@ -186,9 +188,10 @@ class Progress:
 
     def word(self) -> dict[str, Any]:
         """How the sweep stands, for others: texts, and the command that goes on with it."""
+        seconds = self.seconds_left()
         return {
-            "stands": self._stands(),
-            "seconds_left": self.seconds_left(),
+            "stands": self._stands(seconds),
+            "seconds_left": seconds,
             "running": {
                 i: f"epoch {r.epoch} of {self._epochs[i]}, val_top1 {r.val_top1:.1f} %"
                 for i, r in self._running.items()
@@ -197,7 +200,7 @@ class Progress:
             "command": again(),
         }
 
-    def _stands(self) -> str:
+    def _stands(self, seconds: float | None) -> str:
         counts = {
             "failed": self._failed,
             "running": len(self._running),
@@ -206,7 +209,6 @@ class Progress:
         done = len(self._epochs) - len(self._left) - self._failed
         texts = [f"{done} of {len(self._epochs)} done"]
         texts += [f"{count} {name}" for name, count in counts.items() if count]
-        seconds = self.seconds_left()
         return ", ".join(texts if seconds is None else [*texts, f"about {duration(seconds)} left"])
 
     def _done(self, trial_id: str) -> float:
@@ -245,19 +247,16 @@ def _summary(row: Mapping[str, Any] | None) -> str:
 
 def work(trial: Trial) -> float:
     """What a whole training takes, in multiply-accumulates; a step costs three forward passes."""
-    epochs, tests = _parts([trial])
-    return trial.protocol.recipe.epochs * epochs[0] + tests[0]
+    epoch, test = _parts(trial)
+    return trial.protocol.recipe.epochs * epoch + test
 
 
-def _parts(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
-    """What an epoch of each trial takes, and its judgement in the end, in multiply-accumulates."""
-    epochs, tests = [], []
-    for trial in trials:
-        protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
-        picture = float(size.macs + ACTIVATION * size.activations)
-        epochs.append(picture * (3 * protocol.train_pictures + protocol.validation_pictures))
-        tests.append(picture * protocol.facts.test)
-    return epochs, tests
+def _parts(trial: Trial) -> tuple[float, float]:
+    """What an epoch of a trial takes, and its judgement in the end, in multiply-accumulates."""
+    protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
+    picture = float(size.macs + ACTIVATION * size.activations)
+    epoch = 3 * protocol.train_pictures + protocol.validation_pictures
+    return picture * epoch, picture * protocol.facts.test
 
 
 def fitted(seen: Sequence[Pace]) -> tuple[float, float]:

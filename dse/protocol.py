@@ -282,6 +282,17 @@ class Protocol:
         return round(self.train_share * (self.facts.train - self.validation_pictures))
 
 
+def epoch_steps(pictures: int, batch_size: int) -> int:
+    """Batches of one epoch. The last one may be smaller; a last one of a single picture is left
+    out, because batch norm has no variance of it.
+
+    >>> epoch_steps(449, 96), epoch_steps(449, 64)
+    (5, 7)
+    """
+    whole, rest = divmod(pictures, batch_size)
+    return whole + (rest > 1)
+
+
 def random_seed(seed: int, purpose: str, key: str | int = "") -> int:
     """The seed (63 bits) of one random stream: a function of the trial's seed and a purpose.
 

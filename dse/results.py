@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dse import protocol, rules, space, trial
-from dse.trial import ANSWER, COLUMNS, ID_DIGITS, QUESTION, Record, record_from
+from dse.trial import ANSWER, COLUMNS, ID_DIGITS, QUESTION, Record, Trial, record_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,6 +242,13 @@ def finished(folder: Path, trial_ids: Iterable[str]) -> set[str]:
             os.stat(f"{folder}/trials/{trial_id}/{RECORD}")  # noqa: PTH116  as in `_signature`
             found.add(trial_id)
     return found
+
+
+def unfinished(folder: Path, trials: Iterable[Trial]) -> list[Trial]:
+    """Those of `trials` that have no record there."""
+    by_id = {one.trial_id: one for one in trials}
+    done = finished(folder, by_id)
+    return [one for trial_id, one in by_id.items() if trial_id not in done]
 
 
 def read(path: Path) -> Record:

@@ -33,7 +33,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from dse import image_folder
 from dse.archives import Store, Unfit
-from dse.protocol import DataSet, Protocol, random_seed
+from dse.protocol import DataSet, Protocol, epoch_steps, random_seed
 
 CHUNK = 16
 """Pictures that a loader decodes at a time; a batch is made of several loaders' chunks."""
@@ -80,8 +80,7 @@ class Stream:
 
     def steps(self, batch_size: int) -> int:
         """Batches of one epoch, as `dse.data.Data` counts them."""
-        whole, rest = divmod(len(self.train), batch_size)
-        return whole + (rest > 1)
+        return epoch_steps(len(self.train), batch_size)
 
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,10 +78,9 @@ def run(
     engine of `workers` cannot be had, and `KeyboardInterrupt` when it is asked to stop, after the
     trials that run were.
     """
-    done = results.finished(folder, [trial.trial_id for trial in trials])
-    todo = [trial for trial in trials if trial.trial_id not in done]
+    todo = results.unfinished(folder, trials)
     config.check_data(todo, store, say)
-    say(f"{len(trials)} trials, {len(done)} done before, {len(todo)} to do")
+    say(f"{len(trials)} trials, {len(trials) - len(todo)} done before, {len(todo)} to do")
     if not todo:
         results.tidy(folder)
         return 0
@@ -106,8 +104,7 @@ def _train(
 ) -> set[str]:
     """Train trials; returns those that failed."""
     failed = set()
-    place = folder.absolute()  # a worker may stand in another one
-    store = replace(store, root=store.root.absolute(), cache=store.cache.absolute())
+    place, store = folder.absolute(), store.absolute()  # a worker may stand in another one
     with (
         results.telling(folder) as tell,
         Progress(todo, workers, tell) as progress,

@@ -339,6 +339,7 @@ def test_a_plan_stands_where_nothing_can_be_measured(
         raise Unknown("RuntimeError: no luck")
 
     monkeypatch.setattr(bill, "_observed", observed)
+    monkeypatch.setattr(bill, "_command", lambda: (BESIDE, MEMORY))
     grid = request(tmp_path, SQUEEZE)
     last = plan(grid, grid.trials, lambda text: None).splitlines()[-1]
     assert last == "not known what it takes: RuntimeError: no luck"
@@ -399,8 +400,11 @@ def test_without_a_budget_nothing_is_measured(
 # For real -----------------------------------------------------------------------------------
 
 
-def test_a_measurement_is_of_the_training_itself(tmp_path: Path) -> None:
+def test_a_measurement_is_of_the_training_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its parts make up what a whole trial takes, within a factor of two on any machine."""
+    monkeypatch.setattr(bill, "SECONDS", 1.0)
     grid = request(tmp_path, "sr=0.25,0.5", "epochs=30", workers=1)
     made = bill.bill(grid, grid.trials, lambda text: None)
     words = ("sr=0.25,0.5", "epochs=30", "runner.workers=1", f"data.cache={tmp_path / 'cache'}")
@@ -425,8 +429,11 @@ def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, 
     assert took["header"] < 20_000
 
 
-def test_a_budget_on_the_command_line(tmp_path: Path) -> None:
+def test_a_budget_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("sr=0.125,0.25", "epochs=2", "train_share=0.1", f"data.cache={tmp_path / 'cache'}")
+    monkeypatch.setattr(bill, "SECONDS", 0.2)  # the command then finds it measured
+    grid = config.read("sweep", "", words, "figure3a")
+    bill.bill(grid, grid.trials, lambda text: None)
     short = dse("sweep", *words, "budget=0.01s", cwd=tmp_path)
     assert short.returncode == 2
     assert short.stderr.splitlines()[-1].startswith("`budget` must be enough for the first trial")
