@@ -297,7 +297,7 @@ def _worker(driver: int) -> int:
     """The process id of a trial that runs: a child of the server that the driver started."""
     for _ in range(6000):
         for server in _children(driver):
-            busy = [p for p in _children(server) if _alive(p)]
+            busy = [p for p in _children(server) if _alive(p) and _forked(p, server)]
             if busy:
                 return busy[0]
         time.sleep(0.01)
@@ -307,6 +307,15 @@ def _worker(driver: int) -> int:
 def _children(process: int) -> list[int]:
     path = Path(f"/proc/{process}/task/{process}/children")
     return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+def _forked(process: int, server: int) -> bool:
+    """Whether a process is a fork of its parent, and no command that an import ran."""
+    own, its = (Path(f"/proc/{number}/cmdline") for number in (process, server))
+    try:
+        return b"forkserver" in its.read_bytes() == own.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _alive(process: int) -> bool:
