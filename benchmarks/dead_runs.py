@@ -101,9 +101,9 @@ def work(trial: Trial, tell: Tell) -> dict[str, Any]:
     judged = trained.validation
     status = status_of(
         val_top1=judged.top1,
-        pictures=judged.pictures,
-        classes=10,
-        predicted=judged.classes_predicted,
+        guess=judged.guess,
+        classes=judged.classes,
+        predicted=judged.predicted,
         step=trained.diverged_step,
     )
     warm = round(protocol.recipe.warmup * pictures.steps(protocol.recipe.batch_size))

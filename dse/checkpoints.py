@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dse.results import make, write
+from dse.results import UNFINISHED, make, write
 
 KEPT = 2
 """So many of the newest states are kept: one more than is needed, in case a disk loses one."""
@@ -23,19 +23,23 @@ DIGEST = hashlib.sha256().digest_size
 
 def home(folder: Path, trial_id: str) -> Path:
     """Where a trial's states stand."""
-    return folder / "trials" / ".unfinished" / trial_id
+    return folder / "trials" / UNFINISHED / trial_id
 
 
 def keep(folder: Path, trial_id: str, step: int, state: bytes) -> None:
     """Keep a trial's state after `step` steps, durably; older ones than the one before it go.
 
-    Raises `OSError` where it cannot be written; the older ones are then still there.
+    So do later ones: who is at this step could not go on from them. Raises `OSError` where it
+    cannot be written; the older ones are then still there.
     """
     place = home(folder, trial_id)
     make(place)
     write(place / f"{step:012}", _seal(trial_id, step, state) + state)
-    for path in _states(place)[KEPT:]:
-        path.unlink(missing_ok=True)
+    states = _states(place)
+    here = next(n for n, path in enumerate(states) if int(path.name) <= step)
+    for path in states[:here] + states[here + KEPT :]:
+        with suppress(OSError):
+            path.unlink()
 
 
 def newest(folder: Path, trial_id: str) -> Iterator[bytes]:

@@ -35,7 +35,7 @@ from omegaconf import OmegaConf
 
 from dse import archives, image_folder
 from dse.archives import DEFAULT, Store
-from dse.protocol import Protocol, Recipe
+from dse.protocol import Protocol, Recipe, check_held_out
 from dse.results import is_results
 from dse.rules import Rule, duration, flag, integer, one_of, path, real
 from dse.runner import ENGINES, Workers
@@ -495,6 +495,7 @@ def _trials(axes: Sequence[Mapping[str, Sequence[Any]]], manifest: str) -> tuple
                 if values["data"] == "image_folder" and values["manifest"] == "none":
                     values["manifest"] = manifest
                 trial = trial_from(values)
+                check_held_out(trial.protocol)
                 trials.setdefault(trial.trial_id, trial)
             except ValueError as error:
                 mistakes += str(error).splitlines()

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,18 @@ from dse.model import SqueezeNet, initialise
 from dse.protocol import Recipe
 from dse.results import claim, save
 from dse.runner import Later, Stopped, Tell
-from dse.train import Epoch, Judgement, OnEpoch, Position, State, Training, judge, train
+from dse.train import (
+    Epoch,
+    Foreign,
+    Judgement,
+    OnEpoch,
+    Position,
+    State,
+    Training,
+    judge,
+    told,
+    train,
+)
 from dse.trial import SEMANTICS, Answer, Circumstance, Record, Trial, status_of
 
 EVALUATION_PIXELS = 2**16
@@ -49,7 +61,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 OnState = Callable[[int, Callable[[], bytes]], None]
-"""Told how many steps a trial has done, and how to get its state. It may raise."""
+"""Told after each step, and after each batch that is judged, how many steps a trial has done, and
+how to get its state. It may raise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,21 +84,27 @@ def execute(
 ) -> Outcome:
     """Train one configuration from scratch and judge it once on the whole test set.
 
-    A dead run is restarted as the recipe's ladder says. `on_step` is told after each step how
-    many steps are done, and how to get the trial's state; the trial goes on from the first of
-    `states` that is one, to the same end. Raises `ValueError` where the data are not the declared
-    ones, or the trial is of an earlier version of what training means. On one machine's
-    processor and with one thread, equal trials give equal answers and bit-equal weights.
+    A dead run is restarted as the recipe's ladder says. `on_step` is told how to get the trial's
+    state; the trial goes on from the first of `states` that is one, to the same end. Raises
+    `ValueError` where the data are not the declared ones, or the trial is of an earlier version of
+    what training means. On one machine's processor and with one thread, equal trials give equal
+    answers and bit-equal weights.
     """
     if trial.semantics != SEMANTICS:
         raise ValueError(f"`semantics` must be {SEMANTICS} to train, got {trial.semantics}")
     start = time.perf_counter()
     data = load(trial.protocol, store)
-    attempts, state = _first_whole(states)
-    while not attempts or (attempts[-1].dead_step >= 0 and len(attempts) <= _restarts(trial)):
-        model, trained = _attempt(trial, data, attempts, state, on_epoch, on_step)
-        attempts, state = [*attempts, trained], None
-    answer = _answer(trial, model, data, attempts)
+    for attempts, state in _whole(states):
+        try:
+            model, trained, look = _attempt(trial, data, attempts, state, on_epoch, on_step)
+            break
+        except Foreign:
+            continue  # of an earlier release
+    attempts = [*attempts, trained]
+    while attempts[-1].dead_step >= 0 and len(attempts) <= _restarts(trial):
+        model, trained, look = _attempt(trial, data, attempts, None, on_epoch, on_step)
+        attempts = [*attempts, trained]
+    answer = _answer(trial, model, data, attempts, look)
     record = Record(
         trial=trial, answer=answer, circumstance=_circumstance(time.perf_counter() - start)
     )
@@ -109,11 +128,20 @@ def _attempt(
     state: State | None,
     on_epoch: OnEpoch,
     on_step: OnState,
-) -> tuple[SqueezeNet, Training]:
-    """The training that comes after dead ones, from its state if there is one."""
+) -> tuple[SqueezeNet, Training, Callable[[], None]]:
+    """The training that comes after dead ones, from its state if there is one.
+
+    And what to call behind each batch that is judged after it: `on_step`, with its end.
+    """
     recipe = trial.protocol.recipe.restarted(len(before))
     model = _model(trial, recipe, data, len(before))
     steps = sum(attempt.steps for attempt in before)
+    last: list[tuple[int, Callable[[], State]]] = []
+
+    def tell(step: int, now: Callable[[], State]) -> None:
+        last[:] = [(step, now)]
+        on_step(steps + step, lambda: _encoded(before, now()))
+
     trained = train(
         model,
         data,
@@ -122,9 +150,10 @@ def _attempt(
         seed=trial.seed,
         state=state,
         on_epoch=on_epoch,
-        on_step=lambda step, loss, now: on_step(steps + step, lambda: _encoded(before, now())),
+        on_step=lambda step, loss, now: tell(step, now),
+        on_judged=tell,
     )
-    return model, trained
+    return model, trained, lambda: tell(*last[0])
 
 
 def _encoded(attempts: Sequence[Training], state: State) -> bytes:
@@ -133,8 +162,9 @@ def _encoded(attempts: Sequence[Training], state: State) -> bytes:
     return json.dumps(parts).encode() + b"\n" + encode(dict(state.tensors))
 
 
-def _first_whole(states: Iterable[bytes]) -> tuple[list[Training], State | None]:
-    """The ended attempts and the state of the present one, of the first that can be read."""
+def _whole(states: Iterable[bytes]) -> Iterator[tuple[list[Training], State | None]]:
+    """The ended attempts and the state of the present one, of each that can be read; at last those
+    of a trial that begins."""
     for content in states:
         head, _, tensors = content.partition(b"\n")
         try:
@@ -151,10 +181,10 @@ def _first_whole(states: Iterable[bytes]) -> tuple[list[Training], State | None]
                 )
                 for attempt in parts["attempts"]
             ]
-            return attempts, State(tensors=decode(tensors), position=Position(**position))
+            yield attempts, State(tensors=decode(tensors), position=Position(**position))
         except (ValueError, LookupError, TypeError, AttributeError, SafetensorError):
             continue  # of an earlier release
-    return [], None
+    yield [], None
 
 
 def _curve(rows: Iterable[Mapping[str, Any]]) -> tuple[Epoch, ...]:
@@ -196,7 +226,7 @@ def _train_and_save(trial: Trial, folder: Path, store: Store, tell: Tell) -> dic
     _keep_memory()
     outcome = execute(
         trial,
-        lambda epoch, accuracy: tell((epoch, accuracy)),
+        lambda epoch, accuracy: _say(tell, epoch, accuracy),
         store=store,
         on_step=Keeper(folder, trial.trial_id, tell),
         states=checkpoints.newest(folder, trial.trial_id),
@@ -208,6 +238,12 @@ def _train_and_save(trial: Trial, folder: Path, store: Store, tell: Tell) -> dic
     return None
 
 
+def _say(tell: Tell, epoch: int, accuracy: float) -> None:
+    """Tell an epoch's end; a trial that shall stop does so where its state is kept."""
+    with suppress(Stopped):
+        tell((epoch, accuracy))
+
+
 # What a trial takes ---------------------------------------------------------------------------
 
 
@@ -216,7 +252,7 @@ class _Enough(Exception):
 
 
 class Watch:
-    """Times the steps of a training, judgements between epochs left out; ends it with `_Enough`.
+    """Times the steps of a training, judgements between them left out; ends it with `_Enough`.
 
     The first step is no step like the others: `first` is when it was done, `steps` and `seconds`
     are of those after it.
@@ -225,20 +261,16 @@ class Watch:
     def __init__(self, seconds: float) -> None:
         self.first = 0.0
         self.steps, self.seconds = 0, 0.0
-        self._enough, self._last = seconds, 0.0
+        self._enough, self._last, self._step = seconds, 0.0, 0
 
-    def judged(self) -> None:
-        """Told after each judgement."""
-        self._last = time.perf_counter()
-
-    def stepped(self) -> None:
-        """Told after each step."""
+    def __call__(self, step: int, _: object) -> None:
+        """Told how many steps are done: after each, and after each batch that is judged."""
         now = time.perf_counter()
-        if self.first:
-            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
-        else:
+        if not self.first:
             self.first = now
-        self._last = now
+        elif step > self._step:
+            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
+        self._last, self._step = now, step
         if self.steps >= LEAST_STEPS and self.seconds >= self._enough:
             raise _Enough
 
@@ -260,9 +292,7 @@ def measure(argument: tuple[Trial, Store, float], _: Tell) -> dict[str, float]:
     start = time.perf_counter()
     data, watch = load(trial.protocol, store), Watch(seconds)
     try:
-        _attempt(
-            _endless(trial), data, [], None, lambda *_: watch.judged(), lambda *_: watch.stepped()
-        )
+        _attempt(_endless(trial), data, [], None, lambda *_: None, watch)
         raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
     except _Enough:
         before = _memory()  # while its loaders live
@@ -342,21 +372,22 @@ def _sizes(process: str) -> dict[str, int]:
 class Keeper:
     """Keeps a trial's state now and then, and when the trial is asked to stop; it stops there.
 
+    One state is kept of a step: what is judged behind it is judged again.
+
     Raises `Stopped` then, and `OSError` where the state cannot be written.
     """
 
     def __init__(self, folder: Path, trial_id: str, tell: Tell) -> None:
         self._folder, self._trial_id, self._tell = folder, trial_id, tell
-        self._due = time.monotonic() + KEEP_EVERY
+        self._due, self._kept = time.monotonic() + KEEP_EVERY, 0
 
     def __call__(self, step: int, state: Callable[[], bytes]) -> None:
-        """Told after each step; keeps its `state` where that is due."""
+        """Told how many steps are done; keeps the `state` where that is due."""
         stopping, start = self._tell.stopping, time.monotonic()
-        if not stopping and start < self._due:
-            return
-        checkpoints.keep(self._folder, self._trial_id, step, state())
-        end = time.monotonic()
-        self._due = end + max(KEEP_EVERY, KEEP_SHARE * (end - start))
+        if step > self._kept and (stopping or start >= self._due):
+            checkpoints.keep(self._folder, self._trial_id, step, state())
+            end = time.monotonic()
+            self._due, self._kept = end + max(KEEP_EVERY, KEEP_SHARE * (end - start)), step
         if stopping:
             raise Stopped
 
@@ -383,9 +414,15 @@ def curve_csv(curves: Sequence[Sequence[Epoch]]) -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def _answer(trial: Trial, model: nn.Module, data: Data, attempts: Sequence[Training]) -> Answer:
+def _answer(
+    trial: Trial,
+    model: nn.Module,
+    data: Data,
+    attempts: Sequence[Training],
+    look: Callable[[], None],
+) -> Answer:
     trained = attempts[-1]
-    test = judge(model, lambda: data.batches(data.test, _together(trial)))
+    test = judge(model, lambda: told(data.batches(data.test, _together(trial)), look))
     validation = trained.validation
     price = cost(trial.architecture, trial.protocol.image_size)
     last = trained.curve[-1] if trained.curve else None
@@ -397,9 +434,9 @@ def _answer(trial: Trial, model: nn.Module, data: Data, attempts: Sequence[Train
         size_bytes=price.size_bytes,
         status=status_of(
             val_top1=validation.top1,
-            pictures=validation.pictures,
-            classes=data.facts.num_classes,
-            predicted=validation.classes_predicted,
+            guess=validation.guess,
+            classes=validation.classes,
+            predicted=validation.predicted,
             step=trained.diverged_step,
         ),
         top1=test.top1,
@@ -409,7 +446,7 @@ def _answer(trial: Trial, model: nn.Module, data: Data, attempts: Sequence[Train
         val_loss=validation.loss,
         train_top1=last.train_top1 if last else 0.0,
         train_loss=last.train_loss if last else float("nan"),
-        classes_predicted=validation.classes_predicted,
+        classes_predicted=validation.predicted,
         steps=trained.steps,
         diverged_step=trained.diverged_step,
         dead_step=trained.dead_step,

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -280,6 +281,32 @@ class Protocol:
     def train_pictures(self) -> int:
         """Pictures that are trained on, at least two."""
         return round(self.train_share * (self.facts.train - self.validation_pictures))
+
+
+def chance(pictures: int, classes: int) -> float:
+    """The top-1 accuracy (percent) up to which a network may as well be guessing.
+
+    Three standard deviations above guessing, over `pictures` (at least 1) of `classes` (at least
+    2) that are equally frequent.
+
+    >>> round(chance(300, 10), 1)
+    15.2
+    """
+    share = 1 / classes
+    return 100 * (share + 3 * math.sqrt(share * (1 - share) / pictures))
+
+
+def check_held_out(protocol: Protocol) -> None:
+    """Raise `ValueError` where too few pictures are held out to tell a network that knows everything
+    from one that guesses: it would never count as one that learned."""
+    classes, held_out = protocol.facts.num_classes, protocol.validation_pictures
+    least = 9 // (classes - 1) + 1  # with fewer, `chance` is 100 % or more
+    if held_out < least:
+        raise ValueError(
+            f"`validation_share` must hold out at least {least} of {protocol.facts.train} pictures "
+            f"of {classes} classes, to tell what was learned from a guess, got "
+            f"{protocol.validation_share:g}, which is {held_out}"
+        )
 
 
 def epoch_steps(pictures: int, batch_size: int) -> int:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORD, FAILURE = "record.json", "failure.json"
-CLAIMS, INDEX, RUNNING = ".claims", ".index", "running"
+CLAIMS, INDEX, RUNNING, UNFINISHED = ".claims", ".index", "running", ".unfinished"
 WRITE_AGAIN, PLACE_AGAIN, LOCK_AGAIN = 5, 10, 1000
 """Times that tables are made again where records appeared meanwhile (who left them does it too),
 that a trial's folder is put in its place where others put files there, and that a file is locked
@@ -134,11 +134,17 @@ def has_claims(folder: Path) -> bool:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed processes left in a results folder: hidden work and claims.
+    """Remove what killed processes left in a results folder: hidden work, claims, and the states of
+    trials that are finished.
 
     A hidden name ends in a token whose claim its maker holds, so work in progress is left alone.
     """
-    for place in (folder, folder / "trials"):
+    states = folder / "trials" / UNFINISHED
+    begun = [states / name for name in _names(states)]
+    for place in begun:
+        if finished(folder, [place.name]):
+            shutil.rmtree(place, ignore_errors=True)
+    for place in (folder, folder / "trials", *begun):
         for name in _names(place):
             if token := re.fullmatch(r"\..+\.([0-9a-f]{16})", name):
                 with _locked(place / CLAIMS / token[1]) as standing:
@@ -487,11 +493,15 @@ def _clear(home: Path) -> None:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """A new file that holds `content` durably."""
+    """A new file that holds `content` durably; its `OSError` names the file and the bytes."""
     with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            reason = f"{os.strerror(error.errno or 0)} ({len(content):,} bytes)"
+            raise OSError(error.errno, reason, str(path)) from None
 
 
 def _sync(folder: Path) -> None:

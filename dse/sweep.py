@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dse import bill, config, results
 from dse.archives import Store
 from dse.progress import Progress, again, say
-from dse.runner import Failed, Runner, Workers
+from dse.runner import ASKING, Failed, Runner, Workers
 from dse.trial import Trial
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def _main(arguments: list[str]) -> int:
 
 def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command; its mistakes become lines and exit code 2, an interruption 130."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    for number in _asking():  # as Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     try:
         return command(arguments)
     except config.Mistakes as error:
@@ -62,6 +63,8 @@ def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
         say(f"stopped: {error}; after mending it, go on with: {again()}")
         return 1
     except KeyboardInterrupt:
+        for number in _asking():
+            signal.signal(number, signal.SIG_IGN)
         say(f"interrupted; to go on: {again()}")
         return 130
 
@@ -124,7 +127,7 @@ def _train(
 
 @contextmanager
 def stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM ask the trials that run to stop; a second one stops at once.
+    """What asks to end (`ASKING`) has the trials that run stop; a second time, at once.
 
     Gives a list that then holds the first signal. Outside the main thread it does nothing.
     """
@@ -139,12 +142,18 @@ def stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in _asking()}
     try:
         yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _asking() -> list[signal.Signals]:
+    """The signals that ask a sweep to end; not a closed terminal's, where `nohup` ignores it."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in ASKING if number != signal.SIGHUP or not ignored]
 
 
 def _lost(trials: Sequence[Trial], folder: Path, failed: set[str]) -> int:

@@ -6,6 +6,7 @@ Nothing here knows what the model is: anything from pictures to class scores wil
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.sgd import sgd
 
-from dse.protocol import Recipe, random_seed
-from dse.trial import chance
+from dse.protocol import Recipe, chance, random_seed
 
 
 class Pictures(Protocol):
@@ -39,20 +39,28 @@ Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """A model judged on a whole part: percent, nats per picture, and classes ever predicted."""
+    """A model judged on a whole part: percent, and nats per picture.
+
+    `classes` is how many classes the part holds, `predicted` how many were ever predicted. `guess`
+    is the top-1 that one may reach who knows nothing but the classes: `chance`, or the share of the
+    most frequent class, where that is more.
+    """
 
     top1: float
     top5: float
     loss: float
-    classes_predicted: int
-    pictures: int
+    classes: int
+    predicted: int
+    guess: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """One row of a curve; `epoch` counts from 1, `lr` is that of the epoch's last step."""
+    """One row of a curve: `epoch` counts from 1, `step` is how many steps were done at its end, and
+    `lr` the rate of the last one."""
 
     epoch: int
+    step: int
     lr: float
     train_loss: float
     train_top1: float
@@ -93,7 +101,8 @@ class State:
 class Training:
     """A finished training: its curve, the last judgement, and how many steps it took.
 
-    `diverged_step` is the first step (from 0) whose loss or gradient was not finite, or -1;
+    `diverged_step` is the first step (from 0) whose loss or gradient was not finite, or -1; it is
+    `steps` where the last step left a model whose loss on the validation part is not finite.
     `dead_step` is the number of steps after which the run was given up as dead, or -1.
     """
 
@@ -109,6 +118,15 @@ OnEpoch = Callable[[int, float], None]
 
 OnStep = Callable[[int, float, Callable[[], State]], None]
 """Told how many steps are done, the last one's loss, and how to get the state. It may raise."""
+
+OnJudged = Callable[[int, Callable[[], State]], None]
+"""Told after each batch that is judged how many steps are done, and how to get the state. It may
+raise."""
+
+
+class Foreign(ValueError):
+    """A state that is none of this training."""
+
 
 GUESS = 0.95
 """A loss of at least this share of a blind guess's, log(classes), is no better than guessing."""
@@ -133,11 +151,12 @@ def train(
     state: State | None = None,
     on_epoch: OnEpoch = lambda epoch, accuracy: None,
     on_step: OnStep = lambda step, loss, state: None,
+    on_judged: OnJudged = lambda step, state: None,
 ) -> Training:
     """Train `model` in place as the recipe says; judge it on `validation` after each epoch.
 
     Goes on from `state` if there is one, to the same end as if it had never stopped; raises
-    `ValueError` where it is not one of this training. Each step's dropout comes from the stream
+    `Foreign` where it is not one of this training. Each step's dropout comes from the stream
     (seed, "step", step).
 
     Ends at once where a loss or its gradient is not finite (the model then is what it was before
@@ -154,13 +173,19 @@ def train(
     def now() -> State:
         return State(tensors=_tensors(model, optimizer), position=replace(at))
 
+    def look() -> Judgement:
+        return judge(model, lambda: told(validation(), lambda: on_judged(at.step, now)))
+
     ended = ""
     while not ended:
-        ended = _epoch(model, optimizer, data, validation, recipe, seed, at, on_step, now)
-        judged = judge(model, validation)
+        behind = at.epoch > recipe.epochs  # it was stopped when nothing was left but judging
+        if not behind:
+            ended = _epoch(model, optimizer, data, look, recipe, seed, at, on_step, now)
+        judged = look()
         if at.seen:
             epoch = Epoch(
                 epoch=at.epoch,
+                step=at.step,
                 lr=_rate(recipe, data, at.step - 1),
                 train_loss=at.losses / at.seen,
                 train_top1=100 * at.correct / at.seen,
@@ -168,11 +193,12 @@ def train(
                 val_loss=judged.loss,
             )
             at.curve = (*at.curve, epoch)
-        if not ended:
+        if not ended and not behind:
             on_epoch(at.epoch, judged.top1)
-            ended = "finished" if at.epoch == recipe.epochs else ""
             at.epoch, at.batches = at.epoch + 1, 0
             at.losses, at.correct, at.seen = 0.0, 0, 0
+        if not ended and at.epoch > recipe.epochs:
+            ended = "finished" if math.isfinite(judged.loss) else "diverged"
     return Training(
         curve=at.curve,
         validation=judged,
@@ -186,7 +212,7 @@ def _epoch(
     model: nn.Module,
     optimizer: Descent,
     data: Pictures,
-    validation: Batches,
+    look: Callable[[], Judgement],
     recipe: Recipe,
     seed: int,
     at: Position,
@@ -195,6 +221,8 @@ def _epoch(
 ) -> str:
     """The rest of the present epoch; says "diverged" or "dead" where it is the last one."""
     warm = _warm(recipe, data)
+    if _is_dead(look, recipe, at):  # it was stopped while it looked
+        return "dead"
     model.train()
     for x, y in data.train_batches(recipe.batch_size, seed, at.epoch, at.batches):
         torch.default_generator.manual_seed(random_seed(seed, "step", at.step))
@@ -205,14 +233,32 @@ def _epoch(
         at.losses, at.correct = at.losses + loss * len(y), at.correct + _hits(scores, y)
         if recipe.dead_after and at.step > warm:
             at.lifeless = at.lifeless + 1 if lifeless(model, loss, scores.shape[1]) else 0
-            if at.lifeless == recipe.dead_after:
-                judged = judge(model, validation)
-                if judged.top1 <= chance(judged.pictures, scores.shape[1]):
-                    return "dead"
-                at.lifeless = 0
-                model.train()
+            if _is_dead(look, recipe, at):
+                return "dead"
+            model.train()  # it may have been judged
         on_step(at.step, loss, now)
     return ""
+
+
+def _is_dead(look: Callable[[], Judgement], recipe: Recipe, at: Position) -> bool:
+    """Whether the run has been lifeless for long enough, and the validation part says so too; else
+    its steps are counted anew."""
+    if not recipe.dead_after or at.lifeless < recipe.dead_after:
+        return False
+    judged = look()
+    if judged.top1 <= judged.guess:
+        return True
+    at.lifeless = 0
+    return False
+
+
+def told(
+    batches: Iterator[tuple[Tensor, Tensor]], tell: Callable[[], None]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches; `tell` is called behind each one."""
+    for batch in batches:
+        yield batch
+        tell()
 
 
 @torch.no_grad()
@@ -243,11 +289,12 @@ def _tensors(model: nn.Module, optimizer: Descent) -> dict[str, Tensor]:
 
 
 def _check(at: Position, recipe: Recipe, data: Pictures) -> None:
-    """Raise `ValueError` where a training of `recipe` never comes to this position."""
+    """Raise `Foreign` where a training of `recipe` never comes to this position."""
     steps = data.steps(recipe.batch_size)
     inside = 1 <= at.epoch <= recipe.epochs and 0 <= at.batches <= steps
+    inside = inside or (at.epoch == recipe.epochs + 1 and not at.batches)
     if not inside or at.step != (at.epoch - 1) * steps + at.batches:
-        raise ValueError(
+        raise Foreign(
             f"`position` must be in {recipe.epochs} epochs of {steps} batches, "
             f"got epoch {at.epoch}, {at.batches} batches, step {at.step}"
         )
@@ -256,16 +303,16 @@ def _check(at: Position, recipe: Recipe, data: Pictures) -> None:
 def _restore(model: nn.Module, optimizer: Descent, tensors: Mapping[str, Tensor]) -> None:
     """Set a training's tensors, in the model's own memory format.
 
-    Raises `ValueError`, and sets none, where they are those of another model or recipe.
+    Raises `Foreign`, and sets none, where they are those of another model or recipe.
     """
     own = _tensors(model, optimizer)
     for name in sorted(own.keys() | tensors.keys()):
         if name not in own or name not in tensors:
             state = "missing" if name in own else "left over"
-            raise ValueError(f"`tensors` must be those of this training: {name} is {state}")
+            raise Foreign(f"`tensors` must be those of this training: {name} is {state}")
         mine, theirs = ((t[name].dtype, tuple(t[name].shape)) for t in (own, tensors))
         if mine != theirs:
-            raise ValueError(f"`tensors` must have {name} of {mine}, got {theirs}")
+            raise Foreign(f"`tensors` must have {name} of {mine}, got {theirs}")
     parts = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
     model.load_state_dict(parts)
     for name, parameter in model.named_parameters():
@@ -410,21 +457,24 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 def judge(model: nn.Module, batches: Batches) -> Judgement:
     """Judge a model on a whole part (any number of pictures, the last batch smaller)."""
     model.eval()
-    first = five = pictures = 0
+    first = five = 0
     loss = 0.0
     predicted: set[int] = set()
+    counts: Counter[int] = Counter()
     for x, y in batches():
         scores = model(x).float()
         best = scores.topk(min(5, scores.shape[1]), 1).indices
         first += int((best[:, 0] == y).sum())
         five += int((best == y[:, None]).sum())
         loss += F.cross_entropy(scores, y, reduction="sum").item()
-        pictures += len(y)
+        counts.update(y.tolist())
         predicted.update(best[:, 0].tolist())
+    pictures = counts.total()
     return Judgement(
         top1=100 * first / pictures,
         top5=100 * five / pictures,
         loss=loss / pictures,
-        classes_predicted=len(predicted),
-        pictures=pictures,
+        classes=len(counts),
+        predicted=len(predicted),
+        guess=max(chance(pictures, scores.shape[1]), 100 * max(counts.values()) / pictures),
     )

@@ -26,9 +26,9 @@ from dse.space import (
     map_sizes,
 )
 
-SEMANTICS = 2
+SEMANTICS = 3
 """The version of what training means. A change that may alter an answer raises it, which makes
-every trial a new one; a test watches the syntax trees of `model`, `train`, `data`, `execute`."""
+every trial a new one; a test watches the syntax trees of the modules that decide it."""
 
 SINCE: Mapping[str, Any] = {
     "manifest": "none",
@@ -174,8 +174,8 @@ _PERCENT = real(0, 100)
 class Answer:
     """What a trial found. Equal for equal trials on one machine's processor.
 
-    Accuracies of a diverged trial are those of its last finite weights. Raises `ValueError` for a
-    value outside its rule.
+    Accuracies of a diverged trial are those of its weights before that step. Raises `ValueError`
+    for a value outside its rule.
     """
 
     params: int = knob(MISSING, _COUNT, "weights and biases")
@@ -194,7 +194,9 @@ class Answer:
     classes_predicted: int = knob(MISSING, _COUNT, "classes predicted on the validation part")
     steps: int = knob(MISSING, _COUNT, "steps of the optimizer, of the last attempt")
     diverged_step: int = knob(
-        MISSING, integer(-1, 2**63 - 1), "first step whose loss or gradient was not finite, or -1"
+        MISSING,
+        integer(-1, 2**63 - 1),
+        "first step, from 0, without finite loss and gradient, or -1",
     )
     dead_step: int = knob(
         MISSING, integer(-1, 2**63 - 1), "steps after which it was given up as dead, or -1"
@@ -258,31 +260,21 @@ def record_from(row: Mapping[str, Any]) -> Record:
     return record
 
 
-def chance(pictures: int, classes: int) -> float:
-    """The top-1 accuracy (percent) up to which a network may as well be guessing.
-
-    Three standard deviations above guessing, over `pictures` (at least 1) of `classes` (at least
-    2) that are equally frequent.
-    """
-    share = 1 / classes
-    return 100 * (share + 3 * math.sqrt(share * (1 - share) / pictures))
-
-
-def status_of(*, val_top1: float, pictures: int, classes: int, predicted: int, step: int) -> str:
+def status_of(*, val_top1: float, guess: float, classes: int, predicted: int, step: int) -> str:
     """The status of a finished training, decided on the validation part alone.
 
     In this order. `diverged`: the loss or its gradient was not finite at `step` (-1: never);
-    `never_learned`: `val_top1` (percent) is at most the `chance` of `pictures` and `classes`;
-    `partly_dead`: some class is never `predicted`; else `learned`.
+    `never_learned`: `val_top1` (percent) is at most what a `guess` reaches; `partly_dead`: fewer
+    classes were `predicted` than the `classes` that the part holds; else `learned`.
 
-    >>> status_of(val_top1=11.0, pictures=300, classes=10, predicted=1, step=-1)
+    >>> status_of(val_top1=11.0, guess=15.2, classes=10, predicted=1, step=-1)
     'never_learned'
     """
     if step >= 0:
         return "diverged"
-    if val_top1 <= chance(pictures, classes):
+    if val_top1 <= guess:
         return "never_learned"
-    return "learned" if predicted == classes else "partly_dead"
+    return "learned" if predicted >= classes else "partly_dead"
 
 
 def _question_names() -> tuple[str, ...]:

@@ -16,7 +16,10 @@ from typing import Any
 from dse.trial import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
-MODULES = ("model", "train", "data", "streams", "execute")
+MODULES = (
+    "space", "protocol", "trial", "archives", "image_folder",
+    "model", "streams", "data", "train", "execute",
+)  # fmt: skip
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]
 TYPING = {"__future__", "collections.abc", "typing"}
 TYPES = {"annotation", "returns", "simple", "type_comment", "type_params", "kind", "ctx"}

@@ -368,12 +368,11 @@ HOSTILE: dict[str, list[tuple[Any, bytes]]] = {
 
 @pytest.mark.parametrize("first", sorted(HOSTILE))
 @pytest.mark.parametrize("before", [True, False])
-def test_a_strange_member_is_refused(first: str, before: bool, tmp_path: Path) -> None:
+def test_a_strange_member_is_refused(first: str, before: bool) -> None:
     entries = [*HOSTILE[first], *GOOD] if before else [*GOOD, *HOSTILE[first]]
     content = tarred(entries)
     with pytest.raises(ValueError, match=r"^the member '"):
         list(archives.members(io.BytesIO(content), WANTED))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_members_that_are_missing_are_named() -> None:

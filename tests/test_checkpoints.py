@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import random
 from pathlib import Path
 
 import pytest
-from test_results import powerless
+from test_results import at_step, powerless, raising
 
 from dse import checkpoints, results
 from dse.checkpoints import clear, home, keep, newest
@@ -20,6 +23,14 @@ def test_the_newest_two_are_kept_newest_first(tmp_path: Path) -> None:
     assert list(newest(tmp_path, ONE)) == [b"state 200", b"state 10"]
     assert len(list(home(tmp_path, ONE).iterdir())) == checkpoints.KEPT
     assert list(newest(tmp_path, OTHER)) == []
+
+
+def test_later_ones_that_nobody_could_go_on_from_go(tmp_path: Path) -> None:
+    for step in (5000, 4900, 100):
+        keep(tmp_path, ONE, step, f"state {step}".encode())
+    assert list(newest(tmp_path, ONE)) == [b"state 100"]
+    keep(tmp_path, ONE, 200, b"state 200")
+    assert list(newest(tmp_path, ONE)) == [b"state 200", b"state 100"]
 
 
 def test_unfinished_trials_are_no_results_yet(tmp_path: Path) -> None:
@@ -88,6 +99,45 @@ def test_what_cannot_be_written_is_told_and_leaves_the_state_before(
     with pytest.raises(OSError, match="No space left"):
         keep(tmp_path, ONE, 2, b"next")
     assert list(newest(tmp_path, ONE)) == [b"state"]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_fault_at_any_step_leaves_the_state_before_or_the_new_one(
+    tmp_path: Path, before: int, code: int
+) -> None:
+    """At the k-th write, fsync, rename, open, lock or unlink, for every k."""
+    states = [f"state {step}".encode() for step in range(before + 1)]
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        for step in range(before):
+            keep(folder, ONE, step, states[step])
+        with pytest.MonkeyPatch.context() as patch:
+            steps = at_step(patch, number, raising(code))
+            with contextlib.suppress(OSError):
+                keep(folder, ONE, before, states[before])
+        if len(steps) < number:
+            break
+        found = next(newest(folder, ONE), None)
+        assert found in ((states[before - 1] if before else None), states[before])
+        keep(folder, ONE, before, states[before])  # the same, when the fault is mended
+        assert next(newest(folder, ONE)) == states[before]
+        results.tidy(folder)
+        assert len(list(home(folder, ONE).iterdir())) == min(before + 1, checkpoints.KEPT)
+    assert number > 12
+
+
+def test_what_a_kill_left_goes_and_the_states_of_a_finished_trial_too(tmp_path: Path) -> None:
+    keep(tmp_path, ONE, 1, b"state")
+    (home(tmp_path, ONE) / ".000000000002.0123456789abcdef").write_bytes(b"half a sta")
+    (home(tmp_path, ONE) / results.CLAIMS).mkdir()
+    (home(tmp_path, ONE) / results.CLAIMS / "0123456789abcdef").touch()
+    keep(tmp_path, OTHER, 1, b"state")
+    (tmp_path / "trials" / OTHER).mkdir()
+    (tmp_path / "trials" / OTHER / results.RECORD).touch()
+    results.tidy(tmp_path)
+    assert [path.name for path in home(tmp_path, ONE).iterdir()] == ["000000000001"]
+    assert not home(tmp_path, OTHER).exists()
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])

@@ -450,7 +450,7 @@ def test_every_page_of_a_group_composes(group: str, name: str) -> None:
     assert group in GROUPS
     assert (pages() / group / f"{name}.yaml").read_text().startswith("# @package _global_\n# ")
     # 256 pixels are enough for any layout. A folder of pictures is asked for what it holds.
-    stated = [f"manifest=10-20-20-{'0' * 20}"] if name.startswith("imagenet") else []
+    stated = [f"manifest=10-2000-20-{'0' * 20}"] if name.startswith("imagenet") else []
     assert len(read(f"{group}={name}", "image_size=256", *stated).trials) == 1
 
 

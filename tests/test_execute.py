@@ -28,6 +28,7 @@ from dse.execute import Outcome, curve_csv, execute, run
 from dse.model import SqueezeNet, initialise
 from dse.protocol import Protocol, Recipe
 from dse.runner import Stopped, Tell
+from dse.runner.call import Word
 from dse.space import LAYOUTS, Metaparameters
 from dse.train import Epoch, State, Training, judge, learning_rate, train
 from dse.trial import SEMANTICS, Trial, trial_from
@@ -222,17 +223,28 @@ def test_a_network_that_diverged_is_a_result() -> None:
     assert len(outcome.curves[0]) <= 1
 
 
+def test_a_last_step_into_nothing_is_divergence() -> None:
+    """Its own loss and gradient were finite: what it left is not."""
+    outcome = execute(changed(lr=1e6, norm="none", clip=0, warmup=0, epochs=1, batch_size=2000))
+    answer = outcome.record.answer
+    assert (answer.steps, len(outcome.curves[0])) == (1, 1)
+    assert math.isnan(answer.val_loss)
+    assert (answer.status, answer.diverged_step) == ("diverged", 1)
+
+
 def test_a_curve_without_an_epoch_is_a_head_line() -> None:
     """As a divergence in the first step of all leaves it."""
-    head = b"attempt,epoch,lr,train_loss,train_top1,val_top1,val_loss\n"
+    head = b"attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n"
     assert curve_csv([()]) == head
     assert curve_csv([(), (), ()]) == head
 
 
 def test_a_curve_says_whose_it_is() -> None:
-    row = Epoch(epoch=1, lr=0.1, train_loss=1.5, train_top1=50.0, val_top1=1 / 3, val_loss=math.nan)
+    row = Epoch(
+        epoch=1, step=7, lr=0.1, train_loss=1.5, train_top1=50.0, val_top1=1 / 3, val_loss=math.nan
+    )
     lines = curve_csv([(row,), (), (row, replace(row, epoch=2))]).decode().splitlines()[1:]
-    rest = "0.1,1.5,50.0,0.3333333333333333,nan"
+    rest = "7,0.1,1.5,50.0,0.3333333333333333,nan"
     assert lines == [f"1,1,{rest}", f"3,1,{rest}", f"3,2,{rest}"]
 
 
@@ -280,6 +292,7 @@ def test_a_ladder_is_climbed_until_a_run_lives(drawn: list[tuple[str, int]]) -> 
     assert (answer.restarts, answer.dead_step, answer.steps) == (2, -1, 3 * 14)
     assert drawn == [("xavier", 0), ("xavier", 1), ("he", 2)]
     assert [len(curve) for curve in outcome.curves] == [2, 2, 3]
+    assert [curve[-1].step for curve in outcome.curves] == [22, 22, 42]  # where each one died
     for attempt, (curve, rate) in enumerate(zip(outcome.curves, (0.6, 0.15, 0.15), strict=True)):
         assert curve[0].lr == pytest.approx(rate * 14 / 15)
         steps = 3 * 14 if attempt == 2 else 14 + 8
@@ -340,7 +353,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(outcome: Outcome, step: int)
     answer = outcome.record.answer
     assert (done.curve, done.steps) == (outcome.curves[0], answer.steps)
     assert (done.validation.top1, done.validation.loss) == (answer.val_top1, answer.val_loss)
-    assert done.validation.classes_predicted == answer.classes_predicted
+    assert done.validation.predicted == answer.classes_predicted
     weights = model.state_dict()
     assert all(torch.equal(weights[name], outcome.weights[name]) for name in outcome.weights)
 
@@ -351,10 +364,12 @@ def test_a_stopped_trial_goes_on_through_its_restarts(drawn: list[tuple[str, int
     States that are cut, or of another kind, are passed over.
     """
     states: list[bytes] = []
+    seen: set[int] = set()
 
     def on_step(step: int, state: Callable[[], bytes]) -> None:
-        if step in (20, 22 + 14, 22 + 22 + 20):
+        if step in (20, 22 + 14, 22 + 22 + 20) and step not in seen:
             states.append(state())
+        seen.add(step)
 
     whole = execute(TWICE_DEAD, on_step=on_step)
     assert len(states) == 3
@@ -411,7 +426,9 @@ class AfterSteps(Tell):
     @property
     def stopping(self) -> bool:
         self.looks -= 1
-        return self.looks < 0
+        if self.looks < 0:
+            self.stop()
+        return super().stopping
 
 
 LADDER = {
@@ -445,6 +462,45 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     assert not checkpoints.home(tmp_path / "often", trial.trial_id).exists()
 
 
+@pytest.mark.parametrize("values", [{}, LADDER], ids=["plain", "restarts"])
+def test_a_trial_may_be_stopped_at_any_moment(tmp_path: Path, values: dict[str, Any]) -> None:
+    """After each step and each batch that is judged, with the state of that moment."""
+    trial = changed(**{"epochs": 2, **values, "train_share": 0.15, "batch_size": 32})
+    counted = AfterSteps(10**6)
+    row = run((trial, tmp_path / "once", DEFAULT), counted)
+    assert row
+    looks = 10**6 - counted.looks
+    assert looks > row["steps"] + row["epochs"]
+    seconds = ("seconds", "finished")
+    for stop in range(0, looks, 1 if looks < 40 else 3):
+        folder = tmp_path / str(stop)
+        with pytest.raises(Stopped):
+            run((trial, folder, DEFAULT), AfterSteps(stop))
+        assert len(list(checkpoints.newest(folder, trial.trial_id))) == 1
+        again = run((trial, folder, DEFAULT), Tell(lambda word: None))
+        assert again
+        assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
+        once, often = (results.trial_folder(f, trial.trial_id) for f in (tmp_path / "once", folder))
+        for name in ("weights.safetensors", "curve.csv"):
+            assert (once / name).read_bytes() == (often / name).read_bytes()
+
+
+def test_a_trial_that_is_stopped_while_it_tells_keeps_its_state(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def send(sign: Any) -> None:
+        if isinstance(sign, Word):
+            told.append(sign.value[0])
+            tell.stop()
+
+    for epochs in (1, 2, 3):  # behind the last one it is about to judge the test part
+        tell = Tell(send)
+        with pytest.raises(Stopped):
+            run((TRIAL, tmp_path, DEFAULT), tell)
+        assert told == list(range(1, epochs + 1))
+    assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda sign: None))
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{}\n", b"[]\n", b'{"attempts": [], "position": {"later": 1}}\n', b"\xff\nx"],
@@ -452,10 +508,16 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
 def test_a_state_that_cannot_be_read_gives_way_to_the_start(
     tmp_path: Path, outcome: Outcome, content: bytes
 ) -> None:
-    checkpoints.keep(tmp_path, TRIAL.trial_id, 7, content)
-    row = run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None))
+    for step in (7000, 7001):  # behind the trial's end
+        checkpoints.keep(tmp_path, TRIAL.trial_id, step, content)
+    with pytest.raises(Stopped):
+        run((TRIAL, tmp_path, DEFAULT), AfterSteps(5))
+    assert next(checkpoints.newest(tmp_path, TRIAL.trial_id)) != content
+    looks = AfterSteps(10**6)
+    row = run((TRIAL, tmp_path, DEFAULT), looks)
     assert row
     assert row["top1"] == outcome.record.answer.top1
+    assert looks.looks > 10**6 - row["steps"] - 10  # it went on from its own state
 
 
 def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alone(

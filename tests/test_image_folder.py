@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pictures import settled, write
+from pictures import folder, settled, write
 
 from dse import config, image_folder
 from dse.archives import Store, Unfit
@@ -361,19 +361,31 @@ def ask(*arguments: str) -> config.Request:
     return config.read("sweep", "Train.", arguments, "squeezenet")
 
 
-def test_a_request_gets_the_manifest_of_its_folder(root: Path, cache: Path) -> None:
-    place = (f"data.root={root}", f"data.cache={cache}")
+def test_a_request_gets_the_manifest_of_its_folder(tmp_path: Path, cache: Path) -> None:
+    root = folder(tmp_path / "root", train=10)
+    place = (f"data.root={root}", f"data.cache={cache}", "validation_share=0.5")
     (trial,) = ask("protocol=imagenet", *place).trials
-    assert trial.protocol.manifest == TEXT
+    found = image_folder.read(root, cache).text
+    assert trial.protocol.manifest == found
     assert trial.architecture.num_classes == 2
     either = ("data=digits,image_folder", "layout=px64", "image_size=64", "train_share=1")
     mixed = ask(*either, *place).trials
-    assert [trial.protocol.manifest for trial in mixed] == ["none", TEXT]
+    assert [trial.protocol.manifest for trial in mixed] == ["none", found]
 
 
 def test_a_request_that_says_the_manifest_needs_no_folder() -> None:
-    (trial,) = ask("protocol=imagenet", f"manifest={TEXT}").trials
-    assert trial.protocol.manifest == TEXT
+    manifest = f"2-2000-3-{0:020}"
+    (trial,) = ask("protocol=imagenet", f"manifest={manifest}").trials
+    assert trial.protocol.manifest == manifest
+
+
+def test_a_folder_too_small_to_hold_out_anything_is_told(root: Path, cache: Path) -> None:
+    with pytest.raises(config.Mistakes) as caught:
+        ask("protocol=imagenet", f"data.root={root}", f"data.cache={cache}")
+    assert caught.value.lines == (
+        "`validation_share` must hold out at least 10 of 3 pictures of 2 classes, to tell what was "
+        "learned from a guess, got 0.02, which is 1",
+    )
 
 
 def test_a_request_without_its_folder_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from torchvision.transforms import v2
 from dse import image_folder, results, streams
 from dse.archives import Store, Unfit
 from dse.protocol import Protocol
-from dse.streams import CHANGES, Stream, decoded, load
+from dse.streams import CHANGES, Files, Stream, decoded, load
 
 HERE = Path(__file__).parent
 
@@ -32,18 +33,28 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWa
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2 classes of 20 + 4 pictures, of every kind."""
-    return folder(tmp_path_factory.mktemp("folder"))
+    """2 classes of 25 + 4 pictures, of all kinds."""
+    return folder(tmp_path_factory.mktemp("folder"), train=25)
+
+
+@pytest.fixture(scope="module")
+def distinct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2 classes of 25 + 4 pictures, of which no two are alike."""
+    files = {}
+    for number in range(58):
+        part, label = ("val", number % 2) if number < 8 else ("train", number % 2)
+        files[f"{part}/class{label:02d}/{number:02d}.png"] = encoded(waves(30, 40, number), "PNG")
+    return write(tmp_path_factory.mktemp("distinct"), files)
 
 
 def stream(root: Path, loaders: int = 0, **values: object) -> Stream:
-    """A stream of 35 training, 5 validation and 8 test pictures of 24 pixels, or as said."""
+    """A stream of 35 training, 15 validation and 8 test pictures of 24 pixels, or as said."""
     cache = root.with_name("cache")
     question: dict[str, object] = {
         "data": "image_folder",
         "manifest": image_folder.read(root, cache).text,
         "image_size": 24,
-        "validation_share": 0.125,
+        "validation_share": 0.3,
         "train_share": 1.0,
         **values,
     }
@@ -178,8 +189,8 @@ def test_a_broken_picture_is_told_with_its_path(
 
 
 def test_another_folder_than_the_question_s_is_refused(root: Path) -> None:
-    with pytest.raises(Unfit, match=r"`manifest` must be that of `data\.root`, 2-40-8-"):
-        stream(root, manifest="2-40-8-" + "0" * 20)
+    with pytest.raises(Unfit, match=r"`manifest` must be that of `data\.root`, 2-50-8-"):
+        stream(root, manifest="2-50-8-" + "0" * 20)
 
 
 # Parts ------------------------------------------------------------------------------------------
@@ -188,9 +199,9 @@ def test_another_folder_than_the_question_s_is_refused(root: Path) -> None:
 def test_parts_are_the_folder_without_overlap(root: Path) -> None:
     data = stream(root)
     parts = (data.train, data.validation, data.test)
-    assert [len(part) for part in parts] == [35, 5, 8]
-    assert sorted(torch.cat([data.train.rows, data.validation.rows]).tolist()) == list(range(40))
-    assert data.test.rows.tolist() == list(range(40, 48))
+    assert [len(part) for part in parts] == [35, 15, 8]
+    assert sorted(torch.cat([data.train.rows, data.validation.rows]).tolist()) == list(range(50))
+    assert data.test.rows.tolist() == list(range(50, 58))
     for part in parts:
         lines = data.files.listing.splitlines()
         for row, label in zip(part.rows.tolist(), part.labels.tolist(), strict=True):
@@ -205,14 +216,12 @@ def test_a_smaller_share_is_part_of_a_larger_one(root: Path) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 16, 17, 100])
-def test_evaluation_takes_the_whole_part_in_order(root: Path, batch_size: int) -> None:
-    data = stream(root)
+def test_evaluation_takes_the_whole_part_in_order(distinct: Path, batch_size: int) -> None:
+    data = stream(distinct)
     batches = list(data.batches(data.test, batch_size))
-    whole = data.files.picture(int(data.test.rows[3]))
     assert torch.equal(torch.cat([y for _, y in batches]), data.test.labels)
     x = torch.cat([x for x, _ in batches])
-    crop = CHANGES["none"].judged(whole, 24, np.empty(0))
-    assert torch.allclose(x[3], (crop / 255 - MEAN) / STD, atol=1e-5)
+    assert torch.allclose(x, torch.stack([whole(data, row) for row in data.test.rows.tolist()]))
     assert {len(y) for _, y in batches[:-1]} <= {batch_size}
 
 
@@ -220,11 +229,17 @@ MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
+def whole(data: Stream, row: int) -> torch.Tensor:
+    """What a picture is without augmentation."""
+    crop = CHANGES["none"].judged(data.files.picture(row), 24, np.empty(0))
+    return (crop / 255 - MEAN) / STD
+
+
 @pytest.mark.parametrize("batch_size", [4, 16, 17, 34, 35, 64])
 def test_an_epoch_has_every_picture_once_but_for_a_single_left_over(
-    root: Path, batch_size: int
+    distinct: Path, batch_size: int
 ) -> None:
-    data = stream(root)
+    data = stream(distinct)
     batches = epoch(data, batch_size)
     assert len(batches) == data.steps(batch_size)
     seen = 34 if 35 % batch_size == 1 else 35
@@ -233,6 +248,15 @@ def test_an_epoch_has_every_picture_once_but_for_a_single_left_over(
         assert x.shape == (len(y), 3, 24, 24)
         assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
         assert x.is_contiguous(memory_format=torch.channels_last)
+    known = {row: whole(data, row) for row in data.train.rows.tolist()}
+    rows = [row_of(known, picture) for x, _ in batches for picture in x]
+    assert len(set(rows)) == len(rows) == seen
+
+
+def row_of(known: Mapping[int, torch.Tensor], picture: torch.Tensor) -> int:
+    """The one row whose picture it is."""
+    (row,) = [row for row, its in known.items() if torch.allclose(picture, its, atol=1e-5)]
+    return row
 
 
 # Random numbers -------------------------------------------------------------------------------
@@ -259,18 +283,22 @@ def test_start_leaves_out_the_first_batches(root: Path, loaders: int) -> None:
         assert same(epoch(data, start=start), batches[start:])
 
 
-def test_batches_that_are_skipped_are_not_decoded(tmp_path: Path) -> None:
-    root = folder(tmp_path / "root", test=1)
-    data = stream(root)
-    first = set(data.train.rows.tolist())
-    rest = [y for _, y in epoch(data, start=3)]
-    for part in ("train", "val"):
-        for path in (root / part).rglob("*.*"):
-            path.write_bytes(path.read_bytes()[:-1])
+def test_batches_that_are_skipped_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Files.picture
+    root = folder(tmp_path / "root", train=25)
+    data, taken = stream(root), list[int]()
+    batches = epoch(data)
+    monkeypatch.setattr(Files, "picture", lambda files, row: taken.append(row) or kept(files, row))
+    epoch(data)
+    monkeypatch.undo()
+    for line in (data.files.listing.splitlines()[row] for row in taken[:24]):
+        path = root / line.partition(b" ")[2].decode()
+        path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Unfit):
-        epoch(data, start=3)
-    assert len(first) == 35
-    assert sum(map(len, rest)) == 35 - 24
+        epoch(data)
+    assert same(epoch(data, start=3), batches[3:])
 
 
 def test_a_picture_s_crop_is_a_function_of_seed_and_epoch(root: Path) -> None:
@@ -490,15 +518,15 @@ def test_a_broken_picture_ends_the_loaders_at_once(tmp_path: Path) -> None:
     assert set(descendants()) == before
 
 
-def test_a_batch_of_any_size_is_spread(root: Path) -> None:
+def test_a_batch_of_any_size_is_spread(distinct: Path) -> None:
     """Far more chunks of one picture than a pipe holds words, and slots than there are chunks."""
-    data, part = stream(root, 1), stream(root).train
+    data, part = stream(distinct, 1), stream(distinct).train
     many = streams.Part(part.rows.repeat(120), part.labels.repeat(120))
     sums = [x.double().sum((1, 2, 3)) for x, _ in data.batches(many, 2000)]
     assert [len(s) for s in sums] == [2000, 2000, 200]
     rounds = torch.cat(sums).view(120, 35)
     assert torch.equal(rounds, rounds[:1].expand_as(rounds))
-    assert len(rounds[0].unique()) == len(KINDS)
+    assert len(rounds[0].unique()) == 35
 
 
 def test_few_descriptors_are_enough(root: Path) -> None:
@@ -555,27 +583,56 @@ def test_loaders_die_with_their_trial(root: Path) -> None:
 # A whole trial ----------------------------------------------------------------------------------
 
 
-def test_a_sweep_trains_on_a_folder(tmp_path: Path) -> None:
-    root = folder(tmp_path / "root", train=16, test=4)
+def swept(tmp_path: Path, root: Path, protocol: str, *words: str) -> results.Record:
+    """The one record of a sweep of `protocol` on a folder, of a network an eighth as wide."""
     run = subprocess.run(
         [
             *(sys.executable, "-m", "dse.sweep", "--config-name", "squeezenet"),
-            *("protocol=imagenet", f"data.root={root}", f"data.cache={tmp_path / 'cache'}"),
-            *("epochs=1", "base_e=8", "incr_e=8", "layout=px64", "image_size=64", "batch_size=8"),
-            *("runner.workers=1", "data.loaders=2", "lr=0.01"),
+            *(f"protocol={protocol}", f"data.root={root}", f"data.cache={tmp_path / 'cache'}"),
+            *("epochs=1", "base_e=16", "incr_e=16", "lr=0.01", "data.loaders=2"),
+            *("runner.workers=1", *words),
         ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    (path,) = (tmp_path / "results/squeezenet/trials").glob("*/record.json")
-    record = results.read(path)
-    assert record.trial.protocol.manifest.startswith("2-32-8-")
-    assert record.answer.steps == 4  # 31 pictures, 8 at a time
     assert not (tmp_path / "data").exists()
+    (path,) = (tmp_path / "results/squeezenet/trials").glob("*/record.json")
+    return results.read(path)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "size", "kernel"), [("imagenet", 227, 7), ("imagenet_torchvision", 224, 7)]
+)
+def test_the_protocols_of_imagenet_train_on_a_folder(
+    tmp_path: Path, protocol: str, size: int, kernel: int
+) -> None:
+    root = folder(tmp_path / "root", train=16, test=5)
+    record = swept(tmp_path, root, protocol, "validation_share=0.5", "batch_size=7")
+    question, answer = record.trial.question, record.answer
+    assert record.trial.protocol.manifest.startswith("2-32-10-")
+    assert (question["image_size"], question["conv1_kernel"]) == (size, kernel)
+    assert answer.steps == 3  # 16 pictures, 7 at a time
+    assert answer.status in ("learned", "partly_dead", "never_learned")
+    assert (answer.top1 / 10).is_integer()  # of 10 test pictures
+    assert (answer.val_top1 / 6.25).is_integer()  # of 16
+    assert 0 < answer.loss < 10
+
+
+@pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")
+def test_a_sweep_trains_on_pictures_of_imagenet(tmp_path: Path) -> None:
+    root = Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10"
+    record = swept(tmp_path, root, "imagenet", "train_share=0.2", "batch_size=32")
+    protocol, answer = record.trial.protocol, record.answer
+    assert protocol.facts.num_classes == 10
+    assert answer.steps == -(-protocol.train_pictures // 32)
+    assert (answer.top1 * protocol.facts.test / 100) == pytest.approx(
+        round(answer.top1 * protocol.facts.test / 100)
+    )
+    assert answer.loss < 3
 
 
 @pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from toy_trial import workers
 
 from dse import report, results
 from dse.progress import Progress, work
@@ -294,28 +295,12 @@ def test_names_stay_inside_the_results_folder(tmp_path: Path, name: str) -> None
 
 
 def _worker(driver: int) -> int:
-    """The process id of a trial that runs: a child of the server that the driver started."""
+    """The process of a trial that runs."""
     for _ in range(6000):
-        for server in _children(driver):
-            busy = [p for p in _children(server) if _alive(p) and _forked(p, server)]
-            if busy:
-                return busy[0]
+        if busy := workers(driver):
+            return busy[0]
         time.sleep(0.01)
     raise AssertionError("no trial was started")
-
-
-def _children(process: int) -> list[int]:
-    path = Path(f"/proc/{process}/task/{process}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
-
-
-def _forked(process: int, server: int) -> bool:
-    """Whether a process is a fork of its parent, and no command that an import ran."""
-    own, its = (Path(f"/proc/{number}/cmdline") for number in (process, server))
-    try:
-        return b"forkserver" in its.read_bytes() == own.read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def _alive(process: int) -> bool:

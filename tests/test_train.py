@@ -16,7 +16,7 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dse.protocol import Recipe
+from dse.protocol import Recipe, chance
 from dse.train import (
     GUESS,
     STILL,
@@ -278,7 +278,7 @@ def test_the_curve_has_a_row_an_epoch_with_its_numbers() -> None:
         assert row.val_top1 == pytest.approx(on_validation.top1)
     assert training.steps == 9
     assert training.diverged_step == -1
-    assert training.validation.pictures == 7
+    assert [e.step for e in training.curve] == [3, 6, 9]
 
 
 def test_training_learns() -> None:
@@ -552,7 +552,8 @@ def test_a_state_of_another_training_is_refused_by_name() -> None:
     refused(ours + "model.0.bias is missing", tensors=other.tensors)
     for position, got in (
         (Position(), ""),
-        (Position(epoch=4, step=9), "epoch 4, 0 batches, step 9"),
+        (Position(epoch=4, batches=1, step=10), "epoch 4, 1 batches, step 10"),
+        (Position(epoch=5, step=12), "epoch 5, 0 batches, step 12"),
         (Position(epoch=0, batches=1, step=-2), "epoch 0, 1 batches, step -2"),
         (Position(epoch=2, batches=4, step=7), "epoch 2, 4 batches, step 7"),
         (Position(epoch=2, batches=-1, step=2), "epoch 2, -1 batches, step 2"),
@@ -567,9 +568,12 @@ def test_a_state_of_another_training_is_refused_by_name() -> None:
 
 def test_the_state_of_a_training_that_has_ended_does_not_train_on() -> None:
     last: list[Callable[[], State]] = []
-    trained(network(), easy(), FULL, on_step=lambda step, loss, now: last.append(now))
-    with pytest.raises(ValueError, match="got epoch 4, 0 batches, step 9"):
-        trained(network(), easy(), FULL, state=last[-1]())
+    model, again = network(), network()
+    once = trained(model, easy(), FULL, on_step=lambda step, loss, now: last.append(now))
+    assert (last[-1]().position.epoch, last[-1]().position.step) == (4, 9)
+    forbidden = {"on_step": lambda *_: pytest.fail("a step"), "on_epoch": lambda *_: 1 / 0}
+    assert trained(again, easy(), FULL, state=last[-1](), **forbidden) == once
+    assert equal(state(again), state(model))
 
 
 # Dead runs --------------------------------------------------------------------------------------
@@ -783,8 +787,9 @@ def test_judging_counts_exactly(batch_size: int) -> None:
     judged = judge(nn.Identity(), lambda: data.batches(batch_size))
     assert judged.top1 == 40.0
     assert judged.top5 == 80.0
-    assert judged.classes_predicted == 2  # 0 and 3
-    assert judged.pictures == 5
+    assert judged.predicted == 2  # 0 and 3
+    assert judged.classes == 4
+    assert judged.guess == pytest.approx(chance(5, 7))
     sums = [math.log(sum(math.exp(s) for s in row)) for row in SCORES.tolist()]
     losses = [total - SCORES[i, LABELS[i]].item() for i, total in enumerate(sums)]
     assert judged.loss == pytest.approx(sum(losses) / 5)
@@ -794,7 +799,17 @@ def test_top5_of_fewer_than_five_classes_is_everything() -> None:
     judged = judge(nn.Identity(), Toy(SCORES[:, 3:6], LABELS % 3).batches)
     assert judged.top5 == 100.0
     assert judged.top1 == pytest.approx(40.0)  # predicted: 2 2 2 2 0; labels: 0 0 0 2 0
-    assert judged.classes_predicted == 2
+    assert judged.predicted == 2
+
+
+def test_who_always_says_the_commonest_class_guesses() -> None:
+    labels = torch.arange(100)
+    for y, guess in (((labels < 90).long(), 90.0), ((labels < 45).long(), 55.0), (labels % 2, 50)):
+        data = Toy(torch.zeros(100, 3), y)
+        judged = judge(nn.Identity(), data.batches)
+        guess = max(guess, chance(100, 3))
+        assert judged.guess == pytest.approx(guess)
+        assert judged.classes == 2
 
 
 def test_judging_changes_nothing_and_drops_nothing() -> None:

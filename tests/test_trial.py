@@ -15,7 +15,7 @@ import confirm_semantics
 import pytest
 
 from dse import config, protocol, results, trial
-from dse.protocol import DATA_SETS, RUNGS, Protocol, Recipe, random_seed
+from dse.protocol import DATA_SETS, RUNGS, Protocol, Recipe, chance, check_held_out, random_seed
 from dse.space import V1_1, Metaparameters
 from dse.trial import (
     ANSWER,
@@ -30,7 +30,6 @@ from dse.trial import (
     Circumstance,
     Record,
     Trial,
-    chance,
     record_from,
     status_of,
     trial_from,
@@ -126,14 +125,15 @@ def record(**changes: Any) -> Record:
     ("changes", "trial_id"),
     [
         ({}, "b74c3f51f618f8e7d12d"),
-        ({"dead_after": 0}, "66f32b3eb90fef565317"),
+        ({"semantics": 2}, "b74c3f51f618f8e7d12d"),
+        ({"dead_after": 0, "semantics": 2}, "66f32b3eb90fef565317"),
         ({"dead_after": 0, "semantics": 1}, "493b6b0bae5db55b6c85"),  # as of the first release
     ],
 )
 def test_the_identity_does_not_drift(changes: dict[str, Any], trial_id: str) -> None:
     """Another value makes every record worthless: a field added later belongs into `SINCE`.
 
-    Version 2 of `SEMANTICS` (dropout's masks are drawn otherwise) made every trial a new one.
+    A version of `SEMANTICS` makes every trial a new one: see the changelog.
     """
     assert trial_from({**TRIAL.question, **changes}).trial_id == trial_id
     assert len(trial_id) == ID_DIGITS
@@ -195,7 +195,7 @@ def test_the_semantics_of_training_enter() -> None:
     earlier = replace(TRIAL, semantics=1)
     assert earlier.trial_id != TRIAL.trial_id
     asked = {name: value for name, value in TRIAL.question.items() if name != "semantics"}
-    assert trial_from(asked).semantics == SEMANTICS == 2
+    assert trial_from(asked).semantics == SEMANTICS == 3
     for value in (0, SEMANTICS + 1, "1", None):
         with pytest.raises(ValueError, match=f"`semantics` must be .* 1 .. {SEMANTICS}, got"):
             replace(TRIAL, semantics=value)
@@ -431,15 +431,41 @@ def test_an_answer_has_rules(changes: dict[str, Any], line: str) -> None:
     ],
 )
 def test_status(val_top1: float, predicted: int, step: int, status: str) -> None:
-    found = status_of(val_top1=val_top1, pictures=900, classes=10, predicted=predicted, step=step)
+    guess = chance(900, 10)
+    found = status_of(val_top1=val_top1, guess=guess, classes=10, predicted=predicted, step=step)
     assert found == status
     assert found in STATUSES
 
 
 def test_chance_is_three_deviations_above_guessing() -> None:
     assert chance(900, 10) == pytest.approx(13)
-    assert chance(1, 2) == pytest.approx(200)
+    assert chance(100, 2) == pytest.approx(65)
     assert chance(10**12, 4) == pytest.approx(25, abs=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 5, 9, 10, 11, 100])
+def test_what_is_held_out_can_tell_knowing_from_guessing(classes: int) -> None:
+    """From the least number on that the rule allows, and not with one picture fewer."""
+
+    def holding(held_out: int) -> Protocol:
+        return Protocol(
+            data="image_folder",
+            manifest=f"{classes}-400-200-{0:020}",
+            validation_share=held_out / 400,
+        )
+
+    least = 1
+    while chance(least, classes) > 99.999:
+        least += 1
+    check_held_out(holding(least))
+    if least > 1:
+        with pytest.raises(ValueError, match="must hold out at least") as caught:
+            check_held_out(holding(least - 1))
+        assert str(caught.value) == (
+            f"`validation_share` must hold out at least {least} of 400 pictures of {classes} "
+            f"classes, to tell what was learned from a guess, got {(least - 1) / 400:g}, which is "
+            f"{least - 1}"
+        )
 
 
 # Restarts -----------------------------------------------------------------------------------
@@ -503,7 +529,7 @@ def test_a_ladder_has_rules(changes: dict[str, Any], line: str) -> None:
 
 def test_training_means_what_was_confirmed() -> None:
     assert json.loads(confirm_semantics.CONFIRMED.read_text()) == confirm_semantics.current(), (
-        "dse/model.py, train.py, data.py or execute.py has changed. If an equal trial may now "
+        f"One of {', '.join(confirm_semantics.MODULES)} has changed. If an equal trial may now "
         "answer otherwise, raise SEMANTICS in dse/trial.py. Then, or else, confirm with: "
         "python tests/confirm_semantics.py"
     )

@@ -205,18 +205,28 @@ def _kill(process: int) -> bool:
 
 def children(process: int) -> list[int]:
     """The processes that a process has started and that are still there."""
-    try:
-        return [
-            int(child)
-            for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        ]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    return [int(child) for child in _of(process, f"task/{process}/children").split()]
 
 
 def workers(driver: int) -> list[int]:
-    """The processes that carry out a driver's trials: children of the server it has started."""
-    return [worker for server in children(driver) for worker in children(server)]
+    """The processes that carry out a driver's trials: live forks of the server it has started.
+
+    A command that an import runs is none of them, nor is a process that has ended.
+    """
+    return [
+        process
+        for server in children(driver)
+        for process in children(server)
+        if b"forkserver" in _of(server, "cmdline") == _of(process, "cmdline")
+    ]
+
+
+def _of(process: int, name: str) -> bytes:
+    """What Linux says of a process; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{process}/{name}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def crowd(folder: Path, plan: Plan, *, drivers: int) -> list[int]:

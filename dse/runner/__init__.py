@@ -39,9 +39,10 @@ from typing import Any, Protocol
 
 from dse.rules import integer, one_of, real
 from dse.runner.call import End, Later, Stopped, Tell, Word, failure, line_of
-from dse.runner.local import TURN, Local
+from dse.runner.local import ASKING, TURN, Local
 
 __all__ = [
+    "ASKING",
     "Event",
     "Failed",
     "Finished",
@@ -140,8 +141,8 @@ class Engine(Protocol):
     def ask(self, attempt: Any) -> None:
         """Ask a call to end."""
 
-    def kill(self, attempt: Any) -> None:
-        """End an attempt; nothing more comes from it."""
+    def kill(self, *attempts: Any) -> None:
+        """End attempts; nothing more comes from them."""
 
     def close(self) -> None:
         """End every attempt."""
@@ -271,7 +272,9 @@ class Runner:
     def _turn(self) -> None:
         """Start what can be, else wait for what comes."""
         if self._deadline is None:
-            while len(self._running) < self._workers and (call := self._next()):
+            while self._deadline is None and len(self._running) < self._workers:
+                if not (call := self._next()):
+                    break
                 self._start(call)
         else:
             self._stop(self._deadline)
@@ -382,10 +385,9 @@ class Runner:
         if time.monotonic() >= deadline:
             for attempt, sign in self._engine.wait(0):
                 self._hear(attempt, sign)
-            while self._running:
-                attempt, call = self._running.popitem()
-                self._engine.kill(attempt)
-                self._news.append(Interrupted(call.key))
+            self._engine.kill(*self._running)
+            self._news.extend(Interrupted(call.key) for call in self._running.values())
+            self._running.clear()
 
     def _idle(self) -> list[_Call]:
         """Take the calls that do not run."""

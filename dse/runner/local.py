@@ -35,6 +35,9 @@ DESCRIPTORS = 12
 
 VMSTAT = Path("/proc/vmstat")
 
+ASKING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+"""What asks a driver to end: Ctrl-C, whoever stops a process, a terminal that is closed, SLURM."""
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -119,20 +122,20 @@ class Local:
         """Ask a call to end; it does when it next tells or looks."""
         attempt.process.terminate()
 
-    def kill(self, attempt: Attempt) -> None:
-        """End an attempt with all that it started; nothing more comes from it."""
-        self._attempts.remove(attempt)
-        _kill(attempt.process)
-        _pass_on(attempt)
-        for end in (attempt.line, attempt.errors, attempt.life, attempt.process):
-            end.close()
+    def kill(self, *attempts: Attempt) -> None:
+        """End attempts with all that they started; nothing more comes from them."""
+        for attempt in attempts:
+            _kill_group(attempt.process)
+        for attempt in attempts:
+            self._attempts.remove(attempt)
+            _kill(attempt.process)
+            _pass_on(attempt)
+            for end in (attempt.line, attempt.errors, attempt.life, attempt.process):
+                end.close()
 
     def close(self) -> None:
         """End every attempt."""
-        for attempt in self._attempts:
-            _kill_group(attempt.process)
-        for attempt in list(self._attempts):
-            self.kill(attempt)
+        self.kill(*self._attempts)
 
     def _signs(self, attempt: Attempt, ready: bool) -> Iterator[Word | End]:
         """The signs that have come whole; after an end, or where a process hangs, no more."""
@@ -191,11 +194,11 @@ def _check_descriptors() -> None:
 @contextlib.contextmanager
 def _apart() -> Iterator[None]:
     """Keep three things of the driver from a new process: `__main__`, which it would import again
-    although it calls its function by name; Ctrl-C, which only the driver answers; and SIGTERM
-    until it can answer."""
+    although it calls its function by name; the signals that ask it to end, which only the driver
+    answers; and SIGTERM until it can answer."""
     main = sys.modules["__main__"]
     resource_tracker.ensure_running()  # starts with the first process, and would unblock Ctrl-C
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
     sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield

@@ -51,7 +51,9 @@ class Ray:
         self._joined = not self._ray.is_initialized()
         if self._joined:
             self._join(self._cluster.address)
-        self._post = self._ray.remote(num_cpus=0)(Post).remote()
+        self._post = self._ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(
+            Post
+        ).remote()
         self._task = self._ray.remote(
             num_cpus=self._cluster.num_cpus,
             num_gpus=self._cluster.num_gpus,
@@ -97,13 +99,21 @@ class Ray:
         done, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)
         numbers = {task: number for number, task in self._attempts.items()}
         found: list[tuple[int, Word | End]] = []
-        for number, word in self._ray.get(self._post.take.remote()):
+        for number, word in self._words():
             if number in self._attempts:
                 found.append((number, Word(pickle.loads(word))))
         for task in done:
             found.append((numbers[task], self._end(task)))
             del self._attempts[numbers[task]]
         return found
+
+    def _words(self) -> list[tuple[int, bytes]]:
+        """The words that tasks have left; none where the cluster does not answer."""
+        try:
+            words: list[tuple[int, bytes]] = self._ray.get(self._post.take.remote())
+        except self._ray.exceptions.RayError:
+            return []
+        return words
 
     def _end(self, task: Any) -> End:
         """How an attempt ended; what Ray says of a task that died is one line."""
@@ -124,14 +134,14 @@ class Ray:
         """Ask a call to end."""
         self._post.stop.remote(number)
 
-    def kill(self, number: int) -> None:
-        """End a task."""
-        self._ray.cancel(self._attempts.pop(number), force=True)
+    def kill(self, *numbers: int) -> None:
+        """End tasks."""
+        for number in numbers:
+            self._ray.cancel(self._attempts.pop(number), force=True)
 
     def close(self) -> None:
         """End every task, and what was started here."""
-        for number in list(self._attempts):
-            self.kill(number)
+        self.kill(*self._attempts)
         self._ray.kill(self._post)
         if self._joined:
             self._ray.shutdown()

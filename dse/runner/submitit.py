@@ -8,10 +8,12 @@ in which therefore nobody but its owner may write.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import uuid
@@ -136,19 +138,26 @@ class Submitit:
         """Ask a call to end."""
         attempt.spool.with_suffix(".stop").touch()
 
-    def kill(self, attempt: _Attempt) -> None:
-        """Cancel a job."""
-        self._attempts.remove(attempt)
-        attempt.job.cancel(check=False)
-        end = time.monotonic() + (GRACE if self._settings.cluster == "local" else 0)
-        while time.monotonic() < end and not attempt.job.done():
-            time.sleep(0.02)
-        attempt.clear()
+    def kill(self, *attempts: _Attempt) -> None:
+        """Cancel jobs, with one command."""
+        if not attempts:
+            return
+        if self._settings.cluster == "slurm":
+            numbers = [attempt.job.job_id for attempt in attempts]
+            subprocess.run(["scancel", *numbers], check=False, capture_output=True)
+        else:
+            for attempt in attempts:
+                attempt.job.cancel(check=False)
+            end = time.monotonic() + GRACE
+            while time.monotonic() < end and not all(a.job.done() for a in attempts):
+                time.sleep(0.02)
+        for attempt in attempts:
+            self._attempts.remove(attempt)
+            attempt.clear()
 
     def close(self) -> None:
         """Cancel every job."""
-        for attempt in list(self._attempts):
-            self.kill(attempt)
+        self.kill(*self._attempts)
 
 
 class _Attempt:
@@ -170,7 +179,11 @@ class _Attempt:
             return []
         whole = content[: content.rfind(b"\n") + 1]
         self._read += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        words = []
+        for line in whole.splitlines():
+            with contextlib.suppress(ValueError):  # cut by a kill, then written on
+                words.append(json.loads(line))
+        return words
 
     def over(self, lag: float) -> bool:
         """Whether the job has left a result, or has been gone for `lag` seconds without one."""
@@ -184,7 +197,7 @@ class _Attempt:
 
     def end(self) -> End:
         """How the attempt ended. A failed one's log stays."""
-        log = (self.job.stderr() or "")[-TAIL:]
+        log = _tail(self.job.paths.stderr)
         if not self.job.paths.result_pickle.exists():
             reason = f"the job ended without a result, {self.job.state}"
             if "OUT_OF_ME" in reason:
@@ -207,6 +220,16 @@ class _Attempt:
             file.unlink(missing_ok=True)
         for suffix in (".words", ".stop"):
             self.spool.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _tail(log: Path) -> str:
+    """The end of a job's log, whatever was written there."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - TAIL, 0))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 class Job:
