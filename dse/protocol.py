@@ -297,8 +297,8 @@ def chance(pictures: int, classes: int) -> float:
 
 
 def check_held_out(protocol: Protocol) -> None:
-    """Raise `ValueError` where too few pictures are held out to tell a network that knows everything
-    from one that guesses: it would never count as one that learned."""
+    """Raise `ValueError` where too few pictures are held out to tell a network that knows all from
+    one that guesses: it would never count as one that learned."""
     classes, held_out = protocol.facts.num_classes, protocol.validation_pictures
     least = 9 // (classes - 1) + 1  # with fewer, `chance` is 100 % or more
     if held_out < least:

@@ -82,9 +82,9 @@ def run(
     trials that run were.
     """
     todo = results.unfinished(folder, trials)
-    config.check_data(todo, store, say)
-    say(f"{len(trials)} trials, {len(trials) - len(todo)} done before, {len(todo)} to do")
+    stands = f"{len(trials)} trials, {len(trials) - len(todo)} done before, {len(todo)} to do"
     if not todo:
+        say(stands)
         results.tidy(folder)
         return 0
     try:
@@ -92,6 +92,8 @@ def run(
     except ValueError as error:
         raise config.Mistakes(str(error).splitlines()) from None
     with made as runner:
+        config.check_data(todo, store, say)
+        say(stands)
         results.tidy(folder)
         if not results.has_claims(folder):
             say(f"{folder} has no file locks: other sweeps may train its trials too")

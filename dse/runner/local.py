@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -69,7 +69,10 @@ class Local:
     def __init__(self, function: str, patience: float) -> None:
         self._function, self._patience = function, patience
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__, function.partition(":")[0]])
+        imports = ["dse.runner.server", __name__, function.partition(":")[0]]
+        self._context.set_forkserver_preload(imports)
+        with contextlib.suppress(OSError), _apart():
+            forkserver.ensure_running()  # it imports while the caller prepares its calls
         self._attempts: list[Attempt] = []
         self._looked = time.monotonic()
 
