@@ -14,6 +14,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,7 @@ def ways(base: int) -> dict[str, tuple[model.SqueezeNet, str, bool]]:
         "1x1 as convolutions": (plain_convolutions(network(base)), "bf16", True),
         "ReLU before pooling": (network(base, ReluFirst), "bf16", True),
         "torch's dropout": (torch_dropout, "bf16", True),
+        "torch.compile": (cast("model.SqueezeNet", torch.compile(network(base))), "bf16", True),
     }  # fmt: skip
 
 
@@ -100,17 +102,20 @@ def main() -> None:
     print(f"{platform.machine()}, one thread, torch {torch.__version__}, base_e {options.base}")
     steps = {name: stepper(*way) for name, way in ways(options.base).items()}
     speeds: dict[str, list[float]] = {name: [] for name in steps}
+    first: dict[str, float] = {}
     for number in range(options.rounds + 2):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
+            seconds = time.perf_counter() - start
+            first.setdefault(name, seconds)
             if number >= 2:
-                speeds[name].append(BATCH / (time.perf_counter() - start))
+                speeds[name].append(BATCH / seconds)
     for name, found in speeds.items():
         share = statistics.median(a / b for a, b in zip(found, speeds["all"], strict=True))
         print(
             f"{name:<24} {statistics.median(found):6.0f} ({min(found):.0f} .. {max(found):.0f})"
-            f"  {share:.2f}x"
+            f"  {share:.2f}x; first step {first[name]:.1f} s"
         )
 
 

@@ -158,7 +158,10 @@ def _described(rows: pd.DataFrame) -> str:
     spread = (
         "mean, 95 % interval, each seed" if counts.min() >= INTERVAL_SEEDS else "mean, each seed"
     )
-    title = f"measured: {sets}, {seeds} seed{'' if seeds == '1' else 's'}"
+    epochs = "-".join(str(n) for n in sorted({rows["epochs"].min(), rows["epochs"].max()}))
+    arithmetic = ", ".join(n for n in sorted(rows["precision"].unique()) if n != "fp32")
+    title = f"measured: {sets}, {epochs} epochs, {arithmetic and arithmetic + ', '}{seeds} seed"
+    title += "" if seeds == "1" else "s"
     return f"{title}{', ' + others if others else ''}\n{spread if seeds != '1' else 'one run each'}"
 
 
@@ -292,9 +295,12 @@ def trainability(table: pd.DataFrame) -> Figure:
         axes.set_xlim(-3, 103)
         axes.set_xlabel("share of the runs (%), 95 % interval")
         runs = sorted({len(r) for _, r in combinations})
-        (data,) = {name for _, r in combinations for name in r["data"]}  # it is fixed
-        count = "-".join(str(n) for n in runs)
-        axes.set_title(f"{data}, {count} runs a line; ReLU: on the class scores", color=OURS)
+        first, count = combinations[0][1].iloc[0], "-".join(str(n) for n in runs)
+        axes.set_title(
+            f"{first['data']}, {first['epochs']} epochs, {count} runs a line; "
+            "ReLU: on the class scores",
+            color=OURS,
+        )
         figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 

@@ -405,9 +405,9 @@ def test_a_measurement_is_of_the_training_itself(
 ) -> None:
     """Its parts make up what a whole trial takes, within a factor of two on any machine."""
     monkeypatch.setattr(bill, "SECONDS", 1.0)
-    grid = request(tmp_path, "sr=0.25,0.5", "epochs=30", workers=1)
+    grid = request(tmp_path, "sr=0.25,0.5", "epochs=15", workers=1)
     made = bill.bill(grid, grid.trials, lambda text: None)
-    words = ("sr=0.25,0.5", "epochs=30", "runner.workers=1", f"data.cache={tmp_path / 'cache'}")
+    words = ("sr=0.25,0.5", "epochs=15", "runner.workers=1", f"data.cache={tmp_path / 'cache'}")
     run = dse("sweep", "-cn", "squeezenet", *words, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     table = results.load(tmp_path / "results" / "squeezenet")

@@ -678,7 +678,8 @@ HEAVY = ("torch", "torchvision", "pandas", "pyarrow", "matplotlib", "scipy", "sk
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["--help"], 0), (["plan=true"], 0), (["sr=abc", "freq=0"], 2)]
+    ("arguments", "code"),
+    [(["--help"], 0), (["plan=true", "sr=0.25", "runner.workers=1"], 0), (["sr=abc", "freq=0"], 2)],
 )
 def test_what_trains_nothing_imports_nothing_heavy(
     arguments: list[str], code: int, tmp_path: Path

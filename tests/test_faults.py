@@ -36,6 +36,7 @@ ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
 }
 LONG = ("epochs=400", "seconds=0.02")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 def command(folder: Path, *words: str) -> list[str]:
@@ -77,7 +78,7 @@ def call(function: str, *arguments: object, **named: object) -> Any:
     return json.loads(done.stdout)
 
 
-def soon(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def soon(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """What `condition` gives as soon as that is true."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -98,7 +99,10 @@ def claimed(folder: Path) -> list[str]:
 
 
 def hidden(folder: Path) -> list[str]:
-    return sorted(str(p) for p in folder.rglob(".*") if p.name != results.INDEX)
+    """What a kill may leave behind: work in progress, claims, and states."""
+    names = (results.INDEX, results.UNFINISHED)
+    left = [p for p in folder.rglob(".*") if p.name not in names]
+    return sorted(map(str, [*left, *folder.glob(f"trials/{results.UNFINISHED}/*")]))
 
 
 def undisturbed(plan: Plan) -> pd.DataFrame:
@@ -128,20 +132,24 @@ def storm(folder: Path, plan: Plan, kills: int) -> None:
     count = call("storm", folder, plan, kills=kills, seed=kills)
     assert count["sweeps"] + count["workers"] == kills
     assert min(count["sweeps"], count["workers"]) >= kills / 5
+    epochs = 0
     for number in range(count["finished"]):
         place = folder / str(number)
         check(place, plan)
         assert notes(place, "late") == []  # what was there already would have come too late
         assert max(Counter(notes(place, "left")).values()) == 1
+        epochs += len(notes(place, "epoch"))
+    clean = count["finished"] * plan.trials * plan.epochs
+    assert epochs <= clean + count["sweeps"] * plan.workers + count["workers"]  # one for each kill
 
 
 def test_a_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    storm(tmp_path, Plan(trials=30, seconds=0.01), kills=100)
+    storm(tmp_path, Plan(trials=30, epochs=3, seconds=0.007), kills=100)
 
 
 @pytest.mark.slow
 def test_a_thousand_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    storm(tmp_path, Plan(trials=30, seconds=0.01), kills=1000)
+    storm(tmp_path, Plan(trials=30, epochs=3, seconds=0.007), kills=1000)
 
 
 def test_a_poison_trial_costs_itself_alone(tmp_path: Path) -> None:
@@ -157,6 +165,21 @@ def test_a_poison_trial_costs_itself_alone(tmp_path: Path) -> None:
     again = sweep(folder, "trials=5", "poison=2")
     assert "5 trials, 4 done before, 1 to do" in again.stderr
     assert again.returncode == 1
+
+
+def test_a_trial_that_hangs_costs_itself_alone_and_keeps_no_other_sweep_waiting(
+    tmp_path: Path,
+) -> None:
+    folder, words = tmp_path / "x", ("trials=5", "hanging=2", "patience=0.5")
+    with begun(folder, *words) as one, begun(folder, *words) as other:
+        texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+    assert (one.returncode, other.returncode) == (1, 1), texts
+    hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
+    reason = "the process sent no word for 0.5 seconds and was killed; tried 3 times"
+    assert all(f"{hanging} failed: {reason}" in text for text in texts)
+    assert results.failures(folder) == {hanging: reason}
+    assert len(results.records(folder)) == 4
+    assert claimed(folder) == []
 
 
 # Many sweeps --------------------------------------------------------------------------------
@@ -231,7 +254,7 @@ def test_what_a_killed_sweep_had_claimed_another_trains(tmp_path: Path) -> None:
 # Signals ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -248,8 +271,13 @@ def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
     assert shlex.split(line.removeprefix("interrupted; to go on: ")) == driver.args
     assert "Traceback" not in text
     assert not Path(f"/proc/{worker}").exists()
-    assert hidden(folder) == []
+    assert {Path(path).parent.name for path in hidden(folder)} == {results.UNFINISHED}
     assert results.records(folder) == set()
+    before = len(notes(folder, "epoch"))
+    with begun(folder, "trials=4", *LONG) as driver:  # goes on from its states
+        at_work(driver, folder)
+        soon(lambda: len(notes(folder, "epoch")) > before)
+        assert min(soon(lambda: epochs(folder))) > 1
 
 
 def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
@@ -284,11 +312,11 @@ def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None
             soon(lambda: list(folder.glob("trials/.*")) or driver.poll() is not None)
             time.sleep(rng.uniform(0, 0.8))
             for _ in range(rng.choice((1, 1, 2))):
-                driver.send_signal(rng.choice((signal.SIGINT, signal.SIGTERM)))
+                driver.send_signal(rng.choice(SIGNALS))
                 time.sleep(rng.uniform(0, 0.05))
             text = driver.communicate(timeout=20)[1]
         ends[driver.returncode] += 1
-        assert driver.returncode in (0, 130, -signal.SIGTERM, -signal.SIGINT), text
+        assert driver.returncode in (0, 130, *(-number for number in SIGNALS)), text
         assert "Traceback" not in text or driver.returncode < 0
         assert there <= results.records(folder)
         there = results.records(folder)
@@ -404,12 +432,16 @@ def test_a_damaged_record_is_told_with_the_way_out(tmp_path: Path) -> None:
 SHORT = ("sr=0.125,0.5", "seed=range(0,12)", "epochs=3", "train_share=0.2")
 
 
-def real(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+KEEPING = (*SHORT[:2], "epochs=20", "train_share=0.2")
+"""Two thirds of a second or so for each, longer than the time between two states."""
+
+
+def real(folder: Path, *words: str, module: str = "dse.sweep") -> subprocess.Popen[bytes]:
     """A real sweep, begun; its words go to the file beside its folder."""
     places = (f"results.root={folder.parent}", f"name={folder.name}", "runner.workers=2")
     with folder.with_name(f"{folder.name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "dse.sweep", *words, *places],
+            [sys.executable, "-m", module, *words, *places],
             env=ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -432,20 +464,21 @@ def check_equal(folder: Path, other: Path) -> None:
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert weights(folder) == weights(other)
     assert results.failures(folder) == {}
-    assert [name for name in hidden(folder) if not name.endswith(".unfinished")] == []
+    assert hidden(folder) == []
 
 
 @pytest.mark.slow
 def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
-    """Sweeps and workers, killed at random moments until each sweep is finished."""
+    """Sweeps and workers, killed at random moments until each sweep is finished; the trials keep
+    states all the time, and those that a kill has left are gone on from."""
     rng, kills = random.Random(0), {"sweep": 0, "worker": 0}
     undisturbed = tmp_path / "undisturbed"
-    assert real(undisturbed, *SHORT).wait() == 0
-    number = 0
+    assert real(undisturbed, *KEEPING).wait() == 0
+    number = states = 0
     while sum(kills.values()) < 100:
         folder, there = tmp_path / str(number), set[str]()
         while len(there) < len(weights(undisturbed)):
-            with real(folder, *SHORT) as driver:
+            with real(folder, *KEEPING, module="keeping") as driver:
                 victim = rng.choice(list(kills))
                 end = time.monotonic() + rng.uniform(1, 6)
                 while driver.poll() is None and time.monotonic() < end:
@@ -454,14 +487,16 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
                 if driver.poll() is None and running:
                     kills[victim] += toy_trial._kill(rng.choice(running))
                 assert driver.wait() in (0, -signal.SIGKILL)
+            states += len(list(folder.glob(f"trials/{results.UNFINISHED}/*/{'?' * 12}")))
             now = results.records(folder)
             assert there <= now
             there = now
-        assert real(folder, *SHORT).wait() == 0  # tidies, and writes the tables
+        assert real(folder, *KEEPING, module="keeping").wait() == 0  # tidies, writes the tables
         check_equal(folder, undisturbed)
         assert "another's record was first" not in log_of(folder)
         number += 1
     assert min(kills.values()) >= 20
+    assert states >= 20
 
 
 @pytest.mark.slow

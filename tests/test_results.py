@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import itertools
 import json
 import math
 import os
@@ -485,10 +486,13 @@ class Disk:
                     (place / name).write_bytes(self._contents.get(state.st_ino, b""))
 
 
-def powerless(folder: Path, act: Callable[[], object], check: Callable[[Path], None]) -> int:
+def powerless(
+    folder: Path, act: Callable[[], object], check: Callable[[Path], None], *, without: int = 0
+) -> int:
     """Let the power fail before every step of `act`; `check` each folder that may then be left.
 
-    Returns the number of these. In the end, what was synced alone is left in `folder`.after.
+    The sync of number `without` is left out. Returns the number of these folders. In the end, what
+    was synced alone is left in `folder`.after.
     """
     disk, rng, count = Disk(folder), random.Random(0), 0
     busy: list[bool] = []
@@ -517,7 +521,8 @@ def powerless(folder: Path, act: Callable[[], object], check: Callable[[Path], N
                 return call(*arguments, **named)
 
             patch.setattr(os, name, made)
-        patch.setattr(os, "fsync", disk.fsync)
+        numbers = itertools.count(1)
+        patch.setattr(os, "fsync", lambda h: next(numbers) == without or disk.fsync(h))
         act()
     look()
     disk.left(target, lambda _: True)
@@ -550,6 +555,48 @@ def test_a_power_failure_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
 
     powerless(folder, lambda: results.write(folder / "file", b"new"), check)
     assert (tmp_path / "x.after" / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_write_without_one_of_its_syncs_would_not_survive_a_power_failure(
+    tmp_path: Path, number: int
+) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    results.write(folder / "file", b"old")
+
+    def check(left: Path) -> None:
+        assert (left / "file").read_bytes() in (b"old", b"new")
+
+    def write() -> None:
+        powerless(folder, lambda: results.write(folder / "file", b"new"), check, without=number)
+        assert (tmp_path / "x.after" / "file").read_bytes() == b"new"
+
+    with pytest.raises(AssertionError):
+        write()
+
+
+def test_a_save_without_one_of_its_syncs_would_not_survive_a_power_failure(
+    tmp_path: Path,
+) -> None:
+    new, files = record(), len(FILES) + 1
+
+    def left(number: int) -> None:
+        folder = tmp_path / str(number) / "x"
+        (folder / "trials").mkdir(parents=True)
+        powerless(
+            folder,
+            lambda: results.save(folder, new, FILES),
+            lambda place: stands(place, new),
+            without=number,
+        )
+        stands(folder.with_name("x.after"), new)
+        assert results.records(folder.with_name("x.after"))
+
+    left(0)
+    for number in range(1, files + 3):  # each file, their folder, the trial's new name
+        with pytest.raises((AssertionError, results.Damaged)):
+            left(number)
 
 
 # Claims -------------------------------------------------------------------------------------

@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.forkserver import _forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -799,7 +801,7 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-CALLS = [("count", 2), ("raise", "x"), ("kill",), ("return", {"a": (1, None)})]
+CALLS = [("count", 2), ("raise", "x"), ("kill",), ("return", {"a": (1, None)}), ("shout",)]
 
 
 def check_calls(found: list[Event]) -> None:
@@ -814,6 +816,7 @@ def check_calls(found: list[Event]) -> None:
     assert [e for e in found if isinstance(e, Retried)] == [Retried(2, reason, 1)]
     assert end[2] == Failed(2, f"{reason}; tried 2 times", "")
     assert end[3] == Finished(3, {"a": (1, None)})
+    assert end[4] == Finished(4, 11)
 
 
 def test_local_calls() -> None:
@@ -857,6 +860,33 @@ def test_a_preempted_job_goes_on_and_a_killed_one_is_tried_again(
     assert [e for e in found if isinstance(e, Retried)] == [Retried("killed", reason, 1)]
     assert [e.key for e in found if isinstance(e, Started)].count("preempted") == 1
     assert not any(alive(pid) for pid in (first, steps[5]))
+
+
+def test_jobs_of_slurm_are_cancelled_by_one_command(
+    jobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pytest.importorskip("dse.runner.submitit")
+    engine = module.Submitit("toy:behave", 0, jobs)
+    engine._settings = replace(engine._settings, cluster="slurm")
+    cleared: list[int] = []
+    engine._attempts = [
+        SimpleNamespace(job=SimpleNamespace(job_id=str(n)), clear=lambda n=n: cleared.append(n))
+        for n in range(5)
+    ]
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda words, **_: commands.append(words))
+    engine.kill(*engine._attempts[1:4])
+    engine.close()
+    engine.close()
+    assert commands == [["scancel", "1", "2", "3"], ["scancel", "0", "4"]]
+    assert cleared == [1, 2, 3, 0, 4]
+
+
+def test_words_that_a_kill_has_cut_are_passed_over(tmp_path: Path) -> None:
+    module = pytest.importorskip("dse.runner.submitit")
+    spool = tmp_path / "spool"
+    spool.with_suffix(".words").write_bytes(b'[1, 2]\n{"a": [3\xff[4]\n[5]\n[6')
+    assert module._Attempt(None, spool).words() == [[1, 2], [5]]
 
 
 @pytest.mark.slow
@@ -927,6 +957,22 @@ def test_a_ray_cluster_of_its_own() -> None:
         for key, call in enumerate(CALLS):
             runner.submit(key, call)
         check_calls(list(runner.events()))
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("wish", "line"),
+    [
+        ({"num_cpus": 4000}, "`ray.num_cpus` must be at most "),
+        ({"num_gpus": 1000}, "`ray.num_gpus` must be at most "),
+        ({"mem_gb": 99_000}, "`ray.mem_gb` must be at most "),
+    ],
+)
+@pytest.mark.slow
+def test_what_this_machine_never_has_is_not_waited_for(wish: dict[str, Any], line: str) -> None:
+    ray = pytest.importorskip("ray")
+    with pytest.raises(ValueError, match=f"^{line}.* on this machine, got "):
+        Runner("toy:behave", 1, engine="ray", settings=wish)
     assert not ray.is_initialized()
 
 

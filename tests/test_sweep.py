@@ -18,7 +18,8 @@ import pytest
 from toy_trial import workers
 
 from dse import report, results
-from dse.progress import Progress, work
+from dse.cost import cost
+from dse.progress import Progress
 from dse.protocol import Protocol
 from dse.runner import Failed, Finished, Retried, Started, Told, Waiting
 from dse.space import V1_0
@@ -111,18 +112,35 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     assert results.failures(tmp_path / "results/figure3a") == {}
 
 
-def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dse.sweep", "sr=0.125,0.25", "runner.workers=1", *TINY]
+def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
+    """To the same end, bit for bit."""
+    words = ("sr=0.125,0.25", "epochs=60", "train_share=0.1", "runner.workers=2")
+    command = [sys.executable, "-m", "dse.sweep", *words]
+    folder = tmp_path / "results/figure3a"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         worker = _worker(driver.pid)
+        _told(folder, 2)
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=30)
     assert driver.returncode == 130
     assert errors.splitlines()[-1] == f"interrupted; to go on: {shlex.join(command)}"
     assert "Traceback" not in errors
     assert not _alive(worker)
-    assert dse("sweep", "sr=0.125,0.25", *TINY, cwd=tmp_path).returncode == 0
-    assert len(results.load(tmp_path / "results/figure3a")) == 2
+    states = list((folder / "trials" / results.UNFINISHED).iterdir())
+    assert len(states) + len(results.records(folder)) == 2
+    assert states
+    assert dse("sweep", *words, cwd=tmp_path).returncode == 0
+    assert dse("sweep", *words, "name=once", cwd=tmp_path).returncode == 0
+    found, expected = (
+        {p.parent.name: p.read_bytes() for p in place.glob("trials/*/weights.safetensors")}
+        for place in (folder, folder.with_name("once"))
+    )
+    assert len(found) == 2
+    assert found == expected
+    pd.testing.assert_frame_equal(
+        *(results.comparable(results.load(p)) for p in (folder, folder.with_name("once"))),
+        check_exact=True,
+    )
 
 
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
@@ -183,14 +201,25 @@ TRIALS = [
 ]
 
 
-def simulated(workers: int, overhead: float, noise: float) -> list[tuple[float, float, float]]:
+def effort(trial: Trial, activation: float) -> float:
+    """What a trial takes where an activation takes as long as so many MACs."""
+    protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
+    epoch = 3 * protocol.train_pictures + protocol.validation_pictures
+    pictures = protocol.recipe.epochs * epoch + protocol.facts.test
+    return pictures * (size.macs + activation * size.activations)
+
+
+def simulated(
+    workers: int, overhead: float, noise: float, activation: float
+) -> list[tuple[float, float, float]]:
     """(seconds gone, seconds estimated to be left, seconds really left) of a sweep at each event.
 
-    The seconds of a trial are its work, within `noise`, and `overhead` of the mean trial.
+    The seconds of a trial are its effort, within `noise`, and `overhead` of the mean trial.
     """
     rng, now, queue = random.Random(0), 0.0, list(TRIALS)
     progress = Progress(TRIALS, workers, clock=lambda: now)
-    mean = sum(map(work, TRIALS)) / len(TRIALS)
+    efforts = {trial.trial_id: effort(trial, activation) for trial in TRIALS}
+    mean = sum(efforts.values()) / len(TRIALS)
     events: list[tuple[float, int, object]] = []
     seen: list[tuple[float, float | None]] = []
 
@@ -198,7 +227,8 @@ def simulated(workers: int, overhead: float, noise: float) -> list[tuple[float, 
         if queue:
             trial = queue.pop(0)
             epochs, protocol = trial.protocol.recipe.epochs, trial.protocol
-            whole = (work(trial) / mean * rng.uniform(1 - noise, 1 + noise) + overhead) * 60
+            share = efforts[trial.trial_id] / mean
+            whole = (share * rng.uniform(1 - noise, 1 + noise) + overhead) * 60
             trained = epochs * (3 * protocol.train_pictures + protocol.validation_pictures)
             share = trained / (trained + protocol.facts.test)  # the rest is the last judgement
             progress.take(Started(trial.trial_id))
@@ -221,11 +251,15 @@ def simulated(workers: int, overhead: float, noise: float) -> list[tuple[float, 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize(("overhead", "noise"), [(0.0, 0.0), (0.3, 0.1), (2.0, 0.1)])
-def test_the_time_left_is_right_after_a_third(workers: int, overhead: float, noise: float) -> None:
-    """Within a quarter, of trials whose work differs by a factor of more than ten."""
-    works = sorted(map(work, TRIALS))
+@pytest.mark.parametrize("activation", [100, 400, 1600])
+def test_the_time_left_is_right_after_a_third(
+    workers: int, overhead: float, noise: float, activation: float
+) -> None:
+    """Within a quarter, of trials whose work differs by a factor of more than ten, though an
+    activation takes four times as long as is supposed, or a quarter."""
+    works = sorted(effort(trial, activation) for trial in TRIALS)
     assert works[-1] > 10 * works[0]
-    seen = simulated(workers, overhead, noise)
+    seen = simulated(workers, overhead, noise, activation)
     total = seen[-1][0]
     middle = [(left, real) for at, left, real in seen if total / 3 <= at <= total * 0.9]
     assert len(middle) > 10
@@ -301,6 +335,15 @@ def _worker(driver: int) -> int:
             return busy[0]
         time.sleep(0.01)
     raise AssertionError("no trial was started")
+
+
+def _told(folder: Path, trials: int) -> None:
+    """Wait until so many trials have told an epoch."""
+    for _ in range(6000):
+        if any(len(word["running"]) >= trials for word, _ in results.told(folder)):
+            return
+        time.sleep(0.01)
+    raise AssertionError("no epoch was told")
 
 
 def _alive(process: int) -> bool:

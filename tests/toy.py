@@ -53,6 +53,11 @@ def _raise(_: Tell, text: str) -> None:
     raise ValueError(text)
 
 
+def _shout(_: Tell) -> int:
+    """Write to stderr what is no text."""
+    return os.write(2, b"\xff\xfe\x80 no text")
+
+
 def _sleep(tell: Tell, seconds: float) -> float:
     tell(os.getpid())
     time.sleep(seconds)
@@ -193,6 +198,7 @@ def _imports(_: Tell) -> list[str]:
 BEHAVIOUR: dict[str, Any] = {
     "return": lambda _, value: value,
     "count": _count,
+    "shout": _shout,
     "bytes": lambda _, length: b"x" * length,
     "raise": _raise,
     "exit": lambda _, code: sys.exit(code),

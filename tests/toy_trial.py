@@ -18,22 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse import results
+from dse import checkpoints, results
 from dse.archives import Store
 from dse.protocol import Protocol, Recipe
 from dse.runner import Later, Tell, Workers
 from dse.space import V1_0
 from dse.trial import Answer, Circumstance, Record, Trial
 
+POISON, HANGING = 1.0, 0.5
 LOG = "trained"
-"""A line for each training that ended: trial and "trained", then "left" or "late"."""
+"""A line for each epoch that begins, "epoch", and for each training that ended: "trained", then
+"left" or "late"; each behind the trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """A toy sweep: which trials (seeds from `start` on), seconds of an epoch, table or not.
 
-    The trial of seed `poison` ends its process.
+    The trial of seed `poison` ends its process, that of seed `hanging` does nothing for ever.
     """
 
     trials: int = 12
@@ -43,17 +45,20 @@ class Plan:
     seconds: float = 0.003
     table: bool = False
     poison: int = -1
+    hanging: int = -1
+    patience: float = 0.0
 
 
 def trials(plan: Plan) -> list[Trial]:
     """The trials of a plan: what is not of the question hides in a recipe that nobody reads."""
+    ends = {plan.poison: POISON, plan.hanging: HANGING}
     return [
         Trial(
             layout=V1_0,
             protocol=Protocol(
                 image_size=64,
                 recipe=Recipe(
-                    epochs=plan.epochs, lr=plan.seconds, weight_decay=float(seed == plan.poison)
+                    epochs=plan.epochs, lr=plan.seconds, weight_decay=ends.get(seed, 0.0)
                 ),
             ),
             seed=seed,
@@ -100,15 +105,21 @@ def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | Non
             raise Later
         if standing == "done":
             return None
-        if of.protocol.recipe.weight_decay:
+        if of.protocol.recipe.weight_decay == POISON:
             os._exit(9)
-        for epoch in range(1, of.protocol.recipe.epochs + 1):
+        if of.protocol.recipe.weight_decay == HANGING:
+            time.sleep(10_000)
+        done = int(next(checkpoints.newest(folder, of.trial_id), b"0"))
+        for epoch in range(done + 1, of.protocol.recipe.epochs + 1):
+            note(folder, of.trial_id, "epoch")
             time.sleep(of.protocol.recipe.lr)
+            checkpoints.keep(folder, of.trial_id, epoch, str(epoch).encode())
             tell((epoch, 50.0))
         note(folder, of.trial_id, "trained")
         left = record(of)
         kept = results.save(folder, left, files(of))
         note(folder, of.trial_id, "left" if kept else "late")
+        checkpoints.clear(folder, of.trial_id)
         return left.row() if kept else None
 
 
@@ -130,7 +141,7 @@ def sweep(folder: Path, plan: Plan) -> int:
     """A toy sweep, as the command is one."""
     from dse import sweep  # not in the workers
 
-    workers = Workers(count=plan.workers)
+    workers = Workers(count=plan.workers, patience=plan.patience)
 
     def command(_: list[str]) -> int:
         failures = sweep.run(trials(plan), folder, workers, Store(), "toy_trial:run")

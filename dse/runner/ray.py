@@ -51,6 +51,8 @@ class Ray:
         self._joined = not self._ray.is_initialized()
         if self._joined:
             self._join(self._cluster.address)
+            if self._cluster.address == "local":
+                self._check_wishes()
         self._post = self._ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(
             Post
         ).remote()
@@ -80,6 +82,22 @@ class Ray:
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
+
+    def _check_wishes(self) -> None:
+        """Raise `ValueError` where this machine never has what a task asks for: it would wait for
+        ever. A cluster of more machines may grow."""
+        (node,) = self._ray.nodes()
+        for name, kind, unit in (
+            ("num_cpus", "CPU", 1),
+            ("num_gpus", "GPU", 1),
+            ("mem_gb", "memory", 1e9),
+        ):
+            has, wish = node["Resources"].get(kind, 0) / unit, getattr(self._cluster, name)
+            if wish > has:
+                self._ray.shutdown()
+                raise ValueError(
+                    f"`ray.{name}` must be at most {has:g} on this machine, got {wish:g}"
+                )
 
     def start(self, content: bytes) -> int:
         """Submit a task."""

@@ -1,0 +1,28 @@
+"""`python -m keeping ...` is `python -m dse.sweep ...`, with states kept ten times a second."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dse import sweep
+from dse.archives import Store
+from dse.runner import Tell
+from dse.trial import Trial
+
+if __name__ != "__main__":  # in the server of the trials' processes
+    from dse import execute
+
+    execute.KEEP_EVERY, execute.KEEP_SHARE = 0.1, 0
+
+
+def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
+    """A real trial."""
+    return execute.run(argument, tell)
+
+
+if __name__ == "__main__":
+    sweep.run = partial(sweep.run, execute="keeping:run")
+    sys.exit(sweep.main())
