@@ -106,8 +106,7 @@ def work(trial: Trial, tell: Tell) -> dict[str, Any]:
     status = status_of(
         val_top1=judged.top1,
         guess=judged.guess,
-        classes=judged.classes,
-        predicted=judged.predicted,
+        missed=judged.missed,
         step=trained.diverged_step,
     )
     warm = round(protocol.recipe.warmup * pictures.steps(protocol.recipe.batch_size))

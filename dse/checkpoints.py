@@ -36,7 +36,8 @@ def keep(folder: Path, trial_id: str, step: int, state: bytes) -> None:
     make(place)
     write(place / f"{step:012}", _seal(trial_id, step, state) + state)
     states = _states(place)
-    here = next(n for n, path in enumerate(states) if int(path.name) <= step)
+    earlier = (n for n, path in enumerate(states) if int(path.name) <= step)
+    here = next(earlier, len(states))  # none where the folder has gone
     for path in states[:here] + states[here + KEPT :]:
         with suppress(OSError):
             path.unlink()

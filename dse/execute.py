@@ -435,8 +435,7 @@ def _answer(
         status=status_of(
             val_top1=validation.top1,
             guess=validation.guess,
-            classes=validation.classes,
-            predicted=validation.predicted,
+            missed=validation.missed,
             step=trained.diverged_step,
         ),
         top1=test.top1,

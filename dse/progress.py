@@ -180,10 +180,8 @@ class Progress:
             if began is not None and running.skipped == 1:
                 start = max(running.first - began - seconds, 0.0)
             return Pace(work, seconds, start, end)
-        if ended is None or began is None:
+        if ended is None or began is None or running.first is None:  # it told of no epoch
             return None
-        if running.first is None:  # it told of no epoch
-            return Pace(work, (ended - began) / self._epochs[trial_id])
         return Pace(work, running.told - began, None, end)
 
     def word(self) -> dict[str, Any]:

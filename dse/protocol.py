@@ -298,9 +298,9 @@ def chance(pictures: int, classes: int) -> float:
 
 def check_held_out(protocol: Protocol) -> None:
     """Raise `ValueError` where too few pictures are held out to tell a network that knows all from
-    one that guesses: it would never count as one that learned."""
+    one that guesses, or that knows one class alone: it would never count as one that learned."""
     classes, held_out = protocol.facts.num_classes, protocol.validation_pictures
-    least = 9 // (classes - 1) + 1  # with fewer, `chance` is 100 % or more
+    least = max(9 // (classes - 1) + 1, 2)  # with fewer, a guess may be all right
     if held_out < least:
         raise ValueError(
             f"`validation_share` must hold out at least {least} of {protocol.facts.train} pictures "

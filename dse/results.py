@@ -140,7 +140,7 @@ def tidy(folder: Path) -> None:
     A hidden name ends in a token whose claim its maker holds, so work in progress is left alone.
     """
     states = folder / "trials" / UNFINISHED
-    begun = [states / name for name in _names(states)]
+    begun = [states / name for name in _names(states) if (states / name).is_dir()]
     for place in begun:
         if finished(folder, [place.name]):
             shutil.rmtree(place, ignore_errors=True)
@@ -494,14 +494,14 @@ def _clear(home: Path) -> None:
 
 def _write_new(path: Path, content: bytes) -> None:
     """A new file that holds `content` durably; its `OSError` names the file and the bytes."""
-    with path.open("xb") as file:
-        try:
+    try:
+        with path.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        except OSError as error:
-            reason = f"{os.strerror(error.errno or 0)} ({len(content):,} bytes)"
-            raise OSError(error.errno, reason, str(path)) from None
+    except OSError as error:
+        reason = f"{os.strerror(error.errno or 0)} ({len(content):,} bytes)"
+        raise OSError(error.errno, reason, str(path)) from None
 
 
 def _sync(folder: Path) -> None:

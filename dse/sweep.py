@@ -49,8 +49,8 @@ def _main(arguments: list[str]) -> int:
 
 def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command; its mistakes become lines and exit code 2, an interruption 130."""
-    for number in _asking():  # as Ctrl-C
-        signal.signal(number, signal.default_int_handler)
+    asking = _asking()
+    before = {number: signal.signal(number, signal.default_int_handler) for number in asking}
     try:
         return command(arguments)
     except config.Mistakes as error:
@@ -63,10 +63,13 @@ def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
         say(f"stopped: {error}; after mending it, go on with: {again()}")
         return 1
     except KeyboardInterrupt:
-        for number in _asking():
+        for number in asking:
             signal.signal(number, signal.SIG_IGN)
         say(f"interrupted; to go on: {again()}")
         return 130
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(
@@ -136,14 +139,13 @@ def stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
     asked: list[int] = []
 
     def ask(number: int, _: object) -> None:
+        if asked and number == signal.SIGHUP:  # a shell that ends sends it, and then the system
+            return
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
         runner.stop(STOP)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
     before = {number: signal.signal(number, ask) for number in _asking()}
     try:
         yield asked
@@ -153,7 +155,10 @@ def stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
 
 
 def _asking() -> list[signal.Signals]:
-    """The signals that ask a sweep to end; not a closed terminal's, where `nohup` ignores it."""
+    """The signals that ask a sweep to end, in the main thread; where `nohup` has a closed terminal
+    ignored, that is none of them."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [number for number in ASKING if number != signal.SIGHUP or not ignored]
 

@@ -41,16 +41,16 @@ Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 class Judgement:
     """A model judged on a whole part: percent, and nats per picture.
 
-    `classes` is how many classes the part holds, `predicted` how many were ever predicted. `guess`
-    is the top-1 that one may reach who knows nothing but the classes: `chance`, or the share of the
-    most frequent class, where that is more.
+    `predicted` is how many classes were ever predicted, `missed` how many of those that the part
+    holds never were. `guess` is the top-1 that one may reach who knows nothing but the classes:
+    `chance`, or the share of the most frequent class, where that is more.
     """
 
     top1: float
     top5: float
     loss: float
-    classes: int
     predicted: int
+    missed: int
     guess: float
 
 
@@ -182,6 +182,7 @@ def train(
         if not behind:
             ended = _epoch(model, optimizer, data, look, recipe, seed, at, on_step, now)
         judged = look()
+        curve = at.curve
         if at.seen:
             epoch = Epoch(
                 epoch=at.epoch,
@@ -192,15 +193,15 @@ def train(
                 val_top1=judged.top1,
                 val_loss=judged.loss,
             )
-            at.curve = (*at.curve, epoch)
+            curve = (*at.curve, epoch)
         if not ended and not behind:
             on_epoch(at.epoch, judged.top1)
-            at.epoch, at.batches = at.epoch + 1, 0
+            at.epoch, at.batches, at.curve = at.epoch + 1, 0, curve
             at.losses, at.correct, at.seen = 0.0, 0, 0
         if not ended and at.epoch > recipe.epochs:
             ended = "finished" if math.isfinite(judged.loss) else "diverged"
     return Training(
-        curve=at.curve,
+        curve=curve,
         validation=judged,
         steps=at.step,
         diverged_step=at.step if ended == "diverged" else -1,
@@ -474,7 +475,7 @@ def judge(model: nn.Module, batches: Batches) -> Judgement:
         top1=100 * first / pictures,
         top5=100 * five / pictures,
         loss=loss / pictures,
-        classes=len(counts),
         predicted=len(predicted),
+        missed=len(counts.keys() - predicted),
         guess=max(chance(pictures, scores.shape[1]), 100 * max(counts.values()) / pictures),
     )

@@ -174,8 +174,8 @@ _PERCENT = real(0, 100)
 class Answer:
     """What a trial found. Equal for equal trials on one machine's processor.
 
-    Accuracies of a diverged trial are those of its weights before that step. Raises `ValueError`
-    for a value outside its rule.
+    Accuracies of a diverged trial are those of its weights before `diverged_step`, which is `steps`
+    where the last step left no finite loss. Raises `ValueError` for a value outside its rule.
     """
 
     params: int = knob(MISSING, _COUNT, "weights and biases")
@@ -260,21 +260,21 @@ def record_from(row: Mapping[str, Any]) -> Record:
     return record
 
 
-def status_of(*, val_top1: float, guess: float, classes: int, predicted: int, step: int) -> str:
+def status_of(*, val_top1: float, guess: float, missed: int, step: int) -> str:
     """The status of a finished training, decided on the validation part alone.
 
-    In this order. `diverged`: the loss or its gradient was not finite at `step` (-1: never);
-    `never_learned`: `val_top1` (percent) is at most what a `guess` reaches; `partly_dead`: fewer
-    classes were `predicted` than the `classes` that the part holds; else `learned`.
+    In this order. `diverged`: the loss or its gradient was not finite at `step`, or the loss after
+    so many steps (-1: never); `never_learned`: `val_top1` (percent) is at most what a `guess`
+    reaches; `partly_dead`: some classes were `missed`, never predicted; else `learned`.
 
-    >>> status_of(val_top1=11.0, guess=15.2, classes=10, predicted=1, step=-1)
+    >>> status_of(val_top1=11.0, guess=15.2, missed=9, step=-1)
     'never_learned'
     """
     if step >= 0:
         return "diverged"
     if val_top1 <= guess:
         return "never_learned"
-    return "learned" if predicted >= classes else "partly_dead"
+    return "partly_dead" if missed else "learned"
 
 
 def _question_names() -> tuple[str, ...]:

@@ -15,11 +15,10 @@ from dse.trial import Trial
 if __name__ != "__main__":  # in the server of the trials' processes
     from dse import execute
 
-    execute.KEEP_EVERY, execute.KEEP_SHARE = 0.1, 0
-
 
 def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
     """A real trial."""
+    execute.KEEP_EVERY, execute.KEEP_SHARE = 0.1, 0
     return execute.run(argument, tell)
 
 

@@ -679,7 +679,7 @@ HEAVY = ("torch", "torchvision", "pandas", "pyarrow", "matplotlib", "scipy", "sk
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--help"], 0), (["plan=true", "sr=0.25", "runner.workers=1"], 0), (["sr=abc", "freq=0"], 2)],
+    [(["--help"], 0), (["plan=true", "sr=0.125,0.25"], 0), (["sr=abc", "freq=0"], 2)],
 )
 def test_what_trains_nothing_imports_nothing_heavy(
     arguments: list[str], code: int, tmp_path: Path

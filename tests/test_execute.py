@@ -462,17 +462,32 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     assert not checkpoints.home(tmp_path / "often", trial.trial_id).exists()
 
 
-@pytest.mark.parametrize("values", [{}, LADDER], ids=["plain", "restarts"])
-def test_a_trial_may_be_stopped_at_any_moment(tmp_path: Path, values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ({}, "never_learned"),
+        (LADDER, "partly_dead"),
+        ({**LADDER, "dead_after": 4, "ladder": "none"}, "never_learned"),
+        ({"lr": 1e6, "norm": "none", "clip": 0, "warmup": 0.5}, "diverged"),
+        ({"lr": 1e6, "norm": "none", "clip": 0, "warmup": 0, "epochs": 1}, "diverged"),
+    ],
+    ids=["ends", "restarts", "dies", "diverges", "diverges at last"],
+)
+def test_a_trial_may_be_stopped_at_any_moment(
+    tmp_path: Path, values: dict[str, Any], status: str
+) -> None:
     """After each step and each batch that is judged, with the state of that moment."""
     trial = changed(**{"epochs": 2, **values, "train_share": 0.15, "batch_size": 32})
     counted = AfterSteps(10**6)
     row = run((trial, tmp_path / "once", DEFAULT), counted)
     assert row
     looks = 10**6 - counted.looks
-    assert looks > row["steps"] + row["epochs"]
+    assert looks > row["steps"]
+    assert row["status"] == status
+    assert (row["restarts"] > 0) == (values is LADDER)
+    assert (row["dead_step"] > 0) == (values.get("ladder") == "none")
     seconds = ("seconds", "finished")
-    for stop in range(0, looks, 1 if looks < 40 else 3):
+    for stop in range(0, looks, 1 + looks // 50):
         folder = tmp_path / str(stop)
         with pytest.raises(Stopped):
             run((trial, folder, DEFAULT), AfterSteps(stop))

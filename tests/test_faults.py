@@ -138,7 +138,7 @@ def storm(folder: Path, plan: Plan, kills: int) -> None:
         check(place, plan)
         assert notes(place, "late") == []  # what was there already would have come too late
         assert max(Counter(notes(place, "left")).values()) == 1
-        epochs += len(notes(place, "epoch"))
+        epochs += len(toy_trial.epochs(place))
     clean = count["finished"] * plan.trials * plan.epochs
     assert epochs <= clean + count["sweeps"] * plan.workers + count["workers"]  # one for each kill
 
@@ -273,11 +273,24 @@ def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
     assert not Path(f"/proc/{worker}").exists()
     assert {Path(path).parent.name for path in hidden(folder)} == {results.UNFINISHED}
     assert results.records(folder) == set()
-    before = len(notes(folder, "epoch"))
-    with begun(folder, "trials=4", *LONG) as driver:  # goes on from its states
+    before = toy_trial.epochs(folder)
+    with begun(folder, "trials=4", *LONG):  # goes on from its states
+        soon(lambda: len(toy_trial.epochs(folder)) > len(before))
+    trial_id, epoch = toy_trial.epochs(folder)[len(before)]
+    assert epoch == dict(before)[trial_id] + 1
+
+
+def test_a_terminal_that_is_closed_may_say_so_twice(tmp_path: Path) -> None:
+    """A shell sends SIGHUP to its jobs before it exits, and the system when it has."""
+    folder = tmp_path / "x"
+    with begun(folder, "trials=2", "epochs=20", "seconds=0.3") as driver:
         at_work(driver, folder)
-        soon(lambda: len(notes(folder, "epoch")) > before)
-        assert min(soon(lambda: epochs(folder))) > 1
+        for _ in range(3):
+            driver.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        text = driver.communicate(timeout=20)[1]
+    assert (driver.returncode, "Traceback" in text) == (130, False)
+    assert len(list(folder.glob(f"trials/{results.UNFINISHED}/*/{'?' * 12}"))) >= 1
 
 
 def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:

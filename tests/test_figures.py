@@ -188,7 +188,7 @@ def test_figure3_draws_our_points_at_their_size_and_accuracy(
     assert above.get_xticks().tolist() == pytest.approx(x)
     assert [float(t.get_text()) for t in above.get_xticklabels()] == list(values)
     assert column in above.get_xlabel()
-    assert "digits, 3 seeds" in ours.get_title()
+    assert "digits, 20 epochs, 3 seeds" in ours.get_title()
     assert "top-1" in ours.get_ylabel()
 
 

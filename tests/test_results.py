@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import signal
 import stat
@@ -597,6 +598,18 @@ def test_a_save_without_one_of_its_syncs_would_not_survive_a_power_failure(
     for number in range(1, files + 3):  # each file, their folder, the trial's new name
         with pytest.raises((AssertionError, results.Damaged)):
             left(number)
+
+
+@pytest.mark.parametrize("size", [100, 3000, 200_000])
+def test_what_cannot_be_written_names_its_file_and_bytes(tmp_path: Path, size: int) -> None:
+    """Also what is small enough to fail only when it is flushed."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+    try:
+        with pytest.raises(OSError, match=rf"too large \({size:,} bytes\): '{tmp_path}/\.file\."):
+            results.write(tmp_path / "file", bytes(size))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 # Claims -------------------------------------------------------------------------------------

@@ -788,7 +788,7 @@ def test_judging_counts_exactly(batch_size: int) -> None:
     assert judged.top1 == 40.0
     assert judged.top5 == 80.0
     assert judged.predicted == 2  # 0 and 3
-    assert judged.classes == 4
+    assert judged.missed == 2  # 2 and 6
     assert judged.guess == pytest.approx(chance(5, 7))
     sums = [math.log(sum(math.exp(s) for s in row)) for row in SCORES.tolist()]
     losses = [total - SCORES[i, LABELS[i]].item() for i, total in enumerate(sums)]
@@ -809,7 +809,7 @@ def test_who_always_says_the_commonest_class_guesses() -> None:
         judged = judge(nn.Identity(), data.batches)
         guess = max(guess, chance(100, 3))
         assert judged.guess == pytest.approx(guess)
-        assert judged.classes == 2
+        assert judged.missed == 1
 
 
 def test_judging_changes_nothing_and_drops_nothing() -> None:

@@ -432,7 +432,7 @@ def test_an_answer_has_rules(changes: dict[str, Any], line: str) -> None:
 )
 def test_status(val_top1: float, predicted: int, step: int, status: str) -> None:
     guess = chance(900, 10)
-    found = status_of(val_top1=val_top1, guess=guess, classes=10, predicted=predicted, step=step)
+    found = status_of(val_top1=val_top1, guess=guess, missed=10 - predicted, step=step)
     assert found == status
     assert found in STATUSES
 
@@ -454,18 +454,17 @@ def test_what_is_held_out_can_tell_knowing_from_guessing(classes: int) -> None:
             validation_share=held_out / 400,
         )
 
-    least = 1
+    least = 2  # of one picture, whoever says its class is right
     while chance(least, classes) > 99.999:
         least += 1
     check_held_out(holding(least))
-    if least > 1:
-        with pytest.raises(ValueError, match="must hold out at least") as caught:
-            check_held_out(holding(least - 1))
-        assert str(caught.value) == (
-            f"`validation_share` must hold out at least {least} of 400 pictures of {classes} "
-            f"classes, to tell what was learned from a guess, got {(least - 1) / 400:g}, which is "
-            f"{least - 1}"
-        )
+    with pytest.raises(ValueError, match="must hold out at least") as caught:
+        check_held_out(holding(least - 1))
+    assert str(caught.value) == (
+        f"`validation_share` must hold out at least {least} of 400 pictures of {classes} "
+        f"classes, to tell what was learned from a guess, got {(least - 1) / 400:g}, which is "
+        f"{least - 1}"
+    )
 
 
 # Restarts -----------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ from dse.trial import Answer, Circumstance, Record, Trial
 
 POISON, HANGING = 1.0, 0.5
 LOG = "trained"
-"""A line for each epoch that begins, "epoch", and for each training that ended: "trained", then
-"left" or "late"; each behind the trial."""
+"""A line for each epoch that begins, such as "epoch7", and for each training that ended: "trained",
+then "left" or "late"; each behind the trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,7 @@ def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | Non
             time.sleep(10_000)
         done = int(next(checkpoints.newest(folder, of.trial_id), b"0"))
         for epoch in range(done + 1, of.protocol.recipe.epochs + 1):
-            note(folder, of.trial_id, "epoch")
+            note(folder, of.trial_id, f"epoch{epoch}")
             time.sleep(of.protocol.recipe.lr)
             checkpoints.keep(folder, of.trial_id, epoch, str(epoch).encode())
             tell((epoch, 50.0))
@@ -135,6 +135,13 @@ def notes(folder: Path, what: str) -> list[str]:
     """The trials of which that was noted, once for each time."""
     lines = folder.with_name(f"{folder.name}.{LOG}").read_text().splitlines()
     return [trial_id for trial_id, word in map(str.split, lines) if word == what]
+
+
+def epochs(folder: Path) -> list[tuple[str, int]]:
+    """The epochs that began, in order: trial and number."""
+    lines = folder.with_name(f"{folder.name}.{LOG}").read_text().splitlines()
+    pairs = [(trial_id, word) for trial_id, word in map(str.split, lines)]
+    return [(i, int(word.removeprefix("epoch"))) for i, word in pairs if word.startswith("epoch")]
 
 
 def sweep(folder: Path, plan: Plan) -> int:

@@ -8,5 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 
-atexit.register(os._exit, 0)
+if any("multiprocessing.forkserver" in word for word in sys.orig_argv):
+    atexit.register(os._exit, 0)
