@@ -133,7 +133,7 @@ SETTINGS: Mapping[str, Setting] = {
     "runner.engine": Setting("local", one_of(*ENGINES), "where trials run: here, SLURM, Ray"),
     "runner.retries": Setting(2, integer(0, 1000), "how often a trial that died is tried again"),
     "runner.patience": Setting(
-        0.0, real(0, 1e9), "seconds without a batch after which a trial hangs (0: wait for ever)"
+        3600.0, real(0, 1e9), "seconds without a batch after which a trial hangs (0: wait for ever)"
     ),
     **{
         f"{engine}.{item.name}": Setting(

@@ -336,7 +336,7 @@ def test_settings_are_no_part_of_the_question(tmp_path: Path) -> None:
     plain = read()
     assert plain.folder == Path("results/squeezenet")
     assert plain.store.root == Path("data")
-    assert plain.workers == Workers(count=len(os.sched_getaffinity(0)))
+    assert plain.workers == Workers(count=len(os.sched_getaffinity(0)), patience=3600.0)
     assert not plain.plan
     assert math.isinf(plain.budget)
     other = read(
