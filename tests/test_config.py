@@ -360,7 +360,10 @@ def test_settings_are_no_part_of_the_question(tmp_path: Path) -> None:
 def test_an_engine_takes_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = ("runner.engine=submitit", "submitit.partition=gpu", "submitit.timeout_min=30")
     assert read(*slurm, "runner.workers=64").workers == Workers(
-        count=64, engine="submitit", settings={"partition": "gpu", "timeout_min": 30}
+        count=64,
+        engine="submitit",
+        settings={"partition": "gpu", "timeout_min": 30},
+        patience=3600.0,
     )
     assert lines("ray.address=auto") == [
         "`ray.address` must be left out where `runner.engine` is local, got auto"
