@@ -222,7 +222,7 @@ def _epoch(
 ) -> str:
     """The rest of the present epoch; says "diverged" or "dead" where it is the last one."""
     warm = _warm(recipe, data)
-    if _is_dead(look, recipe, at):  # it was stopped while it looked
+    if 0 < recipe.dead_after <= at.lifeless and _is_dead(look, at):  # it was stopped as it looked
         return "dead"
     model.train()
     for x, y in data.train_batches(recipe.batch_size, seed, at.epoch, at.batches):
@@ -234,18 +234,16 @@ def _epoch(
         at.losses, at.correct = at.losses + loss * len(y), at.correct + _hits(scores, y)
         if recipe.dead_after and at.step > warm:
             at.lifeless = at.lifeless + 1 if lifeless(model, loss, scores.shape[1]) else 0
-            if _is_dead(look, recipe, at):
-                return "dead"
-            model.train()  # it may have been judged
+            if at.lifeless == recipe.dead_after:
+                if _is_dead(look, at):
+                    return "dead"
+                model.train()
         on_step(at.step, loss, now)
     return ""
 
 
-def _is_dead(look: Callable[[], Judgement], recipe: Recipe, at: Position) -> bool:
-    """Whether the run has been lifeless for long enough, and the validation part says so too; else
-    its steps are counted anew."""
-    if not recipe.dead_after or at.lifeless < recipe.dead_after:
-        return False
+def _is_dead(look: Callable[[], Judgement], at: Position) -> bool:
+    """Whether the validation part says so of a lifeless run too; else its steps are counted anew."""
     judged = look()
     if judged.top1 <= judged.guess:
         return True
