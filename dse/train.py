@@ -243,7 +243,7 @@ def _epoch(
 
 
 def _is_dead(look: Callable[[], Judgement], at: Position) -> bool:
-    """Whether the validation part says so of a lifeless run too; else its steps are counted anew."""
+    """Whether the validation part says it of a lifeless run too; else its steps count anew."""
     judged = look()
     if judged.top1 <= judged.guess:
         return True
