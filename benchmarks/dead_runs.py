@@ -2,13 +2,14 @@
 
     python benchmarks/dead_runs.py [--runs 400] [--workers 2] [--out results/reference/dead_runs]
 
-Trains random points of the space on the digits to their end (100 or 300 steps), under recipes that
-often kill a network and recipes that do not, looking for nothing. Then says, for each number N of
-steps in a row behind warm-up, how many of the runs that never learned `dead_after=N` would have ended
-early (recall), and how many of those that ended above chance (false alarms, without the second look
-at the validation part that a training takes before it gives up): by `train.lifeless`, and beside it
-by the loss alone (at least 0.99 of a blind guess's in the mean of N steps). Leaves `runs.csv`, a
-row per run, and `curve.csv`, a row per way and N, with 95 % Wilson intervals.
+Trains random points of the space on the digits to their end (100 or 300 steps), under recipes
+that often kill a network and recipes that do not, looking for nothing. Then says, for each number
+N of steps in a row behind warm-up, how many of the runs that never learned `dead_after=N` would
+have ended early (recall), and how many of those that ended above chance (false alarms, without
+the second look at the validation part that a training takes before it gives up): by
+`train.lifeless`, and beside it by the loss alone (at least 0.99 of a blind guess's in the mean of
+N steps). Leaves `runs.csv`, a row per run, and `curve.csv`, a row per way and N, with 95 % Wilson
+intervals.
 """
 
 from __future__ import annotations
