@@ -51,13 +51,17 @@ def sweep(folder: Path, *words: str, **how: Any) -> subprocess.CompletedProcess[
 
 @contextmanager
 def begun(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A toy sweep that runs in a process group of its own; it is killed in the end."""
+    """A toy sweep that runs in a process group of its own; it is killed in the end.
+
+    It hears of a closed terminal, also where these tests are run by `nohup`.
+    """
     with subprocess.Popen(
         command(folder, *words),
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as driver:
         try:
             yield driver
