@@ -327,8 +327,7 @@ def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None
             folder.with_name(f"x.{toy_trial.LOG}").unlink()
             there = set()
         with begun(folder, *words) as driver:
-            said = f"trials/.{results.RUNNING}.*"
-            soon(lambda: list(folder.glob(said)) or driver.poll() is not None)
+            soon(lambda: results.told(folder) or driver.poll() is not None)
             time.sleep(rng.uniform(0, 0.8))
             for _ in range(rng.choice((1, 1, 2))):
                 driver.send_signal(rng.choice(SIGNALS))
