@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 RECORD, FAILURE = "record.json", "failure.json"
 CLAIMS, INDEX, RUNNING, UNFINISHED = ".claims", ".index", "running", ".unfinished"
+DRAWN = ".drawn"
 WRITE_AGAIN, PLACE_AGAIN, LOCK_AGAIN = 5, 10, 1000
 """Times that tables are made again where records appeared meanwhile (who left them does it too),
 that a trial's folder is put in its place where others put files there, and that a file is locked

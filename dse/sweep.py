@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,8 +185,12 @@ def _leave_word(folder: Path, trial_id: str, event: Failed) -> None:
 def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
     """Draw what the sweeps in `table` give, into `folder`; say where; return the SVG of each.
 
-    A figure that this table gave before stays as it is.
+    A figure that this table gave before stays as it is; where that is all, nothing is imported.
     """
+    if (names := _drawn(folder)) is not None:
+        print(folder / "table.csv", *(folder / name for name in names), sep="\n")
+        svgs = [Path(name) for name in names if name.endswith(".svg")]
+        return {svg.stem: (folder / svg).read_bytes() for svg in svgs}
     from dse import figures
 
     files: dict[str, bytes] = {}
@@ -211,7 +217,26 @@ def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
     for name, content in files.items():
         results.write(folder / name, content)
         print(folder / name)
+    mark = {"of": _drawn_of(folder), "files": list(files)}
+    results.write(folder / results.DRAWN, results.sealed(mark))
     return drawn
+
+
+def _drawn(folder: Path) -> list[str] | None:
+    """The files that today's tables were drawn into; None where they were not, or one is gone."""
+    with suppress(OSError, ValueError, KeyError, RecursionError):
+        mark = results.unsealed((folder / results.DRAWN).read_bytes())
+        names = [Path(str(name)).name for name in mark["files"]]
+        if mark["of"] == _drawn_of(folder) and all((folder / n).is_file() for n in names):
+            return names
+    return None
+
+
+def _drawn_of(folder: Path) -> str:
+    """A digest of what figures are made of: the tables, and the module that draws them."""
+    spec = importlib.util.find_spec("dse.figures")
+    paths = [folder / "table.parquet", Path(str(spec and spec.origin))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 if __name__ == "__main__":

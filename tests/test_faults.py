@@ -104,7 +104,7 @@ def claimed(folder: Path) -> list[str]:
 
 def hidden(folder: Path) -> list[str]:
     """What a kill may leave behind: work in progress, claims, and states."""
-    names = (results.INDEX, results.UNFINISHED)
+    names = (results.INDEX, results.DRAWN, results.UNFINISHED)
     left = [p for p in folder.rglob(".*") if p.name not in names]
     return sorted(map(str, [*left, *folder.glob(f"trials/{results.UNFINISHED}/*")]))
 

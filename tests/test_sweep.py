@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from toy_trial import workers
 
-from dse import report, results
+from dse import report, results, sweep
 from dse.cost import cost
 from dse.progress import Progress
 from dse.protocol import Protocol
@@ -74,6 +74,27 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
     assert time.monotonic() - start < 20
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("record.json")} == before
     assert (folder / "figure3a.svg").read_bytes() == figure
+
+
+def test_figures_that_are_gone_or_of_another_table_are_drawn_again(swept: Path) -> None:
+    folder = swept / "results/figure3a"
+    whole = {p.name: p.read_bytes() for p in folder.glob("figure3a.*")}
+    assert len(whole) == 2
+    table = results.write_tables(folder)
+    assert sweep.draw(folder, table).keys() == {"figure3a"}
+    for name in whole:
+        (folder / name).unlink()
+        assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
+        assert (folder / name).read_bytes() == whole[name]
+    mark = (folder / results.DRAWN).read_bytes()
+    for content in (b"", b"{}", mark[:-9], mark.replace(b"figure3a.png", b"figure3b.png")):
+        (folder / results.DRAWN).write_bytes(content)
+        assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
+        assert (folder / results.DRAWN).read_bytes() == mark
+    assert sweep._drawn(folder) == ["figure3a.svg", "figure3a.png"]
+    (folder / "table.parquet").write_bytes((folder / "table.parquet").read_bytes() + b"x")
+    assert sweep._drawn(folder) is None
+    results.write_tables(folder)
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
