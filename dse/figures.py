@@ -6,11 +6,9 @@ Each function takes the table of a results folder and finds the sweep that it dr
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -356,24 +354,14 @@ FIGURES: Mapping[str, Callable[[pd.DataFrame], Figure]] = {
 """Name of a page of `sweeps/` -> the figure of its sweep."""
 
 
-def stamp(table: pd.DataFrame) -> str:
-    """What a figure of `table` depends on, as 64 hexadecimal digits: the table and this module."""
-    code = Path(__file__).read_bytes()
-    return hashlib.sha256(code + table.to_csv(index=False).encode()).hexdigest()
-
-
-def encoded(figure: Figure, *kinds: str, description: str = "") -> tuple[bytes, ...]:
-    """A figure as the bytes of a file of each kind ("svg", "png"), equal for equal figures.
-
-    The files' metadata hold `description`.
-    """
+def encoded(figure: Figure, *kinds: str) -> tuple[bytes, ...]:
+    """A figure as the bytes of a file of each kind ("svg", "png"), equal for equal figures."""
     unset = {"svg": "Date", "png": "Software"}
     files = []
     with mpl.rc_context(STYLE):
         for kind in kinds:
             stream = io.BytesIO()
-            metadata = {unset[kind]: None, "Description": description}
-            figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
+            figure.savefig(stream, format=kind, dpi=150, metadata={unset[kind]: None})
             figure.set_layout_engine("none")  # the places are found: the next kind keeps them
             files.append(stream.getvalue())
     return tuple(files)

@@ -243,12 +243,6 @@ def _summary(row: Mapping[str, Any] | None) -> str:
     return f"{row['status']}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
 
 
-def work(trial: Trial) -> float:
-    """What a whole training takes, in multiply-accumulates; a step costs three forward passes."""
-    epoch, test = _parts(trial)
-    return trial.protocol.recipe.epochs * epoch + test
-
-
 def _parts(trial: Trial) -> tuple[float, float]:
     """What an epoch of a trial takes, and its judgement in the end, in multiply-accumulates."""
     protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)

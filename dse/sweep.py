@@ -185,50 +185,48 @@ def _leave_word(folder: Path, trial_id: str, event: Failed) -> None:
 def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
     """Draw what the sweeps in `table` give, into `folder`; say where; return the SVG of each.
 
-    A figure that this table gave before stays as it is; where that is all, nothing is imported.
+    Where these very tables were drawn before and all is there, nothing is imported or written.
     """
-    if (names := _drawn(folder)) is not None:
-        print(folder / "table.csv", *(folder / name for name in names), sep="\n")
-        svgs = [Path(name) for name in names if name.endswith(".svg")]
-        return {svg.stem: (folder / svg).read_bytes() for svg in svgs}
+    before = _drawn(folder)
+    files = _drawings(table) if before is None else before
+    print(folder / "table.csv")
+    for name, content in files.items():
+        if before is None:
+            results.write(folder / name, content)
+        print(folder / name)
+    if before is None:
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        mark = results.sealed({"of": _drawn_of(folder), "files": digests})
+        results.write(folder / results.DRAWN, mark)
+    paths = {Path(name): content for name, content in files.items()}
+    return {path.stem: content for path, content in paths.items() if path.suffix == ".svg"}
+
+
+def _drawings(table: pd.DataFrame) -> dict[str, bytes]:
+    """The files of all figures and tables whose sweeps are in `table`, by name."""
     from dse import figures
 
     files: dict[str, bytes] = {}
-    drawn: dict[str, bytes] = {}
-    stamp = figures.stamp(table)
     for name, figure in figures.FIGURES.items():
-        paths = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
-        found = tuple(path.read_bytes() if path.exists() else b"" for path in paths)
-        try:
-            if not all(stamp.encode() in content for content in found):
-                found = figures.encoded(figure(table), "svg", "png", description=stamp)
-        except figures.NoSweep:
-            continue
-        files |= {path.name: content for path, content in zip(paths, found, strict=True)}
-        drawn[name] = found[0]
+        with suppress(figures.NoSweep):
+            svg, png = figures.encoded(figure(table), "svg", "png")
+            files |= {f"{name}.svg": svg, f"{name}.png": png}
     for name, tabulated in figures.TABLES.items():
-        try:
+        with suppress(figures.NoSweep):
             rows = tabulated(table)
-        except figures.NoSweep:
-            continue
-        files[f"{name}.csv"] = rows.to_csv(index=False).encode()
-        files[f"{name}.md"] = figures.markdown(rows).encode()
-    print(folder / "table.csv")
-    for name, content in files.items():
-        results.write(folder / name, content)
-        print(folder / name)
-    mark = {"of": _drawn_of(folder), "files": list(files)}
-    results.write(folder / results.DRAWN, results.sealed(mark))
-    return drawn
+            files[f"{name}.csv"] = rows.to_csv(index=False).encode()
+            files[f"{name}.md"] = figures.markdown(rows).encode()
+    return files
 
 
-def _drawn(folder: Path) -> list[str] | None:
-    """The files that today's tables were drawn into; None where they were not, or one is gone."""
-    with suppress(OSError, ValueError, KeyError, RecursionError):
+def _drawn(folder: Path) -> dict[str, bytes] | None:
+    """What today's tables were drawn into; None where they were not, or a file is not as it was."""
+    with suppress(OSError, ValueError, KeyError, AttributeError, RecursionError):
         mark = results.unsealed((folder / results.DRAWN).read_bytes())
-        names = [Path(str(name)).name for name in mark["files"]]
-        if mark["of"] == _drawn_of(folder) and all((folder / n).is_file() for n in names):
-            return names
+        files = {n: (folder / Path(n).name).read_bytes() for n in mark["files"]}
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        if (mark["of"], mark["files"]) == (_drawn_of(folder), digests):
+            return files
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -403,20 +404,22 @@ def test_without_a_budget_nothing_is_measured(
 def test_a_measurement_is_of_the_training_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its parts make up what a whole trial takes, within a factor of four though other tests run
-    beside it; benchmarks/bill.py says how near they come on a quiet machine."""
+    """Its parts make up what a whole trial takes, within a factor of two of what is measured before
+    it or after: other tests run beside this one, now and then."""
     monkeypatch.setattr(bill, "SECONDS", 1.0)
     grid = request(tmp_path, "sr=0.25,0.5", "epochs=15", workers=1)
     made = bill.bill(grid, grid.trials, lambda text: None)
+    sampled = bill._known(bill._kind(grid.trials[0], grid.workers, grid.store), grid.store).samples
     words = ("sr=0.25,0.5", "epochs=15", "runner.workers=1", f"data.cache={tmp_path / 'cache'}")
     run = dse("sweep", "-cn", "squeezenet", *words, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     table = results.load(tmp_path / "results" / "squeezenet")
-    expected = sum(price.seconds for price in made.prices.values())
-    assert 0.25 < table["seconds"].sum() / expected < 4
+    shutil.rmtree(tmp_path / "cache" / "measured")
+    later = bill.bill(grid, grid.trials, lambda text: None)
+    expected = [sum(price.seconds for price in b.prices.values()) for b in (made, later)]
+    assert 0.5 * min(expected) < table["seconds"].sum() < 2 * max(expected)
     files = list((tmp_path / "results" / "squeezenet" / "trials").rglob("*"))
     assert made.disk == pytest.approx(sum(512 * p.stat().st_blocks for p in files), rel=0.3)
-    sampled = bill._known(bill._kind(grid.trials[0], grid.workers, grid.store), grid.store).samples
     assert all(1e7 < s.private < 5e8 < 1e9 > s.shared > 1e8 for s in sampled)
 
 

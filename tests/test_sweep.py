@@ -85,13 +85,15 @@ def test_figures_that_are_gone_or_of_another_table_are_drawn_again(swept: Path) 
     for name in whole:
         (folder / name).unlink()
         assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
+        (folder / name).write_bytes(whole[name][:-1] + b"!")
+        assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
         assert (folder / name).read_bytes() == whole[name]
     mark = (folder / results.DRAWN).read_bytes()
     for content in (b"", b"{}", mark[:-9], mark.replace(b"figure3a.png", b"figure3b.png")):
         (folder / results.DRAWN).write_bytes(content)
         assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
         assert (folder / results.DRAWN).read_bytes() == mark
-    assert sweep._drawn(folder) == ["figure3a.svg", "figure3a.png"]
+    assert sweep._drawn(folder) == whole
     (folder / "table.parquet").write_bytes((folder / "table.parquet").read_bytes() + b"x")
     assert sweep._drawn(folder) is None
     results.write_tables(folder)
