@@ -142,7 +142,8 @@ def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
     folder = tmp_path / "results/figure3a"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         worker = _worker(driver.pid)
-        time.sleep(1)
+        while _training(folder) < 2 and driver.poll() is None:
+            time.sleep(0.01)
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=30)
     assert driver.returncode == 130
@@ -358,6 +359,12 @@ def _worker(driver: int) -> int:
             return busy[0]
         time.sleep(0.01)
     raise AssertionError("no trial was started")
+
+
+def _training(folder: Path) -> int:
+    """How many trials have told of an epoch, as a sweep at work on a folder says."""
+    running = [word["running"].values() for word, lives in results.told(folder) if lives]
+    return sum(not text.startswith("epoch 0 ") for texts in running for text in texts)
 
 
 def _alive(process: int) -> bool:
