@@ -2,8 +2,9 @@
 
 A job carries out one call in a process of its own. When SLURM preempts it, or its time is nearly
 over, the call is asked to stop, leaves its checkpoint, and the job is queued again as the same job:
-the call then goes on from its checkpoint. submitit keeps calls and values as pickles in the folder,
-in which therefore nobody but its owner may write.
+the call then goes on from its checkpoint. What became of jobs that leave no result is read in
+SLURM's queue; accounts are not needed. submitit keeps calls and values as pickles in the folder, in
+which therefore nobody but its owner may write.
 """
 
 from __future__ import annotations
@@ -27,8 +28,16 @@ from dse.runner.call import End, Word
 from dse.runner.local import GRACE, TAIL, TURN
 from dse.runner.remote import attend, load, settings_of, text
 
-LAG = 15.0
-"""Seconds until a result written by another machine is seen in a shared folder."""
+LOOK = 15.0
+"""Seconds between two looks at SLURM's queue; within these another machine's result is seen in a
+shared folder."""
+
+NAME = "dse"
+"""The name of jobs."""
+
+ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "PREEMPTED"}
+ENDED |= {"OUT_OF_MEMORY", "TIMEOUT"}
+"""SLURM's states of a job that has ended; one that is queued again is then PENDING."""
 
 MARGIN = 30
 """Seconds of a job's notice that are left to end it and to queue it again."""
@@ -101,10 +110,11 @@ class Submitit:
             mem_gb=jobs.mem_gb,
             cpus_per_task=jobs.cpus_per_task,
             slurm_signal_delay_s=jobs.notice + MARGIN,
-            slurm_job_name="dse",
+            slurm_job_name=NAME,
             **{f"slurm_{name}": wish for name, wish in wishes.items() if wish},
         )
-        self._lag = LAG if jobs.cluster == "slurm" else 0.0
+        self._slurm = jobs.cluster == "slurm"
+        self._looked = time.monotonic()
         self._attempts: list[_Attempt] = []
 
     def start(self, content: bytes) -> _Attempt:
@@ -121,10 +131,12 @@ class Submitit:
     def wait(self, seconds: float) -> list[tuple[_Attempt, Word | End]]:
         """What has come; looks every half a second."""
         end = time.monotonic() + seconds
+        looks = 2 if self._slurm else 1
         while True:
+            self._look()
             found: list[tuple[_Attempt, Word | End]] = []
             for attempt in list(self._attempts):
-                over = attempt.over(self._lag)  # the words of its end are written by then
+                over = attempt.over(looks)  # the words of its end are written by then
                 found += [(attempt, Word(value)) for value in attempt.words()]
                 if over:
                     found.append((attempt, attempt.end()))
@@ -134,6 +146,20 @@ class Submitit:
                 return found
             time.sleep(min(left, TURN))
 
+    def _look(self) -> None:
+        """See which jobs have ended: here at once, in SLURM's queue not often."""
+        if not self._slurm:
+            for attempt in self._attempts:
+                attempt.gone = [attempt.job.state] if attempt.job.done() else []
+        elif self._attempts and time.monotonic() - self._looked >= LOOK:
+            self._looked = time.monotonic()
+            if (states := _queue()) is None:
+                return
+            for attempt in self._attempts:
+                state = states.get(attempt.job.job_id, "UNKNOWN")
+                gone = state in (*ENDED, "UNKNOWN")
+                attempt.gone = [*attempt.gone, state] if gone else []
+
     def ask(self, attempt: _Attempt) -> None:
         """Ask a call to end."""
         attempt.spool.with_suffix(".stop").touch()
@@ -142,7 +168,7 @@ class Submitit:
         """Cancel jobs, with one command."""
         if not attempts:
             return
-        if self._settings.cluster == "slurm":
+        if self._slurm:
             numbers = [attempt.job.job_id for attempt in attempts]
             subprocess.run(["scancel", *numbers], check=False, capture_output=True)
         else:
@@ -162,12 +188,13 @@ class Submitit:
 
 class _Attempt:
     """A job, and the files beside submitit's: words come in `spool`.words, a line of JSON each, and
-    the call shall end where there is `spool`.stop."""
+    the call shall end where there is `spool`.stop. `gone` are the states in which the last looks
+    have seen a job that had ended."""
 
     def __init__(self, job: Any, spool: Path) -> None:
         self.job, self.spool = job, spool
+        self.gone: list[str] = []
         self._read = 0
-        self._gone: float | None = None
 
     def words(self) -> list[Any]:
         """The words that came since the last look."""
@@ -185,21 +212,15 @@ class _Attempt:
                 words.append(json.loads(line))
         return words
 
-    def over(self, lag: float) -> bool:
-        """Whether the job has left a result, or has been gone for `lag` seconds without one."""
-        if not self.job.done():
-            self._gone = None
-            return False
-        if self.job.paths.result_pickle.exists():
-            return True
-        self._gone = self._gone or time.monotonic()
-        return time.monotonic() - self._gone >= lag
+    def over(self, looks: int) -> bool:
+        """Whether the job has left a result, or was seen to have ended in so many looks."""
+        return self.job.paths.result_pickle.exists() or len(self.gone) >= looks
 
     def end(self) -> End:
         """How the attempt ended. A failed one's log stays."""
         log = _tail(self.job.paths.stderr)
         if not self.job.paths.result_pickle.exists():
-            reason = f"the job ended without a result, {self.job.state}"
+            reason = f"the job ended without a result, {self.gone[0]}"
             if "OUT_OF_ME" in reason:
                 return End("memory", reason=reason, details=log)
             return End("died", reason=reason, details=log)
@@ -222,6 +243,34 @@ class _Attempt:
             self.spool.with_suffix(suffix).unlink(missing_ok=True)
 
 
+def _queue() -> dict[str, str] | None:
+    """The states of the user's jobs, also of those that ended in the last minutes; None where SLURM
+    does not answer."""
+    chosen = [f"--user={os.getuid()}", f"--name={NAME}", "--states=all"]
+    words = ["squeue", *chosen, "--noheader", "--format=%A %T"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode:
+        return None
+    return dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
+
+
+def _standing() -> str:
+    """What SLURM does with the job that this process is in: "runs", "will end", where it has told
+    that it will preempt it, or "ends", to be queued again or not, as SLURM decides."""
+    words = ["scontrol", "show", "job", "--oneliner", os.environ.get("SLURM_JOB_ID", "none")]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return "runs"
+    facts = dict(word.partition("=")[::2] for word in done.stdout.split())
+    if facts.get("JobState", "RUNNING") not in ("RUNNING", "SIGNALING"):
+        return "ends"
+    return "runs" if facts.get("PreemptTime", "None") in ("None", "N/A") else "will end"
+
+
 def _tail(log: Path) -> str:
     """The end of a job's log, whatever was written there."""
     try:
@@ -239,21 +288,33 @@ class Job:
         self, function: str, content: bytes, patience: float, spool: Path, notice: float
     ) -> None:
         self._function, self._content, self._patience = function, content, patience
-        self._spool, self._notice, self._preempted = spool, notice, False
+        self._spool, self._notice = spool, notice
+        self._asked: int | None = None
         self._path = list(sys.path)
 
     def __call__(self) -> End:
-        """Attend the call. Where SLURM wants the job to end, so does the call, and the job is
-        queued again instead of a return."""
+        """Attend the call. Where SLURM wants the job to end, so does the call, and the job leaves
+        no result but is queued again: by itself where it still runs, else by SLURM.
+
+        SLURM says so by submitit's signal near the end of the job's time, or by SIGTERM, which it
+        also sends to a job that is cancelled and shall not be queued again.
+        """
         submitit = load("submitit")
         sys.path += [folder for folder in self._path if folder not in sys.path]
         wish = getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}")
-        self._preempted = False
-        requeue = signal.signal(wish, self._preempt)
+        self._asked = None
+        requeue: Any = signal.signal(wish, self._ask)
+        signal.signal(signal.SIGTERM, self._ask)
         end = attend(self._function, self._content, self._patience, self._report, self._notice)
-        if self._preempted and end.kind in ("stopped", "died", "memory"):
-            requeue(wish, None)  # type: ignore[operator,misc]
-        return end
+        if self._asked is None or end.kind not in ("stopped", "died", "memory"):
+            return end
+        stands = "will end" if self._asked == wish else _standing()
+        if stands == "runs":  # the signal was not SLURM's
+            return end
+        if stands == "will end":
+            with contextlib.suppress(subprocess.SubprocessError):  # SLURM itself queues it again
+                requeue(wish, None)
+        sys.exit(1)
 
     def checkpoint(self) -> Any:
         """What the job queued again shall carry out: the same; submitit asks."""
@@ -262,11 +323,12 @@ class Job:
         saved.with_suffix(".pkl.save_tmp").unlink(missing_ok=True)  # of one killed while it saved
         return submitit.helpers.DelayedSubmission(self)
 
-    def _preempt(self, *_: object) -> None:
-        self._preempted = True
+    def _ask(self, number: int, _: object) -> None:
+        if self._asked is None:
+            self._asked = number
 
     def _report(self, words: list[Any]) -> bool:
         if words:
             with self._spool.with_suffix(".words").open("a") as file:
                 file.write("".join(json.dumps(word, default=str) + "\n" for word in words))
-        return self._preempted or self._spool.with_suffix(".stop").exists()
+        return self._asked is not None or self._spool.with_suffix(".stop").exists()
