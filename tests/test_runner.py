@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 from types import SimpleNamespace
@@ -867,7 +866,7 @@ def test_jobs_of_slurm_are_cancelled_by_one_command(
 ) -> None:
     module = pytest.importorskip("dse.runner.submitit")
     engine = module.Submitit("toy:behave", 0, jobs)
-    engine._settings = replace(engine._settings, cluster="slurm")
+    engine._slurm = True
     cleared: list[int] = []
     engine._attempts = [
         SimpleNamespace(job=SimpleNamespace(job_id=str(n)), clear=lambda n=n: cleared.append(n))
@@ -880,6 +879,60 @@ def test_jobs_of_slurm_are_cancelled_by_one_command(
     engine.close()
     assert commands == [["scancel", "1", "2", "3"], ["scancel", "0", "4"]]
     assert cleared == [1, 2, 3, 0, 4]
+
+
+@pytest.fixture
+def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Programs that say a line; without one they fail. `tests/test_slurm.py` has the real ones."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+
+    def write(program: str, line: str) -> None:
+        (place / program).write_text(f"#!/bin/sh\necho '{line}'\ntest -n '{line}'\n")
+        (place / program).chmod(0o755)
+
+    return write
+
+
+def test_a_job_of_slurm_is_over_when_its_queue_says_so_twice(
+    jobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, says: Callable[[str, str], None]
+) -> None:
+    module = pytest.importorskip("dse.runner.submitit")
+    monkeypatch.setattr(module, "LOOK", 0.0)
+    engine = module.Submitit("toy:behave", 0, jobs)
+    engine._slurm = True
+    result = SimpleNamespace(exists=lambda: False)
+    job = SimpleNamespace(job_id="7", paths=SimpleNamespace(result_pickle=result))
+    attempt = module._Attempt(job, Path("none"))
+    engine._attempts = [attempt]
+    queued_again = ["7 RUNNING", "7 PREEMPTED", "7 PENDING", "7 COMPLETING"]
+    for line in [*queued_again, "7 TIMEOUT", "", "8 RUNNING"]:  # at last it is no longer listed
+        assert not attempt.over(2)
+        says("squeue", line)
+        engine._look()
+    assert attempt.gone == ["TIMEOUT", "UNKNOWN"]
+    assert attempt.over(2)
+    engine._attempts = []
+
+
+@pytest.mark.parametrize(
+    ("line", "stands"),
+    [
+        ("JobId=7 JobState=RUNNING Reason=None PreemptTime=None", "runs"),
+        ("JobId=7 JobState=RUNNING PreemptEligibleTime=N/A", "runs"),
+        ("JobId=7 JobState=RUNNING PreemptTime=2026-11-21T19:34:09", "will end"),
+        ("JobId=7 JobState=SIGNALING PreemptTime=2026-11-21T19:34:09", "will end"),
+        ("JobId=7 JobState=COMPLETING PreemptTime=None Restarts=1", "ends"),
+        ("", "runs"),
+    ],
+)
+def test_what_sigterm_means_is_what_slurm_says(
+    line: str, stands: str, says: Callable[[str, str], None]
+) -> None:
+    module = pytest.importorskip("dse.runner.submitit")
+    says("scontrol", line)
+    assert module._standing() == stands
 
 
 def test_words_that_a_kill_has_cut_are_passed_over(tmp_path: Path) -> None:

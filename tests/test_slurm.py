@@ -1,0 +1,257 @@
+"""Jobs on a real SLURM of this one machine, begun by the test, where its programs are.
+
+On Debian `apt-get install slurm-wlm munge`; then as root `pytest -n 0 -m slow tests/test_slurm.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from test_runner import CALLS, check_calls, check_stop, ends, parent, pids, soon
+
+from dse import results
+from dse.runner import Event, Finished, Retried, Runner, Told
+from dse.runner.submitit import LOOK
+
+pytest.importorskip("submitit")
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not all(map(shutil.which, PROGRAMS)),
+        reason=f"needs root and {', '.join(PROGRAMS)}",
+    ),
+]
+
+CONF = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort=26817
+SlurmdPort=26818
+SlurmUser=root
+AuthInfo=socket={place}/munge/socket
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+ReturnToService=2
+SlurmctldPidFile={place}/slurmctld.pid
+SlurmdPidFile={place}/slurmd.pid
+SlurmdSpoolDir={place}/slurmd
+StateSaveLocation={place}/slurmctld
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+KillWait=10
+JobAcctGatherType=jobacct_gather/none
+SlurmctldLogFile={place}/slurmctld.log
+SlurmdLogFile={place}/slurmd.log
+{node} NodeAddr=127.0.0.1
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=graced Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=60
+PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A SLURM of this machine; gives its folder."""
+    place = tmp_path_factory.mktemp("slurm")
+    for name in ("munge", "slurmd", "slurmctld"):
+        (place / name).mkdir(mode=0o755)
+    key = place / "munge/key"
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(1024))
+    node = _run("slurmd", "-C").splitlines()[0]
+    conf = CONF.format(host=os.uname().nodename, place=place, node=node)
+    (place / "slurm.conf").write_text(conf)
+    munge = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log"}
+    options = [f"--{name}={place}/munge/{file}" for name, file in munge.items()]
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("SLURM_CONF", str(place / "slurm.conf"))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), str(Path.cwd())]))
+        for name in ("munge/pid", "slurmctld.pid", "slurmd.pid"):
+            stack.callback(_end, place / name)
+        _run("munged", "--force", *options, f"--seed-file={place}/munge/seed")
+        _run("slurmctld")
+        _run("slurmd")
+        assert soon(lambda: "idle" in _run("sinfo", "--noheader", "--format=%T"), 60)
+        yield place
+
+
+@pytest.fixture
+def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Settings of small jobs; none is left by a test."""
+    request.getfixturevalue("slurm")
+    yield {"folder": str(tmp_path / "jobs"), "mem_gb": 0.1, "notice": 10}
+    assert soon(lambda: not _queue(), 30)
+
+
+def _run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def _end(file: Path) -> None:
+    if file.exists():
+        process = int(file.read_text())
+        os.kill(process, signal.SIGTERM)
+        assert soon(lambda: not Path(f"/proc/{process}").exists(), 20)
+
+
+def _queue() -> list[str]:
+    """The numbers of the sweeps' jobs."""
+    return _run("squeue", "--noheader", "--name=dse", "--format=%A").split()
+
+
+def _displace() -> None:
+    """A short job that needs the whole machine, now."""
+    _run("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+
+
+def _hurry(number: str) -> None:
+    """SLURM lets a job that it queued again wait for minutes; an operator need not."""
+    runs_again = f"scontrol show job -o {number} | grep -q 'JobState=RUNNING.* Restarts=[1-9]'"
+    loop = f"until {runs_again}; do scontrol update jobid={number} StartTime=now; sleep 0.5; done"
+    nothing = subprocess.DEVNULL
+    subprocess.Popen(["timeout", "200", "sh", "-c", loop], stdout=nothing, stderr=nothing)
+
+
+INTERRUPTIONS: dict[str, Callable[[], object]] = {
+    "low": _displace,
+    "graced": _displace,
+    "requeued": lambda: _run("scontrol", "requeue", *_queue()),
+    "signalled": lambda: _run("scancel", "--signal=USR2", *_queue()),
+    "out of time": lambda: None,
+}
+
+
+@pytest.mark.parametrize("why", INTERRUPTIONS)
+def test_a_job_that_slurm_interrupts_goes_on_as_the_same(
+    why: str, jobs: dict[str, Any], tmp_path: Path
+) -> None:
+    """Preempted at once or after a time of grace, queued again by an operator, signalled, or near
+    the end of its time: it stops where it is and goes on, and that is no failed attempt."""
+    if why in ("low", "graced"):
+        jobs["partition"] = why
+    if why == "out of time":
+        jobs |= {"timeout_min": 2, "notice": 1}
+    found: list[Event] = []
+    with Runner("toy:behave", 2, engine="submitit", settings=jobs, retries=0) as runner:
+        runner.submit("it", ("save and go on", tmp_path))
+        for event in runner.events():
+            if isinstance(event, Told) and event.value == 5:  # it waits
+                (number,), start = _queue(), time.monotonic()
+                INTERRUPTIONS[why]()
+                _hurry(number)
+            if isinstance(event, Told) and event.value == 6:
+                assert time.monotonic() - start < (150 if why == "out of time" else 45)
+            found.append(event)
+    assert ends(found) == {"it": Finished("it", list(range(10)))}
+    first, *steps = pids(found)
+    assert steps[:5] == [1, 2, 3, 4, 5]
+    assert steps[6:] == [6, 7, 8, 9, 10]
+    assert steps[5] != first
+
+
+@pytest.mark.parametrize("how", ["cancelled", "killed"])
+def test_a_job_that_is_gone_is_told_and_tried_again(
+    how: str, jobs: dict[str, Any], tmp_path: Path
+) -> None:
+    found: list[Event] = []
+    with Runner("toy:behave", 2, engine="submitit", settings=jobs, retries=1) as runner:
+        runner.submit("it", ("wait for go", tmp_path / "go"))
+        for event in runner.events():
+            if isinstance(event, Told) and not (tmp_path / "go").exists():
+                (tmp_path / "go").touch()
+                if how == "cancelled":
+                    _run("scancel", *_queue())
+                else:
+                    os.kill(parent(parent(event.value)), signal.SIGKILL)
+            found.append(event)
+    assert ends(found) == {"it": Finished("it", "gone on")}
+    (retried,) = [event for event in found if isinstance(event, Retried)]
+    state = "CANCELLED" if how == "cancelled" else "FAILED"
+    assert retried.reason == f"the job ended without a result, {state}"
+
+
+def test_calls_and_stops(jobs: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"engine": "submitit", "settings": jobs}
+    with Runner("toy:behave", 2, **settings, retries=1) as runner:
+        for key, call in enumerate(CALLS):
+            runner.submit(key, call)
+        check_calls(list(runner.events()))
+    check_stop(settings, 20)
+
+
+def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, Any]) -> None:
+    """What SLURM does not tell is not taken for an end."""
+
+    def away() -> None:
+        _end(slurm / "slurmctld.pid")
+        away_since.append(time.monotonic())
+        time.sleep(2.5 * LOOK)
+        _run("slurmctld")
+
+    away_since: list[float] = []
+    outage = threading.Thread(target=away)
+    found: list[Event] = []
+    with Runner("toy:behave", 1, engine="submitit", settings=jobs, retries=0) as runner:
+        runner.submit("it", ("tell steadily", 4 * LOOK))
+        for event in runner.events():
+            if isinstance(event, Told) and not found[1:]:
+                outage.start()
+            found.append(event)
+    assert time.monotonic() - away_since[0] > 2.5 * LOOK
+    assert ends(found) == {"it": Finished("it", "worked")}
+    outage.join()
+
+
+def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
+    jobs: dict[str, Any], tmp_path: Path
+) -> None:
+    """Bit for bit."""
+    words = ["sr=0.125,0.25", "epochs=400", "train_share=0.1"]
+    own = [
+        "runner.engine=submitit",
+        *(f"submitit.{name}={jobs[name]}" for name in ("folder", "notice")),
+    ]
+    command = [sys.executable, "-m", "dse.sweep", *words]
+    there = tmp_path / "results/there"
+    with subprocess.Popen([*command, "name=there", *own], cwd=tmp_path) as driver:
+        assert soon(lambda: any("epoch" in text for text in _epochs(there)), 60)
+        numbers = _queue()
+        _displace()
+        for number in numbers:
+            _hurry(number)
+        assert driver.wait(timeout=300) == 0
+    subprocess.run([*command, "name=here"], cwd=tmp_path, check=True)
+    tables = [results.load(tmp_path / "results" / name) for name in ("there", "here")]
+    assert len(tables[0]) == 2
+    pd.testing.assert_frame_equal(*map(results.comparable, tables), check_exact=True)
+    weights = [
+        {
+            p.parent.name: p.read_bytes()
+            for p in tmp_path.glob(f"results/{name}/trials/*/*.safetensors")
+        }
+        for name in ("there", "here")
+    ]
+    assert weights[0] == weights[1]
+
+
+def _epochs(folder: Path) -> list[str]:
+    """What running trials have told after their first epoch."""
+    words = [word for word, lives in results.told(folder) if lives]
+    texts = [text for word in words for text in word["running"].values()]
+    return [text for text in texts if not text.startswith("epoch 0 ")]
