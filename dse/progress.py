@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import shlex
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from dse.cost import cost
+from dse.protocol import epoch_steps
 from dse.runner import Event, Failed, Finished, Retried, Started, Told, Waiting
 from dse.trial import Trial
 
@@ -26,10 +29,16 @@ tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, whi
 EVERY, PUBLISH = 30.0, 1.0
 """Seconds between two lines of progress on what is no terminal, and between two words to others."""
 
+LAWS = tuple(itertools.product((100, 400, 1600), (5e8, 2e9, 8e9)))
+"""What training may take, in multiply-accumulates: to make, keep and read an activation, and for a
+step whatever its network. On the processors measured networks with five times the MACs take not
+twice the time; the small ones take little more than their steps."""
 
-ACTIVATION = 400
-"""Multiply-accumulates that take as long as making, keeping and reading an activation, about: on
-the processors measured, networks with five times the MACs take not twice the time."""
+SEEN = 1000
+"""How many of the trials that ended last say how long others take."""
+
+NOISE = 0.2
+"""How far the seconds that one trial's epochs take are from any law, as a share of them, about."""
 
 
 def say(*lines: str) -> None:
@@ -60,11 +69,12 @@ class Running:
 
 
 class Pace(NamedTuple):
-    """What was seen of one trial: the work of an epoch and its seconds; those before the first
-    epoch (None where they could not be told apart); those after the last (None while it runs).
+    """What was seen of one trial: the work of an epoch by each law, and its seconds; those before
+    the first epoch (None where they could not be told apart); those after the last (None while it
+    runs).
     """
 
-    work: float
+    works: Sequence[float]
     seconds: float
     start: float | None = None
     end: float | None = None
@@ -84,16 +94,18 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
-        parts = {t.trial_id: _parts(t) for t in trials}
-        self._epoch = {i: epoch for i, (epoch, _) in parts.items()}
-        self._test = {i: test for i, (_, test) in parts.items()}
-        self._work = {i: self._epochs[i] * epoch + test for i, (epoch, test) in parts.items()}
+        self._works = {t.trial_id: _works(t) for t in trials}
+        self._test = {t.trial_id: _test_share(t) for t in trials}
+        self._work = {  # by the middle one of the laws, for the bar
+            i: works[len(LAWS) // 2] * (self._epochs[i] + self._test[i])
+            for i, works in self._works.items()
+        }
         self._workers, self._publish, self._clock = workers, publish, clock
         self._left = dict.fromkeys(self._epochs)
         self._running: dict[str, Running] = {}
         self._waiting: set[str] = set()
         self._failed = 0
-        self._seen: list[Pace] = []
+        self._seen: deque[Pace] = deque(maxlen=SEEN)
         self._published, self._shown = -math.inf, clock()
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
@@ -142,8 +154,8 @@ class Progress:
     def seconds_left(self) -> float | None:
         """Estimated seconds until this sweep's own trials are done; None where nothing is known.
 
-        The seconds of an epoch are fitted to its work, on all that was seen so far. Before its
-        first epoch a trial takes the least that was seen (the first ones wait for the workers'
+        The seconds of an epoch follow from its work, by what was seen so far (`believed`). Before
+        its first epoch a trial takes the least that was seen (the first ones wait for the workers'
         imports), and after the last one the share of an epoch that was seen. What other sweeps
         train is left out.
         """
@@ -152,15 +164,14 @@ class Progress:
         seen = [*self._seen, *(pace for pace in running if pace)]
         if not seen:
             return None
-        constant, rate = fitted(seen)
+        rates = believed(seen)
         start = min((pace.start for pace in seen if pace.start is not None), default=0.0)
         ended = [pace for pace in seen if pace.end is not None]
         ends = sum(pace.end or 0.0 for pace in ended) / (sum(p.seconds for p in ended) or 1.0)
 
         def left(trial_id: str, epochs: int) -> float:
-            work = self._epoch[trial_id]
-            epoch = constant + rate * work
-            return epoch * (epochs + (ends if ended else self._test[trial_id] / work))
+            epoch: float = sum(map(mul, rates, self._works[trial_id]))
+            return epoch * (epochs + (ends if ended else self._test[trial_id]))
 
         times = []
         for i, r in self._running.items():
@@ -171,7 +182,7 @@ class Progress:
 
     def _pace(self, trial_id: str, running: Running, ended: float | None) -> Pace | None:
         """What was seen of a trial, which has `ended` then or runs; None where it is too little."""
-        work, began = self._epoch[trial_id], running.began
+        works, began = self._works[trial_id], running.began
         end = None if ended is None else ended - running.told
         timed = running.epoch - running.skipped
         if running.first is not None and timed > 0:
@@ -179,10 +190,10 @@ class Progress:
             start = None
             if began is not None and running.skipped == 1:
                 start = max(running.first - began - seconds, 0.0)
-            return Pace(work, seconds, start, end)
+            return Pace(works, seconds, start, end)
         if ended is None or began is None or running.first is None:  # it told of no epoch
             return None
-        return Pace(work, running.told - began, None, end)
+        return Pace(works, running.told - began, None, end)
 
     def word(self) -> dict[str, Any]:
         """How the sweep stands, for others: texts, and the command that goes on with it."""
@@ -243,34 +254,42 @@ def _summary(row: Mapping[str, Any] | None) -> str:
     return f"{row['status']}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
 
 
-def _parts(trial: Trial) -> tuple[float, float]:
-    """What an epoch of a trial takes, and its judgement in the end, in multiply-accumulates."""
+def _works(trial: Trial) -> list[float]:
+    """What an epoch of a trial takes by each law, in multiply-accumulates."""
     protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
-    picture = float(size.macs + ACTIVATION * size.activations)
-    epoch = 3 * protocol.train_pictures + protocol.validation_pictures
-    return picture * epoch, picture * protocol.facts.test
+    pictures = 3 * protocol.train_pictures + protocol.validation_pictures
+    steps = epoch_steps(protocol.train_pictures, protocol.recipe.batch_size)
+    return [
+        pictures * float(size.macs + activation * size.activations) + step * steps
+        for activation, step in LAWS
+    ]
 
 
-def fitted(seen: Sequence[Pace]) -> tuple[float, float]:
-    """Seconds of an epoch = constant + rate * work, by least squares, neither below 0.
+def _test_share(trial: Trial) -> float:
+    """What the last judgement of a trial takes, as a share of an epoch."""
+    protocol = trial.protocol
+    return protocol.facts.test / (3 * protocol.train_pictures + protocol.validation_pictures)
 
-    The constant is 0 where the works are too few, or too near to each other, to tell it apart.
 
-    >>> fitted([Pace(1.0, 3.0), Pace(2.0, 5.0), Pace(3.0, 7.0)])
-    (1.0, 2.0)
-    >>> fitted([Pace(2.0, 5.0)])
-    (0.0, 2.5)
+def believed(seen: Sequence[Pace]) -> list[float]:
+    """Seconds of an epoch for its work by each law, all laws to be added up.
+
+    Each law has the rate that suits all that was seen; and the better it suits each of them, the
+    more it is believed.
+
+    >>> few, many = range(1, len(LAWS) + 1), range(2, 2 * len(LAWS) + 2, 2)
+    >>> rates = believed([Pace(few, 3.0), Pace(many, 6.0)])
+    >>> round(sum(rate * work for rate, work in zip(rates, few)), 6)
+    3.0
     """
-    works, seconds = [pace.work for pace in seen], [pace.seconds for pace in seen]
-    work, mean = fmean(works), fmean(seconds)
-    if len(seen) > 2 and max(works) >= 1.5 * min(works):
-        spread = sum((w - work) ** 2 for w in works)
-        rate = sum((w - work) * (s - mean) for w, s in zip(works, seconds, strict=True)) / spread
-        if rate < 0:
-            return mean, 0.0
-        if mean >= rate * work:
-            return mean - rate * work, rate
-    return 0.0, mean / work
+    rates, errors = [], []
+    for works in zip(*(pace.works for pace in seen), strict=True):
+        rate = sum(pace.seconds for pace in seen) / sum(works)
+        usual = [rate * work or 1.0 for work in works]
+        rates.append(rate)
+        errors.append(sum((pace.seconds / u - 1) ** 2 for pace, u in zip(seen, usual, strict=True)))
+    beliefs = [math.exp((min(errors) - error) / (2 * NOISE**2)) for error in errors]
+    return [rate * belief / sum(beliefs) for rate, belief in zip(rates, beliefs, strict=True)]
 
 
 def span(seconds: Sequence[float], workers: int) -> float:

@@ -20,7 +20,7 @@ from toy_trial import workers
 from dse import report, results, sweep
 from dse.cost import cost
 from dse.progress import Progress
-from dse.protocol import Protocol
+from dse.protocol import Protocol, epoch_steps
 from dse.runner import Failed, Finished, Retried, Started, Told, Waiting
 from dse.space import V1_0
 from dse.trial import Trial, trial_from
@@ -225,16 +225,18 @@ TRIALS = [
 ]
 
 
-def effort(trial: Trial, activation: float) -> float:
-    """What a trial takes where an activation takes as long as so many MACs."""
+def effort(trial: Trial, activation: float, step: float) -> float:
+    """What a trial takes where an activation, and a step, take as long as so many MACs."""
     protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
+    epochs, batch_size = protocol.recipe.epochs, protocol.recipe.batch_size
     epoch = 3 * protocol.train_pictures + protocol.validation_pictures
-    pictures = protocol.recipe.epochs * epoch + protocol.facts.test
-    return pictures * (size.macs + activation * size.activations)
+    pictures = epochs * epoch + protocol.facts.test
+    steps = epochs * epoch_steps(protocol.train_pictures, batch_size)
+    return pictures * (size.macs + activation * size.activations) + steps * step
 
 
 def simulated(
-    workers: int, overhead: float, noise: float, activation: float
+    workers: int, overhead: float, noise: float, law: tuple[float, float]
 ) -> list[tuple[float, float, float]]:
     """(seconds gone, seconds estimated to be left, seconds really left) of a sweep at each event.
 
@@ -242,7 +244,7 @@ def simulated(
     """
     rng, now, queue = random.Random(0), 0.0, list(TRIALS)
     progress = Progress(TRIALS, workers, clock=lambda: now)
-    efforts = {trial.trial_id: effort(trial, activation) for trial in TRIALS}
+    efforts = {trial.trial_id: effort(trial, *law) for trial in TRIALS}
     mean = sum(efforts.values()) / len(TRIALS)
     events: list[tuple[float, int, object]] = []
     seen: list[tuple[float, float | None]] = []
@@ -275,15 +277,17 @@ def simulated(
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize(("overhead", "noise"), [(0.0, 0.0), (0.3, 0.1), (2.0, 0.1)])
-@pytest.mark.parametrize("activation", [200, 400, 800])
+@pytest.mark.parametrize(
+    "law", [(100, 0), (200, 0), (400, 0), (800, 0), (100, 5e8), (400, 2e9), (800, 4e9)]
+)
 def test_the_time_left_is_right_after_a_third(
-    workers: int, overhead: float, noise: float, activation: float
+    workers: int, overhead: float, noise: float, law: tuple[float, float]
 ) -> None:
-    """Within a quarter, of trials whose work differs by a factor of more than ten, though an
-    activation takes twice as long as is supposed, or half."""
-    works = sorted(effort(trial, activation) for trial in TRIALS)
+    """Within a quarter, of trials whose work differs by a factor of more than ten, by several laws
+    around the middle one of those that are supposed."""
+    works = sorted(effort(trial, 200, 0) for trial in TRIALS)
     assert works[-1] > 10 * works[0]
-    seen = simulated(workers, overhead, noise, activation)
+    seen = simulated(workers, overhead, noise, law)
     total = seen[-1][0]
     middle = [(left, real) for at, left, real in seen if total / 3 <= at <= total * 0.9]
     assert len(middle) > 10
