@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from operator import mul
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -36,6 +37,9 @@ twice the time; the small ones take little more than their steps."""
 
 SEEN = 1000
 """How many of the trials that ended last say how long others take."""
+
+WAITED = 3.0
+"""A trial that takes so many times as long as is usual has waited: it was queued again."""
 
 NOISE = 0.2
 """How far the seconds that one trial's epochs take are from any law, as a share of them, about."""
@@ -175,8 +179,10 @@ class Progress:
 
         times = []
         for i, r in self._running.items():
-            rest = left(i, self._epochs[i] - r.epoch) + (0 if r.epoch else start)
-            times.append(max(rest - (now - r.told), 0.0))
+            epochs = self._epochs[i] - r.epoch
+            rest = left(i, epochs) + (0 if r.epoch else start) - (now - r.told)
+            least = left(i, epochs - 1) if epochs else 0.0  # it may wait in a queue
+            times.append(max(rest, least))
         idle = [i for i in self._left if i not in self._running and i not in self._waiting]
         return span([*times, *(start + left(i, self._epochs[i]) for i in idle)], self._workers)
 
@@ -186,14 +192,14 @@ class Progress:
         end = None if ended is None else ended - running.told
         timed = running.epoch - running.skipped
         if running.first is not None and timed > 0:
-            seconds = (running.told - running.first) / timed
-            start = None
+            seconds, start = (running.told - running.first) / timed, None
             if began is not None and running.skipped == 1:
                 start = max(running.first - began - seconds, 0.0)
-            return Pace(works, seconds, start, end)
-        if ended is None or began is None or running.first is None:  # it told of no epoch
+        elif ended is None or began is None or running.first is None:  # it told of no epoch
             return None
-        return Pace(works, running.told - began, None, end)
+        else:
+            seconds, start = running.told - began, None
+        return Pace(works, seconds, start, end) if seconds > 0 else None  # else they came together
 
     def word(self) -> dict[str, Any]:
         """How the sweep stands, for others: texts, and the command that goes on with it."""
@@ -274,8 +280,8 @@ def _test_share(trial: Trial) -> float:
 def believed(seen: Sequence[Pace]) -> list[float]:
     """Seconds of an epoch for its work by each law, all laws to be added up.
 
-    Each law has the rate that suits all that was seen; and the better it suits each of them, the
-    more it is believed.
+    Each law has the mean rate of what was seen, without those that have waited in between; and the
+    better it suits each of them, the more it is believed. All seconds and works are above 0.
 
     >>> few, many = range(1, len(LAWS) + 1), range(2, 2 * len(LAWS) + 2, 2)
     >>> rates = believed([Pace(few, 3.0), Pace(many, 6.0)])
@@ -284,10 +290,11 @@ def believed(seen: Sequence[Pace]) -> list[float]:
     """
     rates, errors = [], []
     for works in zip(*(pace.works for pace in seen), strict=True):
-        rate = sum(pace.seconds for pace in seen) / sum(works)
-        usual = [rate * work or 1.0 for work in works]
+        own = [pace.seconds / work for pace, work in zip(seen, works, strict=True)]
+        most = WAITED * median(own)
+        rate = fmean(rate for rate in own if rate <= most)
         rates.append(rate)
-        errors.append(sum((pace.seconds / u - 1) ** 2 for pace, u in zip(seen, usual, strict=True)))
+        errors.append(sum((min(r / rate, 2.0) - 1) ** 2 for r in own))
     beliefs = [math.exp((min(errors) - error) / (2 * NOISE**2)) for error in errors]
     return [rate * belief / sum(beliefs) for rate, belief in zip(rates, beliefs, strict=True)]
 

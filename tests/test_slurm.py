@@ -96,6 +96,10 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, A
     """Settings of small jobs; none is left by a test."""
     request.getfixturevalue("slurm")
     yield {"folder": str(tmp_path / "jobs"), "mem_gb": 0.1, "notice": 10}
+    for process in HURRYING:
+        process.kill()
+        process.wait()
+    HURRYING.clear()
     assert soon(lambda: not _queue(), 30)
 
 
@@ -120,12 +124,15 @@ def _displace() -> None:
     _run("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
 
 
+HURRYING: list[subprocess.Popen[bytes]] = []
+
+
 def _hurry(number: str) -> None:
     """SLURM lets a job that it queued again wait for minutes; an operator need not."""
     runs_again = f"scontrol show job -o {number} | grep -q 'JobState=RUNNING.* Restarts=[1-9]'"
     loop = f"until {runs_again}; do scontrol update jobid={number} StartTime=now; sleep 0.5; done"
     nothing = subprocess.DEVNULL
-    subprocess.Popen(["timeout", "200", "sh", "-c", loop], stdout=nothing, stderr=nothing)
+    HURRYING.append(subprocess.Popen(["sh", "-c", loop], stdout=nothing, stderr=nothing))
 
 
 INTERRUPTIONS: dict[str, Callable[[], object]] = {
@@ -225,6 +232,7 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
     words = ["sr=0.125,0.25", "epochs=400", "train_share=0.1"]
     own = [
         "runner.engine=submitit",
+        "runner.retries=0",
         *(f"submitit.{name}={jobs[name]}" for name in ("folder", "notice")),
     ]
     command = [sys.executable, "-m", "dse.sweep", *words]
@@ -236,6 +244,8 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
         for number in numbers:
             _hurry(number)
         assert driver.wait(timeout=300) == 0
+    for number in numbers:
+        assert int(_run("scontrol", "show", "job", number).split("Restarts=")[1].split()[0]) == 1
     subprocess.run([*command, "name=here"], cwd=tmp_path, check=True)
     tables = [results.load(tmp_path / "results" / name) for name in ("there", "here")]
     assert len(tables[0]) == 2

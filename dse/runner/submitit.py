@@ -32,9 +32,6 @@ LOOK = 15.0
 """Seconds between two looks at SLURM's queue; within these another machine's result is seen in a
 shared folder."""
 
-NAME = "dse"
-"""The name of jobs."""
-
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "PREEMPTED"}
 ENDED |= {"OUT_OF_MEMORY", "TIMEOUT"}
 """SLURM's states of a job that has ended; one that is queued again is then PENDING."""
@@ -92,6 +89,8 @@ class Submitit:
             state = self._folder.stat()
             if state.st_uid != os.getuid() or state.st_mode & 0o022:
                 raise PermissionError("others may write in it")
+            self._folder /= uuid.uuid4().hex  # numbers of jobs may come again
+            self._folder.mkdir(mode=0o700)
             self._executor = submitit.AutoExecutor(
                 self._folder, jobs.cluster, **{f"{jobs.cluster}_max_num_timeout": jobs.timeouts}
             )
@@ -110,7 +109,8 @@ class Submitit:
             mem_gb=jobs.mem_gb,
             cpus_per_task=jobs.cpus_per_task,
             slurm_signal_delay_s=jobs.notice + MARGIN,
-            slurm_job_name=NAME,
+            slurm_job_name="dse",
+            slurm_additional_parameters={"requeue": True},
             **{f"slurm_{name}": wish for name, wish in wishes.items() if wish},
         )
         self._slurm = jobs.cluster == "slurm"
@@ -133,12 +133,16 @@ class Submitit:
         end = time.monotonic() + seconds
         looks = 2 if self._slurm else 1
         while True:
+            with contextlib.suppress(OSError):  # shows what other machines wrote, says submitit
+                self._folder.chmod(0o700)
             self._look()
             found: list[tuple[_Attempt, Word | End]] = []
             for attempt in list(self._attempts):
                 over = attempt.over(looks)  # the words of its end are written by then
                 found += [(attempt, Word(value)) for value in attempt.words()]
                 if over:
+                    if not attempt.job.paths.result_pickle.exists():
+                        self._cancel(attempt)  # whatever it may be about to do
                     found.append((attempt, attempt.end()))
                     self._attempts.remove(attempt)
             left = end - time.monotonic()
@@ -152,11 +156,10 @@ class Submitit:
             for attempt in self._attempts:
                 attempt.gone = [attempt.job.state] if attempt.job.done() else []
         elif self._attempts and time.monotonic() - self._looked >= LOOK:
+            states = _queue()
             self._looked = time.monotonic()
-            if (states := _queue()) is None:
-                return
-            for attempt in self._attempts:
-                state = states.get(attempt.job.job_id, "UNKNOWN")
+            for attempt in self._attempts if states is not None else ():
+                state = (states or {}).get(attempt.job.job_id, "UNKNOWN")
                 gone = state in (*ENDED, "UNKNOWN")
                 attempt.gone = [*attempt.gone, state] if gone else []
 
@@ -165,25 +168,34 @@ class Submitit:
         attempt.spool.with_suffix(".stop").touch()
 
     def kill(self, *attempts: _Attempt) -> None:
-        """Cancel jobs, with one command."""
+        """Cancel jobs, with one command; where SLURM does not answer they are asked to end."""
         if not attempts:
             return
-        if self._slurm:
-            numbers = [attempt.job.job_id for attempt in attempts]
-            subprocess.run(["scancel", *numbers], check=False, capture_output=True)
-        else:
-            for attempt in attempts:
-                attempt.job.cancel(check=False)
-            end = time.monotonic() + GRACE
-            while time.monotonic() < end and not all(a.job.done() for a in attempts):
-                time.sleep(0.02)
+        ended = self._cancel(*attempts)
         for attempt in attempts:
             self._attempts.remove(attempt)
-            attempt.clear()
+            if ended:
+                attempt.clear()
+            else:
+                self.ask(attempt)
+
+    def _cancel(self, *attempts: _Attempt) -> bool:
+        """Cancel jobs; returns whether that was done."""
+        if self._slurm:
+            words = ["scancel", *(attempt.job.job_id for attempt in attempts)]
+            return _answer(words) is not None
+        for attempt in attempts:
+            attempt.job.cancel(check=False)
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end and not all(a.job.done() for a in attempts):
+            time.sleep(0.02)
+        return True
 
     def close(self) -> None:
         """Cancel every job."""
         self.kill(*self._attempts)
+        with contextlib.suppress(OSError):  # what failed has left its log
+            self._folder.rmdir()
 
 
 class _Attempt:
@@ -243,30 +255,36 @@ class _Attempt:
             self.spool.with_suffix(suffix).unlink(missing_ok=True)
 
 
+def _answer(words: list[str]) -> str | None:
+    """What one of SLURM's commands says; None where it fails."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=own)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout
+
+
 def _queue() -> dict[str, str] | None:
     """The states of the user's jobs, also of those that ended in the last minutes; None where SLURM
     does not answer."""
-    chosen = [f"--user={os.getuid()}", f"--name={NAME}", "--states=all"]
-    words = ["squeue", *chosen, "--noheader", "--format=%A %T"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+    chosen = [f"--user={os.getuid()}", "--states=all"]
+    answer = _answer(["squeue", *chosen, "--noheader", "--format=%A %T"])
+    if answer is None:
         return None
-    if done.returncode:
-        return None
-    return dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
+    return dict(line.split() for line in answer.splitlines() if len(line.split()) == 2)
 
 
 def _standing() -> str:
-    """What SLURM does with the job that this process is in: "runs", "will end", where it has told
-    that it will preempt it, or "ends", to be queued again or not, as SLURM decides."""
-    words = ["scontrol", "show", "job", "--oneliner", os.environ.get("SLURM_JOB_ID", "none")]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+    """How the job that this process is in stands: it "runs", also where it is none of SLURM's; it
+    "will end", where SLURM has told that it will preempt it; or it "ends", and is queued again or
+    not, as SLURM decides. No answer is taken for an end."""
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None:
         return "runs"
-    facts = dict(word.partition("=")[::2] for word in done.stdout.split())
-    if facts.get("JobState", "RUNNING") not in ("RUNNING", "SIGNALING"):
+    answer = _answer(["scontrol", "show", "job", "--oneliner", number]) or ""
+    facts = dict(word.partition("=")[::2] for word in answer.split())
+    if facts.get("JobState") not in ("RUNNING", "SIGNALING"):
         return "ends"
     return "runs" if facts.get("PreemptTime", "None") in ("None", "N/A") else "will end"
 
@@ -306,13 +324,15 @@ class Job:
         requeue: Any = signal.signal(wish, self._ask)
         signal.signal(signal.SIGTERM, self._ask)
         end = attend(self._function, self._content, self._patience, self._report, self._notice)
-        if self._asked is None or end.kind not in ("stopped", "died", "memory"):
+        if self._asked is None or end.kind not in ("stopped", "died", "memory") or self._stop():
             return end
-        stands = "will end" if self._asked == wish else _standing()
-        if stands == "runs":  # the signal was not SLURM's
+        stands = _standing()
+        if stands == "runs" and self._asked != wish:  # the signal was not SLURM's
             return end
-        if stands == "will end":
-            with contextlib.suppress(subprocess.SubprocessError):  # SLURM itself queues it again
+        if stands != "ends":
+            with contextlib.suppress(
+                OSError, subprocess.SubprocessError
+            ):  # the driver does it then
                 requeue(wish, None)
         sys.exit(1)
 
@@ -331,4 +351,8 @@ class Job:
         if words:
             with self._spool.with_suffix(".words").open("a") as file:
                 file.write("".join(json.dumps(word, default=str) + "\n" for word in words))
-        return self._asked is not None or self._spool.with_suffix(".stop").exists()
+        return self._asked is not None or self._stop()
+
+    def _stop(self) -> bool:
+        """Whether the driver has asked for the end."""
+        return self._spool.with_suffix(".stop").exists()
