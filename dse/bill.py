@@ -518,7 +518,7 @@ def _observed(
             runner.submit(number, (trial, store.absolute(), SECONDS))
         for event in runner.events():
             if isinstance(event, Started):
-                began[event.key] = time.time()
+                began[event.key] = time.monotonic()
             elif isinstance(event, Failed):
                 raise Unknown(event.reason)
             elif isinstance(event, Finished):

@@ -114,7 +114,7 @@ ENGINE_SETTINGS: Mapping[str, type] = {"submitit": Jobs, "ray": Cluster}
 SETTINGS: Mapping[str, Setting] = {
     "name": Setting("", _file_name(), "results go to <results.root>/<name> (default: the page)"),
     "plan": Setting(
-        False, flag(), "print what would run, its exact sizes and the bill; train nothing"
+        False, flag(), "print what would run, its exact sizes and the bill; write no results"
     ),
     "budget": Setting(math.inf, duration(), "train the first part of the grid that fits in it"),
     "limit": Setting(10_000, integer(1, MOST_POINTS), "refuse a grid of more points"),

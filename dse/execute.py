@@ -278,13 +278,13 @@ class Watch:
 def measure(argument: tuple[Trial, Store, float], _: Tell) -> dict[str, float]:
     """In a worker: train a trial for some seconds, keep nothing, and say what its parts take.
 
-    `entered` is the time (seconds since 1970) when it began; `ready`, `step` and `judge` are
+    `entered` is when it began, on this machine's monotonic clock; `ready`, `step` and `judge` are
     seconds until the first step, of a step, and of judging a picture; `private` and `shared` are
     bytes of this process's memory at its most and of what it was forked with, `header` those that a
     file of weights has more than its weights. However short or wild its recipe is, the trial is
     trained for long enough.
     """
-    entered = time.time()
+    entered = time.monotonic()
     trial, store, seconds = argument
     torch.set_num_threads(1)
     _keep_memory()

@@ -17,7 +17,7 @@ from dse.trial import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
-    "space", "protocol", "trial", "archives", "image_folder",
+    "space", "protocol", "trial", "cost", "archives", "image_folder",
     "model", "streams", "data", "train", "execute",
 )  # fmt: skip
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]

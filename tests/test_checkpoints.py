@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,33 @@ def test_a_fault_at_any_step_leaves_the_state_before_or_the_new_one(
         assert next(newest(folder, ONE)) == states[before]
         results.tidy(folder)
         assert len(list(home(folder, ONE).iterdir())) == min(before + 1, checkpoints.KEPT)
+    assert number > 12
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_kill_at_any_step_leaves_the_state_before_or_the_new_one(
+    tmp_path: Path, before: int
+) -> None:
+    """A real process, ended by SIGKILL at every step; then another one keeps it and tidies."""
+    states = [f"state {step}".encode() for step in range(before + 1)]
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        for step in range(before):
+            keep(folder, ONE, step, states[step])
+        child = os.fork()
+        if not child:
+            at_step(pytest.MonkeyPatch(), number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            keep(folder, ONE, before, states[before])
+            os._exit(0)
+        killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        found = next(newest(folder, ONE), None)
+        assert found in ((states[before - 1] if before else None), states[before])
+        keep(folder, ONE, before, states[before])
+        assert next(newest(folder, ONE)) == states[before]
+        results.tidy(folder)
+        assert len(list(home(folder, ONE).iterdir())) == min(before + 1, checkpoints.KEPT)
+        if not killed:
+            break
     assert number > 12
 
 

@@ -1,8 +1,7 @@
 """Exactly once, whatever happens: kills, many sweeps on one folder, full disks, folders that go.
 
-The trials are toys of milliseconds, and everything around them is real. No clock decides anything,
-so there is none to turn back. The long ones, among them those of real trials: `pytest -m slow
-tests/test_faults.py`.
+The trials are toys of milliseconds, and everything around them is real. The long ones, among them
+those of real trials: `pytest -m slow tests/test_faults.py`.
 """
 
 from __future__ import annotations
@@ -71,9 +70,8 @@ def begun(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 def call(function: str, *arguments: object, **named: object) -> Any:
     """A function of the toy in a process of its own, which it may fork; what it returns."""
-    code = (
-        "import dse.sweep, json, pandas; from pathlib import PosixPath; from toy_trial import *\n"
-    )
+    code = "import dse.sweep, json, pandas, time; from pathlib import PosixPath\n"
+    code += "from toy_trial import *\n"
     code += f"print(json.dumps({function}(*{arguments!r}, **{named!r})))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
@@ -219,6 +217,32 @@ def test_overlapping_sweeps_share_what_they_share(tmp_path: Path) -> None:
     check(folder, Plan(trials=24, seconds=0.02))
     assert set(Counter(notes(folder, "trained")).values()) == {1}
     assert len(pd.read_parquet(folder / "table.parquet")) == 24
+
+
+WILD_CLOCK = """
+import random, time
+for name, hour in (("time", 3600.0), ("time_ns", 3600 * 10**9)):
+    real = getattr(time, name)
+    setattr(time, name, lambda real=real, hour=hour: real() + random.choice((-hour, 0, hour)))
+"""
+
+
+def test_a_clock_that_jumps_by_hours_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of day, in two sweeps on one folder and all their processes."""
+    (tmp_path / "wild").mkdir()
+    (tmp_path / "wild/sitecustomize.py").write_text(WILD_CLOCK)
+    monkeypatch.setitem(
+        ENVIRONMENT, "PYTHONPATH", f"{tmp_path / 'wild'}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
+    )
+    assert len({round(call("time.time"), -2) for _ in range(8)}) > 1
+    folder, words = tmp_path / "x", ("trials=16", "seconds=0.02", "workers=2", "table=true")
+    with begun(folder, *words) as one, begun(folder, *words) as other:
+        texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), texts
+    check(folder, Plan(trials=16, seconds=0.02))
+    assert set(Counter(notes(folder, "trained")).values()) == {1}
 
 
 def test_a_sweep_that_is_stopped_keeps_its_trial(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ FENCES = {
     "omegaconf": "config",
     "optuna": "search",
     "matplotlib": "figures",
+    "pickle": "runner archives",  # pipes and spools; and CIFAR's, whose unpickler runs nothing
     "ray": "runner",
     "submitit": "runner",
     "torch": WITH_TORCH,

@@ -99,6 +99,16 @@ def test_figures_that_are_gone_or_of_another_table_are_drawn_again(swept: Path) 
     results.write_tables(folder)
 
 
+def test_a_folder_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(results, "has_claims", lambda folder: False)
+    words = ["-cn", "squeezenet", "name=x", f"results.root={tmp_path}", *TINY]
+    assert sweep.main(words) == 0
+    line = f"{tmp_path / 'x'} has no file locks: other sweeps may train its trials too"
+    assert line in capsys.readouterr().err.splitlines()
+
+
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     run = dse("sweep", "sr=0.125,0.25", "plan=true", cwd=tmp_path)
     assert run.returncode == 0
