@@ -20,6 +20,7 @@ import torch
 from pictures import KINDS, deep, encoded, folder, waves, write
 from PIL import Image
 from torchvision.transforms import v2
+from toy_trial import children, workers
 
 from dse import image_folder, results, streams
 from dse.archives import Store, Unfit
@@ -583,15 +584,20 @@ def test_loaders_die_with_their_trial(root: Path) -> None:
 # A whole trial ----------------------------------------------------------------------------------
 
 
+def command(tmp_path: Path, root: Path, protocol: str, *words: str) -> list[str]:
+    """A sweep of one network an eighth as wide, by `protocol` on a folder."""
+    return [
+        *(sys.executable, "-m", "dse.sweep", "--config-name", "squeezenet"),
+        *(f"protocol={protocol}", f"data.root={root}", f"data.cache={tmp_path / 'cache'}"),
+        *("epochs=1", "base_e=16", "incr_e=16", "lr=0.01", "data.loaders=2"),
+        *("runner.workers=1", *words),
+    ]
+
+
 def swept(tmp_path: Path, root: Path, protocol: str, *words: str) -> results.Record:
-    """The one record of a sweep of `protocol` on a folder, of a network an eighth as wide."""
+    """The one record of a sweep."""
     run = subprocess.run(
-        [
-            *(sys.executable, "-m", "dse.sweep", "--config-name", "squeezenet"),
-            *(f"protocol={protocol}", f"data.root={root}", f"data.cache={tmp_path / 'cache'}"),
-            *("epochs=1", "base_e=16", "incr_e=16", "lr=0.01", "data.loaders=2"),
-            *("runner.workers=1", *words),
-        ],
+        command(tmp_path, root, protocol, *words),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -620,6 +626,26 @@ def test_the_protocols_of_imagenet_train_on_a_folder(
     for top1, pictures in ((answer.top1, 6), (answer.val_top1, 11)):
         assert top1 * pictures / 100 == pytest.approx(round(top1 * pictures / 100))
     assert 0 < answer.loss < 10
+
+
+@pytest.mark.slow
+def test_loaders_that_stall_cost_an_attempt_and_die_with_it(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", train=60, test=3)
+    words = ("validation_share=0.5", "batch_size=2", "runner.patience=10")
+    with subprocess.Popen(
+        command(tmp_path, root, "imagenet", *words), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as driver:
+        loaders: list[int] = []
+        while not loaders:
+            assert driver.poll() is None, driver.communicate()
+            loaders = [pid for trial in workers(driver.pid) for pid in children(trial)]
+        for pid in loaders:
+            os.kill(pid, signal.SIGSTOP)
+        _, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    assert "attempt 1: the process sent no word for 10 seconds and was killed" in errors
+    assert all(gone(pid) for pid in loaders)
+    assert len(list((tmp_path / "results/squeezenet/trials").glob("*/record.json"))) == 1
 
 
 @pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")

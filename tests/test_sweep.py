@@ -147,7 +147,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
 
 def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
     """To the same end, bit for bit."""
-    words = ("sr=0.125,0.25", "epochs=240", "train_share=0.1", "runner.workers=2")
+    words = ("sr=0.125,0.25", "epochs=160", "train_share=0.1", "runner.workers=2")
     command = [sys.executable, "-m", "dse.sweep", *words]
     folder = tmp_path / "results/figure3a"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
