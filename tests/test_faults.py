@@ -323,6 +323,18 @@ def test_a_terminal_that_is_closed_may_say_so_twice(tmp_path: Path) -> None:
     assert len(list(folder.glob(f"trials/{results.UNFINISHED}/*/{'?' * 12}"))) >= 1
 
 
+def test_a_signal_ends_a_sweep_whose_trials_do_not_answer(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    with begun(folder, "trials=2", "seconds=60") as driver:
+        at_work(driver, folder)
+        start = time.monotonic()
+        driver.send_signal(signal.SIGTERM)
+        text = driver.communicate(timeout=20)[1]
+    assert time.monotonic() - start < 10
+    assert (driver.returncode, "Traceback" in text) == (130, False)
+    assert not any(results.held(folder, i) for i in claimed(folder))
+
+
 def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     with begun(folder, "trials=2", "seconds=60") as driver:  # trials that do not answer

@@ -329,10 +329,8 @@ class Job:
         stands = _standing()
         if stands == "runs" and self._asked != wish:  # the signal was not SLURM's
             return end
-        if stands != "ends":
-            with contextlib.suppress(
-                OSError, subprocess.SubprocessError
-            ):  # the driver does it then
+        if stands != "ends":  # where SLURM refuses, the driver tries again
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
                 requeue(wish, None)
         sys.exit(1)
 
