@@ -219,6 +219,17 @@ def test_reproduce_draws_every_page_from_one_folder(tmp_path: Path) -> None:
     assert "12 of 12 trainings" in page
 
 
+def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(tmp_path: Path) -> None:
+    wild = ("lr=1e6", "norm=none", "clip=0", "warmup=0", "epochs=1", "train_share=0.1")
+    run = dse("reproduce", "figure3a", "seed=0", *wild, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    (folder,) = (tmp_path / "results").iterdir()
+    table = results.load(folder)
+    assert table["loss"].isna().all()
+    assert set(table["status"]) == {"diverged"}
+    assert "seeds 0: 5 diverged." in (folder / "index.html").read_text()
+
+
 def test_reproduce_names_what_it_does_not_know(tmp_path: Path) -> None:
     run = dse("reproduce", "figure9", "sr=0", cwd=tmp_path)
     assert run.returncode == 2
