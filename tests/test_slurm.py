@@ -128,9 +128,12 @@ HURRYING: list[subprocess.Popen[bytes]] = []
 
 
 def _hurry(number: str) -> None:
-    """SLURM lets a job that it queued again wait for minutes; an operator need not."""
-    runs_again = f"scontrol show job -o {number} | grep -q 'JobState=RUNNING.* Restarts=[1-9]'"
-    loop = f"until {runs_again}; do scontrol update jobid={number} StartTime=now; sleep 0.5; done"
+    """SLURM lets a job that it queued again wait for minutes. An operator need not, but for the
+    seconds in which the node still refuses what was ended on it."""
+    facts = f"scontrol show job --oneliner {number}"
+    loop = f"until {facts} | grep -q ' Restarts=[1-9]'; do sleep 0.5; done; sleep 3; "
+    loop += f"until {facts} | grep -q JobState=RUNNING; "
+    loop += f"do scontrol update jobid={number} StartTime=now; sleep 2; done"
     nothing = subprocess.DEVNULL
     HURRYING.append(subprocess.Popen(["sh", "-c", loop], stdout=nothing, stderr=nothing))
 
