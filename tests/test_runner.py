@@ -301,6 +301,20 @@ def test_stderr_closed_by_a_call_is_no_news() -> None:
     assert time.process_time() - start < 0.1  # while it slept 0.2 s
 
 
+@pytest.mark.parametrize("number", sorted({*local.ASKING, signal.SIGUSR2}))
+def test_a_signal_to_the_server_that_forks_costs_nothing(number: signal.Signals) -> None:
+    """SLURM sends its signals to all processes of a job."""
+    found = []
+    with Runner("toy:behave", 2) as runner:
+        runner.submit(0, ("tell steadily", 0.3))
+        for event in runner.events():
+            found.append(event)
+            if len(found) == 2:
+                os.kill(_forkserver._forkserver_pid, number)
+    assert not any(isinstance(event, Retried) for event in found)
+    assert found[-1] == Finished(0, "worked")
+
+
 def test_the_server_that_forks_may_die(tmp_path: Path) -> None:
     with Runner("toy:behave", 2) as runner:
         runner.submit(0, ("wait for go", tmp_path / "go"))

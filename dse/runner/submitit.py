@@ -324,6 +324,8 @@ class Job:
         requeue: Any = signal.signal(wish, self._ask)
         signal.signal(signal.SIGTERM, self._ask)
         end = attend(self._function, self._content, self._patience, self._report, self._notice)
+        if self._asked is None and end.kind == "stopped":
+            time.sleep(TURN)  # a signal to the call itself came first
         if self._asked is None or end.kind not in ("stopped", "died", "memory") or self._stop():
             return end
         stands = _standing()
