@@ -103,7 +103,7 @@ def test_a_folder_without_locks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(results, "has_claims", lambda folder: False)
-    words = ["-cn", "squeezenet", "name=x", f"results.root={tmp_path}", *TINY]
+    words = ["-cn", "squeezenet", "name=x", f"results.root={tmp_path}", *TINY, "base_e=8"]
     assert sweep.main(words) == 0
     line = f"{tmp_path / 'x'} has no file locks: other sweeps may train its trials too"
     assert line in capsys.readouterr().err.splitlines()
