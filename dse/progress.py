@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from dse.cost import cost
-from dse.protocol import epoch_steps
+from dse.protocol import Protocol, epoch_steps
 from dse.runner import Event, Failed, Finished, Retried, Started, Told, Waiting
 from dse.trial import Trial
 
@@ -99,7 +99,9 @@ class Progress:
     ) -> None:
         self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
         self._works = {t.trial_id: _works(t) for t in trials}
-        self._test = {t.trial_id: _test_share(t) for t in trials}
+        self._test = {  # the last judgement, as a share of an epoch
+            t.trial_id: t.protocol.facts.test / _pictures(t.protocol) for t in trials
+        }
         self._work = {  # by the middle one of the laws, for the bar
             i: works[len(LAWS) // 2] * (self._epochs[i] + self._test[i])
             for i, works in self._works.items()
@@ -263,7 +265,7 @@ def _summary(row: Mapping[str, Any] | None) -> str:
 def _works(trial: Trial) -> list[float]:
     """What an epoch of a trial takes by each law, in multiply-accumulates."""
     protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
-    pictures = 3 * protocol.train_pictures + protocol.validation_pictures
+    pictures = _pictures(protocol)
     steps = epoch_steps(protocol.train_pictures, protocol.recipe.batch_size)
     return [
         pictures * float(size.macs + activation * size.activations) + step * steps
@@ -271,10 +273,9 @@ def _works(trial: Trial) -> list[float]:
     ]
 
 
-def _test_share(trial: Trial) -> float:
-    """What the last judgement of a trial takes, as a share of an epoch."""
-    protocol = trial.protocol
-    return protocol.facts.test / (3 * protocol.train_pictures + protocol.validation_pictures)
+def _pictures(protocol: Protocol) -> int:
+    """How many pictures' judgement an epoch takes: to train with one takes as long as three."""
+    return 3 * protocol.train_pictures + protocol.validation_pictures
 
 
 def believed(seen: Sequence[Pace]) -> list[float]:

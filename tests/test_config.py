@@ -698,7 +698,7 @@ def test_what_trains_nothing_imports_nothing_heavy(
         capture_output=True,
         text=True,
         check=True,
-        timeout=200,
+        timeout=60,
     )
     *told, last = done.stderr.splitlines()
     told = [line for line in told if not line.startswith("measuring ")]  # another process trains

@@ -306,7 +306,7 @@ def test_the_time_left_is_right_after_a_third(
 ) -> None:
     """Within a quarter, of trials whose work differs by a factor of more than ten, by several laws
     around the middle one of those that are supposed."""
-    works = sorted(effort(trial, 200, 0) for trial in TRIALS)
+    works = sorted(effort(trial, *law) for trial in TRIALS)
     assert works[-1] > 10 * works[0]
     seen = simulated(workers, overhead, noise, law)
     total = seen[-1][0]

@@ -32,9 +32,11 @@ LOOK = 15.0
 """Seconds between two looks at SLURM's queue; within these another machine's result is seen in a
 shared folder."""
 
+UNKNOWN = "UNKNOWN"
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "PREEMPTED"}
-ENDED |= {"OUT_OF_MEMORY", "TIMEOUT"}
-"""SLURM's states of a job that has ended; one that is queued again is then PENDING."""
+ENDED |= {"OUT_OF_MEMORY", "TIMEOUT", UNKNOWN}
+"""SLURM's states of a job that has ended, and that of one it no longer lists; one that is queued
+again is then PENDING."""
 
 MARGIN = 30
 """Seconds of a job's notice that are left to end it and to queue it again."""
@@ -158,10 +160,11 @@ class Submitit:
         elif self._attempts and time.monotonic() - self._looked >= LOOK:
             states = _queue()
             self._looked = time.monotonic()
-            for attempt in self._attempts if states is not None else ():
-                state = (states or {}).get(attempt.job.job_id, "UNKNOWN")
-                gone = state in (*ENDED, "UNKNOWN")
-                attempt.gone = [*attempt.gone, state] if gone else []
+            if states is None:
+                return
+            for attempt in self._attempts:
+                state = states.get(attempt.job.job_id, UNKNOWN)
+                attempt.gone = [*attempt.gone, state] if state in ENDED else []
 
     def ask(self, attempt: _Attempt) -> None:
         """Ask a call to end."""
