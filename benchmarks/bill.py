@@ -24,7 +24,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from dse import bill, config, results
+from dse.results import records as results
+from dse.sweep import estimate as bill
+from dse.sweep import request as config
 
 
 def processes(root: int) -> list[int]:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import torch
 
-from dse import checkpoints, config
-from dse.execute import Keeper, _keep_memory, execute
-from dse.runner import Tell
+from dse.results import states as checkpoints
+from dse.runner.runner import Tell
+from dse.sweep import request as config
+from dse.training.execute import Keeper, _keep_memory, execute
 
 
 class Enough(Exception):

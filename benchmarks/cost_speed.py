@@ -25,8 +25,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import squeezenet1_0
 
-from dse.cost import Cost, cost, grid
-from dse.space import V1_0, Metaparameters, generate
+from dse.space.architecture import V1_0, Metaparameters, generate
+from dse.space.cost import Cost, cost, grid
 
 ROUNDS = 7
 ROUND_SECONDS = 0.05

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 
-from dse import archives
-from dse.data import load
-from dse.protocol import DATA_SETS, Protocol
+from dse.data import published as archives
+from dse.data.memory import load
+from dse.trial.protocol import DATA_SETS, Protocol
 
 MIB = 2**20
 

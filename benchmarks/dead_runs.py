@@ -26,10 +26,13 @@ from typing import Any
 
 import torch
 
-from dse import config, data, model, train
-from dse.runner import Failed, Finished, Runner, Tell
-from dse.statistics import share
-from dse.trial import Trial, status_of, trial_from
+from dse.analysis.statistics import share
+from dse.data import memory as data
+from dse.runner.runner import Failed, Finished, Runner, Tell
+from dse.sweep import request as config
+from dse.training import loop as train
+from dse.training import network as model
+from dse.trial.record import Trial, status_of, trial_from
 
 COUNTS = (1, 2, 5, 10, 20, 30, 50, 80, 100, 150)
 RECIPES = {

@@ -22,8 +22,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from dse import config, results
-from dse.trial import Answer, Circumstance, Record, Trial
+from dse.results import records as results
+from dse.sweep import request as config
+from dse.trial.record import Answer, Circumstance, Record, Trial
 
 LOAD = """
 import sys, time

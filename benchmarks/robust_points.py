@@ -13,11 +13,13 @@ import argparse
 import random
 from pathlib import Path
 
-from dse import config, results, sweep
-from dse.archives import Store
-from dse.runner import Workers
-from dse.statistics import share
-from dse.trial import Trial, trial_from
+from dse.analysis.statistics import share
+from dse.data.published import Store
+from dse.results import records as results
+from dse.runner.runner import Workers
+from dse.sweep import __main__ as sweep
+from dse.sweep import request as config
+from dse.trial.record import Trial, trial_from
 
 LAYOUTS = ("px8", "px16", "px32")
 POOLS = ("1-4-8", "1-3-5", "4-8", "1-4")

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dse import execute, model
-from dse.protocol import Recipe
-from dse.space import FIRES, Layout, Metaparameters, generate
-from dse.train import Descent, _step  # the very step that a training takes
+from dse.space.architecture import FIRES, Layout, Metaparameters, generate
+from dse.training import execute
+from dse.training import network as model
+from dse.training.loop import Descent, _step  # the very step that a training takes
+from dse.trial.protocol import Recipe
 
 BATCH = 128
 

@@ -27,9 +27,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from dse import execute, image_folder, streams
-from dse.archives import Store
-from dse.protocol import Protocol
+from dse.data import folder as image_folder
+from dse.data import stream as streams
+from dse.data.published import Store
+from dse.training import execute
+from dse.trial.protocol import Protocol
 
 ROUNDS = 5
 PICTURES = 1024

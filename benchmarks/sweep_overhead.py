@@ -25,16 +25,17 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from dse import config, results
-from dse.archives import Store
-from dse.trial import Trial
+from dse.data.published import Store
+from dse.results import records as results
+from dse.sweep import request as config
+from dse.trial.record import Trial
 
 
 def bare(trials: list[Trial], store: Store) -> list[float]:
     """The seconds of each trial's own loop."""
     import torch
 
-    from dse.execute import _keep_memory
+    from dse.training.execute import _keep_memory
 
     torch.set_num_threads(1)
     _keep_memory()
@@ -45,10 +46,10 @@ def loop(trial: Trial, store: Store) -> float:
     """The seconds of one trial's training and last judgement, its pictures in memory."""
     import torch
 
-    from dse.data import load
-    from dse.execute import _together
-    from dse.model import SqueezeNet, initialise
-    from dse.train import judge, train
+    from dse.data.memory import load
+    from dse.training.execute import _together
+    from dse.training.loop import judge, train
+    from dse.training.network import SqueezeNet, initialise
 
     recipe = trial.protocol.recipe
     data = load(trial.protocol, store)

@@ -36,8 +36,8 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.models.squeezenet import Fire
 from torchvision.transforms import v2
 
-from dse.protocol import DATA_SETS
-from dse.space import Layout, Metaparameters, generate
+from dse.space.architecture import Layout, Metaparameters, generate
+from dse.trial.protocol import DATA_SETS
 
 HELD_OUT, TRAINED = 5000, 22_500
 BATCH, LR, WARMUP, DECAY = 128, 0.04, 0.2, 5e-4

@@ -25,11 +25,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dse import paper
-from dse.cost import BYTES, Cost, cost, layers, size_label
-from dse.paper import Claim, Table1Row
-from dse.rules import integer, one_of, split
-from dse.space import (
+from dse.paper import published as paper
+from dse.paper.published import Claim, Table1Row
+from dse.space.architecture import (
     FIRES,
     LAYOUTS,
     MAX_PIXELS,
@@ -41,6 +39,8 @@ from dse.space import (
     generate,
     map_sizes,
 )
+from dse.space.cost import BYTES, Cost, cost, layers, size_label
+from dse.space.rules import integer, one_of, split
 
 VERDICTS = ("reproduced", "contradicted", "needs ImageNet")
 WIDTH = 110

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from dse import bill, config, results, sweep
-from dse.progress import say
-from dse.trial import Trial
+from dse.results import records as results
+from dse.sweep import __main__ as sweep
+from dse.sweep import estimate as bill
+from dse.sweep import request as config
+from dse.sweep.progress import say
+from dse.trial.record import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +86,7 @@ def page(
     names: Sequence[str], table: pd.DataFrame, asked: int, drawn: Mapping[str, bytes]
 ) -> bytes:
     """A short HTML page of the named figures and tables; `drawn` holds the figures as SVG."""
-    from dse import figures, report
+    from dse.analysis import figures, report
 
     sections = []
     for name in names:
@@ -130,7 +133,7 @@ def summary(table: pd.DataFrame, asked: int) -> str:
 
 def findings(table: pd.DataFrame, name: str) -> list[str]:
     """What Figure 3 shows: the gains up to the middle, from there on, and in all."""
-    from dse import figures
+    from dse.analysis import figures
 
     if name not in figures.FIGURE_3:
         return []

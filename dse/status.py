@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dse import results
+from dse.results import records as results
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,12 +13,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dse.trial import SEMANTICS
+from dse.trial.record import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
-    "space", "protocol", "trial", "cost", "archives", "image_folder",
-    "model", "streams", "data", "train", "execute",
+    "space/rules", "space/architecture", "space/cost", "trial/protocol", "trial/record",
+    "data/published", "data/folder", "data/memory", "data/stream",
+    "training/network", "training/loop", "training/execute",
 )  # fmt: skip
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]
 TYPING = {"__future__", "collections.abc", "typing"}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dse.space import FIRES, Layout, Metaparameters, map_sizes
+from dse.space.architecture import FIRES, Layout, Metaparameters, map_sizes
 
 
 class Point(NamedTuple):

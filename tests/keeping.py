@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dse import sweep
-from dse.archives import Store
-from dse.runner import Tell
-from dse.trial import Trial
+from dse.data.published import Store
+from dse.runner.runner import Tell
+from dse.sweep import __main__ as sweep
+from dse.trial.record import Trial
 
 if __name__ != "__main__":  # in the server of the trials' processes
-    from dse import execute
+    from dse.training import execute
 
 
 def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:

@@ -30,9 +30,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dse import archives, config
-from dse.archives import File, Form, Missing, Published, Store, Unfit
-from dse.protocol import DATA_SETS, DataSet
+from dse.data import published as archives
+from dse.data.published import File, Form, Missing, Published, Store, Unfit
+from dse.sweep import request as config
+from dse.trial.protocol import DATA_SETS, DataSet
 
 FACTS = DataSet(
     num_classes=10, channels=3, image_size=4, train=10, test=4, mean=(), std=(), digest="0" * 64

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from dse import audit, paper
+from dse import audit
 from dse.audit import CHECKS, CLAIMS, decimals, half_up, judge, main, pruned, request, table1
-from dse.cost import cost, layers, size_label
-from dse.paper import Claim
-from dse.space import LAYOUTS, Metaparameters, generate
+from dse.paper import published as paper
+from dse.paper.published import Claim
+from dse.space.architecture import LAYOUTS, Metaparameters, generate
+from dse.space.cost import cost, layers, size_label
 
 V1_0 = generate(Metaparameters(), LAYOUTS["v1_0"])
 COMPUTABLE = [claim for claim in paper.CLAIMS if not claim.measured]

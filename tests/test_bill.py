@@ -18,12 +18,15 @@ import toy_trial
 from scipy.optimize import nnls
 from test_sweep import dse
 
-from dse import bill, config, execute, results
-from dse.archives import Store
-from dse.bill import Sample, Unknown, affordable, chosen, fit, plan
-from dse.cost import cost
-from dse.runner import Tell
-from dse.trial import Trial
+from dse.data.published import Store
+from dse.results import records as results
+from dse.runner.runner import Tell
+from dse.space.cost import cost
+from dse.sweep import estimate as bill
+from dse.sweep import request as config
+from dse.sweep.estimate import Sample, Unknown, affordable, chosen, fit, plan
+from dse.training import execute
+from dse.trial.record import Trial
 
 SQUEEZE = "sr=0.125,0.25,0.5,0.75,1.0"
 STEP, JUDGE, BESIDE, MEMORY = 0.1, 0.001, 4.0, 2e8

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from test_results import at_step, powerless, raising
 
-from dse import checkpoints, results
-from dse.checkpoints import clear, home, keep, newest
+from dse.results import records as results
+from dse.results import states as checkpoints
+from dse.results.states import clear, home, keep, newest
 
 ONE, OTHER = "0" * 20, "1" * 20
 

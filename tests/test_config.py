@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from dse import config, results
-from dse.config import GROUPS, RULES, SETTINGS, Mistakes, Request, check_folder, pages
-from dse.protocol import Protocol
-from dse.runner import Workers
-from dse.space import LAYOUTS, Metaparameters
-from dse.trial import QUESTION, SEMANTICS
+from dse.results import records as results
+from dse.runner.runner import Workers
+from dse.space.architecture import LAYOUTS, Metaparameters
+from dse.sweep import request as config
+from dse.sweep.request import GROUPS, RULES, SETTINGS, Mistakes, Request, check_folder, pages
+from dse.trial.protocol import Protocol
+from dse.trial.record import QUESTION, SEMANTICS
 
 PAGES = sorted(path.stem for path in pages().glob("*.yaml"))
 GROUP_PAGES = sorted((p.parent.name, p.stem) for p in pages().glob("*/*.yaml"))
@@ -670,9 +671,9 @@ def test_a_folder_of_results_may_be_used_again(tmp_path: Path) -> None:
 
 COMMAND = """
 import json, sys
-import dse.sweep
+from dse.sweep.__main__ import main
 try:
-    code = dse.sweep.main(sys.argv[1:])
+    code = main(sys.argv[1:])
 except SystemExit as end:
     code = end.code
 print(json.dumps([code or 0, [m for m in %r if m in sys.modules]]), file=sys.stderr)

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from conftest import Point, random_metaparameters, random_points
 
-from dse.cost import BYTES, Cost, cost, grid, layers, mebibytes, size_label
-from dse.rules import split
-from dse.space import (
+from dse.space.architecture import (
     FIRES,
     LAYOUTS,
     V1_0,
@@ -25,6 +23,8 @@ from dse.space import (
     generate,
     map_sizes,
 )
+from dse.space.cost import BYTES, Cost, cost, grid, layers, mebibytes, size_label
+from dse.space.rules import split
 
 V1_0_CAFFE = LAYOUTS["v1_0_caffe"]
 FIELDS = Cost.__slots__

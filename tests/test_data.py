@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from dse import archives
-from dse.archives import Bytes, Store
-from dse.data import AUGMENTATIONS, Data, Drawn, Part, changed, digits, load
-from dse.protocol import DATA_SETS, Protocol
+from dse.data import published as archives
+from dse.data.memory import AUGMENTATIONS, Data, Drawn, Part, changed, digits, load
+from dse.data.published import Bytes, Store
+from dse.trial.protocol import DATA_SETS, Protocol
 
 DIGITS = DATA_SETS["digits"]
 REAL = Path(os.environ.get("SQUEEZENET_DSE_DATA", "/nonexistent"))
@@ -302,7 +302,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     facts = replace(DATA_SETS["cifar10"], train=2000, test=300, digest="0" * 64)
     tiny = archives.Published(name="cifar10", facts=facts, forms=())
     monkeypatch.setattr(archives, "PUBLISHED", {"cifar10": tiny})
-    monkeypatch.setattr("dse.protocol.DATA_SETS", {**DATA_SETS, "cifar10": facts})
+    monkeypatch.setattr("dse.trial.protocol.DATA_SETS", {**DATA_SETS, "cifar10": facts})
     random = np.random.default_rng(0)
     parts = [
         part
@@ -344,7 +344,7 @@ def test_pictures_of_another_size_are_resized_once(
     )
     found = torch.from_numpy(data.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
     assert torch.equal(found, expected.round().clamp(0, 255))
-    monkeypatch.setattr("dse.data._resized", None)
+    monkeypatch.setattr("dse.data.memory._resized", None)
     assert np.array_equal(load(protocol, store).train.pictures, data.train.pictures)
 
 

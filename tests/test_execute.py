@@ -21,17 +21,18 @@ import torch
 from safetensors.torch import load_file
 from test_train import Stop, rewritten
 
-from dse import checkpoints, results
-from dse.archives import DEFAULT
-from dse.data import load
-from dse.execute import Outcome, curve_csv, execute, run
-from dse.model import SqueezeNet, initialise
-from dse.protocol import Protocol, Recipe
-from dse.runner import Stopped, Tell
+from dse.data.memory import load
+from dse.data.published import DEFAULT
+from dse.results import records as results
+from dse.results import states as checkpoints
 from dse.runner.call import Word
-from dse.space import LAYOUTS, Metaparameters
-from dse.train import Epoch, State, Training, judge, learning_rate, train
-from dse.trial import SEMANTICS, Trial, trial_from
+from dse.runner.runner import Stopped, Tell
+from dse.space.architecture import LAYOUTS, Metaparameters
+from dse.training.execute import Outcome, curve_csv, execute, run
+from dse.training.loop import Epoch, State, Training, judge, learning_rate, train
+from dse.training.network import SqueezeNet, initialise
+from dse.trial.protocol import Protocol, Recipe
+from dse.trial.record import SEMANTICS, Trial, trial_from
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup=1)
 TRIAL = Trial(
@@ -85,7 +86,8 @@ def test_a_seed_is_more_than_initial_weights(
 ) -> None:
     """From the same weights, another seed trains in another order."""
     monkeypatch.setattr(
-        "dse.execute.initialise", lambda model, init, _, *rest: initialise(model, init, 0, *rest)
+        "dse.training.execute.initialise",
+        lambda model, init, _, *rest: initialise(model, init, 0, *rest),
     )
     other = execute(replace(TRIAL, seed=1))
     assert other.curves != outcome.curves
@@ -170,7 +172,7 @@ from dse.trial import trial_from
 if __name__ == "__main__":
     trials = [trial_from(question) for question in json.load(sys.stdin)]
     for workers in (1, 2):
-        with Runner("dse.execute:run", workers) as runner:
+        with Runner("dse.training.execute:run", workers) as runner:
             for trial in trials:
                 runner.submit(trial.trial_id, (trial, Path(str(workers)), DEFAULT))
             failed = [event for event in runner.events() if isinstance(event, Failed)]
@@ -249,7 +251,7 @@ def test_a_curve_says_whose_it_is() -> None:
 
 
 def test_a_trial_of_an_earlier_version_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dse.execute.load", lambda *_: pytest.fail("it has read its data"))
+    monkeypatch.setattr("dse.training.execute.load", lambda *_: pytest.fail("it has read its data"))
     with pytest.raises(ValueError, match="semantics") as caught:
         execute(replace(TRIAL, semantics=1))
     assert str(caught.value) == f"`semantics` must be {SEMANTICS} to train, got 1"
@@ -280,7 +282,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
                     if isinstance(module, torch.nn.Conv2d):
                         module.weight.zero_()
 
-    monkeypatch.setattr("dse.execute.initialise", zero_twice)
+    monkeypatch.setattr("dse.training.execute.initialise", zero_twice)
     return seen
 
 
@@ -556,7 +558,7 @@ def test_a_record_that_comes_too_late_is_discarded_with_a_note(
         results.save(tmp_path, outcome.record, {"mine": b"1"})
         yield "mine"
 
-    monkeypatch.setattr("dse.execute.claim", contextmanager(first))
+    monkeypatch.setattr("dse.training.execute.claim", contextmanager(first))
     assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
     note = f"{TRIAL.trial_id}: another's record was first, this one is discarded\n"
     assert capsys.readouterr().err == note
@@ -568,8 +570,8 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    monkeypatch.setattr("dse.execute.KEEP_EVERY", 0.0)
-    monkeypatch.setattr("dse.execute.KEEP_SHARE", 0)
+    monkeypatch.setattr("dse.training.execute.KEEP_EVERY", 0.0)
+    monkeypatch.setattr("dse.training.execute.KEEP_SHARE", 0)
     monkeypatch.setattr(
         checkpoints, "keep", lambda folder, trial_id, step, state: kept.append(step)
     )

@@ -27,7 +27,7 @@ import pytest
 import toy_trial
 from toy_trial import Plan, notes, trials, workers
 
-from dse import results
+from dse.results import records as results
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
@@ -70,9 +70,7 @@ def begun(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 def call(function: str, *arguments: object, **named: object) -> Any:
     """A function of the toy in a process of its own, which it may fork; what it returns."""
-    code = (
-        "import dse.sweep, json, pandas; from pathlib import PosixPath; from toy_trial import *\n"
-    )
+    code = "import dse.sweep.__main__, json, pandas; from pathlib import PosixPath; from toy_trial import *\n"
     code += f"print(json.dumps({function}(*{arguments!r}, **{named!r})))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False

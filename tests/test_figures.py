@@ -19,12 +19,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dse import figures, paper
-from dse.cost import cost, mebibytes
-from dse.protocol import DATA_SETS, Protocol
-from dse.space import LAYOUTS, Metaparameters, generate
-from dse.statistics import interval
-from dse.trial import COLUMNS, Trial, trial_from
+from dse.analysis import figures
+from dse.analysis.statistics import interval
+from dse.paper import published as paper
+from dse.space.architecture import LAYOUTS, Metaparameters, generate
+from dse.space.cost import cost, mebibytes
+from dse.trial.protocol import DATA_SETS, Protocol
+from dse.trial.record import COLUMNS, Trial, trial_from
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
 PCT = (0.01, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.99)

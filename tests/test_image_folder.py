@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from pictures import folder, settled, write
 
-from dse import config, image_folder
-from dse.archives import Store, Unfit
-from dse.cost import cost
-from dse.image_folder import Manifest, prepare, read
-from dse.protocol import DATA_SETS, Protocol
-from dse.space import LAYOUTS
-from dse.trial import SINCE, Trial, trial_from
+from dse.data import folder as image_folder
+from dse.data.folder import Manifest, prepare, read
+from dse.data.published import Store, Unfit
+from dse.space.architecture import LAYOUTS
+from dse.space.cost import cost
+from dse.sweep import request as config
+from dse.trial.protocol import DATA_SETS, Protocol
+from dse.trial.record import SINCE, Trial, trial_from
 
 FILES = {
     "train/cat/b.jpg": b"22",

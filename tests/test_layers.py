@@ -1,4 +1,4 @@
-"""Which module may import which, and which third party. `LAYERS` is the whole rule."""
+"""Which file may import which, and which third party. `FLOORS` is the whole rule."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-# An import goes to a lower layer, or to the left in its own.
-LAYERS = (
-    "dse rules space protocol trial paper",
-    "cost results statistics checkpoints archives image_folder model streams data train",
-    "runner config progress execute bill figures report compress",
-    "sweep reproduce search status compare audit compress.__main__",
+# An import goes to a lower floor, or stays inside its package, without circles.
+FLOORS = (
+    "space",
+    "trial",
+    "results paper runner",
+    "data analysis",
+    "sweep training",
+    "compress search",
 )
-WITH_TORCH = "model streams data train execute compress"
+COMMANDS = "audit compare plot report reproduce status"  # and each package's `__main__`
+WITH_TORCH = "dse.training dse.data.memory dse.data.stream dse.compress"
 FENCES = {
-    "hydra": "config",
-    "omegaconf": "config",
-    "optuna": "search",
-    "matplotlib": "figures",
-    "pickle": "runner archives",  # pipes and spools; and CIFAR's, whose unpickler runs nothing
-    "ray": "runner",
-    "submitit": "runner",
+    "hydra": "dse.sweep.request",
+    "omegaconf": "dse.sweep.request",
+    "optuna": "dse.search",
+    "matplotlib": "dse.analysis.figures",
+    "pickle": "dse.runner dse.data.published",  # pipes and spools; and CIFAR's batches
+    "ray": "dse.runner",
+    "submitit": "dse.runner",
     "torch": WITH_TORCH,
     "safetensors.torch": WITH_TORCH,
-    "torchvision": WITH_TORCH.replace("train ", ""),
+    "torchvision": WITH_TORCH,
 }
-PLACES = {
-    room: (number, place)
-    for number, layer in enumerate(LAYERS)
-    for place, room in enumerate(layer.split())
-}
+STANDARD_LIBRARY_ONLY = ("space.architecture", "space.rules", "trial", "paper")
 ROOT = Path(__file__).parents[1]
 SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -45,51 +45,68 @@ SOURCES = {
 
 def violations(module: str, source: str) -> list[str]:
     """What `module` imports against the rule, a line each."""
-    here = room(module)
-    if here not in PLACES:
-        return [f"{module} is in no layer: give it a place in LAYERS"]
+    if floor(module) is None:
+        return [f"{module} is on no floor: give its package a place in FLOORS"]
     found = []
     for name in imports(module, source):
         if name.split(".")[0] == "dse":
-            found += crossing(module, here, room(name))
+            found += crossing(module, name)
             continue
-        if PLACES[here][0] == 0 and name.split(".")[0] not in sys.stdlib_module_names:
-            found.append(f"{module} imports {name}: layer 0 has the standard library only")
+        if is_in(module, *(f"dse.{part}" for part in STANDARD_LIBRARY_ONLY)):
+            if name.split(".")[0] not in sys.stdlib_module_names:
+                found.append(f"{module} imports {name}: it has the standard library only")
         found += [
             f"{module} imports {name}: only {rooms} may"
             for fence, rooms in FENCES.items()
-            if f"{name}.".startswith(f"{fence}.") and here not in rooms.split()
+            if is_in(name, fence) and not is_in(module, *rooms.split())
         ]
+        if is_in(name, *FENCES) and module.endswith("__main__"):
+            found.append(f"{module} imports {name}: a command imports no fenced library")
     return found
 
 
-def crossing(module: str, here: str, there: str) -> list[str]:
-    """The line that an import from the room `here` to the room `there` earns, if any."""
-    if there not in PLACES:
-        return [f"{module} imports {there}, which is in no layer"]
-    if PLACES[there] > PLACES[here]:
-        layer, other = PLACES[here][0], PLACES[there][0]
-        return [f"{module} (layer {layer}) imports {there} (layer {other}), up or to the right"]
+def crossing(module: str, name: str) -> list[str]:
+    """The line that an import of `name` from `module` earns, if any."""
+    here, there = floor(module), floor(name)
+    assert here is not None
+    if there is None:
+        return [f"{module} imports {name}, which is on no floor"]
+    if package(module) != package(name) and there >= here and there >= 0:
+        return [f"{module} (floor {here}) imports {name} (floor {there})"]
     return []
+
+
+def floor(name: str) -> int | None:
+    """The floor of a dotted name: -1 for `dse` itself, None for a package without a place."""
+    parts = name.split(".")[1:]
+    if not parts or parts[0].startswith("__"):
+        return -1
+    if "__main__" in parts or parts[0] in COMMANDS.split():
+        return len(FLOORS)
+    return next((n for n, rooms in enumerate(FLOORS) if parts[0] in rooms.split()), None)
+
+
+def package(name: str) -> str:
+    """The package of a dotted name; a command is one of its own."""
+    parts = name.split(".")
+    return name if "__main__" in parts else ".".join(parts[:2])
+
+
+def is_in(name: str, *rooms: str) -> bool:
+    """Whether a dotted name is, or is inside, one of `rooms`."""
+    return any(f"{name}.".startswith(f"{room}.") for room in rooms)
 
 
 def imports(module: str, source: str) -> Iterator[str]:
     """The dotted names that a module imports, wherever in its text."""
-    package = module if module in ("dse", "dse.compress") else module.rpartition(".")[0]
+    is_package = SOURCES.get(module, Path("x.py")).name == "__init__.py"
+    here = module if is_package else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            origin = importlib.util.resolve_name("." * node.level + (node.module or ""), here)
             yield from (f"{origin}.{alias.name}" for alias in node.names)
-
-
-def room(name: str) -> str:
-    """The module of the table to which a dotted name belongs."""
-    parts = name.split(".")[1:]
-    if not parts or parts[0].startswith("__"):
-        return "dse"
-    return ".".join(parts[:2]) if parts[1:2] == ["__main__"] else parts[0]
 
 
 @pytest.mark.parametrize("module", SOURCES)
@@ -98,26 +115,41 @@ def test_imports_go_down(module: str) -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def test_no_file_imports_itself_through_others() -> None:
+    graph = {}
+    for module, path in SOURCES.items():
+        names = [*imports(module, path.read_text(encoding="utf-8"))]
+        ends = {name if name in SOURCES else name.rpartition(".")[0] for name in names}
+        graph[module] = ends & SOURCES.keys() - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {error.args[1]}")
+
+
 @pytest.mark.parametrize(
     ("module", "source", "words"),
     [
-        ("dse.utils", "", "in no layer"),
-        ("dse.cost", "from dse.helpers import x", "in no layer"),
-        ("dse.space", "import dse.cost", "(layer 0) imports cost (layer 1)"),
-        ("dse.cost", "def f():\n    from dse import train", "to the right"),
-        ("dse.cost", "from .train import train", "to the right"),
-        ("dse.compress.huffman", "from ..sweep import main", "imports sweep"),
-        ("dse.trial", "import numpy.typing", "standard library only"),
-        ("dse.cost", "import torch.nn as nn", "only model streams data train"),
-        ("dse.results", "from safetensors import torch", "imports safetensors.torch"),
-        ("dse.train", "import torchvision", "imports torchvision"),
-        ("dse.sweep", "from hydra.core import x", "only config may"),
-        ("dse.report", "import matplotlib", "only figures may"),
-        ("dse.runner", "if TYPE_CHECKING:\n    import optuna", "only search may"),
+        ("dse.utils", "", "on no floor"),
+        ("dse.space.cost", "from dse.helpers import x", "on no floor"),
+        (
+            "dse.space.cost",
+            "import dse.trial.record",
+            "(floor 0) imports dse.trial.record (floor 1)",
+        ),
+        ("dse.results.table", "from dse.paper import published", "(floor 2) imports"),
+        ("dse.results.table", "from ..sweep.__main__ import main", "imports dse.sweep.__main__"),
+        ("dse.search.study", "from dse.sweep.__main__ import main", "(floor 6)"),
+        ("dse.trial.record", "import numpy.typing", "standard library only"),
+        ("dse.space.cost", "import torch.nn as nn", "only dse.training dse.data.memory"),
+        ("dse.results.table", "from safetensors import torch", "imports safetensors.torch"),
+        ("dse.sweep.launch", "from hydra.core import x", "only dse.sweep.request may"),
+        ("dse.analysis.report", "import matplotlib", "only dse.analysis.figures may"),
+        ("dse.runner.call", "if TYPE_CHECKING:\n    import optuna", "only dse.search may"),
         ("dse.compress.__main__", "import torch", "imports torch"),
     ],
 )
-def test_a_crossing_is_told(module: str, source: str, words: str) -> None:
+def test_a_crossing_is_reported(module: str, source: str, words: str) -> None:
     (line,) = violations(module, source)
     assert line.startswith(module)
     assert words in line
@@ -127,11 +159,14 @@ def test_a_crossing_is_told(module: str, source: str, words: str) -> None:
     ("module", "source"),
     [
         ("dse", "import importlib.metadata"),
-        ("dse.cost", "import numpy\nfrom dse import __version__, space\nfrom dse.rules import x"),
-        ("dse.train", "import torch\nfrom dse.data import load"),
-        ("dse.results", "from safetensors.numpy import load"),
-        ("dse.compress.huffman", "from . import container\nfrom dse.compress.container import x"),
-        ("dse.compress.__main__", "from dse.compress import huffman\nfrom dse import compress"),
+        (
+            "dse.space.cost",
+            "import numpy\nfrom dse import __version__\nfrom dse.space import rules",
+        ),
+        ("dse.training.loop", "import torch\nfrom dse.data.memory import load"),
+        ("dse.results.table", "from safetensors.numpy import load"),
+        ("dse.compress.coding", "from . import container\nfrom dse.compress.container import x"),
+        ("dse.compress.__main__", "from dse.compress import coding\nfrom dse.sweep import launch"),
     ],
 )
 def test_what_the_rule_allows(module: str, source: str) -> None:
@@ -155,12 +190,11 @@ def loaded(modules: list[str]) -> tuple[float, set[str]]:
 
 
 def test_the_space_and_its_cost_answer_at_once() -> None:
-    vocabulary = ("space", "cost", "protocol", "trial", "paper")
-    seconds, names = loaded([f"dse.{m}" for m in vocabulary if f"dse.{m}" in SOURCES])
+    seconds, names = loaded([m for m in SOURCES if is_in(m, "dse.space", "dse.trial", "dse.paper")])
     assert not names & {"torch", "pandas", "matplotlib", "hydra"}
     assert seconds < 1
 
 
 def test_only_the_rooms_with_torch_load_it() -> None:
-    light = [m for m in SOURCES if room(m).split(".")[0] not in WITH_TORCH.split()]
+    light = [m for m in SOURCES if not is_in(m, *WITH_TORCH.split())]
     assert "torch" not in loaded(light)[1]

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from dse.cost import cost
-from dse.model import (
+from dse.space.architecture import FIRES, LAYOUTS, V1_0, V1_1, Layout, Metaparameters, generate
+from dse.space.cost import cost
+from dse.training.network import (
     Dropout,
     SqueezeNet,
     alexnet,
@@ -24,8 +25,7 @@ from dse.model import (
     to_torchvision,
     torchvision_names,
 )
-from dse.protocol import random_seed
-from dse.space import FIRES, LAYOUTS, V1_0, V1_1, Layout, Metaparameters, generate
+from dse.trial.protocol import random_seed
 
 POINTS = random_points(320, seed=20261120)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WHERE = "import dse, dse.config; print(dse.__file__); print(dse.config.pages())"
+WHERE = "import dse, dse.sweep.request as request; print(dse.__file__); print(request.pages())"
 
 
 def run(*command: str | Path, cwd: Path) -> str:

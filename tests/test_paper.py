@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from dse import paper
-from dse.paper import CLAIMS, FIGURE_3A, FIGURE_3B, TABLE_1, TABLE_2, TABLE_3
+from dse.paper import published as paper
+from dse.paper.published import CLAIMS, FIGURE_3A, FIGURE_3B, TABLE_1, TABLE_2, TABLE_3
 
 
 def test_table_1_has_the_paper_s_fifteen_rows() -> None:

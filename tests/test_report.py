@@ -7,7 +7,7 @@ import re
 
 import pandas as pd
 
-from dse.report import Section, page
+from dse.analysis.report import Section, page
 
 HOSTILE = "<script>alert(1)</script>"
 

@@ -26,10 +26,19 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dse import results
-from dse.protocol import Protocol
-from dse.space import V1_0, Metaparameters
-from dse.trial import ANSWER, CIRCUMSTANCE, COLUMNS, QUESTION, Answer, Circumstance, Record, Trial
+from dse.results import records as results
+from dse.space.architecture import V1_0, Metaparameters
+from dse.trial.protocol import Protocol
+from dse.trial.record import (
+    ANSWER,
+    CIRCUMSTANCE,
+    COLUMNS,
+    QUESTION,
+    Answer,
+    Circumstance,
+    Record,
+    Trial,
+)
 
 FILES = {"curve.csv": b"epoch,lr\n1,0.1\n", "weights.safetensors": b"\x00\x01"}
 

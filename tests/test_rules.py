@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dse.rules import (
+from dse.space.rules import (
     Rule,
     check,
     flag,

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from toy import Poison, Unpicklable
 
-from dse.runner import (
+from dse.runner import local
+from dse.runner.runner import (
     Event,
     Failed,
     Finished,
@@ -28,7 +29,6 @@ from dse.runner import (
     Started,
     Told,
     Waiting,
-    local,
 )
 
 TESTS = Path(__file__).parent

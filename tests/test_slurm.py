@@ -21,8 +21,8 @@ import pandas as pd
 import pytest
 from test_runner import CALLS, check_calls, check_stop, ends, parent, pids, soon
 
-from dse import results
-from dse.runner import Event, Finished, Retried, Runner, Told
+from dse.results import records as results
+from dse.runner.runner import Event, Finished, Retried, Runner, Told
 from dse.runner.submitit import LOOK
 
 pytest.importorskip("submitit")

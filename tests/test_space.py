@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from conftest import random_points
 
-from dse.rules import split
-from dse.space import (
+from dse.space.architecture import (
     FIRES,
     LAYOUTS,
     V1_0,
@@ -26,6 +25,7 @@ from dse.space import (
     map_sizes,
     round_half_up,
 )
+from dse.space.rules import split
 
 COMPLEX = Metaparameters(bypass="complex")
 SIMPLE = Metaparameters(bypass="simple")

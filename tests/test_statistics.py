@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dse.statistics import interval, paired, share
+from dse.analysis.statistics import interval, paired, share
 
 
 @pytest.mark.parametrize(

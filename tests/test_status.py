@@ -13,7 +13,8 @@ import toy_trial
 from test_faults import at_work, begun, soon, sweep
 from toy_trial import Plan, trials
 
-from dse import results, status
+from dse import status
+from dse.results import records as results
 
 
 def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -22,10 +22,12 @@ from PIL import Image
 from torchvision.transforms import v2
 from toy_trial import children, workers
 
-from dse import image_folder, results, streams
-from dse.archives import Store, Unfit
-from dse.protocol import Protocol
-from dse.streams import CHANGES, Files, Stream, decoded, load
+from dse.data import folder as image_folder
+from dse.data import stream as streams
+from dse.data.published import Store, Unfit
+from dse.data.stream import CHANGES, Files, Stream, decoded, load
+from dse.results import records as results
+from dse.trial.protocol import Protocol
 
 HERE = Path(__file__).parent
 

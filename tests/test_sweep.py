@@ -17,13 +17,15 @@ import pandas as pd
 import pytest
 from toy_trial import workers
 
-from dse import report, results, sweep
-from dse.cost import cost
-from dse.progress import Progress
-from dse.protocol import Protocol, epoch_steps
-from dse.runner import Failed, Finished, Retried, Started, Told, Waiting
-from dse.space import V1_0
-from dse.trial import Trial, trial_from
+from dse.analysis import report
+from dse.results import records as results
+from dse.runner.runner import Failed, Finished, Retried, Started, Told, Waiting
+from dse.space.architecture import V1_0
+from dse.space.cost import cost
+from dse.sweep import __main__ as sweep
+from dse.sweep.progress import Progress
+from dse.trial.protocol import Protocol, epoch_steps
+from dse.trial.record import Trial, trial_from
 
 
 def dse(

@@ -16,8 +16,7 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dse.protocol import Recipe, chance
-from dse.train import (
+from dse.training.loop import (
     GUESS,
     STILL,
     Epoch,
@@ -29,6 +28,7 @@ from dse.train import (
     lifeless,
     train,
 )
+from dse.trial.protocol import Recipe, chance
 
 PLAIN = Recipe(
     epochs=1,

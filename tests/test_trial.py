@@ -14,10 +14,21 @@ from typing import Any
 import confirm_semantics
 import pytest
 
-from dse import config, protocol, results, trial
-from dse.protocol import DATA_SETS, RUNGS, Protocol, Recipe, chance, check_held_out, random_seed
-from dse.space import V1_1, Metaparameters
-from dse.trial import (
+from dse.results import records as results
+from dse.space.architecture import V1_1, Metaparameters
+from dse.sweep import request as config
+from dse.trial import protocol
+from dse.trial import record as trial
+from dse.trial.protocol import (
+    DATA_SETS,
+    RUNGS,
+    Protocol,
+    Recipe,
+    chance,
+    check_held_out,
+    random_seed,
+)
+from dse.trial.record import (
     ANSWER,
     CIRCUMSTANCE,
     COLUMNS,

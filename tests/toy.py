@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dse.runner import Later, Stopped, Tell
+from dse.runner.runner import Later, Stopped, Tell
 
 NUMBER = 1
 

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse import checkpoints, results
-from dse.archives import Store
-from dse.protocol import Protocol, Recipe
-from dse.runner import Later, Tell, Workers
-from dse.space import V1_0
-from dse.trial import Answer, Circumstance, Record, Trial
+from dse.data.published import Store
+from dse.results import records as results
+from dse.results import states as checkpoints
+from dse.runner.runner import Later, Tell, Workers
+from dse.space.architecture import V1_0
+from dse.trial.protocol import Protocol, Recipe
+from dse.trial.record import Answer, Circumstance, Record, Trial
 
 POISON, HANGING = 1.0, 0.5
 LOG = "trained"
@@ -146,7 +147,7 @@ def epochs(folder: Path) -> list[tuple[str, int]]:
 
 def sweep(folder: Path, plan: Plan) -> int:
     """A toy sweep, as the command is one."""
-    from dse import sweep  # not in the workers
+    from dse.sweep import __main__ as sweep  # not in the workers
 
     workers = Workers(count=plan.workers, patience=plan.patience)
 

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dse.rules import check, integer, knob, real
 from dse.runner.call import End, Word, line_of
 from dse.runner.remote import attend, load, settings_of, text
+from dse.space.rules import check, integer, knob, real
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

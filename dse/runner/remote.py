@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from dse.rules import Rule
 from dse.runner.call import End
 from dse.runner.local import TURN, Local
+from dse.space.rules import Rule
 
 Settings = TypeVar("Settings")
 

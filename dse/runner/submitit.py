@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.rules import check, integer, knob, one_of, path, real
 from dse.runner.call import End, Word
 from dse.runner.local import GRACE, TAIL, TURN
 from dse.runner.remote import attend, load, settings_of, text
+from dse.space.rules import check, integer, knob, one_of, path, real
 
 LOOK = 15.0
 """Seconds between two looks at SLURM's queue; within these another machine's result is seen in a

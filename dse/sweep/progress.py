@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from dse.cost import cost
-from dse.protocol import Protocol, epoch_steps
-from dse.runner import Event, Failed, Finished, Retried, Started, Told, Waiting
-from dse.trial import Trial
+from dse.runner.runner import Event, Failed, Finished, Retried, Started, Told, Waiting
+from dse.space.cost import cost
+from dse.trial.protocol import Protocol, epoch_steps
+from dse.trial.record import Trial
 
 tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
 

@@ -33,17 +33,18 @@ from hydra.core.override_parser.types import (
 )
 from omegaconf import OmegaConf
 
-from dse import archives, image_folder
-from dse.archives import DEFAULT, Store
-from dse.protocol import Protocol, Recipe, check_held_out
-from dse.results import is_results
-from dse.rules import Rule, duration, flag, integer, one_of, path, real
-from dse.runner import ENGINES, Workers
+from dse.data import folder as image_folder
+from dse.data import published as archives
+from dse.data.published import DEFAULT, Store
+from dse.results.records import is_results
 from dse.runner.ray import Cluster
 from dse.runner.remote import require
+from dse.runner.runner import ENGINES, Workers
 from dse.runner.submitit import Jobs
-from dse.space import Layout, Metaparameters
-from dse.trial import Trial, trial_from
+from dse.space.architecture import Layout, Metaparameters
+from dse.space.rules import Rule, duration, flag, integer, one_of, path, real
+from dse.trial.protocol import Protocol, Recipe, check_held_out
+from dse.trial.record import Trial, trial_from
 
 GROUPS = ("layout", "recipe", "protocol")
 MOST_POINTS = 1_000_000
@@ -154,7 +155,7 @@ RULES: Mapping[str, tuple[Rule, str]] = {
 
 def pages() -> Path:
     """The folder of pages: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     inside, beside = package / "sweeps", package.parent / "sweeps"
     return inside if inside.is_dir() else beside
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dse.results import UNFINISHED, make, write
+from dse.results.records import UNFINISHED, make, write
 
 KEPT = 2
 """So many of the newest states are kept: one more than is needed, in case a disk loses one."""

@@ -30,16 +30,17 @@ from typing import Any
 
 import numpy as np
 
-from dse import config, results
-from dse.archives import Store
-from dse.cost import Cost, cost
-from dse.progress import duration, span
-from dse.protocol import epoch_steps
-from dse.rules import check, knob, real
-from dse.runner import Failed, Finished, Started, Workers
-from dse.trial import SEMANTICS, Trial
+from dse.data.published import Store
+from dse.results import records as results
+from dse.runner.runner import Failed, Finished, Started, Workers
+from dse.space.cost import Cost, cost
+from dse.space.rules import check, knob, real
+from dse.sweep import request as config
+from dse.sweep.progress import duration, span
+from dse.trial.protocol import epoch_steps
+from dse.trial.record import SEMANTICS, Trial
 
-MEASURE = "dse.execute:measure"
+MEASURE = "dse.training.execute:measure"
 SECONDS = 3.0
 """Seconds of steps that are timed of each network."""
 
@@ -486,7 +487,7 @@ def _command() -> tuple[float, float]:
     server, each made here once more.
     """
     seconds, memory = 0.0, 0
-    for modules in ("dse.execute", "dse.sweep, dse.figures"):
+    for modules in ("dse.training.execute", "dse.sweep.__main__, dse.analysis.figures"):
         code = f"import {modules}, resource; print(resource.getrusage(resource.RUSAGE_SELF)[2])"
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

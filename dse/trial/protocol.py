@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from dse.rules import Rule, check, flag, integer, knob, one_of, real, words
+from dse.space.rules import Rule, check, flag, integer, knob, one_of, real, words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,15 +23,13 @@ from safetensors.torch import load as decode
 from safetensors.torch import save as encode
 from torch import Tensor, nn
 
-from dse import checkpoints
-from dse.archives import DEFAULT, Store
-from dse.cost import cost
-from dse.data import Data, load
-from dse.model import SqueezeNet, initialise
-from dse.protocol import Recipe
-from dse.results import claim, save
-from dse.runner import Later, Stopped, Tell
-from dse.train import (
+from dse.data.memory import Data, load
+from dse.data.published import DEFAULT, Store
+from dse.results import states as checkpoints
+from dse.results.records import claim, save
+from dse.runner.runner import Later, Stopped, Tell
+from dse.space.cost import cost
+from dse.training.loop import (
     Epoch,
     Foreign,
     Judgement,
@@ -43,7 +41,9 @@ from dse.train import (
     told,
     train,
 )
-from dse.trial import SEMANTICS, Answer, Circumstance, Record, Trial, status_of
+from dse.training.network import SqueezeNet, initialise
+from dse.trial.protocol import Recipe
+from dse.trial.record import SEMANTICS, Answer, Circumstance, Record, Trial, status_of
 
 EVALUATION_PIXELS = 2**16
 """Pixels of a picture plane that are judged at a time, about."""

@@ -14,9 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
-from dse.protocol import Protocol, Recipe
-from dse.rules import Rule, check, integer, knob, one_of, real
-from dse.space import (
+from dse.space.architecture import (
     Architecture,
     Layout,
     Metaparameters,
@@ -25,6 +23,8 @@ from dse.space import (
     generate,
     map_sizes,
 )
+from dse.space.rules import Rule, check, integer, knob, one_of, real
+from dse.trial.protocol import Protocol, Recipe
 
 SEMANTICS = 3
 """The version of what training means. A change that may alter an answer raises it, which makes

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dse import archives
-from dse.archives import Arrays, Bytes, Store
-from dse.protocol import DataSet, Protocol, epoch_steps, random_seed
+from dse.data import published as archives
+from dse.data.published import Arrays, Bytes, Store
+from dse.trial.protocol import DataSet, Protocol, epoch_steps, random_seed
 
 Numbers = NDArray[np.int64]
 
@@ -103,7 +103,7 @@ def load(protocol: Protocol, store: Store = archives.DEFAULT) -> Data:
     Raises `ValueError` where the data are not the declared ones, or not there.
     """
     if protocol.data == "image_folder":
-        from dse import streams  # with torchvision, which no other set needs
+        from dse.data import stream as streams  # with torchvision, which no other set needs
 
         return cast(Data, streams.load(protocol, store))  # another class of the same interface
     source = _arrays(protocol, store)

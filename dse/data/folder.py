@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dse.archives import Store, Unfit
-from dse.protocol import Protocol
-from dse.results import write
+from dse.data.published import Store, Unfit
+from dse.results.records import write
+from dse.trial.protocol import Protocol
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 TRAIN, TEST = "train", "val"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.sgd import sgd
 
-from dse.protocol import Recipe, chance, random_seed
+from dse.trial.protocol import Recipe, chance, random_seed
 
 
 class Pictures(Protocol):

@@ -32,8 +32,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dse import protocol, rules, space, trial
-from dse.trial import ANSWER, COLUMNS, ID_DIGITS, QUESTION, Record, Trial, record_from
+from dse.space import architecture as space
+from dse.space import rules
+from dse.trial import protocol
+from dse.trial import record as trial
+from dse.trial.record import ANSWER, COLUMNS, ID_DIGITS, QUESTION, Record, Trial, record_from
 
 if TYPE_CHECKING:
     import pandas as pd

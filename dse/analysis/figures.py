@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.cost import cost, mebibytes
-from dse.paper import FIGURE_3A, FIGURE_3B, TABLE_3, Point
-from dse.protocol import DATA_SETS
-from dse.space import Metaparameters, field_names, generate
-from dse.statistics import Interval, interval, paired, share
-from dse.trial import QUESTION
+from dse.analysis.statistics import Interval, interval, paired, share
+from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3, Point
+from dse.space.architecture import Metaparameters, field_names, generate
+from dse.space.cost import cost, mebibytes
+from dse.trial.protocol import DATA_SETS
+from dse.trial.record import QUESTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

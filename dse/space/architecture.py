@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
 
-from dse.rules import check, flag, integer, knob, mistakes, numbers, one_of, real, split
+from dse.space.rules import check, flag, integer, knob, mistakes, numbers, one_of, real, split
 
 FIRES = tuple(range(2, 10))
 """The numbers of the Fire modules, fire2 .. fire9."""

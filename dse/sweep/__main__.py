@@ -13,16 +13,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dse import bill, config, results
-from dse.archives import Store
-from dse.progress import Progress, again, say
-from dse.runner import ASKING, Failed, Runner, Workers
-from dse.trial import Trial
+from dse.data.published import Store
+from dse.results import records as results
+from dse.runner.runner import ASKING, Failed, Runner, Workers
+from dse.sweep import estimate as bill
+from dse.sweep import request as config
+from dse.sweep.progress import Progress, again, say
+from dse.trial.record import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXECUTE = "dse.execute:run"
+EXECUTE = "dse.training.execute:run"
 STOP = 7.0
 """Seconds that trials may take to end when the sweep is asked to."""
 
@@ -103,7 +105,7 @@ def run(
         if not results.has_claims(folder):
             say(f"{folder} has no file locks: other sweeps may train its trials too")
         if execute == EXECUTE:  # what the command ends with is imported while its workers are
-            threading.Thread(target=importlib.import_module, args=("dse.figures",)).start()
+            threading.Thread(target=importlib.import_module, args=("dse.analysis.figures",)).start()
         failed = _train(todo, folder, workers.at_most(len(todo)), store, runner)
     results.tidy(folder)
     return len(failed) + _lost(trials, folder, failed)
@@ -204,7 +206,7 @@ def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
 
 def _drawings(table: pd.DataFrame) -> dict[str, bytes]:
     """The files of all figures and tables whose sweeps are in `table`, by name."""
-    from dse import figures
+    from dse.analysis import figures
 
     files: dict[str, bytes] = {}
     for name, figure in figures.FIGURES.items():
@@ -232,7 +234,7 @@ def _drawn(folder: Path) -> dict[str, bytes] | None:
 
 def _drawn_of(folder: Path) -> str:
     """A digest of what figures are made of: the tables, and the module that draws them."""
-    spec = importlib.util.find_spec("dse.figures")
+    spec = importlib.util.find_spec("dse.analysis.figures")
     paths = [folder / "table.parquet", Path(str(spec and spec.origin))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 

@@ -31,9 +31,9 @@ from torch import Tensor
 from torchvision import io as torchvision_io
 from torchvision.transforms.v2 import functional as TF
 
-from dse import image_folder
-from dse.archives import Store, Unfit
-from dse.protocol import DataSet, Protocol, epoch_steps, random_seed
+from dse.data import folder as image_folder
+from dse.data.published import Store, Unfit
+from dse.trial.protocol import DataSet, Protocol, epoch_steps, random_seed
 
 CHUNK = 16
 """Pictures that a loader decodes at a time; a batch is made of several loaders' chunks."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dse.protocol import random_seed
-from dse.rules import split
-from dse.space import FIRES, Architecture, FireSpec, Layout
+from dse.space.architecture import FIRES, Architecture, FireSpec, Layout
+from dse.space.rules import split
+from dse.trial.protocol import random_seed
 
 
 class Pointwise(nn.Conv2d):

@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dse.rules import mistakes, split
-from dse.space import (
+from dse.space.architecture import (
     FIRES,
     Architecture,
     Layout,
@@ -36,6 +35,7 @@ from dse.space import (
     map_sizes,
     round_half_up,
 )
+from dse.space.rules import mistakes, split
 
 BYTES = 4
 """Bytes of a float32."""
