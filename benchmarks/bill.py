@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dse.results import records as results
+from dse.results import drivers, records
 from dse.sweep import estimate as bill
 from dse.sweep import request as config
 
@@ -60,10 +60,10 @@ def real(command: list[str], folder: Path) -> tuple[dict[str, float], list[tuple
             memory = max(memory, sum(map(shared_once, processes(driver.pid))))
         looks += 1
         now = time.monotonic() - start
-        for word, _ in results.told(folder):
+        for word, _ in drivers.told(folder):
             if word.get("seconds_left") is not None:
                 said.append((now, word["seconds_left"]))
-        count = len(results.records(folder))
+        count = len(records.records(folder))
         if count > last:
             ended, last = now, count
         time.sleep(0.2)

@@ -24,7 +24,8 @@ import torch
 from dse.results import states as checkpoints
 from dse.runner.runner import Tell
 from dse.sweep import request as config
-from dse.training.execute import Keeper, _keep_memory, execute
+from dse.training.execute import execute
+from dse.training.worker import Keeper, keep_memory
 
 
 class Enough(Exception):
@@ -57,7 +58,7 @@ def main() -> None:
     request = config.read("sweep", "", words, page="squeezenet")
     trial = request.trials[0]
     torch.set_num_threads(1)
-    _keep_memory()
+    keep_memory()
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores")
     shares = []
     for number in range(options.rounds):

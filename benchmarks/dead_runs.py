@@ -32,7 +32,8 @@ from dse.runner.runner import Failed, Finished, Runner, Tell
 from dse.sweep import request as config
 from dse.training import loop as train
 from dse.training import network as model
-from dse.trial.record import Trial, status_of, trial_from
+from dse.trial.question import Trial, trial_from
+from dse.trial.record import status_of
 
 COUNTS = (1, 2, 5, 10, 20, 30, 50, 80, 100, 150)
 RECIPES = {

@@ -22,9 +22,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from dse.results import records as results
+from dse.results import files, tables
 from dse.sweep import request as config
-from dse.trial.record import Answer, Circumstance, Record, Trial
+from dse.trial.question import Trial
+from dse.trial.record import Answer, Circumstance, Record
 
 LOAD = """
 import sys, time
@@ -61,9 +62,9 @@ def made_up(trial: Trial) -> Record:
 def fill(folder: Path, trials: tuple[Trial, ...]) -> None:
     """Leave a made-up record of each trial, not durably: it is gone in a minute."""
     for trial in trials:
-        home = results.trial_folder(folder, trial.trial_id)
+        home = files.trial_folder(folder, trial.trial_id)
         home.mkdir(parents=True)
-        (home / results.RECORD).write_bytes(results.sealed(made_up(trial).row()))
+        (home / files.RECORD).write_bytes(files.sealed(made_up(trial).row()))
 
 
 def timed(command: list[str]) -> float:
@@ -104,9 +105,9 @@ def main() -> None:
         rows = f"{options.loaded:,} rows"
         load = [sys.executable, "-c", LOAD, str(folder), str(options.loaded)]
         show(f"load of {rows}, every record read", [timed(load)])
-        results.write_tables(folder)
+        tables.write_tables(folder)
         time.sleep(1)  # a record as young as its table is read again
-        results.write_tables(folder)
+        tables.write_tables(folder)
         inside = [
             float(subprocess.run(load, check=True, capture_output=True, text=True).stdout)
             for _ in range(options.rounds)

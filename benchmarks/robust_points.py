@@ -15,11 +15,11 @@ from pathlib import Path
 
 from dse.analysis.statistics import share
 from dse.data.published import Store
-from dse.results import records as results
+from dse.results import tables
 from dse.runner.runner import Workers
-from dse.sweep import __main__ as sweep
+from dse.sweep import launch
 from dse.sweep import request as config
-from dse.trial.record import Trial, trial_from
+from dse.trial.question import Trial, trial_from
 
 LAYOUTS = ("px8", "px16", "px32")
 POOLS = ("1-4-8", "1-3-5", "4-8", "1-4")
@@ -59,8 +59,8 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("results"))
     options = parser.parse_args()
     folder = options.root / "robust_points"
-    failed = sweep.run(points(options.points), folder, Workers(count=options.workers), Store())
-    table = results.write_tables(folder)
+    failed = launch.run(points(options.points), folder, Workers(count=options.workers), Store())
+    table = tables.write_tables(folder)
     print(table["status"].value_counts().to_string())
     for name, ends in (("died", ["never_learned", "diverged"]), ("partly dead", ["partly_dead"])):
         found = int(table["status"].isin(ends).sum())

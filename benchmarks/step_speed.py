@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dse.space.architecture import FIRES, Layout, Metaparameters, generate
-from dse.training import execute
 from dse.training import network as model
+from dse.training import worker
 from dse.training.loop import Descent, _step  # the very step that a training takes
 from dse.trial.protocol import Recipe
 
@@ -99,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    execute._keep_memory()
+    worker.keep_memory()
     print(f"{platform.machine()}, one thread, torch {torch.__version__}, base_e {options.base}")
     steps = {name: stepper(*way) for name, way in ways(options.base).items()}
     speeds: dict[str, list[float]] = {name: [] for name in steps}

@@ -30,7 +30,7 @@ from torchvision.transforms.v2 import functional as TF
 from dse.data import folder as image_folder
 from dse.data import stream as streams
 from dse.data.published import Store
-from dse.training import execute
+from dse.training import worker
 from dse.trial.protocol import Protocol
 
 ROUNDS = 5
@@ -119,7 +119,7 @@ def rate(way: Callable[[], int]) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
-    execute._keep_memory()  # as a trial does
+    worker.keep_memory()  # as a trial does
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="torchvision")
     with tempfile.TemporaryDirectory() as cache:
         candidates = ways(Path(sys.argv[1]), Path(cache))

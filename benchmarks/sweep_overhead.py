@@ -26,19 +26,19 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from dse.data.published import Store
-from dse.results import records as results
+from dse.results import tables
 from dse.sweep import request as config
-from dse.trial.record import Trial
+from dse.trial.question import Trial
 
 
 def bare(trials: list[Trial], store: Store) -> list[float]:
     """The seconds of each trial's own loop."""
     import torch
 
-    from dse.training.execute import _keep_memory
+    from dse.training.worker import keep_memory
 
     torch.set_num_threads(1)
-    _keep_memory()
+    keep_memory()
     return [loop(trial, store) for trial in trials]
 
 
@@ -47,7 +47,7 @@ def loop(trial: Trial, store: Store) -> float:
     import torch
 
     from dse.data.memory import load
-    from dse.training.execute import _together
+    from dse.training.execute import pictures_at_a_time
     from dse.training.loop import judge, train
     from dse.training.network import SqueezeNet, initialise
 
@@ -59,11 +59,11 @@ def loop(trial: Trial, store: Store) -> float:
     train(
         model,
         data,
-        lambda: data.batches(data.validation, _together(trial)),
+        lambda: data.batches(data.validation, pictures_at_a_time(trial)),
         recipe,
         seed=trial.seed,
     )
-    judge(model, lambda: data.batches(data.test, _together(trial)))
+    judge(model, lambda: data.batches(data.test, pictures_at_a_time(trial)))
     return time.perf_counter() - start
 
 
@@ -95,7 +95,7 @@ def main() -> None:
                 [*command, *arguments, f"results.root={folder}"], check=True, capture_output=True
             )
             wall = time.perf_counter() - start
-            own = results.load(Path(folder) / "squeezenet")["seconds"].sum()
+            own = tables.load(Path(folder) / "squeezenet")["seconds"].sum()
         owns.append(options.workers * wall / own)
         ratios.append(options.workers * wall / sum(loops))
         print(

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from dse.results import records as results
-from dse.sweep import __main__ as sweep
+from dse.analysis import drawing
+from dse.results import atomic, tables
 from dse.sweep import estimate as bill
+from dse.sweep import launch
 from dse.sweep import request as config
 from dse.sweep.progress import say
-from dse.trial.record import Trial
+from dse.trial.question import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ MEANING = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0 done, 1 some failed, 2 wrong, 130 interrupted)."""
-    return sweep.guarded(_main, sys.argv[1:] if arguments is None else list(arguments))
+    return launch.guarded(_main, sys.argv[1:] if arguments is None else list(arguments))
 
 
 def _main(arguments: list[str]) -> int:
@@ -54,12 +55,12 @@ def _main(arguments: list[str]) -> int:
     if first.plan:
         print(bill.plan(first, trials, say))
         return 0
-    failures = sweep.run(trials, first.folder, first.workers, first.store)
-    table = results.write_tables(first.folder)
+    failures = launch.run(trials, first.folder, first.workers, first.store)
+    table = tables.write_tables(first.folder)
     table = table[table["trial_id"].isin([t.trial_id for t in trials])]
-    drawn = sweep.draw(first.folder, table)
+    drawn = drawing.draw(first.folder, table)
     path = first.folder / "index.html"
-    results.write(path, page(names, table, asked, drawn))
+    atomic.write(path, page(names, table, asked, drawn))
     print(path)
     return 1 if failures else 0
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dse.results import records as results
+from dse.results import drivers, files, locks, records
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     folder: Path = parser.parse_args(arguments).folder
     try:
-        if not ((folder / "trials").is_dir() and results.is_results(folder)):
+        if not ((folder / "trials").is_dir() and files.is_results(folder)):
             raise ValueError("there are no trials")
         shown = list(lines(folder))
     except (OSError, ValueError) as error:
@@ -41,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def lines(folder: Path) -> Iterator[str]:
     """How a results folder stands: its records, its failures, and each sweep at work on it."""
-    failures = results.failures(folder)
-    yield f"{folder}: {len(results.records(folder))} done, {len(failures)} failed"
+    failures = records.failures(folder)
+    yield f"{folder}: {len(records.records(folder))} done, {len(failures)} failed"
     for trial_id, reason in failures.items():
         yield f"failed  {trial_id} {reason}"
-    for word, lives in results.told(folder):
+    for word, lives in drivers.told(folder):
         try:
             yield from _of_sweep(folder, word, lives)
         except (TypeError, KeyError, AttributeError):
@@ -57,7 +57,7 @@ def _of_sweep(folder: Path, word: Mapping[str, Any], lives: bool) -> list[str]:
     if not lives:
         command = f"cd {shlex.quote(word['folder'])} && {word['command']}"
         return [f"a sweep was killed at: {word['stands']}; to go on: {command}"]
-    states = {i: "running" if results.held(folder, i) else "ending" for i in word["running"]}
+    states = {i: "running" if locks.held(folder, i) else "ending" for i in word["running"]}
     running = [f"{state} {i} {word['running'][i]}" for i, state in states.items()]
     return [f"a sweep runs: {word['stands']}", *running]
 

@@ -13,13 +13,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dse.trial.record import SEMANTICS
+from dse.trial.question import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
-    "space/rules", "space/architecture", "space/cost", "trial/protocol", "trial/record",
+    "space/rules", "space/architecture", "space/cost",
+    "trial/protocol", "trial/question", "trial/record",
     "data/published", "data/folder", "data/memory", "data/stream",
-    "training/network", "training/loop", "training/execute",
+    "training/network", "training/loop", "training/execute", "training/worker",
 )  # fmt: skip
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]
 TYPING = {"__future__", "collections.abc", "typing"}

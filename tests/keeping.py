@@ -9,19 +9,21 @@ from typing import Any
 
 from dse.data.published import Store
 from dse.runner.runner import Tell
-from dse.sweep import __main__ as sweep
-from dse.trial.record import Trial
+from dse.sweep import __main__, launch
+from dse.training import worker
+from dse.trial.question import Trial
 
 if __name__ != "__main__":  # in the server of the trials' processes
-    from dse.training import execute
+    from dse.sweep import __main__, launch
+    from dse.training import worker
 
 
 def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
     """A real trial."""
-    execute.KEEP_EVERY, execute.KEEP_SHARE = 0.1, 0
-    return execute.run(argument, tell)
+    worker.KEEP_EVERY, worker.KEEP_SHARE = 0.1, 0
+    return worker.run(argument, tell)
 
 
 if __name__ == "__main__":
-    sweep.run = partial(sweep.run, execute="keeping:run")
-    sys.exit(sweep.main())
+    launch.run = partial(launch.run, execute="keeping:run")
+    sys.exit(__main__.main())

@@ -19,14 +19,14 @@ from scipy.optimize import nnls
 from test_sweep import dse
 
 from dse.data.published import Store
-from dse.results import records as results
+from dse.results import files, records, tables
 from dse.runner.runner import Tell
 from dse.space.cost import cost
 from dse.sweep import estimate as bill
 from dse.sweep import request as config
 from dse.sweep.estimate import Sample, Unknown, affordable, chosen, fit, plan
-from dse.training import execute
-from dse.trial.record import Trial
+from dse.training import measure
+from dse.trial.question import Trial
 
 SQUEEZE = "sr=0.125,0.25,0.5,0.75,1.0"
 STEP, JUDGE, BESIDE, MEMORY = 0.1, 0.001, 4.0, 2e8
@@ -195,11 +195,11 @@ def test_a_changed_number_is_measured_again_or_stays_one(
     grid = request(tmp_path, SQUEEZE)
     bill.bill(grid, grid.trials, lambda text: None)
     (path,) = (tmp_path / "cache" / "measured").glob("*.json")
-    content = results.unsealed(path.read_bytes())
+    content = files.unsealed(path.read_bytes())
     content["samples"][2]["step"] = value
     digest = json.loads(path.read_bytes())["sha256"]
     path.write_bytes(
-        results.sealed(content) if sealed else json.dumps(content | {"sha256": digest}).encode()
+        files.sealed(content) if sealed else json.dumps(content | {"sha256": digest}).encode()
     )
     made = bill.bill(grid, grid.trials, lambda text: None)
     assert all(math.isfinite(price.seconds) for price in made.prices.values())
@@ -210,9 +210,9 @@ def test_a_sample_without_a_part_is_none(tmp_path: Path, measured: list[tuple[st
     grid = request(tmp_path, SQUEEZE)
     bill.bill(grid, grid.trials, lambda text: None)
     (path,) = (tmp_path / "cache" / "measured").glob("*.json")
-    content = results.unsealed(path.read_bytes())
+    content = files.unsealed(path.read_bytes())
     del content["samples"][0]["step"]
-    path.write_bytes(results.sealed(content))
+    path.write_bytes(files.sealed(content))
     bill.bill(grid, grid.trials, lambda text: None)
     assert len(measured) == 2
 
@@ -309,7 +309,7 @@ def test_other_engines_are_measured_here_one_at_a_time(
 def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> None:
     grid = request(tmp_path, SQUEEZE)
     for trial in grid.trials[:2]:
-        results.save(grid.folder, toy_trial.record(trial), {})
+        records.save(grid.folder, toy_trial.record(trial), {})
     text = plan(grid, grid.trials, lambda text: None).splitlines()
     head, *rows, count, expected, source = text
     assert head.split() == ["trial", "params", "bytes", "MACs", "seconds", "swept"]
@@ -331,7 +331,7 @@ def test_a_plan_of_what_is_done_measures_nothing(
     tmp_path: Path, measured: list[tuple[str, ...]]
 ) -> None:
     grid = request(tmp_path, "sr=0.25")
-    results.save(grid.folder, toy_trial.record(grid.trials[0]), {})
+    records.save(grid.folder, toy_trial.record(grid.trials[0]), {})
     assert plan(grid, grid.trials, pytest.fail).splitlines()[-1] == "1 trials, 1 done, 0 to do"
     assert measured == []
 
@@ -376,7 +376,7 @@ def test_what_is_done_costs_nothing(tmp_path: Path) -> None:
     kept = affordable(grid, grid.trials, lambda text: None)
     assert 1 <= len(kept) < 5
     for trial in kept:
-        results.save(grid.folder, toy_trial.record(trial), {})
+        records.save(grid.folder, toy_trial.record(trial), {})
     more = affordable(grid, grid.trials, lambda text: None)
     assert list(more[: len(kept)]) == list(kept)
     assert len(more) > len(kept)
@@ -416,7 +416,7 @@ def test_a_measurement_is_of_the_training_itself(
     words = ("sr=0.25,0.5", "epochs=15", "runner.workers=1", f"data.cache={tmp_path / 'cache'}")
     run = dse("sweep", "-cn", "squeezenet", *words, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    table = results.load(tmp_path / "results" / "squeezenet")
+    table = tables.load(tmp_path / "results" / "squeezenet")
     shutil.rmtree(tmp_path / "cache" / "measured")
     later = bill.bill(grid, grid.trials, lambda text: None)
     expected = [sum(price.seconds for price in b.prices.values()) for b in (made, later)]
@@ -429,7 +429,7 @@ def test_a_measurement_is_of_the_training_itself(
 @pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])
 def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, ...]) -> None:
     trial = request(tmp_path, "norm=none", *words).trials[0]
-    took = execute.measure((trial, Store(), 0.2), Tell(lambda sign: None))
+    took = measure.measure((trial, Store(), 0.2), Tell(lambda sign: None))
     assert took["step"] > 0
     assert took["judge"] > 0
     assert took["ready"] >= 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from test_results import at_step, powerless, raising
 
-from dse.results import records as results
+from dse.results import atomic, files, records
 from dse.results import states as checkpoints
 from dse.results.states import clear, home, keep, newest
 
@@ -38,8 +38,8 @@ def test_later_ones_that_nobody_could_go_on_from_go(tmp_path: Path) -> None:
 
 def test_unfinished_trials_are_no_results_yet(tmp_path: Path) -> None:
     keep(tmp_path, ONE, 1, b"state")
-    assert results.is_results(tmp_path)
-    assert results.finished(tmp_path, [ONE]) == set()
+    assert files.is_results(tmp_path)
+    assert files.finished(tmp_path, [ONE]) == set()
 
 
 def test_cleared_states_are_gone_and_another_trials_are_not(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_cannot_be_written_is_told_and_leaves_the_state_before(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", full)
+    monkeypatch.setattr(records.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         keep(tmp_path, ONE, 2, b"next")
     assert list(newest(tmp_path, ONE)) == [b"state"]
@@ -125,7 +125,7 @@ def test_a_fault_at_any_step_leaves_the_state_before_or_the_new_one(
         assert found in ((states[before - 1] if before else None), states[before])
         keep(folder, ONE, before, states[before])  # the same, when the fault is mended
         assert next(newest(folder, ONE)) == states[before]
-        results.tidy(folder)
+        atomic.tidy(folder)
         assert len(list(home(folder, ONE).iterdir())) == min(before + 1, checkpoints.KEPT)
     assert number > 12
 
@@ -150,7 +150,7 @@ def test_a_kill_at_any_step_leaves_the_state_before_or_the_new_one(
         assert found in ((states[before - 1] if before else None), states[before])
         keep(folder, ONE, before, states[before])
         assert next(newest(folder, ONE)) == states[before]
-        results.tidy(folder)
+        atomic.tidy(folder)
         assert len(list(home(folder, ONE).iterdir())) == min(before + 1, checkpoints.KEPT)
         if not killed:
             break
@@ -160,12 +160,12 @@ def test_a_kill_at_any_step_leaves_the_state_before_or_the_new_one(
 def test_what_a_kill_left_goes_and_the_states_of_a_finished_trial_too(tmp_path: Path) -> None:
     keep(tmp_path, ONE, 1, b"state")
     (home(tmp_path, ONE) / ".000000000002.0123456789abcdef").write_bytes(b"half a sta")
-    (home(tmp_path, ONE) / results.CLAIMS).mkdir()
-    (home(tmp_path, ONE) / results.CLAIMS / "0123456789abcdef").touch()
+    (home(tmp_path, ONE) / files.CLAIMS).mkdir()
+    (home(tmp_path, ONE) / files.CLAIMS / "0123456789abcdef").touch()
     keep(tmp_path, OTHER, 1, b"state")
     (tmp_path / "trials" / OTHER).mkdir()
-    (tmp_path / "trials" / OTHER / results.RECORD).touch()
-    results.tidy(tmp_path)
+    (tmp_path / "trials" / OTHER / files.RECORD).touch()
+    atomic.tidy(tmp_path)
     assert [path.name for path in home(tmp_path, ONE).iterdir()] == ["000000000001"]
     assert not home(tmp_path, OTHER).exists()
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from dse.results import records as results
+from dse.results import records
 from dse.runner.runner import Workers
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.sweep import request as config
 from dse.sweep.request import GROUPS, RULES, SETTINGS, Mistakes, Request, check_folder, pages
 from dse.trial.protocol import Protocol
-from dse.trial.record import QUESTION, SEMANTICS
+from dse.trial.question import QUESTION, SEMANTICS
 
 PAGES = sorted(path.stem for path in pages().glob("*.yaml"))
 GROUP_PAGES = sorted((p.parent.name, p.stem) for p in pages().glob("*/*.yaml"))
@@ -660,7 +660,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_results_may_be_used_again(tmp_path: Path) -> None:
-    results.fail(tmp_path, "0" * 20, {"reason": "killed"})
+    records.fail(tmp_path, "0" * 20, {"reason": "killed"})
     check_folder(tmp_path)
     (tmp_path / "trials" / "mine").mkdir()
     with pytest.raises(Mistakes, match="`name` must be a results folder"):

@@ -23,16 +23,17 @@ from test_train import Stop, rewritten
 
 from dse.data.memory import load
 from dse.data.published import DEFAULT
-from dse.results import records as results
+from dse.results import files, records, tables
 from dse.results import states as checkpoints
 from dse.runner.call import Word
 from dse.runner.runner import Stopped, Tell
 from dse.space.architecture import LAYOUTS, Metaparameters
-from dse.training.execute import Outcome, curve_csv, execute, run
+from dse.training.execute import Outcome, curve_csv, execute
 from dse.training.loop import Epoch, State, Training, judge, learning_rate, train
 from dse.training.network import SqueezeNet, initialise
+from dse.training.worker import run
 from dse.trial.protocol import Protocol, Recipe
-from dse.trial.record import SEMANTICS, Trial, trial_from
+from dse.trial.question import SEMANTICS, Trial, trial_from
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup=1)
 TRIAL = Trial(
@@ -130,8 +131,8 @@ def test_a_worker_leaves_record_curve_and_weights(tmp_path: Path, outcome: Outco
         (epoch.epoch, epoch.val_top1) for epoch in outcome.curves[0]
     ]
     assert torch.get_num_threads() == 1
-    home = results.trial_folder(tmp_path, TRIAL.trial_id)
-    assert results.read(home / "record.json").row() == row
+    home = files.trial_folder(tmp_path, TRIAL.trial_id)
+    assert records.read(home / "record.json").row() == row
     assert curve_lines(home) == [{"attempt": 1.0, **asdict(row)} for row in outcome.curves[0]]
     saved = load_file(home / "weights.safetensors")
     assert saved.keys() == outcome.weights.keys()
@@ -148,7 +149,7 @@ def test_saved_weights_are_the_network_that_was_judged(
 ) -> None:
     trial = changed(**values)
     row = run((trial, tmp_path, DEFAULT), Tell(lambda word: None))
-    home = results.trial_folder(tmp_path, trial.trial_id)
+    home = files.trial_folder(tmp_path, trial.trial_id)
     saved = load_file(home / "weights.safetensors")
     assert sum(t.numel() * t.element_size() for t in saved.values()) == row["size_bytes"]
     assert all(tensor.dtype == torch.float32 for tensor in saved.values())
@@ -172,7 +173,7 @@ from dse.trial import trial_from
 if __name__ == "__main__":
     trials = [trial_from(question) for question in json.load(sys.stdin)]
     for workers in (1, 2):
-        with Runner("dse.training.execute:run", workers) as runner:
+        with Runner("dse.training.worker:run", workers) as runner:
             for trial in trials:
                 runner.submit(trial.trial_id, (trial, Path(str(workers)), DEFAULT))
             failed = [event for event in runner.events() if isinstance(event, Failed)]
@@ -193,13 +194,13 @@ def test_one_worker_or_two_leave_equal_records(tmp_path: Path, outcome: Outcome)
         check=True,
         timeout=120,
     )
-    one, two = (results.load(tmp_path / workers) for workers in ("1", "2"))
+    one, two = (tables.load(tmp_path / workers) for workers in ("1", "2"))
     assert len(one) == 2
-    assert results.comparable(one).equals(results.comparable(two))
+    assert tables.comparable(one).equals(tables.comparable(two))
     assert one["top1"][one["seed"] == 0].item() == outcome.record.answer.top1
     for trial_id in one["trial_id"]:
         for name in ("weights.safetensors", "curve.csv"):
-            files = [results.trial_folder(tmp_path / w, trial_id) / name for w in ("1", "2")]
+            files = [files.trial_folder(tmp_path / w, trial_id) / name for w in ("1", "2")]
             assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -318,8 +319,8 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
     row = run((trial, tmp_path, DEFAULT), Tell(lambda word: None))
     assert (row["status"], row["restarts"]) == ("never_learned", 3)
     assert 8 <= row["dead_step"] == row["steps"] < 4 * 14
-    home = results.trial_folder(tmp_path, trial.trial_id)
-    assert results.read(home / "record.json").row() == row
+    home = files.trial_folder(tmp_path, trial.trial_id)
+    assert records.read(home / "record.json").row() == row
     lines = curve_lines(home)
     assert {line["attempt"] for line in lines} == {1, 2, 3, 4}
     for attempt in range(1, 5):
@@ -458,7 +459,7 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     assert stops >= 2
     seconds = ("seconds", "finished")
     assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
-    once, often = (results.trial_folder(tmp_path / n, trial.trial_id) for n in ("once", "often"))
+    once, often = (files.trial_folder(tmp_path / n, trial.trial_id) for n in ("once", "often"))
     for name in ("weights.safetensors", "curve.csv"):
         assert (once / name).read_bytes() == (often / name).read_bytes()
     assert not checkpoints.home(tmp_path / "often", trial.trial_id).exists()
@@ -497,7 +498,7 @@ def test_a_trial_may_be_stopped_at_any_moment(
         again = run((trial, folder, DEFAULT), Tell(lambda word: None))
         assert again
         assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
-        once, often = (results.trial_folder(f, trial.trial_id) for f in (tmp_path / "once", folder))
+        once, often = (files.trial_folder(f, trial.trial_id) for f in (tmp_path / "once", folder))
         for name in ("weights.safetensors", "curve.csv"):
             assert (once / name).read_bytes() == (often / name).read_bytes()
 
@@ -540,7 +541,7 @@ def test_a_state_that_cannot_be_read_gives_way_to_the_start(
 def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alone(
     tmp_path: Path, outcome: Outcome
 ) -> None:
-    results.save(tmp_path, outcome.record, {})
+    records.save(tmp_path, outcome.record, {})
     checkpoints.keep(tmp_path, TRIAL.trial_id, 7, b"of a trial that another one finished")
     assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
     assert not checkpoints.home(tmp_path, TRIAL.trial_id).exists()
@@ -555,14 +556,14 @@ def test_a_record_that_comes_too_late_is_discarded_with_a_note(
     """Where a file system has no locks, two may train one trial: the first one's record stays."""
 
     def first(*_: object) -> Iterator[str]:
-        results.save(tmp_path, outcome.record, {"mine": b"1"})
+        records.save(tmp_path, outcome.record, {"mine": b"1"})
         yield "mine"
 
-    monkeypatch.setattr("dse.training.execute.claim", contextmanager(first))
+    monkeypatch.setattr("dse.training.worker.claim", contextmanager(first))
     assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
     note = f"{TRIAL.trial_id}: another's record was first, this one is discarded\n"
     assert capsys.readouterr().err == note
-    home = results.trial_folder(tmp_path, TRIAL.trial_id)
+    home = files.trial_folder(tmp_path, TRIAL.trial_id)
     assert sorted(path.name for path in home.iterdir()) == ["mine", "record.json"]
 
 
@@ -570,8 +571,8 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    monkeypatch.setattr("dse.training.execute.KEEP_EVERY", 0.0)
-    monkeypatch.setattr("dse.training.execute.KEEP_SHARE", 0)
+    monkeypatch.setattr("dse.training.worker.KEEP_EVERY", 0.0)
+    monkeypatch.setattr("dse.training.worker.KEEP_SHARE", 0)
     monkeypatch.setattr(
         checkpoints, "keep", lambda folder, trial_id, step, state: kept.append(step)
     )

@@ -27,7 +27,7 @@ import pytest
 import toy_trial
 from toy_trial import Plan, notes, trials, workers
 
-from dse.results import records as results
+from dse.results import drivers, files, locks, records, tables
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
@@ -70,7 +70,8 @@ def begun(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 def call(function: str, *arguments: object, **named: object) -> Any:
     """A function of the toy in a process of its own, which it may fork; what it returns."""
-    code = "import dse.sweep.__main__, json, pandas; from pathlib import PosixPath; from toy_trial import *\n"
+    code = "import dse.sweep.__main__, json, pandas\n"
+    code += "from pathlib import PosixPath; from toy_trial import *\n"
     code += f"print(json.dumps({function}(*{arguments!r}, **{named!r})))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
@@ -90,40 +91,40 @@ def soon(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 def at_work(driver: subprocess.Popen[str], folder: Path) -> int:
     """The process of a trial that is being trained."""
-    soon(lambda: any(results.held(folder, i) for i in claimed(folder)))
+    soon(lambda: any(locks.held(folder, i) for i in claimed(folder)))
     return int(soon(lambda: workers(driver.pid))[0])
 
 
 def claimed(folder: Path) -> list[str]:
     """The trials of which there is a claim, held or not."""
-    return [p.name for p in (folder / "trials" / results.CLAIMS).glob("?" * 20)]
+    return [p.name for p in (folder / "trials" / files.CLAIMS).glob("?" * 20)]
 
 
 def hidden(folder: Path) -> list[str]:
     """What a kill may leave behind: work in progress, claims, and states."""
-    names = (results.INDEX, results.DRAWN, results.UNFINISHED)
+    names = (files.INDEX, files.DRAWN, files.UNFINISHED)
     left = [p for p in folder.rglob(".*") if p.name not in names]
-    return sorted(map(str, [*left, *folder.glob(f"trials/{results.UNFINISHED}/*")]))
+    return sorted(map(str, [*left, *folder.glob(f"trials/{files.UNFINISHED}/*")]))
 
 
 def undisturbed(plan: Plan) -> pd.DataFrame:
     """What is promised of a sweep's table, made here."""
     table = pd.DataFrame([toy_trial.record(trial).row() for trial in trials(plan)])
-    table = table.sort_values(list(results.QUESTION), kind="stable", ignore_index=True)
-    return results.comparable(table)
+    table = table.sort_values(list(records.QUESTION), kind="stable", ignore_index=True)
+    return tables.comparable(table)
 
 
 def check(folder: Path, plan: Plan) -> None:
     """Every trial is there once, as in an undisturbed sweep, and nothing else is."""
-    table = results.comparable(results.load(folder))
+    table = tables.comparable(tables.load(folder))
     pd.testing.assert_frame_equal(table, undisturbed(plan), check_exact=True)
     for trial in trials(plan):
-        home = results.trial_folder(folder, trial.trial_id)
-        assert {p.name: p.read_bytes() for p in home.iterdir() if p.name != results.RECORD} == (
+        home = files.trial_folder(folder, trial.trial_id)
+        assert {p.name: p.read_bytes() for p in home.iterdir() if p.name != files.RECORD} == (
             toy_trial.files(trial)
         )
     assert hidden(folder) == []
-    assert results.failures(folder) == {}
+    assert records.failures(folder) == {}
 
 
 # Kills --------------------------------------------------------------------------------------
@@ -161,8 +162,8 @@ def test_a_poison_trial_costs_itself_alone(tmp_path: Path) -> None:
     assert done.stderr.count(f"{poison} is tried again after attempt") == 2
     reason = "the process ended with exit code 9; tried 3 times"
     assert f"{poison} failed: {reason}" in done.stderr
-    assert results.failures(folder) == {poison: reason}
-    assert len(results.records(folder)) == 4
+    assert records.failures(folder) == {poison: reason}
+    assert len(records.records(folder)) == 4
     again = sweep(folder, "trials=5", "poison=2")
     assert "5 trials, 4 done before, 1 to do" in again.stderr
     assert again.returncode == 1
@@ -178,8 +179,8 @@ def test_a_trial_that_hangs_costs_itself_alone_and_keeps_no_other_sweep_waiting(
     hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
     reason = "the process sent no word for 0.5 seconds and was killed; tried 3 times"
     assert all(f"{hanging} failed: {reason}" in text for text in texts)
-    assert results.failures(folder) == {hanging: reason}
-    assert len(results.records(folder)) == 4
+    assert records.failures(folder) == {hanging: reason}
+    assert len(records.records(folder)) == 4
     assert claimed(folder) == []
 
 
@@ -192,7 +193,7 @@ def crowd(folder: Path, plan: Plan, drivers: int) -> None:
     ids = sorted(trial.trial_id for trial in trials(plan))
     assert sorted(notes(folder, "trained")) == sorted(notes(folder, "left")) == ids
     pd.testing.assert_frame_equal(
-        pd.read_parquet(folder / "table.parquet"), results.load(folder), check_exact=True
+        pd.read_parquet(folder / "table.parquet"), tables.load(folder), check_exact=True
     )
     assert "Traceback" not in (folder.parent / "log").read_text()
 
@@ -254,10 +255,10 @@ def test_a_sweep_that_is_stopped_keeps_its_trial(tmp_path: Path) -> None:
         for process in stopped:
             os.kill(process, signal.SIGSTOP)
         with begun(folder, *words) as other:
-            soon(lambda: len(results.records(folder)) == 5)
+            soon(lambda: len(records.records(folder)) == 5)
             time.sleep(1)
             assert other.poll() is None
-            assert len(results.records(folder)) == 5
+            assert len(records.records(folder)) == 5
             for process in stopped:
                 os.kill(process, signal.SIGCONT)
             texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
@@ -300,8 +301,8 @@ def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
     assert shlex.split(line.removeprefix("interrupted; to go on: ")) == driver.args
     assert "Traceback" not in text
     assert not Path(f"/proc/{worker}").exists()
-    assert {Path(path).parent.name for path in hidden(folder)} == {results.UNFINISHED}
-    assert results.records(folder) == set()
+    assert {Path(path).parent.name for path in hidden(folder)} == {files.UNFINISHED}
+    assert records.records(folder) == set()
     before = toy_trial.epochs(folder)
     with begun(folder, "trials=4", *LONG):  # goes on from its states
         soon(lambda: len(toy_trial.epochs(folder)) > len(before))
@@ -321,7 +322,7 @@ def test_a_terminal_that_is_closed_may_say_so_twice(tmp_path: Path) -> None:
         os.kill(worker, signal.SIGCONT)
         text = driver.communicate(timeout=20)[1]
     assert (driver.returncode, "Traceback" in text) == (130, False)
-    assert len(list(folder.glob(f"trials/{results.UNFINISHED}/*/{'?' * 12}"))) >= 1
+    assert len(list(folder.glob(f"trials/{files.UNFINISHED}/*/{'?' * 12}"))) >= 1
 
 
 def test_a_signal_ends_a_sweep_whose_trials_do_not_answer(tmp_path: Path) -> None:
@@ -333,7 +334,7 @@ def test_a_signal_ends_a_sweep_whose_trials_do_not_answer(tmp_path: Path) -> Non
         text = driver.communicate(timeout=20)[1]
     assert time.monotonic() - start < 10
     assert (driver.returncode, "Traceback" in text) == (130, False)
-    assert not any(results.held(folder, i) for i in claimed(folder))
+    assert not any(locks.held(folder, i) for i in claimed(folder))
 
 
 def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
@@ -348,12 +349,12 @@ def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
         text = driver.communicate(timeout=20)[1]
     assert time.monotonic() - start < 3
     assert (driver.returncode, "Traceback" in text) == (130, False)
-    assert not any(results.held(folder, i) for i in claimed(folder))
+    assert not any(locks.held(folder, i) for i in claimed(folder))
 
 
 def lives(folder: Path) -> bool:
     """Whether a sweep at work on a folder has said so."""
-    return any(lives for _, lives in results.told(folder))
+    return any(lives for _, lives in drivers.told(folder))
 
 
 @pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.slow)])
@@ -380,8 +381,8 @@ def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None
         ends[driver.returncode] += 1
         assert driver.returncode in (0, 130, *(-number for number in SIGNALS)), text
         assert "Traceback" not in text or driver.returncode < 0
-        assert there <= results.records(folder)
-        there = results.records(folder)
+        assert there <= records.records(folder)
+        there = records.records(folder)
     assert ends[130] >= rounds / 2
     assert sweep(folder, *words).returncode == 0
     check(folder, Plan(trials=40, seconds=0.02))
@@ -400,8 +401,8 @@ def test_files_that_may_not_grow_are_told_and_the_same_command_finishes(tmp_path
     assert full.returncode == 1
     assert full.stderr.count("failed: OSError: [Errno 27] File too large (20,000 bytes): '") == 3
     assert "Traceback" not in full.stderr
-    assert results.records(folder) == set()
-    reasons = results.failures(folder)
+    assert records.records(folder) == set()
+    reasons = records.failures(folder)
     assert len(reasons) == 3
     for trial_id, reason in reasons.items():
         assert reason.startswith("OSError: [Errno 27] File too large (20,000 bytes): '")
@@ -430,7 +431,7 @@ def test_a_full_disk_keeps_what_was_done_and_the_same_command_finishes(small_dis
     assert full.returncode == 1
     assert "No space left on device" in full.stderr
     assert "Traceback" not in full.stderr
-    before = results.load(folder)
+    before = tables.load(folder)
     assert 0 < len(before) < 8
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
@@ -438,7 +439,7 @@ def test_a_full_disk_keeps_what_was_done_and_the_same_command_finishes(small_dis
     assert again.returncode == 0, again.stderr
     check(folder, Plan(trials=8))
     pd.testing.assert_frame_equal(
-        results.load(folder).merge(before[["trial_id"]]), before, check_exact=True
+        tables.load(folder).merge(before[["trial_id"]]), before, check_exact=True
     )
 
 
@@ -452,7 +453,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_goes_is_told_and_the_same_command_finishes(tmp_path: Path) -> None:
     folder, words = tmp_path / "x", ("trials=6", "seconds=0.1", "workers=1")
     with begun(folder, *words) as driver:
-        soon(lambda: len(results.records(folder)) >= 2)
+        soon(lambda: len(records.records(folder)) >= 2)
         shutil.rmtree(folder, ignore_errors=True)
         text = driver.communicate(timeout=60)[1]
     assert driver.returncode == 1, text
@@ -475,7 +476,7 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
 def test_a_damaged_record_is_told_with_the_way_out(tmp_path: Path) -> None:
     folder, words = tmp_path / "x", ("trials=3", "table=true")
     assert sweep(folder, *words).returncode == 0
-    home = results.trial_folder(folder, trials(Plan())[1].trial_id)
+    home = files.trial_folder(folder, trials(Plan())[1].trial_id)
     content = bytearray((home / "record.json").read_bytes())
     content[100] ^= 4
     (home / "record.json").write_bytes(content)
@@ -522,10 +523,10 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def check_equal(folder: Path, other: Path) -> None:
     """Two real sweeps found the same, to the last bit, and left nothing else."""
-    found, expected = (results.comparable(results.load(f)) for f in (folder, other))
+    found, expected = (tables.comparable(tables.load(f)) for f in (folder, other))
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert weights(folder) == weights(other)
-    assert results.failures(folder) == {}
+    assert records.failures(folder) == {}
     assert hidden(folder) == []
 
 
@@ -549,8 +550,8 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
                 if driver.poll() is None and running:
                     kills[victim] += toy_trial._kill(rng.choice(running))
                 assert driver.wait() in (0, -signal.SIGKILL)
-            states += len(list(folder.glob(f"trials/{results.UNFINISHED}/*/{'?' * 12}")))
-            now = results.records(folder)
+            states += len(list(folder.glob(f"trials/{files.UNFINISHED}/*/{'?' * 12}")))
+            now = records.records(folder)
             assert there <= now
             there = now
         assert real(folder, *KEEPING, module="keeping").wait() == 0  # tidies, writes the tables
@@ -584,7 +585,7 @@ def test_a_real_trial_killed_between_two_states_goes_on_from_the_first(tmp_path:
 
 def epochs(folder: Path) -> list[int]:
     """The epochs that trials say to be in."""
-    words = [word for word, lives in results.told(folder) if lives]
+    words = [word for word, lives in drivers.told(folder) if lives]
     return [int(text.split()[1]) for word in words for text in word["running"].values()]
 
 
@@ -601,5 +602,5 @@ def test_a_full_disk_in_a_real_sweep(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     with real(folder, *SHORT) as again:
         assert again.wait() == 0
-    assert len(results.load(folder)) == 24
+    assert len(tables.load(folder)) == 24
     assert before.items() <= weights(folder).items()

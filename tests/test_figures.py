@@ -25,7 +25,8 @@ from dse.paper import published as paper
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.space.cost import cost, mebibytes
 from dse.trial.protocol import DATA_SETS, Protocol
-from dse.trial.record import COLUMNS, Trial, trial_from
+from dse.trial.question import Trial, trial_from
+from dse.trial.record import COLUMNS
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
 PCT = (0.01, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.99)

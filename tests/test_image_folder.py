@@ -21,7 +21,7 @@ from dse.space.architecture import LAYOUTS
 from dse.space.cost import cost
 from dse.sweep import request as config
 from dse.trial.protocol import DATA_SETS, Protocol
-from dse.trial.record import SINCE, Trial, trial_from
+from dse.trial.question import SINCE, Trial, trial_from
 
 FILES = {
     "train/cat/b.jpg": b"22",

@@ -26,19 +26,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dse.results import records as results
+from dse.results import atomic, drivers, files, locks, records, tables
 from dse.space.architecture import V1_0, Metaparameters
 from dse.trial.protocol import Protocol
-from dse.trial.record import (
-    ANSWER,
-    CIRCUMSTANCE,
-    COLUMNS,
-    QUESTION,
-    Answer,
-    Circumstance,
-    Record,
-    Trial,
-)
+from dse.trial.question import QUESTION, Trial
+from dse.trial.record import ANSWER, CIRCUMSTANCE, COLUMNS, Answer, Circumstance, Record
 
 FILES = {"curve.csv": b"epoch,lr\n1,0.1\n", "weights.safetensors": b"\x00\x01"}
 
@@ -67,7 +59,7 @@ def record(sr: float = 0.125, seed: int = 0, **changes: Any) -> Record:
 
 
 def place(folder: Path, one: Record) -> Path:
-    return results.trial_folder(folder, one.trial.trial_id)
+    return files.trial_folder(folder, one.trial.trial_id)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -88,19 +80,19 @@ def equal(left: pd.DataFrame, right: pd.DataFrame) -> None:
 
 def test_a_record_comes_back(tmp_path: Path) -> None:
     one = record(top1=97.123456789012345, loss=1e-17)
-    assert results.save(tmp_path, one, FILES)
+    assert records.save(tmp_path, one, FILES)
     home = place(tmp_path, one)
-    assert results.read(home / "record.json").row() == one.row()
+    assert records.read(home / "record.json").row() == one.row()
     assert {name: (home / name).read_bytes() for name in FILES} == FILES
     assert sorted(p.name for p in home.iterdir()) == sorted([*FILES, "record.json"])
     assert [p.name for p in (tmp_path / "trials").iterdir()] == [one.trial.trial_id]
     other = record(seed=1).trial.trial_id
-    assert results.finished(tmp_path, [one.trial.trial_id, other]) == {one.trial.trial_id}
+    assert files.finished(tmp_path, [one.trial.trial_id, other]) == {one.trial.trial_id}
 
 
 def test_a_record_is_plain_json_with_null_for_nan(tmp_path: Path) -> None:
     one = record(loss=math.nan, train_loss=math.inf, status="diverged", diverged_step=0)
-    results.save(tmp_path, one, {})
+    records.save(tmp_path, one, {})
     text = (place(tmp_path, one) / "record.json").read_text()
 
     def refuse(constant: str) -> None:
@@ -108,16 +100,16 @@ def test_a_record_is_plain_json_with_null_for_nan(tmp_path: Path) -> None:
 
     row = json.loads(text, parse_constant=refuse)
     assert (row["loss"], row["train_loss"]) == (None, None)
-    back = results.read(place(tmp_path, one) / "record.json").row()
+    back = records.read(place(tmp_path, one) / "record.json").row()
     assert math.isnan(back.pop("loss"))
     assert math.isnan(back.pop("train_loss"))
     assert back == {k: v for k, v in one.row().items() if k not in ("loss", "train_loss")}
 
 
 def test_the_first_record_stays_whole(tmp_path: Path) -> None:
-    assert results.save(tmp_path, record(top1=50), FILES)
+    assert records.save(tmp_path, record(top1=50), FILES)
     before = contents(tmp_path)
-    assert not results.save(tmp_path, record(top1=60), {"curve.csv": b"late", "more": b""})
+    assert not records.save(tmp_path, record(top1=60), {"curve.csv": b"late", "more": b""})
     assert contents(tmp_path) == before
 
 
@@ -129,11 +121,11 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path: Path) -> None:
         for seed in range(20):
             start.wait()
             files = {"curve.csv": str(writer).encode(), "weights": bytes([writer])}
-            if results.save(tmp_path, record(seed=seed, top1=writer), files):
+            if records.save(tmp_path, record(seed=seed, top1=writer), files):
                 won.append((seed, writer))
 
     for seed in range(0, 20, 2):  # and there was a failure before
-        results.fail(tmp_path, record(seed=seed).trial.trial_id, {"reason": "killed"})
+        records.fail(tmp_path, record(seed=seed).trial.trial_id, {"reason": "killed"})
     threads = [threading.Thread(target=write, args=(writer,)) for writer in (1, 2)]
     for thread in threads:
         thread.start()
@@ -143,7 +135,7 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path: Path) -> None:
     assert sorted(seed for seed, _ in won) == list(range(20))
     for seed, writer in won:
         home = place(tmp_path, record(seed=seed))
-        assert results.read(home / "record.json").answer.top1 == writer
+        assert records.read(home / "record.json").answer.top1 == writer
         assert (home / "curve.csv").read_bytes() == str(writer).encode()
         assert (home / "weights").read_bytes() == bytes([writer])
         assert len(list(home.iterdir())) == 3
@@ -163,11 +155,11 @@ def test_a_record_stopped_half_way_is_none(
 
         monkeypatch.setattr(os, "fsync", fsync)
         with pytest.raises((KeyboardInterrupt, OSError)):
-            results.save(tmp_path, record(), FILES)
+            records.save(tmp_path, record(), FILES)
         assert contents(tmp_path) == {}
-        assert results.load(tmp_path).empty
+        assert tables.load(tmp_path).empty
     monkeypatch.undo()
-    assert results.save(tmp_path, record(), FILES)
+    assert records.save(tmp_path, record(), FILES)
 
 
 def test_what_a_killed_worker_leaves_is_not_seen(tmp_path: Path) -> None:
@@ -175,18 +167,18 @@ def test_what_a_killed_worker_leaves_is_not_seen(tmp_path: Path) -> None:
     half = tmp_path / "trials" / f".{one.trial.trial_id}.0123456789abcdef"
     half.mkdir(parents=True)
     (half / "record.json").write_text("{")
-    assert results.is_results(tmp_path)
-    assert results.load(tmp_path).empty
-    assert not results.finished(tmp_path, [one.trial.trial_id])
-    assert results.save(tmp_path, one, FILES)
-    assert len(results.load(tmp_path)) == 1
+    assert files.is_results(tmp_path)
+    assert tables.load(tmp_path).empty
+    assert not files.finished(tmp_path, [one.trial.trial_id])
+    assert records.save(tmp_path, one, FILES)
+    assert len(tables.load(tmp_path)) == 1
 
 
 def test_a_folder_without_its_record_is_trained_again(tmp_path: Path) -> None:
     one = record()
-    results.save(tmp_path, one, FILES | {"old": b"old"})
+    records.save(tmp_path, one, FILES | {"old": b"old"})
     (place(tmp_path, one) / "record.json").unlink()
-    assert results.save(tmp_path, one, {"curve.csv": b"new"})
+    assert records.save(tmp_path, one, {"curve.csv": b"new"})
     assert sorted(p.name for p in place(tmp_path, one).iterdir()) == ["curve.csv", "record.json"]
 
 
@@ -194,8 +186,8 @@ def test_files_have_the_permissions_of_any_other(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
     (plain / "file").write_bytes(b"")
-    results.save(tmp_path, record(), FILES)
-    results.write(tmp_path / "table.csv", b"")
+    records.save(tmp_path, record(), FILES)
+    atomic.write(tmp_path / "table.csv", b"")
     home = place(tmp_path, record())
     assert home.stat().st_mode == plain.stat().st_mode
     for path in (home / "record.json", home / "curve.csv", tmp_path / "table.csv"):
@@ -206,20 +198,20 @@ def test_files_have_the_permissions_of_any_other(tmp_path: Path) -> None:
 
 
 def test_a_record_cut_anywhere_is_refused(tmp_path: Path) -> None:
-    results.save(tmp_path, record(loss=math.nan), {})
+    records.save(tmp_path, record(loss=math.nan), {})
     path = place(tmp_path, record()) / "record.json"
     whole = path.read_bytes()
     for length in reversed(range(len(whole) - 1)):  # at last all but a line's end
         os.truncate(path, length)
-        with pytest.raises(results.Damaged, match="is damaged") as caught:
-            results.read(path)
+        with pytest.raises(records.Damaged, match="is damaged") as caught:
+            records.read(path)
         assert str(caught.value).startswith(f"{path} is damaged (")
         assert "\n" not in str(caught.value)
 
 
 def test_a_flipped_bit_changes_nothing_or_is_refused(tmp_path: Path) -> None:
     one = record(top1=97.25, loss=0.1)
-    results.save(tmp_path, one, {})
+    records.save(tmp_path, one, {})
     path = place(tmp_path, one) / "record.json"
     whole = path.read_bytes()
     rng = random.Random(0)
@@ -230,8 +222,8 @@ def test_a_flipped_bit_changes_nothing_or_is_refused(tmp_path: Path) -> None:
         with path.open("r+b") as file:
             file.write(damaged)
         try:
-            assert results.read(path).row() == one.row()
-        except results.Damaged as error:
+            assert records.read(path).row() == one.row()
+        except records.Damaged as error:
             refused += str(error).startswith(f"{path} is damaged (")
     assert refused > 7_500  # the rest are spaces that became other spaces, or the last line's end
 
@@ -255,29 +247,29 @@ def test_a_flipped_bit_changes_nothing_or_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(content)
-    with pytest.raises(results.Damaged, match="is damaged") as caught:
-        results.read(path)
+    with pytest.raises(records.Damaged, match="is damaged") as caught:
+        records.read(path)
     assert str(caught.value).startswith(f"{path} is damaged (")
 
 
 def test_a_record_sealed_again_after_a_change_is_refused(tmp_path: Path) -> None:
     one = record()
-    results.save(tmp_path, one, {})
+    records.save(tmp_path, one, {})
     path = place(tmp_path, one) / "record.json"
     for changes in ({"sr": 0.5}, {"top1": 101.0}, {"trial_id": "0" * 20}, {"status": "won"}):
-        path.write_bytes(results.sealed({**one.row(), **changes}))
-        with pytest.raises(results.Damaged, match="is damaged"):
-            results.read(path)
+        path.write_bytes(files.sealed({**one.row(), **changes}))
+        with pytest.raises(records.Damaged, match="is damaged"):
+            records.read(path)
 
 
 def test_a_table_names_every_damaged_record(tmp_path: Path) -> None:
     for seed in range(4):
-        results.save(tmp_path, record(seed=seed), {})
+        records.save(tmp_path, record(seed=seed), {})
     torn, moved = place(tmp_path, record(seed=1)), place(tmp_path, record(seed=2))
     (torn / "record.json").write_bytes(b"{")
     (moved / "record.json").write_bytes((place(tmp_path, record()) / "record.json").read_bytes())
-    with pytest.raises(results.Damaged, match="is damaged") as caught:
-        results.load(tmp_path)
+    with pytest.raises(records.Damaged, match="is damaged") as caught:
+        tables.load(tmp_path)
     lines = sorted(str(caught.value).splitlines())
     assert len(lines) == 2
     assert {str(torn), str(moved)} == {line.split("/record.json is damaged (")[0] for line in lines}
@@ -359,10 +351,10 @@ def raising(code: int) -> Callable[[], None]:
 
 def stands(folder: Path, new: Record) -> None:
     """The trial of `new` has no record, or its whole one."""
-    assert results.records(folder) <= {new.trial.trial_id}
-    if results.records(folder):
+    assert records.records(folder) <= {new.trial.trial_id}
+    if records.records(folder):
         home = place(folder, new)
-        assert results.read(home / "record.json").row() == new.row()
+        assert records.read(home / "record.json").row() == new.row()
         assert {p.name: p.read_bytes() for p in home.iterdir() if p.name != "record.json"} == FILES
 
 
@@ -370,9 +362,9 @@ def prepared(folder: Path, before: str) -> None:
     """A results folder in which the trial has failed, holds a record, or is not yet known."""
     shutil.rmtree(folder, ignore_errors=True)
     if before == "failed":
-        results.fail(folder, record().trial.trial_id, {"reason": "killed"})
+        records.fail(folder, record().trial.trial_id, {"reason": "killed"})
     elif before == "done":
-        results.save(folder, record(top1=50), FILES)
+        records.save(folder, record(top1=50), FILES)
 
 
 @pytest.mark.usefixtures("unsynced")
@@ -388,18 +380,18 @@ def test_whichever_step_fails_a_record_is_whole_or_absent(
         with pytest.MonkeyPatch.context() as patch:
             steps = at_step(patch, number, raising(code))
             try:
-                results.save(folder, record(top1=60), FILES)
+                records.save(folder, record(top1=60), FILES)
             except OSError:
                 pass
             else:  # what failed was not needed
-                assert results.records(folder)
+                assert records.records(folder)
         stands(folder, new)
         if before == "done":
-            assert results.records(folder)
+            assert records.records(folder)
         if len(steps) < number:
             break
-        results.save(folder, record(top1=60), FILES)
-        results.tidy(folder)
+        records.save(folder, record(top1=60), FILES)
+        atomic.tidy(folder)
         stands(folder, new)
         assert [p for p in folder.rglob(".*") if p.name != ".index"] == []
     assert 15 < len(steps) < number < 99
@@ -419,14 +411,14 @@ def test_at_whichever_step_it_is_killed_a_record_is_whole_or_absent(
         child = os.fork()
         if not child:
             at_step(pytest.MonkeyPatch(), number, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            results.save(folder, record(top1=60), FILES)
+            records.save(folder, record(top1=60), FILES)
             os._exit(0)
         killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
         stands(folder, new)
-        results.save(folder, record(top1=60), FILES)
-        results.tidy(folder)
+        records.save(folder, record(top1=60), FILES)
+        atomic.tidy(folder)
         stands(folder, new)
-        assert results.records(folder)
+        assert records.records(folder)
         assert list(folder.rglob(".*")) == []
         if not killed:
             break
@@ -436,17 +428,17 @@ def test_at_whichever_step_it_is_killed_a_record_is_whole_or_absent(
 def grown(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes], pd.DataFrame]:
     """A folder that has one record more than its tables; these, what they should be, and a load."""
     new = folder.with_name("new")
-    for place, records in ((folder, 1), (new, 2)):
-        for seed in range(records):
-            results.save(place, record(seed=seed), {})
-        results.write_tables(place)
-    results.save(folder, record(seed=1), {})
+    for place, count in ((folder, 1), (new, 2)):
+        for seed in range(count):
+            records.save(place, record(seed=seed), {})
+        tables.write_tables(place)
+    records.save(folder, record(seed=1), {})
     old, whole = (
         {name: (place / name).read_bytes() for name in ("table.csv", "table.parquet")}
         for place in (folder, new)
     )
     assert old != whole
-    return old, whole, results.load(new)
+    return old, whole, tables.load(new)
 
 
 @pytest.mark.usefixtures("unsynced")
@@ -459,14 +451,14 @@ def test_at_whichever_step_it_is_killed_tables_show_the_records_or_are_old(tmp_p
         child = os.fork()
         if not child:
             at_step(pytest.MonkeyPatch(), number, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            results.write_tables(folder)
+            tables.write_tables(folder)
             os._exit(0)
         killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
         for name in ("table.csv", "table.parquet"):
             assert (folder / name).read_bytes() in (old[name], new[name])
-        equal(results.write_tables(folder), expected)
-        results.tidy(folder)
-        assert {p.name for p in folder.rglob(".*")} == {results.INDEX}
+        equal(tables.write_tables(folder), expected)
+        atomic.tidy(folder)
+        assert {p.name for p in folder.rglob(".*")} == {files.INDEX}
         if not killed:
             break
     assert 8 < number < 99
@@ -481,11 +473,11 @@ def test_whichever_step_fails_tables_show_the_records_or_are_old(tmp_path: Path)
         with pytest.MonkeyPatch.context() as patch:
             steps = at_step(patch, number, raising(errno.ENOSPC))
             with suppress(OSError):
-                results.write_tables(folder)
+                tables.write_tables(folder)
         for name in ("table.csv", "table.parquet"):
             assert (folder / name).read_bytes() in (old[name], new[name])
-        equal(results.load(folder), expected)
-        equal(results.write_tables(folder), expected)
+        equal(tables.load(folder), expected)
+        equal(tables.write_tables(folder), expected)
         equal(pd.read_parquet(folder / "table.parquet"), expected)
         if len(steps) < number:
             return
@@ -584,23 +576,23 @@ def test_a_power_failure_leaves_a_whole_record_or_none(tmp_path: Path, before: s
     folder.mkdir(exist_ok=True)
 
     def save() -> None:
-        results.save(folder, record(top1=60), FILES)
+        records.save(folder, record(top1=60), FILES)
 
     assert powerless(folder, save, lambda left: stands(left, new)) > 50
     after = folder.with_name("x.after")
-    assert results.records(after)  # what a save has left stays
+    assert records.records(after)  # what a save has left stays
     stands(after, new)
 
 
 def test_a_power_failure_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     folder.mkdir()
-    results.write(folder / "file", b"old")
+    atomic.write(folder / "file", b"old")
 
     def check(left: Path) -> None:
         assert (left / "file").read_bytes() in (b"old", b"new")
 
-    powerless(folder, lambda: results.write(folder / "file", b"new"), check)
+    powerless(folder, lambda: atomic.write(folder / "file", b"new"), check)
     assert (tmp_path / "x.after" / "file").read_bytes() == b"new"
 
 
@@ -610,13 +602,13 @@ def test_a_write_without_one_of_its_syncs_would_not_survive_a_power_failure(
 ) -> None:
     folder = tmp_path / "x"
     folder.mkdir()
-    results.write(folder / "file", b"old")
+    atomic.write(folder / "file", b"old")
 
     def check(left: Path) -> None:
         assert (left / "file").read_bytes() in (b"old", b"new")
 
     def write() -> None:
-        powerless(folder, lambda: results.write(folder / "file", b"new"), check, without=number)
+        powerless(folder, lambda: atomic.write(folder / "file", b"new"), check, without=number)
         assert (tmp_path / "x.after" / "file").read_bytes() == b"new"
 
     with pytest.raises(AssertionError):
@@ -633,16 +625,16 @@ def test_a_save_without_one_of_its_syncs_would_not_survive_a_power_failure(
         (folder / "trials").mkdir(parents=True)
         powerless(
             folder,
-            lambda: results.save(folder, new, FILES),
+            lambda: records.save(folder, new, FILES),
             lambda place: stands(place, new),
             without=number,
         )
         stands(folder.with_name("x.after"), new)
-        assert results.records(folder.with_name("x.after"))
+        assert records.records(folder.with_name("x.after"))
 
     left(0)
     for number in range(1, files + 3):  # each file, their folder, the trial's new name
-        with pytest.raises((AssertionError, results.Damaged)):
+        with pytest.raises((AssertionError, records.Damaged)):
             left(number)
 
 
@@ -653,7 +645,7 @@ def test_what_cannot_be_written_names_its_file_and_bytes(tmp_path: Path, size: i
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
     try:
         with pytest.raises(OSError, match=rf"too large \({size:,} bytes\): '{tmp_path}/\.file\."):
-            results.write(tmp_path / "file", bytes(size))
+            atomic.write(tmp_path / "file", bytes(size))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -674,26 +666,26 @@ def claiming(folder: Path) -> str:
 
 
 def test_a_claim_excludes_others_and_leaves_nothing(tmp_path: Path) -> None:
-    with results.claim(tmp_path, ID) as standing:
+    with locks.claim(tmp_path, ID) as standing:
         assert standing == "mine"
-        assert results.held(tmp_path, ID)
+        assert locks.held(tmp_path, ID)
         assert claiming(tmp_path) == "held"
-        with results.claim(tmp_path, ID) as again:  # a record lock would let it
+        with locks.claim(tmp_path, ID) as again:  # a record lock would let it
             assert again == "held"
         assert claiming(tmp_path) == "held"  # nor has that one's end ended the first
-        with results.claim(tmp_path, ID[::-1]) as other:
+        with locks.claim(tmp_path, ID[::-1]) as other:
             assert other == "mine"
-        results.tidy(tmp_path)
+        atomic.tidy(tmp_path)
         assert claiming(tmp_path) == "held"
-    assert not results.held(tmp_path, ID)
+    assert not locks.held(tmp_path, ID)
     assert claiming(tmp_path) == "mine"
     assert list((tmp_path / "trials").iterdir()) == []
 
 
 def test_a_trial_with_a_record_is_done(tmp_path: Path) -> None:
     one = record()
-    results.save(tmp_path, one, {})
-    with results.claim(tmp_path, one.trial.trial_id) as standing:
+    records.save(tmp_path, one, {})
+    with locks.claim(tmp_path, one.trial.trial_id) as standing:
         assert standing == "done"
 
 
@@ -702,7 +694,7 @@ def test_a_claim_ends_with_its_process_though_a_fork_of_it_lives(tmp_path: Path)
     told, tell = os.pipe()
     owner = os.fork()
     if not owner:
-        with results.claim(tmp_path, ID):
+        with locks.claim(tmp_path, ID):
             loader = os.fork()
             if not loader:
                 time.sleep(60)
@@ -715,14 +707,14 @@ def test_a_claim_ends_with_its_process_though_a_fork_of_it_lives(tmp_path: Path)
     os.kill(owner, signal.SIGKILL)
     os.waitpid(owner, 0)
     assert Path(f"/proc/{loader}").exists()
-    with results.claim(tmp_path, ID) as standing:
+    with locks.claim(tmp_path, ID) as standing:
         assert standing == "mine"
         os.kill(loader, signal.SIGKILL)
         assert claiming(tmp_path) == "held"
 
 
 def test_a_fork_that_leaves_the_claim_does_not_end_it(tmp_path: Path) -> None:
-    with results.claim(tmp_path, ID) as standing:
+    with locks.claim(tmp_path, ID) as standing:
         child = os.fork()
         if child:
             os.waitpid(child, 0)
@@ -741,9 +733,9 @@ def test_claims_of_the_dead_are_removed_and_of_the_living_are_not(tmp_path: Path
     half.mkdir()
     (half / "record.json").write_bytes(b"{")
     (tmp_path / f".table.csv.{'d' * 16}").write_bytes(b"half")
-    with results.claim(tmp_path, ID) as standing:
+    with locks.claim(tmp_path, ID) as standing:
         assert standing == "mine"
-        results.tidy(tmp_path)
+        atomic.tidy(tmp_path)
         assert [p.name for p in claims.iterdir()] == [ID]
         assert [p.name for p in tmp_path.iterdir()] == ["trials"]
         assert [p.name for p in (tmp_path / "trials").iterdir()] == [".claims"]
@@ -760,10 +752,10 @@ def test_work_in_progress_is_not_tidied(tmp_path: Path, monkeypatch: pytest.Monk
 
     (tmp_path / "trials").mkdir()
     monkeypatch.setattr(os, "fsync", fsync)
-    assert results.save(tmp_path, record(), FILES)
-    results.write(tmp_path / "table.csv", b"new")
+    assert records.save(tmp_path, record(), FILES)
+    atomic.write(tmp_path / "table.csv", b"new")
     assert (tmp_path / "table.csv").read_bytes() == b"new"
-    assert results.read(place(tmp_path, record()) / "record.json").row() == record().row()
+    assert records.read(place(tmp_path, record()) / "record.json").row() == record().row()
 
 
 def test_many_claimants_of_one_trial_are_served_one_at_a_time(tmp_path: Path) -> None:
@@ -788,24 +780,24 @@ while mine < 100:
 def test_without_locks_every_claim_is_granted_and_the_first_record_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert results.has_claims(tmp_path)
+    assert locks.has_claims(tmp_path)
     half = tmp_path / f".table.csv.{'d' * 16}"
     half.write_bytes(b"perhaps at work")
     monkeypatch.setattr(fcntl, "lockf", lambda *_: raising(errno.ENOLCK)())
-    assert not results.has_claims(tmp_path)
+    assert not locks.has_claims(tmp_path)
     one = record()
-    with results.claim(tmp_path, one.trial.trial_id) as standing:
+    with locks.claim(tmp_path, one.trial.trial_id) as standing:
         assert standing == "mine"
-        assert results.save(tmp_path, one, FILES)
-        assert not results.save(tmp_path, record(top1=60), {})
-    results.tidy(tmp_path)
+        assert records.save(tmp_path, one, FILES)
+        assert not records.save(tmp_path, record(top1=60), {})
+    atomic.tidy(tmp_path)
     assert half.exists()
     assert [p.name for p in (tmp_path / "trials").iterdir()] == [one.trial.trial_id]
 
 
 def test_a_claim_where_nothing_can_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "trials").write_bytes(b"")
-    with pytest.raises(OSError, match="trials"), results.claim(tmp_path, ID):
+    with pytest.raises(OSError, match="trials"), locks.claim(tmp_path, ID):
         raise AssertionError("claimed")
 
 
@@ -816,16 +808,16 @@ def test_a_failure_is_no_record_and_goes_with_a_success(tmp_path: Path) -> None:
     one = record()
     home = place(tmp_path, one)
     for reason in ("the process was killed by SIGKILL", "ValueError: x"):
-        results.fail(tmp_path, one.trial.trial_id, {"reason": reason, "details": "é\n"})
+        records.fail(tmp_path, one.trial.trial_id, {"reason": reason, "details": "é\n"})
         assert json.loads((home / "failure.json").read_text())["reason"] == reason
-    assert results.is_results(tmp_path)
-    assert results.finished(tmp_path, [one.trial.trial_id]) == set()
-    assert results.load(tmp_path).empty
-    assert results.save(tmp_path, one, FILES)
+    assert files.is_results(tmp_path)
+    assert files.finished(tmp_path, [one.trial.trial_id]) == set()
+    assert tables.load(tmp_path).empty
+    assert records.save(tmp_path, one, FILES)
     assert not (home / "failure.json").exists()
 
     before = contents(tmp_path)
-    results.fail(tmp_path, one.trial.trial_id, {"reason": "late"})
+    records.fail(tmp_path, one.trial.trial_id, {"reason": "late"})
     assert contents(tmp_path) == before
 
 
@@ -845,8 +837,8 @@ def test_the_table_does_not_know_who_finished_first(tmp_path: Path) -> None:
         folder, shuffled = tmp_path / str(number), RECORDS[:]
         random.Random(number).shuffle(shuffled)
         for one in shuffled:
-            results.save(folder, one, {})
-        tables.append(results.write_tables(folder))
+            records.save(folder, one, {})
+        tables.append(tables.write_tables(folder))
     first = contents(tmp_path / "0")
     for number in (1, 2):
         equal(tables[0], tables[number])
@@ -860,8 +852,8 @@ def test_the_table_does_not_know_who_finished_first(tmp_path: Path) -> None:
 
 def test_a_table_comes_back_from_its_files(tmp_path: Path) -> None:
     for one in RECORDS:
-        results.save(tmp_path, one, {})
-    table = results.write_tables(tmp_path)
+        records.save(tmp_path, one, {})
+    table = tables.write_tables(tmp_path)
     assert tuple(table.columns) == COLUMNS
     equal(pd.read_parquet(tmp_path / "table.parquet"), table)
     text = (tmp_path / "table.csv").read_bytes()
@@ -881,8 +873,8 @@ def test_a_table_comes_back_from_its_files(tmp_path: Path) -> None:
 
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:
     for one in RECORDS:
-        results.save(tmp_path, one, {})
-    results.write_tables(tmp_path)
+        records.save(tmp_path, one, {})
+    tables.write_tables(tmp_path)
     for line in (tmp_path / "table.csv").read_text().splitlines():
         for cell in line.split(","):
             assert cell == "-1" or not cell.startswith(("=", "+", "-", "@", "\t"))
@@ -893,72 +885,72 @@ def test_a_table_is_read_from_its_index_and_equals_the_records(
 ) -> None:
     """In every step of a growing folder; and records that did not change are not read again."""
     read: list[Path] = []
-    whole = results.read
-    monkeypatch.setattr(results, "read", lambda path: read.append(path) or whole(path))
+    whole = records.read
+    monkeypatch.setattr(records, "read", lambda path: read.append(path) or whole(path))
     for number, one in enumerate(RECORDS):
-        results.save(tmp_path, one, {})
+        records.save(tmp_path, one, {})
         time.sleep(0.01)  # a record as young as the index is read again
         read.clear()
-        table = results.write_tables(tmp_path)
+        table = tables.write_tables(tmp_path)
         assert len(read) <= 2
         read.clear()
-        equal(results.load(tmp_path), table)
+        equal(tables.load(tmp_path), table)
         assert len(read) <= 1
         (tmp_path / ".index").rename(tmp_path / "away")
-        equal(results.load(tmp_path), table)
+        equal(tables.load(tmp_path), table)
         assert len(read) >= number + 1
         (tmp_path / "away").rename(tmp_path / ".index")
     shutil.rmtree(place(tmp_path, RECORDS[3]))
-    assert len(results.load(tmp_path)) == len(RECORDS) - 1
-    equal(results.load(tmp_path), results.write_tables(tmp_path))
+    assert len(tables.load(tmp_path)) == len(RECORDS) - 1
+    equal(tables.load(tmp_path), tables.write_tables(tmp_path))
 
 
 def test_tables_of_the_same_records_are_left_alone(tmp_path: Path) -> None:
     for one in RECORDS[:3]:
-        results.save(tmp_path, one, {})
+        records.save(tmp_path, one, {})
     time.sleep(0.02)
-    results.write_tables(tmp_path)
+    tables.write_tables(tmp_path)
     names = ("table.csv", "table.parquet", ".index")
     before = [(tmp_path / name).stat() for name in names]
-    results.write_tables(tmp_path)
+    tables.write_tables(tmp_path)
     assert [(tmp_path / name).stat() for name in names] == before
     for name in names:
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(b"sr,top1\n0.5,100\n")
-        results.write_tables(tmp_path)
+        tables.write_tables(tmp_path)
         if name != ".index":
             assert (tmp_path / name).read_bytes() == content
 
 
 def test_a_damaged_record_is_not_hidden_by_an_index(tmp_path: Path) -> None:
     for one in RECORDS[:3]:
-        results.save(tmp_path, one, {})
+        records.save(tmp_path, one, {})
     time.sleep(0.02)
-    table = results.write_tables(tmp_path)
+    table = tables.write_tables(tmp_path)
     path = place(tmp_path, RECORDS[1]) / "record.json"
     content, state = path.read_bytes(), path.stat()
     path.write_bytes(content.replace(b'"status"', b'"statut"'))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # and it looks as old as before
     assert path.stat().st_size == state.st_size
-    for call in (results.load, results.write_tables):
-        with pytest.raises(results.Damaged, match="is damaged"):
+    for call in (tables.load, tables.write_tables):
+        with pytest.raises(records.Damaged, match="is damaged"):
             call(tmp_path)
     path.write_bytes(content)
-    equal(results.load(tmp_path), table)
+    equal(tables.load(tmp_path), table)
     homes = [place(tmp_path, one) for one in RECORDS[:2]]
     homes[0].rename(tmp_path / "swap")
     homes[1].rename(homes[0])
     (tmp_path / "swap").rename(homes[1])
-    with pytest.raises(results.Damaged, match="it is the record of"):
-        results.load(tmp_path)
+    with pytest.raises(records.Damaged, match="it is the record of"):
+        tables.load(tmp_path)
 
 
 @pytest.mark.usefixtures("unsynced")
 def test_a_damaged_index_or_table_changes_no_number(tmp_path: Path) -> None:
     for one in RECORDS[:3]:
-        results.save(tmp_path, one, {})
+        records.save(tmp_path, one, {})
     time.sleep(0.02)
-    table = results.write_tables(tmp_path)
+    table = tables.write_tables(tmp_path)
     rng = random.Random(0)
     for name in (".index", "table.parquet"):
         whole = (tmp_path / name).read_bytes()
@@ -970,42 +962,42 @@ def test_a_damaged_index_or_table_changes_no_number(tmp_path: Path) -> None:
             flips.append(bytes(damaged))
         for content in (*cuts, *flips, whole + b"x" * 8, b"null\n", b"{}"):
             (tmp_path / name).write_bytes(content)
-            equal(results.load(tmp_path), table)
+            equal(tables.load(tmp_path), table)
         (tmp_path / name).write_bytes(whole)
 
 
 def test_an_index_of_other_rules_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results.save(tmp_path, record(), {})
+    records.save(tmp_path, record(), {})
     time.sleep(0.02)
-    table = results.write_tables(tmp_path)
-    monkeypatch.setattr(results, "_rules", lambda: "other")
+    table = tables.write_tables(tmp_path)
+    monkeypatch.setattr(tables, "_rules", lambda: "other")
     monkeypatch.setattr(pd, "read_parquet", lambda _: raising(errno.EIO)())
-    equal(results.load(tmp_path), table)
+    equal(tables.load(tmp_path), table)
 
 
 def test_of_two_writers_of_tables_the_newer_records_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another sweep leaves a record and writes its tables while this one writes its own."""
-    results.save(tmp_path, record(), {})
-    whole, others = results.write, [record(seed=1)]
+    records.save(tmp_path, record(), {})
+    whole, others = atomic.write, [record(seed=1)]
 
     def write(path: Path, content: bytes) -> None:
         if others:
-            results.save(tmp_path, others.pop(), {})
-            results.write_tables(tmp_path)
+            records.save(tmp_path, others.pop(), {})
+            tables.write_tables(tmp_path)
         whole(path, content)
 
-    monkeypatch.setattr(results, "write", write)
-    assert len(results.write_tables(tmp_path)) == 2
+    monkeypatch.setattr(atomic, "write", write)
+    assert len(tables.write_tables(tmp_path)) == 2
     assert len(pd.read_parquet(tmp_path / "table.parquet")) == 2
     assert len(pd.read_csv(tmp_path / "table.csv")) == 2
 
 
 def test_a_table_of_nothing_has_its_columns(tmp_path: Path) -> None:
-    table = results.write_tables(tmp_path)
+    table = tables.write_tables(tmp_path)
     assert tuple(table.columns) == COLUMNS
     assert len(table) == 0
     assert tuple(pd.read_csv(tmp_path / "table.csv").columns) == COLUMNS
@@ -1014,41 +1006,41 @@ def test_a_table_of_nothing_has_its_columns(tmp_path: Path) -> None:
 
 def test_what_is_comparable_leaves_circumstance_out() -> None:
     table = pd.DataFrame([one.row() for one in RECORDS])
-    assert tuple(results.comparable(table).columns) == ("trial_id", *QUESTION, *ANSWER)
-    assert not set(CIRCUMSTANCE) & set(results.comparable(table).columns)
+    assert tuple(tables.comparable(table).columns) == ("trial_id", *QUESTION, *ANSWER)
+    assert not set(CIRCUMSTANCE) & set(tables.comparable(table).columns)
 
 
 # Folders ------------------------------------------------------------------------------------
 
 
 def test_which_folders_a_sweep_may_use(tmp_path: Path) -> None:
-    assert results.is_results(tmp_path / "new")
-    assert results.is_results(tmp_path)
+    assert files.is_results(tmp_path / "new")
+    assert files.is_results(tmp_path)
     (tmp_path / ".DS_Store").write_bytes(b"")
-    assert results.is_results(tmp_path)
-    results.save(tmp_path, record(), {})
-    results.write_tables(tmp_path)
-    assert results.is_results(tmp_path)
+    assert files.is_results(tmp_path)
+    records.save(tmp_path, record(), {})
+    tables.write_tables(tmp_path)
+    assert files.is_results(tmp_path)
 
     (tmp_path / "trials" / "mine").mkdir()
-    assert not results.is_results(tmp_path)
+    assert not files.is_results(tmp_path)
     (tmp_path / "file").write_bytes(b"")
-    assert not results.is_results(tmp_path / "file")
-    assert not results.is_results(tmp_path / "file" / "below")
+    assert not files.is_results(tmp_path / "file")
+    assert not files.is_results(tmp_path / "file" / "below")
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_bytes(b"")
-    assert not results.is_results(other)
+    assert not files.is_results(other)
     (other / "trials").write_bytes(b"")
-    assert not results.is_results(other)
+    assert not files.is_results(other)
 
 
 def test_a_file_is_the_old_one_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "table.csv"
-    results.write(path, b"old")
-    results.write(path, b"new")
+    atomic.write(path, b"old")
+    atomic.write(path, b"new")
     assert contents(tmp_path) == {"table.csv": b"new"}
 
     def full(_: int) -> None:
@@ -1056,35 +1048,35 @@ def test_a_file_is_the_old_one_or_the_new_one(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        results.write(path, b"newer")
+        atomic.write(path, b"newer")
     assert contents(tmp_path) == {"table.csv": b"new"}
 
 
 def test_what_a_driver_tells_is_seen_while_it_lives(tmp_path: Path) -> None:
-    with results.telling(tmp_path) as tell:
-        assert results.told(tmp_path) == []
+    with drivers.telling(tmp_path) as tell:
+        assert drivers.told(tmp_path) == []
         for number in (1, 2):
             tell({"done": number})
-            assert results.told(tmp_path) == [({"done": number}, True)]
-        results.tidy(tmp_path)
-        assert results.told(tmp_path) == [({"done": 2}, True)]
-    assert results.told(tmp_path) == []
+            assert drivers.told(tmp_path) == [({"done": number}, True)]
+        atomic.tidy(tmp_path)
+        assert drivers.told(tmp_path) == [({"done": 2}, True)]
+    assert drivers.told(tmp_path) == []
     (tmp_path / "trials" / f".running.{'a' * 16}").write_text('{"done": 3}')
-    assert results.told(tmp_path) == [({"done": 3}, False)]
+    assert drivers.told(tmp_path) == [({"done": 3}, False)]
     for content in (b"", b"[]", b"\xff", b"[" * 100_000):
         (tmp_path / "trials" / f".running.{'b' * 16}").write_bytes(content)
-        assert results.told(tmp_path) == [({"done": 3}, False)]
-    results.tidy(tmp_path)
-    assert results.told(tmp_path) == []
+        assert drivers.told(tmp_path) == [({"done": 3}, False)]
+    atomic.tidy(tmp_path)
+    assert drivers.told(tmp_path) == []
 
 
 def test_reasons_of_failures_are_one_line_each(tmp_path: Path) -> None:
-    results.fail(tmp_path, ID, {"reason": "a\nb", "details": ""})
-    results.fail(tmp_path, ID[::-1], {"reason": "c"})
-    (results.trial_folder(tmp_path, ID[::-1]) / "failure.json").write_bytes(b"[]")
-    results.save(tmp_path, record(), {})
+    records.fail(tmp_path, ID, {"reason": "a\nb", "details": ""})
+    records.fail(tmp_path, ID[::-1], {"reason": "c"})
+    (files.trial_folder(tmp_path, ID[::-1]) / "failure.json").write_bytes(b"[]")
+    records.save(tmp_path, record(), {})
     (place(tmp_path, record()) / "failure.json").write_text('{"reason": "late"}')
-    assert results.failures(tmp_path) == {
+    assert records.failures(tmp_path) == {
         ID: "a b",
         ID[::-1]: "its failure.json cannot be read",
     }
@@ -1099,9 +1091,9 @@ def test_names_stay_inside_the_folder() -> None:
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "", "a\nb", 7])
 def test_text_that_a_spreadsheet_would_run_is_no_record(tmp_path: Path, text: Any) -> None:
     one = record()
-    results.save(tmp_path, one, {})
+    records.save(tmp_path, one, {})
     path = place(tmp_path, one) / "record.json"
     for column in ("device", "machine", "finished", "versions", "status", "bypass"):
-        path.write_bytes(results.sealed({**one.row(), column: text}))
-        with pytest.raises(results.Damaged, match="is damaged"):
-            results.load(tmp_path)
+        path.write_bytes(files.sealed({**one.row(), column: text}))
+        with pytest.raises(records.Damaged, match="is damaged"):
+            tables.load(tmp_path)

@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from test_runner import CALLS, check_calls, check_stop, ends, parent, pids, soon
 
-from dse.results import records as results
+from dse.results import drivers, tables
 from dse.runner.runner import Event, Finished, Retried, Runner, Told
 from dse.runner.submitit import LOOK
 
@@ -250,9 +250,9 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
     for number in numbers:
         assert int(_run("scontrol", "show", "job", number).split("Restarts=")[1].split()[0]) == 1
     subprocess.run([*command, "name=here"], cwd=tmp_path, check=True)
-    tables = [results.load(tmp_path / "results" / name) for name in ("there", "here")]
+    tables = [tables.load(tmp_path / "results" / name) for name in ("there", "here")]
     assert len(tables[0]) == 2
-    pd.testing.assert_frame_equal(*map(results.comparable, tables), check_exact=True)
+    pd.testing.assert_frame_equal(*map(tables.comparable, tables), check_exact=True)
     weights = [
         {
             p.parent.name: p.read_bytes()
@@ -265,6 +265,6 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
 
 def _epochs(folder: Path) -> list[str]:
     """What running trials have told after their first epoch."""
-    words = [word for word, lives in results.told(folder) if lives]
+    words = [word for word, lives in drivers.told(folder) if lives]
     texts = [text for word in words for text in word["running"].values()]
     return [text for text in texts if not text.startswith("epoch 0 ")]

@@ -14,7 +14,7 @@ from test_faults import at_work, begun, soon, sweep
 from toy_trial import Plan, trials
 
 from dse import status
-from dse.results import records as results
+from dse.results import records
 
 
 def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -70,7 +70,7 @@ def test_hostile_words_are_shown_as_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = trials(Plan())[0]
-    results.fail(tmp_path, one.trial_id, {"reason": "\x1b[2Jgone\n"})
+    records.fail(tmp_path, one.trial_id, {"reason": "\x1b[2Jgone\n"})
     for name, text in (("a", '{"stands": 1}'), ("b", "[]"), ("c", "{"), ("d", "")):
         (tmp_path / "trials" / f".running.{name * 16}").write_text(text)
     assert shown(tmp_path, capsys) == [
@@ -101,7 +101,7 @@ def test_what_is_no_results_folder_is_one_line(
 
 
 def test_the_command_imports_little_and_needs_a_folder(tmp_path: Path) -> None:
-    results.save(tmp_path, toy_trial.record(trials(Plan())[0]), {})
+    records.save(tmp_path, toy_trial.record(trials(Plan())[0]), {})
     code = "import sys; from dse import status; code = status.main(sys.argv[1:]); "
     code += "print(*{'torch', 'pandas', 'numpy', 'hydra'} & set(sys.modules)); sys.exit(code)"
     done = subprocess.run(

@@ -26,7 +26,7 @@ from dse.data import folder as image_folder
 from dse.data import stream as streams
 from dse.data.published import Store, Unfit
 from dse.data.stream import CHANGES, Files, Stream, decoded, load
-from dse.results import records as results
+from dse.results import records
 from dse.trial.protocol import Protocol
 
 HERE = Path(__file__).parent
@@ -596,7 +596,7 @@ def command(tmp_path: Path, root: Path, protocol: str, *words: str) -> list[str]
     ]
 
 
-def swept(tmp_path: Path, root: Path, protocol: str, *words: str) -> results.Record:
+def swept(tmp_path: Path, root: Path, protocol: str, *words: str) -> records.Record:
     """The one record of a sweep."""
     run = subprocess.run(
         command(tmp_path, root, protocol, *words),
@@ -609,7 +609,7 @@ def swept(tmp_path: Path, root: Path, protocol: str, *words: str) -> results.Rec
     assert run.returncode == 0, run.stderr
     assert not (tmp_path / "data").exists()
     (path,) = (tmp_path / "results/squeezenet/trials").glob("*/record.json")
-    return results.read(path)
+    return records.read(path)
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ import pandas as pd
 import pytest
 from toy_trial import workers
 
-from dse.analysis import report
-from dse.results import records as results
+from dse.analysis import drawing, report
+from dse.results import drivers, files, locks, records, tables
 from dse.runner.runner import Failed, Finished, Retried, Started, Told, Waiting
 from dse.space.architecture import V1_0
 from dse.space.cost import cost
-from dse.sweep import __main__ as sweep
+from dse.sweep import __main__
 from dse.sweep.progress import Progress
 from dse.trial.protocol import Protocol, epoch_steps
-from dse.trial.record import Trial, trial_from
+from dse.trial.question import Trial, trial_from
 
 
 def dse(
@@ -82,31 +82,31 @@ def test_figures_that_are_gone_or_of_another_table_are_drawn_again(swept: Path) 
     folder = swept / "results/figure3a"
     whole = {p.name: p.read_bytes() for p in folder.glob("figure3a.*")}
     assert len(whole) == 2
-    table = results.write_tables(folder)
-    assert sweep.draw(folder, table).keys() == {"figure3a"}
+    table = tables.write_tables(folder)
+    assert drawing.draw(folder, table).keys() == {"figure3a"}
     for name in whole:
         (folder / name).unlink()
-        assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
+        assert drawing.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
         (folder / name).write_bytes(whole[name][:-1] + b"!")
-        assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
+        assert drawing.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
         assert (folder / name).read_bytes() == whole[name]
-    mark = (folder / results.DRAWN).read_bytes()
+    mark = (folder / files.DRAWN).read_bytes()
     for content in (b"", b"{}", mark[:-9], mark.replace(b"figure3a.png", b"figure3b.png")):
-        (folder / results.DRAWN).write_bytes(content)
-        assert sweep.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
-        assert (folder / results.DRAWN).read_bytes() == mark
-    assert sweep._drawn(folder) == whole
+        (folder / files.DRAWN).write_bytes(content)
+        assert drawing.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
+        assert (folder / files.DRAWN).read_bytes() == mark
+    assert drawing._drawn(folder) == whole
     (folder / "table.parquet").write_bytes((folder / "table.parquet").read_bytes() + b"x")
-    assert sweep._drawn(folder) is None
-    results.write_tables(folder)
+    assert drawing._drawn(folder) is None
+    tables.write_tables(folder)
 
 
 def test_a_folder_without_locks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(results, "has_claims", lambda folder: False)
+    monkeypatch.setattr(locks, "has_claims", lambda folder: False)
     words = ["-cn", "squeezenet", "name=x", f"results.root={tmp_path}", *TINY, "base_e=8"]
-    assert sweep.main(words) == 0
+    assert __main__.main(words) == 0
     line = f"{tmp_path / 'x'} has no file locks: other sweeps may train its trials too"
     assert line in capsys.readouterr().err.splitlines()
 
@@ -143,8 +143,8 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
         _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 0, errors
     assert "is tried again after attempt 1: the process was killed by SIGKILL" in errors
-    assert len(results.load(tmp_path / "results/figure3a")) == 2
-    assert results.failures(tmp_path / "results/figure3a") == {}
+    assert len(tables.load(tmp_path / "results/figure3a")) == 2
+    assert records.failures(tmp_path / "results/figure3a") == {}
 
 
 def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
     assert errors.splitlines()[-1] == f"interrupted; to go on: {shlex.join(command)}"
     assert "Traceback" not in errors
     assert not _alive(worker)
-    states = list((folder / "trials" / results.UNFINISHED).iterdir())
-    assert len(states) + len(results.records(folder)) == 2
+    states = list((folder / "trials" / files.UNFINISHED).iterdir())
+    assert len(states) + len(records.records(folder)) == 2
     assert states
     assert dse("sweep", *words, cwd=tmp_path).returncode == 0
     assert dse("sweep", *words, "name=once", cwd=tmp_path).returncode == 0
@@ -174,7 +174,7 @@ def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
     assert len(found) == 2
     assert found == expected
     pd.testing.assert_frame_equal(
-        *(results.comparable(results.load(p)) for p in (folder, folder.with_name("once"))),
+        *(tables.comparable(tables.load(p)) for p in (folder, folder.with_name("once"))),
         check_exact=True,
     )
 
@@ -188,7 +188,7 @@ def test_other_engines_leave_the_same_records(engine: str, tmp_path: Path) -> No
         run = dse("sweep", *words, f"name={name}", *more, cwd=tmp_path, timeout=300)
         assert run.returncode == 0, run.stderr
     here, there = (
-        results.comparable(results.load(tmp_path / "results" / name)) for name in ("here", "there")
+        tables.comparable(tables.load(tmp_path / "results" / name)) for name in ("here", "there")
     )
     pd.testing.assert_frame_equal(here, there, check_exact=True)
     if engine == "submitit":
@@ -210,7 +210,7 @@ def test_reproduce_draws_every_page_from_one_folder(tmp_path: Path) -> None:
     run = dse("reproduce", *arguments, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     folder = tmp_path / "results/reproduce"
-    table = results.load(folder)
+    table = tables.load(folder)
     # Two squeeze ratios without bypass, and both with each bypass: shared trials are trained once.
     assert len(table) == 12
     assert {p.name for p in folder.iterdir()} >= {
@@ -226,7 +226,7 @@ def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(tmp_path: Path) -> None:
     run = dse("reproduce", "figure3a", "seed=0", *wild, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     (folder,) = (tmp_path / "results").iterdir()
-    table = results.load(folder)
+    table = tables.load(folder)
     assert table["loss"].isna().all()
     assert set(table["status"]) == {"diverged"}
     assert "seeds 0: 5 diverged." in (folder / "index.html").read_text()
@@ -390,7 +390,7 @@ def _worker(driver: int) -> int:
 
 def _training(folder: Path) -> int:
     """How many trials have told of an epoch, as a sweep at work on a folder says."""
-    running = [word["running"].values() for word, lives in results.told(folder) if lives]
+    running = [word["running"].values() for word, lives in drivers.told(folder) if lives]
     return sum(not text.startswith("epoch 0 ") for texts in running for text in texts)
 
 

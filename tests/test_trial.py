@@ -14,11 +14,10 @@ from typing import Any
 import confirm_semantics
 import pytest
 
-from dse.results import records as results
+from dse.results import files, records, tables
 from dse.space.architecture import V1_1, Metaparameters
 from dse.sweep import request as config
-from dse.trial import protocol
-from dse.trial import record as trial
+from dse.trial import protocol, question
 from dse.trial.protocol import (
     DATA_SETS,
     RUNGS,
@@ -28,22 +27,17 @@ from dse.trial.protocol import (
     check_held_out,
     random_seed,
 )
+from dse.trial.question import ID_DIGITS, QUESTION, SEMANTICS, SINCE, Trial, trial_from
 from dse.trial.record import (
     ANSWER,
     CIRCUMSTANCE,
     COLUMNS,
-    ID_DIGITS,
-    QUESTION,
-    SEMANTICS,
-    SINCE,
     STATUSES,
     Answer,
     Circumstance,
     Record,
-    Trial,
     record_from,
     status_of,
-    trial_from,
 )
 
 FIELDS: Mapping[str, tuple[Any, Any]] = {
@@ -232,7 +226,7 @@ def test_a_field_added_later_enters_away_from_its_neutral_value(
 ) -> None:
     changed = trial_from({**TRIAL.question, "clip": 2.0})
     ids = TRIAL.trial_id, changed.trial_id
-    monkeypatch.setattr(trial, "SINCE", {**SINCE, "clip": 1.0})
+    monkeypatch.setattr(question, "SINCE", {**SINCE, "clip": 1.0})
     assert "clip" not in json.loads(TRIAL.canonical())
     assert TRIAL.trial_id != ids[0]
     assert changed.trial_id == ids[1]
@@ -374,18 +368,18 @@ def test_a_row_without_a_later_column_has_its_neutral_value(name: str) -> None:
 
 def test_a_record_of_the_first_release_stays_valid(tmp_path: Path) -> None:
     row = json.loads(OLD_RECORD)
-    home = results.trial_folder(tmp_path, row["trial_id"])
+    home = files.trial_folder(tmp_path, row["trial_id"])
     home.mkdir(parents=True)
     (home / "record.json").write_text(OLD_RECORD)
     del row["sha256"]
     assert not {*SINCE, "semantics"} & set(row)
-    old = results.read(home / "record.json")
+    old = records.read(home / "record.json")
     assert old.trial.semantics == 1
     assert old.trial.trial_id == row["trial_id"]
     assert old.row() == {**row, **SINCE, "semantics": 1}
     assert tuple(old.row()) == COLUMNS
     assert record_from(old.row()).row() == old.row()
-    assert results.load(tmp_path).loc[0, "dead_step"] == -1
+    assert tables.load(tmp_path).loc[0, "dead_step"] == -1
     today = replace(old.trial, semantics=SEMANTICS)
     assert trial_from(row) == today  # a question without the column asks today
     assert today.trial_id != row["trial_id"]

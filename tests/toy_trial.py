@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from dse.data.published import Store
-from dse.results import records as results
+from dse.results import locks, records, tables
 from dse.results import states as checkpoints
 from dse.runner.runner import Later, Tell, Workers
 from dse.space.architecture import V1_0
+from dse.sweep import launch
 from dse.trial.protocol import Protocol, Recipe
-from dse.trial.record import Answer, Circumstance, Record, Trial
+from dse.trial.question import Trial
+from dse.trial.record import Answer, Circumstance, Record
 
 POISON, HANGING = 1.0, 0.5
 LOG = "trained"
@@ -101,7 +103,7 @@ def files(of: Trial) -> dict[str, bytes]:
 def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
     """What `dse.execute:run` does, without the training; it notes what it did."""
     of, folder, _ = argument
-    with results.claim(folder, of.trial_id) as standing:
+    with locks.claim(folder, of.trial_id) as standing:
         if standing == "held":
             raise Later
         if standing == "done":
@@ -118,7 +120,7 @@ def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | Non
             tell((epoch, 50.0))
         note(folder, of.trial_id, "trained")
         left = record(of)
-        kept = results.save(folder, left, files(of))
+        kept = records.save(folder, left, files(of))
         note(folder, of.trial_id, "left" if kept else "late")
         checkpoints.clear(folder, of.trial_id)
         return left.row() if kept else None
@@ -147,17 +149,16 @@ def epochs(folder: Path) -> list[tuple[str, int]]:
 
 def sweep(folder: Path, plan: Plan) -> int:
     """A toy sweep, as the command is one."""
-    from dse.sweep import __main__ as sweep  # not in the workers
 
     workers = Workers(count=plan.workers, patience=plan.patience)
 
     def command(_: list[str]) -> int:
-        failures = sweep.run(trials(plan), folder, workers, Store(), "toy_trial:run")
+        failures = launch.run(trials(plan), folder, workers, Store(), "toy_trial:run")
         if plan.table:
-            results.write_tables(folder)
+            tables.write_tables(folder)
         return 1 if failures else 0
 
-    return sweep.guarded(command, [])
+    return launch.guarded(command, [])
 
 
 # Storms -------------------------------------------------------------------------------------
@@ -202,7 +203,7 @@ def _round(
     if count["sweeps"] + count["workers"] < kills and driver.is_alive():
         count["sweeps"] += _kill(driver.pid or 0)
     driver.join()
-    now = results.records(folder)
+    now = records.records(folder)
     assert there <= now, "a record was lost"
     return now
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dse.data.published import Store, Unfit
-from dse.results.records import write
+from dse.results.atomic import write
 from dse.trial.protocol import Protocol
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dse.results.records import UNFINISHED, make, write
+from dse.results.atomic import write
+from dse.results.files import UNFINISHED, make
 
 KEPT = 2
 """So many of the newest states are kept: one more than is needed, in case a disk loses one."""

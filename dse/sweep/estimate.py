@@ -31,16 +31,16 @@ from typing import Any
 import numpy as np
 
 from dse.data.published import Store
-from dse.results import records as results
+from dse.results import atomic, files, records
 from dse.runner.runner import Failed, Finished, Started, Workers
 from dse.space.cost import Cost, cost
 from dse.space.rules import check, knob, real
 from dse.sweep import request as config
 from dse.sweep.progress import duration, span
 from dse.trial.protocol import epoch_steps
-from dse.trial.record import SEMANTICS, Trial
+from dse.trial.question import SEMANTICS, Trial
 
-MEASURE = "dse.training.execute:measure"
+MEASURE = "dse.training.measure:measure"
 SECONDS = 3.0
 """Seconds of steps that are timed of each network."""
 
@@ -178,7 +178,7 @@ class Unknown(ValueError):
 
 def plan(request: config.Request, trials: Sequence[Trial], tell: Tell) -> str:
     """What would run: each trial, done or to do, its exact size, what it takes; and the bill."""
-    todo = results.unfinished(request.folder, trials)
+    todo = records.unfinished(request.folder, trials)
     made, words = None, []
     try:
         if todo:
@@ -210,7 +210,7 @@ def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> 
     What is done costs nothing. Raises `config.Mistakes` where not even the first one to do fits,
     or it is not known what they take.
     """
-    todo = results.unfinished(request.folder, trials)
+    todo = records.unfinished(request.folder, trials)
     if not todo or math.isinf(request.budget):
         return trials
     try:
@@ -392,7 +392,7 @@ def _known(kind: Mapping[str, Any], store: Store) -> Calibration:
     digest = hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()
     path = store.cache / "measured" / f"{digest[:20]}.json"
     try:
-        found = results.unsealed(path.read_bytes())
+        found = files.unsealed(path.read_bytes())
         if found.pop("of") != kind:
             raise ValueError("it is another one's")
         samples = tuple(Sample(**sample) for sample in found.pop("samples"))
@@ -487,7 +487,7 @@ def _command() -> tuple[float, float]:
     server, each made here once more.
     """
     seconds, memory = 0.0, 0
-    for modules in ("dse.training.execute", "dse.sweep.__main__, dse.analysis.figures"):
+    for modules in ("dse.training.worker", "dse.sweep.__main__, dse.analysis.figures"):
         code = f"import {modules}, resource; print(resource.getrusage(resource.RUSAGE_SELF)[2])"
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -535,6 +535,6 @@ def _keep(known: Calibration, kind: Mapping[str, Any], tell: Tell) -> None:
     content = {"of": kind, **asdict(known)}
     del content["path"]
     try:
-        results.write(known.path, results.sealed(content))
+        atomic.write(known.path, files.sealed(content))
     except OSError as error:
         tell(f"what was measured could not be kept: {error}")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from dse.runner.runner import Event, Failed, Finished, Retried, Started, Told, Waiting
 from dse.space.cost import cost
 from dse.trial.protocol import Protocol, epoch_steps
-from dse.trial.record import Trial
+from dse.trial.question import Trial
 
 tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
 

@@ -36,7 +36,7 @@ from omegaconf import OmegaConf
 from dse.data import folder as image_folder
 from dse.data import published as archives
 from dse.data.published import DEFAULT, Store
-from dse.results.records import is_results
+from dse.results.files import is_results
 from dse.runner.ray import Cluster
 from dse.runner.remote import require
 from dse.runner.runner import ENGINES, Workers
@@ -44,7 +44,7 @@ from dse.runner.submitit import Jobs
 from dse.space.architecture import Layout, Metaparameters
 from dse.space.rules import Rule, duration, flag, integer, one_of, path, real
 from dse.trial.protocol import Protocol, Recipe, check_held_out
-from dse.trial.record import Trial, trial_from
+from dse.trial.question import Trial, trial_from
 
 GROUPS = ("layout", "recipe", "protocol")
 MOST_POINTS = 1_000_000

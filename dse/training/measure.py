@@ -1,0 +1,150 @@
+"""What a trial takes, measured by training it for some seconds."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as encode
+from torch import Tensor, nn
+
+from dse.data.memory import Data, load
+from dse.data.published import Store
+from dse.runner.runner import Tell
+from dse.training.execute import attempt_training, build, pictures_at_a_time, weights_of
+from dse.training.loop import (
+    judge,
+)
+from dse.training.worker import keep_memory
+from dse.trial.question import Trial
+
+LEAST_STEPS, JUDGING = 2, 4
+"""Steps that are timed at least; judging is timed for one part in so many of the steps' time."""
+
+
+ENDLESS, IDLE = 10_000, 1e-9
+"""Epochs and learning rate of a training that is timed alone: it neither ends nor diverges."""
+
+
+class _Enough(Exception):
+    """A training has been watched for long enough."""
+
+
+class Watch:
+    """Times the steps of a training, judgements between them left out; ends it with `_Enough`.
+
+    The first step is no step like the others: `first` is when it was done, `steps` and `seconds`
+    are of those after it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.first = 0.0
+        self.steps, self.seconds = 0, 0.0
+        self._enough, self._last, self._step = seconds, 0.0, 0
+
+    def __call__(self, step: int, _: object) -> None:
+        """Told how many steps are done: after each, and after each batch that is judged."""
+        now = time.perf_counter()
+        if not self.first:
+            self.first = now
+        elif step > self._step:
+            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
+        self._last, self._step = now, step
+        if self.steps >= LEAST_STEPS and self.seconds >= self._enough:
+            raise _Enough
+
+
+def measure(argument: tuple[Trial, Store, float], _: Tell) -> dict[str, float]:
+    """In a worker: train a trial for some seconds, keep nothing, and say what its parts take.
+
+    `entered` is when it began, on this machine's monotonic clock; `ready`, `step` and `judge` are
+    seconds until the first step, of a step, and of judging a picture; `private` and `shared` are
+    bytes of this process's memory at its most and of what it was forked with, `header` those that a
+    file of weights has more than its weights. However short or wild its recipe is, the trial is
+    trained for long enough.
+    """
+    entered = time.monotonic()
+    trial, store, seconds = argument
+    torch.set_num_threads(1)
+    keep_memory()
+    load(trial.protocol, store)  # what is made once for all trials is no trial's
+    start = time.perf_counter()
+    data, watch = load(trial.protocol, store), Watch(seconds)
+    try:
+        attempt_training(_endless(trial), data, [], None, lambda *_: None, watch)
+        raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
+    except _Enough:
+        before = _memory()  # while its loaders live
+    step = watch.seconds / watch.steps
+    model = build(trial, trial.protocol.recipe, data, 0)
+    judged = _seconds_of_judging(model, data, pictures_at_a_time(trial), seconds / JUDGING)
+    private, shared = map(max, before, _memory())
+    weights = weights_of(model)
+    return {
+        "entered": entered,
+        "ready": max(watch.first - start - step, 0.0),
+        "step": step,
+        "judge": judged,
+        "private": private,
+        "shared": shared,
+        "header": len(encode(weights)) - sum(w.nbytes for w in weights.values()),
+    }
+
+
+def _endless(trial: Trial) -> Trial:
+    """A trial whose training takes steps of the same kind, and does not end by itself."""
+    protocol = trial.protocol
+    recipe = replace(protocol.recipe, epochs=ENDLESS, lr=IDLE, dead_after=0, ladder="none")
+    return replace(trial, protocol=replace(protocol, recipe=recipe))
+
+
+def _seconds_of_judging(model: nn.Module, data: Data, together: int, seconds: float) -> float:
+    """Seconds that judging a picture takes, measured for some `seconds`; the first batch is not."""
+    start, pictures = 0.0, 0
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        nonlocal start, pictures
+        yield next(iter(data.batches(data.validation, together)))
+        start = time.perf_counter()
+        while True:
+            for x, y in data.batches(data.validation, together):
+                pictures += len(y)
+                yield x, y
+                if time.perf_counter() - start >= seconds:
+                    return
+
+    judge(model, batches)
+    return (time.perf_counter() - start) / pictures
+
+
+def _memory() -> tuple[int, int]:
+    """The most bytes of memory that this process had to itself, with those of its children, and
+    those of its server."""
+    try:
+        own, server = _sizes("self"), _sizes(str(os.getppid()))
+        children = Path("/proc/thread-self/children").read_text().split()
+        private = own["VmHWM"] - own["Rss"] + sum(map(_private, ["self", *children]))
+        return private, server["Rss"]
+    except (OSError, ValueError, KeyError):  # no Linux
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+
+
+def _private(process: str) -> int:
+    sizes = _sizes(process)
+    return sizes["Private_Clean"] + sizes["Private_Dirty"]
+
+
+def _sizes(process: str) -> dict[str, int]:
+    """What Linux says of a process's memory, bytes by name."""
+    sizes = {}
+    for name in ("status", "smaps_rollup"):
+        for line in Path(f"/proc/{process}/{name}").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if value.endswith(" kB"):
+                sizes[key] = 1024 * int(value.removesuffix(" kB"))
+    return sizes

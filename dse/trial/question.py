@@ -1,0 +1,152 @@
+"""A trial: one configuration trained once, and its identity.
+
+A `Trial` is a question. Its `trial_id` is a hash of the whole question in canonical form, so
+that skipping, resuming, removing duplicates and merging tables of several machines all follow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from dse.space.architecture import (
+    Architecture,
+    Layout,
+    Metaparameters,
+    conflicts,
+    field_names,
+    generate,
+    map_sizes,
+)
+from dse.space.rules import check, integer, knob
+from dse.trial.protocol import Protocol, Recipe
+
+SEMANTICS = 3
+"""The version of what training means. A change that may alter an answer raises it, which makes
+every trial a new one; a test watches the syntax trees of the modules that decide it."""
+
+
+SINCE: Mapping[str, Any] = {
+    "manifest": "none",
+    "normalise": "dataset",
+    "dead_after": 0,
+    "ladder": "none",
+    "dead_step": -1,
+    "restarts": 0,
+}
+"""Fields added after a release, with the neutral value that a record without them means. In a
+question it keeps the field out of the identity, so that old results stay valid."""
+
+
+ID_DIGITS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One configuration, trained from scratch once.
+
+    Raises `ValueError`, with every mistake on a line of its own, where the parts do not fit:
+    a picture too small for the layout, or a metaparameter without effect.
+    """
+
+    metaparameters: Metaparameters = field(default_factory=Metaparameters)
+    layout: Layout
+    protocol: Protocol
+    seed: int = knob(0, integer(0, 2**31 - 1), "seed of every random stream")
+    semantics: int = knob(SEMANTICS, integer(1, SEMANTICS), "version of what training means")
+
+    def __post_init__(self) -> None:
+        check(self)
+        found = conflicts(self.metaparameters, self.layout)
+        try:
+            map_sizes(self.layout, self.protocol.image_size)
+        except ValueError as error:
+            found.append(str(error))
+        if found:
+            raise ValueError("\n".join(found))
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network that this trial trains."""
+        facts = self.protocol.facts
+        return generate(
+            self.metaparameters,
+            self.layout,
+            num_classes=facts.num_classes,
+            in_channels=facts.channels,
+        )
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """The question as a flat row: column = field = key on the command line."""
+        parts = (self.metaparameters, self.layout, self.protocol, self.protocol.recipe)
+        row = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
+        del row["recipe"]
+        return {**row, "seed": self.seed, "semantics": self.semantics}
+
+    @property
+    def trial_id(self) -> str:
+        """20 hexadecimal digits (80 bits) of the SHA-256 of the canonical question."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:ID_DIGITS]
+
+    def canonical(self) -> str:
+        """The question as one text: names sorted, numbers in one form (1 and 1.0 are equal).
+
+        The declared facts of the data set that training depends on are in it.
+        """
+        facts = self.protocol.facts
+        contents = {n: v for n, v in self.question.items() if n not in SINCE or v != SINCE[n]}
+        for name in ("digest", "train", "test", "mean", "std"):
+            contents[f"data_{name}"] = getattr(facts, name)
+        texts = {name: _canonical(value) for name, value in contents.items()}
+        return json.dumps(texts, sort_keys=True, separators=(",", ":"))
+
+
+def trial_from(question: Mapping[str, Any]) -> Trial:
+    """The trial of a flat question: `trial_from(trial.question) == trial`.
+
+    A field of `SINCE` that is not there has its neutral value, and `semantics` today's; keys that
+    are not of the question are passed over. Raises `ValueError` for a missing key, a value outside
+    its rule, or values that do not fit together.
+    """
+    whole = {**SINCE, "semantics": SEMANTICS, **question}
+
+    def part(kind: type[Any]) -> dict[str, Any]:
+        return {name: whole[name] for name in field_names(kind) if name != "recipe"}
+
+    missing = [name for name in QUESTION if name not in whole]
+    if missing:
+        raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
+    return Trial(
+        metaparameters=Metaparameters(**part(Metaparameters)),
+        layout=Layout(**part(Layout)),
+        protocol=Protocol(**part(Protocol), recipe=Recipe(**part(Recipe))),
+        seed=whole["seed"],
+        semantics=whole["semantics"],
+    )
+
+
+def _canonical(value: Any) -> str:
+    """A value in one written form.
+
+    >>> [_canonical(value) for value in (1, 1.0, 1e-3, True, "none", (0.5, 10))]
+    ['1', '1', '0.001', 'true', 'none', '0.5-10']
+    """
+    if isinstance(value, (bool, str)):
+        return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, tuple):
+        return "-".join(_canonical(item) for item in value)
+    return format(Decimal(repr(value)).normalize(), "f")
+
+
+def _question_names() -> tuple[str, ...]:
+    parts = (Metaparameters, Layout, Protocol, Recipe)
+    names = [n for part in parts for n in field_names(part) if n != "recipe"]
+    return (*names, "seed", "semantics")
+
+
+QUESTION = _question_names()
