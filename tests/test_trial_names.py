@@ -1,0 +1,51 @@
+"""Trials are called by what varies among them."""
+
+from __future__ import annotations
+
+import doctest
+from typing import Any
+
+from dse.space.architecture import V1_0
+from dse.trial import names
+from dse.trial.names import trial_names
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial, trial_from
+
+QUESTION = Trial(layout=V1_0, protocol=Protocol(image_size=64)).question
+
+
+def named(*changes: dict[str, Any]) -> list[str]:
+    """The names of trials that differ from one another by `changes`."""
+    return list(trial_names([trial_from({**QUESTION, **change}) for change in changes]).values())
+
+
+def test_the_documented_examples() -> None:
+    assert doctest.testmod(names).failed == 0
+
+
+def test_a_name_lists_what_varies_in_the_order_of_the_question() -> None:
+    assert named(
+        {"seed": 0, "sr": 0.125},
+        {"seed": 1, "sr": 0.125},
+        {"seed": 0, "sr": 1},
+        {"seed": 1, "sr": 1},
+    ) == ["sr=0.125 seed=0", "sr=0.125 seed=1", "sr=1 seed=0", "sr=1 seed=1"]
+    assert named({"seed": 3}, {"seed": 4}) == ["seed=3", "seed=4"]
+
+
+def test_values_are_written_as_on_the_command_line() -> None:
+    assert named(
+        {"head_relu": True, "lr": 1e-3, "pool_after": "1-4"},
+        {"head_relu": False, "lr": 1.0, "pool_after": "none"},
+    ) == ["pool_after=1-4 head_relu=true lr=0.001", "pool_after=none head_relu=false lr=1"]
+
+
+def test_a_single_trial_is_named_by_its_id() -> None:
+    trial = trial_from(QUESTION)
+    assert trial_names([trial]) == {trial.trial_id: f"trial {trial.trial_id[:8]}"}
+    assert trial_names([trial, trial]) == trial_names([trial])
+    assert trial_names([]) == {}
+
+
+def test_close_values_have_distinct_names() -> None:
+    assert named({"sr": 0.1234567}, {"sr": 0.12345671}) == ["sr=0.1234567", "sr=0.12345671"]
