@@ -21,7 +21,8 @@ import torch
 
 from dse.data import published as archives
 from dse.data.memory import load
-from dse.trial.protocol import DATA_SETS, Protocol
+from dse.trial.datasets import DATA_SETS
+from dse.trial.protocol import Protocol
 
 MIB = 2**20
 

@@ -24,7 +24,7 @@ from dse.space.architecture import FIRES, Layout, Metaparameters, generate
 from dse.training import network as model
 from dse.training import worker
 from dse.training.loop import Descent, _step  # the very step that a training takes
-from dse.trial.protocol import Recipe
+from dse.trial.recipe import Recipe
 
 BATCH = 128
 

@@ -37,7 +37,7 @@ from torchvision.models.squeezenet import Fire
 from torchvision.transforms import v2
 
 from dse.space.architecture import Layout, Metaparameters, generate
-from dse.trial.protocol import DATA_SETS
+from dse.trial.datasets import DATA_SETS
 
 HELD_OUT, TRAINED = 5000, 22_500
 BATCH, LR, WARMUP, DECAY = 128, 0.04, 0.2, 5e-4

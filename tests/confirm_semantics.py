@@ -18,7 +18,7 @@ from dse.trial.question import SEMANTICS
 CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
     "space/rules", "space/architecture", "space/cost",
-    "trial/protocol", "trial/question", "trial/record",
+    "trial/datasets", "trial/recipe", "trial/protocol", "trial/question", "trial/record",
     "data/published", "data/folder", "data/memory", "data/stream",
     "training/network", "training/loop", "training/execute", "training/worker",
 )  # fmt: skip

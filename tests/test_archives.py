@@ -33,7 +33,7 @@ import pytest
 from dse.data import published as archives
 from dse.data.published import File, Form, Missing, Published, Store, Unfit
 from dse.sweep import request as config
-from dse.trial.protocol import DATA_SETS, DataSet
+from dse.trial.datasets import DATA_SETS, DataSet
 
 FACTS = DataSet(
     num_classes=10, channels=3, image_size=4, train=10, test=4, mean=(), std=(), digest="0" * 64

@@ -14,7 +14,8 @@ import torch
 from dse.data import published as archives
 from dse.data.memory import AUGMENTATIONS, Data, Drawn, Part, changed, digits, load
 from dse.data.published import Bytes, Store
-from dse.trial.protocol import DATA_SETS, Protocol
+from dse.trial.datasets import DATA_SETS
+from dse.trial.protocol import Protocol
 
 DIGITS = DATA_SETS["digits"]
 REAL = Path(os.environ.get("SQUEEZENET_DSE_DATA", "/nonexistent"))

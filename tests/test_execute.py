@@ -32,8 +32,9 @@ from dse.training.execute import Outcome, curve_csv, execute
 from dse.training.loop import Epoch, State, Training, judge, learning_rate, train
 from dse.training.network import SqueezeNet, initialise
 from dse.training.worker import run
-from dse.trial.protocol import Protocol, Recipe
+from dse.trial.protocol import Protocol
 from dse.trial.question import SEMANTICS, Trial, trial_from
+from dse.trial.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup=1)
 TRIAL = Trial(

@@ -24,7 +24,8 @@ from dse.analysis.statistics import interval
 from dse.paper import published as paper
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.space.cost import cost, mebibytes
-from dse.trial.protocol import DATA_SETS, Protocol
+from dse.trial.datasets import DATA_SETS
+from dse.trial.protocol import Protocol
 from dse.trial.question import Trial, trial_from
 from dse.trial.record import COLUMNS
 

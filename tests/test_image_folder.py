@@ -20,7 +20,8 @@ from dse.data.published import Store, Unfit
 from dse.space.architecture import LAYOUTS
 from dse.space.cost import cost
 from dse.sweep import request as config
-from dse.trial.protocol import DATA_SETS, Protocol
+from dse.trial.datasets import DATA_SETS
+from dse.trial.protocol import Protocol
 from dse.trial.question import SINCE, Trial, trial_from
 
 FILES = {
@@ -385,8 +386,8 @@ def test_a_folder_too_small_to_hold_out_anything_is_told(root: Path, cache: Path
     with pytest.raises(config.Mistakes) as caught:
         ask("protocol=imagenet", f"data.root={root}", f"data.cache={cache}")
     assert caught.value.lines == (
-        "`validation_share` must hold out at least 10 of 3 pictures of 2 classes, to tell what was "
-        "learned from a guess, got 0.02, which is 1",
+        "`validation_share` must hold out at least 10 of 3 pictures of 2 classes, so that a "
+        "guess cannot pass for learning, got 0.02, which is 1",
     )
 
 

@@ -28,7 +28,8 @@ from dse.training.loop import (
     lifeless,
     train,
 )
-from dse.trial.protocol import Recipe, chance
+from dse.trial.protocol import chance
+from dse.trial.recipe import Recipe
 
 PLAIN = Recipe(
     epochs=1,

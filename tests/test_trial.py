@@ -18,16 +18,11 @@ from dse.results import files, records, tables
 from dse.space.architecture import V1_1, Metaparameters
 from dse.sweep import request as config
 from dse.trial import protocol, question
-from dse.trial.protocol import (
-    DATA_SETS,
-    RUNGS,
-    Protocol,
-    Recipe,
-    chance,
-    check_held_out,
-    random_seed,
-)
+from dse.trial import record as trial_record
+from dse.trial.datasets import DATA_SETS
+from dse.trial.protocol import Protocol, chance, check_held_out, random_seed
 from dse.trial.question import ID_DIGITS, QUESTION, SEMANTICS, SINCE, Trial, trial_from
+from dse.trial.recipe import RUNGS, Recipe
 from dse.trial.record import (
     ANSWER,
     CIRCUMSTANCE,
@@ -136,7 +131,7 @@ def record(**changes: Any) -> Record:
     ],
 )
 def test_the_identity_does_not_drift(changes: dict[str, Any], trial_id: str) -> None:
-    """Another value makes every record worthless: a field added later belongs into `SINCE`.
+    """Another value makes every record worthless: a field added later belongs in `SINCE`.
 
     A version of `SEMANTICS` makes every trial a new one: see the changelog.
     """
@@ -186,7 +181,7 @@ def test_numbers_that_are_equal_are_one_value() -> None:
     ("fact", "value"),
     [("digest", "0" * 64), ("train", 1100), ("test", 601), ("mean", (0.3,)), ("std", (0.4,))],
 )
-def test_the_facts_of_the_data_enter(
+def test_the_facts_of_the_data_change_the_identity(
     monkeypatch: pytest.MonkeyPatch, fact: str, value: object
 ) -> None:
     before = TRIAL.trial_id
@@ -196,7 +191,7 @@ def test_the_facts_of_the_data_enter(
     assert TRIAL.trial_id != before
 
 
-def test_the_semantics_of_training_enter() -> None:
+def test_the_semantics_of_training_change_the_identity() -> None:
     earlier = replace(TRIAL, semantics=1)
     assert earlier.trial_id != TRIAL.trial_id
     asked = {name: value for name, value in TRIAL.question.items() if name != "semantics"}
@@ -206,7 +201,7 @@ def test_the_semantics_of_training_enter() -> None:
             replace(TRIAL, semantics=value)
 
 
-def test_nobody_asks_for_what_training_meant(tmp_path: Path) -> None:
+def test_semantics_is_not_a_key(tmp_path: Path) -> None:
     def asked(*arguments: str) -> None:
         config.read("sweep", "a sweep", ["plan=true", *arguments], "squeezenet")
 
@@ -221,12 +216,13 @@ def test_nobody_asks_for_what_training_meant(tmp_path: Path) -> None:
     assert caught.value.lines == lines
 
 
-def test_a_field_added_later_enters_away_from_its_neutral_value(
+def test_a_field_added_later_counts_only_away_from_its_neutral_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changed = trial_from({**TRIAL.question, "clip": 2.0})
     ids = TRIAL.trial_id, changed.trial_id
-    monkeypatch.setattr(question, "SINCE", {**SINCE, "clip": 1.0})
+    for module in (question, trial_record):
+        monkeypatch.setattr(module, "SINCE", {**SINCE, "clip": 1.0})
     assert "clip" not in json.loads(TRIAL.canonical())
     assert TRIAL.trial_id != ids[0]
     assert changed.trial_id == ids[1]
@@ -287,7 +283,7 @@ def test_what_is_missing_is_named() -> None:
         ),
     ],
 )
-def test_parts_that_do_not_fit_are_told(changes: dict[str, Any], lines: list[str]) -> None:
+def test_parts_that_do_not_fit_are_listed(changes: dict[str, Any], lines: list[str]) -> None:
     with pytest.raises(ValueError, match="must") as caught:
         trial_from({**TRIAL.question, **changes})
     assert str(caught.value).splitlines() == lines
@@ -344,7 +340,7 @@ def test_a_loss_that_is_not_finite_is_nan() -> None:
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_a_row_that_is_cut_or_changed_is_no_record(name: str) -> None:
+def test_a_row_that_is_cut_or_changed_is_refused(name: str) -> None:
     row = record().row()
     cut = {key: value for key, value in row.items() if key != name}
     neutral = {**SINCE, "semantics": 1}  # what a record of the first release means
@@ -388,7 +384,7 @@ def test_a_record_of_the_first_release_stays_valid(tmp_path: Path) -> None:
             record_from({**row, **change})
 
 
-def test_a_record_of_a_changed_question_is_not_believed() -> None:
+def test_a_record_of_a_changed_question_is_refused() -> None:
     row = record().row()
     for name, value in OTHER.items():
         with pytest.raises(ValueError, match="`trial_id` must be the hash of the question"):
@@ -449,8 +445,8 @@ def test_chance_is_three_deviations_above_guessing() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 5, 9, 10, 11, 100])
-def test_what_is_held_out_can_tell_knowing_from_guessing(classes: int) -> None:
-    """From the least number on that the rule allows, and not with one picture fewer."""
+def test_enough_is_held_out_to_distinguish_learning_from_guessing(classes: int) -> None:
+    """With the smallest number that the rule allows, and not with one picture fewer."""
 
     def holding(held_out: int) -> Protocol:
         return Protocol(
@@ -459,7 +455,7 @@ def test_what_is_held_out_can_tell_knowing_from_guessing(classes: int) -> None:
             validation_share=held_out / 400,
         )
 
-    least = 2  # of one picture, whoever says its class is right
+    least = 2  # one picture has one class: predicting it is always right
     while chance(least, classes) > 99.999:
         least += 1
     check_held_out(holding(least))
@@ -467,7 +463,7 @@ def test_what_is_held_out_can_tell_knowing_from_guessing(classes: int) -> None:
         check_held_out(holding(least - 1))
     assert str(caught.value) == (
         f"`validation_share` must hold out at least {least} of 400 pictures of {classes} "
-        f"classes, to tell what was learned from a guess, got {(least - 1) / 400:g}, which is "
+        f"classes, so that a guess cannot pass for learning, got {(least - 1) / 400:g}, which is "
         f"{least - 1}"
     )
 
@@ -534,7 +530,7 @@ def test_a_ladder_has_rules(changes: dict[str, Any], line: str) -> None:
 def test_training_means_what_was_confirmed() -> None:
     assert json.loads(confirm_semantics.CONFIRMED.read_text()) == confirm_semantics.current(), (
         f"One of {', '.join(confirm_semantics.MODULES)} has changed. If an equal trial may now "
-        "answer otherwise, raise SEMANTICS in dse/trial.py. Then, or else, confirm with: "
+        "answer otherwise, raise SEMANTICS in dse/trial/question.py. In both cases confirm with: "
         "python tests/confirm_semantics.py"
     )
 
@@ -565,6 +561,6 @@ def step(x, rate):
         (SOURCE.replace("step(", "stepped("), False),
     ],
 )
-def test_the_digest_sees_meaning_alone(source: str, same: bool) -> None:
+def test_the_digest_depends_on_meaning_alone(source: str, same: bool) -> None:
     shapes = [confirm_semantics.shape(ast.parse(text)) for text in (SOURCE, source)]
     assert (shapes[0] == shapes[1]) is same

@@ -24,8 +24,9 @@ from dse.results import states as checkpoints
 from dse.runner.runner import Later, Tell, Workers
 from dse.space.architecture import V1_0
 from dse.sweep import launch
-from dse.trial.protocol import Protocol, Recipe
+from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
+from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance, Record
 
 POISON, HANGING = 1.0, 0.5

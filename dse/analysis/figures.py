@@ -20,7 +20,7 @@ from dse.analysis.statistics import Interval, interval, paired, share
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3, Point
 from dse.space.architecture import Metaparameters, field_names, generate
 from dse.space.cost import cost, mebibytes
-from dse.trial.protocol import DATA_SETS
+from dse.trial.datasets import DATA_SETS
 from dse.trial.question import QUESTION
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from dse.data import published as archives
 from dse.data.published import Arrays, Bytes, Store
-from dse.trial.protocol import DataSet, Protocol, epoch_steps, random_seed
+from dse.trial.datasets import DataSet
+from dse.trial.protocol import Protocol, epoch_steps, random_seed
 
 Numbers = NDArray[np.int64]
 

@@ -37,7 +37,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.trial.protocol import DATA_SETS, DataSet
+from dse.trial.datasets import DATA_SETS, DataSet
 
 Bytes = NDArray[np.uint8]
 Tell = Callable[[str], None]

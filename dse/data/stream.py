@@ -33,7 +33,8 @@ from torchvision.transforms.v2 import functional as TF
 
 from dse.data import folder as image_folder
 from dse.data.published import Store, Unfit
-from dse.trial.protocol import DataSet, Protocol, epoch_steps, random_seed
+from dse.trial.datasets import DataSet
+from dse.trial.protocol import Protocol, epoch_steps, random_seed
 
 CHUNK = 16
 """Pictures that a loader decodes at a time; a batch is made of several loaders' chunks."""

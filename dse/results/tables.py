@@ -21,7 +21,7 @@ from dse.results.atomic import hidden, write
 from dse.results.files import INDEX, RECORD, trial_folder, trial_ids
 from dse.results.records import Damaged, read
 from dse.space import architecture, rules
-from dse.trial import protocol, question, record
+from dse.trial import datasets, protocol, question, recipe, record
 from dse.trial.question import QUESTION
 from dse.trial.record import ANSWER, COLUMNS
 
@@ -168,6 +168,6 @@ def _has_csv(folder: Path) -> bool:
 @functools.cache
 def _rules() -> str:
     """A digest of the modules that decide what a record is: others may read it otherwise."""
-    modules = (rules, architecture, protocol, question, record)
+    modules = (rules, architecture, datasets, recipe, protocol, question, record)
     sources = [Path(str(module.__file__)).read_bytes() for module in modules]
     return hashlib.sha256(b"".join(sources) + repr(COLUMNS).encode()).hexdigest()

@@ -43,8 +43,9 @@ from dse.runner.runner import ENGINES, Workers
 from dse.runner.submitit import Jobs
 from dse.space.architecture import Layout, Metaparameters
 from dse.space.rules import Rule, duration, flag, integer, one_of, path, real
-from dse.trial.protocol import Protocol, Recipe, check_held_out
+from dse.trial.protocol import Protocol, check_held_out
 from dse.trial.question import Trial, trial_from
+from dse.trial.recipe import Recipe
 
 GROUPS = ("layout", "recipe", "protocol")
 MOST_POINTS = 1_000_000

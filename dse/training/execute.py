@@ -33,8 +33,8 @@ from dse.training.loop import (
     train,
 )
 from dse.training.network import SqueezeNet, initialise
-from dse.trial.protocol import Recipe
 from dse.trial.question import SEMANTICS, Trial
+from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance, Record, status_of
 
 EVALUATION_PIXELS = 2**16

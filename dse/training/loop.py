@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.sgd import sgd
 
-from dse.trial.protocol import Recipe, chance, random_seed
+from dse.trial.protocol import chance, random_seed
+from dse.trial.recipe import Recipe
 
 
 class Pictures(Protocol):

@@ -1,7 +1,7 @@
 """A trial: one configuration trained once, and its identity.
 
 A `Trial` is a question. Its `trial_id` is a hash of the whole question in canonical form, so
-that skipping, resuming, removing duplicates and merging tables of several machines all follow.
+that it decides what is skipped, what is resumed, and which records of two machines are one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dse.space.architecture import (
     map_sizes,
 )
 from dse.space.rules import check, integer, knob
-from dse.trial.protocol import Protocol, Recipe
+from dse.trial.protocol import Protocol
+from dse.trial.recipe import Recipe
 
 SEMANTICS = 3
 """The version of what training means. A change that may alter an answer raises it, which makes
 every trial a new one; a test watches the syntax trees of the modules that decide it."""
-
 
 SINCE: Mapping[str, Any] = {
     "manifest": "none",
@@ -38,9 +38,8 @@ SINCE: Mapping[str, Any] = {
     "dead_step": -1,
     "restarts": 0,
 }
-"""Fields added after a release, with the neutral value that a record without them means. In a
-question it keeps the field out of the identity, so that old results stay valid."""
-
+"""Fields added after a release, with the neutral value that a record without them has. In a
+question that value keeps the field out of the identity, so old results stay valid."""
 
 ID_DIGITS = 20
 
@@ -49,8 +48,8 @@ ID_DIGITS = 20
 class Trial:
     """One configuration, trained from scratch once.
 
-    Raises `ValueError`, with every mistake on a line of its own, where the parts do not fit:
-    a picture too small for the layout, or a metaparameter without effect.
+    Raises `ValueError`, with a line for each mistake, where the parts do not fit together: a
+    picture too small for the layout, or a metaparameter without effect.
     """
 
     metaparameters: Metaparameters = field(default_factory=Metaparameters)
@@ -82,7 +81,7 @@ class Trial:
 
     @property
     def question(self) -> dict[str, Any]:
-        """The question as a flat row: column = field = key on the command line."""
+        """The question as a flat row; a column is a field and a key on the command line."""
         parts = (self.metaparameters, self.layout, self.protocol, self.protocol.recipe)
         row = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
         del row["recipe"]
@@ -94,9 +93,9 @@ class Trial:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:ID_DIGITS]
 
     def canonical(self) -> str:
-        """The question as one text: names sorted, numbers in one form (1 and 1.0 are equal).
+        """The question as JSON: names sorted, numbers in one form (1 and 1.0 are equal).
 
-        The declared facts of the data set that training depends on are in it.
+        It includes the facts about the data set that training depends on.
         """
         facts = self.protocol.facts
         contents = {n: v for n, v in self.question.items() if n not in SINCE or v != SINCE[n]}
@@ -109,9 +108,9 @@ class Trial:
 def trial_from(question: Mapping[str, Any]) -> Trial:
     """The trial of a flat question: `trial_from(trial.question) == trial`.
 
-    A field of `SINCE` that is not there has its neutral value, and `semantics` today's; keys that
-    are not of the question are passed over. Raises `ValueError` for a missing key, a value outside
-    its rule, or values that do not fit together.
+    A missing field of `SINCE` has its neutral value, and a missing `semantics` today's; other keys
+    are ignored. Raises `ValueError` for a missing key, a value outside its rule, or values that do
+    not fit together.
     """
     whole = {**SINCE, "semantics": SEMANTICS, **question}
 
@@ -131,7 +130,7 @@ def trial_from(question: Mapping[str, Any]) -> Trial:
 
 
 def _canonical(value: Any) -> str:
-    """A value in one written form.
+    """A value as text, in one form.
 
     >>> [_canonical(value) for value in (1, 1.0, 1e-3, True, "none", (0.5, 10))]
     ['1', '1', '0.001', 'true', 'none', '0.5-10']

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass
 from typing import Any
 
-from dse.space.architecture import (
-    field_names,
-)
+from dse.space.architecture import field_names
 from dse.space.rules import Rule, check, integer, knob, one_of, real
 from dse.trial.question import QUESTION, SINCE, Trial, trial_from
 
@@ -17,7 +15,7 @@ STATUSES = ("learned", "partly_dead", "never_learned", "diverged")
 
 
 def _loss() -> Rule:
-    """Nats per picture; a loss that is not finite is NaN."""
+    """Nats per picture; infinity becomes NaN."""
 
     def read(value: Any) -> float:
         number = float(value)
@@ -28,8 +26,8 @@ def _loss() -> Rule:
     return Rule("at least 0, or NaN", read)
 
 
-def _words() -> Rule:
-    """Text that a spreadsheet takes for text: a letter or digit comes first."""
+def _text() -> Rule:
+    """Text that no spreadsheet runs as a formula: it begins with a letter or a digit."""
 
     def read(value: Any) -> str:
         if not (isinstance(value, str) and value.isprintable() and value[:1].isalnum()):
@@ -40,17 +38,16 @@ def _words() -> Rule:
 
 
 _COUNT = integer(0, 2**63 - 1)
-
-
 _PERCENT = real(0, 100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a trial found. Equal for equal trials on one machine's processor.
+    """What a trial found: equal for equal trials on one machine's processor.
 
-    Accuracies of a diverged trial are those of its weights before `diverged_step`, which is `steps`
-    where the last step left no finite loss. Raises `ValueError` for a value outside its rule.
+    A diverged trial has the accuracies of its weights before `diverged_step`, which equals `steps`
+    where the loss after the last step was not finite. Raises `ValueError` for a value outside its
+    rule.
     """
 
     params: int = knob(MISSING, _COUNT, "weights and biases")
@@ -58,7 +55,7 @@ class Answer:
     activations: int = knob(MISSING, _COUNT, "outputs of all convolutions for one picture")
     peak_activation_bytes: int = knob(MISSING, _COUNT, "most bytes alive at once, one picture")
     size_bytes: int = knob(MISSING, _COUNT, "bytes of the weights at fp32")
-    status: str = knob(MISSING, one_of(*STATUSES), "how the training ended: see `status_of`")
+    status: str = knob(MISSING, one_of(*STATUSES), "how training ended: see `status_of`")
     top1: float = knob(MISSING, _PERCENT, "top-1 accuracy on the test set, percent")
     top5: float = knob(MISSING, _PERCENT, "top-5 accuracy on the test set, percent")
     loss: float = knob(MISSING, _loss(), "loss on the test set, nats per picture")
@@ -71,12 +68,12 @@ class Answer:
     diverged_step: int = knob(
         MISSING,
         integer(-1, 2**63 - 1),
-        "first step, from 0, without finite loss and gradient, or -1",
+        "first step, from 0, without a finite loss and gradient, or -1",
     )
     dead_step: int = knob(
-        MISSING, integer(-1, 2**63 - 1), "steps after which it was given up as dead, or -1"
+        MISSING, integer(-1, 2**63 - 1), "steps after which the run was stopped as dead, or -1"
     )
-    restarts: int = knob(MISSING, _COUNT, "dead attempts before this one, rungs of the ladder")
+    restarts: int = knob(MISSING, _COUNT, "dead attempts before this one")
 
     def __post_init__(self) -> None:
         check(self)
@@ -84,17 +81,17 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Circumstance:
-    """How and where a trial was run: nothing here is promised to repeat.
+    """How and where a trial was run; none of it is promised to repeat.
 
     Raises `ValueError` for a value outside its rule.
     """
 
-    seconds: float = knob(MISSING, real(0, math.inf), "from its data to its record, seconds")
-    device: str = knob(MISSING, _words(), "processor or accelerator")
+    seconds: float = knob(MISSING, real(0, math.inf), "from loading data to the record, seconds")
+    device: str = knob(MISSING, _text(), "processor or accelerator")
     threads: int = knob(MISSING, integer(1, 65_536), "threads of the training")
-    machine: str = knob(MISSING, _words(), "the processor's architecture")
-    finished: str = knob(MISSING, _words(), "when: ISO 8601, UTC")
-    versions: str = knob(MISSING, _words(), "name=version of what took part, joined by spaces")
+    machine: str = knob(MISSING, _text(), "the processor's architecture")
+    finished: str = knob(MISSING, _text(), "time it finished: ISO 8601, UTC")
+    versions: str = knob(MISSING, _text(), "name=version of the software used, joined by spaces")
 
     def __post_init__(self) -> None:
         check(self)
@@ -118,8 +115,8 @@ class Record:
 def record_from(row: Mapping[str, Any]) -> Record:
     """The record of a flat row: `record_from(record.row())` has the same row.
 
-    Raises `ValueError` where the row is not one: a column is missing, a value is outside its
-    rule, or `trial_id` is not that of the question, so that a changed value is not believed.
+    Raises `ValueError` where a column is missing, a value is outside its rule, or `trial_id` is not
+    the hash of the question, so that a changed value is refused.
     """
     row = {**SINCE, "semantics": 1, **row}
     missing = [name for name in COLUMNS if name not in row]
@@ -138,9 +135,10 @@ def record_from(row: Mapping[str, Any]) -> Record:
 def status_of(*, val_top1: float, guess: float, missed: int, step: int) -> str:
     """The status of a finished training, decided on the validation part alone.
 
-    In this order. `diverged`: the loss or its gradient was not finite at `step`, or the loss after
-    so many steps (-1: never); `never_learned`: `val_top1` (percent) is at most what a `guess`
-    reaches; `partly_dead`: some classes were `missed`, never predicted; else `learned`.
+    The first that applies: `diverged` where the loss or its gradient was not finite at `step` (-1:
+    they always were); `never_learned` where `val_top1` is at most `guess` (both in percent, see
+    `dse.trial.protocol.chance`); `partly_dead` where some classes (`missed`) were never predicted;
+    `learned`.
 
     >>> status_of(val_top1=11.0, guess=15.2, missed=9, step=-1)
     'never_learned'
@@ -152,11 +150,7 @@ def status_of(*, val_top1: float, guess: float, missed: int, step: int) -> str:
     return "partly_dead" if missed else "learned"
 
 
-ANSWER = tuple(f.name for f in fields(Answer))
-
-
-CIRCUMSTANCE = tuple(f.name for f in fields(Circumstance))
-
-
+ANSWER = field_names(Answer)
+CIRCUMSTANCE = field_names(Circumstance)
 COLUMNS = ("trial_id", *QUESTION, *ANSWER, *CIRCUMSTANCE)
 """The columns of a record, in order; the three groups are `QUESTION`, `ANSWER`, `CIRCUMSTANCE`."""
