@@ -60,7 +60,7 @@ def real(command: list[str], folder: Path) -> tuple[dict[str, float], list[tuple
             memory = max(memory, sum(map(shared_once, processes(driver.pid))))
         looks += 1
         now = time.monotonic() - start
-        for word, _ in drivers.told(folder):
+        for word, _ in drivers.published(folder):
             if word.get("seconds_left") is not None:
                 said.append((now, word["seconds_left"]))
         count = len(records.records(folder))

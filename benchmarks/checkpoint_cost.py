@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from dse.results import states as checkpoints
-from dse.runner.runner import Tell
+from dse.results import checkpoints
+from dse.runner.task import Reporter
 from dse.sweep import request as config
 from dse.training.execute import execute
 from dse.training.worker import Keeper, keep_memory
@@ -63,14 +63,14 @@ def main() -> None:
     shares = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
-            keeper = Keeper(Path(place), trial.trial_id, Tell(lambda _: None))
+            keeper = Keeper(Path(place), trial.trial_id, Reporter(lambda _: None))
             timed = Timed(keeper, options.seconds)
             try:
                 execute(trial, store=request.store, on_step=timed)
                 ended = time.perf_counter()
             except Enough:
                 ended = time.perf_counter()
-            files = sorted(checkpoints.home(Path(place), trial.trial_id).iterdir())
+            files = sorted(checkpoints.checkpoint_folder(Path(place), trial.trial_id).iterdir())
             size = files[-1].stat().st_size if files else 0
         shares.append(100 * timed.spent / (ended - timed.start))
         print(

@@ -28,7 +28,9 @@ import torch
 
 from dse.analysis.statistics import share
 from dse.data import memory as data
-from dse.runner.runner import Failed, Finished, Runner, Tell
+from dse.runner.events import Failed, Finished
+from dse.runner.runner import Runner, Workers
+from dse.runner.task import Reporter
 from dse.sweep import request as config
 from dse.training import loop as train
 from dse.training import network as model
@@ -79,7 +81,7 @@ def trials(count: int) -> list[tuple[str, Trial]]:
     return found
 
 
-def work(trial: Trial, tell: Tell) -> dict[str, Any]:
+def work(trial: Trial, tell: Reporter) -> dict[str, Any]:
     """One training's losses and end."""
     del tell
     torch.set_num_threads(1)
@@ -134,7 +136,7 @@ def main() -> None:
     options = parser.parse_args()
     rows: dict[int, dict[str, Any]] = {}
     asked = trials(options.runs)
-    with Runner("dead_runs:work", options.workers) as runner:
+    with Runner("dead_runs:work", Workers(count=options.workers)) as runner:
         for number, (_, trial) in enumerate(asked):
             runner.submit(number, trial)
         for event in runner.events():

@@ -45,7 +45,7 @@ def lines(folder: Path) -> Iterator[str]:
     yield f"{folder}: {len(records.records(folder))} done, {len(failures)} failed"
     for trial_id, reason in failures.items():
         yield f"failed  {trial_id} {reason}"
-    for word, lives in drivers.told(folder):
+    for word, lives in drivers.published(folder):
         try:
             yield from _of_sweep(folder, word, lives)
         except (TypeError, KeyError, AttributeError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.data.published import Store
-from dse.runner.runner import Tell
+from dse.runner.task import Reporter
 from dse.sweep import __main__, launch
 from dse.training import worker
 from dse.trial.question import Trial
@@ -18,7 +18,7 @@ if __name__ != "__main__":  # in the server of the trials' processes
     from dse.training import worker
 
 
-def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
+def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] | None:
     """A real trial."""
     worker.KEEP_EVERY, worker.KEEP_SHARE = 0.1, 0
     return worker.run(argument, tell)

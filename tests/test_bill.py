@@ -20,7 +20,7 @@ from test_sweep import dse
 
 from dse.data.published import Store
 from dse.results import files, records, tables
-from dse.runner.runner import Tell
+from dse.runner.task import Reporter
 from dse.space.cost import cost
 from dse.sweep import estimate as bill
 from dse.sweep import request as config
@@ -429,7 +429,7 @@ def test_a_measurement_is_of_the_training_itself(
 @pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])
 def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, ...]) -> None:
     trial = request(tmp_path, "norm=none", *words).trials[0]
-    took = measure.measure((trial, Store(), 0.2), Tell(lambda sign: None))
+    took = measure.measure((trial, Store(), 0.2), Reporter(lambda sign: None))
     assert took["step"] > 0
     assert took["judge"] > 0
     assert took["ready"] >= 0

@@ -13,48 +13,47 @@ from pathlib import Path
 import pytest
 from test_results import at_step, powerless, raising
 
-from dse.results import atomic, files, records
-from dse.results import states as checkpoints
-from dse.results.states import clear, home, keep, newest
+from dse.results import atomic, checkpoints, files, records
+from dse.results.checkpoints import checkpoint_folder, clear, newest, save
 
 ONE, OTHER = "0" * 20, "1" * 20
 
 
 def test_the_newest_two_are_kept_newest_first(tmp_path: Path) -> None:
     for step in (9, 10, 200):
-        keep(tmp_path, ONE, step, f"state {step}".encode())
+        save(tmp_path, ONE, step, f"state {step}".encode())
     assert list(newest(tmp_path, ONE)) == [b"state 200", b"state 10"]
-    assert len(list(home(tmp_path, ONE).iterdir())) == checkpoints.KEPT
+    assert len(list(checkpoint_folder(tmp_path, ONE).iterdir())) == checkpoints.KEPT
     assert list(newest(tmp_path, OTHER)) == []
 
 
 def test_later_ones_that_nobody_could_go_on_from_go(tmp_path: Path) -> None:
     for step in (5000, 4900, 100):
-        keep(tmp_path, ONE, step, f"state {step}".encode())
+        save(tmp_path, ONE, step, f"state {step}".encode())
     assert list(newest(tmp_path, ONE)) == [b"state 100"]
-    keep(tmp_path, ONE, 200, b"state 200")
+    save(tmp_path, ONE, 200, b"state 200")
     assert list(newest(tmp_path, ONE)) == [b"state 200", b"state 100"]
 
 
 def test_unfinished_trials_are_no_results_yet(tmp_path: Path) -> None:
-    keep(tmp_path, ONE, 1, b"state")
+    save(tmp_path, ONE, 1, b"state")
     assert files.is_results(tmp_path)
     assert files.finished(tmp_path, [ONE]) == set()
 
 
 def test_cleared_states_are_gone_and_another_trials_are_not(tmp_path: Path) -> None:
-    keep(tmp_path, ONE, 1, b"one")
-    keep(tmp_path, OTHER, 1, b"other")
+    save(tmp_path, ONE, 1, b"one")
+    save(tmp_path, OTHER, 1, b"other")
     clear(tmp_path, ONE)
     clear(tmp_path, ONE)
-    assert not home(tmp_path, ONE).exists()
+    assert not checkpoint_folder(tmp_path, ONE).exists()
     assert list(newest(tmp_path, OTHER)) == [b"other"]
 
 
 def test_a_state_cut_anywhere_gives_way_to_the_one_before(tmp_path: Path) -> None:
-    keep(tmp_path, ONE, 1, b"before")
-    keep(tmp_path, ONE, 2, bytes(range(64)))
-    last = max(home(tmp_path, ONE).iterdir())
+    save(tmp_path, ONE, 1, b"before")
+    save(tmp_path, ONE, 2, bytes(range(64)))
+    last = max(checkpoint_folder(tmp_path, ONE).iterdir())
     content = last.read_bytes()
     for length in range(len(content)):
         last.write_bytes(content[:length])
@@ -62,8 +61,8 @@ def test_a_state_cut_anywhere_gives_way_to_the_one_before(tmp_path: Path) -> Non
 
 
 def test_a_flipped_bit_anywhere_is_seen(tmp_path: Path) -> None:
-    keep(tmp_path, ONE, 2, random.Random(0).randbytes(400))
-    (path,) = home(tmp_path, ONE).iterdir()
+    save(tmp_path, ONE, 2, random.Random(0).randbytes(400))
+    (path,) = checkpoint_folder(tmp_path, ONE).iterdir()
     content = path.read_bytes()
     for bit in range(8 * len(content)):
         changed = bytearray(content)
@@ -73,34 +72,34 @@ def test_a_flipped_bit_anywhere_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_state_in_the_wrong_place_is_not_believed(tmp_path: Path) -> None:
-    keep(tmp_path, ONE, 1, b"state")
-    (path,) = home(tmp_path, ONE).iterdir()
-    home(tmp_path, OTHER).mkdir()
-    (home(tmp_path, OTHER) / path.name).write_bytes(path.read_bytes())
+    save(tmp_path, ONE, 1, b"state")
+    (path,) = checkpoint_folder(tmp_path, ONE).iterdir()
+    checkpoint_folder(tmp_path, OTHER).mkdir()
+    (checkpoint_folder(tmp_path, OTHER) / path.name).write_bytes(path.read_bytes())
     (path.parent / "000000000007").write_bytes(path.read_bytes())  # says that it is a later step
     assert list(newest(tmp_path, OTHER)) == []
     assert list(newest(tmp_path, ONE)) == [b"state"]
 
 
 def test_strange_files_are_passed_over(tmp_path: Path) -> None:
-    keep(tmp_path, ONE, 1, b"state")
+    save(tmp_path, ONE, 1, b"state")
     for name in (".hidden", "notes.txt", "²"):
-        (home(tmp_path, ONE) / name).write_bytes(b"x")
-    (home(tmp_path, ONE) / "000000000009").mkdir()
+        (checkpoint_folder(tmp_path, ONE) / name).write_bytes(b"x")
+    (checkpoint_folder(tmp_path, ONE) / "000000000009").mkdir()
     assert list(newest(tmp_path, ONE)) == [b"state"]
 
 
 def test_what_cannot_be_written_is_told_and_leaves_the_state_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep(tmp_path, ONE, 1, b"state")
+    save(tmp_path, ONE, 1, b"state")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(records.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        keep(tmp_path, ONE, 2, b"next")
+        save(tmp_path, ONE, 2, b"next")
     assert list(newest(tmp_path, ONE)) == [b"state"]
 
 
@@ -114,19 +113,21 @@ def test_a_fault_at_any_step_leaves_the_state_before_or_the_new_one(
     for number in itertools.count(1):
         folder = tmp_path / str(number)
         for step in range(before):
-            keep(folder, ONE, step, states[step])
+            save(folder, ONE, step, states[step])
         with pytest.MonkeyPatch.context() as patch:
             steps = at_step(patch, number, raising(code))
             with contextlib.suppress(OSError):
-                keep(folder, ONE, before, states[before])
+                save(folder, ONE, before, states[before])
         if len(steps) < number:
             break
         found = next(newest(folder, ONE), None)
         assert found in ((states[before - 1] if before else None), states[before])
-        keep(folder, ONE, before, states[before])  # the same, when the fault is mended
+        save(folder, ONE, before, states[before])  # the same, when the fault is mended
         assert next(newest(folder, ONE)) == states[before]
         atomic.tidy(folder)
-        assert len(list(home(folder, ONE).iterdir())) == min(before + 1, checkpoints.KEPT)
+        assert len(list(checkpoint_folder(folder, ONE).iterdir())) == min(
+            before + 1, checkpoints.KEPT
+        )
     assert number > 12
 
 
@@ -139,35 +140,37 @@ def test_a_kill_at_any_step_leaves_the_state_before_or_the_new_one(
     for number in itertools.count(1):
         folder = tmp_path / str(number)
         for step in range(before):
-            keep(folder, ONE, step, states[step])
+            save(folder, ONE, step, states[step])
         child = os.fork()
         if not child:
             at_step(pytest.MonkeyPatch(), number, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            keep(folder, ONE, before, states[before])
+            save(folder, ONE, before, states[before])
             os._exit(0)
         killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
         found = next(newest(folder, ONE), None)
         assert found in ((states[before - 1] if before else None), states[before])
-        keep(folder, ONE, before, states[before])
+        save(folder, ONE, before, states[before])
         assert next(newest(folder, ONE)) == states[before]
         atomic.tidy(folder)
-        assert len(list(home(folder, ONE).iterdir())) == min(before + 1, checkpoints.KEPT)
+        assert len(list(checkpoint_folder(folder, ONE).iterdir())) == min(
+            before + 1, checkpoints.KEPT
+        )
         if not killed:
             break
     assert number > 12
 
 
 def test_what_a_kill_left_goes_and_the_states_of_a_finished_trial_too(tmp_path: Path) -> None:
-    keep(tmp_path, ONE, 1, b"state")
-    (home(tmp_path, ONE) / ".000000000002.0123456789abcdef").write_bytes(b"half a sta")
-    (home(tmp_path, ONE) / files.CLAIMS).mkdir()
-    (home(tmp_path, ONE) / files.CLAIMS / "0123456789abcdef").touch()
-    keep(tmp_path, OTHER, 1, b"state")
+    save(tmp_path, ONE, 1, b"state")
+    (checkpoint_folder(tmp_path, ONE) / ".000000000002.0123456789abcdef").write_bytes(b"half a sta")
+    (checkpoint_folder(tmp_path, ONE) / files.CLAIMS).mkdir()
+    (checkpoint_folder(tmp_path, ONE) / files.CLAIMS / "0123456789abcdef").touch()
+    save(tmp_path, OTHER, 1, b"state")
     (tmp_path / "trials" / OTHER).mkdir()
     (tmp_path / "trials" / OTHER / files.RECORD).touch()
     atomic.tidy(tmp_path)
-    assert [path.name for path in home(tmp_path, ONE).iterdir()] == ["000000000001"]
-    assert not home(tmp_path, OTHER).exists()
+    assert [path.name for path in checkpoint_folder(tmp_path, ONE).iterdir()] == ["000000000001"]
+    assert not checkpoint_folder(tmp_path, OTHER).exists()
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
@@ -178,11 +181,11 @@ def test_a_power_failure_leaves_the_state_before_or_the_new_one(
     (folder / "trials").mkdir(parents=True)
     states = [f"state {step}".encode() for step in range(before + 1)]
     for step in range(before):
-        keep(folder, ONE, step, states[step])
+        save(folder, ONE, step, states[step])
 
     def check(left: Path) -> None:
         found = next(iter(newest(left, ONE)), None)
         assert found in ((states[before - 1] if before else None), states[before])
 
-    powerless(folder, lambda: keep(folder, ONE, before, states[before]), check)
+    powerless(folder, lambda: save(folder, ONE, before, states[before]), check)
     assert next(newest(tmp_path / "x.after", ONE)) == states[before]

@@ -23,10 +23,8 @@ from test_train import Stop, rewritten
 
 from dse.data.memory import load
 from dse.data.published import DEFAULT
-from dse.results import files, records, tables
-from dse.results import states as checkpoints
-from dse.runner.call import Word
-from dse.runner.runner import Stopped, Tell
+from dse.results import checkpoints, files, records, tables
+from dse.runner.task import Report, Reporter, Stopped
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import Outcome, curve_csv, execute
 from dse.training.loop import Epoch, State, Training, judge, learning_rate, train
@@ -127,7 +125,7 @@ def curve_lines(home: Path) -> list[dict[str, float]]:
 def test_a_worker_leaves_record_curve_and_weights(tmp_path: Path, outcome: Outcome) -> None:
     told: list[Any] = []
     torch.set_num_threads(2)
-    row = run((TRIAL, tmp_path, DEFAULT), Tell(told.append))
+    row = run((TRIAL, tmp_path, DEFAULT), Reporter(told.append))
     assert [word.value for word in told if word] == [
         (epoch.epoch, epoch.val_top1) for epoch in outcome.curves[0]
     ]
@@ -149,7 +147,7 @@ def test_saved_weights_are_the_network_that_was_judged(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path, DEFAULT), Tell(lambda word: None))
+    row = run((trial, tmp_path, DEFAULT), Reporter(lambda word: None))
     home = files.trial_folder(tmp_path, trial.trial_id)
     saved = load_file(home / "weights.safetensors")
     assert sum(t.numel() * t.element_size() for t in saved.values()) == row["size_bytes"]
@@ -168,13 +166,14 @@ import json, sys
 from pathlib import Path
 
 from dse.archives import DEFAULT
-from dse.runner import Failed, Runner
+from dse.runner.events import Failed
+from dse.runner.runner import Runner, Workers
 from dse.trial import trial_from
 
 if __name__ == "__main__":
     trials = [trial_from(question) for question in json.load(sys.stdin)]
     for workers in (1, 2):
-        with Runner("dse.training.worker:run", workers) as runner:
+        with Runner("dse.training.worker:run", Workers(count=workers)) as runner:
             for trial in trials:
                 runner.submit(trial.trial_id, (trial, Path(str(workers)), DEFAULT))
             failed = [event for event in runner.events() if isinstance(event, Failed)]
@@ -317,7 +316,7 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
         **{"norm": "none", "bypass": "none", "lr": 8, "warmup": 0, "epochs": 4},
         **{"dead_after": 8, "ladder": "rate-rate-lsuv"},
     )
-    row = run((trial, tmp_path, DEFAULT), Tell(lambda word: None))
+    row = run((trial, tmp_path, DEFAULT), Reporter(lambda word: None))
     assert (row["status"], row["restarts"]) == ("never_learned", 3)
     assert 8 <= row["dead_step"] == row["steps"] < 4 * 14
     home = files.trial_folder(tmp_path, trial.trial_id)
@@ -420,7 +419,7 @@ def test_equal_seeds_share_the_initial_weights_of_shared_layers(
 # Stopped and gone on ----------------------------------------------------------------------------
 
 
-class AfterSteps(Tell):
+class AfterSteps(Reporter):
     """A tell that is asked to stop when it has been looked at so often."""
 
     def __init__(self, looks: int) -> None:
@@ -446,7 +445,7 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path / "once", DEFAULT), Tell(lambda word: None))
+    row = run((trial, tmp_path / "once", DEFAULT), Reporter(lambda word: None))
     assert row
     total = row["steps"]
     stops = 0
@@ -463,7 +462,7 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     once, often = (files.trial_folder(tmp_path / n, trial.trial_id) for n in ("once", "often"))
     for name in ("weights.safetensors", "curve.csv"):
         assert (once / name).read_bytes() == (often / name).read_bytes()
-    assert not checkpoints.home(tmp_path / "often", trial.trial_id).exists()
+    assert not checkpoints.checkpoint_folder(tmp_path / "often", trial.trial_id).exists()
 
 
 @pytest.mark.parametrize(
@@ -496,7 +495,7 @@ def test_a_trial_may_be_stopped_at_any_moment(
         with pytest.raises(Stopped):
             run((trial, folder, DEFAULT), AfterSteps(stop))
         assert len(list(checkpoints.newest(folder, trial.trial_id))) == 1
-        again = run((trial, folder, DEFAULT), Tell(lambda word: None))
+        again = run((trial, folder, DEFAULT), Reporter(lambda word: None))
         assert again
         assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
         once, often = (files.trial_folder(f, trial.trial_id) for f in (tmp_path / "once", folder))
@@ -508,16 +507,16 @@ def test_a_trial_that_is_stopped_while_it_tells_keeps_its_state(tmp_path: Path) 
     told: list[int] = []
 
     def send(sign: Any) -> None:
-        if isinstance(sign, Word):
+        if isinstance(sign, Report):
             told.append(sign.value[0])
             tell.stop()
 
     for epochs in (1, 2, 3):  # behind the last one it is about to judge the test part
-        tell = Tell(send)
+        tell = Reporter(send)
         with pytest.raises(Stopped):
             run((TRIAL, tmp_path, DEFAULT), tell)
         assert told == list(range(1, epochs + 1))
-    assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda sign: None))
+    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda sign: None))
 
 
 @pytest.mark.parametrize(
@@ -528,7 +527,7 @@ def test_a_state_that_cannot_be_read_gives_way_to_the_start(
     tmp_path: Path, outcome: Outcome, content: bytes
 ) -> None:
     for step in (7000, 7001):  # behind the trial's end
-        checkpoints.keep(tmp_path, TRIAL.trial_id, step, content)
+        checkpoints.save(tmp_path, TRIAL.trial_id, step, content)
     with pytest.raises(Stopped):
         run((TRIAL, tmp_path, DEFAULT), AfterSteps(5))
     assert next(checkpoints.newest(tmp_path, TRIAL.trial_id)) != content
@@ -543,9 +542,9 @@ def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alo
     tmp_path: Path, outcome: Outcome
 ) -> None:
     records.save(tmp_path, outcome.record, {})
-    checkpoints.keep(tmp_path, TRIAL.trial_id, 7, b"of a trial that another one finished")
-    assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
-    assert not checkpoints.home(tmp_path, TRIAL.trial_id).exists()
+    checkpoints.save(tmp_path, TRIAL.trial_id, 7, b"of a trial that another one finished")
+    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None)) is None
+    assert not checkpoints.checkpoint_folder(tmp_path, TRIAL.trial_id).exists()
 
 
 def test_a_record_that_comes_too_late_is_discarded_with_a_note(
@@ -561,7 +560,7 @@ def test_a_record_that_comes_too_late_is_discarded_with_a_note(
         yield "mine"
 
     monkeypatch.setattr("dse.training.worker.claim", contextmanager(first))
-    assert run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None)) is None
+    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None)) is None
     note = f"{TRIAL.trial_id}: another's record was first, this one is discarded\n"
     assert capsys.readouterr().err == note
     home = files.trial_folder(tmp_path, TRIAL.trial_id)
@@ -577,7 +576,7 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
     monkeypatch.setattr(
         checkpoints, "keep", lambda folder, trial_id, step, state: kept.append(step)
     )
-    row = run((TRIAL, tmp_path, DEFAULT), Tell(lambda word: None))
+    row = run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None))
     assert row
     assert kept == list(range(1, row["steps"] + 1))
 
@@ -586,4 +585,4 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
 
     monkeypatch.setattr(checkpoints, "keep", full)
     with pytest.raises(OSError, match="No space left"):
-        run((TRIAL, tmp_path / "full", DEFAULT), Tell(lambda word: None))
+        run((TRIAL, tmp_path / "full", DEFAULT), Reporter(lambda word: None))

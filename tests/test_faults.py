@@ -177,7 +177,7 @@ def test_a_trial_that_hangs_costs_itself_alone_and_keeps_no_other_sweep_waiting(
         texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (1, 1), texts
     hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
-    reason = "the process sent no word for 0.5 seconds and was killed; tried 3 times"
+    reason = "the process sent no sign of life for 0.5 s and was killed; tried 3 times"
     assert all(f"{hanging} failed: {reason}" in text for text in texts)
     assert records.failures(folder) == {hanging: reason}
     assert len(records.records(folder)) == 4
@@ -354,7 +354,7 @@ def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
 
 def lives(folder: Path) -> bool:
     """Whether a sweep at work on a folder has said so."""
-    return any(lives for _, lives in drivers.told(folder))
+    return any(lives for _, lives in drivers.published(folder))
 
 
 @pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.slow)])
@@ -585,7 +585,7 @@ def test_a_real_trial_killed_between_two_states_goes_on_from_the_first(tmp_path:
 
 def epochs(folder: Path) -> list[int]:
     """The epochs that trials say to be in."""
-    words = [word for word, lives in drivers.told(folder) if lives]
+    words = [word for word, lives in drivers.published(folder) if lives]
     return [int(text.split()[1]) for word in words for text in word["running"].values()]
 
 

@@ -1053,21 +1053,21 @@ def test_a_file_is_the_old_one_or_the_new_one(
 
 
 def test_what_a_driver_tells_is_seen_while_it_lives(tmp_path: Path) -> None:
-    with drivers.telling(tmp_path) as tell:
-        assert drivers.told(tmp_path) == []
+    with drivers.publishing(tmp_path) as tell:
+        assert drivers.published(tmp_path) == []
         for number in (1, 2):
             tell({"done": number})
-            assert drivers.told(tmp_path) == [({"done": number}, True)]
+            assert drivers.published(tmp_path) == [({"done": number}, True)]
         atomic.tidy(tmp_path)
-        assert drivers.told(tmp_path) == [({"done": 2}, True)]
-    assert drivers.told(tmp_path) == []
+        assert drivers.published(tmp_path) == [({"done": 2}, True)]
+    assert drivers.published(tmp_path) == []
     (tmp_path / "trials" / f".running.{'a' * 16}").write_text('{"done": 3}')
-    assert drivers.told(tmp_path) == [({"done": 3}, False)]
+    assert drivers.published(tmp_path) == [({"done": 3}, False)]
     for content in (b"", b"[]", b"\xff", b"[" * 100_000):
         (tmp_path / "trials" / f".running.{'b' * 16}").write_bytes(content)
-        assert drivers.told(tmp_path) == [({"done": 3}, False)]
+        assert drivers.published(tmp_path) == [({"done": 3}, False)]
     atomic.tidy(tmp_path)
-    assert drivers.told(tmp_path) == []
+    assert drivers.published(tmp_path) == []
 
 
 def test_reasons_of_failures_are_one_line_each(tmp_path: Path) -> None:

@@ -19,17 +19,17 @@ import pytest
 from toy import Poison, Unpicklable
 
 from dse.runner import local
-from dse.runner.runner import (
+from dse.runner.events import (
     Event,
     Failed,
     Finished,
     Interrupted,
+    Reported,
     Retried,
-    Runner,
     Started,
-    Told,
     Waiting,
 )
+from dse.runner.runner import Runner, Workers
 
 TESTS = Path(__file__).parent
 
@@ -38,7 +38,7 @@ def events(
     *calls: Any, workers: int = 2, function: str = "toy:behave", **settings: Any
 ) -> list[Event]:
     """All events of some calls, each keyed by its number."""
-    with Runner(function, workers, **settings) as runner:
+    with Runner(function, Workers(count=workers, **settings)) as runner:
         for key, call in enumerate(calls):
             runner.submit(key, call)
         return list(runner.events())
@@ -53,7 +53,7 @@ def ends(found: Sequence[Event]) -> dict[Any, Finished | Failed | Interrupted]:
 
 def pids(found: Sequence[Event]) -> list[int]:
     """The process ids that calls told."""
-    return [event.value for event in found if isinstance(event, Told) and event.value]
+    return [event.value for event in found if isinstance(event, Reported) and event.value]
 
 
 def alive(pid: int) -> bool:
@@ -94,7 +94,7 @@ def test_progress_is_told_in_order_and_before_the_end() -> None:
         mine = [e for e in found if e.key == key]
         assert mine == [
             Started(key),
-            *(Told(key, n) for n in range(number)),
+            *(Reported(key, n) for n in range(number)),
             Finished(key, number),
         ]
 
@@ -197,7 +197,7 @@ def test_calls_start_in_order_and_at_most_one_for_each_worker(workers: int) -> N
 
 def test_all_workers_work_at_once(tmp_path: Path) -> None:
     paths = [tmp_path / f"{n}.at" for n in range(3)]
-    with Runner("toy:behave", 3) as runner:
+    with Runner("toy:behave", Workers(count=3)) as runner:
         for path in paths:
             runner.submit(path.name, ("wait for", path))
         found = runner.events()
@@ -212,7 +212,7 @@ def test_all_workers_work_at_once(tmp_path: Path) -> None:
 def test_calls_may_be_submitted_while_events_are_read() -> None:
     """As a search does: the next call depends on the last one's answer."""
     seen = []
-    with Runner("toy:echo", 2) as runner:
+    with Runner("toy:echo", Workers(count=2)) as runner:
         runner.submit("first", 1)
         for event in runner.events():
             if isinstance(event, Finished):
@@ -232,13 +232,13 @@ def test_no_calls_no_events() -> None:
 @pytest.mark.parametrize("function", ["toy", ":behave", "toy:", ""])
 def test_a_function_is_named_by_its_module(function: str) -> None:
     with pytest.raises(ValueError, match="`function` must be 'module:function', got"):
-        Runner(function, 1)
+        Runner(function, Workers(count=1))
 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_there_is_at_least_one_worker(workers: int) -> None:
     with pytest.raises(ValueError, match=f"`workers` must be at least 1, got {workers}"):
-        Runner("toy:echo", workers)
+        Runner("toy:echo", Workers(count=workers))
 
 
 # Trying again -------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_the_last_words_on_stderr_are_kept(length: int, capfd: pytest.CaptureFix
 
 
 def test_stderr_closed_by_a_call_is_no_news() -> None:
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("close stderr",))
         found = runner.events()
         assert isinstance(next(found), Started)
@@ -301,11 +301,11 @@ def test_stderr_closed_by_a_call_is_no_news() -> None:
     assert time.process_time() - start < 0.1  # while it slept 0.2 s
 
 
-@pytest.mark.parametrize("number", sorted({*local.ASKING, signal.SIGUSR2}))
+@pytest.mark.parametrize("number", sorted({*local.STOP_SIGNALS, signal.SIGUSR2}))
 def test_a_signal_to_the_server_that_forks_costs_nothing(number: signal.Signals) -> None:
     """SLURM sends its signals to all processes of a job."""
     found = []
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("tell steadily", 0.3))
         for event in runner.events():
             found.append(event)
@@ -316,7 +316,7 @@ def test_a_signal_to_the_server_that_forks_costs_nothing(number: signal.Signals)
 
 
 def test_the_server_that_forks_may_die(tmp_path: Path) -> None:
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("wait for go", tmp_path / "go"))
         found = []
         for event in runner.events():
@@ -334,8 +334,9 @@ def test_few_file_descriptors_are_no_failure(tmp_path: Path) -> None:
     """40 workers want about 200 descriptors, and there are 64: fewer calls run at once."""
     (tmp_path / "many.py").write_text(
         "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
-        "from dse.runner import Runner, Failed, Finished, Retried\n"
-        "with Runner('toy:behave', 40) as runner:\n"
+        "from dse.runner.events import Failed, Finished, Retried\n"
+        "from dse.runner.runner import Runner, Workers\n"
+        "with Runner('toy:behave', Workers(count=40)) as runner:\n"
         "    for key in range(80):\n"
         "        runner.submit(key, ('tell steadily', 0.03))\n"
         "    found = list(runner.events())\n"
@@ -356,7 +357,7 @@ def test_few_file_descriptors_are_no_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize("retries", [-1, 1.5, True, "2"])
 def test_retries_are_counted(retries: Any) -> None:
     with pytest.raises(ValueError, match="`retries` must be a whole number in 0"):
-        Runner("toy:echo", 1, retries=retries)
+        Runner("toy:echo", Workers(count=1, retries=retries))
 
 
 # Hangs --------------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ def test_retries_are_counted(retries: Any) -> None:
 @pytest.mark.parametrize(("word", "retries"), [("deaf", 1), ("freeze", 0)])
 def test_a_call_that_hangs_is_killed_and_tried_again(word: str, retries: int) -> None:
     found = events((word,), ("return", 1), patience=0.5, retries=retries)
-    reason = "the process sent no word for 0.5 seconds and was killed"
+    reason = "the process sent no sign of life for 0.5 s and was killed"
     assert [e for e in found if isinstance(e, Retried)] == [Retried(0, reason, 1)] * retries
     failure = ends(found)[0]
     assert isinstance(failure, Failed)
@@ -383,7 +384,7 @@ def test_progress_is_life_however_long_it_takes() -> None:
 
 
 def test_a_driver_that_reads_no_events_kills_nobody() -> None:
-    with Runner("toy:behave", 1, patience=0.5) as runner:
+    with Runner("toy:behave", Workers(count=1, patience=0.5)) as runner:
         runner.submit(0, ("tell steadily", 1.8))
         found = runner.events()
         next(found)
@@ -407,7 +408,7 @@ def test_a_suspended_driver_and_its_calls_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("patience", [-1, float("nan"), "long"])
 def test_patience_is_some_seconds(patience: Any) -> None:
     with pytest.raises(ValueError, match=r"`patience` must be in \[0, 1e\+09\], got"):
-        Runner("toy:echo", 1, patience=patience)
+        Runner("toy:echo", Workers(count=1, patience=patience))
 
 
 # Memory -------------------------------------------------------------------------------------
@@ -435,7 +436,7 @@ def test_a_call_short_of_memory_is_tried_once_more_alone(
     found = events(*others[:2], call, *others[2:], workers=3)
     end = ends(found)[2]
     assert isinstance(end, Failed)
-    assert end.reason == f"{reason}; tried again with no other call beside it"
+    assert end.reason == f"{reason}; retried while no other task ran"
     assert "Traceback" in end.details
     assert [e for e in found if isinstance(e, Retried)] == [Retried(2, reason, 1)]
     at = max(n for n, event in enumerate(found) if event == Started(2))
@@ -461,7 +462,7 @@ def test_the_kernels_kill_for_lack_of_memory_is_told_apart(
     found = events(("killed for memory", vmstat), ("return", 1), retries=5)
     reason = "the process was killed for lack of memory"
     assert [e for e in found if isinstance(e, Retried)] == [Retried(0, reason, 1)]
-    again = f"{reason}; tried again with no other call beside it"
+    again = f"{reason}; retried while no other task ran"
     assert ends(found) == {0: Failed(0, again, ""), 1: Finished(1, 1)}
 
 
@@ -483,7 +484,7 @@ def test_a_call_that_cannot_be_carried_out_yet_is_asked_again(tmp_path: Path) ->
     """Behind the others, by one worker, which is not kept busy meanwhile."""
     path = tmp_path / "turn"
     start, found = time.process_time(), []
-    with Runner("toy:behave", 1) as runner:
+    with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit("held", ("wait turn", path))
         for key in range(3):
             runner.submit(key, ("return", key))
@@ -505,7 +506,7 @@ def test_many_waiting_calls_are_asked_ten_times_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, found = time.monotonic(), []
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(8):
             runner.submit(key, ("wait turn", tmp_path / "turn"))
         for event in runner.events():
@@ -530,7 +531,7 @@ def test_many_waiting_calls_are_asked_ten_times_a_second(
 
 
 def test_a_waiting_call_can_be_stopped(tmp_path: Path) -> None:
-    with Runner("toy:behave", 1) as runner:
+    with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit(0, ("wait turn", tmp_path / "never"))
         for event in runner.events():
             if event == Waiting(0):
@@ -544,13 +545,13 @@ def test_a_waiting_call_can_be_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["tell steadily", "look steadily"])
 def test_calls_end_when_asked_and_no_other_starts(word: str) -> None:
     found = []
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(4):
             runner.submit(key, (word, 60))
         start = time.monotonic()
         for event in runner.events():
             found.append(event)
-            if isinstance(event, Told) and event.key == 1:
+            if isinstance(event, Reported) and event.key == 1:
                 runner.stop(30)
         assert time.monotonic() - start < 10
         assert [e.key for e in found if isinstance(e, Started)] == [0, 1]
@@ -560,26 +561,26 @@ def test_calls_end_when_asked_and_no_other_starts(word: str) -> None:
 
 
 def test_what_finishes_in_time_has_finished() -> None:
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("finish when asked",))
         runner.submit(1, ("raise", "x"))
         found = []
         for event in runner.events():
             found.append(event)
-            if isinstance(event, Told):
+            if isinstance(event, Reported):
                 runner.stop(30)
     assert ends(found)[0] == Finished(0, "saved")
 
 
 @pytest.mark.parametrize("word", ["deaf", "freeze"])
 def test_who_does_not_end_in_time_is_killed(word: str) -> None:
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(3):
             runner.submit(key, (word,))
         found = []
         for event in runner.events():
             found.append(event)
-            if isinstance(event, Told) and len(pids(found)) == 2:
+            if isinstance(event, Reported) and len(pids(found)) == 2:
                 start = time.monotonic()
                 runner.stop(0.3)
         assert 0.3 <= time.monotonic() - start < 10
@@ -588,12 +589,12 @@ def test_who_does_not_end_in_time_is_killed(word: str) -> None:
 
 
 def test_a_second_stop_can_only_shorten_the_time() -> None:
-    with Runner("toy:behave", 1) as runner:
+    with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit(0, ("deaf",))
         start, found = time.monotonic(), []
         for event in runner.events():
             found.append(event)
-            if isinstance(event, Told):
+            if isinstance(event, Reported):
                 runner.stop(50)
                 runner.stop(0)
                 runner.stop(100)
@@ -604,14 +605,14 @@ def test_a_second_stop_can_only_shorten_the_time() -> None:
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "soon"])
 def test_a_call_has_some_seconds_to_end(seconds: Any) -> None:
     with (
-        Runner("toy:echo", 1) as runner,
+        Runner("toy:echo", Workers(count=1)) as runner,
         pytest.raises(ValueError, match=r"`seconds` must be in \[0, 1e\+09\], got"),
     ):
         runner.stop(seconds)
 
 
 def test_a_signal_handler_may_stop_the_runner() -> None:
-    with Runner("toy:behave", 1) as runner:
+    with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit(0, ("look steadily", 60))
         previous = signal.signal(signal.SIGALRM, lambda *_: runner.stop(30))
         signal.setitimer(signal.ITIMER_REAL, 0.3)
@@ -625,13 +626,13 @@ def test_a_signal_handler_may_stop_the_runner() -> None:
 
 def test_sigterm_from_elsewhere_asks_one_call_which_is_tried_again(tmp_path: Path) -> None:
     found = []
-    with Runner("toy:behave", 1) as runner:
+    with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit(0, ("save and go on", tmp_path))
         for event in runner.events():
-            if isinstance(event, Told) and event.value == 5:  # it waits
+            if isinstance(event, Reported) and event.value == 5:  # it waits
                 os.kill(pids(found)[0], signal.SIGTERM)
             found.append(event)
-    assert Retried(0, "the process was asked to end", 1) in found
+    assert Retried(0, "the process was asked to stop", 1) in found
     assert found[-1] == Finished(0, list(range(10)))
 
 
@@ -641,12 +642,12 @@ def test_sigterm_from_elsewhere_asks_one_call_which_is_tried_again(tmp_path: Pat
 def test_closing_kills_what_runs() -> None:
     start = time.monotonic()
     pids: list[int] = []
-    with Runner("toy:behave", 2) as runner:
+    with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(4):
             runner.submit(key, ("sleep", 60))
         found = runner.events()
         while len(pids) < 2:
-            pids += [event.value for event in [next(found)] if isinstance(event, Told)]
+            pids += [event.value for event in [next(found)] if isinstance(event, Reported)]
         assert all(alive(pid) for pid in pids)
     assert not any(alive(pid) for pid in pids)
     assert list(runner.events()) == []
@@ -654,13 +655,13 @@ def test_closing_kills_what_runs() -> None:
 
 
 def test_a_worker_killed_from_outside_is_told_at_once() -> None:
-    with Runner("toy:behave", 1, retries=0) as runner:
+    with Runner("toy:behave", Workers(count=1, retries=0)) as runner:
         runner.submit("victim", ("sleep", 60))
         runner.submit("next", ("return", 1))
         found = []
         for event in runner.events():
             found.append(event)
-            if isinstance(event, Told):
+            if isinstance(event, Reported):
                 os.kill(event.value, signal.SIGKILL)
     assert Failed("victim", "the process was killed by SIGKILL", "") in found
     assert found[-1] == Finished("next", 1)
@@ -670,10 +671,10 @@ DRIVER = """
 import sys
 print(f"{__name__} is imported", flush=True)
 import hydra
-from dse.runner import Runner, Told
+from dse.runner.runner import Runner, Workers
 
 def main():
-    with Runner(sys.argv[1], 2, **eval(sys.argv[3])) as runner:
+    with Runner(sys.argv[1], Workers(count=2, **eval(sys.argv[3]))) as runner:
         for key in (0, 1):
             runner.submit(key, eval(sys.argv[2]))
         for event in runner.events():
@@ -714,7 +715,7 @@ def workers_of(driver: subprocess.Popen[str]) -> list[int]:
     assert driver.stdout is not None
     pids = []
     for line in driver.stdout:
-        if line.startswith("Told") and "value=0)" not in line:
+        if line.startswith("Reported") and "value=0)" not in line:
             pids.append(int(line.partition("value=")[2].rstrip(")\n")))
         if len(pids) == 2:
             return pids
@@ -796,7 +797,7 @@ def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path, word: str) -> 
 
 
 def test_a_call_costs_milliseconds() -> None:
-    with Runner("toy:echo", 2) as runner:
+    with Runner("toy:echo", Workers(count=2)) as runner:
         runner.submit("first", 0)  # starts the server
         list(runner.events())
         start = time.perf_counter()
@@ -833,7 +834,7 @@ def check_calls(found: list[Event]) -> None:
     """What becomes of `CALLS`, with one retry, by any engine."""
     end = ends(found)
     assert end[0] == Finished(0, 2)
-    assert [event.value for event in found if isinstance(event, Told)] == [0, 1]
+    assert [event.value for event in found if isinstance(event, Reported)] == [0, 1]
     assert isinstance(end[1], Failed)
     assert end[1].reason == "ValueError: x"
     assert "Traceback" in end[1].details
@@ -862,15 +863,20 @@ def test_a_preempted_job_goes_on_and_a_killed_one_is_tried_again(
 ) -> None:
     pytest.importorskip("submitit")
     found: list[Event] = []
-    with Runner("toy:behave", 2, engine="submitit", settings=jobs) as runner:
+    go = tmp_path / "go"
+    with Runner("toy:behave", Workers(count=2, engine="submitit", settings=jobs)) as runner:
         runner.submit("preempted", ("save and go on", tmp_path))
-        runner.submit("killed", ("wait for go", tmp_path / "go"))
+        runner.submit("killed", ("wait for go", go))
         for event in runner.events():
-            if isinstance(event, Told) and event.value == 5:  # it waits
+            if isinstance(event, Reported) and event.value == 5:  # it waits
                 (process,) = pids([e for e in found if e.key == "preempted"])[:1]
                 os.kill(parent(parent(process)), signal.SIGUSR2)
-            if isinstance(event, Told) and event.key == "killed" and not (tmp_path / "go").exists():
-                (tmp_path / "go").touch()
+            if (
+                isinstance(event, Reported)
+                and event.key == "killed"
+                and not (tmp_path / "go").exists()
+            ):
+                go.touch()
                 os.kill(parent(parent(event.value)), signal.SIGKILL)
             found.append(event)
     assert ends(found) == {
@@ -987,7 +993,7 @@ def test_jobs_that_hang_or_are_stopped(jobs: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"engine": "submitit", "settings": jobs, "retries": 0}
     (failure,) = ends(events(("deaf",), patience=1, **settings)).values()
     assert isinstance(failure, Failed)
-    assert failure.reason == "the process sent no word for 1 seconds and was killed"
+    assert failure.reason == "the process sent no sign of life for 1 s and was killed"
     assert "in _deaf" in failure.details
     check_stop(settings, 6)
 
@@ -995,12 +1001,12 @@ def test_jobs_that_hang_or_are_stopped(jobs: dict[str, Any]) -> None:
 def check_stop(settings: dict[str, Any], seconds: float) -> None:
     """Stop two calls, of which one does not hear."""
     found: list[Event] = []
-    with Runner("toy:behave", 2, **settings) as runner:
+    with Runner("toy:behave", Workers(count=2, **settings)) as runner:
         for key, word in enumerate(("finish when asked", "deaf", "deaf")):
             runner.submit(key, (word,))
         for event in runner.events():
             found.append(event)
-            if isinstance(event, Told) and len(pids(found)) == 2:
+            if isinstance(event, Reported) and len(pids(found)) == 2:
                 runner.stop(seconds)
     assert ends(found) == {0: Finished(0, "saved"), 1: Interrupted(1), 2: Interrupted(2)}
     assert soon(lambda: not any(alive(pid) for pid in pids(found)))
@@ -1023,17 +1029,17 @@ def test_tasks_of_ray() -> None:
         check_calls(events(*CALLS, **settings))
         check_stop(settings, 6)
         found: list[Event] = []
-        with Runner("toy:behave", 2, **settings, patience=1) as runner:
+        with Runner("toy:behave", Workers(count=2, **settings, patience=1)) as runner:
             runner.submit("killed", ("tell steadily", 2))
             runner.submit("hangs", ("deaf",))
             for event in runner.events():
                 found.append(event)
                 told = pids([e for e in found if e.key == "killed"])
-                if told and isinstance(event, Told) and told == [event.value]:
+                if told and isinstance(event, Reported) and told == [event.value]:
                     os.kill(parent(parent(event.value)), signal.SIGKILL)
         assert Retried("killed", "the task died: WorkerCrashedError", 1) in found
         assert ends(found)["killed"] == Finished("killed", "worked")
-        assert "sent no word for 1 seconds" in ends(found)["hangs"].reason
+        assert "sent no sign of life for 1 s" in ends(found)["hangs"].reason
         assert soon(lambda: not any(alive(pid) for pid in pids(found)))
     finally:
         ray.shutdown()
@@ -1044,7 +1050,7 @@ def test_tasks_of_ray() -> None:
 def test_a_ray_cluster_of_its_own() -> None:
     ray = pytest.importorskip("ray")
     handler = signal.getsignal(signal.SIGTERM)
-    with Runner("toy:behave", 2, engine="ray", retries=1) as runner:
+    with Runner("toy:behave", Workers(count=2, engine="ray", retries=1)) as runner:
         assert signal.getsignal(signal.SIGTERM) is handler
         for key, call in enumerate(CALLS):
             runner.submit(key, call)
@@ -1064,7 +1070,7 @@ def test_a_ray_cluster_of_its_own() -> None:
 def test_what_this_machine_never_has_is_not_waited_for(wish: dict[str, Any], line: str) -> None:
     ray = pytest.importorskip("ray")
     with pytest.raises(ValueError, match=f"^{line}.* on this machine, got "):
-        Runner("toy:behave", 1, engine="ray", settings=wish)
+        Runner("toy:behave", Workers(count=1, engine="ray", settings=wish))
     assert not ray.is_initialized()
 
 
@@ -1073,7 +1079,7 @@ def test_a_ray_cluster_that_is_not_there(address: str) -> None:
     pytest.importorskip("ray")
     line = f"^`ray.address` must be that of a Ray cluster that answers, got {address}: "
     with pytest.raises(ValueError, match=line):
-        Runner("toy:echo", 1, engine="ray", settings={"address": address})
+        Runner("toy:echo", Workers(count=1, engine="ray", settings={"address": address}))
 
 
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
@@ -1081,7 +1087,7 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
     monkeypatch.setitem(sys.modules, engine, None)
     line = rf"^`runner.engine` {engine} must have the extra installed: pip install 'squeezenet-dse"
     with pytest.raises(ValueError, match=rf"{line}\[{engine}\]'$"):
-        Runner("toy:echo", 1, engine=engine)
+        Runner("toy:echo", Workers(count=1, engine=engine))
 
 
 @pytest.mark.parametrize(
@@ -1108,7 +1114,7 @@ def test_a_wrong_setting_is_told_in_one_line(
     if engine != "slurm" and engine != "local":
         pytest.importorskip(engine)
     with pytest.raises(ValueError, match="^" + re.escape(line)) as told:
-        Runner("toy:echo", 1, engine=engine, settings=settings)
+        Runner("toy:echo", Workers(count=1, engine=engine, settings=settings))
     assert "\n" not in str(told.value)
 
 

@@ -22,7 +22,8 @@ import pytest
 from test_runner import CALLS, check_calls, check_stop, ends, parent, pids, soon
 
 from dse.results import drivers, tables
-from dse.runner.runner import Event, Finished, Retried, Runner, Told
+from dse.runner.events import Event, Finished, Reported, Retried
+from dse.runner.runner import Runner, Workers
 from dse.runner.submitit import LOOK
 
 pytest.importorskip("submitit")
@@ -158,14 +159,16 @@ def test_a_job_that_slurm_interrupts_goes_on_as_the_same(
     if why == "out of time":
         jobs |= {"timeout_min": 2, "notice": 1}
     found: list[Event] = []
-    with Runner("toy:behave", 2, engine="submitit", settings=jobs, retries=0) as runner:
+    with Runner(
+        "toy:behave", Workers(count=2, engine="submitit", settings=jobs, retries=0)
+    ) as runner:
         runner.submit("it", ("save and go on", tmp_path))
         for event in runner.events():
-            if isinstance(event, Told) and event.value == 5:  # it waits
+            if isinstance(event, Reported) and event.value == 5:  # it waits
                 (number,), start = _queue(), time.monotonic()
                 INTERRUPTIONS[why]()
                 _hurry(number)
-            if isinstance(event, Told) and event.value == 6:
+            if isinstance(event, Reported) and event.value == 6:
                 assert time.monotonic() - start < (150 if why == "out of time" else 45)
             found.append(event)
     assert ends(found) == {"it": Finished("it", list(range(10)))}
@@ -180,10 +183,12 @@ def test_a_job_that_is_gone_is_told_and_tried_again(
     how: str, jobs: dict[str, Any], tmp_path: Path
 ) -> None:
     found: list[Event] = []
-    with Runner("toy:behave", 2, engine="submitit", settings=jobs, retries=1) as runner:
+    with Runner(
+        "toy:behave", Workers(count=2, engine="submitit", settings=jobs, retries=1)
+    ) as runner:
         runner.submit("it", ("wait for go", tmp_path / "go"))
         for event in runner.events():
-            if isinstance(event, Told) and not (tmp_path / "go").exists():
+            if isinstance(event, Reported) and not (tmp_path / "go").exists():
                 (tmp_path / "go").touch()
                 if how == "cancelled":
                     _run("scancel", *_queue())
@@ -198,7 +203,7 @@ def test_a_job_that_is_gone_is_told_and_tried_again(
 
 def test_calls_and_stops(jobs: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"engine": "submitit", "settings": jobs}
-    with Runner("toy:behave", 2, **settings, retries=1) as runner:
+    with Runner("toy:behave", Workers(count=2, **settings, retries=1)) as runner:
         for key, call in enumerate(CALLS):
             runner.submit(key, call)
         check_calls(list(runner.events()))
@@ -217,10 +222,12 @@ def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, An
     away_since: list[float] = []
     outage = threading.Thread(target=away)
     found: list[Event] = []
-    with Runner("toy:behave", 1, engine="submitit", settings=jobs, retries=0) as runner:
+    with Runner(
+        "toy:behave", Workers(count=1, engine="submitit", settings=jobs, retries=0)
+    ) as runner:
         runner.submit("it", ("tell steadily", 4 * LOOK))
         for event in runner.events():
-            if isinstance(event, Told) and not found[1:]:
+            if isinstance(event, Reported) and not found[1:]:
                 outage.start()
             found.append(event)
     assert time.monotonic() - away_since[0] > 2.5 * LOOK
@@ -265,6 +272,6 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
 
 def _epochs(folder: Path) -> list[str]:
     """What running trials have told after their first epoch."""
-    words = [word for word, lives in drivers.told(folder) if lives]
+    words = [word for word, lives in drivers.published(folder) if lives]
     texts = [text for word in words for text in word["running"].values()]
     return [text for text in texts if not text.startswith("epoch 0 ")]

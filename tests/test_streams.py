@@ -645,7 +645,7 @@ def test_loaders_that_stall_cost_an_attempt_and_die_with_it(tmp_path: Path) -> N
             os.kill(pid, signal.SIGSTOP)
         _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
-    assert "attempt 1: the process sent no word for 10 seconds and was killed" in errors
+    assert "attempt 1: the process sent no sign of life for 10 s and was killed" in errors
     assert all(gone(pid) for pid in loaders)
     assert len(list((tmp_path / "results/squeezenet/trials").glob("*/record.json"))) == 1
 

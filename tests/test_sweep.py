@@ -19,7 +19,7 @@ from toy_trial import workers
 
 from dse.analysis import drawing, report
 from dse.results import drivers, files, locks, records, tables
-from dse.runner.runner import Failed, Finished, Retried, Started, Told, Waiting
+from dse.runner.events import Failed, Finished, Reported, Retried, Started, Waiting
 from dse.space.architecture import V1_0
 from dse.space.cost import cost
 from dse.sweep import __main__
@@ -283,7 +283,7 @@ def simulated(
             progress.take(Started(trial.trial_id))
             for epoch in range(1, epochs + 1):
                 at = now + overhead * 60 + (whole - overhead * 60) * share * epoch / epochs
-                heapq.heappush(events, (at, len(events), Told(trial.trial_id, (epoch, 50.0))))
+                heapq.heappush(events, (at, len(events), Reported(trial.trial_id, (epoch, 50.0))))
             row = {"status": "learned", "top1": 50.0, "size_bytes": 1}
             heapq.heappush(events, (now + whole + 1e-6, 10**6, Finished(trial.trial_id, row)))
 
@@ -325,15 +325,15 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     row = {"status": "learned", "top1": 50.0, "size_bytes": 1000}
     for event in (
         Started(names[0]), Started(names[1]), Waiting(names[1]), Started(names[2]),
-        Told(names[0], (2, 81.25)), Failed(names[2], "no luck", ""), Started(names[3]),
+        Reported(names[0], (2, 81.25)), Failed(names[2], "no luck", ""), Started(names[3]),
         Retried(names[3], "killed", 1), Started(names[3]), Finished(names[0], row),
-        Told(names[1], (1, 9.0)), Finished(names[4], None),
+        Reported(names[1], (1, 9.0)), Finished(names[4], None),
     ):  # fmt: skip
         now += 0.4
         progress.take(event)
     assert len(words) == 4  # one a second
     now += 60
-    progress.take(Told(names[3], (3, 70.0)))
+    progress.take(Reported(names[3], (3, 70.0)))
     assert words[-1]["seconds_left"] > 0
     assert words[-1]["stands"].startswith(f"2 of {len(names)} done, 1 failed, 2 running, about ")
     assert words[-1]["running"] == {
@@ -357,7 +357,7 @@ def test_lines_of_progress_come_now_and_then(capsys: pytest.CaptureFixture[str])
     progress.take(Started(TRIALS[0].trial_id))
     for epoch in range(1000):
         now += 0.1
-        progress.take(Told(TRIALS[0].trial_id, (epoch % 4, 1.0)))
+        progress.take(Reported(TRIALS[0].trial_id, (epoch % 4, 1.0)))
     assert len(capsys.readouterr().err.splitlines()) == 3
 
 
@@ -390,7 +390,7 @@ def _worker(driver: int) -> int:
 
 def _training(folder: Path) -> int:
     """How many trials have told of an epoch, as a sweep at work on a folder says."""
-    running = [word["running"].values() for word, lives in drivers.told(folder) if lives]
+    running = [word["running"].values() for word, lives in drivers.published(folder) if lives]
     return sum(not text.startswith("epoch 0 ") for texts in running for text in texts)
 
 

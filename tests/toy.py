@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dse.runner.runner import Later, Stopped, Tell
+from dse.runner.task import Later, Reporter, Stopped
 
 NUMBER = 1
 
@@ -33,46 +33,46 @@ class Poison:
         return int, ("poison",)
 
 
-def echo(argument: Any, _: Tell) -> Any:
+def echo(argument: Any, _: Reporter) -> Any:
     return argument
 
 
-def behave(argument: Any, tell: Tell) -> Any:
+def behave(argument: Any, tell: Reporter) -> Any:
     """Do what the first word of the argument says, with the rest."""
     word, *rest = argument
     return BEHAVIOUR[word](tell, *rest)
 
 
-def _count(tell: Tell, number: int) -> int:
+def _count(tell: Reporter, number: int) -> int:
     for n in range(number):
         tell(n)
     return number
 
 
-def _raise(_: Tell, text: str) -> None:
+def _raise(_: Reporter, text: str) -> None:
     raise ValueError(text)
 
 
-def _shout(_: Tell) -> int:
+def _shout(_: Reporter) -> int:
     """Write to stderr what is no text."""
     return os.write(2, b"\xff\xfe\x80 no text")
 
 
-def _sleep(tell: Tell, seconds: float) -> float:
+def _sleep(tell: Reporter, seconds: float) -> float:
     tell(os.getpid())
     time.sleep(seconds)
     return seconds
 
 
-def _wait_for(_: Tell, path: Path) -> None:
+def _wait_for(_: Reporter, path: Path) -> None:
     """Write the name of the call to `path`, then wait until its `.go` is there."""
     path.touch()
     while not path.with_suffix(".go").exists():
         time.sleep(0.002)
 
 
-def _wait_for_go(tell: Tell, path: Path) -> str:
-    """Tell, and wait until `path` is there; the attempt that was told to go is to be killed."""
+def _wait_for_go(tell: Reporter, path: Path) -> str:
+    """Reporter, and wait until `path` is there; the attempt that was told to go is to be killed."""
     if path.exists():
         return "gone on"
     tell(os.getpid())
@@ -80,7 +80,7 @@ def _wait_for_go(tell: Tell, path: Path) -> str:
     return "slept"
 
 
-def _leave_child(tell: Tell, *code: int) -> None:
+def _leave_child(tell: Reporter, *code: int) -> None:
     """Leave a process behind that keeps every pipe open; die, if with an exit code."""
     child = os.fork()
     if child == 0:
@@ -91,7 +91,7 @@ def _leave_child(tell: Tell, *code: int) -> None:
         os._exit(number)
 
 
-def _kill_often(_: Tell, path: Path, times: int) -> int:
+def _kill_often(_: Reporter, path: Path, times: int) -> int:
     """Die the first `times` times, counted in a file; return the number of this attempt."""
     with path.open("a") as file:
         file.write("x")
@@ -101,18 +101,18 @@ def _kill_often(_: Tell, path: Path, times: int) -> int:
     return attempt
 
 
-def _tell_pid(tell: Tell) -> None:
+def _tell_pid(tell: Reporter) -> None:
     with contextlib.suppress(Stopped):  # asked as soon as the word is read
         tell(os.getpid())
 
 
-def _freeze(tell: Tell) -> None:
+def _freeze(tell: Reporter) -> None:
     """Stop the process as a hang in C does: none of its threads runs, no signal is answered."""
     _tell_pid(tell)
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _work(tell: Tell, seconds: float, *, tells: bool) -> str:
+def _work(tell: Reporter, seconds: float, *, tells: bool) -> str:
     """Work in steps of 10 ms, and tell in each, or only look at `stopping`."""
     tell(os.getpid())
     end = time.monotonic() + seconds
@@ -125,46 +125,46 @@ def _work(tell: Tell, seconds: float, *, tells: bool) -> str:
     return "worked"
 
 
-def _deaf(tell: Tell) -> None:
+def _deaf(tell: Reporter) -> None:
     """Neither tell nor look again."""
     _tell_pid(tell)
     time.sleep(60)
 
 
-def _finish_when_asked(tell: Tell) -> str:
+def _finish_when_asked(tell: Reporter) -> str:
     _tell_pid(tell)
     while not tell.stopping:
         time.sleep(0.01)
     return "saved"
 
 
-def _wait_turn(_: Tell, path: Path) -> str:
+def _wait_turn(_: Reporter, path: Path) -> str:
     """Ask for another time until `path` is there."""
     if not path.exists():
         raise Later
     return "had"
 
 
-def _too_large(_: Tell) -> None:
+def _too_large(_: Reporter) -> None:
     """Ask for more memory than this process may have."""
     resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     bytearray(2**32)
 
 
-def _say_and_die(_: Tell, length: int) -> None:
+def _say_and_die(_: Reporter, length: int) -> None:
     """Fill stderr below Python, and abort as C libraries do."""
     os.write(2, b"." * length + b"\nthe last words\n")
     os.abort()
 
 
-def _killed_for_memory(_: Tell, vmstat: Path) -> None:
+def _killed_for_memory(_: Reporter, vmstat: Path) -> None:
     """Die as by the kernel's hand, which counts it first."""
     count = int(vmstat.read_text().split()[-1])
     vmstat.write_text(f"pgfault 5\noom_kill {count + 1}\n")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _save_and_go_on(tell: Tell, folder: Path) -> list[int]:
+def _save_and_go_on(tell: Reporter, folder: Path) -> list[int]:
     """Ten steps with a checkpoint in each that another attempt goes on from; the first attempt
     waits in its fifth to be stopped."""
     tell(os.getpid())
@@ -182,16 +182,16 @@ def _save_and_go_on(tell: Tell, folder: Path) -> list[int]:
     return [int(step) for step in steps]
 
 
-def _leave_thread(_: Tell) -> str:
+def _leave_thread(_: Reporter) -> str:
     threading.Thread(target=time.sleep, args=(30,)).start()
     return "done"
 
 
-def _tell_unpicklable(tell: Tell) -> None:
+def _tell_unpicklable(tell: Reporter) -> None:
     tell(Unpicklable())
 
 
-def _imports(_: Tell) -> list[str]:
+def _imports(_: Reporter) -> list[str]:
     return sorted({"torch", "hydra", "omegaconf", "pandas", "numpy"} & set(sys.modules))
 
 

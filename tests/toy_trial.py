@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from dse.data.published import Store
-from dse.results import locks, records, tables
-from dse.results import states as checkpoints
-from dse.runner.runner import Later, Tell, Workers
+from dse.results import checkpoints, locks, records, tables
+from dse.runner.runner import Workers
+from dse.runner.task import Later, Reporter
 from dse.space.architecture import V1_0
 from dse.sweep import launch
 from dse.trial.protocol import Protocol
@@ -101,7 +101,7 @@ def files(of: Trial) -> dict[str, bytes]:
     return {"curve.csv": of.canonical().encode(), "weights": of.trial_id.encode() * 1000}
 
 
-def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
+def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] | None:
     """What `dse.execute:run` does, without the training; it notes what it did."""
     of, folder, _ = argument
     with locks.claim(folder, of.trial_id) as standing:
@@ -117,7 +117,7 @@ def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | Non
         for epoch in range(done + 1, of.protocol.recipe.epochs + 1):
             note(folder, of.trial_id, f"epoch{epoch}")
             time.sleep(of.protocol.recipe.lr)
-            checkpoints.keep(folder, of.trial_id, epoch, str(epoch).encode())
+            checkpoints.save(folder, of.trial_id, epoch, str(epoch).encode())
             tell((epoch, 50.0))
         note(folder, of.trial_id, "trained")
         left = record(of)

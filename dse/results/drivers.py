@@ -1,4 +1,7 @@
-"""What the sweeps at work on a results folder say of themselves."""
+"""What the sweeps that run on a results folder publish about themselves, for `dse.status`.
+
+Nothing depends on it: it is not durable, and gone when the sweep ends.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,29 @@ from dse.results.locks import is_locked
 
 
 @contextmanager
-def telling(folder: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A driver's word to others: a function that replaces what it says; gone with the context.
+def publishing(folder: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A function that publishes a sweep's status in place of its last one, while the context lasts.
 
-    It is no truth, so it is not made durable, and a disk that is full only leaves it old.
+    A full disk only leaves the last one there.
     """
     with hidden(folder / "trials" / RUNNING) as path:
 
-        def tell(word: Mapping[str, Any]) -> None:
+        def publish(status: Mapping[str, Any]) -> None:
             with suppress(OSError), hidden(path) as temporary:
-                temporary.write_text(json.dumps(dict(word)))
+                temporary.write_text(json.dumps(dict(status)))
                 temporary.replace(path)
 
-        yield tell
+        yield publish
 
 
-def told(folder: Path) -> list[tuple[dict[str, Any], bool]]:
-    """What the drivers on a results folder say, and of each whether it lives."""
-    words = []
-    place = folder / "trials"
-    for name in names(place):
+def published(folder: Path) -> list[tuple[dict[str, Any], bool]]:
+    """The status of each sweep on a results folder, and whether that sweep still runs."""
+    found = []
+    trials = folder / "trials"
+    for name in names(trials):
         if token := re.fullmatch(rf"\.{RUNNING}\.([0-9a-f]{{16}})", name):
             with suppress(OSError, ValueError, RecursionError):
-                word = json.loads((place / name).read_bytes())
-                if isinstance(word, dict):
-                    words.append((word, is_locked(place / CLAIMS / token[1])))
-    return words
+                status = json.loads((trials / name).read_bytes())
+                if isinstance(status, dict):
+                    found.append((status, is_locked(trials / CLAIMS / token[1])))
+    return found

@@ -1,4 +1,4 @@
-"""Attempts at calls as processes of this machine."""
+"""The engine that runs tasks in processes of this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -19,49 +19,50 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dse.runner.call import End, Word, failure, work
+from dse.runner.process import work
+from dse.runner.task import End, Report, failure
 
 GRACE = 5.0
-"""Seconds that a process may take to end after its call has."""
+"""Seconds that a process may take to end after its task has."""
 
 TURN = 0.5
-"""Seconds after which a waiting driver looks at its clock."""
+"""Seconds that a driver waits at most before it checks its clock."""
 
 TAIL = 8192
-"""Bytes that are kept of the end of what a process wrote to stderr."""
+"""Bytes that are kept of the end of a process's stderr."""
 
 DESCRIPTORS = 12
-"""File descriptors that a process costs its driver while it is started, with some to spare."""
+"""File descriptors that a driver needs to start a process, with some to spare."""
 
 VMSTAT = Path("/proc/vmstat")
 
-ASKING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
-"""What asks a driver to end: Ctrl-C, whoever stops a process, a terminal that is closed, SLURM."""
+STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+"""What asks a driver to stop: Ctrl-C, kill, a terminal that closes, SLURM."""
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """A process that carries out a call, and what has come from it."""
+    """A process that runs a task, and what has come from it."""
 
     process: ForkServerProcess
-    line: socket.socket
+    reports: socket.socket
     errors: Connection
-    life: Connection
-    kills: int
+    alive: Connection
+    oom_kills: int
     received: bytearray = field(default_factory=bytearray)
     tail: bytes = b""
     writes: bool = True
-    silent: float = -TURN  # the turn in which it starts may have begun before
+    silent: float = -TURN  # the turn in which it starts may have begun earlier
     ended: bool = False
 
 
 class Local:
-    """Processes forked from a server that has imported the function's module, one for each call.
+    """A process for each task, forked from a server that has imported the function's module.
 
-    A process that sends neither word nor other sign of life for `patience` seconds (0: any) hangs
-    and is killed. The seconds are those in which this process was awake and listening, so that one
-    that is suspended with its calls kills none of them; they count from the fork, which follows the
-    server's imports. What a process writes to stderr goes on to this one's.
+    A process that sends neither a report nor another sign of life for `patience` seconds (0: no
+    limit) hangs and is killed. Only the time in which this driver was awake and listening counts,
+    so that one that is suspended together with its tasks kills none of them; it counts from the
+    fork, after the server's imports. What a process writes to stderr is forwarded to this one's.
     """
 
     pauses = (0.1, 2.0)
@@ -71,58 +72,54 @@ class Local:
         self._context = multiprocessing.get_context("forkserver")
         imports = ["dse.runner.server", __name__, function.partition(":")[0]]
         self._context.set_forkserver_preload(imports)
-        with contextlib.suppress(OSError), _apart():
-            forkserver.ensure_running()  # it imports while the caller prepares its calls
+        with contextlib.suppress(OSError), _shielded():
+            forkserver.ensure_running()  # it imports while the caller prepares its tasks
         self._attempts: list[Attempt] = []
-        self._looked = time.monotonic()
+        self._last_wait = time.monotonic()
 
     def start(self, content: bytes) -> Attempt:
-        """Start a process; raises `OSError` or `EOFError` where there can be no other."""
+        """Start a process; raises `OSError` or `EOFError` where there can be no more."""
         _check_descriptors()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-            line, line_there = socket.socketpair()
-            ours.enter_context(line)
-            theirs.enter_context(line_there)
-            errors, errors_there = self._context.Pipe(duplex=False)
-            ours.enter_context(errors)
-            theirs.enter_context(errors_there)
-            life_there, life = self._context.Pipe(duplex=False)
-            ours.enter_context(life)
-            theirs.enter_context(life_there)
-            process = self._context.Process(
-                target=work, args=(self._function, content, line_there, errors_there, life_there)
-            )
-            kills = _kills()
-            with _apart():
+            reports, their_reports = socket.socketpair()
+            errors, their_errors = self._context.Pipe(duplex=False)
+            their_alive, alive = self._context.Pipe(duplex=False)
+            for end in (reports, errors, alive):
+                ours.enter_context(end)
+            for end in (their_reports, their_errors, their_alive):
+                theirs.enter_context(end)
+            arguments = (self._function, content, their_reports, their_errors, their_alive)
+            process = self._context.Process(target=work, args=arguments)
+            oom_kills = _oom_kills()
+            with _shielded():
                 _fork(process)
             ours.pop_all()
         os.set_blocking(errors.fileno(), False)
-        attempt = Attempt(process, line, errors, life, kills)
+        attempt = Attempt(process, reports, errors, alive, oom_kills)
         self._attempts.append(attempt)
         return attempt
 
-    def wait(self, seconds: float) -> list[tuple[Attempt, Word | End]]:
-        """What came, in order of each attempt; waits for the first, `seconds` at most."""
-        owners: dict[Any, Attempt] = {}
+    def wait(self, seconds: float) -> list[tuple[Attempt, Report | End]]:
+        """What came, in order for each attempt; waits at most `seconds` for the first."""
+        sources: list[Any] = []
         for attempt in self._attempts:
-            owners |= {attempt.process.sentinel: attempt, attempt.line: attempt}
-            if attempt.writes:
-                owners[attempt.errors] = attempt
-        ready = set(wait(list(owners), max(0.0, min(seconds, TURN))))
-        awake = min(time.monotonic() - self._looked, TURN)
-        self._looked = time.monotonic()
-        found: list[tuple[Attempt, Word | End]] = []
+            sources += [attempt.process.sentinel, attempt.reports]
+            sources += [attempt.errors] if attempt.writes else []
+        ready = set(wait(sources, max(0.0, min(seconds, TURN))))
+        awake = min(time.monotonic() - self._last_wait, TURN)
+        self._last_wait = time.monotonic()
+        received: list[tuple[Attempt, Report | End]] = []
         for attempt in list(self._attempts):
             if attempt.errors in ready:
-                _pass_on(attempt)
+                _forward_stderr(attempt)
             attempt.ended = attempt.process.sentinel in ready
             attempt.silent += awake
-            for sign in self._signs(attempt, attempt.ended or attempt.line in ready):
-                found.append((attempt, sign))
-        return found
+            messages = self._messages(attempt, attempt.ended or attempt.reports in ready)
+            received += [(attempt, message) for message in messages]
+        return received
 
-    def ask(self, attempt: Attempt) -> None:
-        """Ask a call to end; it does when it next tells or looks."""
+    def stop(self, attempt: Attempt) -> None:
+        """Ask a task to stop; it does when it next reports or reads `stopping`."""
         attempt.process.terminate()
 
     def kill(self, *attempts: Attempt) -> None:
@@ -132,49 +129,50 @@ class Local:
         for attempt in attempts:
             self._attempts.remove(attempt)
             _kill(attempt.process)
-            _pass_on(attempt)
-            for end in (attempt.line, attempt.errors, attempt.life, attempt.process):
+            _forward_stderr(attempt)
+            for end in (attempt.reports, attempt.errors, attempt.alive, attempt.process):
                 end.close()
 
     def close(self) -> None:
         """End every attempt."""
         self.kill(*self._attempts)
 
-    def _signs(self, attempt: Attempt, ready: bool) -> Iterator[Word | End]:
-        """The signs that have come whole; after an end, or where a process hangs, no more."""
-        over = ready and not _fill(attempt)
+    def _messages(self, attempt: Attempt, ready: bool) -> Iterator[Report | End]:
+        """The whole messages that have come; the end is the last, also of a process that died or
+        hangs."""
+        over = ready and not _read(attempt)
         try:
-            for sign in _whole(attempt.received):
+            for message in _complete(attempt.received):
                 attempt.silent = 0.0
-                if isinstance(sign, End):
+                if isinstance(message, End):
                     attempt.process.join(GRACE)
-                    yield self._close(attempt, sign)
+                    yield self._finish(attempt, message)
                     return
-                if sign is not None:
-                    yield sign
-        except Exception as error:  # what was sent does not unpickle here
-            yield self._close(attempt, failure(error))
+                if message is not None:
+                    yield message
+        except Exception as error:  # what was sent cannot be unpickled here
+            yield self._finish(attempt, failure(error))
             return
         if over:
-            yield self._close(attempt, self._death(attempt))
+            yield self._finish(attempt, self._death(attempt))
         elif self._patience and attempt.silent >= self._patience:
-            _ask_where(attempt)
-            reason = f"the process sent no word for {self._patience:g} seconds and was killed"
-            yield self._close(attempt, End("died", reason=reason))
+            _dump_stack(attempt)
+            reason = f"the process sent no sign of life for {self._patience:g} s and was killed"
+            yield self._finish(attempt, End("died", reason=reason))
 
-    def _close(self, attempt: Attempt, end: End) -> End:
-        """End what is left of an attempt; its end, with its last lines where it left no word."""
+    def _finish(self, attempt: Attempt, end: End) -> End:
+        """Kill what is left of an attempt; its end, with the last of stderr where it died."""
         self.kill(attempt)
         if end.kind != "died":
             return end
         return replace(end, details=attempt.tail.decode(errors="replace"))
 
     def _death(self, attempt: Attempt) -> End:
-        """Why a process ended without a word."""
+        """Why a process ended without a result."""
         attempt.process.join(GRACE)
         _kill(attempt.process)
         code = attempt.process.exitcode
-        if code == -signal.SIGKILL and _kills() > attempt.kills:
+        if code == -signal.SIGKILL and _oom_kills() > attempt.oom_kills:
             return End("memory", reason="the process was killed for lack of memory")
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
@@ -184,24 +182,24 @@ class Local:
 
 
 def _check_descriptors() -> None:
-    """Raise `OSError` before a start that would fail halfway: the server that forks dies of it."""
+    """Raise `OSError` before a start that would fail halfway, which would end the fork server."""
     spare: list[int] = []
     try:
         for _ in range(DESCRIPTORS):
-            spare.append(os.dup(0 if not spare else spare[0]))
+            spare.append(os.dup(spare[0] if spare else 0))
     finally:
         for descriptor in spare:
             os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _apart() -> Iterator[None]:
-    """Keep three things of the driver from a new process: `__main__`, which it would import again
-    although it calls its function by name; the signals that ask it to end, which only the driver
-    answers; and SIGTERM until it can answer."""
+def _shielded() -> Iterator[None]:
+    """Keep three things of the driver from a new process: `__main__`, which it would import
+    although it calls its function by name; the signals that only the driver answers; and SIGTERM
+    until it is ready for it."""
     main = sys.modules["__main__"]
     resource_tracker.ensure_running()  # starts with the first process, and would unblock Ctrl-C
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
@@ -211,7 +209,7 @@ def _apart() -> Iterator[None]:
 
 
 def _fork(process: ForkServerProcess) -> None:
-    """Start a process; a server that was just killed may look alive for a moment."""
+    """Start a process; a fork server that was just killed may seem alive for a moment."""
     for seconds in (0.02, 0.2, 2.0):
         try:
             return process.start()
@@ -220,10 +218,10 @@ def _fork(process: ForkServerProcess) -> None:
     return process.start()
 
 
-def _fill(attempt: Attempt) -> bool:
-    """Take what has come, all of it where the process has ended; whether more may come."""
+def _read(attempt: Attempt) -> bool:
+    """Read what has come, all of it where the process has ended; returns whether more may come."""
     try:
-        while part := attempt.line.recv(2**20, socket.MSG_DONTWAIT):
+        while part := attempt.reports.recv(2**20, socket.MSG_DONTWAIT):
             attempt.received += part
             attempt.silent = 0.0
             if not attempt.ended:
@@ -235,8 +233,8 @@ def _fill(attempt: Attempt) -> bool:
     return False
 
 
-def _whole(received: bytearray) -> Iterator[Word | End | None]:
-    """Take the whole signs off the front of `received`."""
+def _complete(received: bytearray) -> Iterator[Report | End | None]:
+    """Take the complete messages off the front of `received`."""
     while len(received) >= 8:
         size = 8 + int.from_bytes(received[:8], "big")
         if len(received) < size:
@@ -246,9 +244,9 @@ def _whole(received: bytearray) -> Iterator[Word | End | None]:
         yield pickle.loads(content)
 
 
-def _pass_on(attempt: Attempt) -> None:
-    """Take what a process wrote to stderr, 64 KiB at a time: keep the end, write on the whole."""
-    with contextlib.suppress(OSError):  # nothing there, or nobody reads this process's stderr
+def _forward_stderr(attempt: Attempt) -> None:
+    """Read up to 64 KiB of a process's stderr: write all of it to ours, and keep the end."""
+    with contextlib.suppress(OSError):  # nothing is there, or our stderr is closed
         content = os.read(attempt.errors.fileno(), 2**16)
         attempt.writes = bool(content)
         attempt.tail = (attempt.tail + content)[-TAIL:]
@@ -256,9 +254,11 @@ def _pass_on(attempt: Attempt) -> None:
             content = content[os.write(2, content) :]
 
 
-def _ask_where(attempt: Attempt) -> None:
-    """Have a process that hangs write to stderr where, if it can."""
-    _signal(attempt.process, signal.SIGUSR2, os.kill)
+def _dump_stack(attempt: Attempt) -> None:
+    """Have a process that hangs write to stderr where it is, if it can."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if attempt.process.pid:
+            os.kill(attempt.process.pid, signal.SIGUSR2)
     if wait([attempt.errors], TURN):
         time.sleep(0.05)  # it writes in pieces
 
@@ -270,19 +270,14 @@ def _kill(process: ForkServerProcess) -> None:
 
 
 def _kill_group(process: ForkServerProcess) -> None:
-    """Kill a call's process with what it started; it leads a group unless it is still starting."""
-    _signal(process, signal.SIGKILL, os.killpg)
-
-
-def _signal(process: ForkServerProcess, number: int, send: Callable[[int, int], None]) -> None:
-    """Send a signal to a process or its group, if it has begun and is not gone."""
+    """Kill a task's process with what it started; it leads a group unless it is still starting."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if process.pid:
-            send(process.pid, number)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
-def _kills() -> int:
-    """How many processes this machine's kernel has killed for lack of memory, 0 if it is silent."""
+def _oom_kills() -> int:
+    """How many processes this machine's kernel has killed for lack of memory; 0 if not known."""
     with contextlib.suppress(OSError, ValueError):
         for line in VMSTAT.read_text().splitlines():
             if line.startswith("oom_kill "):

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dse.runner.call import End, Word, line_of
 from dse.runner.remote import attend, load, settings_of, text
+from dse.runner.task import End, Report, first_line
 from dse.space.rules import check, integer, knob, real
 
 
@@ -78,7 +78,7 @@ class Ray:
             self._ray.init(address, **options)
         except Exception as error:  # Ray raises any, a bare one where a start takes too long
             rule = "`ray.address` must be that of a Ray cluster that answers"
-            raise ValueError(f"{rule}, got {address}: {line_of(error)}") from None
+            raise ValueError(f"{rule}, got {address}: {first_line(error)}") from None
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
@@ -107,7 +107,7 @@ class Ray:
         )
         return number
 
-    def wait(self, seconds: float) -> list[tuple[int, Word | End]]:
+    def wait(self, seconds: float) -> list[tuple[int, Report | End]]:
         """What has come; words are fetched every half a second."""
         tasks = list(self._attempts.values())
         if not tasks:
@@ -116,10 +116,10 @@ class Ray:
         self._ray.wait(tasks, timeout=seconds)
         done, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)
         numbers = {task: number for number, task in self._attempts.items()}
-        found: list[tuple[int, Word | End]] = []
+        found: list[tuple[int, Report | End]] = []
         for number, word in self._words():
             if number in self._attempts:
-                found.append((number, Word(pickle.loads(word))))
+                found.append((number, Report(pickle.loads(word))))
         for task in done:
             found.append((numbers[task], self._end(task)))
             del self._attempts[numbers[task]]
@@ -143,12 +143,12 @@ class Ray:
                 "memory", reason="Ray killed the task for lack of memory", details=str(error)
             )
         except errors.RayTaskError as error:  # not the call's: the task itself cannot run there
-            return End("failed", reason=line_of(error.cause), details=str(error))
+            return End("failed", reason=first_line(error.cause), details=str(error))
         except errors.RayError as error:
             return End("died", reason=f"the task died: {type(error).__name__}", details=str(error))
         return end
 
-    def ask(self, number: int) -> None:
+    def stop(self, number: int) -> None:
         """Ask a call to end."""
         self._post.stop.remote(number)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from dse.runner.call import End
 from dse.runner.local import TURN, Local
+from dse.runner.task import End
 from dse.space.rules import Rule
 
 Settings = TypeVar("Settings")
@@ -83,7 +83,7 @@ def attend(
                 if isinstance(sign, End):
                     return sign
             if ask:
-                engine.ask(attempt)
+                engine.stop(attempt)
                 asked, deadline = True, time.monotonic() + seconds
         return End("stopped", reason="the process did not end when asked, and was killed")
     except (OSError, EOFError) as error:

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.runner.call import End, Word
 from dse.runner.local import GRACE, TAIL, TURN
 from dse.runner.remote import attend, load, settings_of, text
+from dse.runner.task import End, Report
 from dse.space.rules import check, integer, knob, one_of, path, real
 
 LOOK = 15.0
@@ -130,7 +130,7 @@ class Submitit:
         self._attempts.append(attempt)
         return attempt
 
-    def wait(self, seconds: float) -> list[tuple[_Attempt, Word | End]]:
+    def wait(self, seconds: float) -> list[tuple[_Attempt, Report | End]]:
         """What has come; looks every half a second."""
         end = time.monotonic() + seconds
         looks = 2 if self._slurm else 1
@@ -138,10 +138,10 @@ class Submitit:
             with contextlib.suppress(OSError):  # shows what other machines wrote, says submitit
                 self._folder.chmod(0o700)
             self._look()
-            found: list[tuple[_Attempt, Word | End]] = []
+            found: list[tuple[_Attempt, Report | End]] = []
             for attempt in list(self._attempts):
                 over = attempt.over(looks)  # the words of its end are written by then
-                found += [(attempt, Word(value)) for value in attempt.words()]
+                found += [(attempt, Report(value)) for value in attempt.words()]
                 if over:
                     if not attempt.job.paths.result_pickle.exists():
                         self._cancel(attempt)  # whatever it may be about to do
@@ -166,7 +166,7 @@ class Submitit:
                 state = states.get(attempt.job.job_id, UNKNOWN)
                 attempt.gone = [*attempt.gone, state] if state in ENDED else []
 
-    def ask(self, attempt: _Attempt) -> None:
+    def stop(self, attempt: _Attempt) -> None:
         """Ask a call to end."""
         attempt.spool.with_suffix(".stop").touch()
 
@@ -180,7 +180,7 @@ class Submitit:
             if ended:
                 attempt.clear()
             else:
-                self.ask(attempt)
+                self.stop(attempt)
 
     def _cancel(self, *attempts: _Attempt) -> bool:
         """Cancel jobs; returns whether that was done."""

@@ -32,7 +32,8 @@ import numpy as np
 
 from dse.data.published import Store
 from dse.results import atomic, files, records
-from dse.runner.runner import Failed, Finished, Started, Workers
+from dse.runner.events import Failed, Finished, Started
+from dse.runner.runner import Runner, Workers
 from dse.space.cost import Cost, cost
 from dse.space.rules import check, knob, real
 from dse.sweep import request as config
@@ -265,7 +266,7 @@ def bill(request: config.Request, todo: Sequence[Trial], tell: Tell) -> Bill:
         sources.append(f"where `runner.engine` {workers.engine} runs them they may take longer")
     return Bill(
         prices={trial.trial_id: prices[trial.trial_id] for trial in todo},
-        workers=workers.at_most(len(todo)),
+        workers=workers.at_most(len(todo)).count,
         beside=max(k.beside for k in known.values()),
         command=max(k.memory for k in known.values()),
         sources=tuple(sources),
@@ -514,7 +515,7 @@ def _observed(
     samples: dict[int, Sample] = {}
     waits: dict[int, float] = {}
     began: dict[Hashable, float] = {}
-    with Workers(count=at_a_time).runner(MEASURE, len(calls)) as runner:
+    with Runner(MEASURE, Workers(count=at_a_time)) as runner:
         for number, trial in enumerate(calls):
             runner.submit(number, (trial, store.absolute(), SECONDS))
         for event in runner.events():

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from dse.data.published import Store
 from dse.results import atomic, drivers, files, locks, records
-from dse.runner.runner import ASKING, Failed, Runner, Workers
+from dse.runner.events import Failed
+from dse.runner.local import STOP_SIGNALS
+from dse.runner.runner import Runner, Workers
 from dse.sweep import request as config
 from dse.sweep.progress import Progress, again, say
 from dse.trial.question import Trial
@@ -68,7 +70,8 @@ def run(
         atomic.tidy(folder)
         return 0
     try:
-        made = workers.runner(execute, len(todo))
+        workers = workers.at_most(len(todo))
+        made = Runner(execute, workers)
     except ValueError as error:
         raise config.Mistakes(str(error).splitlines()) from None
     with made as runner:
@@ -79,7 +82,7 @@ def run(
             say(f"{folder} has no file locks: other sweeps may train its trials too")
         if execute == EXECUTE:  # what the command ends with is imported while its workers are
             threading.Thread(target=importlib.import_module, args=("dse.analysis.figures",)).start()
-        failed = _train(todo, folder, workers.at_most(len(todo)), store, runner)
+        failed = _train(todo, folder, workers.count, store, runner)
     atomic.tidy(folder)
     return len(failed) + _lost(trials, folder, failed)
 
@@ -91,7 +94,7 @@ def _train(
     failed = set()
     place, store = folder.absolute(), store.absolute()  # a worker may stand in another one
     with (
-        drivers.telling(folder) as tell,
+        drivers.publishing(folder) as tell,
         Progress(todo, workers, tell) as progress,
         stopped_by_signals(runner) as asked,
     ):
@@ -109,7 +112,7 @@ def _train(
 
 @contextmanager
 def stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
-    """What asks to end (`ASKING`) has the trials that run stop; a second time, at once.
+    """What asks to end (`STOP_SIGNALS`) has the trials that run stop; a second time, at once.
 
     Gives a list that then holds the first signal. Outside the main thread it does nothing.
     """
@@ -137,7 +140,7 @@ def _asking() -> list[signal.Signals]:
     if threading.current_thread() is not threading.main_thread():
         return []
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [number for number in ASKING if number != signal.SIGHUP or not ignored]
+    return [number for number in STOP_SIGNALS if number != signal.SIGHUP or not ignored]
 
 
 def _lost(trials: Sequence[Trial], folder: Path, failed: set[str]) -> int:

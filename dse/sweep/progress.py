@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from dse.runner.runner import Event, Failed, Finished, Retried, Started, Told, Waiting
+from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
 from dse.space.cost import cost
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import Trial
@@ -131,7 +131,7 @@ class Progress:
         trial_id, now = str(event.key), self._clock()
         if isinstance(event, Started):
             self._running[trial_id] = Running(began=now, told=now)
-        elif isinstance(event, Told):
+        elif isinstance(event, Reported):
             self._waiting.discard(trial_id)  # the other sweep gave it up
             running = self._running.setdefault(trial_id, Running(began=None, told=now))
             epoch, running.val_top1 = event.value

@@ -37,9 +37,10 @@ from dse.data import folder as image_folder
 from dse.data import published as archives
 from dse.data.published import DEFAULT, Store
 from dse.results.files import is_results
+from dse.runner.engine import ENGINES
 from dse.runner.ray import Cluster
 from dse.runner.remote import require
-from dse.runner.runner import ENGINES, Workers
+from dse.runner.runner import Workers
 from dse.runner.submitit import Jobs
 from dse.space.architecture import Layout, Metaparameters
 from dse.space.rules import Rule, duration, flag, integer, one_of, path, real

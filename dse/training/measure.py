@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dse.data.memory import Data, load
 from dse.data.published import Store
-from dse.runner.runner import Tell
+from dse.runner.task import Reporter
 from dse.training.execute import attempt_training, build, pictures_at_a_time, weights_of
 from dse.training.loop import (
     judge,
@@ -59,7 +59,7 @@ class Watch:
             raise _Enough
 
 
-def measure(argument: tuple[Trial, Store, float], _: Tell) -> dict[str, float]:
+def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, float]:
     """In a worker: train a trial for some seconds, keep nothing, and say what its parts take.
 
     `entered` is when it began, on this machine's monotonic clock; `ready`, `step` and `judge` are

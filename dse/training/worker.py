@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import save as encode
 
 from dse.data.published import Store
-from dse.results import states as checkpoints
+from dse.results import checkpoints
 from dse.results.locks import claim
 from dse.results.records import save
-from dse.runner.runner import Later, Stopped, Tell
+from dse.runner.task import Later, Reporter, Stopped
 from dse.training.execute import curve_csv, execute
 from dse.trial.question import Trial
 
@@ -28,7 +28,7 @@ KEEP_EVERY, KEEP_SHARE = 10.0, 100
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
-def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | None:
+def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] | None:
     """In a worker: execute a trial on one thread and leave it in a results folder.
 
     Tells (epoch, val_top1) each epoch; returns the record's row, or None where another's record
@@ -43,7 +43,9 @@ def run(argument: tuple[Trial, Path, Store], tell: Tell) -> dict[str, Any] | Non
         return row
 
 
-def _train_and_save(trial: Trial, folder: Path, store: Store, tell: Tell) -> dict[str, Any] | None:
+def _train_and_save(
+    trial: Trial, folder: Path, store: Store, tell: Reporter
+) -> dict[str, Any] | None:
     torch.set_num_threads(1)
     keep_memory()
     outcome = execute(
@@ -60,8 +62,8 @@ def _train_and_save(trial: Trial, folder: Path, store: Store, tell: Tell) -> dic
     return None
 
 
-def _say(tell: Tell, epoch: int, accuracy: float) -> None:
-    """Tell an epoch's end; a trial that shall stop does so where its state is kept."""
+def _say(tell: Reporter, epoch: int, accuracy: float) -> None:
+    """Report an epoch's end; a trial that shall stop does so where its state is kept."""
     with suppress(Stopped):
         tell((epoch, accuracy))
 
@@ -74,7 +76,7 @@ class Keeper:
     Raises `Stopped` then, and `OSError` where the state cannot be written.
     """
 
-    def __init__(self, folder: Path, trial_id: str, tell: Tell) -> None:
+    def __init__(self, folder: Path, trial_id: str, tell: Reporter) -> None:
         self._folder, self._trial_id, self._tell = folder, trial_id, tell
         self._due, self._kept = time.monotonic() + KEEP_EVERY, 0
 
@@ -82,7 +84,7 @@ class Keeper:
         """Told how many steps are done; keeps the `state` where that is due."""
         stopping, start = self._tell.stopping, time.monotonic()
         if step > self._kept and (stopping or start >= self._due):
-            checkpoints.keep(self._folder, self._trial_id, step, state())
+            checkpoints.save(self._folder, self._trial_id, step, state())
             end = time.monotonic()
             self._due, self._kept = end + max(KEEP_EVERY, KEEP_SHARE * (end - start)), step
         if stopping:

@@ -1,0 +1,71 @@
+"""Checkpoints of unfinished trials: the newest undamaged one is where a trial resumes.
+
+They are in `trials/.unfinished/<trial_id>/` of a results folder until the trial's record is there,
+a file each, named by the number of steps. A checkpoint is bytes; only the training knows what they
+mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from dse.results.atomic import write
+from dse.results.files import UNFINISHED, make
+
+KEPT = 2
+"""How many checkpoints of a trial are kept: one to spare, in case a disk loses the newest."""
+
+DIGEST = hashlib.sha256().digest_size
+
+
+def checkpoint_folder(folder: Path, trial_id: str) -> Path:
+    """The folder of a trial's checkpoints."""
+    return folder / "trials" / UNFINISHED / trial_id
+
+
+def save(folder: Path, trial_id: str, step: int, state: bytes) -> None:
+    """Save a trial's state after `step` steps, durably; then remove all but the newest ones.
+
+    Those of later steps are removed too: a trial at this step could not resume from them. Raises
+    `OSError` where it cannot be written; the earlier ones are then still there.
+    """
+    place = checkpoint_folder(folder, trial_id)
+    make(place)
+    write(place / f"{step:012}", _digest(trial_id, step, state) + state)
+    kept = [path for path in _checkpoints(place) if int(path.name) <= step][:KEPT]
+    for path in _checkpoints(place):
+        if path not in kept:
+            with suppress(OSError):
+                path.unlink()
+
+
+def newest(folder: Path, trial_id: str) -> Iterator[bytes]:
+    """A trial's checkpoints, the newest first; damaged ones and other trials' are skipped."""
+    for path in _checkpoints(checkpoint_folder(folder, trial_id)):
+        with suppress(OSError):
+            content = path.read_bytes()
+            state = content[DIGEST:]
+            if content[:DIGEST] == _digest(trial_id, int(path.name), state):
+                yield state
+
+
+def clear(folder: Path, trial_id: str) -> None:
+    """Remove a trial's checkpoints."""
+    shutil.rmtree(checkpoint_folder(folder, trial_id), ignore_errors=True)
+
+
+def _checkpoints(place: Path) -> list[Path]:
+    """The files of checkpoints in a folder, the newest first."""
+    try:
+        paths = [path for path in place.iterdir() if path.name.isascii() and path.name.isdigit()]
+    except OSError:
+        return []
+    return sorted(paths, reverse=True)
+
+
+def _digest(trial_id: str, step: int, state: bytes) -> bytes:
+    return hashlib.sha256(f"{trial_id}/{step}/".encode() + state).digest()

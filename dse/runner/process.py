@@ -1,0 +1,82 @@
+"""The process of one task: how it reports to its driver, stops when asked, and ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import fcntl
+import os
+import pickle
+import signal
+import socket
+import threading
+from multiprocessing.connection import Connection
+
+from dse.runner.task import End, Report, Reporter, failure, run_task
+
+
+def work(
+    function: str, content: bytes, reports: socket.socket, errors: Connection, alive: Connection
+) -> None:
+    """Run one task in this process, which leads a process group of its own.
+
+    Reports and the end go over `reports`; stderr goes to `errors`; when the driver ends, `alive`
+    is closed and the whole group is killed. SIGTERM asks the task to stop; SIGUSR2 writes to
+    stderr where it is.
+    """
+    os.setpgrp()
+    os.dup2(errors.fileno(), 2)
+    errors.close()
+    faulthandler.enable(2, all_threads=False)
+    faulthandler.register(signal.SIGUSR2, 2, all_threads=False)
+    _end_with(alive)
+    reporter = Reporter(lambda message: send(reports, message))
+    _stop_on_sigterm(reporter)
+    end = run_task(function, content, reporter)
+    try:
+        send(reports, end)
+    except OSError:  # the driver has gone
+        pass
+    except BaseException as error:  # the value cannot be pickled
+        send(reports, failure(error))
+
+
+def send(reports: socket.socket, message: Report | End | None) -> None:
+    """Send a message: its length in 8 bytes, then its pickle."""
+    content = pickle.dumps(message)
+    reports.sendall(len(content).to_bytes(8, "big") + content)
+
+
+def _stop_on_sigterm(reporter: Reporter) -> None:
+    """Let SIGTERM stop the task; until now it was blocked, so that none is lost."""
+    pid = os.getpid()
+
+    def stop(*_: object) -> None:
+        if os.getpid() == pid:
+            reporter.stop()
+        else:  # a child that the task forked: there the signal has its usual effect
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _end_with(alive: Connection) -> None:
+    """Kill this process group when the other end of `alive` is closed; nothing is ever sent.
+
+    A thread waits for that. Where no thread can run, because the process is stopped or a C function
+    holds the interpreter's lock, Linux sends the signal itself.
+    """
+    threading.Thread(target=_wait_for_end, args=(alive,), daemon=True).start()
+    if hasattr(fcntl, "F_SETSIG"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(alive, fcntl.F_SETOWN, -os.getpgrp())
+            fcntl.fcntl(alive, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(alive, fcntl.F_SETFL, fcntl.fcntl(alive, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _wait_for_end(alive: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        alive.recv_bytes()
+    os.killpg(0, signal.SIGKILL)

@@ -1,0 +1,117 @@
+"""One task as the process that runs it sees it, and how an attempt at it may end."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import pickle
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+HEARTBEAT = 1.0
+"""Seconds between two signs of life, at least."""
+
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+)
+"""How torch reports a lack of memory on a processor or a GPU, in lower case."""
+
+
+class Stopped(BaseException):
+    """Raised in a task that was asked to stop: it saves a checkpoint if it can, and lets this pass.
+
+    Not an `Exception`, so that code that handles failures does not catch it.
+    """
+
+
+class Later(Exception):
+    """Raised by a task that cannot run yet: it is started again after a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The task reported `value`."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an attempt at a task ended; `reason` is one line, `details` may be many.
+
+    `finished`: it returned `value`; `failed`: it raised an exception; `memory`: it ran out of
+    memory; `died`: its process ended or was killed without a result; `later`, `stopped`: it raised
+    `Later` or `Stopped`.
+    """
+
+    kind: Literal["finished", "failed", "memory", "died", "later", "stopped"]
+    value: Any = None
+    reason: str = ""
+    details: str = ""
+
+
+class Reporter:
+    """How a task reports progress: `report(value)`.
+
+    Raises `Stopped`, after the value is sent, where the task was asked to stop. `send` gets a
+    `Report`, or None as a sign of life.
+    """
+
+    def __init__(self, send: Callable[[Any], None]) -> None:
+        self._send, self._stopping, self._sent = send, False, time.monotonic()
+
+    def __call__(self, value: Any) -> None:
+        self._sent = time.monotonic()
+        self._send(Report(value))
+        if self._stopping:
+            raise Stopped
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the task was asked to stop. Reading this is a sign of life, as a report is; it
+        takes less than a microsecond, so that a loop can read it in every step."""
+        if time.monotonic() - self._sent >= HEARTBEAT:
+            self._sent = time.monotonic()
+            self._send(None)
+        return self._stopping
+
+    def stop(self) -> None:
+        """Ask the task to stop."""
+        self._stopping = True
+
+
+def run_task(function: str, content: bytes, report: Reporter) -> End:
+    """Call `function` ("module:function") with the pickled argument and `report`: how it ended."""
+    try:
+        module, _, name = function.partition(":")
+        call = getattr(importlib.import_module(module), name)
+        return End("finished", call(pickle.loads(content), report))
+    except Later:
+        return End("later")
+    except Stopped:
+        return End("stopped", reason="the process was asked to stop")
+    except BaseException as error:  # SystemExit too: the task failed
+        return failure(error)
+
+
+def failure(error: BaseException) -> End:
+    """The end of an attempt that raised `error`."""
+    text = str(error).lower()
+    out_of_memory = (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY))
+    )
+    trace = "".join(traceback.format_exception(error))
+    return End("memory" if out_of_memory else "failed", reason=first_line(error), details=trace)
+
+
+def first_line(error: BaseException) -> str:
+    """The type of an exception and the first line of its message."""
+    return traceback.format_exception_only(error)[0].strip().splitlines()[0]
