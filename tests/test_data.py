@@ -345,7 +345,7 @@ def test_pictures_of_another_size_are_resized_once(
     )
     found = torch.from_numpy(data.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
     assert torch.equal(found, expected.round().clamp(0, 255))
-    monkeypatch.setattr("dse.data.memory._resized", None)
+    monkeypatch.setattr("dse.data.memory.resized", None)
     assert np.array_equal(load(protocol, store).train.pictures, data.train.pictures)
 
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import distribution
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -84,18 +84,24 @@ class Data:
             yield self.normalise(pictures), torch.from_numpy(part.labels[rows])
 
     def normalise(self, pictures: Bytes) -> Tensor:
-        """uint8 pictures (n, h, w, channels) as float32 (n, channels, h, w), channels last in
-        memory, of about mean 0 and deviation 1 by the declared facts.
-        """
-        count, height, width, channels = pictures.shape
-        mean = (torch.tensor(self.facts.mean) * 255).repeat(width)
-        std = (torch.tensor(self.facts.std) * 255).repeat(width)
-        # Line by line: six times as fast as three numbers for each pixel.
-        lines = torch.from_numpy(pictures).view(count * height, width * channels).float()
-        lines.sub_(mean).div_(std)
-        if channels == 1:
-            return lines.view(count, 1, height, width)
-        return lines.view(count, height, width, channels).permute(0, 3, 1, 2)
+        """Pictures of this set, normalised: see `normalise`."""
+        return normalise(pictures, self.facts)
+
+
+def normalise(pictures: Bytes, facts: DataSet) -> Tensor:
+    """Normalise uint8 pictures (n, h, w, channels) with the declared mean and deviation.
+
+    Returns float32 (n, channels, h, w), channels last in memory.
+    """
+    count, height, width, channels = pictures.shape
+    mean = (torch.tensor(facts.mean) * 255).repeat(width)
+    std = (torch.tensor(facts.std) * 255).repeat(width)
+    # Line by line: six times as fast as three numbers for each pixel.
+    lines = torch.from_numpy(pictures).view(count * height, width * channels).float()
+    lines.sub_(mean).div_(std)
+    if channels == 1:
+        return lines.view(count, 1, height, width)
+    return lines.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def load(protocol: Protocol, store: Store = archives.DEFAULT) -> Data:
@@ -129,7 +135,7 @@ def _arrays(protocol: Protocol, store: Store) -> Arrays:
     name, side = protocol.data, protocol.image_size
 
     def resize(pictures: Bytes) -> Bytes:
-        return _resized(pictures, side)
+        return resized(pictures, side)
 
     if name == "digits":
         source = digits(protocol.facts)
@@ -147,9 +153,9 @@ def _permutation(count: int, seed: int) -> Numbers:
     return numbers
 
 
-def _resized(pictures: Bytes, side: int) -> Bytes:
-    """Pictures (n, h, w, channels), bilinear, to `side` x `side`, as uint8."""
-    if pictures.shape[1] == side:
+def resized(pictures: Bytes, side: int) -> Bytes:
+    """Resize uint8 pictures (n, h, w, channels) to `side` x `side` (bilinear), as uint8."""
+    if pictures.shape[1:3] == (side, side):
         return pictures
     planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32)
     resized = F.interpolate(
@@ -176,9 +182,14 @@ def digits(facts: DataSet) -> Arrays:
     if found != facts.digest:
         raise ValueError(f"`data` digits must have the digest {facts.digest}, got {found}")
     order = _permutation(len(labels), random_seed(0, "test", "digits"))
-    pictures = np.round(values * (255 / 16)).astype(np.uint8)[order]
+    pictures = digits_to_bytes(values)[order]
     cut, labels = facts.train, labels[order]
     return Arrays(pictures[:cut], labels[:cut], pictures[cut:], labels[cut:])
+
+
+def digits_to_bytes(values: NDArray[Any]) -> Bytes:
+    """Stretch the digits' published values, 0 .. 16, to uint8 values of 0 .. 255."""
+    return np.round(values * (255 / 16)).astype(np.uint8)
 
 
 # Augmentations ----------------------------------------------------------------------------------

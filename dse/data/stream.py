@@ -115,22 +115,23 @@ class Stream:
             y = part.labels[batch : batch + batch_size]
             x = torch.empty(len(y), 3, side, side, memory_format=torch.channels_last)
             for into in torch.split(x, CHUNK):
-                self._normalise(next(crops)[: len(into)], into)
+                normalise(next(crops)[: len(into)], into, self.protocol)
             yield x, y
 
-    def _normalise(self, pictures: Tensor, into: Tensor) -> None:
-        """uint8 (n, h, w, 3) as the protocol normalises them, into float32 (n, 3, h, w).
 
-        `dataset` has about mean 0 and deviation 1; `caffe` stays on the scale of 0 to 255 and in
-        the order R, G, B, where the authors' networks take B, G, R.
-        """
-        caffe = self.protocol.normalise == "caffe"
-        mean = torch.tensor(CAFFE_MEAN if caffe else [m * 255 for m in self.facts.mean])
-        # Line by line: several times as fast as three numbers for each pixel.
-        lines = into.permute(0, 2, 3, 1).view(-1, 3 * into.shape[3])
-        torch.sub(pictures.view(lines.shape), mean.repeat(into.shape[3]), out=lines)
-        if not caffe:
-            lines.div_((torch.tensor(self.facts.std) * 255).repeat(into.shape[3]))
+def normalise(pictures: Tensor, into: Tensor, protocol: Protocol) -> None:
+    """Normalise uint8 (n, h, w, 3) as the protocol says, into float32 (n, 3, h, w), channels last.
+
+    `dataset` has about mean 0 and deviation 1; `caffe` stays on the scale of 0 to 255 and in
+    the order R, G, B, where the authors' networks take B, G, R.
+    """
+    caffe, facts = protocol.normalise == "caffe", protocol.facts
+    mean = torch.tensor(CAFFE_MEAN if caffe else [m * 255 for m in facts.mean])
+    # Line by line: several times as fast as three numbers for each pixel.
+    lines = into.permute(0, 2, 3, 1).view(-1, 3 * into.shape[3])
+    torch.sub(pictures.view(lines.shape), mean.repeat(into.shape[3]), out=lines)
+    if not caffe:
+        lines.div_((torch.tensor(facts.std) * 255).repeat(into.shape[3]))
 
 
 def load(protocol: Protocol, store: Store) -> Stream:
