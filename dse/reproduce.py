@@ -12,7 +12,7 @@ from dse.results import atomic, tables
 from dse.sweep import estimate as bill
 from dse.sweep import launch
 from dse.sweep import request as config
-from dse.sweep.progress import say
+from dse.sweep.messages import say
 from dse.trial.question import Trial
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from dse.space.cost import cost
 from dse.sweep import estimate as bill
 from dse.sweep import request as config
 from dse.sweep.estimate import Sample, Unknown, affordable, chosen, fit, plan
+from dse.sweep.messages import volume
 from dse.training import measure
 from dse.trial.question import Trial
 
@@ -283,7 +284,7 @@ def test_a_bill_adds_up(tmp_path: Path) -> None:
     disk = made.prices[grid.trials[0].trial_id].disk
     assert disk % 4096 == 0
     assert size + 5000 + 3 * 4096 <= disk < size + 5000 + 4 * 4096
-    assert bill.volume(made.memory) in str(made)
+    assert volume(made.memory) in str(made)
 
 
 def test_other_engines_are_measured_here_one_at_a_time(

@@ -10,7 +10,7 @@ from dse.results import tables
 from dse.sweep import estimate as bill
 from dse.sweep import request as config
 from dse.sweep.launch import guarded, run
-from dse.sweep.progress import say
+from dse.sweep.messages import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,7 +37,8 @@ from dse.runner.runner import Runner, Workers
 from dse.space.cost import Cost, cost
 from dse.space.rules import check, knob, real
 from dse.sweep import request as config
-from dse.sweep.progress import duration, span
+from dse.sweep.messages import duration, volume
+from dse.sweep.progress import span
 from dse.trial.protocol import epoch_steps
 from dse.trial.question import SEMANTICS, Trial
 
@@ -342,17 +343,6 @@ def fit(known: Sequence[Point]) -> Fit:
 @functools.lru_cache(2**14)
 def _size(trial: Trial) -> Cost:
     return cost(trial.architecture, trial.protocol.image_size)
-
-
-def volume(content: float) -> str:
-    """Bytes for a reader.
-
-    >>> volume(54_120), volume(3 * 2**30)
-    ('0.1 MiB', '3.0 GiB')
-    """
-    if content < 2**30:
-        return f"{content / 2**20:.1f} MiB"
-    return f"{content / 2**30:.1f} GiB"
 
 
 # Measuring ----------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from dse.runner.events import Failed
 from dse.runner.local import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
 from dse.sweep import request as config
-from dse.sweep.progress import Progress, again, say
+from dse.sweep.messages import resume_command, say
+from dse.sweep.progress import Progress
 from dse.trial.question import Trial
 
 EXECUTE = "dse.training.worker:run"
@@ -39,12 +40,12 @@ def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
         say(str(error))
         return 1
     except OSError as error:  # a full disk, a folder that vanished: records are whole or absent
-        say(f"stopped: {error}; after mending it, go on with: {again()}")
+        say(f"stopped: {error}; after mending it, go on with: {resume_command()}")
         return 1
     except KeyboardInterrupt:
         for number in asking:
             signal.signal(number, signal.SIG_IGN)
-        say(f"interrupted; to go on: {again()}")
+        say(f"interrupted; to go on: {resume_command()}")
         return 130
     finally:
         for number, handler in before.items():
@@ -148,7 +149,7 @@ def _lost(trials: Sequence[Trial], folder: Path, failed: set[str]) -> int:
     there = files.finished(folder, [trial.trial_id for trial in trials]) | failed
     lost = len({trial.trial_id for trial in trials} - there)
     if lost:
-        say(f"{lost} records have gone from {folder}; to train them again: {again()}")
+        say(f"{lost} records have gone from {folder}; to train them again: {resume_command()}")
     return lost
 
 

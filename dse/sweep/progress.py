@@ -5,13 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import shlex
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from operator import mul
 from pathlib import Path
@@ -22,10 +19,9 @@ from tqdm import tqdm
 
 from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
 from dse.space.cost import cost
+from dse.sweep.messages import duration, resume_command, say
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import Trial
-
-tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
 
 EVERY, PUBLISH = 30.0, 1.0
 """Seconds between two lines of progress on what is no terminal, and between two words to others."""
@@ -43,17 +39,6 @@ WAITED = 3.0
 
 NOISE = 0.2
 """How far the seconds that one trial's epochs take are from any law, as a share of them, about."""
-
-
-def say(*lines: str) -> None:
-    """Tell lines on stderr, above the bar; that it cannot be written stops nothing."""
-    with suppress(OSError):
-        tqdm.write("\n".join(lines), file=sys.stderr)
-
-
-def again() -> str:
-    """The command line of this process, for a shell: a sweep goes on by its own command."""
-    return shlex.join(sys.orig_argv)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -214,7 +199,7 @@ class Progress:
                 for i, r in self._running.items()
             },
             "folder": str(Path.cwd()),
-            "command": again(),
+            "command": resume_command(),
         }
 
     def _stands(self, seconds: float | None) -> str:
@@ -310,14 +295,3 @@ def span(seconds: Sequence[float], workers: int) -> float:
     for task in seconds:
         heapq.heapreplace(free, free[0] + task)
     return max(free)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a reader, two digits or so.
-
-    >>> duration(4.2), duration(200), duration(10_000)
-    ('4 s', '3 min', '2.8 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,45 @@
+"""Text for a person at a terminal: lines on stderr, durations, volumes, the command to resume."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+from contextlib import suppress
+
+from tqdm import tqdm
+
+tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
+
+
+def say(*lines: str) -> None:
+    """Print lines to stderr, above the progress bar; an error in writing is ignored."""
+    with suppress(OSError):
+        tqdm.write("\n".join(lines), file=sys.stderr)
+
+
+def resume_command() -> str:
+    """The command line of this process, quoted for a shell: repeating it resumes a sweep."""
+    return shlex.join(sys.orig_argv)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them.
+
+    >>> duration(4.2), duration(200), duration(10_000)
+    ('4 s', '3 min', '2.8 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def volume(size_bytes: float) -> str:
+    """Bytes in MiB or GiB.
+
+    >>> volume(54_120), volume(3 * 2**30)
+    ('0.1 MiB', '3.0 GiB')
+    """
+    if size_bytes < 2**30:
+        return f"{size_bytes / 2**20:.1f} MiB"
+    return f"{size_bytes / 2**30:.1f} GiB"
