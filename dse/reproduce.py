@@ -87,20 +87,20 @@ def page(
     names: Sequence[str], table: pd.DataFrame, asked: int, drawn: Mapping[str, bytes]
 ) -> bytes:
     """A short HTML page of the named figures and tables; `drawn` holds the figures as SVG."""
-    from dse.analysis import figures, report
+    from dse.analysis import report
+    from dse.analysis.sweeps import NoSweep
+    from dse.analysis.table3 import TABLES
 
     sections = []
     for name in names:
         try:
-            if name in figures.TABLES:
-                section = report.Section(
-                    title=TITLES[name], text=GAINS, table=figures.TABLES[name](table)
-                )
+            if name in TABLES:
+                section = report.Section(title=TITLES[name], text=GAINS, table=TABLES[name](table))
             else:
                 section = report.Section(
                     title=TITLES[name], text=findings(table, name), svg=drawn.get(name, b"")
                 )
-        except figures.NoSweep as error:  # its trials failed: say so on the page
+        except NoSweep as error:  # its trials failed: say so on the page
             section = report.Section(title=TITLES[name], text=[str(error)])
         sections.append(section)
     return report.page("SqueezeNet's design space", summary(table, asked), sections)
@@ -134,22 +134,25 @@ def summary(table: pd.DataFrame, asked: int) -> str:
 
 def findings(table: pd.DataFrame, name: str) -> list[str]:
     """What Figure 3 shows: the gains up to the middle, from there on, and in all."""
-    from dse.analysis import figures
+    from dse.analysis.figures import FIGURE_3
+    from dse.analysis.sweeps import gain, one_sweep
 
-    if name not in figures.FIGURE_3:
+    if name not in FIGURE_3:
         return []
-    swept = figures.FIGURE_3[name]
-    values = sorted(figures.one_sweep(table, swept.column)[swept.column].unique())
+    swept = FIGURE_3[name]
+    values = sorted(one_sweep(table, swept.column)[swept.column].unique())
     first, last = values[0], values[-1]
     steps = [(first, MIDDLE), (MIDDLE, last)] if first < MIDDLE < last and MIDDLE in values else []
     steps.append((first, last))
     paper = {point.value: point.top5 for point in swept.points}
     lines = []
     for low, high in steps:
-        answer, gain = figures.gain(table, swept.column, low, high)
-        text = f"From {swept.column} {low:g} to {high:g}: {gain.mean:+.1f} points of {answer}"
-        if gain.count > 1:
-            text += f" (95 % interval {gain.low:+.1f} to {gain.high:+.1f}, {gain.count} seeds)"
+        answer, gained = gain(table, swept.column, low, high)
+        text = f"From {swept.column} {low:g} to {high:g}: {gained.mean:+.1f} points of {answer}"
+        if gained.count > 1:
+            text += (
+                f" (95 % interval {gained.low:+.1f} to {gained.high:+.1f}, {gained.count} seeds)"
+            )
         if low in paper and high in paper:
             text += f"; in the paper {paper[high] - paper[low]:+.1f} points of top-5 on ImageNet"
         lines.append(f"{text}.")

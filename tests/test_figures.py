@@ -1,4 +1,4 @@
-"""Figures and tables of made-up records: planted effects must come out where they were planted."""
+"""Figures and tables of made-up records show the effects that were planted in them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dse.analysis import figures
-from dse.analysis.statistics import interval
+from dse.analysis import sweeps
+from dse.analysis.figures import FIGURES, downsample, figure3a, trainability, widths
+from dse.analysis.plotting import encoded, line
+from dse.analysis.statistics import Interval, interval
+from dse.analysis.sweeps import Measured, NoSweep, accuracy_column, gain, one_sweep
+from dse.analysis.table3 import TABLES, table3
 from dse.paper import published as paper
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.space.cost import cost, mebibytes
@@ -34,7 +38,7 @@ PCT = (0.01, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.99)
 WIRES = {"none": 0.0, "simple": 0.5, "complex": -0.25}
 POOLS = {"1-2-3": -3.0, "1-4-8": 0.0, "7-8-9": 2.0}
 SEEDS = {0: 0.0, 1: 2.0, 2: 5.0}
-"""Seeds differ by points: only pairs of them see what a wire does."""
+"""Seeds differ by points: only paired differences show the effect of a bypass."""
 
 BASE = Trial(
     metaparameters=Metaparameters(base_e=16, incr_e=16, sr=0.5),
@@ -44,7 +48,7 @@ BASE = Trial(
 
 
 def planted(row: dict[str, Any]) -> float:
-    """A question's top-1 accuracy, percent; simple wires gain 0.1 more from seed to seed."""
+    """A question's top-1 accuracy, percent; simple bypass gains 0.1 more from seed to seed."""
     return (
         50
         + 30 * math.sqrt(row["sr"])
@@ -78,13 +82,13 @@ def sweep(**axes: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def shuffled(*sweeps: list[dict[str, Any]]) -> pd.DataFrame:
-    """A folder's table after several sweeps, in no order."""
+    """A folder's table after several sweeps, in random order."""
     together = pd.DataFrame(itertools.chain(*sweeps)).drop_duplicates("trial_id")
     return together.sample(frac=1, random_state=1).reset_index(drop=True)
 
 
 def folder() -> pd.DataFrame:
-    """Every sweep that has a figure, and smaller ones of other trials beside them."""
+    """Every sweep that has a figure, and smaller ones of other trials."""
     return shuffled(
         sweep(sr=SR),
         sweep(sr=SR[:3], epochs=(7,)),
@@ -101,16 +105,16 @@ def table() -> pd.DataFrame:
     return folder()
 
 
-def line(axes: Axes, number: int = 0) -> tuple[list[float], list[float]]:
-    """The x and y of a line with its intervals, as drawn."""
+def means(axes: Axes, number: int = 0) -> tuple[list[float], list[float]]:
+    """The x and y of a line with error bars, as drawn."""
     drawn = axes.containers[number].lines[0]
     return list(drawn.get_xdata()), list(drawn.get_ydata())
 
 
-def bars(axes: Axes, number: int = 0) -> list[tuple[float, float]]:
-    """The ends of a line's intervals, as drawn."""
+def intervals(axes: Axes, number: int = 0) -> list[tuple[float, ...]]:
+    """The low and the high end of a line's error bars, as drawn; `()` where there is none."""
     (segments,) = axes.containers[number].lines[2]
-    return [(low[1], high[1]) for low, high in segments.get_segments()]
+    return [tuple(y for _, y in bar if not math.isnan(y)) for bar in segments.get_segments()]
 
 
 def texts(figure: Figure) -> str:
@@ -122,48 +126,47 @@ def texts(figure: Figure) -> str:
 
 
 def test_one_sweep_is_the_largest_and_whole(table: pd.DataFrame) -> None:
-    rows = figures.one_sweep(table, "sr")
+    rows = one_sweep(table, "sr")
     assert len(rows) == len(SR) * len(SEEDS)
     assert set(rows["sr"]) == set(SR)
     for name, value in BASE.question.items():
         if name not in ("sr", "seed"):
             assert set(rows[name]) == {value}
-    assert len(figures.one_sweep(table, "pct3x3")) == len(PCT) * len(SEEDS)
-    widths = figures.one_sweep(table, "base_e", "incr_e", "freq")
-    assert len(widths) == 8 * len(SEEDS)
+    assert len(one_sweep(table, "pct3x3")) == len(PCT) * len(SEEDS)
+    assert len(one_sweep(table, "base_e", "incr_e", "freq")) == 8 * len(SEEDS)
 
 
-@pytest.mark.parametrize("name", [*figures.FIGURES, *figures.TABLES])
-def test_a_table_without_a_record_is_no_sweep(name: str) -> None:
-    """Every trial of a sweep may fail."""
-    draw = {**figures.FIGURES, **figures.TABLES}[name]
-    with pytest.raises(figures.NoSweep):
+@pytest.mark.parametrize("name", [*FIGURES, *TABLES])
+def test_an_empty_table_holds_no_sweep(name: str) -> None:
+    """As where every trial failed."""
+    draw = {**FIGURES, **TABLES}[name]
+    with pytest.raises(NoSweep):
         draw(pd.DataFrame(columns=list(COLUMNS)))
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
-def test_seeds_alone_are_no_sweep(seeds: tuple[int, ...]) -> None:
+def test_seeds_alone_are_not_a_sweep(seeds: tuple[int, ...]) -> None:
     table = pd.DataFrame(sweep(seed=seeds))
-    for name, draw in {**figures.FIGURES, **figures.TABLES}.items():
+    for name, draw in {**FIGURES, **TABLES}.items():
         with pytest.raises(ValueError, match="the table holds no sweep over"):
             draw(table)
         assert name in ("figure3a", "figure3b", "table3", "downsample", "widths", "trainability")
 
 
-def test_points_of_two_sweeps_are_no_sweep() -> None:
-    """Two rows that differ in sr, and in epochs too."""
+def test_points_of_two_sweeps_are_not_a_sweep() -> None:
+    """The two points differ in sr, and in epochs too."""
     table = shuffled(sweep(sr=(0.25,), epochs=(7,)), sweep(sr=(0.5,)))
     with pytest.raises(ValueError, match="no sweep over sr"):
-        figures.one_sweep(table, "sr")
+        one_sweep(table, "sr")
 
 
 def test_gain_is_paired_by_seed(table: pd.DataFrame) -> None:
-    name, gained = figures.gain(table, "sr", 0.25, 1.0)
+    name, gained = gain(table, "sr", 0.25, 1.0)
     assert name == "top-1"
     assert gained.mean == pytest.approx(30 - 15)
     assert gained.low == pytest.approx(15)  # each seed gains the same
     assert gained.count == 3
-    _, lost = figures.gain(table, "sr", 1.0, 0.25)
+    _, lost = gain(table, "sr", 1.0, 0.25)
     assert lost.mean == pytest.approx(-15)
 
 
@@ -176,18 +179,18 @@ def test_gain_is_paired_by_seed(table: pd.DataFrame) -> None:
 def test_figure3_draws_our_points_at_their_size_and_accuracy(
     table: pd.DataFrame, name: str, column: str, values: tuple[float, ...]
 ) -> None:
-    figure = figures.FIGURES[name](table)
+    figure = FIGURES[name](table)
     ours = figure.axes[0]
-    x, y = line(ours)
+    x, y = means(ours)
     expected = [sweep(**{column: (value,)}) for value in values]
     assert x == pytest.approx([mebibytes(rows[0]["size_bytes"]) for rows in expected])
     assert y == pytest.approx([sum(row["top1"] for row in rows) / 3 for rows in expected])
-    for (low, high), rows in zip(bars(ours), expected, strict=True):
+    for (low, high), rows in zip(intervals(ours), expected, strict=True):
         planted = interval([row["top1"] for row in rows])
         assert (low, high) == pytest.approx((planted.low, planted.high))
     assert y.index(max(y)) == (len(SR) - 1 if column == "sr" else PCT.index(0.5))
     above = ours.child_axes[0]
-    figures.encoded(figure, "png")
+    encoded(figure, "png")
     assert above.get_xticks().tolist() == pytest.approx(x)
     assert [float(t.get_text()) for t in above.get_xticklabels()] == list(values)
     assert column in above.get_xlabel()
@@ -202,11 +205,11 @@ def test_figure3_draws_our_points_at_their_size_and_accuracy(
         ("figure3b", paper.FIGURE_3B, {"sr": 0.5}),
     ],
 )
-def test_the_papers_points_stand_in_a_panel_of_their_own(
+def test_the_papers_points_have_a_panel_of_their_own(
     table: pd.DataFrame, name: str, points: tuple[paper.Point, ...], fixed: dict[str, float]
 ) -> None:
-    """At the exact sizes of the ImageNet networks, which the paper's labels round."""
-    figure = figures.FIGURES[name](table)
+    """They are at the exact sizes of the ImageNet networks, which the paper's labels round."""
+    figure = FIGURES[name](table)
     ours, theirs = figure.axes
     (drawn,) = theirs.lines
     assert drawn.get_ydata().tolist() == [point.top5 for point in points]
@@ -229,74 +232,104 @@ def test_top5_is_shown_from_100_classes_on(
 ) -> None:
     for classes, name, more in ((99, "top1", 0), (100, "top5", 5)):
         facts = {"digits": replace(DATA_SETS["digits"], num_classes=classes)}
-        monkeypatch.setattr(figures, "DATA_SETS", facts)
-        axes = figures.figure3a(table).axes[0]
+        monkeypatch.setattr(sweeps, "DATA_SETS", facts)
+        axes = figure3a(table).axes[0]
         rows = sweep(sr=(1.0,))
-        assert line(axes)[1][-1] == pytest.approx(sum(row["top1"] for row in rows) / 3 + more)
+        assert means(axes)[1][-1] == pytest.approx(sum(row["top1"] for row in rows) / 3 + more)
         assert name.replace("top", "top-") in axes.get_ylabel()
-        assert name in figures.table3(table).columns
+        assert name in table3(table).columns
 
 
 def test_one_seed_has_no_interval_and_says_so() -> None:
-    axes = figures.figure3a(pd.DataFrame(sweep(sr=SR, seed=(1,)))).axes[0]
-    assert line(axes)[1] == pytest.approx([50 + 30 * math.sqrt(sr) + 2 for sr in SR])
-    (bars,) = axes.containers[0][2]
-    assert all(math.isnan(y) for segment in bars.get_segments() for _, y in segment)
+    axes = figure3a(pd.DataFrame(sweep(sr=SR, seed=(1,)))).axes[0]
+    assert means(axes)[1] == pytest.approx([50 + 30 * math.sqrt(sr) + 2 for sr in SR])
+    assert not any(intervals(axes))
     assert "1 seed\n" in axes.get_title()
     assert "interval" not in axes.get_title()
+
+
+def ends(point: Measured) -> tuple[float, ...]:
+    """The ends of the error bar of one point, as drawn."""
+    axes = Figure().subplots()
+    line(axes, [1.0], [point], color="k")
+    return intervals(axes)[0]
+
+
+def a_point(*, low: float, high: float, seeds: int = 3) -> Measured:
+    """A point at 60 %."""
+    accuracy = Interval(mean=60.0, low=low, high=high, count=seeds)
+    return Measured(value=1, size_bytes=1, macs=1, accuracy=accuracy, seeds=(60.0,) * seeds)
+
+
+def test_error_bars_go_from_the_low_to_the_high_end() -> None:
+    assert ends(a_point(low=35.0, high=70.0)) == pytest.approx((35, 70))
+
+
+def test_error_bars_are_cut_at_0_and_100_percent() -> None:
+    assert ends(a_point(low=-20.0, high=101.5)) == pytest.approx((0, 100))
+
+
+def test_error_bars_are_drawn_from_three_seeds_on() -> None:
+    assert ends(a_point(low=50.0, high=70.0, seeds=3)) == pytest.approx((50, 70))
+    assert ends(a_point(low=50.0, high=70.0, seeds=2)) == ()
+
+
+def test_two_seeds_have_no_interval_and_the_title_says_so() -> None:
+    axes = figure3a(pd.DataFrame(sweep(sr=SR[:2], seed=(0, 1)))).axes[0]
+    assert not any(intervals(axes))
+    assert axes.get_title().endswith("2 seeds\nmean, each seed")
 
 
 def test_networks_that_did_not_learn_are_drawn_and_counted(table: pd.DataFrame) -> None:
     dead = table.copy()
     place = (dead["sr"] == 1.0) & (dead["seed"] == 2)
     dead.loc[place, ["status", "top1"]] = ["never_learned", 10.0]
-    axes = figures.figure3a(dead).axes[0]
-    assert line(axes)[1][-1] == pytest.approx((80 + 82 + 10) / 3)
+    axes = figure3a(dead).axes[0]
+    assert means(axes)[1][-1] == pytest.approx((80 + 82 + 10) / 3)
     assert "1 of 15 never_learned" in axes.get_title()
 
 
 def test_downsample_draws_pooling_at_its_macs(table: pd.DataFrame) -> None:
-    (axes,) = figures.downsample(table).axes
+    (axes,) = downsample(table).axes
     drawn = {text.get_text(): text.xy for text in axes.texts}
     assert drawn.keys() == POOLS.keys()
     for number, (pools, effect) in enumerate(POOLS.items()):
         macs = sweep(pool_after=(pools,))[0]["macs"] / 1e6
         mean = 50 + 30 * math.sqrt(0.5) + effect + 7 / 3
         assert drawn[pools] == pytest.approx((macs, mean))
-        assert [v for (v,) in line(axes, number)] == pytest.approx([macs, mean])
+        assert [v for (v,) in means(axes, number)] == pytest.approx([macs, mean])
     assert drawn["7-8-9"][0] > drawn["1-4-8"][0] > drawn["1-2-3"][0]  # late pooling costs more
 
 
 def test_widths_draws_a_line_for_each_growth() -> None:
     table = shuffled(sweep(base_e=(8, 32), incr_e=(0, 8), freq=(2, 4)))
-    (axes,) = figures.widths(table).axes
+    (axes,) = widths(table).axes
     labels = [container.get_label() for container in axes.containers]
     assert labels == [f"incr_e {g}, freq {f}" for g in (0, 8) for f in (2, 4)]
     for number, (growth, freq) in enumerate(itertools.product((0, 8), (2, 4))):
         rows = [sweep(base_e=(b,), incr_e=(growth,), freq=(freq,)) for b in (8, 32)]
-        x, y = line(axes, number)
+        x, y = means(axes, number)
         assert x == pytest.approx([mebibytes(row[0]["size_bytes"]) for row in rows])
         assert y == pytest.approx([sum(r["top1"] for r in row) / 3 for row in rows])
         assert y[1] - y[0] == pytest.approx(24 / 4)
 
 
 def test_widths_without_some_of_its_points_draws_the_others() -> None:
-    """As where trials failed: freq 4 is known of one growth alone."""
+    """As where trials failed: freq 4 has a record for one growth alone."""
     known = sweep(base_e=(8, 32), incr_e=(0, 8), freq=(2,))
-    (axes,) = figures.widths(shuffled(known, sweep(base_e=(8,), incr_e=(8,), freq=(4,)))).axes
+    (axes,) = widths(shuffled(known, sweep(base_e=(8,), incr_e=(8,), freq=(4,)))).axes
     labels = [container.get_label() for container in axes.containers]
     assert labels == ["incr_e 0, freq 2", "incr_e 8, freq 2", "incr_e 8, freq 4"]
-    assert [len(line(axes, number)[0]) for number in range(3)] == [2, 2, 1]
+    assert [len(means(axes, number)[0]) for number in range(3)] == [2, 2, 1]
 
 
 # Files ----------------------------------------------------------------------------------------
 
 
 def digests() -> list[str]:
-    """The SHA-256 of one figure in both kinds."""
-    figure = figures.figure3a(folder())
-    kinds = figures.encoded(figure, "svg", "png")
-    return [hashlib.sha256(kind).hexdigest() for kind in kinds]
+    """The SHA-256 of one figure in both formats."""
+    figure = figure3a(pd.DataFrame(sweep(sr=SR[:2])))
+    return [hashlib.sha256(content).hexdigest() for content in encoded(figure, "svg", "png")]
 
 
 def test_the_same_table_gives_the_same_bytes_again_and_in_every_process() -> None:
@@ -314,9 +347,9 @@ def test_the_same_table_gives_the_same_bytes_again_and_in_every_process() -> Non
     assert there.stdout.split() == here
 
 
-def test_encoded_figures_are_what_they_are_called(table: pd.DataFrame) -> None:
-    figure = figures.figure3a(table)
-    png, svg = figures.encoded(figure, "png", "svg")
+def test_figures_are_encoded_in_the_format_asked_for(table: pd.DataFrame) -> None:
+    figure = figure3a(table)
+    png, svg = encoded(figure, "png", "svg")
     assert png.startswith(b"\x89PNG")
     assert struct.unpack(">II", png[16:24]) == (1350, 585)  # 9 by 3.9 inches at 150 dpi
     assert b"<svg" in svg[:1000]
@@ -327,7 +360,7 @@ def test_encoded_figures_are_what_they_are_called(table: pd.DataFrame) -> None:
 
 
 def test_table3_is_in_the_papers_order_with_paired_gains(table: pd.DataFrame) -> None:
-    found = figures.table3(table).set_index("bypass")
+    found = table3(table).set_index("bypass")
     assert list(found.index) == ["none", "simple", "complex"]
     assert found["seeds"].tolist() == [3, 3, 3]
     base = 50 + 30 * math.sqrt(0.5) + 7 / 3
@@ -348,7 +381,7 @@ def test_table3_is_in_the_papers_order_with_paired_gains(table: pd.DataFrame) ->
 
 
 def test_table3_without_its_base_has_no_gain() -> None:
-    found = figures.table3(shuffled(sweep(bypass=("complex", "simple")))).set_index("bypass")
+    found = table3(shuffled(sweep(bypass=("complex", "simple")))).set_index("bypass")
     assert list(found.index) == ["simple", "complex"]
     assert found[["gain", "gain_low", "gain_high"]].isna().all(axis=None)
     assert found["top1"].notna().all()
@@ -356,32 +389,20 @@ def test_table3_without_its_base_has_no_gain() -> None:
 
 def test_table3_pairs_the_seeds_that_both_have() -> None:
     table = shuffled(sweep(bypass=("none",), seed=(0, 1)), sweep(bypass=("simple",), seed=(1, 2)))
-    found = figures.table3(table).set_index("bypass")
+    found = table3(table).set_index("bypass")
     assert found["seeds"].tolist() == [2, 2]
     assert found.loc["simple", "gain"] == pytest.approx(0.5)
     assert math.isnan(found.loc["simple", "gain_low"])
 
 
-def test_markdown_escapes_and_rounds() -> None:
-    table = pd.DataFrame({"name": ["x|y", "z"], "n": [1, 2], "share": [1 / 3, float("nan")]})
-    assert figures.markdown(table) == (
-        "| name | n | share |\n| --- | --- | --- |\n| x\\|y | 1 | 0.33 |\n| z | 2 |  |\n"
-    )
-
-
-def test_markdown_escapes_names_of_columns() -> None:
-    table = pd.DataFrame({"a|b": [1]})
-    assert figures.markdown(table) == "| a\\|b |\n| --- |\n| 1 |\n"
-
-
 # Trainability ---------------------------------------------------------------------------------
 
 DEATHS = {("none", True): 0.75, ("none", False): 0.25, ("batch", True): 0.0, ("batch", False): 0.0}
-"""norm and ReLU on the scores -> the share of the runs that never learn."""
+"""norm and ReLU on the scores -> the share of runs that never learn."""
 
 
 def mortal() -> pd.DataFrame:
-    """Every combination at two squeeze ratios and two seeds: four runs a line."""
+    """Every combination at two squeeze ratios and two seeds: four runs each."""
     rows = sweep(norm=("none", "batch"), head_relu=(True, False), sr=(0.125, 0.5), seed=(0, 1))
     for row in rows:
         deaths = round(4 * DEATHS[row["norm"], row["head_relu"]])
@@ -393,7 +414,7 @@ def mortal() -> pd.DataFrame:
 
 
 def test_trainability_shows_each_combinations_share_of_deaths() -> None:
-    figure = figures.trainability(mortal())
+    figure = trainability(mortal())
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [
@@ -402,22 +423,21 @@ def test_trainability_shows_each_combinations_share_of_deaths() -> None:
         "no norm, no ReLU, he",
         "no norm, ReLU, he",
     ]
-    assert line(axes, 0)[0] == [0.0, 0.0, 25.0, 75.0]  # never learned, or diverged
-    assert line(axes, 1)[0] == [25.0, 25.0, 0.0, 0.0]  # partly dead
+    assert means(axes, 0)[0] == [0.0, 0.0, 25.0, 75.0]  # never learned, or diverged
+    assert means(axes, 1)[0] == [25.0, 25.0, 0.0, 0.0]  # partly dead
     assert "4 runs a line" in axes.get_title()
     low, high = axes.containers[0].lines[2][0].get_segments()[3][:, 0]
     assert (low, high) == pytest.approx((30.06, 95.44), abs=0.01)
 
 
-def test_trainability_is_drawn_of_its_page_and_needs_two_combinations() -> None:
-    assert figures.FIGURES["trainability"] is figures.trainability
-    with pytest.raises(figures.NoSweep, match="no sweep over norm, head_relu, init"):
-        figures.trainability(pd.DataFrame(sweep(sr=SR)))
+def test_trainability_needs_two_combinations() -> None:
+    with pytest.raises(NoSweep, match="no sweep over norm, head_relu, init"):
+        trainability(pd.DataFrame(sweep(sr=SR)))
 
 
 def test_a_folder_of_pictures_has_its_classes_in_its_manifest() -> None:
     rows = sweep(sr=SR[:2])
-    assert figures.accuracy_column(pd.DataFrame(rows)) == "top1"
+    assert accuracy_column(pd.DataFrame(rows)) == "top1"
     for row in rows:
         row |= {"data": "image_folder", "manifest": f"1000-2000-500-{'0' * 20}"}
-    assert figures.accuracy_column(pd.DataFrame(rows)) == "top5"
+    assert accuracy_column(pd.DataFrame(rows)) == "top5"

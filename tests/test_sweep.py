@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from toy_trial import workers
 
-from dse.analysis import drawing, report
+from dse.analysis import report
 from dse.results import drivers, files, locks, records, tables
 from dse.runner.events import Failed, Finished, Reported, Retried, Started, Waiting
 from dse.space.architecture import V1_0
@@ -76,29 +76,6 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
     assert time.monotonic() - start < 20
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("record.json")} == before
     assert (folder / "figure3a.svg").read_bytes() == figure
-
-
-def test_figures_that_are_gone_or_of_another_table_are_drawn_again(swept: Path) -> None:
-    folder = swept / "results/figure3a"
-    whole = {p.name: p.read_bytes() for p in folder.glob("figure3a.*")}
-    assert len(whole) == 2
-    table = tables.write_tables(folder)
-    assert drawing.draw(folder, table).keys() == {"figure3a"}
-    for name in whole:
-        (folder / name).unlink()
-        assert drawing.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
-        (folder / name).write_bytes(whole[name][:-1] + b"!")
-        assert drawing.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
-        assert (folder / name).read_bytes() == whole[name]
-    mark = (folder / files.DRAWN).read_bytes()
-    for content in (b"", b"{}", mark[:-9], mark.replace(b"figure3a.png", b"figure3b.png")):
-        (folder / files.DRAWN).write_bytes(content)
-        assert drawing.draw(folder, table) == {"figure3a": whole["figure3a.svg"]}
-        assert (folder / files.DRAWN).read_bytes() == mark
-    assert drawing._drawn(folder) == whole
-    (folder / "table.parquet").write_bytes((folder / "table.parquet").read_bytes() + b"x")
-    assert drawing._drawn(folder) is None
-    tables.write_tables(folder)
 
 
 def test_a_folder_without_locks_is_told(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,55 +15,57 @@ if TYPE_CHECKING:
 
 
 def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
-    """Draw what the sweeps in `table` give, into `folder`; say where; return the SVG of each.
+    """Draw the figures and tables of the sweeps in `table` into `folder` and print their paths.
 
-    Where these very tables were drawn before and all is there, nothing is imported or written.
+    Returns the SVG of each figure by name. Where the same table was drawn last, by the same code,
+    and no file is missing, nothing is drawn (matplotlib takes a second to import).
     """
-    before = _drawn(folder)
-    images = _drawings(table) if before is None else before
-    print(folder / "table.csv")
-    for name, content in images.items():
-        if before is None:
+    drawn_from = _digest(table)
+    paths = _drawn(folder, drawn_from)
+    if not paths:
+        (folder / files.DRAWN).unlink(missing_ok=True)
+        for name, content in _drawings(table):
             atomic.write(folder / name, content)
-        print(folder / name)
-    if before is None:
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in images.items()}
-        mark = files.sealed({"of": _drawn_of(folder), "files": digests})
-        atomic.write(folder / files.DRAWN, mark)
-    paths = {Path(name): content for name, content in images.items()}
-    return {path.stem: content for path, content in paths.items() if path.suffix == ".svg"}
+            paths.append(folder / name)
+        mark = "\n".join([drawn_from, *(path.name for path in paths)])
+        atomic.write(folder / files.DRAWN, mark.encode())
+    print(folder / "table.csv", *paths, sep="\n")
+    return {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
 
 
-def _drawings(table: pd.DataFrame) -> dict[str, bytes]:
-    """The files of all figures and tables whose sweeps are in `table`, by name."""
-    from dse.analysis import figures
+def _drawings(table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """The name and content of each file that the sweeps in `table` give."""
+    from dse.analysis.figures import FIGURES
+    from dse.analysis.plotting import encoded
+    from dse.analysis.rendering import markdown
+    from dse.analysis.sweeps import NoSweep
+    from dse.analysis.table3 import TABLES
 
-    images: dict[str, bytes] = {}
-    for name, figure in figures.FIGURES.items():
-        with suppress(figures.NoSweep):
-            svg, png = figures.encoded(figure(table), "svg", "png")
-            images |= {f"{name}.svg": svg, f"{name}.png": png}
-    for name, tabulated in figures.TABLES.items():
-        with suppress(figures.NoSweep):
+    for name, figure in FIGURES.items():
+        with suppress(NoSweep):
+            svg, png = encoded(figure(table), "svg", "png")
+            yield f"{name}.svg", svg
+            yield f"{name}.png", png
+    for name, tabulated in TABLES.items():
+        with suppress(NoSweep):
             rows = tabulated(table)
-            images[f"{name}.csv"] = rows.to_csv(index=False).encode()
-            images[f"{name}.md"] = figures.markdown(rows).encode()
-    return images
+            yield f"{name}.csv", rows.to_csv(index=False).encode()
+            yield f"{name}.md", markdown([*map(str, rows)], rows.itertuples(index=False)).encode()
 
 
-def _drawn(folder: Path) -> dict[str, bytes] | None:
-    """What today's tables were drawn into; None where they were not, or a file is not as it was."""
-    with suppress(OSError, ValueError, KeyError, AttributeError, RecursionError):
-        mark = files.unsealed((folder / files.DRAWN).read_bytes())
-        images = {n: (folder / Path(n).name).read_bytes() for n in mark["files"]}
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in images.items()}
-        if (mark["of"], mark["files"]) == (_drawn_of(folder), digests):
-            return images
-    return None
+def _drawn(folder: Path, drawn_from: str) -> list[Path]:
+    """The files drawn last, if from this digest and all there; else none."""
+    with suppress(OSError, UnicodeDecodeError):
+        digest, *names = (folder / files.DRAWN).read_text(encoding="utf-8").split("\n")
+        paths = [folder / name for name in names]
+        if digest == drawn_from and all(path.is_file() for path in paths):
+            return paths
+    return []
 
 
-def _drawn_of(folder: Path) -> str:
-    """A digest of what figures are made of: the tables, and the module that draws them."""
-    spec = importlib.util.find_spec("dse.analysis.figures")
-    paths = [folder / "table.parquet", Path(str(spec and spec.origin))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+def _digest(table: pd.DataFrame) -> str:
+    """A digest of what figures depend on: the table, and the code of this package."""
+    digest = hashlib.sha256(table.to_csv().encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,13 +1,15 @@
-"""Tables and figures -> one self-contained HTML page."""
+"""One self-contained HTML page of paragraphs, figures and tables."""
 
 from __future__ import annotations
 
-import base64
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
 import pandas as pd
+
+from dse.analysis.rendering import cell
 
 PAGE = jinja2.Template(
     """<!DOCTYPE html>
@@ -33,13 +35,14 @@ p.note { color: #555; }
 <h2>{{ section.title }}</h2>
 {% for line in section.text %}<p>{{ line }}</p>
 {% endfor %}
-{% if section.image %}<img alt="{{ section.title }}" src="data:image/svg+xml;base64,
-{{- section.image }}">
+{% if section.svg %}<img alt="{{ section.title }}" src="data:image/svg+xml;base64,
+{{- base64(section.svg).decode() }}">
 {% endif %}
-{% if section.columns %}
+{% if section.table is not none %}
 <table>
-<tr>{% for name in section.columns %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in section.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+<tr>{% for name in section.table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in section.table.itertuples(index=False) %}
+<tr>{% for value in row %}<td>{{ cell(value) }}</td>{% endfor %}</tr>
 {% endfor %}</table>
 {% endif %}
 {% endfor %}
@@ -52,7 +55,7 @@ p.note { color: #555; }
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """One part of a page: paragraphs, then an SVG figure, then a table; each may be missing."""
+    """One part of a page: paragraphs, then an SVG figure, then a table; all are optional."""
 
     title: str
     text: Sequence[str] = ()
@@ -61,26 +64,8 @@ class Section:
 
 
 def page(title: str, summary: str, sections: Sequence[Section]) -> bytes:
-    """The page as UTF-8 HTML: no script, nothing loaded from elsewhere, every text escaped."""
-    shown = [
-        {
-            "title": section.title,
-            "text": section.text,
-            "image": base64.b64encode(section.svg).decode(),
-            "columns": [] if section.table is None else list(section.table.columns),
-            "rows": [] if section.table is None else _cells(section.table),
-        }
-        for section in sections
-    ]
-    html: str = PAGE.render(title=title, summary=summary, sections=shown)
+    """The page as UTF-8 HTML: no script, nothing loaded from elsewhere, all text escaped."""
+    html: str = PAGE.render(
+        title=title, summary=summary, sections=sections, cell=cell, base64=b64encode
+    )
     return f"{html}\n".encode()
-
-
-def _cells(table: pd.DataFrame) -> list[list[str]]:
-    return [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.2f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,60 @@
+"""Rows of a table as Markdown, CSV, or aligned text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+
+def cell(value: object) -> str:
+    """A value for a reader: thousands separated, two decimals, nothing for None or NaN.
+
+    >>> [cell(value) for value in (12345, 2 / 3, True, "a", None, float("nan"))]
+    ['12,345', '0.67', 'True', 'a', '', '']
+    """
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; `|` in a cell is escaped."""
+    lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
+    escaped = ([text.replace("|", "\\|") for text in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+
+
+def comma_separated(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A CSV table; text that a spreadsheet would run as a formula gets a quote in front.
+
+    >>> print(comma_separated(["size", "note"], [[-1, "=1+1"]]).strip())
+    size,note
+    -1,'=1+1
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_harmless(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _harmless(value: object) -> object:
+    risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if risky else value
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in columns of text; columns of whole numbers are aligned to the right."""
+    texts = [[cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
+    columns = zip(*rows, strict=True)
+    numbers = [all(value is None or isinstance(value, int) for value in c) for c in columns]
+
+    def line(row: Sequence[str]) -> str:
+        parts = zip(row, widths, numbers, strict=True)
+        return "  ".join(t.rjust(w) if n else t.ljust(w) for t, w, n in parts).rstrip()
+
+    return "\n".join(map(line, [header, ["-" * width for width in widths], *texts])) + "\n"

@@ -1,0 +1,95 @@
+"""A folder's figures are drawn once, and again where something has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_figures import SR, sweep
+
+from dse.analysis import drawing
+from dse.results import files
+
+NAMES = ("figure3a.svg", "figure3a.png")
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return pd.DataFrame(sweep(sr=SR[:2], seed=(0,)))
+
+
+@pytest.fixture
+def drawings(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    """The tables that are drawn from then on; drawing itself is a stub."""
+    drawn: list[pd.DataFrame] = []
+
+    def stub(table: pd.DataFrame) -> list[tuple[str, bytes]]:
+        drawn.append(table)
+        return [(name, f"{name} {len(drawn)}".encode()) for name in NAMES]
+
+    monkeypatch.setattr(drawing, "_drawings", stub)
+    return drawn
+
+
+def test_the_figures_of_a_table_are_written_and_named(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = drawing.draw(tmp_path, table)
+    assert images == {"figure3a": (tmp_path / "figure3a.svg").read_bytes()}
+    assert images["figure3a"].startswith(b"<?xml")
+    assert {path.name for path in tmp_path.glob("[!.]*")} == set(NAMES)
+    paths = [str(tmp_path / name) for name in ("table.csv", *NAMES)]
+    assert capsys.readouterr().out.splitlines() == paths
+    assert drawing.draw(tmp_path, table) == images
+    assert capsys.readouterr().out.splitlines() == paths
+
+
+def test_the_same_table_is_drawn_once(
+    table: pd.DataFrame, drawings: list[pd.DataFrame], tmp_path: Path
+) -> None:
+    first = drawing.draw(tmp_path, table)
+    assert drawing.draw(tmp_path, table.copy()) == first
+    assert len(drawings) == 1
+
+
+@pytest.mark.parametrize("name", [*NAMES, files.DRAWN])
+def test_a_missing_file_is_drawn_again(
+    table: pd.DataFrame, drawings: list[pd.DataFrame], tmp_path: Path, name: str
+) -> None:
+    drawing.draw(tmp_path, table)
+    (tmp_path / name).unlink()
+    drawing.draw(tmp_path, table)
+    assert len(drawings) == 2
+    assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xff", b"0", b"\n", b"{}\nfigure3a.svg"])
+def test_a_damaged_mark_means_drawing_again(
+    table: pd.DataFrame, drawings: list[pd.DataFrame], tmp_path: Path, mark: bytes
+) -> None:
+    drawing.draw(tmp_path, table)
+    (tmp_path / files.DRAWN).write_bytes(mark)
+    drawing.draw(tmp_path, table)
+    assert len(drawings) == 2
+
+
+def test_another_table_is_drawn(
+    table: pd.DataFrame, drawings: list[pd.DataFrame], tmp_path: Path
+) -> None:
+    """Figures are of the trials asked for, in a folder that may hold more."""
+    others = [table[:1], table.assign(top1=table["top1"] + 1e-9), table]
+    for number, other in enumerate([table, *others], 1):
+        drawing.draw(tmp_path, other)
+        assert len(drawings) == number
+
+
+def test_drawing_that_was_interrupted_is_repeated(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drawing.draw(tmp_path, table)
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "_drawings", lambda _: iter([("figure3a.svg", b"half"), None]))
+        with pytest.raises(TypeError):
+            drawing.draw(tmp_path, table[:1])
+    assert drawing.draw(tmp_path, table) == first
