@@ -24,8 +24,8 @@ import torch
 from dse.results import checkpoints
 from dse.runner.task import Reporter
 from dse.sweep import request as config
-from dse.training.execute import execute
-from dse.training.worker import Keeper, keep_memory
+from dse.training.execute import Callbacks, execute
+from dse.training.worker import Checkpointer, keep_memory
 
 
 class Enough(Exception):
@@ -33,17 +33,17 @@ class Enough(Exception):
 
 
 class Timed:
-    """A keeper, and the seconds that it took."""
+    """A checkpointer, and the seconds that it took."""
 
-    def __init__(self, keeper: Keeper, seconds: float) -> None:
-        self._keeper, self._enough = keeper, seconds
+    def __init__(self, checkpointer: Checkpointer, seconds: float) -> None:
+        self._checkpointer, self._enough = checkpointer, seconds
         self.start = self.spent = 0.0
         self.steps = 0
 
-    def __call__(self, step: int, state: Callable[[], bytes]) -> None:
+    def on_step(self, step: int, state: Callable[[], bytes]) -> None:
         before = time.perf_counter()
         self.start = self.start or before
-        self._keeper(step, state)
+        self._checkpointer.on_step(step, state)
         self.spent += time.perf_counter() - before
         self.steps += 1
         if time.perf_counter() - self.start >= self._enough:
@@ -63,10 +63,10 @@ def main() -> None:
     shares = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
-            keeper = Keeper(Path(place), trial.trial_id, Reporter(lambda _: None))
-            timed = Timed(keeper, options.seconds)
+            checkpointer = Checkpointer(Path(place), trial.trial_id, Reporter(lambda _: None))
+            timed = Timed(checkpointer, options.seconds)
             try:
-                execute(trial, store=request.store, on_step=timed)
+                execute(trial, Callbacks(on_step=timed.on_step), store=request.store)
                 ended = time.perf_counter()
             except Enough:
                 ended = time.perf_counter()

@@ -7,7 +7,7 @@ that often kill a network and recipes that do not, looking for nothing. Then say
 N of steps in a row behind warm-up, how many of the runs that never learned `dead_after=N` would
 have ended early (recall), and how many of those that ended above chance (false alarms, without
 the second look at the validation part that a training takes before it gives up): by
-`train.lifeless`, and beside it by the loss alone (at least 0.99 of a blind guess's in the mean of
+`lifeless`, and beside it by the loss alone (at least 0.99 of a blind guess's in the mean of
 N steps). Leaves `runs.csv`, a row per run, and `curve.csv`, a row per way and N, with 95 % Wilson
 intervals.
 """
@@ -27,13 +27,15 @@ from typing import Any
 import torch
 
 from dse.analysis.statistics import share
-from dse.data import memory as data
+from dse.data.memory import load
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
 from dse.runner.task import Reporter
 from dse.sweep import request as config
-from dse.training import loop as train
-from dse.training import network as model
+from dse.training.initial import initialise
+from dse.training.loop import train
+from dse.training.network import SqueezeNet
+from dse.training.step import StepReport, TrainStep, lifeless
 from dse.trial.question import Trial, trial_from
 from dse.trial.record import status_of
 
@@ -86,24 +88,29 @@ def work(trial: Trial, tell: Reporter) -> dict[str, Any]:
     del tell
     torch.set_num_threads(1)
     protocol = trial.protocol
-    pictures = data.load(protocol)
-    network = model.SqueezeNet(trial.architecture).to(memory_format=torch.channels_last)
-    model.initialise(network, protocol.recipe.init, trial.seed)
+    pictures = load(protocol)
+    network = SqueezeNet(trial.architecture).to(memory_format=torch.channels_last)
+    initialise(network, protocol.recipe.init, trial.seed)
     losses: list[float] = []
     still: list[bool] = []
 
-    def on_step(step: int, loss: float, state: object) -> None:
-        del step, state
-        losses.append(loss)
-        still.append(train.lifeless(network, loss, 10))
+    class Watched(TrainStep):
+        """Keeps each step's loss, and whether it was lifeless."""
 
-    trained = train.train(
+        def __call__(self, x: torch.Tensor, y: torch.Tensor) -> StepReport:
+            report = super().__call__(x, y)
+            if report.steps:
+                losses.append(report.loss / report.pictures)
+                still.append(lifeless(network, losses[-1], 10))
+            return report
+
+    trained = train(
         network,
         pictures,
         lambda: pictures.batches(pictures.validation, 1024),
         protocol.recipe,
         seed=trial.seed,
-        on_step=on_step,
+        train_step=Watched,
     )
     judged = trained.validation
     status = status_of(

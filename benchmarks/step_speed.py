@@ -21,46 +21,48 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dse.space.architecture import FIRES, Layout, Metaparameters, generate
-from dse.training import network as model
-from dse.training import worker
-from dse.training.loop import Descent, _step  # the very step that a training takes
+from dse.training.initial import initialise
+from dse.training.loop import CPU
+from dse.training.network import Pointwise, SqueezeNet, max_pool
+from dse.training.step import TrainStep  # the very step that a training takes
+from dse.training.worker import keep_memory
 from dse.trial.recipe import Recipe
 
 BATCH = 128
 
 
-class ReluFirst(model.SqueezeNet):
+class ReluFirst(SqueezeNet):
     """Each ReLU before the max-pooling behind it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a batch of pictures."""
-        x = model._pool(F.relu(self.conv1(x), inplace=True))
+        x = max_pool(F.relu(self.conv1(x), inplace=True))
         for number in FIRES:
             x = self.get_submodule(f"fire{number}")(x)
-            x = model._pool(x) if number in self.pools else x
+            x = max_pool(x) if number in self.pools else x
         return self.conv10(self.dropout(x)).mean((2, 3))  # type: ignore[no-any-return]
 
 
-def network(base: int, kind: type[model.SqueezeNet] = model.SqueezeNet) -> model.SqueezeNet:
+def network(base: int, kind: type[SqueezeNet] = SqueezeNet) -> SqueezeNet:
     """The network, all techniques in."""
     layout = Layout(
         conv1_filters=64, conv1_kernel=3, conv1_stride=1, conv1_padding=1, head_relu=False,
         dropout=0.2,
     )  # fmt: skip
     built = kind(generate(Metaparameters(base_e=base, incr_e=base), layout, num_classes=10))
-    model.initialise(built, "he", 0)
+    initialise(built, "he", 0)
     return built.to(memory_format=torch.channels_last)
 
 
-def plain_convolutions(built: model.SqueezeNet) -> model.SqueezeNet:
+def plain_convolutions(built: SqueezeNet) -> SqueezeNet:
     """1x1 convolutions as convolutions."""
     for module in built.modules():
-        if isinstance(module, model.Pointwise):
+        if isinstance(module, Pointwise):
             module.__class__ = nn.Conv2d
     return built
 
 
-def ways(base: int) -> dict[str, tuple[model.SqueezeNet, str, bool]]:
+def ways(base: int) -> dict[str, tuple[SqueezeNet, str, bool]]:
     """Name -> network, precision, whether pictures are channels last."""
     torch_dropout = network(base)
     torch_dropout.dropout = nn.Dropout(0.2)
@@ -75,21 +77,17 @@ def ways(base: int) -> dict[str, tuple[model.SqueezeNet, str, bool]]:
         "1x1 as convolutions": (plain_convolutions(network(base)), "bf16", True),
         "ReLU before pooling": (network(base, ReluFirst), "bf16", True),
         "torch's dropout": (torch_dropout, "bf16", True),
-        "torch.compile": (cast("model.SqueezeNet", torch.compile(network(base))), "bf16", True),
+        "torch.compile": (cast("SqueezeNet", torch.compile(network(base))), "bf16", True),
     }  # fmt: skip
 
 
-def stepper(built: model.SqueezeNet, precision: str, last: bool) -> Callable[[], None]:
+def stepper(built: SqueezeNet, precision: str, last: bool) -> Callable[[], object]:
     """A training step on the same made-up batch."""
-    recipe = Recipe(precision=precision, batch_size=BATCH)
-    optimizer = Descent(built, recipe)
+    recipe = Recipe(precision=precision, batch_size=BATCH, warmup=0, dead_after=0, ladder="none")
+    step = TrainStep(built, recipe, steps_per_epoch=1000, seed=0, device=CPU)
     x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(0, 10, (BATCH,))
     x = x.contiguous(memory_format=torch.channels_last) if last else x
-
-    def step() -> None:
-        _step(built, optimizer, recipe, x, y, 0.001)
-
-    return step
+    return lambda: step(x, y)
 
 
 def main() -> None:
@@ -99,7 +97,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    worker.keep_memory()
+    keep_memory()
     print(f"{platform.machine()}, one thread, torch {torch.__version__}, base_e {options.base}")
     steps = {name: stepper(*way) for name, way in ways(options.base).items()}
     speeds: dict[str, list[float]] = {name: [] for name in steps}

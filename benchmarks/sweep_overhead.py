@@ -48,8 +48,10 @@ def loop(trial: Trial, store: Store) -> float:
 
     from dse.data.memory import load
     from dse.training.execute import pictures_at_a_time
-    from dse.training.loop import judge, train
-    from dse.training.network import SqueezeNet, initialise
+    from dse.training.initial import initialise
+    from dse.training.judge import judge
+    from dse.training.loop import train
+    from dse.training.network import SqueezeNet
 
     recipe = trial.protocol.recipe
     data = load(trial.protocol, store)

@@ -20,7 +20,8 @@ MODULES = (
     "space/rules", "space/architecture", "space/cost",
     "trial/datasets", "trial/recipe", "trial/protocol", "trial/question", "trial/record",
     "data/published", "data/folder", "data/memory", "data/stream",
-    "training/network", "training/loop", "training/execute", "training/worker",
+    "training/network", "training/initial", "training/loop", "training/step",
+    "training/schedule", "training/judge", "training/state", "training/execute", "training/worker",
 )  # fmt: skip
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]
 TYPING = {"__future__", "collections.abc", "typing"}

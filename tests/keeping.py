@@ -20,7 +20,7 @@ if __name__ != "__main__":  # in the server of the trials' processes
 
 def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] | None:
     """A real trial."""
-    worker.KEEP_EVERY, worker.KEEP_SHARE = 0.1, 0
+    worker.CHECKPOINT_SECONDS, worker.CHECKPOINT_COST = 0.1, 0
     return worker.run(argument, tell)
 
 

@@ -26,10 +26,13 @@ from dse.data.published import DEFAULT
 from dse.results import checkpoints, files, records, tables
 from dse.runner.task import Report, Reporter, Stopped
 from dse.space.architecture import LAYOUTS, Metaparameters
-from dse.training.execute import Outcome, curve_csv, execute
-from dse.training.loop import Epoch, State, Training, judge, learning_rate, train
-from dse.training.network import SqueezeNet, initialise
-from dse.training.worker import run
+from dse.training.execute import Callbacks, Outcome, execute
+from dse.training.initial import initialise
+from dse.training.judge import judge
+from dse.training.loop import Epoch, State, Training, train
+from dse.training.network import SqueezeNet
+from dse.training.schedule import learning_rate
+from dse.training.worker import curve_csv, run
 from dse.trial.protocol import Protocol
 from dse.trial.question import SEMANTICS, Trial, trial_from
 from dse.trial.recipe import Recipe
@@ -165,10 +168,10 @@ DRIVER = """\
 import json, sys
 from pathlib import Path
 
-from dse.archives import DEFAULT
+from dse.data.published import DEFAULT
 from dse.runner.events import Failed
 from dse.runner.runner import Runner, Workers
-from dse.trial import trial_from
+from dse.trial.question import trial_from
 
 if __name__ == "__main__":
     trials = [trial_from(question) for question in json.load(sys.stdin)]
@@ -194,14 +197,14 @@ def test_one_worker_or_two_leave_equal_records(tmp_path: Path, outcome: Outcome)
         check=True,
         timeout=120,
     )
-    one, two = (tables.load(tmp_path / workers) for workers in ("1", "2"))
-    assert len(one) == 2
-    assert tables.comparable(one).equals(tables.comparable(two))
-    assert one["top1"][one["seed"] == 0].item() == outcome.record.answer.top1
-    for trial_id in one["trial_id"]:
+    first, second = (tables.load(tmp_path / workers) for workers in ("1", "2"))
+    assert len(first) == 2
+    assert tables.comparable(first).equals(tables.comparable(second))
+    assert first["top1"][first["seed"] == 0].item() == outcome.record.answer.top1
+    for trial_id in first["trial_id"]:
         for name in ("weights.safetensors", "curve.csv"):
-            files = [files.trial_folder(tmp_path / w, trial_id) / name for w in ("1", "2")]
-            assert files[0].read_bytes() == files[1].read_bytes()
+            one, two = (files.trial_folder(tmp_path / w, trial_id) / name for w in ("1", "2"))
+            assert one.read_bytes() == two.read_bytes()
 
 
 # How a training can end -------------------------------------------------------------------------
@@ -300,7 +303,7 @@ def test_a_ladder_is_climbed_until_a_run_lives(drawn: list[tuple[str, int]]) -> 
         assert curve[0].lr == pytest.approx(rate * 14 / 15)
         steps = 3 * 14 if attempt == 2 else 14 + 8
         recipe = replace(trial.protocol.recipe, lr=rate)
-        assert curve[-1].lr == pytest.approx(learning_rate(recipe, steps - 1, 14, 3 * 14))
+        assert curve[-1].lr == pytest.approx(learning_rate(recipe, steps - 1, 14))
     assert answer.val_top1 == outcome.curves[-1][-1].val_top1 > 30
 
     without = execute(trial_from({**trial.question, "ladder": "none"}))
@@ -344,8 +347,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(outcome: Outcome, step: int)
         validation = partial(data.batches, data.validation, 2048)
         return train(model, data, validation, RECIPE, seed=TRIAL.seed, **more), model
 
-    def on_step(done: int, loss: float, now: Callable[[], State]) -> None:
-        del loss
+    def on_step(done: int, now: Callable[[], State]) -> None:
         if done == step:
             states.append(now())
             raise Stop
@@ -374,7 +376,7 @@ def test_a_stopped_trial_goes_on_through_its_restarts(drawn: list[tuple[str, int
             states.append(state())
         seen.add(step)
 
-    whole = execute(TWICE_DEAD, on_step=on_step)
+    whole = execute(TWICE_DEAD, Callbacks(on_step=on_step))
     assert len(states) == 3
     for attempt, state in enumerate(states):
         cut = [b"", b"{}\n", state[:50], state[: len(state) // 2], state[:-1]]
@@ -561,7 +563,7 @@ def test_a_record_that_comes_too_late_is_discarded_with_a_note(
 
     monkeypatch.setattr("dse.training.worker.claim", contextmanager(first))
     assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None)) is None
-    note = f"{TRIAL.trial_id}: another's record was first, this one is discarded\n"
+    note = f"{TRIAL.trial_id}: another process saved its record first; this one is discarded\n"
     assert capsys.readouterr().err == note
     home = files.trial_folder(tmp_path, TRIAL.trial_id)
     assert sorted(path.name for path in home.iterdir()) == ["mine", "record.json"]
@@ -571,10 +573,10 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    monkeypatch.setattr("dse.training.worker.KEEP_EVERY", 0.0)
-    monkeypatch.setattr("dse.training.worker.KEEP_SHARE", 0)
+    monkeypatch.setattr("dse.training.worker.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("dse.training.worker.CHECKPOINT_COST", 0)
     monkeypatch.setattr(
-        checkpoints, "keep", lambda folder, trial_id, step, state: kept.append(step)
+        checkpoints, "save", lambda folder, trial_id, step, state: kept.append(step)
     )
     row = run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None))
     assert row
@@ -583,6 +585,6 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "keep", full)
+    monkeypatch.setattr(checkpoints, "save", full)
     with pytest.raises(OSError, match="No space left"):
         run((TRIAL, tmp_path / "full", DEFAULT), Reporter(lambda word: None))

@@ -16,12 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dse.space.architecture import FIRES, LAYOUTS, V1_0, V1_1, Layout, Metaparameters, generate
 from dse.space.cost import cost
-from dse.training.network import (
-    Dropout,
-    SqueezeNet,
+from dse.training.initial import initialise
+from dse.training.network import Dropout, SqueezeNet
+from dse.training.torchvision_names import (
     alexnet,
     from_torchvision,
-    initialise,
     to_torchvision,
     torchvision_names,
 )

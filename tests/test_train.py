@@ -16,18 +16,10 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dse.training.loop import (
-    GUESS,
-    STILL,
-    Epoch,
-    Position,
-    State,
-    Training,
-    judge,
-    learning_rate,
-    lifeless,
-    train,
-)
+from dse.training.judge import judge
+from dse.training.loop import Epoch, Position, State, Training, train
+from dse.training.schedule import learning_rate
+from dse.training.step import GUESS, STILL, StepReport, TrainStep, lifeless
 from dse.trial.protocol import chance
 from dse.trial.recipe import Recipe
 
@@ -133,18 +125,18 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     ],
 )
 def test_schedules_start_after_warm_up(schedule: str, expected: list[float]) -> None:
-    """Two steps an epoch: 1.5 epochs of warm-up are three steps, then six steps of schedule."""
-    recipe = Recipe(lr=2.0, schedule=schedule, warmup=1.5)
-    rates = [learning_rate(recipe, step, 2, 9) for step in range(9)]
+    """Three steps of warm-up, then six of the schedule."""
+    recipe = Recipe(lr=2.0, schedule=schedule, warmup=1, epochs=3)
+    rates = [learning_rate(recipe, step, 3) for step in range(9)]
     assert rates[:3] == pytest.approx([0.5, 1.0, 1.5])
     assert rates[3:] == pytest.approx([2 * share for share in expected])
-    without = replace(recipe, warmup=0)
-    assert [learning_rate(without, step, 2, 6) for step in range(6)] == pytest.approx(rates[3:])
+    without = replace(recipe, warmup=0, epochs=2)
+    assert [learning_rate(without, step, 3) for step in range(6)] == pytest.approx(rates[3:])
 
 
 def test_warm_up_longer_than_training_only_rises() -> None:
-    recipe = Recipe(lr=1.0, warmup=5)
-    rates = [learning_rate(recipe, step, 2, 4) for step in range(4)]
+    recipe = Recipe(lr=1.0, warmup=5, epochs=2)
+    rates = [learning_rate(recipe, step, 2) for step in range(4)]
     assert rates == pytest.approx([1 / 11, 2 / 11, 3 / 11, 4 / 11])
 
 
@@ -198,14 +190,14 @@ def test_steps_are_those_of_the_formulas(
         gradient += weight_decay * weight
         velocity = momentum * velocity + gradient
         change = gradient + momentum * velocity if nesterov else velocity
-        weight -= learning_rate(recipe, step, 5, 10) * change
+        weight -= learning_rate(recipe, step, 5) * change
     assert model.weight.item() == pytest.approx(weight, rel=1e-4)
     assert [e.train_loss for e in training.curve] == pytest.approx(
         [sum(losses[:5]) / 5, sum(losses[5:]) / 5], rel=1e-4
     )
 
 
-@pytest.mark.parametrize("clip", [0.25, 1e5, 0.0])
+@pytest.mark.parametrize("clip", [0.25, 5.0, 1e5, 0.0])
 def test_clipping_bounds_the_norm_of_the_whole_gradient(clip: float) -> None:
     data = toy()
     before, model = network(dropout=0), network(dropout=0)
@@ -289,22 +281,31 @@ def test_training_learns() -> None:
     assert training.curve[-1].train_loss < 0.1 < training.curve[0].train_loss
 
 
-def test_epochs_and_steps_are_told_as_they_end() -> None:
+def test_callbacks_follow_each_step_and_each_epoch() -> None:
     epochs: list[tuple[int, float]] = []
-    steps: list[tuple[int, float]] = []
+    steps: list[int] = []
+    losses: list[float] = []
+
+    class Losses(TrainStep):
+        """Keeps the loss of each step, a sum over its pictures."""
+
+        def __call__(self, x: Tensor, y: Tensor) -> StepReport:
+            report = super().__call__(x, y)
+            losses.append(report.loss)
+            return report
+
     training = trained(
         network(),
         toy(10),  # batches of 4, 4 and 2
         replace(PLAIN, epochs=5, schedule="linear"),
         on_epoch=lambda epoch, accuracy: epochs.append((epoch, accuracy)),
-        on_step=lambda step, loss, now: steps.append((step, loss)),
+        on_step=lambda step, now: steps.append(step),
+        train_step=Losses,
     )
     assert epochs == [(e.epoch, e.val_top1) for e in training.curve]
-    assert [step for step, _ in steps] == list(range(1, 16))
-    losses = [loss for _, loss in steps]
+    assert steps == list(range(1, 16))
     for number, row in enumerate(training.curve):
-        first, second, third = losses[3 * number : 3 * number + 3]
-        assert row.train_loss == (first * 4 + second * 4 + third * 2) / 10
+        assert row.train_loss == sum(losses[3 * number : 3 * number + 3]) / 10
 
 
 def snapshots(model: nn.Module) -> list[dict[str, Tensor]]:
@@ -332,7 +333,8 @@ def test_a_loss_that_is_not_finite_ends_training_before_its_step(poisoned: int, 
     assert len(training.curve) == rows
     assert all(math.isfinite(e.train_loss + e.val_loss) for e in training.curve)
     if rows:
-        last = learning_rate(replace(PLAIN, schedule="linear"), poisoned - 1, 3, 15)
+        recipe = replace(PLAIN, schedule="linear", epochs=5)
+        last = learning_rate(recipe, poisoned - 1, 3)
         assert training.curve[-1].lr == pytest.approx(last)
     assert told == [1] * (poisoned >= 3)  # the epoch that it ended in was not finished
 
@@ -377,8 +379,7 @@ def stopped(model: nn.Module, data: Toy, recipe: Recipe, step: int) -> State:
     """The state of a training that an exception ends after `step` steps."""
     states: list[State] = []
 
-    def on_step(done: int, loss: float, now: Callable[[], State]) -> None:
-        del loss
+    def on_step(done: int, now: Callable[[], State]) -> None:
         if done == step:
             states.append(now())
             raise Stop
@@ -463,7 +464,7 @@ def test_a_training_stopped_anywhere_goes_on_to_the_same_end(
     epochs = [*told]
     steps = {"finished": 9, "diverged": once.diverged_step, "dead": once.dead_step}[end]
     assert once.steps == steps >= 7
-    for step in range(1, steps + (end != "dead")):  # the step that shows it dead is the last
+    for step in range(1, steps + 1):
         then = rewritten(stopped(build(), data, recipe, step))
         model = build()
         with torch.no_grad():
@@ -500,7 +501,7 @@ def test_a_state_is_of_its_moment() -> None:
         model,
         easy(),
         FULL,
-        on_step=lambda step, loss, now: states.append((now(), state(model))),
+        on_step=lambda step, now: states.append((now(), state(model))),
     )
     for number, (taken, then) in enumerate(states, 1):
         position = taken.position
@@ -570,7 +571,7 @@ def test_a_state_of_another_training_is_refused_by_name() -> None:
 def test_the_state_of_a_training_that_has_ended_does_not_train_on() -> None:
     last: list[Callable[[], State]] = []
     model, again = network(), network()
-    once = trained(model, easy(), FULL, on_step=lambda step, loss, now: last.append(now))
+    once = trained(model, easy(), FULL, on_step=lambda step, now: last.append(now))
     assert (last[-1]().position.epoch, last[-1]().position.step) == (4, 9)
     forbidden = {"on_step": lambda *_: pytest.fail("a step"), "on_epoch": lambda *_: 1 / 0}
     assert trained(again, easy(), FULL, state=last[-1](), **forbidden) == once
@@ -595,17 +596,17 @@ def test_a_run_that_cannot_learn_is_dead_at_once_behind_warm_up(
         toy(),
         recipe,
         on_epoch=lambda epoch, accuracy: epochs.append(epoch),
-        on_step=lambda step, loss, now: seen.append(now().position.lifeless),
+        on_step=lambda step, now: seen.append(now().position.lifeless),
     )
     assert training.dead_step == training.steps == steps
     assert training.diverged_step == -1
     assert epochs == list(range(1, (steps - 1) // 3 + 1))  # the one it died in was not finished
     assert [row.epoch for row in training.curve] == [*epochs, len(epochs) + 1]
-    assert training.curve[-1].lr == learning_rate(recipe, steps - 1, 3, 12)
+    assert training.curve[-1].lr == learning_rate(recipe, steps - 1, 3)
     assert training.curve[-1].train_loss == pytest.approx(math.log(3))
     assert training.validation == judge(model, toy().batches)
     warm = steps - dead_after
-    assert seen == [max(step - warm, 0) for step in range(1, steps)]
+    assert seen == [max(step - warm, 0) for step in range(1, steps + 1)]
 
 
 @pytest.mark.parametrize(("warmup", "dead_after"), [(0, 0), (0, 13), (3, 4), (5, 1), (1000, 1)])
@@ -640,13 +641,13 @@ def test_validation_above_chance_keeps_a_run_alive() -> None:
         validation,
         recipe,
         seed=0,
-        on_step=lambda step, loss, now: counts.append((now().position.lifeless, model.training)),
+        on_step=lambda step, now: counts.append((now().position.lifeless, model.training)),
     )
     assert training.dead_step == -1
     assert training.steps == 9
     assert training.curve[-1].train_loss >= GUESS * math.log(3)
     assert training.validation.top1 == 100
-    assert counts == [(n, True) for n in (0, 0, 0, 1, 0, 1, 0, 1, 0)]
+    assert counts == [(n, True) for n in (0, 0, 0, 1, 2, 1, 2, 1, 2)]
     assert len(judged) == 3 + 3  # at the end of each epoch, and at steps 5, 7 and 9
 
 
@@ -667,9 +668,9 @@ def test_a_run_is_dead_only_without_a_step_that_lives() -> None:
         Once(),
         toy(),
         replace(PLAIN, epochs=4, dead_after=5),
-        on_step=lambda step, loss, now: counts.append(now().position.lifeless),
+        on_step=lambda step, now: counts.append(now().position.lifeless),
     )
-    assert counts == [1, 2, 3, 0, 1, 2, 3, 4]
+    assert counts == [1, 2, 3, 0, 1, 2, 3, 4, 5]
     assert training.dead_step == 9
 
 

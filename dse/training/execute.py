@@ -1,179 +1,140 @@
-"""One trial executed: the one place where model, data and training meet."""
+"""One trial executed: the one place where network, data and training meet."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as decode
-from safetensors.torch import save as encode
 from torch import Tensor, nn
 
 from dse.data.memory import Data, load
 from dse.data.published import DEFAULT, Store
 from dse.space.cost import cost
-from dse.training.loop import (
-    Epoch,
-    Foreign,
-    Judgement,
-    OnEpoch,
-    Position,
-    State,
-    Training,
-    judge,
-    told,
-    train,
-)
-from dse.training.network import SqueezeNet, initialise
+from dse.training.initial import initialise
+from dse.training.judge import Judgement, judge
+from dse.training.loop import CPU, Epoch, OnEpoch, State, Training, train
+from dse.training.network import SqueezeNet
+from dse.training.state import Unreadable, decode, encode
+from dse.training.step import Mismatch
 from dse.trial.question import SEMANTICS, Trial
 from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance, Record, status_of
 
-EVALUATION_PIXELS = 2**16
+PIXELS_AT_A_TIME = 2**16
 """Pixels of a picture plane that are judged at a time, about."""
 
-
 OnState = Callable[[int, Callable[[], bytes]], None]
-"""Told after each step, and after each batch that is judged, how many steps a trial has done, and
-how to get its state. It may raise."""
+"""Called after each step with the number of steps a trial has done, and a function that gives its
+state as bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """All that a finished trial leaves: its record, its trained tensors, each attempt's curve."""
+    """All that a finished trial leaves: its record, its weights, each attempt's curve."""
 
     record: Record
     curves: tuple[tuple[Epoch, ...], ...]
     weights: dict[str, Tensor]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Callbacks:
+    """What is called while a trial runs; what a callback raises ends the trial.
+
+    `on_epoch` and `on_judged` are those of `train`; `on_judged` is called on the test part too.
+    """
+
+    on_epoch: OnEpoch = lambda epoch, val_top1: None
+    on_step: OnState = lambda step, state: None
+    on_judged: Callable[[], None] = lambda: None
+
+
 def execute(
     trial: Trial,
-    on_epoch: OnEpoch = lambda epoch, accuracy: None,
+    callbacks: Callbacks = Callbacks(),
     *,
     store: Store = DEFAULT,
-    on_step: OnState = lambda step, state: None,
     states: Iterable[bytes] = (),
 ) -> Outcome:
     """Train one configuration from scratch and judge it once on the whole test set.
 
-    A dead run is restarted as the recipe's ladder says. `on_step` is told how to get the trial's
-    state; the trial goes on from the first of `states` that is one, to the same end. Raises
-    `ValueError` where the data are not the declared ones, or the trial is of an earlier version of
-    what training means. On one machine's processor and with one thread, equal trials give equal
-    answers and bit-equal weights.
+    A dead run is restarted as the recipe's ladder says. The trial resumes from the first usable
+    one of `states`, to the same end. Raises `ValueError` where the data are not the declared
+    ones, or the trial is of an earlier version of what training means. On one machine's processor
+    and with one thread, equal trials give equal answers and bit-equal weights.
     """
     if trial.semantics != SEMANTICS:
         raise ValueError(f"`semantics` must be {SEMANTICS} to train, got {trial.semantics}")
     start = time.perf_counter()
     data = load(trial.protocol, store)
-    for attempts, state in _whole(states):
-        try:
-            model, trained, look = attempt_training(trial, data, attempts, state, on_epoch, on_step)
-            break
-        except Foreign:
-            continue  # of an earlier release
-    attempts = [*attempts, trained]
-    while attempts[-1].dead_step >= 0 and len(attempts) <= _restarts(trial):
-        model, trained, look = attempt_training(trial, data, attempts, None, on_epoch, on_step)
-        attempts = [*attempts, trained]
-    answer = _answer(trial, model, data, attempts, look)
-    record = Record(
-        trial=trial, answer=answer, circumstance=_circumstance(time.perf_counter() - start)
+    model, attempts = _first_attempt(trial, data, states, callbacks)
+    while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:
+        model, training = train_attempt(trial, data, attempts, None, callbacks)
+        attempts = [*attempts, training]  # its checkpoints hold the list before it
+    test = judge(model, test_batches(trial, data), callbacks.on_judged)
+    return Outcome(
+        record=Record(
+            trial=trial,
+            answer=_answer(trial, attempts, test),
+            circumstance=_circumstance(time.perf_counter() - start),
+        ),
+        curves=tuple(attempt.curve for attempt in attempts),
+        weights=weights_of(model),
     )
-    curves = tuple(attempt.curve for attempt in attempts)
-    return Outcome(record=record, curves=curves, weights=weights_of(model))
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of a model's weights; a norm's count of batches is none."""
-    return {
-        name: tensor.clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-        if tensor.is_floating_point()
-    }
+def _first_attempt(
+    trial: Trial, data: Data, states: Iterable[bytes], callbacks: Callbacks
+) -> tuple[SqueezeNet, list[Training]]:
+    """The attempt to resume, or the first one where no state is usable, with those before it."""
+    for attempts, state in _resumable(states):
+        with suppress(Mismatch):  # of an earlier release
+            model, training = train_attempt(trial, data, attempts, state, callbacks)
+            return model, [*attempts, training]
+    raise AssertionError("an attempt from the start is never a mismatch")
 
 
-def attempt_training(
+def _resumable(states: Iterable[bytes]) -> Iterator[tuple[list[Training], State | None]]:
+    """The dead attempts and the state in each of `states` that can be read; at last, a start."""
+    for content in states:
+        with suppress(Unreadable):  # of an earlier release
+            yield decode(content)
+    yield [], None
+
+
+def train_attempt(
     trial: Trial,
     data: Data,
     before: Sequence[Training],
     state: State | None,
-    on_epoch: OnEpoch,
-    on_step: OnState,
-) -> tuple[SqueezeNet, Training, Callable[[], None]]:
-    """The training that comes after dead ones, from its state if there is one.
-
-    And what to call behind each batch that is judged after it: `on_step`, with its end.
-    """
+    callbacks: Callbacks,
+) -> tuple[SqueezeNet, Training]:
+    """Train the attempt that follows the dead ones `before`, from its state if there is one."""
     recipe = trial.protocol.recipe.restarted(len(before))
     model = build(trial, recipe, data, len(before))
     steps = sum(attempt.steps for attempt in before)
-    last: list[tuple[int, Callable[[], State]]] = []
 
-    def tell(step: int, now: Callable[[], State]) -> None:
-        last[:] = [(step, now)]
-        on_step(steps + step, lambda: _encoded(before, now()))
+    def on_step(step: int, current: Callable[[], State]) -> None:
+        callbacks.on_step(steps + step, lambda: encode(before, current()))
 
-    trained = train(
+    training = train(
         model,
         data,
         lambda: data.batches(data.validation, pictures_at_a_time(trial)),
         recipe,
         seed=trial.seed,
         state=state,
-        on_epoch=on_epoch,
-        on_step=lambda step, loss, now: tell(step, now),
-        on_judged=tell,
+        on_epoch=callbacks.on_epoch,
+        on_step=on_step,
+        on_judged=callbacks.on_judged,
     )
-    return model, trained, lambda: tell(*last[0])
-
-
-def _encoded(attempts: Sequence[Training], state: State) -> bytes:
-    """A trial's state: a line of JSON, then the tensors as safetensors."""
-    parts = {"attempts": [asdict(a) for a in attempts], "position": asdict(state.position)}
-    return json.dumps(parts).encode() + b"\n" + encode(dict(state.tensors))
-
-
-def _whole(states: Iterable[bytes]) -> Iterator[tuple[list[Training], State | None]]:
-    """The ended attempts and the state of the present one, of each that can be read; at last those
-    of a trial that begins."""
-    for content in states:
-        head, _, tensors = content.partition(b"\n")
-        try:
-            parts = json.loads(head)
-            position = parts["position"]
-            position["curve"] = _curve(position["curve"])
-            attempts = [
-                Training(
-                    **{
-                        **attempt,
-                        "curve": _curve(attempt["curve"]),
-                        "validation": Judgement(**attempt["validation"]),
-                    }
-                )
-                for attempt in parts["attempts"]
-            ]
-            yield attempts, State(tensors=decode(tensors), position=Position(**position))
-        except (ValueError, LookupError, TypeError, AttributeError, SafetensorError):
-            continue  # of an earlier release
-    yield [], None
-
-
-def _curve(rows: Iterable[Mapping[str, Any]]) -> tuple[Epoch, ...]:
-    return tuple(Epoch(**row) for row in rows)
-
-
-def _restarts(trial: Trial) -> int:
-    return trial.protocol.recipe.restarts
+    return model, training
 
 
 def build(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> SqueezeNet:
@@ -187,32 +148,31 @@ def build(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> SqueezeNet:
     return model
 
 
+def test_batches(trial: Trial, data: Data) -> Callable[[], Iterator[tuple[Tensor, Tensor]]]:
+    """The batches of the test part."""
+    return lambda: data.batches(data.test, pictures_at_a_time(trial))
+
+
 def pictures_at_a_time(trial: Trial) -> int:
     """How many pictures are judged at a time: fewer calls for small ones, less memory for large."""
-    return max(EVALUATION_PIXELS // trial.protocol.image_size**2, 32)
+    return max(PIXELS_AT_A_TIME // trial.protocol.image_size**2, 32)
 
 
-def curve_csv(curves: Sequence[Sequence[Epoch]]) -> bytes:
-    """The curves of all attempts (from 1) as CSV: a line per epoch."""
-    names = [f.name for f in fields(Epoch)]
-    lines = [",".join(["attempt", *names])]
-    for attempt, curve in enumerate(curves, 1):
-        lines += [",".join(str(v) for v in (attempt, *astuple(epoch))) for epoch in curve]
-    return "\n".join([*lines, ""]).encode()
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of a model's weights, without the counts of batches that norms keep."""
+    return {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()
+    }
 
 
-def _answer(
-    trial: Trial,
-    model: nn.Module,
-    data: Data,
-    attempts: Sequence[Training],
-    look: Callable[[], None],
-) -> Answer:
-    trained = attempts[-1]
-    test = judge(model, lambda: told(data.batches(data.test, pictures_at_a_time(trial)), look))
-    validation = trained.validation
+def _answer(trial: Trial, attempts: Sequence[Training], test: Judgement) -> Answer:
+    """The answer of a trial: its status is decided on the validation part alone."""
+    training = attempts[-1]
+    validation = training.validation
     price = cost(trial.architecture, trial.protocol.image_size)
-    last = trained.curve[-1] if trained.curve else None
+    last = training.curve[-1] if training.curve else None
     return Answer(
         params=price.params,
         macs=price.macs,
@@ -223,7 +183,7 @@ def _answer(
             val_top1=validation.top1,
             guess=validation.guess,
             missed=validation.missed,
-            step=trained.diverged_step,
+            step=training.diverged_step,
         ),
         top1=test.top1,
         top5=test.top5,
@@ -233,9 +193,9 @@ def _answer(
         train_top1=last.train_top1 if last else 0.0,
         train_loss=last.train_loss if last else float("nan"),
         classes_predicted=validation.predicted,
-        steps=trained.steps,
-        diverged_step=trained.diverged_step,
-        dead_step=trained.dead_step,
+        steps=training.steps,
+        diverged_step=training.diverged_step,
+        dead_step=training.dead_step,
         restarts=len(attempts) - 1,
     )
 
@@ -248,7 +208,7 @@ def _circumstance(seconds: float) -> Circumstance:
     }
     return Circumstance(
         seconds=round(seconds, 3),
-        device="cpu",
+        device=CPU.type,
         threads=torch.get_num_threads(),
         machine=platform.machine() or "unknown",
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -16,47 +16,58 @@ from torch import Tensor, nn
 from dse.data.memory import Data, load
 from dse.data.published import Store
 from dse.runner.task import Reporter
-from dse.training.execute import attempt_training, build, pictures_at_a_time, weights_of
-from dse.training.loop import (
-    judge,
+from dse.training.execute import (
+    Callbacks,
+    build,
+    pictures_at_a_time,
+    train_attempt,
+    weights_of,
 )
+from dse.training.judge import judge
 from dse.training.worker import keep_memory
 from dse.trial.question import Trial
 
-LEAST_STEPS, JUDGING = 2, 4
-"""Steps that are timed at least; judging is timed for one part in so many of the steps' time."""
+LEAST_STEPS = 2
+"""Steps that are timed at least."""
+
+JUDGING = 4
+"""Judging is timed for one part in so many of the steps' time."""
+
+EPOCHS, LR = 10_000, 1e-9
+"""Epochs and learning rate of a training that is only timed: it neither ends nor diverges."""
 
 
-ENDLESS, IDLE = 10_000, 1e-9
-"""Epochs and learning rate of a training that is timed alone: it neither ends nor diverges."""
+class Enough(Exception):
+    """A training has been timed for long enough."""
 
 
-class _Enough(Exception):
-    """A training has been watched for long enough."""
+class Stopwatch:
+    """Times the steps of a training without the judgements between them, for some `seconds`.
 
-
-class Watch:
-    """Times the steps of a training, judgements between them left out; ends it with `_Enough`.
-
-    The first step is no step like the others: `first` is when it was done, `steps` and `seconds`
-    are of those after it.
+    The first step is not like the others: `first` is when it was done, `steps` and `seconds` are
+    those after it. Raises `Enough` at the end.
     """
 
     def __init__(self, seconds: float) -> None:
         self.first = 0.0
         self.steps, self.seconds = 0, 0.0
-        self._enough, self._last, self._step = seconds, 0.0, 0
+        self._enough, self._last = seconds, 0.0
 
-    def __call__(self, step: int, _: object) -> None:
-        """Told how many steps are done: after each, and after each batch that is judged."""
+    def on_step(self, step: int, state: object) -> None:
+        """Called after each step."""
+        del step, state
         now = time.perf_counter()
-        if not self.first:
-            self.first = now
-        elif step > self._step:
+        if self.first:
             self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
-        self._last, self._step = now, step
+        else:
+            self.first = now
+        self._last = now
         if self.steps >= LEAST_STEPS and self.seconds >= self._enough:
-            raise _Enough
+            raise Enough
+
+    def on_judged(self) -> None:
+        """Called after each batch that is judged."""
+        self._last = time.perf_counter()
 
 
 def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, float]:
@@ -74,11 +85,12 @@ def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, floa
     keep_memory()
     load(trial.protocol, store)  # what is made once for all trials is no trial's
     start = time.perf_counter()
-    data, watch = load(trial.protocol, store), Watch(seconds)
+    data, watch = load(trial.protocol, store), Stopwatch(seconds)
     try:
-        attempt_training(_endless(trial), data, [], None, lambda *_: None, watch)
+        callbacks = Callbacks(on_step=watch.on_step, on_judged=watch.on_judged)
+        train_attempt(_endless(trial), data, [], None, callbacks)
         raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
-    except _Enough:
+    except Enough:
         before = _memory()  # while its loaders live
     step = watch.seconds / watch.steps
     model = build(trial, trial.protocol.recipe, data, 0)
@@ -99,7 +111,7 @@ def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, floa
 def _endless(trial: Trial) -> Trial:
     """A trial whose training takes steps of the same kind, and does not end by itself."""
     protocol = trial.protocol
-    recipe = replace(protocol.recipe, epochs=ENDLESS, lr=IDLE, dead_after=0, ladder="none")
+    recipe = replace(protocol.recipe, epochs=EPOCHS, lr=LR, dead_after=0, ladder="none")
     return replace(trial, protocol=replace(protocol, recipe=recipe))
 
 

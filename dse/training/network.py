@@ -1,4 +1,4 @@
-"""An `Architecture` as a torch module, its initial weights, and torchvision's names for it.
+"""An `Architecture` as a torch module.
 
 The modules carry the paper's names (conv1, fire2 .. fire9, conv10) and torchvision's inside a
 Fire module (squeeze, expand1x1, expand3x3).
@@ -6,16 +6,12 @@ Fire module (squeeze, expand1x1, expand3x3).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dse.space.architecture import FIRES, Architecture, FireSpec, Layout
+from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.rules import split
-from dse.trial.protocol import random_seed
 
 
 class Pointwise(nn.Conv2d):
@@ -75,17 +71,17 @@ class Fire(nn.Module):
         del squeezed
         out = self.expand_norm(out)
         if self.wire == "none":
-            return F.relu(_pool(out) if pool else out, inplace=True)
+            return F.relu(max_pool(out) if pool else out, inplace=True)
         out = F.relu(out, inplace=True)
         if self.wire == "plain":
             out = out + x
         else:
             wire: Tensor = self.bypass_norm(self.bypass(x))
             out = wire.add_(out)
-        return _pool(out) if pool else out
+        return max_pool(out) if pool else out
 
 
-def _pool(x: Tensor) -> Tensor:
+def max_pool(x: Tensor) -> Tensor:
     return F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=True)
 
 
@@ -146,7 +142,7 @@ class SqueezeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a batch of pictures."""
         x = self.conv1_norm(self.conv1(x))
-        x = F.relu(_pool(x) if 1 in self.pools else x, inplace=True)
+        x = F.relu(max_pool(x) if 1 in self.pools else x, inplace=True)
         for number in FIRES:
             x = self.get_submodule(f"fire{number}")(x, number in self.pools)
         x = self.dropout(x)
@@ -164,114 +160,3 @@ class SqueezeNet(nn.Module):
             share = -(-classes // parts)
             scores = torch.cat([part[:, :share] for part in scores.chunk(parts, 1)], 1)
         return scores[:, :classes]
-
-
-# Initial weights ----------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def initialise(
-    model: nn.Module, init: str, seed: int, pictures: Tensor | None = None, attempt: int = 0
-) -> None:
-    """Set every convolution's weights from the stream (seed, "init", the layer's name).
-
-    `he`: normal with variance 2 / fan_in (arXiv:1502.01852). `xavier`: Caffe's default, uniform
-    within sqrt(3 / fan_in), as the authors trained. `lsuv`: orthonormal, then scaled layer by
-    layer so that the outputs on `pictures` have variance 1 (arXiv:1511.06422). Biases are 0; the
-    last layer, conv10, is normal with deviation 0.01 (forresti/SqueezeNet, train_val.prototxt).
-    Each `attempt` (from 0) of one trial has streams of its own.
-
-    Raises `ValueError` where `lsuv` has no `pictures`, (batch, in_channels, h, w).
-    """
-    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    for name, module in convolutions.items():
-        key = name if attempt == 0 else f"{name}/{attempt}"
-        generator = torch.Generator().manual_seed(random_seed(seed, "init", key))
-        weight = torch.empty(module.weight.shape)
-        fan_in = weight[0].numel()
-        if name.startswith("conv10"):
-            weight.normal_(0.0, 0.01, generator=generator)
-        elif init == "he":
-            weight.normal_(0.0, math.sqrt(2 / fan_in), generator=generator)
-        elif init == "lsuv":
-            nn.init.orthogonal_(weight, generator=generator)
-        else:
-            bound = math.sqrt(3 / fan_in)
-            weight.uniform_(-bound, bound, generator=generator)
-        module.weight.copy_(weight)
-        if module.bias is not None:
-            module.bias.zero_()
-    if init == "lsuv":
-        if pictures is None:
-            raise ValueError("`pictures` must be given for `init` lsuv, got None")
-        scaled = [m for name, m in convolutions.items() if not name.startswith("conv10")]
-        _unit_variance(model, scaled, pictures)
-
-
-def _unit_variance(model: nn.Module, convolutions: Sequence[nn.Conv2d], pictures: Tensor) -> None:
-    """Scale each convolution as the pictures pass it; the layers behind see the scaled output.
-
-    One whose outputs are all equal, as behind a Fire module that is dead, stays orthonormal.
-    """
-
-    def scale(module: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        del inputs
-        deviation = output.std()
-        if deviation < 1e-6:
-            return output
-        module.weight.div_(deviation)
-        return output / deviation
-
-    hooks = [module.register_forward_hook(scale) for module in convolutions]
-    training = model.training
-    model.eval()
-    model(pictures)
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
-
-
-# torchvision's names ------------------------------------------------------------------------
-
-
-def torchvision_names(layout: Layout) -> dict[str, str]:
-    """Our module name -> torchvision's, for its squeezenet1_0 and squeezenet1_1.
-
-    torchvision numbers conv1, its ReLU, each pooling and each Fire module in one row.
-    """
-    pools = split(layout.pool_after)
-    names, place = {"conv1": "features.0"}, 2
-    for number in (1, *FIRES):
-        if number > 1:
-            for part in ("squeeze", "expand1x1", "expand3x3"):
-                names[f"fire{number}.{part}"] = f"features.{place}.{part}"
-            place += 1
-        place += number in pools
-    return {**names, "conv10": "classifier.1"}
-
-
-def from_torchvision(layout: Layout, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's state as ours; raises `ValueError` where a tensor is missing or left over."""
-    return _renamed(weights, {b: a for a, b in torchvision_names(layout).items()})
-
-
-def to_torchvision(layout: Layout, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state as torchvision's; raises `ValueError` where a tensor is missing or left over."""
-    return _renamed(weights, torchvision_names(layout))
-
-
-def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    wanted = {f"{a}.{kind}": f"{b}.{kind}" for a, b in names.items() for kind in ("weight", "bias")}
-    odd = sorted(set(wanted) ^ set(weights))
-    if odd:
-        state = "missing" if odd[0] in wanted else "left over"
-        raise ValueError(f"`weights` must have torchvision's tensors: {odd[0]} is {state}")
-    return {wanted[name]: tensor for name, tensor in weights.items()}
-
-
-def alexnet(num_classes: int = 1000) -> nn.Module:
-    """AlexNet, the baseline of Table 2, as torchvision builds it (61,100,840 parameters)."""
-    import torchvision
-
-    module: nn.Module = torchvision.models.alexnet(weights=None, num_classes=num_classes)
-    return module

@@ -5,95 +5,126 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as encode
+from safetensors.torch import save as safetensors
 
 from dse.data.published import Store
 from dse.results import checkpoints
 from dse.results.locks import claim
 from dse.results.records import save
 from dse.runner.task import Later, Reporter, Stopped
-from dse.training.execute import curve_csv, execute
+from dse.training.execute import Callbacks, execute
+from dse.training.loop import Epoch
 from dse.trial.question import Trial
 
-KEEP_EVERY, KEEP_SHARE = 10.0, 100
-"""Seconds between two kept states of a trial, at least, and as multiples of what one takes."""
+CHECKPOINT_SECONDS = 10.0
+"""Seconds between two checkpoints of a trial, at least."""
 
+CHECKPOINT_COST = 100
+"""The time between two checkpoints, at least, as a multiple of what one takes."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
-def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] | None:
-    """In a worker: execute a trial on one thread and leave it in a results folder.
+def run(argument: tuple[Trial, Path, Store], reporter: Reporter) -> dict[str, Any] | None:
+    """Execute a trial on one thread and save it in a results folder.
 
-    Tells (epoch, val_top1) each epoch; returns the record's row, or None where another's record
-    is there. Raises `Later` where another process trains the trial.
+    Sends (epoch, val_top1) each epoch; returns the record's row, or None where another process
+    has saved one. Raises `Later` where another process trains the trial.
     """
     trial, folder, store = argument
     with claim(folder, trial.trial_id) as standing:
         if standing == "held":
             raise Later
-        row = _train_and_save(trial, folder, store, tell) if standing == "mine" else None
+        row = _train_and_save(trial, folder, store, reporter) if standing == "mine" else None
         checkpoints.clear(folder, trial.trial_id)
         return row
 
 
 def _train_and_save(
-    trial: Trial, folder: Path, store: Store, tell: Reporter
+    trial: Trial, folder: Path, store: Store, reporter: Reporter
 ) -> dict[str, Any] | None:
     torch.set_num_threads(1)
     keep_memory()
+    checkpointer = Checkpointer(folder, trial.trial_id, reporter)
     outcome = execute(
         trial,
-        lambda epoch, accuracy: _say(tell, epoch, accuracy),
+        Callbacks(
+            on_epoch=lambda epoch, val_top1: _send(reporter, epoch, val_top1),
+            on_step=checkpointer.on_step,
+            on_judged=checkpointer.tick,
+        ),
         store=store,
-        on_step=Keeper(folder, trial.trial_id, tell),
         states=checkpoints.newest(folder, trial.trial_id),
     )
-    files = {"curve.csv": curve_csv(outcome.curves), "weights.safetensors": encode(outcome.weights)}
+    files = {
+        "curve.csv": curve_csv(outcome.curves),
+        "weights.safetensors": safetensors(outcome.weights),
+    }
     if save(folder, outcome.record, files):
         return outcome.record.row()
-    print(f"{trial.trial_id}: another's record was first, this one is discarded", file=sys.stderr)
+    print(
+        f"{trial.trial_id}: another process saved its record first; this one is discarded",
+        file=sys.stderr,
+    )
     return None
 
 
-def _say(tell: Reporter, epoch: int, accuracy: float) -> None:
-    """Report an epoch's end; a trial that shall stop does so where its state is kept."""
+def _send(reporter: Reporter, epoch: int, val_top1: float) -> None:
+    """Report an epoch's end; a trial that must stop does so where its state can be kept."""
     with suppress(Stopped):
-        tell((epoch, accuracy))
+        reporter((epoch, val_top1))
 
 
-class Keeper:
-    """Keeps a trial's state now and then, and when the trial is asked to stop; it stops there.
+class Checkpointer:
+    """Writes a trial's checkpoint now and then, and when the trial must stop; it stops there.
 
-    One state is kept of a step: what is judged behind it is judged again.
-
-    Raises `Stopped` then, and `OSError` where the state cannot be written.
+    It remembers the last step and how to get its state: what is judged after that step is judged
+    again by who resumes. Raises `Stopped` where the trial must stop, and `OSError` where a
+    checkpoint cannot be written.
     """
 
-    def __init__(self, folder: Path, trial_id: str, tell: Reporter) -> None:
-        self._folder, self._trial_id, self._tell = folder, trial_id, tell
-        self._due, self._kept = time.monotonic() + KEEP_EVERY, 0
+    def __init__(self, folder: Path, trial_id: str, reporter: Reporter) -> None:
+        self._folder, self._trial_id, self._reporter = folder, trial_id, reporter
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
+        self._step = self._kept = 0
+        self._state: Callable[[], bytes] = bytes
 
-    def __call__(self, step: int, state: Callable[[], bytes]) -> None:
-        """Told how many steps are done; keeps the `state` where that is due."""
-        stopping, start = self._tell.stopping, time.monotonic()
-        if step > self._kept and (stopping or start >= self._due):
-            checkpoints.save(self._folder, self._trial_id, step, state())
+    def on_step(self, step: int, state: Callable[[], bytes]) -> None:
+        """Called after each step with the number of steps done."""
+        self._step, self._state = step, state
+        self.tick()
+
+    def tick(self) -> None:
+        """Called often: writes a checkpoint where one is due."""
+        stopping, start = self._reporter.stopping, time.monotonic()
+        if self._step > self._kept and (stopping or start >= self._due):
+            checkpoints.save(self._folder, self._trial_id, self._step, self._state())
             end = time.monotonic()
-            self._due, self._kept = end + max(KEEP_EVERY, KEEP_SHARE * (end - start)), step
+            self._due = end + max(CHECKPOINT_SECONDS, CHECKPOINT_COST * (end - start))
+            self._kept = self._step
         if stopping:
             raise Stopped
 
 
 def keep_memory() -> None:
-    """Have glibc keep what is freed: else each step asks the system for its maps anew."""
+    """Have glibc keep what is freed; else each step asks the system for its memory again."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option, value in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**31 - 1)):
             mallopt(option, value)
+
+
+def curve_csv(curves: Sequence[Sequence[Epoch]]) -> bytes:
+    """The curves of all attempts (from 1) as CSV: a line per epoch."""
+    names = [f.name for f in fields(Epoch)]
+    lines = [",".join(["attempt", *names])]
+    for attempt, curve in enumerate(curves, 1):
+        lines += [",".join(str(v) for v in (attempt, *astuple(epoch))) for epoch in curve]
+    return "\n".join([*lines, ""]).encode()

@@ -1,0 +1,73 @@
+"""The initial weights of a network: He, Caffe's Xavier, or LSUV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dse.trial.protocol import random_seed
+
+
+@torch.no_grad()
+def initialise(
+    model: nn.Module, init: str, seed: int, pictures: Tensor | None = None, attempt: int = 0
+) -> None:
+    """Set every convolution's weights from the stream (seed, "init", the layer's name).
+
+    `he`: normal with variance 2 / fan_in (arXiv:1502.01852). `xavier`: Caffe's default, uniform
+    within sqrt(3 / fan_in), as the authors trained. `lsuv`: orthonormal, then scaled layer by
+    layer so that the outputs on `pictures` have variance 1 (arXiv:1511.06422). Biases are 0; the
+    last layer, conv10, is normal with deviation 0.01 (forresti/SqueezeNet, train_val.prototxt).
+    Each `attempt` (from 0) of one trial has streams of its own.
+
+    Raises `ValueError` where `lsuv` has no `pictures`, (batch, in_channels, h, w).
+    """
+    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    for name, module in convolutions.items():
+        key = name if attempt == 0 else f"{name}/{attempt}"
+        generator = torch.Generator().manual_seed(random_seed(seed, "init", key))
+        weight = torch.empty(module.weight.shape)
+        fan_in = weight[0].numel()
+        if name.startswith("conv10"):
+            weight.normal_(0.0, 0.01, generator=generator)
+        elif init == "he":
+            weight.normal_(0.0, math.sqrt(2 / fan_in), generator=generator)
+        elif init == "lsuv":
+            nn.init.orthogonal_(weight, generator=generator)
+        else:
+            bound = math.sqrt(3 / fan_in)
+            weight.uniform_(-bound, bound, generator=generator)
+        module.weight.copy_(weight)
+        if module.bias is not None:
+            module.bias.zero_()
+    if init == "lsuv":
+        if pictures is None:
+            raise ValueError("`pictures` must be given for `init` lsuv, got None")
+        scaled = [m for name, m in convolutions.items() if not name.startswith("conv10")]
+        _unit_variance(model, scaled, pictures)
+
+
+def _unit_variance(model: nn.Module, convolutions: Sequence[nn.Conv2d], pictures: Tensor) -> None:
+    """Scale each convolution as the pictures pass it; the layers behind see the scaled output.
+
+    One whose outputs are all equal, as behind a Fire module that is dead, stays orthonormal.
+    """
+
+    def scale(module: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        del inputs
+        deviation = output.std()
+        if deviation < 1e-6:
+            return output
+        module.weight.div_(deviation)
+        return output / deviation
+
+    hooks = [module.register_forward_hook(scale) for module in convolutions]
+    training = model.training
+    model.eval()
+    model(pictures)
+    model.train(training)
+    for hook in hooks:
+        hook.remove()

@@ -1,0 +1,48 @@
+"""A trial's state as bytes: its dead attempts, and the training that was going on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from dse.training.judge import Judgement
+from dse.training.loop import Epoch, Position, State, Training
+
+
+class Unreadable(ValueError):
+    """Bytes that are no state of this release."""
+
+
+def encode(attempts: Sequence[Training], state: State) -> bytes:
+    """A line of JSON (the dead attempts and the position), then the tensors as safetensors."""
+    parts = {"attempts": [asdict(a) for a in attempts], "position": asdict(state.position)}
+    return json.dumps(parts).encode() + b"\n" + save(dict(state.tensors))
+
+
+def decode(content: bytes) -> tuple[list[Training], State]:
+    """The dead attempts and the state that `encode` was given; raises `Unreadable`."""
+    head, _, tensors = content.partition(b"\n")
+    try:
+        parts = json.loads(head)
+        position = Position(**{**parts["position"], "curve": _curve(parts["position"]["curve"])})
+        attempts = [_training(attempt) for attempt in parts["attempts"]]
+        return attempts, State(tensors=load(tensors), position=position)
+    except (ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise Unreadable(str(error)) from None
+
+
+def _training(attempt: Mapping[str, Any]) -> Training:
+    parts = {
+        "curve": _curve(attempt["curve"]),
+        "validation": Judgement(**attempt["validation"]),
+    }
+    return Training(**{**attempt, **parts})
+
+
+def _curve(rows: Iterable[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    return tuple(Epoch(**row) for row in rows)

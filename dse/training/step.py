@@ -1,0 +1,204 @@
+"""One training step: forward, backward and SGD's update, on a processor.
+
+This is the seam between the training loop and a device. The loop sees numbers in a `StepReport` and
+never a tensor, so that another device can report less often than once a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.sgd import sgd
+
+from dse.training.schedule import learning_rate, warmup_steps
+from dse.trial.protocol import random_seed
+from dse.trial.recipe import Recipe
+
+GUESS = 0.95
+"""A loss of at least this share of log(classes), a blind guess's loss, is no better than
+guessing."""
+
+STILL = 1e-4
+"""A gradient whose norm is at most this share of its weights' norm moves nothing: at a learning
+rate of 0.1 the weights would change by their own size in a hundred thousand steps."""
+
+NEARLY_ALL = 0.9
+"""The share of a network's weight tensors that must be still: the last layer still learns which
+classes a batch has most of, whatever it is given."""
+
+
+class Mismatch(ValueError):
+    """A state that belongs to another training."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """What happened in the steps since the last report.
+
+    `loss` (nats) and `correct` are sums over their `pictures`. `lifeless` is how many of the steps,
+    up to the last one, were lifeless in a row. After the steps one more has `diverged`: its loss
+    or gradient was not finite, and it left the model as it was.
+    """
+
+    steps: int = 0
+    pictures: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    lifeless: int = 0
+    diverged: bool = False
+
+
+class TrainStep:
+    """Steps of a recipe on `model`, in place; reports after each one.
+
+    Step n (from 0) draws its dropout from the stream (seed, "step", n). `steps_per_epoch` fixes
+    the learning rates.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        *,
+        steps_per_epoch: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._model, self._recipe, self._seed, self._device = model, recipe, seed, device
+        self._steps_per_epoch = steps_per_epoch
+        self._watched_from = warmup_steps(recipe, steps_per_epoch) if recipe.dead_after else None
+        self._optimizer = SGD(model, recipe)
+        self._next = 0
+
+    def __call__(self, x: Tensor, y: Tensor) -> StepReport:
+        """One step on pictures (b, channels, h, w) and their labels, int64 (b)."""
+        torch.default_generator.manual_seed(random_seed(self._seed, "step", self._next))
+        buffers = [buffer.clone() for buffer in self._model.buffers()]  # a norm's statistics
+        with torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
+        ):
+            scores = self._model(x)
+        loss = F.cross_entropy(scores.float(), y)
+        self._model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip or math.inf)
+        value = loss.item()
+        if not math.isfinite(value + norm.item()):
+            for buffer, before in zip(self._model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+            return StepReport(diverged=True)
+        self._optimizer.step(learning_rate(self._recipe, self._next, self._steps_per_epoch))
+        watched = self._watched_from is not None and self._next >= self._watched_from
+        self._next += 1
+        return StepReport(
+            steps=1,
+            pictures=len(y),
+            loss=value * len(y),
+            correct=int((scores.argmax(1) == y).sum()),
+            lifeless=int(watched and lifeless(self._model, value, scores.shape[1])),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of the model's ("model.NAME") and the optimizer's ("momentum.NAME") tensors."""
+        tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
+        tensors |= {f"momentum.{name}": t for name, t in self._optimizer.momentum.items()}
+        return {
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Set all tensors, in the model's own memory format, and the number of the next step.
+
+        Raises `Mismatch`, and sets nothing, where they belong to another model or recipe.
+        """
+        own = self.tensors()
+        for name in sorted(own.keys() | tensors.keys()):
+            if name not in own or name not in tensors:
+                state = "missing" if name in own else "left over"
+                raise Mismatch(f"`tensors` must be those of this training: {name} is {state}")
+            mine, theirs = ((t[name].dtype, tuple(t[name].shape)) for t in (own, tensors))
+            if mine != theirs:
+                raise Mismatch(f"`tensors` must have {name} of {mine}, got {theirs}")
+        self._model.load_state_dict(
+            {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+        )
+        for name, momentum in self._optimizer.momentum.items():
+            momentum.copy_(tensors[f"momentum.{name}"])
+        self._next = step
+
+
+class SGD:
+    """SGD with momentum and L2 penalty; the scales and shifts of norms are not decayed, weights
+    and biases are (as in Caffe).
+
+    `momentum` holds a tensor for each parameter, zero at first; none where the recipe has no
+    momentum. This is torch's own arithmetic without `torch.optim.SGD`, whose first use imports a
+    compiler for 1.6 s.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        norms = {
+            f"{name}.{own}" if name else own
+            for name, module in model.named_modules()
+            if isinstance(module, nn.BatchNorm2d)
+            for own, _ in module.named_parameters(recurse=False)
+        }
+        self._recipe = recipe
+        self._parameters: dict[str, Tensor] = dict(model.named_parameters())
+        self._groups = [
+            (recipe.weight_decay, [n for n in self._parameters if n not in norms]),
+            (0.0, [n for n in self._parameters if n in norms]),
+        ]
+        self.momentum: dict[str, Tensor] = (
+            {name: torch.zeros_like(p.detach()) for name, p in self._parameters.items()}
+            if recipe.momentum
+            else {}
+        )
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move every parameter along its gradient, at a learning rate."""
+        for decay, names in self._groups:
+            parameters = [self._parameters[name] for name in names]
+            sgd(
+                parameters,
+                [_gradient(parameter) for parameter in parameters],
+                [self.momentum.get(name) for name in names],
+                has_sparse_grad=False,
+                foreach=False,
+                fused=True,
+                weight_decay=decay,
+                momentum=self._recipe.momentum,
+                lr=rate,
+                dampening=0.0,
+                nesterov=self._recipe.nesterov,
+                maximize=False,
+            )
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    if parameter.grad is None:
+        raise RuntimeError("a parameter has no gradient")
+    return parameter.grad
+
+
+@torch.no_grad()
+def lifeless(model: nn.Module, loss: float, classes: int) -> bool:
+    """Whether a step leaves nothing to learn from: its loss (nats) is a blind guess's or worse,
+    and the gradients of nearly all weights are tiny compared with the weights.
+
+    The loss alone is not enough: networks without norm can stay at a guess's loss for a hundred
+    steps and learn in the end (see benchmarks/dead_runs.py).
+    """
+    pairs = [(p.grad, p) for p in model.parameters() if p.dim() > 1 and p.grad is not None]
+    if loss < GUESS * math.log(classes) or not pairs:
+        return False
+    gradients, norms = (torch._foreach_norm(list(tensors)) for tensors in zip(*pairs, strict=True))
+    still = [float(g) <= STILL * float(w) for g, w in zip(gradients, norms, strict=True)]
+    return sum(still) >= NEARLY_ALL * len(still)
