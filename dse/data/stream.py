@@ -212,14 +212,15 @@ def decoded(content: bytes) -> Tensor:
         return rgb
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            pixels = bytearray(_rgb(image).tobytes())  # faster than an array of it
+            pixels = bytearray(to_rgb(image).tobytes())  # faster than an array of it
             picture = torch.frombuffer(pixels, dtype=torch.uint8).view(image.height, image.width, 3)
     except UnidentifiedImageError:
         raise ValueError(f"it is none of {' '.join(FORMATS)}") from None
     return picture.permute(2, 0, 1)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A PIL image as RGB of 8 bits: see `decoded`."""
     if image.mode == "F":
         raise ValueError("its pixels are no whole numbers")
     if image.mode.startswith("I"):  # Pillow alone would make all above 255 white

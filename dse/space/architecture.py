@@ -13,7 +13,18 @@ from dataclasses import MISSING, dataclass, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
 
-from dse.space.rules import check, flag, integer, knob, mistakes, numbers, one_of, real, split
+from dse.space.rules import (
+    check,
+    expect,
+    flag,
+    integer,
+    knob,
+    mistakes,
+    numbers,
+    one_of,
+    real,
+    split,
+)
 
 FIRES = tuple(range(2, 10))
 """The numbers of the Fire modules, fire2 .. fire9."""
@@ -206,8 +217,11 @@ def generate(
     bypass adds a 1x1 convolution around each other module (fire2, 4, 6, 8).
 
     Raises `ValueError` for a metaparameter that the layout's own filters leave without effect,
-    fewer than 2 classes or more than 100,000, or channels outside 1 .. 16.
+    fewer than 2 classes or more than 100,000, or channels outside 1 .. 16; `TypeError` where a part
+    is of another type.
     """
+    expect("metaparameters", metaparameters, Metaparameters)
+    expect("layout", layout, Layout)
     network = {"num_classes": num_classes, "in_channels": in_channels}
     found = conflicts(metaparameters, layout) + mistakes(Architecture, network)
     if found:

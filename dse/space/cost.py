@@ -35,7 +35,7 @@ from dse.space.architecture import (
     map_sizes,
     round_half_up,
 )
-from dse.space.rules import mistakes, split
+from dse.space.rules import expect, mistakes, split
 
 BYTES = 4
 """Bytes of a float32."""
@@ -86,6 +86,7 @@ def cost(architecture: Architecture, image_size: int) -> Cost:
 
 def layers(architecture: Architecture, image_size: int) -> list[LayerCost]:
     """Each layer's share of the cost, in order: conv1, pool1, fire2, ... conv10, pool10."""
+    expect("architecture", architecture, Architecture)
     a = architecture
     return list(
         _walk(
@@ -249,6 +250,7 @@ def grid(
 
     Raises `ValueError` as `generate` does, for the first bad value of each metaparameter.
     """
+    expect("layout", layout, Layout)
     default = Metaparameters()
     names = Metaparameters.__slots__
     columns = {n: np.asarray(metaparameters.get(n, getattr(default, n))) for n in names}

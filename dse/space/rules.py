@@ -62,6 +62,12 @@ def check(value: Any) -> None:
         raise ValueError("\n".join(mistakes(type(value), values))) from None
 
 
+def expect(name: str, value: object, kind: type) -> None:
+    """Raise `TypeError` unless `value` is of type `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be of type {kind.__name__}, got {type(value).__name__}")
+
+
 # The rules ----------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from dse.space.architecture import (
     generate,
     map_sizes,
 )
-from dse.space.rules import check, integer, knob
+from dse.space.rules import check, expect, integer, knob
 from dse.trial.protocol import Protocol
 from dse.trial.recipe import Recipe
 
@@ -59,6 +59,9 @@ class Trial:
     semantics: int = knob(SEMANTICS, integer(1, SEMANTICS), "version of what training means")
 
     def __post_init__(self) -> None:
+        expect("metaparameters", self.metaparameters, Metaparameters)
+        expect("layout", self.layout, Layout)
+        expect("protocol", self.protocol, Protocol)
         check(self)
         found = conflicts(self.metaparameters, self.layout)
         try:

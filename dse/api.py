@@ -1,0 +1,93 @@
+"""Results folders for people: all records as one table, and a trial's trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dse.results import files, tables
+from dse.trial.question import QUESTION, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dse.training.trained import Trained
+
+
+def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Load one or several results folders as a table: a row per trial, sorted by question.
+
+    `load("a", "b")` and `load(["a", "b"])` are the same. A trial that is in several folders counts
+    once, with the record of the first of them: on another machine its answer may differ in the
+    last digits. The columns are described in docs/api.md.
+
+    Raises `ValueError` for a folder that is not a results folder, or that holds damaged records
+    (a line for each), and `TypeError` for anything that is not a path.
+    """
+    places = [
+        _results_folder(folder)
+        for given in folders
+        for folder in (given if isinstance(given, (list, tuple)) else [given])
+    ]
+    if not places:
+        raise ValueError("`folders` must name at least one results folder, got none")
+    loaded = [tables.load(place) for place in places]
+    if len(loaded) == 1:
+        return loaded[0]
+
+    import pandas as pd
+
+    table = pd.concat([one for one in loaded if len(one)] or loaded[:1])
+    table = table.drop_duplicates("trial_id")
+    return table.sort_values(list(QUESTION), kind="stable", ignore_index=True)
+
+
+def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
+    """Load a finished trial's network with its trained weights, in eval mode.
+
+    `trial` is a trial_id or the beginning of one, a `Trial`, or a row of `load(folder)`. The
+    network is a `torch.nn.Module` that returns class scores, (batch, classes). Its `preprocess`
+    turns one picture into its input, (1, channels, side, side): see
+    `dse.training.trained.Preprocess`.
+
+    Raises `ValueError` where the folder is not a results folder or does not hold this trial and
+    its weights, and `TypeError` for other types.
+    """
+    place = _results_folder(folder)
+    trial_id = _trial_id(place, trial)
+
+    from dse.training import trained  # imports torch
+
+    return trained.load(place, trial_id)
+
+
+def _results_folder(folder: object) -> Path:
+    if not isinstance(folder, (str, Path)):
+        raise TypeError(f"`folder` must be a str or a Path, got {type(folder).__name__}")
+    path = Path(folder)
+    if not (path / "trials").is_dir() or not files.is_results(path):
+        raise ValueError(f"`folder` must be a results folder, with trials/ in it, got {path}")
+    return path
+
+
+def _trial_id(folder: Path, trial: object) -> str:
+    """The trial_id in `folder` that `trial` names: an id, its beginning, a trial or a row."""
+    wanted = trial if isinstance(trial, str) else getattr(trial, "trial_id", None)
+    if not isinstance(wanted, str):
+        raise TypeError(
+            "`trial` must be a trial_id, a Trial or one row of the table, "
+            f"got {type(trial).__name__}"
+        )
+    done = files.finished(folder, files.trial_ids(folder))
+    matches = sorted(trial_id for trial_id in done if trial_id.startswith(wanted))
+    if wanted in matches:
+        return wanted
+    if not matches:
+        raise ValueError(f"`trial` must be a finished trial of {folder}, got {wanted}")
+    if len(matches) > 1:
+        raise ValueError(
+            f"`trial` must be the beginning of one trial_id only, got {wanted!r}, "
+            f"which {len(matches)} trials of {folder} begin with"
+        )
+    return matches[0]

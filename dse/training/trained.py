@@ -1,0 +1,138 @@
+"""The network of a finished trial, and the preprocessing of pictures that it was judged with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dse.data import memory
+from dse.results import records
+from dse.results.files import RECORD, trial_folder
+from dse.training.network import SqueezeNet
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Trained(SqueezeNet):
+    """The network of a trial. `preprocess` turns a picture into its input."""
+
+    preprocess: Preprocess
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial.architecture)
+        self.preprocess = Preprocess(trial.protocol)
+
+
+def load(folder: Path, trial_id: str) -> Trained:
+    """Load the network of a finished trial with its weights, in eval mode.
+
+    Raises `ValueError` where the record is damaged, or the weights are not there or not those of
+    this network.
+    """
+    home = trial_folder(folder, trial_id)
+    path = home / "weights.safetensors"
+    network = Trained(records.read(home / RECORD).trial)
+    if not path.exists():
+        raise ValueError(
+            f"`folder` must hold the trial's weights, got {folder}, which has its record only: "
+            "train it again under another `name`"
+        )
+    try:
+        result = network.load_state_dict(load_file(path), strict=False)
+        missing = [n for n in result.missing_keys if not n.endswith("num_batches_tracked")]
+        if missing or result.unexpected_keys:
+            raise ValueError
+    except (SafetensorError, RuntimeError, ValueError):
+        raise ValueError(f"{path} does not hold the weights of this trial's network") from None
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """Turns one picture into a network's input, as the trial's test pictures were."""
+
+    protocol: Protocol
+
+    def __call__(self, picture: str | Path | Image | np.ndarray[Any, Any]) -> Tensor:
+        """Resize and normalise a picture: float32 (1, channels, side, side).
+
+        `picture` is the path of a picture file, a PIL image, or an array of uint8, (h, w) or
+        (h, w, 1 or 3), values 0 .. 255, colours in the order R, G, B. For the embedded digits an
+        array of floats holds scikit-learn's values, 0 .. 16. Colour becomes grey and grey is
+        repeated where the network needs it. A picture that is not square is stretched, unless the
+        protocol crops it.
+
+        Raises `ValueError` for an array or a file that is not a picture, and `TypeError` for
+        other types.
+        """
+        pixels = self._pixels(picture)
+        side = self.protocol.image_size
+        if self.protocol.data != "image_folder":
+            pictures = pixels.permute(1, 2, 0).unsqueeze(0).contiguous().numpy()
+            return memory.normalise(memory.resized(pictures, side), self.protocol.facts)
+
+        from dse.data import stream  # imports torchvision, which no other data set needs
+
+        crop = stream.CHANGES[self.protocol.augment].judged(pixels, side, np.empty(0))
+        x = torch.empty(1, 3, side, side, memory_format=torch.channels_last)
+        stream.normalise(crop.permute(1, 2, 0).contiguous(), x, self.protocol)
+        return x
+
+    def _pixels(self, picture: object) -> Tensor:
+        """A picture as uint8 (channels, h, w), with the channels that the network has."""
+        pixels = self._from_array(picture) if isinstance(picture, np.ndarray) else _decoded(picture)
+        channels = self.protocol.facts.channels
+        if len(pixels) == channels:
+            return pixels
+        return pixels.expand(3, -1, -1) if channels == 3 else _grey(pixels)
+
+    def _from_array(self, array: np.ndarray[Any, Any]) -> Tensor:
+        if array.dtype.kind == "f" and self.protocol.data == "digits":
+            if not (array.size and array.min() >= 0 and array.max() <= 16):
+                raise ValueError("`picture` must have the digits' values, 0 .. 16, as floats")
+            array = memory.digits_to_bytes(array)
+        if array.ndim == 2:
+            array = array[:, :, None]
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
+            raise ValueError(
+                "`picture` must be an array of uint8, (h, w) or (h, w, 1 or 3), "
+                f"got {array.dtype} {array.shape}"
+            )
+        if not array.size:
+            raise ValueError(f"`picture` must have pixels, got {array.shape}")
+        return torch.from_numpy(array.copy()).permute(2, 0, 1)
+
+
+def _decoded(picture: object) -> Tensor:
+    """A picture file or a PIL image as uint8 (3, h, w), read as `image_folder` reads its files."""
+    from PIL import Image
+
+    from dse.data import stream
+
+    if isinstance(picture, Image.Image):
+        return torch.from_numpy(np.array(stream.to_rgb(picture))).permute(2, 0, 1)
+    if not isinstance(picture, (str, Path)):
+        raise TypeError(
+            f"`picture` must be a path, a PIL image or an array, got {type(picture).__name__}"
+        )
+    content = Path(picture).read_bytes()
+    try:
+        return stream.decoded(content)
+    except Exception as error:  # of many kinds, depending on what the file holds
+        raise ValueError(f"`picture` must be a picture file, got {picture}: {error}") from None
+
+
+def _grey(pixels: Tensor) -> Tensor:
+    """uint8 (3, h, w) as luma, (1, h, w): the rounding of PIL, so that grey stays as it is."""
+    weights = torch.tensor([19595, 38470, 7471]).view(3, 1, 1)
+    return ((pixels.long() * weights).sum(0, keepdim=True) + 2**15 >> 16).to(torch.uint8)
