@@ -1,4 +1,4 @@
-"""`python -m dse.status results/NAME`: what is done, failed and running, seen from outside."""
+"""`python -m dse.status results/NAME`: what is done, failed and running in a results folder."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dse.results import drivers, files, locks, records
+from dse.trial.names import short_id
 
 
 class _Parser(argparse.ArgumentParser):
-    """Arguments, whose mistakes are one line."""
+    """A parser that reports a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{message}; see --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code (0 shown, 2 wrong). It changes nothing."""
+    """Run the command; returns its exit code: 0, or 2 for a wrong folder. It changes nothing."""
     parser = _Parser(
         prog="python -m dse.status",
         description="Show what is done, failed and running in a results folder. Changes nothing.",
@@ -29,41 +30,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder: Path = parser.parse_args(arguments).folder
     try:
         if not ((folder / "trials").is_dir() and files.is_results(folder)):
-            raise ValueError("there are no trials")
+            raise ValueError("it has no trials")
         shown = list(lines(folder))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        print(_plain(f"`folder` must be a results folder, got {folder}: {reason}"), file=sys.stderr)
+        line = f"`folder` must be a results folder, got {folder}: {reason}"
+        print(_printable(line), file=sys.stderr)
         return 2
-    print(*map(_plain, shown), sep="\n")
+    print(*map(_printable, shown), sep="\n")
     return 0
 
 
 def lines(folder: Path) -> Iterator[str]:
-    """How a results folder stands: its records, its failures, and each sweep at work on it."""
+    """A line for the whole folder, one for each failed trial, and those of each sweep on it."""
     failures = records.failures(folder)
     yield f"{folder}: {len(records.records(folder))} done, {len(failures)} failed"
-    for trial_id, reason in failures.items():
-        yield f"failed  {trial_id} {reason}"
-    for word, lives in drivers.published(folder):
+    for trial_id, failure in failures.items():
+        yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
+    for status, is_running in drivers.published(folder):
         try:
-            yield from _of_sweep(folder, word, lives)
+            yield from _sweep(folder, status, is_running)
         except (TypeError, KeyError, AttributeError):
-            yield "a sweep whose word cannot be read"
+            yield "a sweep whose status cannot be read"
 
 
-def _of_sweep(folder: Path, word: Mapping[str, Any], lives: bool) -> list[str]:
-    """One sweep: how it stands and what it runs, or how to go on where it was killed."""
-    if not lives:
-        command = f"cd {shlex.quote(word['folder'])} && {word['command']}"
-        return [f"a sweep was killed at: {word['stands']}; to go on: {command}"]
-    states = {i: "running" if locks.held(folder, i) else "ending" for i in word["running"]}
-    running = [f"{state} {i} {word['running'][i]}" for i, state in states.items()]
-    return [f"a sweep runs: {word['stands']}", *running]
+def _sweep(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:
+    """A running sweep and its trials, or how to resume one that was killed."""
+    if not is_running:
+        command = f"cd {shlex.quote(status['folder'])} && {status['command']}"
+        return [f"a sweep was killed: {status['summary']}; to resume: {command}"]
+    shown = [f"a sweep is running: {status['summary']}"]
+    for trial_id, progress in status["running"].items():
+        state = "running" if locks.held(folder, trial_id) else "ending"
+        shown.append(f"{state}: {_called(status['names'][trial_id], trial_id)}: {progress}")
+    return shown
 
 
-def _plain(text: str) -> str:
-    """A text that is safe on a terminal."""
+def _called(name: str, trial_id: str) -> str:
+    """A trial's name and its short id."""
+    short = short_id(trial_id)
+    return name if short in name else f"{name} ({short})"
+
+
+def _printable(text: str) -> str:
+    """A text that is safe on a terminal: what does not print is escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -28,6 +28,7 @@ import toy_trial
 from toy_trial import Plan, notes, trials, workers
 
 from dse.results import drivers, files, locks, records, tables
+from dse.trial.question import QUESTION
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
@@ -110,7 +111,7 @@ def hidden(folder: Path) -> list[str]:
 def undisturbed(plan: Plan) -> pd.DataFrame:
     """What is promised of a sweep's table, made here."""
     table = pd.DataFrame([toy_trial.record(trial).row() for trial in trials(plan)])
-    table = table.sort_values(list(records.QUESTION), kind="stable", ignore_index=True)
+    table = table.sort_values(list(QUESTION), kind="stable", ignore_index=True)
     return tables.comparable(table)
 
 
@@ -162,7 +163,7 @@ def test_a_poison_trial_costs_itself_alone(tmp_path: Path) -> None:
     assert done.stderr.count(f"{poison} is tried again after attempt") == 2
     reason = "the process ended with exit code 9; tried 3 times"
     assert f"{poison} failed: {reason}" in done.stderr
-    assert records.failures(folder) == {poison: reason}
+    assert {i: f.reason for i, f in records.failures(folder).items()} == {poison: reason}
     assert len(records.records(folder)) == 4
     again = sweep(folder, "trials=5", "poison=2")
     assert "5 trials, 4 done before, 1 to do" in again.stderr
@@ -179,7 +180,7 @@ def test_a_trial_that_hangs_costs_itself_alone_and_keeps_no_other_sweep_waiting(
     hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
     reason = "the process sent no sign of life for 0.5 s and was killed; tried 3 times"
     assert all(f"{hanging} failed: {reason}" in text for text in texts)
-    assert records.failures(folder) == {hanging: reason}
+    assert {i: f.reason for i, f in records.failures(folder).items()} == {hanging: reason}
     assert len(records.records(folder)) == 4
     assert claimed(folder) == []
 
@@ -404,7 +405,7 @@ def test_files_that_may_not_grow_are_told_and_the_same_command_finishes(tmp_path
     assert records.records(folder) == set()
     reasons = records.failures(folder)
     assert len(reasons) == 3
-    for trial_id, reason in reasons.items():
+    for trial_id, (_, reason) in reasons.items():
         assert reason.startswith("OSError: [Errno 27] File too large (20,000 bytes): '")
         assert f"{folder}/trials/.{trial_id}." in reason
     assert sweep(folder, "trials=3").returncode == 0

@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[Path, int]:
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_a_sweep_is_seen_at_work_and_after_its_death(
+def test_a_running_sweep_is_shown_and_one_that_was_killed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "a b"
@@ -38,10 +38,9 @@ def test_a_sweep_is_seen_at_work_and_after_its_death(
         lines = soon(lambda: [line for line in shown(folder, capsys) if " epoch 1" in line])
         first, second, third = shown(folder, capsys)
         assert first == f"{folder}: 0 done, 0 failed"
-        assert second.startswith("a sweep runs: 0 of 3 done, 1 running, about ")
-        assert third.startswith(
-            f"running {trials(Plan(trials=3, epochs=400, seconds=0.01))[0].trial_id}"
-        )
+        assert second.startswith("a sweep is running: 0 of 3 done, 1 running, about ")
+        running = trials(Plan(trials=3, epochs=400, seconds=0.01))[0]
+        assert third.startswith(f"running: seed=0 ({running.trial_id[:8]}): epoch ")
         assert lines[0].endswith(" of 400, val_top1 50.0 %")
         driver.kill()
         driver.wait()
@@ -49,8 +48,8 @@ def test_a_sweep_is_seen_at_work_and_after_its_death(
     before = contents(folder)
     first, second = shown(folder, capsys)
     assert contents(folder) == before
-    assert second.startswith("a sweep was killed at: 0 of 3 done, 1 running")
-    command = shlex.split(second.partition("; to go on: ")[2])
+    assert second.startswith("a sweep was killed: 0 of 3 done, 1 running")
+    command = shlex.split(second.partition("; to resume: ")[2])
     assert command == ["cd", str(Path.cwd()), "&&", *driver.args]  # type: ignore[misc]
 
 
@@ -62,26 +61,27 @@ def test_what_is_done_and_why_the_rest_failed(
     poison = trials(Plan(trials=3, poison=1))[1].trial_id
     assert shown(folder, capsys) == [
         f"{folder}: 2 done, 1 failed",
-        f"failed  {poison} the process ended with exit code 9; tried 3 times",
+        f"failed: weight_decay=1 seed=1 ({poison[:8]}): "
+        "the process ended with exit code 9; tried 3 times",
     ]
 
 
-def test_hostile_words_are_shown_as_text(
+def test_control_characters_are_shown_as_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = trials(Plan())[0]
     records.fail(tmp_path, one.trial_id, {"reason": "\x1b[2Jgone\n"})
-    for name, text in (("a", '{"stands": 1}'), ("b", "[]"), ("c", "{"), ("d", "")):
+    for name, text in (("a", '{"summary": 1}'), ("b", "[]"), ("c", "{"), ("d", "")):
         (tmp_path / "trials" / f".running.{name * 16}").write_text(text)
     assert shown(tmp_path, capsys) == [
         f"{tmp_path}: 0 done, 1 failed",
-        f"failed  {one.trial_id} \\x1b[2Jgone",
-        "a sweep whose word cannot be read",
+        f"failed: trial {one.trial_id[:8]}: \\x1b[2Jgone",
+        "a sweep whose status cannot be read",
     ]
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "file", "other", "newline"])
-def test_what_is_no_results_folder_is_one_line(
+def test_a_folder_without_results_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     folder = tmp_path / ("a\nb" if kind == "newline" else kind)

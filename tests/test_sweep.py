@@ -312,7 +312,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     now += 60
     progress.take(Reported(names[3], (3, 70.0)))
     assert words[-1]["seconds_left"] > 0
-    assert words[-1]["stands"].startswith(f"2 of {len(names)} done, 1 failed, 2 running, about ")
+    assert words[-1]["summary"].startswith(f"2 of {len(names)} done, 1 failed, 2 running, about ")
     assert words[-1]["running"] == {
         names[1]: f"epoch 1 of {TRIALS[1].protocol.recipe.epochs}, val_top1 9.0 %",
         names[3]: f"epoch 3 of {TRIALS[3].protocol.recipe.epochs}, val_top1 70.0 %",
@@ -325,7 +325,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
         f"[3/{len(names)}] {names[4]} done by another sweep",
     ]
     assert len(lines) == 5
-    assert words[-1]["stands"] in lines[4]
+    assert words[-1]["summary"] in lines[4]
 
 
 def test_lines_of_progress_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:

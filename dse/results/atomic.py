@@ -1,4 +1,4 @@
-"""Files that are replaced whole: a hidden name, then one rename."""
+"""Files that are replaced as a whole: written under a hidden name, then renamed."""
 
 from __future__ import annotations
 
@@ -24,41 +24,38 @@ def write(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
-def tidy(folder: Path) -> None:
-    """Remove what killed processes left in a results folder: hidden work, claims, and the states of
-    trials that are finished.
+@contextmanager
+def hidden(path: Path) -> Iterator[Path]:
+    """A new hidden name next to `path`; whatever is there in the end is removed.
 
-    A hidden name ends in a token whose claim its maker holds, so work in progress is left alone.
+    It ends in a token that is locked while the context lasts, so that `tidy` leaves it alone.
     """
-    states = folder / "trials" / UNFINISHED
-    begun = [states / name for name in names(states) if (states / name).is_dir()]
-    for place in begun:
-        if finished(folder, [place.name]):
-            shutil.rmtree(place, ignore_errors=True)
-    for place in (folder, folder / "trials", *begun):
+    with ExitStack() as stack:
+        lock = "held"
+        while lock == "held":  # by a `tidy` that saw the new file before it was locked
+            token = secrets.token_hex(8)
+            lock = stack.enter_context(locked(path.parent / CLAIMS / token))
+        temporary = path.with_name(f".{path.name}.{token}")
+        try:
+            yield temporary
+        finally:
+            remove(temporary)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes left in a results folder: hidden files, claims, and checkpoints
+    of finished trials. What a living process works on stays."""
+    checkpoints = folder / "trials" / UNFINISHED
+    homes = [checkpoints / name for name in names(checkpoints) if (checkpoints / name).is_dir()]
+    for home in homes:
+        if finished(folder, [home.name]):
+            shutil.rmtree(home, ignore_errors=True)
+    for place in (folder, folder / "trials", *homes):
         for name in names(place):
             if token := re.fullmatch(r"\..+\.([0-9a-f]{16})", name):
-                with locked(place / CLAIMS / token[1]) as standing:
-                    if standing == "mine":
+                with locked(place / CLAIMS / token[1]) as lock:
+                    if lock == "mine":
                         remove(place / name)
         for name in names(place / CLAIMS):
             with locked(place / CLAIMS / name):
-                pass  # it goes with the lock, unless another process holds it
-
-
-@contextmanager
-def hidden(path: Path) -> Iterator[Path]:
-    """A new hidden name beside `path`, gone in the end whatever it has become.
-
-    It ends in a token whose claim is held as long.
-    """
-    with ExitStack() as stack:
-        standing = "held"
-        while standing == "held":  # by a `tidy` that came between its making and its lock
-            token = secrets.token_hex(8)
-            standing = stack.enter_context(locked(path.parent / CLAIMS / token))
-        hidden = path.with_name(f".{path.name}.{token}")
-        try:
-            yield hidden
-        finally:
-            remove(hidden)
+                pass  # this removes the file, unless another process holds the lock

@@ -1,7 +1,7 @@
-"""A trial's record on disk: saved whole and once, or a failure in its place.
+"""A trial's record on disk: it appears whole and once, or a failure is noted in its place.
 
 Records are the only truth: tables are rebuilt from them at any time. A finished trial's folder
-appears whole or not at all, and the first one stays.
+appears as a whole or not at all, and the first one stays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from dse.results.atomic import hidden
 from dse.results.files import (
@@ -30,22 +30,30 @@ from dse.results.files import (
     unsealed,
     write_new,
 )
+from dse.trial.names import short_id
 from dse.trial.question import Trial
 from dse.trial.record import Record, record_from
 
-PLACE_AGAIN = 10
-"""Times that a trial's folder is put in its place where others put files there."""
+ATTEMPTS = 10
+"""How often a trial's folder is renamed to its place while others write there."""
 
 
 class Damaged(ValueError):
-    """Records that are not to be believed: a line each, with the file, the reason and a way out."""
+    """Records that cannot be trusted: a line each, with the file, the reason and what to do."""
+
+
+class Failure(NamedTuple):
+    """Why a trial failed, in one line, and what the trial is called."""
+
+    name: str
+    reason: str
 
 
 def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
-    """Leave a trial's record and its files; False where another one's were first.
+    """Save a trial's record and its files; False where another record was first.
 
-    They become visible together, by one rename that an earlier record refuses, so that neither
-    a kill nor a second writer can leave a mixture. What a failed attempt left there goes. Raises
+    They appear together, by one rename that fails where there is a record, so that neither a kill
+    nor a second writer can leave a mixture. What a failed attempt left there is removed. Raises
     `OSError` where the folder cannot be written.
     """
     home = trial_folder(folder, record.trial.trial_id)
@@ -55,59 +63,60 @@ def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
         for name, content in {**files, RECORD: sealed(record.row())}.items():
             write_new(unfinished / name, content)
         sync(unfinished)
-        if not _placed(unfinished, home):
+        if not _rename(unfinished, home):
             return False
     sync(home.parent)
     return True
 
 
-def fail(folder: Path, trial_id: str, reason: Mapping[str, Any]) -> None:
-    """Leave word of a failed trial, unless its record is there.
+def fail(folder: Path, trial_id: str, failure: Mapping[str, str]) -> None:
+    """Note a failed trial's `name`, `reason` and `details`, unless it has a record.
 
-    It is no record: the next sweep tries the trial again. Raises `OSError` where the folder
+    This is not a record: the next sweep tries the trial again. Raises `OSError` where the folder
     cannot be written.
     """
     home = trial_folder(folder, trial_id)
     home.mkdir(parents=True, exist_ok=True)
     with hidden(home) as temporary:
-        write_new(temporary, (json.dumps(dict(reason), indent=1) + "\n").encode())
+        write_new(temporary, (json.dumps(dict(failure), indent=1) + "\n").encode())
         if not (home / RECORD).exists():
             temporary.replace(home / FAILURE)
-        if (home / RECORD).exists():  # or has come in between
+        if (home / RECORD).exists():  # it may have appeared in between
             (home / FAILURE).unlink(missing_ok=True)
 
 
-def failures(folder: Path) -> dict[str, str]:
-    """Trials that failed and have no record: the reason of each, one line."""
-    found = {}
+def failures(folder: Path) -> dict[str, Failure]:
+    """The failures of trials that have no record, by `trial_id`."""
     ids = trial_ids(folder)
-    for trial_id in sorted(set(ids) - finished(folder, ids)):
-        path = trial_folder(folder, trial_id) / FAILURE
-        if path.exists():
-            try:
-                reason = str(json.loads(path.read_bytes())["reason"])
-            except (OSError, ValueError, TypeError, KeyError, RecursionError):
-                reason = f"its {FAILURE} cannot be read"
-            found[trial_id] = " ".join(reason.split())
-    return found
+    homes = {i: trial_folder(folder, i) / FAILURE for i in sorted(set(ids) - finished(folder, ids))}
+    return {i: _failure(i, path) for i, path in homes.items() if path.exists()}
+
+
+def _failure(trial_id: str, path: Path) -> Failure:
+    try:
+        noted = json.loads(path.read_bytes())
+        name, reason = noted.get("name", f"trial {short_id(trial_id)}"), noted["reason"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        name, reason = f"trial {short_id(trial_id)}", f"its {FAILURE} cannot be read"
+    return Failure(" ".join(str(name).split()), " ".join(str(reason).split()))
 
 
 def records(folder: Path) -> set[str]:
-    """All trials whose record is there."""
+    """All trials that have a record."""
     return finished(folder, trial_ids(folder))
 
 
 def unfinished(folder: Path, trials: Iterable[Trial]) -> list[Trial]:
-    """Those of `trials` that have no record there."""
-    by_id = {one.trial_id: one for one in trials}
+    """Those of `trials` that have no record."""
+    by_id = {trial.trial_id: trial for trial in trials}
     done = finished(folder, by_id)
-    return [one for trial_id, one in by_id.items() if trial_id not in done]
+    return [trial for trial_id, trial in by_id.items() if trial_id not in done]
 
 
 def read(path: Path) -> Record:
     """The record in a trial's `record.json`.
 
-    Raises `Damaged` where it is cut, changed, no record or another trial's.
+    Raises `Damaged` where it was cut or changed, is not a record, or is that of another trial.
     """
     try:
         row = unsealed(path.read_bytes())
@@ -122,11 +131,11 @@ def read(path: Path) -> Record:
     return record
 
 
-def _placed(unfinished: Path, home: Path) -> bool:
-    """Rename a finished trial's folder to its place; False where a record is there."""
-    for _ in range(PLACE_AGAIN):
+def _rename(unfinished: Path, home: Path) -> bool:
+    """Rename a finished trial's folder to its place; False where there is a record."""
+    for _ in range(ATTEMPTS):
         try:
-            unfinished.rename(home)  # it may replace an empty folder, and no other
+            unfinished.rename(home)  # this may replace an empty folder, and no other
             return True
         except OSError as error:
             if (home / RECORD).exists():
@@ -138,10 +147,14 @@ def _placed(unfinished: Path, home: Path) -> bool:
 
 
 def _clear(home: Path) -> None:
-    """Empty the folder of a trial without a record, unless a finished one takes its place."""
+    """Empty the folder of a trial without a record.
+
+    Its files are removed through a handle, which stays with this folder when a finished one takes
+    its name meanwhile.
+    """
     with suppress(FileNotFoundError):
         handle = os.open(home, os.O_RDONLY)
-        try:  # by the handle, which stays with the folder that was there, never by its name
+        try:
             names = os.listdir(handle)  # noqa: PTH208
             for name in names if RECORD not in names else []:
                 if stat.S_ISDIR(os.lstat(name, dir_fd=handle).st_mode):

@@ -18,6 +18,7 @@ from dse.runner.runner import Runner, Workers
 from dse.sweep import request as config
 from dse.sweep.messages import resume_command, say
 from dse.sweep.progress import Progress
+from dse.trial.names import trial_names
 from dse.trial.question import Trial
 
 EXECUTE = "dse.training.worker:run"
@@ -92,7 +93,7 @@ def _train(
     todo: Sequence[Trial], folder: Path, workers: int, store: Store, runner: Runner
 ) -> set[str]:
     """Train trials; returns those that failed."""
-    failed = set()
+    failed, names = set(), trial_names(todo)
     place, store = folder.absolute(), store.absolute()  # a worker may stand in another one
     with (
         drivers.publishing(folder) as tell,
@@ -104,7 +105,7 @@ def _train(
         for event in runner.events():
             if isinstance(event, Failed):
                 failed.add(str(event.key))
-                _leave_word(folder, str(event.key), event)
+                _note_failure(folder, names[str(event.key)], event)
             progress.take(event)
     if asked:
         raise KeyboardInterrupt
@@ -153,9 +154,10 @@ def _lost(trials: Sequence[Trial], folder: Path, failed: set[str]) -> int:
     return lost
 
 
-def _leave_word(folder: Path, trial_id: str, event: Failed) -> None:
-    """A trial's failure in its folder; where that cannot be written, the message must do."""
+def _note_failure(folder: Path, name: str, event: Failed) -> None:
+    """Note a failure in the trial's folder; where that cannot be written, the message must do."""
+    failure = {"name": name, "reason": event.reason, "details": event.details}
     try:
-        records.fail(folder, trial_id, {"reason": event.reason, "details": event.details})
+        records.fail(folder, str(event.key), failure)
     except OSError as error:
-        say(f"{trial_id}: its failure could not be written: {error}")
+        say(f"{name}: its failure could not be written: {error}")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
 from dse.space.cost import cost
 from dse.sweep.messages import duration, resume_command, say
+from dse.trial.names import trial_names
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import Trial
 
@@ -92,6 +93,7 @@ class Progress:
             for i, works in self._works.items()
         }
         self._workers, self._publish, self._clock = workers, publish, clock
+        self._names = trial_names(trials)
         self._left = dict.fromkeys(self._epochs)
         self._running: dict[str, Running] = {}
         self._waiting: set[str] = set()
@@ -192,12 +194,13 @@ class Progress:
         """How the sweep stands, for others: texts, and the command that goes on with it."""
         seconds = self.seconds_left()
         return {
-            "stands": self._stands(seconds),
+            "summary": self._stands(seconds),
             "seconds_left": seconds,
             "running": {
                 i: f"epoch {r.epoch} of {self._epochs[i]}, val_top1 {r.val_top1:.1f} %"
                 for i, r in self._running.items()
             },
+            "names": {i: self._names[i] for i in self._running},
             "folder": str(Path.cwd()),
             "command": resume_command(),
         }
@@ -231,7 +234,7 @@ class Progress:
         self._published = now
         word = self.word()
         self._publish(word)
-        texts = [word["stands"], *(f"{i[:6]} {text}" for i, text in word["running"].items())]
+        texts = [word["summary"], *(f"{i[:6]} {text}" for i, text in word["running"].items())]
         if self._terminal:
             left = sum(self._work[i] for i in self._left) - sum(map(self._done, self._running))
             self._bar.n = sum(self._work.values()) - left
