@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from pictures import folder as picture_folder
+from PIL import Image
 from safetensors.torch import save as encode
 
 import dse
@@ -202,7 +202,9 @@ def test_what_is_not_a_trial_of_the_folder_is_one_line(
 
 
 def test_a_folder_without_weights_says_so(records_only: Path) -> None:
-    with pytest.raises(ValueError, match="must hold the trial's weights, got .*records, which has"):
+    with pytest.raises(
+        ValueError, match=r"must hold the trial's weights, got .*records, which has"
+    ):
         dse.network(records_only, TRIAL)
 
 
@@ -331,9 +333,7 @@ def examples() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_documentation_s_examples_run(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_documentation_s_examples_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(results.parents[1])
     Image.fromarray(memory.digits(TRIAL.protocol.facts).test_pictures[0, :, :, 0]).save("digit.png")
     for other in ("monday", "tuesday"):

@@ -75,7 +75,7 @@ class LayerCost:
 def cost(architecture: Architecture, image_size: int) -> Cost:
     """The cost of one network for square pictures of `image_size` pixels (1 .. 2048).
 
-    >>> from dse.space import Metaparameters, generate
+    >>> from dse.space.architecture import generate
     >>> cost(generate(Metaparameters()), 224).params
     1248424
 
