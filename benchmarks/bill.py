@@ -26,7 +26,7 @@ from pathlib import Path
 
 from dse.results import drivers, records
 from dse.sweep import estimate as bill
-from dse.sweep import request as config
+from dse.sweep.request import read_request
 
 
 def processes(root: int) -> list[int]:
@@ -88,7 +88,7 @@ def main() -> None:
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as place:
             words_here = [*words, f"data.cache={place}/cache", f"results.root={place}", "name=x"]
-            request = config.read("sweep", "", words_here, page=options.page)
+            request = read_request("sweep", "", words_here, page=options.page)
             if not number:
                 print(
                     f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, "

@@ -23,7 +23,7 @@ import torch
 
 from dse.results import checkpoints
 from dse.runner.task import Reporter
-from dse.sweep import request as config
+from dse.sweep.request import read_request
 from dse.training.execute import Callbacks, execute
 from dse.training.worker import Checkpointer, keep_memory
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=5)
     options, words = parser.parse_known_args()
-    request = config.read("sweep", "", words, page="squeezenet")
+    request = read_request("sweep", "", words, page="squeezenet")
     trial = request.trials[0]
     torch.set_num_threads(1)
     keep_memory()

@@ -31,7 +31,7 @@ from dse.data.memory import load
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
 from dse.runner.task import Reporter
-from dse.sweep import request as config
+from dse.sweep.request import read_request
 from dse.training.initial import initialise
 from dse.training.loop import train
 from dse.training.network import SqueezeNet
@@ -60,7 +60,7 @@ RECIPES = {
 
 def trials(count: int) -> list[tuple[str, Trial]]:
     """`count` random points, recipes in turn, half of them with small batches."""
-    plain = config.read("sweep", "", [], page="squeezenet").trials[0].question
+    plain = read_request("sweep", "", [], page="squeezenet").trials[0].question
     draw = random.Random(20261121)
     found = []
     for number in range(count):

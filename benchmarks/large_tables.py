@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from dse.results import files, tables
-from dse.sweep import request as config
+from dse.sweep.request import read_request
 from dse.trial.question import Trial
 from dse.trial.record import Answer, Circumstance, Record
 
@@ -92,7 +92,7 @@ def main() -> None:
             return [f"seed=range(0,{count})", f"limit={count}", f"results.root={place}", "name=x"]
 
         def trials(count: int) -> tuple[Trial, ...]:
-            return config.read("sweep", "", words(count), page="squeezenet").trials
+            return read_request("sweep", "", words(count), page="squeezenet").trials
 
         folder = Path(place) / "x"
         fill(folder, trials(options.resumed))

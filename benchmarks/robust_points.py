@@ -18,7 +18,7 @@ from dse.data.published import Store
 from dse.results import tables
 from dse.runner.runner import Workers
 from dse.sweep import launch
-from dse.sweep import request as config
+from dse.sweep.request import read_request
 from dse.trial.question import Trial, trial_from
 
 LAYOUTS = ("px8", "px16", "px32")
@@ -29,7 +29,9 @@ def points(count: int) -> list[Trial]:
     """`count` random points, each with a seed of its own."""
     draw = random.Random(20261121)
     plain = {
-        layout: config.read("sweep", "", [f"layout={layout}"], page="squeezenet").trials[0].question
+        layout: read_request("sweep", "", [f"layout={layout}"], page="squeezenet")
+        .trials[0]
+        .question
         for layout in LAYOUTS
     }
     found = []

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from dse.data.published import Store
 from dse.results import tables
-from dse.sweep import request as config
+from dse.sweep.request import read_request
 from dse.trial.question import Trial
 
 
@@ -82,7 +82,7 @@ def main() -> None:
         f"train_share={options.share}", f"seed=range({options.trials})",
         f"runner.workers={options.workers}",
     ]  # fmt: skip
-    request = config.read("sweep", "", arguments, page="squeezenet")
+    request = read_request("sweep", "", arguments, page="squeezenet")
     shares = [list(request.trials[i :: options.workers]) for i in range(options.workers)]
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {options.trials} trials")
     ratios, owns = [], []

@@ -1,4 +1,4 @@
-"""`python -m dse.reproduce`: the paper's Figure 3 and Table 3, trained again, drawn beside it."""
+"""`python -m dse.reproduce`: train the paper's Figure 3 and Table 3 again, and compare them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from dse.analysis import drawing
 from dse.results import atomic, tables
-from dse.sweep import estimate as bill
-from dse.sweep import launch
-from dse.sweep import request as config
+from dse.sweep import estimate, launch
+from dse.sweep.errors import RequestError
 from dse.sweep.messages import say
+from dse.sweep.preflight import check_folder
+from dse.sweep.request import Request, read_request
 from dse.trial.question import Trial
 
 if TYPE_CHECKING:
@@ -21,65 +22,60 @@ if TYPE_CHECKING:
 DEFAULT = ("figure3a", "figure3b", "table3")
 PAGES = (*DEFAULT, "downsample", "widths")
 SEEDS = "seed=0,1,2"
-MEANING = (
-    "Train the sweeps behind the paper's figures and tables, draw them, and write a short page. "
-    f"Before the keys, name any of: {', '.join(PAGES)} (default: {', '.join(DEFAULT)}); "
-    f"default seeds: {SEEDS}."
+DESCRIPTION = (
+    "Train the sweeps of the paper's figures and tables, draw them, and write a short page that "
+    f"compares them with the paper. Name the pages to train first, any of {', '.join(PAGES)} "
+    f"(default: {' '.join(DEFAULT)}), then key=value as for dse.sweep; seeds are 0, 1 and 2 unless "
+    "seed= is given."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code (0 done, 1 some failed, 2 wrong, 130 interrupted)."""
+    """Run the command and return its exit code: 0 done, 1 some trials failed, 2 wrong request,
+    130 interrupted."""
     return launch.guarded(_main, sys.argv[1:] if arguments is None else list(arguments))
 
 
 def _main(arguments: list[str]) -> int:
     names = [a for a in arguments if a in PAGES] or list(DEFAULT)
-    rest = [a for a in arguments if a not in PAGES]
-    strange = [
-        word
-        for before, word in pairwise(["", *rest])
-        if not word.startswith("-") and "=" not in word and not before.startswith("-")
-    ]
-    if strange:
-        known = ", ".join(PAGES)
-        raise config.Mistakes([f"`{w}` must be key=value or one of {known}" for w in strange])
-    requests = _requests(names, rest)
-    trials: Sequence[Trial] = list(
-        {t.trial_id: t for request in requests for t in request.trials}.values()
-    )
+    requests = _requests(names, [a for a in arguments if a not in PAGES])
     first = requests[0]
-    config.check_folder(first.folder)
-    asked = len(trials)
-    trials = bill.affordable(first, trials, say)
+    check_folder(first.folder)
+    every = {t.trial_id: t for request in requests for t in request.trials}
+    trials: Sequence[Trial] = estimate.affordable(first, list(every.values()), say)
     if first.plan:
-        print(bill.plan(first, trials, say))
+        print(estimate.plan(first, trials, say))
         return 0
     failures = launch.run(trials, first.folder, first.workers, first.store)
     table = tables.write_tables(first.folder)
     table = table[table["trial_id"].isin([t.trial_id for t in trials])]
     drawn = drawing.draw(first.folder, table)
     path = first.folder / "index.html"
-    atomic.write(path, page(names, table, asked, drawn))
+    atomic.write(path, page(names, table, len(every), drawn))
     print(path)
     return 1 if failures else 0
 
 
-def _requests(names: Sequence[str], rest: list[str]) -> list[config.Request]:
-    """Each page's request, in one folder; raises the mistakes of all of them at once."""
-    given = {a.partition("=")[0] for a in rest}
-    extra = [
-        text for key, text in (("seed", SEEDS), ("name", "name=reproduce")) if key not in given
+def _requests(names: Sequence[str], arguments: list[str]) -> list[Request]:
+    """The request of each page, all for one folder; raises their mistakes all at once."""
+    errors = [
+        f"`{argument}` must be key=value or one of {', '.join(PAGES)}"
+        for before, argument in pairwise(["", *arguments])
+        if "=" not in argument and not argument.startswith("-") and not before.startswith("-")
     ]
-    requests: list[config.Request] = []
-    mistakes: list[str] = []
+    if errors:
+        raise RequestError(errors)
+    given = {a.partition("=")[0] for a in arguments}
+    defaults = {"seed": SEEDS, "name": "name=reproduce"}
+    arguments = [*arguments, *(text for key, text in defaults.items() if key not in given)]
+    requests: list[Request] = []
     for name in names:
         try:
-            requests.append(config.read("reproduce", MEANING, [*rest, *extra], page=name))
-        except config.Mistakes as error:
-            mistakes += error.lines
-    if mistakes:
-        raise config.Mistakes(mistakes)
+            requests.append(read_request("reproduce", DESCRIPTION, arguments, page=name))
+        except RequestError as error:
+            errors += error.lines
+    if errors:
+        raise RequestError(errors)
     return requests
 
 
@@ -100,7 +96,7 @@ def page(
                 section = report.Section(
                     title=TITLES[name], text=findings(table, name), svg=drawn.get(name, b"")
                 )
-        except NoSweep as error:  # its trials failed: say so on the page
+        except NoSweep as error:  # the trials of this page failed
             section = report.Section(title=TITLES[name], text=[str(error)])
         sections.append(section)
     return report.page("SqueezeNet's design space", summary(table, asked), sections)
@@ -127,8 +123,8 @@ def summary(table: pd.DataFrame, asked: int) -> str:
     seeds = ", ".join(str(s) for s in sorted(table["seed"].unique()))
     return (
         f"{len(table)} of {asked} trainings from scratch on {data}, seeds {seeds}: {ends}. "
-        "Accuracies are on the whole test set, which chose nothing. These data are not ImageNet: "
-        "the paper's own points stand in panels and columns of their own."
+        "Accuracies are on the whole test set, which was not used for any choice. These data are "
+        "not ImageNet: the paper's own points have panels and columns of their own."
     )
 
 

@@ -32,7 +32,7 @@ import pytest
 
 from dse.data import published as archives
 from dse.data.published import File, Form, Missing, Published, Store, Unfit
-from dse.sweep import request as config
+from dse.sweep.preflight import check_data
 from dse.trial.datasets import DATA_SETS, DataSet
 
 FACTS = DataSet(
@@ -879,7 +879,7 @@ def test_a_command_asks_for_its_data_before_it_trains(command: str, tmp_path: Pa
 
 
 def test_nothing_is_asked_for_where_nothing_is_to_do(store: Store) -> None:
-    config.check_data([], store)
+    check_data([], store)
     assert not store.cache.exists()
 
 

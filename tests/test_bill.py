@@ -23,9 +23,10 @@ from dse.results import files, records, tables
 from dse.runner.task import Reporter
 from dse.space.cost import cost
 from dse.sweep import estimate as bill
-from dse.sweep import request as config
+from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Sample, Unknown, affordable, chosen, fit, plan
 from dse.sweep.messages import volume
+from dse.sweep.request import Request, read_request
 from dse.training import measure
 from dse.trial.question import Trial
 
@@ -33,10 +34,10 @@ SQUEEZE = "sr=0.125,0.25,0.5,0.75,1.0"
 STEP, JUDGE, BESIDE, MEMORY = 0.1, 0.001, 4.0, 2e8
 
 
-def request(tmp_path: Path, *words: str, workers: int = 2) -> config.Request:
+def request(tmp_path: Path, *words: str, workers: int = 2) -> Request:
     places = (f"results.root={tmp_path}", f"data.cache={tmp_path / 'cache'}")
     count = f"runner.workers={workers}"
-    return config.read("sweep", "", [*places, count, *words], "squeezenet")
+    return read_request("sweep", "", [*places, count, *words], "squeezenet")
 
 
 def sample(trial: Trial, **changes: Any) -> Sample:
@@ -247,7 +248,7 @@ def test_data_that_are_missing_are_told_before_anything_is_measured(
     tmp_path: Path, measured: list[tuple[str, ...]]
 ) -> None:
     grid = request(tmp_path, "protocol=demo,cifar10,mnist", f"data.root={tmp_path}", "budget=1h")
-    with pytest.raises(config.Mistakes) as caught:
+    with pytest.raises(RequestError) as caught:
         affordable(grid, grid.trials, pytest.fail)
     assert [line.split(":")[0] for line in caught.value.lines] == [
         "`data.root` must hold cifar10", "`data.root` must hold mnist",
@@ -348,7 +349,7 @@ def test_a_plan_stands_where_nothing_can_be_measured(
     grid = request(tmp_path, SQUEEZE)
     last = plan(grid, grid.trials, lambda text: None).splitlines()[-1]
     assert last == "not known what it takes: RuntimeError: no luck"
-    with pytest.raises(config.Mistakes, match=r"^`budget` must be of trials that can be measured"):
+    with pytest.raises(RequestError, match=r"^`budget` must be of trials that can be measured"):
         affordable(request(tmp_path, SQUEEZE, "budget=1d"), grid.trials, lambda text: None)
 
 
@@ -387,7 +388,7 @@ def test_what_is_done_costs_nothing(tmp_path: Path) -> None:
 def test_a_budget_that_is_too_small_is_a_mistake(tmp_path: Path) -> None:
     grid = request(tmp_path, SQUEEZE, "budget=1s")
     needed = math.ceil(BESIDE + seconds(grid.trials[0]))
-    with pytest.raises(config.Mistakes) as caught:
+    with pytest.raises(RequestError) as caught:
         affordable(grid, grid.trials, lambda text: None)
     assert caught.value.lines == (
         f"`budget` must be enough for the first trial, {needed}s, got 1s",
@@ -440,7 +441,7 @@ def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, 
 def test_a_budget_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("sr=0.125,0.25", "epochs=2", "train_share=0.1", f"data.cache={tmp_path / 'cache'}")
     monkeypatch.setattr(bill, "SECONDS", 0.2)  # the command then finds it measured
-    grid = config.read("sweep", "", words, "figure3a")
+    grid = read_request("sweep", "", words, "figure3a")
     bill.bill(grid, grid.trials, lambda text: None)
     short = dse("sweep", *words, "budget=0.01s", cwd=tmp_path)
     assert short.returncode == 2

@@ -20,24 +20,28 @@ from omegaconf import OmegaConf
 from dse.results import records
 from dse.runner.runner import Workers
 from dse.space.architecture import LAYOUTS, Metaparameters
-from dse.sweep import request as config
-from dse.sweep.request import GROUPS, RULES, SETTINGS, Mistakes, Request, check_folder, pages
+from dse.sweep import pages
+from dse.sweep.errors import RequestError
+from dse.sweep.keys import GROUPS, RULES, SETTINGS
+from dse.sweep.preflight import check_folder
+from dse.sweep.request import Request, read_request
 from dse.trial.protocol import Protocol
 from dse.trial.question import QUESTION, SEMANTICS
 
-PAGES = sorted(path.stem for path in pages().glob("*.yaml"))
-GROUP_PAGES = sorted((p.parent.name, p.stem) for p in pages().glob("*/*.yaml"))
+FOLDER = pages.bundled()
+PAGES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+GROUP_PAGES = sorted((p.parent.name, p.stem) for p in FOLDER.glob("*/*.yaml"))
 BASE = "defaults: [squeezenet, _self_]\n"
 COMPOSED: dict[tuple[object, ...], Any] = {}
 
 
 def read(*arguments: str, page: str = "squeezenet") -> Request:
-    return config.read("sweep", "Train.", arguments, page)
+    return read_request("sweep", "Train.", arguments, page)
 
 
 def lines(*arguments: str, page: str = "squeezenet") -> list[str]:
     """The mistakes of a request that cannot be carried out."""
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(RequestError) as caught:
         read(*arguments, page=page)
     return list(caught.value.lines)
 
@@ -50,17 +54,17 @@ def values(request: Request, name: str) -> list[Any]:
 @pytest.fixture(autouse=True)
 def _composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose each bundled page once for all tests: it takes a tenth of a second."""
-    compose = config._composed
+    compose = pages.composed
 
-    def composed(folders: list[Path], page: str, choice: dict[str, str], found: list[str]) -> Any:
-        if folders != [pages()]:
-            return compose(folders, page, choice, found)
+    def composed(folders: list[Path], page: str, choice: dict[str, str], errors: list[str]) -> Any:
+        if folders != [FOLDER]:
+            return compose(folders, page, choice, errors)
         key = (page, *choice.items())
         if key not in COMPOSED:
-            COMPOSED[key] = compose(folders, page, choice, found)
+            COMPOSED[key] = compose(folders, page, choice, errors)
         return COMPOSED[key]
 
-    monkeypatch.setattr(config, "_composed", composed)
+    monkeypatch.setattr(pages, "composed", composed)
 
 
 @pytest.fixture
@@ -79,6 +83,7 @@ def own(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
 # Bad input ----------------------------------------------------------------------------------
 
 RISING = "none, or rising whole numbers in 1 .. 9 joined by '-'"
+FINITE = "a range of finite numbers with a step other than 0"
 NAME = "a name of at most 100 letters, digits, '.', '_' and '-'"
 LAYOUT_NAMES = ", ".join(sorted(LAYOUTS))
 PROTOCOL_NAMES = "cifar10, cifar100, demo, fashion_mnist, imagenet, imagenet_torchvision, mnist"
@@ -99,10 +104,16 @@ WRONG = [
     ("sr=range(1,1)", "`sr` must have a value"),
     ("sr=${oc.env:HOME}", "`sr` must be a value, not an interpolation, got '${oc.env:HOME}'"),
     ("sr=${pct3x3}", "`sr` must be a value, not an interpolation, got '${pct3x3}'"),
-    ("sr=range(0,1,0)", "`sr` must be a range of finite numbers with a step, got range(0,1,0)"),
-    ("sr=range(0,inf)", "`sr` must be a range of finite numbers with a step, got range(0,inf)"),
-    ("sr=interval(0,1)", "`sr` must be values, or a range() of them, got interval(0,1)"),
-    ("sr=glob(*)", "`sr` must be values, or a range() of them, got glob(*)"),
+    (
+        "sr=range(0,1,0)",
+        f"`sr` must be {FINITE}, got range(0,1,0)",
+    ),
+    (
+        "sr=range(0,inf)",
+        f"`sr` must be {FINITE}, got range(0,inf)",
+    ),
+    ("sr=interval(0,1)", "`sr` must be values or range(start, stop, step), got interval(0,1)"),
+    ("sr=glob(*)", "`sr` must be values or range(start, stop, step), got glob(*)"),
     ("pct3x3=1.5", "`pct3x3` must be in (0, 1), got 1.5"),
     ("bypass=foo", "`bypass` must be one of none, simple, complex, got 'foo'"),
     ("bypass=None", "`bypass` must be one of none, simple, complex, got 'None'"),
@@ -118,18 +129,18 @@ WRONG = [
     ("layout=null", f"`layout` must be one of {LAYOUT_NAMES}, got 'None'"),
     ("layout=../protocol/demo", f"`layout` must be one of {LAYOUT_NAMES}, got '../protocol/demo'"),
     ("layout=glob(z*x)", "`layout` must have a value"),
-    ("srr=1", "`srr` is no key; did you mean `sr`?"),
-    ("Sr=1", "`Sr` is no key; did you mean `sr`?"),
-    ("hydra.run.dir=x", "`hydra.run.dir` is no key; see --help"),
-    ("hydra/launcher=joblib", "`hydra/launcher` is no key; see --help"),
-    ("_target_=os.system", "`_target_` is no key; see --help"),
-    ("+srr=1", "`+srr=1` must be key=value: no key can be added or removed"),
-    ("++sr=1", "`++sr=1` must be key=value: no key can be added or removed"),
-    ("~sr", "`~sr` must be key=value: no key can be added or removed"),
-    ("layout@x=px8", "`layout@x=px8` must be key=value: no key can be added or removed"),
-    ("sr", "`sr` must be key=value in Hydra's grammar: missing EQUAL at '<EOF>'"),
-    ("", "`` must be key=value in Hydra's grammar: mismatched input '<EOF>'"),
-    ("sr=0.1,", "`sr=0.1,` must be key=value in Hydra's grammar: mismatched input '<EOF>'"),
+    ("srr=1", "unknown key `srr`; did you mean `sr`?"),
+    ("Sr=1", "unknown key `Sr`; did you mean `sr`?"),
+    ("hydra.run.dir=x", "unknown key `hydra.run.dir`; see --help"),
+    ("hydra/launcher=joblib", "unknown key `hydra/launcher`; see --help"),
+    ("_target_=os.system", "unknown key `_target_`; see --help"),
+    ("+srr=1", "`+srr=1` must be written key=value: keys cannot be added or removed"),
+    ("++sr=1", "`++sr=1` must be written key=value: keys cannot be added or removed"),
+    ("~sr", "`~sr` must be written key=value: keys cannot be added or removed"),
+    ("layout@x=px8", "`layout@x=px8` must be written key=value: keys cannot be added or removed"),
+    ("sr", "`sr` must be written key=value: there is no '='"),
+    ("", "`` must be written key=value: it ends too early"),
+    ("sr=0.1,", "`sr=0.1,` must be written key=value: it ends too early"),
     ("name=../x", f"`name` must be {NAME}, got '../x'"),
     ("name=..", f"`name` must be {NAME}, got '..'"),
     ("name=a/b", f"`name` must be {NAME}, got 'a/b'"),
@@ -137,7 +148,7 @@ WRONG = [
     ("name=", f"`name` must be {NAME}, got ''"),
     ("name=null", f"`name` must be {NAME}, got None"),
     ("name=1.10", f"`name` must be {NAME}, got 1.1"),
-    ("name=a,b", "`name` must be one value, got 2"),
+    ("name=a,b", "`name` must have one value, got 2"),
     ("plan=1", "`plan` must be true or false, got 1"),
     ("budget=2", "`budget` must be a time such as 90s, 45min, 2h or 3d, got 2"),
     ("budget=0s", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '0s'"),
@@ -151,8 +162,8 @@ WRONG = [
     ("runner.workers=0", "`runner.workers` must be a whole number in 1 .. 1024, got 0"),
     ("results.root=", "`results.root` must be a path, got ''"),
     ("results.root='~/x'", "`results.root` must be a path, got '~/x'"),
-    ("data.root=/no/such", "`data.root` must be a folder that exists, got '/no/such'"),
-    ("data.root=/dev/null", "`data.root` must be a folder that exists, got '/dev/null'"),
+    ("data.root=/no/such", "`data.root` must be an existing folder, got '/no/such'"),
+    ("data.root=/dev/null", "`data.root` must be an existing folder, got '/dev/null'"),
     (
         "results.root=${oc.env:HOME}",
         "`results.root` must be a value, not an interpolation, got '${oc.env:HOME}'",
@@ -160,7 +171,7 @@ WRONG = [
     # Look-alikes: a Cyrillic o, a full-width 1, an e with an accent.
     (
         "bypass=n\u043ene",
-        r"`bypass=n\u043ene` must be key=value in Hydra's grammar: token recognition error at: "
+        r"`bypass=n\u043ene` must be written key=value: token recognition error at: "
         r"'\u043e'",
     ),
     ("bypass='n\u043ene'", r"`bypass` must be one of none, simple, complex, got 'n\u043ene'"),
@@ -220,7 +231,7 @@ def test_three_mistakes_are_three_lines() -> None:
         "`sr` must be given once, got 'sr=0.1' too",
     ]
     assert lines("-cn", "nope", "-cd", "/no/such", "sr=2", "protocol=nope") == [
-        "`--config-dir` must be a folder that exists, got '/no/such'",
+        "`--config-dir` must be an existing folder, got '/no/such'",
         f"`--config-name` must be one of {PAGE_NAMES}, got 'nope'",
         f"`protocol` must be one of {PROTOCOL_NAMES}, got 'nope'",
         "`sr` must be in (0, 1], got 2",
@@ -259,7 +270,8 @@ def test_a_line_is_printable_and_of_some_length(argument: str) -> None:
     (line,) = lines(argument)
     assert line.isprintable()
     assert len(line) < 500
-    assert line.startswith(f"`{argument[0] if argument[0] != chr(0xDCFF) else chr(92)}")
+    first = argument[0] if argument[0] != chr(0xDCFF) else chr(92)
+    assert line.startswith((f"`{first}", f"unknown key `{first}"))
 
 
 def test_many_mistakes_are_counted() -> None:
@@ -313,7 +325,7 @@ def test_equal_points_are_trained_once() -> None:
     assert values(read("sr=1,1.0,1.00,10e-1,0.5,.5"), "sr") == [1.0, 0.5]
     assert values(read("seed=1,1.0,2"), "seed") == [1, 2]
     assert len(read("layout=px16,px16,px32", "base_e=4").trials) == 2
-    assert len(config._choices([pages()], "squeezenet", {"layout": ["px8", "px8"]}, [])) == 1
+    assert len(pages.choices([FOLDER], "squeezenet", {"layout": ["px8", "px8"]}, [])) == 1
 
 
 def test_groups_are_swept() -> None:
@@ -443,23 +455,24 @@ def test_every_page_composes(page: str) -> None:
     request = read(page=page)
     assert request.folder.name == page
     assert len(request.trials) >= 1
-    text = (pages() / f"{page}.yaml").read_text()
+    text = (FOLDER / f"{page}.yaml").read_text()
     assert text.startswith("# ")
-    if page != "squeezenet":
-        assert "# python -m dse.sweep" in text
+    assert (
+        f"\n#   python -m dse.sweep{'' if page == 'figure3a' else f' --config-name {page}'}" in text
+    )
 
 
 @pytest.mark.parametrize(("group", "name"), GROUP_PAGES)
 def test_every_page_of_a_group_composes(group: str, name: str) -> None:
     assert group in GROUPS
-    assert (pages() / group / f"{name}.yaml").read_text().startswith("# @package _global_\n# ")
+    assert (FOLDER / group / f"{name}.yaml").read_text().startswith("# @package _global_\n# ")
     # 256 pixels are enough for any layout. A folder of pictures is asked for what it holds.
     stated = [f"manifest=10-2000-20-{'0' * 20}"] if name.startswith("imagenet") else []
     assert len(read(f"{group}={name}", "image_size=256", *stated).trials) == 1
 
 
 def test_squeezenet_spells_out_every_knob_as_it_composes() -> None:
-    page = OmegaConf.to_container(OmegaConf.load(pages() / "squeezenet.yaml"))
+    page = OmegaConf.to_container(OmegaConf.load(FOLDER / "squeezenet.yaml"))
     assert isinstance(page, dict)
     del page["defaults"]
     assert (*page, "semantics") == QUESTION  # which nobody chooses
@@ -541,7 +554,7 @@ def test_a_protocol_of_ones_own(own: Callable[..., tuple[str, ...]]) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("srr: 1", "`srr` is no key; did you mean `sr`?"),
+        ("srr: 1", "unknown key `srr`; did you mean `sr`?"),
         ("sr: 2", "`sr` must be in (0, 1], got 2"),
         ("sr: [0.1, 2]", "`sr` must be in (0, 1], got 2"),
         ("sr: []", "`sr` must have a value"),
@@ -550,10 +563,10 @@ def test_a_protocol_of_ones_own(own: Callable[..., tuple[str, ...]]) -> None:
         ("sr: '0.1,0.2'", "`sr` must be in (0, 1], got '0.1,0.2'"),
         ("bypass: no", "`bypass` must be one of none, simple, complex, got False"),
         ("name: ../../x", f"`name` must be {NAME}, got '../../x'"),
-        ("layout: px8", "`layout` must be chosen among the defaults: `- override /layout: NAME`"),
-        ("_target_: os.system", "`_target_` is no key; see --help"),
-        ('"a\\nb": 1', "`a\\nb` is no key; see --help"),
-        ("hydra: {sweeper: {params: {sr: '0.1,0.2'}}}", "`hydra` is no key; see --help"),
+        ("layout: px8", "`layout` must be chosen in the defaults list: `- override /layout: NAME`"),
+        ("_target_: os.system", "unknown key `_target_`; see --help"),
+        ('"a\\nb": 1', "unknown key `a\\nb`; see --help"),
+        ("hydra: {sweeper: {params: {sr: '0.1,0.2'}}}", "unknown key `hydra`; see --help"),
         (
             "sr: ${oc.env:HOME}",
             "`sr` must be a value, not an interpolation, got '${oc.env:HOME}'",
@@ -562,7 +575,7 @@ def test_a_protocol_of_ones_own(own: Callable[..., tuple[str, ...]]) -> None:
             "results: {root: '${oc.env:HOME}'}",
             "`results.root` must be a value, not an interpolation, got '${oc.env:HOME}'",
         ),
-        ("data.root: /no/such", "`data.root` must be a folder that exists, got '/no/such'"),
+        ("data.root: /no/such", "`data.root` must be an existing folder, got '/no/such'"),
     ],
 )
 def test_a_mistake_in_a_page_is_a_line(
@@ -586,7 +599,7 @@ def test_a_mistake_in_a_page_is_a_line(
         (b"\xff\xfe\x00", "'utf-8' codec can't decode byte 0xff"),
         ("defaults: [nope]\n", "In 'mine': Could not load 'nope'."),
         ("defaults: 3\n", "Invalid defaults list in 'mine', defaults must be a list"),
-        ("defaults: [mine]\n", "it is nested too deeply, or its defaults lead back to it"),
+        ("defaults: [mine]\n", "it is nested too deeply, or its defaults list leads back to it"),
         ("defaults: [squeezenet, {layout: px8}]\n", "Multiple values for layout."),
     ],
 )
@@ -599,7 +612,7 @@ def test_a_page_that_cannot_be_read_is_a_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = lines(*own({"mine.yaml": text}), "sr=2")
-    start = f"`--config-name` mine must be a page: {reason.replace('DIR', str(tmp_path))}"
+    start = f"page `mine` cannot be read: {reason.replace('DIR', str(tmp_path))}"
     assert found[0].startswith(start)
     assert found[1:] == ["`sr` must be in (0, 1], got 2"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
@@ -614,7 +627,7 @@ def test_a_page_need_not_name_itself(own: Callable[..., tuple[str, ...]]) -> Non
 def test_a_page_must_have_every_key(own: Callable[..., tuple[str, ...]]) -> None:
     (line,) = lines(*own({"mine.yaml": "sr: 0.5\n"}))
     assert line.startswith(
-        "`--config-name` mine must begin with `defaults: [squeezenet, _self_]` or set every key, "
+        "page `mine` must begin with `defaults: [squeezenet, _self_]` or set every key, "
         "got no base_e, incr_e, freq, pct3x3, bypass,"
     )
 
@@ -643,11 +656,11 @@ def test_a_folder_must_be_writable_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     before = sorted(tmp_path.rglob("*"))
     for folder in ("file", "file/below", "file/far/below"):
-        with pytest.raises(Mistakes, match=r"`results\.root` must be a folder that can be written"):
+        with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
             check_folder(tmp_path / folder)
-    with pytest.raises(Mistakes, match="`name` must be a results folder or a new one, got"):
+    with pytest.raises(RequestError, match="`name` must be a new folder or one with results"):
         check_folder(tmp_path / "thesis")
-    with pytest.raises(Mistakes, match=r"`results\.root` must be a folder that can be written"):
+    with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
         check_folder(Path("/proc/dse/results"))
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -655,7 +668,7 @@ def test_a_folder_must_be_writable_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(Mistakes, match=r"`results\.root` must be a folder that can be written"):
+    with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
         check_folder(tmp_path / "locked" / "results")
 
 
@@ -663,7 +676,7 @@ def test_a_folder_of_results_may_be_used_again(tmp_path: Path) -> None:
     records.fail(tmp_path, "0" * 20, {"reason": "killed"})
     check_folder(tmp_path)
     (tmp_path / "trials" / "mine").mkdir()
-    with pytest.raises(Mistakes, match="`name` must be a results folder"):
+    with pytest.raises(RequestError, match="`name` must be a new folder"):
         check_folder(tmp_path)
 
 

@@ -298,8 +298,8 @@ def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
     assert time.monotonic() - start < 10
     assert driver.returncode == 130
     line = text.splitlines()[-1]
-    assert line.startswith("interrupted; to go on: ")
-    assert shlex.split(line.removeprefix("interrupted; to go on: ")) == driver.args
+    assert line.startswith("interrupted; resume with: ")
+    assert shlex.split(line.removeprefix("interrupted; resume with: ")) == driver.args
     assert "Traceback" not in text
     assert not Path(f"/proc/{worker}").exists()
     assert {Path(path).parent.name for path in hidden(folder)} == {files.UNFINISHED}
@@ -458,7 +458,7 @@ def test_a_folder_that_goes_is_told_and_the_same_command_finishes(tmp_path: Path
         shutil.rmtree(folder, ignore_errors=True)
         text = driver.communicate(timeout=60)[1]
     assert driver.returncode == 1, text
-    assert "records have gone" in text
+    assert "trials have no record in" in text
     assert "Traceback" not in text
     assert sweep(folder, *words).returncode == 0
     check(folder, Plan(trials=6, seconds=0.1))

@@ -19,7 +19,8 @@ from dse.data.folder import Manifest, prepare, read
 from dse.data.published import Store, Unfit
 from dse.space.architecture import LAYOUTS
 from dse.space.cost import cost
-from dse.sweep import request as config
+from dse.sweep.errors import RequestError
+from dse.sweep.request import Request, read_request
 from dse.trial.datasets import DATA_SETS
 from dse.trial.protocol import Protocol
 from dse.trial.question import SINCE, Trial, trial_from
@@ -360,8 +361,8 @@ def test_what_trains_must_be_the_folder_that_was_planned(root: Path, cache: Path
 # The border ---------------------------------------------------------------------------------
 
 
-def ask(*arguments: str) -> config.Request:
-    return config.read("sweep", "Train.", arguments, "squeezenet")
+def ask(*arguments: str) -> Request:
+    return read_request("sweep", "Train.", arguments, "squeezenet")
 
 
 def test_a_request_gets_the_manifest_of_its_folder(tmp_path: Path, cache: Path) -> None:
@@ -383,7 +384,7 @@ def test_a_request_that_says_the_manifest_needs_no_folder() -> None:
 
 
 def test_a_folder_too_small_to_hold_out_anything_is_told(root: Path, cache: Path) -> None:
-    with pytest.raises(config.Mistakes) as caught:
+    with pytest.raises(RequestError) as caught:
         ask("protocol=imagenet", f"data.root={root}", f"data.cache={cache}")
     assert caught.value.lines == (
         "`validation_share` must hold out at least 10 of 3 pictures of 2 classes, so that a "
@@ -392,13 +393,13 @@ def test_a_folder_too_small_to_hold_out_anything_is_told(root: Path, cache: Path
 
 
 def test_a_request_without_its_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(config.Mistakes) as caught:
+    with pytest.raises(RequestError) as caught:
         ask("protocol=imagenet", f"data.root={tmp_path}", f"data.cache={tmp_path}")
     assert caught.value.lines == (
         "`data.root` must hold train/ and val/ with a directory per class, "
         f"got {tmp_path}: there is no train/",
     )
-    with pytest.raises(config.Mistakes) as caught:  # not looked for where the rest is wrong
+    with pytest.raises(RequestError) as caught:  # not looked for where the rest is wrong
         ask("protocol=imagenet", f"data.root={tmp_path}", "sr=2")
     assert caught.value.lines == ("`sr` must be in (0, 1], got 2",)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WHERE = "import dse, dse.sweep.request as request; print(dse.__file__); print(request.pages())"
+WHERE = "import dse, dse.sweep.pages as pages; print(dse.__file__); print(pages.bundled())"
 
 
 def run(*command: str | Path, cwd: Path) -> str:

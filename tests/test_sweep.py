@@ -84,7 +84,7 @@ def test_a_folder_without_locks_is_told(
     monkeypatch.setattr(locks, "has_claims", lambda folder: False)
     words = ["-cn", "squeezenet", "name=x", f"results.root={tmp_path}", *TINY, "base_e=8"]
     assert __main__.main(words) == 0
-    line = f"{tmp_path / 'x'} has no file locks: other sweeps may train its trials too"
+    line = f"{tmp_path / 'x'} has no file locks: other sweeps may train the same trials"
     assert line in capsys.readouterr().err.splitlines()
 
 
@@ -136,7 +136,7 @@ def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=30)
     assert driver.returncode == 130
-    assert errors.splitlines()[-1] == f"interrupted; to go on: {shlex.join(command)}"
+    assert errors.splitlines()[-1] == f"interrupted; resume with: {shlex.join(command)}"
     assert "Traceback" not in errors
     assert not _alive(worker)
     states = list((folder / "trials" / files.UNFINISHED).iterdir())

@@ -16,7 +16,8 @@ import pytest
 
 from dse.results import files, records, tables
 from dse.space.architecture import V1_1, Metaparameters
-from dse.sweep import request as config
+from dse.sweep.errors import RequestError
+from dse.sweep.request import read_request
 from dse.trial import protocol, question
 from dse.trial import record as trial_record
 from dse.trial.datasets import DATA_SETS
@@ -203,15 +204,15 @@ def test_the_semantics_of_training_change_the_identity() -> None:
 
 def test_semantics_is_not_a_key(tmp_path: Path) -> None:
     def asked(*arguments: str) -> None:
-        config.read("sweep", "a sweep", ["plan=true", *arguments], "squeezenet")
+        read_request("sweep", "a sweep", ["plan=true", *arguments], "squeezenet")
 
-    lines = ("`semantics` is no key; see --help",)
+    lines = ("unknown key `semantics`; see --help",)
     for value in (1, SEMANTICS, "1,2", "none"):
-        with pytest.raises(config.Mistakes) as caught:
+        with pytest.raises(RequestError) as caught:
             asked(f"semantics={value}")
         assert caught.value.lines == lines
     (tmp_path / "mine.yaml").write_text("defaults: [squeezenet, _self_]\nsemantics: 1\n")
-    with pytest.raises(config.Mistakes) as caught:
+    with pytest.raises(RequestError) as caught:
         asked("-cd", str(tmp_path), "-cn", "mine")
     assert caught.value.lines == lines
 

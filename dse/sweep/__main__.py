@@ -1,4 +1,4 @@
-"""`python -m dse.sweep sr=0.125,0.25`: train every configuration of a grid, leave one table."""
+"""`python -m dse.sweep sr=0.125,0.25`: train every network of a grid; write one table."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from collections.abc import Sequence
 
 from dse.analysis.drawing import draw
 from dse.results import tables
-from dse.sweep import estimate as bill
-from dse.sweep import request as config
+from dse.sweep import estimate
 from dse.sweep.launch import guarded, run
 from dse.sweep.messages import say
+from dse.sweep.preflight import check_folder
+from dse.sweep.request import read_request
+
+DESCRIPTION = (
+    "Train every network of a grid from scratch. Writes a record for each, a table and figures to "
+    "results/NAME."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code (0 done, 1 some failed, 2 wrong, 130 interrupted)."""
+    """Run the command and return its exit code: 0 done, 1 some trials failed, 2 wrong request,
+    130 interrupted."""
     return guarded(_main, sys.argv[1:] if arguments is None else list(arguments))
 
 
 def _main(arguments: list[str]) -> int:
-    request = config.read(
-        "sweep",
-        "Train every configuration of a grid from scratch; leave records, a table, figures.",
-        arguments,
-        page="figure3a",
-    )
-    config.check_folder(request.folder)
-    trials = bill.affordable(request, request.trials, say)
+    request = read_request("sweep", DESCRIPTION, arguments, page="figure3a")
+    check_folder(request.folder)
+    trials = estimate.affordable(request, request.trials, say)
     if request.plan:
-        print(bill.plan(request, trials, say))
+        print(estimate.plan(request, trials, say))
         return 0
     failures = run(trials, request.folder, request.workers, request.store)
     draw(request.folder, tables.write_tables(request.folder))

@@ -36,9 +36,12 @@ from dse.runner.events import Failed, Finished, Started
 from dse.runner.runner import Runner, Workers
 from dse.space.cost import Cost, cost
 from dse.space.rules import check, knob, real
-from dse.sweep import request as config
+from dse.sweep import keys
+from dse.sweep.errors import RequestError
 from dse.sweep.messages import duration, volume
+from dse.sweep.preflight import check_data
 from dse.sweep.progress import span
+from dse.sweep.request import Request
 from dse.trial.protocol import epoch_steps
 from dse.trial.question import SEMANTICS, Trial
 
@@ -178,7 +181,7 @@ class Unknown(ValueError):
     """A bill that cannot be made out: one line a reason."""
 
 
-def plan(request: config.Request, trials: Sequence[Trial], tell: Tell) -> str:
+def plan(request: Request, trials: Sequence[Trial], tell: Tell) -> str:
     """What would run: each trial, done or to do, its exact size, what it takes; and the bill."""
     todo = records.unfinished(request.folder, trials)
     made, words = None, []
@@ -186,7 +189,7 @@ def plan(request: config.Request, trials: Sequence[Trial], tell: Tell) -> str:
         if todo:
             made = bill(request, todo, tell)
             words = [str(made)]
-    except (Unknown, config.Mistakes) as error:
+    except (Unknown, RequestError) as error:
         words = [f"not known what it takes: {line}" for line in str(error).splitlines()]
     rows = [trial.question for trial in trials]
     swept = [key for key in rows[0] if len({row[key] for row in rows}) > 1]
@@ -206,10 +209,10 @@ def plan(request: config.Request, trials: Sequence[Trial], tell: Tell) -> str:
     return "\n".join([*lines, count, *words])
 
 
-def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> Sequence[Trial]:
+def affordable(request: Request, trials: Sequence[Trial], tell: Tell) -> Sequence[Trial]:
     """The first of `trials` that the request's budget is enough for; says what is left out.
 
-    What is done costs nothing. Raises `config.Mistakes` where not even the first one to do fits,
+    What is done costs nothing. Raises `RequestError` where not even the first one to do fits,
     or it is not known what they take.
     """
     todo = records.unfinished(request.folder, trials)
@@ -218,14 +221,14 @@ def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> 
     try:
         made = bill(request, todo, tell)
     except Unknown as error:
-        raise config.Mistakes(
+        raise RequestError(
             [f"`budget` must be of trials that can be measured, got: {error}"]
         ) from None
     ids = [trial.trial_id for trial in todo]
     kept = _most(len(ids), lambda count: made.seconds(ids[:count]) <= request.budget)
     if not kept:
         needed = math.ceil(made.seconds(ids[:1]))
-        raise config.Mistakes(
+        raise RequestError(
             [f"`budget` must be enough for the first trial, {needed}s, got {request.budget:g}s"]
         )
     tell(
@@ -239,10 +242,10 @@ def affordable(request: config.Request, trials: Sequence[Trial], tell: Tell) -> 
     return [trial for trial in trials if trial.trial_id not in out]
 
 
-def bill(request: config.Request, todo: Sequence[Trial], tell: Tell) -> Bill:
+def bill(request: Request, todo: Sequence[Trial], tell: Tell) -> Bill:
     """What it takes to train `todo`, measured first where it is not known here.
 
-    Raises `Unknown`, and `config.Mistakes` where data are not there or not the declared ones. To
+    Raises `Unknown`, and `RequestError` where data are not there or not the declared ones. To
     plan nothing is fetched.
     """
     workers, store = request.workers, request.store
@@ -252,7 +255,7 @@ def bill(request: config.Request, todo: Sequence[Trial], tell: Tell) -> Bill:
         kinds.setdefault(json.dumps(_kind(trial, workers, store)), []).append(trial)
     known = {kind: _known(json.loads(kind), store) for kind in kinds}
     new = [kind for kind, trials in kinds.items() if not _covers(known[kind], trials)]
-    config.check_data([trial for kind in new for trial in kinds[kind]], store, tell)
+    check_data([trial for kind in new for trial in kinds[kind]], store, tell)
     for kind in new:
         known[kind] = _measured(json.loads(kind), kinds[kind], store, tell)
     prices: dict[str, Price] = {}
@@ -373,7 +376,7 @@ def _machine() -> dict[str, Any]:
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return {
         "format": FORMAT,
-        "machine": [platform.node(), next(named, platform.processor()), config.cores()],
+        "machine": [platform.node(), next(named, platform.processor()), keys.cores()],
         "versions": [platform.python_version(), importlib.metadata.version("torch"), SEMANTICS],
     }
 

@@ -1,9 +1,8 @@
-"""Train the trials of a request that have no record yet, and report progress."""
+"""Train the trials of a request that have no record yet."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,38 +14,44 @@ from dse.results import atomic, drivers, files, locks, records
 from dse.runner.events import Failed
 from dse.runner.local import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
-from dse.sweep import request as config
+from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
+from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
 
 EXECUTE = "dse.training.worker:run"
 
-
 STOP = 7.0
-"""Seconds that trials may take to end when the sweep is asked to."""
+"""Seconds that running trials have to stop when the sweep is asked to."""
+
+LISTED = 5
+"""Trials that a message lists by name, at most."""
 
 
 def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run a command; its mistakes become lines and exit code 2, an interruption 130."""
-    asking = _asking()
-    before = {number: signal.signal(number, signal.default_int_handler) for number in asking}
+    """Run a command and return its exit code.
+
+    A `RequestError` is printed and returns 2; other expected errors return 1, an interruption 130.
+    """
+    signals = _stop_signals()
+    before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
     try:
         return command(arguments)
-    except config.Mistakes as error:
+    except RequestError as error:
         say(*error.lines)
         return 2
     except records.Damaged as error:
         say(str(error))
         return 1
     except OSError as error:  # a full disk, a folder that vanished: records are whole or absent
-        say(f"stopped: {error}; after mending it, go on with: {resume_command()}")
+        say(f"stopped: {error}; once this is fixed, resume with: {resume_command()}")
         return 1
     except KeyboardInterrupt:
-        for number in asking:
+        for number in signals:
             signal.signal(number, signal.SIG_IGN)
-        say(f"interrupted; to go on: {resume_command()}")
+        say(f"interrupted; resume with: {resume_command()}")
         return 130
     finally:
         for number, handler in before.items():
@@ -56,106 +61,122 @@ def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
 def run(
     trials: Sequence[Trial], folder: Path, workers: Workers, store: Store, execute: str = EXECUTE
 ) -> int:
-    """Train what has no record in `folder` yet; returns how many trials are without one.
+    """Train the trials that have no record in `folder`; return how many are left without one.
 
-    Any number of sweeps may run on one folder: what another one trains is waited for. A failed
-    trial costs nothing but itself: it is told at once and left in its `failure.json`. `execute`
-    names the function that carries a trial out, as `dse.execute:run` does. Raises
-    `config.Mistakes` where the data of some trial are not there or not the declared ones, or the
-    engine of `workers` cannot be had, and `KeyboardInterrupt` when it is asked to stop, after the
-    trials that run were.
+    Any number of sweeps may run on one folder at the same time: trials that another one trains
+    are waited for. A trial that fails does not stop the others; it is reported at once, and its
+    traceback is in its `failure.json`. `execute` names the function that carries out a trial.
+
+    Raises `RequestError` if data are missing or not the published ones, or the engine of
+    `workers` is not available, and `KeyboardInterrupt`, once the running trials have stopped, if
+    the sweep is asked to stop.
     """
     todo = records.unfinished(folder, trials)
-    stands = f"{len(trials)} trials, {len(trials) - len(todo)} done before, {len(todo)} to do"
+    count = f"{len(trials)} trials, {len(trials) - len(todo)} done before, {len(todo)} to do"
+    failed = set()
     if not todo:
-        say(stands)
-        atomic.tidy(folder)
-        return 0
-    try:
+        say(count)
+    else:
         workers = workers.at_most(len(todo))
-        made = Runner(execute, workers)
-    except ValueError as error:
-        raise config.Mistakes(str(error).splitlines()) from None
-    with made as runner:
-        config.check_data(todo, store, say)
-        say(stands)
-        atomic.tidy(folder)
-        if not locks.has_claims(folder):
-            say(f"{folder} has no file locks: other sweeps may train its trials too")
-        if execute == EXECUTE:  # what the command ends with is imported while its workers are
-            threading.Thread(target=importlib.import_module, args=("dse.analysis.figures",)).start()
-        failed = _train(todo, folder, workers.count, store, runner)
+        with _runner(execute, workers) as runner:
+            check_data(todo, store, say)
+            say(count)
+            atomic.tidy(folder)
+            if not locks.has_claims(folder):
+                say(f"{folder} has no file locks: other sweeps may train the same trials")
+            if execute == EXECUTE:
+                _import_figures()
+            failed = _train(todo, folder, workers.count, store, runner)
     atomic.tidy(folder)
-    return len(failed) + _lost(trials, folder, failed)
+    return _report_missing(trials, folder, failed)
+
+
+def _runner(execute: str, workers: Workers) -> Runner:
+    try:
+        return Runner(execute, workers)
+    except ValueError as error:
+        raise RequestError(str(error).splitlines()) from None
+
+
+def _import_figures() -> None:
+    """Import what draws the figures while the workers start, since it takes a second."""
+    threading.Thread(target=importlib.import_module, args=("dse.analysis.figures",)).start()
 
 
 def _train(
     todo: Sequence[Trial], folder: Path, workers: int, store: Store, runner: Runner
 ) -> set[str]:
-    """Train trials; returns those that failed."""
+    """Train trials; return the ids of those that failed."""
     failed, names = set(), trial_names(todo)
-    place, store = folder.absolute(), store.absolute()  # a worker may stand in another one
+    folder, store = folder.absolute(), store.absolute()  # workers have other working directories
     with (
-        drivers.publishing(folder) as tell,
-        Progress(todo, workers, tell) as progress,
-        stopped_by_signals(runner) as asked,
+        drivers.publishing(folder) as publish,
+        Progress(todo, workers, publish) as progress,
+        stopped_by_signals(runner) as received,
     ):
         for trial in todo:
-            runner.submit(trial.trial_id, (trial, place, store))
+            runner.submit(trial.trial_id, (trial, folder, store))
         for event in runner.events():
             if isinstance(event, Failed):
                 failed.add(str(event.key))
-                _note_failure(folder, names[str(event.key)], event)
+                _write_failure(folder, names[str(event.key)], event)
             progress.take(event)
-    if asked:
+    if received:
         raise KeyboardInterrupt
     return failed
 
 
 @contextmanager
 def stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
-    """What asks to end (`STOP_SIGNALS`) has the trials that run stop; a second time, at once.
+    """On a stop signal, let the running trials stop; on a second one, stop at once.
 
-    Gives a list that then holds the first signal. Outside the main thread it does nothing.
+    Yields a list that then holds the first signal. Does nothing outside the main thread.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
-    def ask(number: int, _: object) -> None:
-        if asked and number == signal.SIGHUP:  # a shell that ends sends it, and then the system
+    def stop(number: int, _: object) -> None:
+        if received and number == signal.SIGHUP:  # a closing shell sends it, then the system too
             return
-        if asked:
+        if received:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
         runner.stop(STOP)
 
-    before = {number: signal.signal(number, ask) for number in _asking()}
+    before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:
-        yield asked
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _asking() -> list[signal.Signals]:
-    """The signals that ask a sweep to end, in the main thread; where `nohup` has a closed terminal
-    ignored, that is none of them."""
+def _stop_signals() -> list[signal.Signals]:
+    """The signals that stop a sweep; none outside the main thread, which alone can handle them.
+
+    Under `nohup`, SIGHUP stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         return []
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [number for number in STOP_SIGNALS if number != signal.SIGHUP or not ignored]
 
 
-def _lost(trials: Sequence[Trial], folder: Path, failed: set[str]) -> int:
-    """How many records are not there although their trials did not fail; says so."""
-    there = files.finished(folder, [trial.trial_id for trial in trials]) | failed
-    lost = len({trial.trial_id for trial in trials} - there)
-    if lost:
-        say(f"{lost} records have gone from {folder}; to train them again: {resume_command()}")
-    return lost
+def _report_missing(trials: Sequence[Trial], folder: Path, failed: set[str]) -> int:
+    """Report the trials that failed and the records that have disappeared; return how many."""
+    ids = {trial.trial_id for trial in trials}
+    lost = ids - files.finished(folder, ids) - failed
+    for some, what in (failed, "failed"), (lost, f"have no record in {folder} any more"):
+        if some:
+            names = [name for trial_id, name in trial_names(trials).items() if trial_id in some]
+            listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+            say(
+                f"{len(some)} of {len(ids)} trials {what}: {listed}; retry with: {resume_command()}"
+            )
+    return len(failed) + len(lost)
 
 
-def _note_failure(folder: Path, name: str, event: Failed) -> None:
-    """Note a failure in the trial's folder; where that cannot be written, the message must do."""
+def _write_failure(folder: Path, name: str, event: Failed) -> None:
+    """Write a trial's failure to its folder; if that fails, the message on stderr must do."""
     failure = {"name": name, "reason": event.reason, "details": event.details}
     try:
         records.fail(folder, str(event.key), failure)

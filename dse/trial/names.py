@@ -20,7 +20,7 @@ def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
     rows = questions.values()
     varying = [key for key in QUESTION if len({question[key] for question in rows}) > 1]
     return {
-        trial_id: " ".join(f"{key}={_written(question[key])}" for key in varying)
+        trial_id: " ".join(f"{key}={written(question[key])}" for key in varying)
         or f"trial {short_id(trial_id)}"
         for trial_id, question in questions.items()
     }
@@ -35,10 +35,10 @@ def short_id(trial_id: str) -> str:
     return trial_id[:SHORT]
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A value as it is written on the command line.
 
-    >>> [_written(value) for value in (True, 1.0, 0.125, 1e-9, 1 / 3, "1-4-8", 7)]
+    >>> [written(value) for value in (True, 1.0, 0.125, 1e-9, 1 / 3, "1-4-8", 7)]
     ['true', '1', '0.125', '1e-09', '0.3333333333333333', '1-4-8', '7']
     """
     if isinstance(value, bool):

@@ -1,0 +1,125 @@
+"""The arguments of the commands that sweep, and their `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import textwrap
+from collections.abc import Mapping
+from typing import NoReturn
+
+from dse.sweep import pages
+from dse.sweep.errors import RequestError
+from dse.sweep.keys import GROUPS, PARTS, RULES, SETTINGS, knobs
+from dse.trial.names import written
+
+WIDTH = 80
+GRID = """\
+Several values of a key make a grid: every combination of all values is one
+trial. Values are written with commas, sr=0.125,0.25,0.5; as a list, sr=[0.125,
+0.25]; or as a range without its end, 'seed=range(0,8)', quoted for the shell.
+Three runs of everything: seed=0,1,2. Trials that have a record already are not
+trained again."""
+CODES = """\
+exit codes: 0 all done; 1 some trials failed; 2 the request is wrong, nothing
+was run; 130 interrupted: the same command resumes."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are raised like a request's other mistakes."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError([f"{message}; see --help"])
+
+    def format_help(self) -> str:
+        self.epilog = _epilog(self.prog)  # which reads every page, so only when asked for
+        return super().format_help()
+
+
+def parser(program: str, description: str, page: str) -> argparse.ArgumentParser:
+    """The parser of the command `dse.<program>`, whose default page is `page`."""
+    result = _Parser(
+        prog=f"python -m dse.{program}",
+        usage="%(prog)s [-h] [-cn PAGE] [-cd DIR] [key=value ...]",
+        description=f"{textwrap.fill(description, WIDTH)}\n\n{GRID}",
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
+        allow_abbrev=False,
+    )
+    result.add_argument("overrides", nargs="*", metavar="key=value", help="keys are listed below")
+    result.add_argument(
+        "-cn", "--config-name", metavar="PAGE", default=page, help=f"page (default: {page})"
+    )
+    result.add_argument(
+        "-cd", "--config-dir", metavar="DIR", default="", help="folder with pages of your own"
+    )
+    result.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
+    return result
+
+
+def _epilog(program: str) -> str:
+    """Examples, pages, keys and exit codes."""
+    examples = [
+        "sr=0.125,0.25 plan=true",
+        "sr=0.125,0.25,0.5 seed=0,1,2 name=mine",
+        "protocol=cifar10 data.root=DIR data.download=true",
+        "layout=px8,px16 bypass=none,simple budget=2h",
+    ]
+    text = ["examples:", *(f"  {program} {example}" for example in examples)]
+    text += _section("pages (-cn PAGE)", _summaries(""))
+    for group in GROUPS:
+        text += _section(f"{group}s ({group}=NAME)", _summaries(group))
+    text += ["", *textwrap.wrap(DEFAULTS, WIDTH)]
+    for part, entries in _keys().items():
+        text += _section(f"{part} keys", entries)
+    return "\n".join([*text, "", CODES])
+
+
+DEFAULTS = (
+    "Defaults in brackets are those of the page squeezenet; the other pages, layouts, recipes "
+    "and protocols change some of them. What the command line says comes last."
+)
+
+
+def _summaries(group: str) -> dict[str, str]:
+    folder = pages.bundled()
+    names = pages.names([folder], group)
+    return {name: pages.summary(folder / group / f"{name}.yaml") for name in names}
+
+
+def _keys() -> dict[str, dict[str, str]]:
+    """For each part of `--help`: its keys, each with its meaning, rule and default."""
+    default = pages.defaults()
+    parts = {
+        part: {
+            name: _entry(RULES[name].meaning, RULES[name].rule.text, written(default[name]))
+            for name in knobs(*kinds)
+        }
+        for part, kinds in PARTS.items()
+    }
+    shown = {"name": "the page's name", "budget": "none", "data.cache": "in the user's cache"}
+    parts["run"] = {}
+    for name, setting in SETTINGS.items():
+        part = "data" if name.startswith("data.") else "run"
+        value = shown.get(name, written(setting.default))
+        parts[part][name] = _entry(setting.meaning, setting.rule.text, value)
+    return parts
+
+
+def _entry(meaning: str, rule: str, default: str) -> str:
+    return f"{meaning}; {rule} [{default or 'empty'}]"
+
+
+def _section(title: str, entries: Mapping[str, str]) -> list[str]:
+    """A title and its entries in two columns, the second wrapped."""
+    width = max(map(len, entries)) + 4
+    lines = ["", f"{title}:"]
+    for name, text in entries.items():
+        lines += textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=f"  {name}".ljust(width),
+            subsequent_indent=" " * width,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines

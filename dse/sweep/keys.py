@@ -1,0 +1,149 @@
+"""The keys of the command line: their rules, what they mean, and the defaults of the settings.
+
+The keys in `RULES` are the fields of a trial, so they decide what is trained; their values come
+from the pages of `sweeps/`. The keys in `SETTINGS` decide only how and where it is done.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dse.data.published import DEFAULT
+from dse.runner.engine import ENGINES
+from dse.runner.ray import Cluster
+from dse.runner.submitit import Jobs
+from dse.space.architecture import Layout, Metaparameters
+from dse.space.rules import Rule, duration, flag, integer, one_of, path, real
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
+from dse.trial.recipe import Recipe
+
+GROUPS = ("layout", "recipe", "protocol")
+"""Keys whose values are pages, each of which sets several other keys."""
+
+MAX_POINTS = 1_000_000
+ENGINE_SETTINGS: Mapping[str, type] = {"submitit": Jobs, "ray": Cluster}
+PARTS: Mapping[str, tuple[type, ...]] = {
+    "network": (Metaparameters,),
+    "layout": (Layout,),
+    "data": (Protocol,),
+    "training": (Recipe, Trial),
+}
+"""The parts of a question, and the types whose fields are its keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key's rule, and its meaning in a line, with the unit."""
+
+    rule: Rule
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Key):
+    """A key that does not change the results, and its default."""
+
+    default: Any
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _file_name() -> Rule:
+    def read(value: Any) -> str:
+        text = str(value)
+        plain = text.replace("-", "").replace("_", "").replace(".", "")
+        if isinstance(value, (bool, float)) or value is None or len(text) > 100:
+            raise ValueError
+        if not (plain.isascii() and plain.isalnum() and text[0].isalnum()):
+            raise ValueError
+        return text
+
+    return Rule("a name of at most 100 letters, digits, '.', '_' and '-'", read)
+
+
+def knobs(*kinds: type) -> dict[str, Field[Any]]:
+    """The fields of dataclasses that have a rule, except `semantics`, which cannot be chosen."""
+    every = [item for kind in kinds for item in fields(kind) if "rule" in item.metadata]
+    return {item.name: item for item in every if item.name != "semantics"}
+
+
+RULES: Mapping[str, Key] = {
+    name: Key(knob.metadata["rule"], knob.metadata["meaning"])
+    for kinds in PARTS.values()
+    for name, knob in knobs(*kinds).items()
+}
+
+SETTINGS: Mapping[str, Setting] = {
+    "name": Setting(_file_name(), "results are written to <results.root>/<name>", ""),
+    "plan": Setting(
+        flag(),
+        "print the trials, their exact sizes and an estimate; train and write nothing",
+        False,
+    ),
+    "budget": Setting(duration(), "train only the first trials that fit in this time", math.inf),
+    "limit": Setting(integer(1, MAX_POINTS), "refuse a grid of more points", 10_000),
+    "results.root": Setting(path(), "folder that holds the results folders", Path("results")),
+    "data.root": Setting(path(), "folder that holds the data sets", DEFAULT.root),
+    "data.cache": Setting(path(), "folder for decoded data, shared by all sweeps", DEFAULT.cache),
+    "data.download": Setting(
+        flag(), "download the files of a published data set that are missing", DEFAULT.download
+    ),
+    "data.loaders": Setting(
+        integer(0, 64),
+        "processes that decode the pictures of a large data set (0: the trial's own process)",
+        DEFAULT.loaders,
+    ),
+    "runner.workers": Setting(
+        integer(1, 1024),
+        "trials at a time, one thread each: as many as this machine has cores",
+        cores(),
+    ),
+    "runner.engine": Setting(
+        one_of(*ENGINES), "where trials run: this machine, SLURM (submitit) or Ray", "local"
+    ),
+    "runner.retries": Setting(
+        integer(0, 1000), "how often a trial whose process died is retried", 2
+    ),
+    "runner.patience": Setting(
+        real(0, 1e9), "seconds without a batch after which a trial is killed (0: never)", 3600.0
+    ),
+    **{
+        f"{engine}.{name}": Setting(knob.metadata["rule"], knob.metadata["meaning"], knob.default)
+        for engine, kind in ENGINE_SETTINGS.items()
+        for name, knob in knobs(kind).items()
+    },
+}
+
+
+def unknown(key: str) -> str:
+    """The message for a key that does not exist, with the nearest one that does."""
+    group, _, rest = key.partition(".")
+    if key in GROUPS:
+        return f"`{key}` must be chosen in the defaults list: `- override /{key}: NAME`"
+    if group in GROUPS and rest in RULES:
+        return f"`{key}` must be `{rest}`: a page of a group begins with `# @package _global_`"
+    near = difflib.get_close_matches(key.lower(), [*RULES, *SETTINGS, *GROUPS], 1)
+    hint = f"did you mean `{near[0]}`?" if near else "see --help"
+    return f"unknown key `{ascii(key)[1:-1]}`; {hint}"
+
+
+def accepted(key: str, value: Any, rule: Rule, errors: list[str]) -> Any:
+    """The value in its rule's type; None, and a line in `errors`, if it breaks the rule."""
+    try:
+        if isinstance(value, str) and "${" in value:
+            raise ValueError(f"`{key}` must be a value, not an interpolation, got {value!a}")
+        return rule.accept(key, value)
+    except ValueError as error:
+        errors.append(str(error))
+        return None

@@ -1,0 +1,122 @@
+"""The pages of `sweeps/`, and of a user's own folder: what there is, and the values in them."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Glob, Quote, QuotedString
+from omegaconf import OmegaConf
+
+from dse.space.rules import one_of
+from dse.sweep.keys import GROUPS, RULES, SETTINGS, accepted, unknown
+
+
+def bundled() -> Path:
+    """The folder of this project's pages: in an installed package, or next to it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed, checkout = package / "sweeps", package.parent / "sweeps"
+    return installed if installed.is_dir() else checkout
+
+
+def names(folders: Sequence[Path], group: str = "") -> list[str]:
+    """The names of the pages in `folders`, of a group if one is given."""
+    return sorted({p.stem for folder in folders for p in (folder / group).glob("*.yaml")})
+
+
+def summary(page: Path) -> str:
+    """The first line of a page's opening comment."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    return next(line.lstrip("# ") for line in lines if "@package" not in line)
+
+
+def defaults() -> dict[str, Any]:
+    """The value of each key of the question on the page `squeezenet`, which sets them all."""
+    page: Any = OmegaConf.load(bundled() / "squeezenet.yaml")
+    return {key: page[key] for key in RULES}
+
+
+def choices(
+    folders: Sequence[Path], page: str, overrides: dict[str, list[Any]], errors: list[str]
+) -> list[dict[str, str]]:
+    """Every combination of the groups' pages in `overrides`; none if there is a mistake.
+
+    The groups are removed from `overrides`.
+    """
+    before = len(errors)
+    accepted("--config-name", page, one_of(*names(folders)), errors)
+    axes = []
+    for group in [group for group in GROUPS if group in overrides]:
+        known = names(folders, group)
+        chosen = [
+            name
+            for value in overrides.pop(group)
+            for name in (value.filter(known) if isinstance(value, Glob) else [str(value)])
+        ]
+        for name in chosen:
+            accepted(group, name, one_of(*known), errors)
+        if not chosen:
+            errors.append(f"`{group}` must have a value")
+        axes.append([(group, name) for name in dict.fromkeys(chosen)])
+    if len(errors) > before:
+        return []
+    return [dict(choice) for choice in itertools.product(*axes)]
+
+
+def composed(
+    folders: Sequence[Path], page: str, choice: Mapping[str, str], errors: list[str]
+) -> dict[str, list[Any]]:
+    """The values of each key on a page, with the pages of the groups in `choice`.
+
+    Groups are searched in the page's own folder first, then in the others.
+    """
+    home, *others = sorted(folders, key=lambda folder: page not in names([folder]))
+    overrides = [f"{group}={_quoted(name)}" for group, name in choice.items()]
+    overrides += [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]" for folder in others]
+    GlobalHydra.instance().clear()
+    try:
+        own = OmegaConf.load(home / f"{page}.yaml")
+        with warnings.catch_warnings(), initialize_config_dir(str(home), version_base="1.3"):
+            warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
+            whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
+    except Exception as error:  # of many types, for all that a page may hold
+        errors.append(f"page `{page}` cannot be read: {_reason(error)}")
+        return {}
+    values = dict(_flat(whole))
+    keys = [*values, "hydra"] if "hydra" in own else values  # compose() takes `hydra` out
+    errors += [unknown(key) for key in keys if key not in RULES and key not in SETTINGS]
+    missing = [key for key in RULES if key not in values]
+    if missing:
+        errors.append(
+            f"page `{page}` must begin with `defaults: [squeezenet, _self_]` or set every key, "
+            f"got no {', '.join(missing)}"
+        )
+    return {key: value if isinstance(value, list) else [value] for key, value in values.items()}
+
+
+def _reason(error: Exception) -> str:
+    """The line that says most in an error of Hydra, OmegaConf or YAML."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply, or its defaults list leads back to it"
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested keys as dotted ones."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

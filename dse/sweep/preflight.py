@@ -1,0 +1,57 @@
+"""What must hold before trials run: a folder that can be written, and the right data."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dse.data import folder as image_folder
+from dse.data import published
+from dse.data.published import Store
+from dse.results.files import is_results
+from dse.sweep.errors import RequestError
+from dse.trial.question import Trial
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `RequestError` if a results folder cannot be written, or holds something else."""
+    try:
+        candidates = (folder / "trials", folder, *folder.absolute().parents)
+        nearest = next(path for path in candidates if path.exists())
+        with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
+            usable = is_results(folder)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise RequestError([f"`results.root` must be writable, got {folder}: {reason}"]) from None
+    if not usable:
+        raise RequestError(
+            [f"`name` must be a new folder or one with results of sweeps, got {folder}"]
+        )
+
+
+def check_data(
+    trials: Sequence[Trial], store: Store, report: Callable[[str], None] = lambda line: None
+) -> None:
+    """Make sure that the data of `trials` are present and genuine, before torch is imported.
+
+    `report` is called with a line before a long step. Raises `RequestError` with a line for each
+    data set that is missing or not the published one.
+    """
+    sizes: dict[str, set[int]] = {}
+    for trial in trials:
+        sizes.setdefault(trial.protocol.data, set()).add(trial.protocol.image_size)
+    errors = []
+    for name, image_sizes in sizes.items():
+        try:
+            published.prepare(name, store, image_sizes, tell=report)
+        except (published.Missing, published.Unfit) as error:
+            errors.append(str(error))
+    folders = {t.protocol.manifest: t.protocol for t in trials if t.protocol.data == "image_folder"}
+    for protocol in folders.values():
+        try:
+            image_folder.prepare(protocol, store)
+        except published.Unfit as error:
+            errors.append(str(error))
+    if errors:
+        raise RequestError(errors)
