@@ -169,9 +169,8 @@ def _report_missing(trials: Sequence[Trial], folder: Path, failed: set[str]) -> 
         if some:
             names = [name for trial_id, name in trial_names(trials).items() if trial_id in some]
             listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
-            say(
-                f"{len(some)} of {len(ids)} trials {what}: {listed}; retry with: {resume_command()}"
-            )
+            say(f"{len(some)} of {len(ids)} trials {what}: {listed}")
+            say(f"retry with: {resume_command()}")
     return len(failed) + len(lost)
 
 
