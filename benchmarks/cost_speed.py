@@ -1,11 +1,11 @@
-"""How fast networks can be priced, beside counters that need a built network.
+"""How fast the cost of networks is computed, compared with counters that need a built network.
 
     python benchmarks/cost_speed.py
 
 One row per way of counting SqueezeNet v1.0 (arXiv:1602.07360) at 224 pixels, or a million random
-neighbours of it: what it counts, the seconds per network as median (least .. most) of `ROUNDS`
-rounds on one core, and networks per second. The ways take turns within a round, so that a busy
-machine slows them all alike. fvcore, torchinfo and ptflops take part where they are installed.
+networks around it: seconds per network as median (least .. most) of `ROUNDS` rounds on one core,
+networks per second, and what was counted. The ways take turns within a round, so that a busy
+machine slows them all equally. fvcore, torchinfo and ptflops are included where installed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from dse.space.cost import Cost, cost, grid
 
 ROUNDS = 7
 ROUND_SECONDS = 0.05
-"""A way is called again and again for about so long in each round."""
+"""A way is called repeatedly for about this long in each round."""
 
 IMAGE_SIZE = 224
 POINTS = 1_000_000
 
 
 class Way(NamedTuple):
-    """A way of counting: a call to `count` prices `networks` of them and says what it found."""
+    """A way of counting: `count` computes the cost of `networks` of them and returns a summary."""
 
     name: str
     count: Callable[[], str]
@@ -48,7 +48,7 @@ class Way(NamedTuple):
 
 
 def random_points(n: int, seed: int) -> dict[str, Any]:
-    """`n` random metaparameters around v1.0's, ratios in thousandths, every bypass alike often."""
+    """`n` random metaparameters around v1.0's: ratios in thousandths, each bypass equally often."""
     rng = np.random.default_rng(seed)
     return {
         "base_e": rng.integers(16, 257, n),
@@ -60,13 +60,13 @@ def random_points(n: int, seed: int) -> dict[str, Any]:
     }
 
 
-def price_grid(points: dict[str, Any]) -> str:
+def cost_grid(points: dict[str, Any]) -> str:
     grid(V1_0, IMAGE_SIZE, **points)
     return "all five costs"
 
 
-def shown(priced: Cost) -> str:
-    return f"all five costs ({priced.macs:,} MACs)"
+def shown(computed: Cost) -> str:
+    return f"all five costs ({computed.macs:,} MACs)"
 
 
 def on_meta() -> nn.Module:
@@ -115,13 +115,13 @@ OPTIONAL = {"fvcore": by_fvcore, "torchinfo": by_torchinfo, "ptflops": by_ptflop
 
 
 def ways() -> list[Way]:
-    """Every way that is installed here."""
+    """Every way that is installed."""
     points = random_points(POINTS, seed=0)
     plain = points | {"bypass": "none"}
     v1_0, meta, real = generate(Metaparameters()), on_meta(), squeezenet1_0().eval()
     return [
-        Way("cost.grid, every bypass", lambda: price_grid(points), POINTS),
-        Way("cost.grid, no bypass", lambda: price_grid(plain), POINTS),
+        Way("cost.grid, every bypass", lambda: cost_grid(points), POINTS),
+        Way("cost.grid, no bypass", lambda: cost_grid(plain), POINTS),
         Way("cost.cost", lambda: shown(cost(v1_0, IMAGE_SIZE))),
         Way("generate, cost.cost", lambda: shown(cost(generate(Metaparameters()), IMAGE_SIZE))),
         Way("numel, real network", lambda: by_numel(real)),

@@ -1,4 +1,4 @@
-"""Random points of the space, for the properties that hold over all of it."""
+"""Random points of the design space, for tests of properties that hold everywhere in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dse.space.architecture import FIRES, Layout, Metaparameters, map_sizes
 
 
 class Point(NamedTuple):
-    """All that fixes a network and what its cost depends on."""
+    """Everything that the cost of a network depends on."""
 
     metaparameters: Metaparameters
     layout: Layout
@@ -25,8 +25,8 @@ class Point(NamedTuple):
 def random_points(n: int, seed: int) -> list[Point]:
     """`n` valid points, the same for one `seed`.
 
-    Of all kinds: pictures of 4 to 256 pixels, any `pool_after`, strided Fire modules, listed
-    filters, split conv10, every bypass, norm. Ratios are of `random_ratio`'s three kinds.
+    Pictures have 4 to 256 pixels; `pool_after`, strided Fire modules, listed filters, the split of
+    conv10, bypass and norm vary too. Ratios are of `random_ratio`'s three kinds.
     """
     rng = random.Random(seed)
     points: list[Point] = []
@@ -46,7 +46,7 @@ def random_points(n: int, seed: int) -> list[Point]:
 
 
 def random_metaparameters(rng: random.Random, layout: Layout) -> Metaparameters:
-    """Metaparameters; those that the layout's own filters would leave idle keep their default."""
+    """Metaparameters; those that the layout's own filters replace keep their default."""
     free: dict[str, object] = {"pct3x3": random_ratio(rng)}
     free["bypass"] = rng.choice(("none", "simple", "complex"))
     if layout.squeeze_filters == "none":
@@ -59,7 +59,7 @@ def random_metaparameters(rng: random.Random, layout: Layout) -> Metaparameters:
 
 
 def random_layout(rng: random.Random) -> Layout:
-    """A layout of any kind, not all of them possible for every picture."""
+    """A layout of any kind, which may be too deep for a small picture."""
     return Layout(
         conv1_filters=rng.randint(1, 96),
         conv1_kernel=rng.choice((1, 3, 5, 7)),
@@ -103,8 +103,7 @@ def _fits(layout: Layout, image_size: int) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Commands that the tests run keep what they keep for a user in a folder of the tests, one for
-    all processes of a run."""
+    """Commands run by tests keep their cache in a folder of the tests, one for all processes."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:

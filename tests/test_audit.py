@@ -347,7 +347,7 @@ def test_all_mistakes_are_listed_a_line_each() -> None:
         (["image_size=5"], "`image_size` must be at least 7 for `conv1_kernel` 7, got 5"),
         (["sr=2"], "`sr` must be in (0, 1], got 2"),
         (["sr=0.1", "sr=0.2"], "`sr` must be given once, got 0.1 and 0.2"),
-        (["pool_after=8-4"], "`pool_after` must be none, or rising whole numbers"),
+        (["pool_after=8-4"], "`pool_after` must be none, or ascending whole numbers"),
         (["layout=zynqnet", "sr=0.25"], "`sr` must stay at its default 0.125"),
         (["--output", "no/such/folder"], "`output` must be a file that can be written"),
         (["head_relu=maybe"], "`head_relu` must be true or false, got 'maybe'"),

@@ -81,7 +81,7 @@ def own(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
 
 # Bad input ----------------------------------------------------------------------------------
 
-RISING = "none, or rising whole numbers in 1 .. 9 joined by '-'"
+RISING = "none, or ascending whole numbers in 1 .. 9 joined by '-'"
 FINITE = "a range of finite numbers with a step other than 0"
 NAME = "a name of at most 100 letters, digits, '.', '_' and '-'"
 LAYOUT_NAMES = ", ".join(sorted(LAYOUTS))

@@ -1,4 +1,4 @@
-"""Rules: what they take, what they turn it into, and the line they leave for a mistake."""
+"""Rules: what they accept, what they convert it to, and the message for a mistake."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ WORD = one_of("none", "simple")
 LAYERS = numbers(1, 9, ascending=True)
 THREE = numbers(1, 99, count=3)
 STEPS = words("rate", "warmup", most=3)
+NO_NUMBERS = [math.nan, np.nan, math.inf, True, np.True_, np.str_("1"), None, [1], np.array([1, 1])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,15 @@ class Recipe:
         (WORD, "simple", "simple"),
         (WORD, np.str_("none"), "none"),
         (WORD, np.array(["none"]), "none"),
+        (WHOLE, np.int64(2), 2),
+        (WHOLE, np.float64(2), 2),
+        (WHOLE, np.array(2), 2),
+        (SHARE, np.int64(1), 1.0),
+        (SHARE, np.float32(0.5), 0.5),
         (flag(), False, False),
+        (flag(), np.True_, True),
+        (flag(), np.False_, False),
+        (LAYERS, np.int64(4), "4"),
         (LAYERS, "1-4-8", "1-4-8"),
         (LAYERS, " 01-4 ", "1-4"),
         (LAYERS, 4, "4"),
@@ -83,16 +92,16 @@ def test_a_rule_converts_to_its_kind(rule: Rule, value: object, kept: object) ->
 @pytest.mark.parametrize(
     ("rule", "text", "values"),
     [
-        (WHOLE, "a whole number in 1 .. 8", [0, 9, 2.5, math.nan, math.inf, True, "2", None, 1j]),
-        (SHARE, "in (0, 1]", [0, -0.0, 1.001, math.nan, math.inf, 10**400, True, "0.5", None, [1]]),
+        (WHOLE, "a whole number in 1 .. 8", [*NO_NUMBERS, 0, 9, 2.5, "2", 1j]),
+        (SHARE, "in (0, 1]", [*NO_NUMBERS, 0, -0.0, 1.001, 10**400, "0.5"]),
         (OPEN, "in (0, 1)", [0, 1]),
         (real(0, 1, below=True), "in [0, 1)", [-1e-9, 1]),
         (real(0, 1), "in [0, 1]", [-1e-9, 1.1]),
         (WORD, "one of none, simple", ["Simple", "", 0, None, ["none"]]),
-        (flag(), "true or false", [0, 1, "true", None]),
+        (flag(), "true or false", [0, 1, np.int64(1), np.float64(0), "true", None]),
         (
             LAYERS,
-            "none, or rising whole numbers in 1 .. 9 joined by '-'",
+            "none, or ascending whole numbers in 1 .. 9 joined by '-'",
             ["4-1", "1-1", "0-4", "1-10", "1--4", "-1", "", "all", 4.0, True, None, [1, 4]],
         ),
         (
@@ -135,17 +144,17 @@ def test_equal_values_have_one_written_form() -> None:
     assert repr(real(0, 1).accept("x", -0.0)) == "0.0"
 
 
-def test_every_mistake_is_told_at_once_a_line_each() -> None:
+def test_every_mistake_is_listed_on_a_line_of_its_own() -> None:
     with pytest.raises(ValueError, match="epochs") as caught:
         Recipe(epochs=0, rate="fast\nfaster", pools="4-1", note="anything")
     assert str(caught.value).splitlines() == [
         "`epochs` must be a whole number in 1 .. 8, got 0",
         "`rate` must be in (0, 1], got 'fast\\nfaster'",
-        "`pools` must be none, or rising whole numbers in 1 .. 9 joined by '-', got '4-1'",
+        "`pools` must be none, or ascending whole numbers in 1 .. 9 joined by '-', got '4-1'",
     ]
 
 
-def test_mistakes_looks_only_at_the_values_given() -> None:
+def test_mistakes_checks_only_the_values_given() -> None:
     assert mistakes(Recipe, {"rate": 0.5, "note": None, "unknown": 1}) == []
     assert mistakes(Recipe, {"rate": 2}) == ["`rate` must be in (0, 1], got 2"]
 

@@ -162,7 +162,7 @@ def test_a_plain_wire_needs_one_shape() -> None:
         # The smallest pictures that torchvision's networks take (`min_size` of their weights).
         (V1_0, 21, "8 4 4 4 4 2 2 2 2 2 1 1 1"),
         (V1_1, 17, "8 4 4 4 2 2 2 1 1 1 1 1 1"),
-        # Strided squeezes and a pool behind the last module, by hand: halves rounded up.
+        # Strided squeezes and a pool after the last module, by hand: halves rounded up.
         (Layout(pool_after="9", strided_fires="2-5"), 32, "13 7 7 7 4 4 4 4 4 2 2"),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_bad_metaparameter_is_named(name: str, value: object) -> None:
     assert lines(error) == [f"`{name}` must be {BAD[name][0]}, got {shown}"]
 
 
-def test_every_mistake_has_its_line() -> None:
+def test_every_mistake_has_a_line() -> None:
     with pytest.raises(ValueError, match="must") as error:
         Metaparameters(**{name: values[0] for name, (_, values) in BAD.items()})
     assert [line.split()[0] for line in lines(error)] == [
@@ -242,7 +242,7 @@ def test_every_mistake_has_its_line() -> None:
         Layout(pool_after="8-4", strided_fires="1", dropout=1, norm="layer", squeeze_filters="1-2")
     assert len(lines(error)) == 5
     assert (
-        "`pool_after` must be none, or rising whole numbers in 1 .. 9 joined by '-', got '8-4'"
+        "`pool_after` must be none, or ascending whole numbers in 1 .. 9 joined by '-', got '8-4'"
         in lines(error)
     )
 
@@ -259,6 +259,17 @@ def test_generate_names_every_mistake() -> None:
 
 
 # Values -------------------------------------------------------------------------------------
+
+
+def test_numpys_numbers_are_pythons() -> None:
+    m = Metaparameters(base_e=np.int64(64), sr=np.float64(0.25), bypass=np.str_("simple"))
+    layout = Layout(head_relu=np.False_, conv1_filters=np.int16(8), pool_after=np.int64(4))
+    assert m == Metaparameters(base_e=64, sr=0.25, bypass="simple")
+    assert layout == Layout(head_relu=False, conv1_filters=8, pool_after="4")
+    network = generate(m, layout, num_classes=np.int64(10), in_channels=np.uint8(1))
+    assert network == generate(m, layout, num_classes=10, in_channels=1)
+    values = [getattr(part, name) for part in (m, layout) for name in field_names(type(part))]
+    assert {type(value) for value in values} == {int, float, bool, str}
 
 
 def test_values_are_frozen_hashable_and_of_one_form() -> None:
@@ -279,7 +290,7 @@ def test_every_named_layout_makes_a_network(name: str) -> None:
 
 
 def test_properties_of_random_points() -> None:
-    for m, layout, image_size, num_classes, in_channels in random_points(2000, seed=1):
+    for m, layout, image_size, num_classes, in_channels in random_points(1000, seed=1):
         a = generate(m, layout, num_classes=num_classes, in_channels=in_channels)
         strided = split(layout.strided_fires)
         inputs = layout.conv1_filters

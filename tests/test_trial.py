@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import confirm_semantics
+import numpy as np
 import pytest
 
 from dse.results import files, records, tables
@@ -176,6 +177,14 @@ def test_numbers_that_are_equal_are_one_value() -> None:
     assert trial_from({**TRIAL.question, "sr": 1}) == trial_from({**TRIAL.question, "sr": 1.0})
     small = [trial_from({**TRIAL.question, "lr": lr}).trial_id for lr in (1e-5, 0.00001)]
     assert small[0] == small[1]
+
+
+def test_numpys_values_are_pythons() -> None:
+    row = {name: np.array([value])[0] for name, value in TRIAL.question.items()}
+    assert isinstance(row["head_relu"], np.bool_)
+    assert trial_from(row) == TRIAL
+    assert trial_from(row).trial_id == TRIAL.trial_id
+    assert trial_from(row).question == TRIAL.question
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The design space: a few metaparameters and a layout fix a whole network.
 
 `generate(Metaparameters(), Layout())` is SqueezeNet v1.0. An `Architecture` holds counts and no
-tensors: `dse.cost` prices it, `dse.model` builds it.
+tensors: `dse.space.cost` computes its cost, `dse.training.network` builds it.
 
 Source: arXiv:1602.07360, sections 3 (Fire module), 5 (metaparameters) and 6 (bypass).
 """
@@ -38,7 +38,7 @@ class Metaparameters:
     """The six numbers that fix all Fire modules (sections 5.1 and 6; defaults: v1.0).
 
     Fire module i (i = 0 for fire2) has `e = base_e + incr_e * (i // freq)` expand filters, of
-    which `pct3x3 * e` are 3x3, behind `sr * e` squeeze filters.
+    which `pct3x3 * e` are 3x3, after `sr * e` squeeze filters.
     """
 
     base_e: int = knob(128, integer(2, MAX_FILTERS), "expand filters of fire2")
@@ -46,7 +46,9 @@ class Metaparameters:
     freq: int = knob(2, integer(1, len(FIRES)), "Fire modules of one width")
     pct3x3: float = knob(0.5, real(0, 1, above=True, below=True), "share of 3x3 expand filters")
     sr: float = knob(0.125, real(0, 1, above=True), "squeeze ratio: squeeze / expand filters")
-    bypass: str = knob("none", one_of("none", "simple", "complex"), "wires around Fire modules")
+    bypass: str = knob(
+        "none", one_of("none", "simple", "complex"), "connections around Fire modules"
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -54,29 +56,33 @@ class Metaparameters:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """What stands around the Fire modules (defaults: v1.0 as torchvision builds it).
+    """Everything around the Fire modules (defaults: v1.0 as torchvision builds it).
 
-    Max-pooling is 3x3 with stride 2 and rounds up (Caffe's rule). `strided_fires` and the two
-    lists of filters are ZynqNet's: its squeezes of stride 2 are 3x3 with padding 1.
-    With `conv10_split` n, conv10 is n convolutions side by side, each with its share of the
-    classes rounded up to `conv10_multiple`; outputs beyond its share are dropped.
+    Max-pooling is 3x3 with stride 2 and rounds map sizes up (as Caffe does). `strided_fires` and
+    the two lists of filters are ZynqNet's: its squeezes of stride 2 are 3x3 with padding 1. With
+    `conv10_split` n, conv10 is n parallel convolutions, each with its share of the classes rounded
+    up to `conv10_multiple`; outputs beyond its share are dropped.
     """
 
     conv1_filters: int = knob(96, integer(1, MAX_FILTERS), "filters of conv1")
     conv1_kernel: int = knob(7, integer(1, 15), "side of conv1's filters, pixels")
     conv1_stride: int = knob(2, integer(1, 8), "stride of conv1, pixels")
     conv1_padding: int = knob(0, integer(0, 7), "padding of conv1, pixels")
-    pool_after: str = knob("1-4-8", numbers(1, 9, ascending=True), "layers with a max-pool behind")
-    strided_fires: str = knob("none", numbers(2, 9, ascending=True), "Fires with a 3x3/2 squeeze")
-    squeeze_filters: str = knob("none", numbers(1, MAX_FILTERS, count=8), "in place of sr")
+    pool_after: str = knob("1-4-8", numbers(1, 9, ascending=True), "layers followed by max-pooling")
+    strided_fires: str = knob(
+        "none", numbers(2, 9, ascending=True), "Fire modules with a 3x3/2 squeeze"
+    )
+    squeeze_filters: str = knob(
+        "none", numbers(1, MAX_FILTERS, count=8), "eight counts in place of sr"
+    )
     expand_filters: str = knob(
-        "none", numbers(2, MAX_FILTERS, count=8), "in place of base_e, incr_e and freq"
+        "none", numbers(2, MAX_FILTERS, count=8), "eight counts in place of base_e, incr_e and freq"
     )
     conv10_padding: int = knob(0, integer(0, 1), "padding of conv10, pixels (authors' v1.0: 1)")
-    conv10_split: int = knob(1, integer(1, 8), "convolutions that share conv10's classes")
-    conv10_multiple: int = knob(1, integer(1, 256), "each of them has a multiple of this")
+    conv10_split: int = knob(1, integer(1, 8), "convolutions that conv10 is split into")
+    conv10_multiple: int = knob(1, integer(1, 256), "their filters are a multiple of this")
     head_relu: bool = knob(True, flag(), "ReLU on the class scores (as published)")
-    norm: str = knob("none", one_of("none", "batch"), "normalisation behind each convolution")
+    norm: str = knob("none", one_of("none", "batch"), "normalisation after each convolution")
     dropout: float = knob(0.5, real(0, 1, below=True), "share dropped before conv10")
 
     def __post_init__(self) -> None:
@@ -138,12 +144,12 @@ class FireSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """A network as counts: all that `cost` and `model` need."""
+    """A network as counts: all that its cost and its construction need."""
 
     layout: Layout
     fires: tuple[FireSpec, ...]
     bypass: str
-    num_classes: int = knob(MISSING, integer(2, 100_000), "classes that conv10 tells apart")
+    num_classes: int = knob(MISSING, integer(2, 100_000), "classes to predict")
     in_channels: int = knob(MISSING, integer(1, 16), "channels of a picture")
 
     def __post_init__(self) -> None:
@@ -190,7 +196,7 @@ def conv10_filters(layout: Layout, num_classes: int) -> tuple[int, ...]:
 
 
 def conflicts(metaparameters: Metaparameters, layout: Layout) -> list[str]:
-    """Metaparameters that the layout's own lists of filters would leave without effect."""
+    """A line for each metaparameter that the layout's own lists of filters leave without effect."""
     default = Metaparameters()
     idle = ["sr"] if layout.squeeze_filters != "none" else []
     idle += ["base_e", "incr_e", "freq"] if layout.expand_filters != "none" else []
@@ -212,7 +218,7 @@ def generate(
     """The network that the metaparameters fix (section 5.1).
 
     `e3x3 = round_half_up(pct3x3 * e)` kept within 1 .. e - 1, `e1x1 = e - e3x3`,
-    `s1x1 = round_half_up(sr * e)`, at least 1. A plain wire stands around each module whose
+    `s1x1 = round_half_up(sr * e)`, at least 1. A plain wire goes around each module whose
     input and output have one shape (with freq 2: fire3, 5, 7, 9, as in section 6); complex
     bypass adds a 1x1 convolution around each other module (fire2, 4, 6, 8).
 
@@ -266,7 +272,7 @@ def map_sizes(layout: Layout, image_size: int) -> dict[str, int]:
     >>> list(map_sizes(V1_0, 227).values())[:4]
     [111, 55, 55, 55]
 
-    Raises `ValueError` where the picture is too small or pooling leaves nothing of the map.
+    Raises `ValueError` where the picture is too small, or a map too small to pool.
     """
     side = int(integer(1, MAX_PIXELS).accept("image_size", image_size))
     pools, strided = split(layout.pool_after), split(layout.strided_fires)

@@ -1,14 +1,14 @@
 """The exact cost of every network of the space, known before one is trained.
 
-All figures are integers from closed forms, at batch 1, for one architecture (`cost`, `layers`)
+All costs are integers from closed forms, at batch 1, for one architecture (`cost`, `layers`)
 or for whole grids at once (`grid`); both walk the same formulas. Nothing here imports torch.
 
 Conventions, each checked against the real module in the tests:
 
 - `params`: weights and biases of the convolutions; with norm, a convolution has no bias and its
-  norm has a scale and a shift. Golden counts are without norm.
+  norm has a scale and a shift.
 - `macs`: multiply-accumulates of the convolutions, padding included (as torch's flop counter).
-- `activations`: numbers that the convolutions put out (pycls' definition).
+- `activations`: outputs of the convolutions (pycls' definition).
 - `peak_activation_bytes`: float32 inference with norm folded into the convolutions. A tensor
   lives from the operation that makes it to the last one that reads it; ReLU and the sum of a
   bypass work in place; a Fire module runs squeeze, expand1x1, expand3x3, concatenation, then its
@@ -46,7 +46,7 @@ Count = Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """The cost of one network at batch 1: integers, or int64 arrays of one shape for a grid."""
+    """The cost of a network at batch 1: integers, or int64 arrays of one shape for a grid."""
 
     params: Count
     macs: Count
@@ -138,7 +138,7 @@ def _walk(
     """Each layer's cost.
 
     `wires` is 1 where a Fire module has a wire and `conv` where that is a 1x1 convolution; None
-    stands for none anywhere.
+    means no network has one there.
     """
     sides = map_sizes(layout, image_size)
     pools, strided = split(layout.pool_after), split(layout.strided_fires)
@@ -148,7 +148,7 @@ def _walk(
         name: str, channels: Count, live: Count, *,
         weights: Count = 0, filters: Count = 0, normed: bool = norm,
     ) -> LayerCost:  # fmt: skip
-        """The cost of `weights` and of `filters`, each with a bias or a norm, on one map."""
+        """A layer of `weights` and of `filters`, each with a bias or a norm."""
         side = sides.get(name, 1)
         return LayerCost(
             name=name,
@@ -161,7 +161,7 @@ def _walk(
             live=live,
         )
 
-    # `here` is the number of activations in the map that the next layer reads.
+    # `here` is the number of activations in the next layer's input.
     channels: Count = layout.conv1_filters
     here: Count = sides["conv1"] ** 2 * channels
     weights: Count = layout.conv1_kernel**2 * in_channels * channels
@@ -229,7 +229,7 @@ def _total(steps: Iterable[LayerCost]) -> Cost:
 
 # Whole grids --------------------------------------------------------------------------------
 
-_CHUNK = 8192  # points at a time: the arrays of one step stay in the processor's cache
+_CHUNK = 8192  # points at a time, so that the arrays of one step stay in the processor's cache
 
 
 def grid(
@@ -243,7 +243,7 @@ def grid(
     """The cost of a whole grid of metaparameters in one layout, as int64 arrays.
 
     Each metaparameter is a value or an array; they are broadcast against each other and the
-    result has the broadcast shape. What is not given stays at its default.
+    result has the broadcast shape. The others keep their defaults.
 
     >>> grid(Layout(), 224, sr=[0.125, 0.25]).params
     array([1248424, 1967080])
@@ -254,14 +254,14 @@ def grid(
     default = Metaparameters()
     names = Metaparameters.__slots__
     columns = {n: np.asarray(metaparameters.get(n, getattr(default, n))) for n in names}
-    found = [
-        f"`{name}` is no metaparameter; they are {', '.join(names)}"
+    lines = [
+        f"unknown metaparameter `{name}`; known are {', '.join(names)}"
         for name in sorted(set(metaparameters) - set(names))
     ]
-    found += mistakes(Architecture, {"num_classes": num_classes, "in_channels": in_channels})
-    found += _column_mistakes(columns, layout)
-    if found:
-        raise ValueError("\n".join(found))
+    lines += mistakes(Architecture, {"num_classes": num_classes, "in_channels": in_channels})
+    lines += _column_mistakes(columns, layout)
+    if lines:
+        raise ValueError("\n".join(lines))
     shape = np.broadcast_shapes(*(c.shape for c in columns.values()))
     total = int(np.prod(shape, dtype=np.int64))
 
@@ -274,7 +274,7 @@ def grid(
     for start in range(0, total, _CHUNK):
         stop = min(start + _CHUNK, total)
         chunk = {n: c if c.size == 1 else c[start:stop] for n, c in flat.items()}
-        priced = _total(
+        part = _total(
             _walk(
                 layout,
                 image_size,
@@ -284,25 +284,25 @@ def grid(
             )
         )
         for row, name in enumerate(Cost.__slots__):
-            parts[row, start:stop] = getattr(priced, name)
+            parts[row, start:stop] = getattr(part, name)
     return Cost(**{n: parts[row].reshape(shape) for row, n in enumerate(Cost.__slots__)})
 
 
 def _column_mistakes(columns: dict[str, NDArray[Any]], layout: Layout) -> list[str]:
     """The first mistake in each column, by itself or with the layout."""
-    found = []
+    lines = []
     for name, column in columns.items():
-        for value in _suspects(column):
-            lines = mistakes(Metaparameters, {name: value})
-            lines = lines or conflicts(Metaparameters(**{name: value}), layout)
-            if lines:
-                found += lines
+        for value in _worst(column):
+            wrong = mistakes(Metaparameters, {name: value})
+            wrong = wrong or conflicts(Metaparameters(**{name: value}), layout)
+            if wrong:
+                lines += wrong
                 break
-    return found
+    return lines
 
 
-def _suspects(column: NDArray[Any]) -> list[Any]:
-    """The values of a column among which a mistake would show.
+def _worst(column: NDArray[Any]) -> list[Any]:
+    """Values of a column that break its rule if any does.
 
     Of numbers: the least and the greatest (a NaN would be both) and a fraction. Of others: all.
     """
@@ -315,7 +315,7 @@ def _suspects(column: NDArray[Any]) -> list[Any]:
 
 
 def _fire_counts(columns: dict[str, NDArray[Any]], layout: Layout) -> dict[str, list[Count]]:
-    """Filters and wires of fire2 .. fire9 as arrays: `space.generate` for a whole grid."""
+    """Filters and wires of fire2 .. fire9 as arrays: `generate` for a whole grid."""
     base_e = columns["base_e"].astype(np.int64)
     incr_e = columns["incr_e"].astype(np.int64)
     freq = columns["freq"].astype(np.int64)
@@ -349,11 +349,11 @@ def _fire_counts(columns: dict[str, NDArray[Any]], layout: Layout) -> dict[str, 
 
 
 def _rounding(ratio: NDArray[np.float64]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
-    """`space.round_half_up` of `ratio` for arrays of filter counts.
+    """`round_half_up` of `ratio` for arrays of filter counts.
 
-    Ratios of at most six decimals are whole millionths: their products are exact in a double.
-    For the others a double's product is off by a few parts in 2**53, so that only those within
-    that of a half need the decimal that the user wrote.
+    Ratios of at most six decimals are whole millionths, whose products are exact in a double. For
+    the others a double's product is off by a few parts in 2**53, so only those that close to a
+    half need the decimal that the user wrote.
     """
     million = 1e6
     scaled = np.rint(ratio * million)

@@ -1,4 +1,4 @@
-"""What a field may hold, and the line that a user reads when it holds something else.
+"""What a field may hold, and the message for a user when it holds something else.
 
 A value type is a frozen dataclass whose fields are made by `knob`. Its `__post_init__` calls
 `check`, which converts every value to its kind (so that 1 and 1.0 are one value) and raises one
@@ -25,11 +25,14 @@ class Rule:
     read: Callable[[Any], Any]
 
     def accept(self, name: str, value: object) -> Any:
-        """`value` in this rule's kind; raises `ValueError` naming field, rule and value."""
+        """`value` in this rule's kind; raises `ValueError` naming field, rule and value.
+
+        numpy's booleans and numbers count as Python's.
+        """
         try:
-            return self.read(value)
+            return self.read(value.item() if hasattr(value, "item") else value)
         except (ValueError, TypeError, OverflowError):
-            shown = ascii(value) if isinstance(value, str) else value  # look-alikes stand out
+            shown = ascii(value) if isinstance(value, str) else value  # shows look-alike letters
             raise ValueError(f"`{name}` must be {self.text}, got {shown}") from None
 
 
@@ -39,15 +42,15 @@ def knob(default: Any, rule: Rule, meaning: str) -> Any:
 
 
 def mistakes(kind: type, values: Mapping[str, object]) -> list[str]:
-    """The lines that say which of `values` break the rules of the dataclass `kind`."""
-    found = []
+    """A line for each of `values` that breaks its rule in the dataclass `kind`."""
+    lines = []
     for item in fields(kind):
         if item.name in values and "rule" in item.metadata:
             try:
                 item.metadata["rule"].accept(item.name, values[item.name])
             except ValueError as error:
-                found.append(str(error))
-    return found
+                lines.append(str(error))
+    return lines
 
 
 def check(value: Any) -> None:
@@ -72,7 +75,7 @@ def expect(name: str, value: object, kind: type) -> None:
 
 
 def integer(low: int, high: int) -> Rule:
-    """A whole number in low .. high; 2.0 is 2, `True` is no number."""
+    """A whole number in low .. high; 2.0 counts as 2, but not `True` or text."""
 
     def read(value: Any) -> int:
         if isinstance(value, (bool, str)) or int(value) != value or not low <= value <= high:
@@ -83,7 +86,7 @@ def integer(low: int, high: int) -> Rule:
 
 
 def real(low: float, high: float, *, above: bool = False, below: bool = False) -> Rule:
-    """A finite number from low to high; `above` and `below` leave out the ends."""
+    """A finite number from low to high; `above` and `below` exclude the ends."""
 
     def read(value: Any) -> float:
         if isinstance(value, (bool, str)):
@@ -94,7 +97,7 @@ def real(low: float, high: float, *, above: bool = False, below: bool = False) -
         )
         if not (math.isfinite(number) and inside):
             raise ValueError
-        return number or 0.0  # -0.0 and 0.0 are one value
+        return number or 0.0  # -0.0 becomes 0.0
 
     return Rule(f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}", read)
 
@@ -134,11 +137,11 @@ def flag() -> Rule:
 
 
 def path() -> Rule:
-    """A path, whole or from the working directory; names in it have at most 255 bytes."""
+    """A path, absolute or relative; its parts have at most 255 bytes each."""
 
     def read(value: Any) -> Path:
         if not isinstance(value, (str, Path)) or str(value)[:1] in ("", "~") or "\0" in str(value):
-            raise ValueError  # "~": only a shell knows it, and none reads it here
+            raise ValueError  # "~" is for a shell to expand
         if any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
             raise ValueError
         return Path(value)
@@ -163,23 +166,23 @@ def duration() -> Rule:
 
 
 def numbers(low: int, high: int, *, count: int = 0, ascending: bool = False) -> Rule:
-    """Whole numbers joined by "-", or "none"; `count` of them (0: any), maybe `ascending`."""
+    """Whole numbers joined by "-", or "none"; `count` of them (0: any), or `ascending` ones."""
 
     def read(value: Any) -> str:
         if value == "none":
             return "none"
-        text = str(value)  # a single layer number is an integer on the command line
+        text = str(value)  # a single number is an integer on the command line
         if isinstance(value, (bool, float)) or not text.isascii() or "_" in text:
             raise ValueError
         parts = split(text)
-        rising = all(a < b for a, b in pairwise(parts))
+        in_order = all(a < b for a, b in pairwise(parts))
         if not parts or not all(low <= n <= high for n in parts):
             raise ValueError
-        if (count and len(parts) != count) or (ascending and not rising):
+        if (count and len(parts) != count) or (ascending and not in_order):
             raise ValueError
         return "-".join(str(n) for n in parts)
 
-    many = f"{count} " if count else "rising " if ascending else ""
+    many = f"{count} " if count else "ascending " if ascending else ""
     return Rule(f"none, or {many}whole numbers in {low} .. {high} joined by '-'", read)
 
 
