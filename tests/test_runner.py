@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from toy import Poison, Unpicklable
 
-from dse.runner import local
+from dse.runner import local, slurm
 from dse.runner.events import (
     Event,
     Failed,
@@ -29,6 +29,7 @@ from dse.runner.events import (
     Started,
     Waiting,
 )
+from dse.runner.job import Spool
 from dse.runner.runner import Runner, Workers
 
 TESTS = Path(__file__).parent
@@ -903,19 +904,19 @@ def test_jobs_of_slurm_are_cancelled_by_one_command(
     engine._attempts = [
         SimpleNamespace(
             job=SimpleNamespace(job_id=str(n)),
-            spool=tmp_path / str(n),
+            spool=Spool(tmp_path / str(n)),
             clear=lambda n=n: cleared.append(n),
         )
         for n in range(5)
     ]
     commands: list[list[str]] = []
-    monkeypatch.setattr(module, "_answer", lambda words: commands.append(words) or answers.pop())
+    monkeypatch.setattr(slurm, "_run", lambda *words: commands.append([*words]) or answers.pop())
     answers = ["", None, ""]
     engine.kill(*engine._attempts[1:3])
     assert cleared == [1, 2]
     left = engine._attempts[-1]
     engine.kill(left)  # SLURM does not answer
-    assert left.spool.with_suffix(".stop").exists()
+    assert left.spool.stopping
     engine.close()
     engine.close()
     assert commands == [["scancel", "1", "2"], ["scancel", "4"], ["scancel", "0", "3"]]
@@ -940,51 +941,45 @@ def test_a_job_of_slurm_is_over_when_its_queue_says_so_twice(
     jobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, says: Callable[[str, str], None]
 ) -> None:
     module = pytest.importorskip("dse.runner.submitit")
-    monkeypatch.setattr(module, "LOOK", 0.0)
+    monkeypatch.setattr(module, "POLL", 0.0)
     engine = module.Submitit("toy:behave", 0, jobs)
     engine._slurm = True
-    result = SimpleNamespace(exists=lambda: False)
-    job = SimpleNamespace(job_id="7", paths=SimpleNamespace(result_pickle=result))
-    attempt = module._Attempt(job, Path("none"))
+    attempt = module._Attempt(SimpleNamespace(job_id="7"), Spool(Path("none")))
     engine._attempts = [attempt]
     queued_again = ["7 RUNNING", "7 PREEMPTED", "7 PENDING", "7 COMPLETING"]
     for line in [*queued_again, "7 TIMEOUT", "", "8 RUNNING"]:  # at last it is no longer listed
-        assert not attempt.over(2)
+        assert len(attempt.ended) < 2
         says("squeue", line)
-        engine._look()
-    assert attempt.gone == ["TIMEOUT", "UNKNOWN"]
-    assert attempt.over(2)
+        engine._poll()
+    assert attempt.ended == ["TIMEOUT", "UNKNOWN"]
     engine._attempts = []
 
 
 @pytest.mark.parametrize(
-    ("line", "stands"),
+    ("line", "state"),
     [
-        ("JobId=7 JobState=RUNNING Reason=None PreemptTime=None", "runs"),
-        ("JobId=7 JobState=RUNNING PreemptEligibleTime=N/A", "runs"),
-        ("JobId=7 JobState=RUNNING PreemptTime=2026-11-21T19:34:09", "will end"),
-        ("JobId=7 JobState=SIGNALING PreemptTime=2026-11-21T19:34:09", "will end"),
-        ("JobId=7 JobState=COMPLETING PreemptTime=None Restarts=1", "ends"),
-        ("JobId=7 JobState=PENDING PreemptTime=None Restarts=1", "ends"),
-        ("", "ends"),
+        ("JobId=7 JobState=RUNNING Reason=None PreemptTime=None", "running"),
+        ("JobId=7 JobState=RUNNING PreemptEligibleTime=N/A", "running"),
+        ("JobId=7 JobState=RUNNING PreemptTime=2026-11-21T19:34:09", "to be preempted"),
+        ("JobId=7 JobState=SIGNALING PreemptTime=2026-11-21T19:34:09", "to be preempted"),
+        ("JobId=7 JobState=COMPLETING PreemptTime=None Restarts=1", "ending"),
+        ("JobId=7 JobState=PENDING PreemptTime=None Restarts=1", "ending"),
+        ("", "ending"),
     ],
 )
 def test_what_sigterm_means_is_what_slurm_says(
-    line: str, stands: str, says: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+    line: str, state: str, says: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = pytest.importorskip("dse.runner.submitit")
     says("scontrol", line)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    assert module._standing() == "runs"
+    assert slurm.own_state() == "running"
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert module._standing() == stands
+    assert slurm.own_state() == state
 
 
 def test_words_that_a_kill_has_cut_are_passed_over(tmp_path: Path) -> None:
-    module = pytest.importorskip("dse.runner.submitit")
-    spool = tmp_path / "spool"
-    spool.with_suffix(".words").write_bytes(b'[1, 2]\n{"a": [3\xff[4]\n[5]\n[6')
-    assert module._Attempt(None, spool).words() == [[1, 2], [5]]
+    (tmp_path / "spool.reports").write_bytes(b'[1, 2]\n{"a": [3\xff[4]\n[5]\n[6')
+    assert Spool(tmp_path / "spool").read() == [[1, 2], [5]]
 
 
 @pytest.mark.slow

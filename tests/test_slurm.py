@@ -24,7 +24,7 @@ from test_runner import CALLS, check_calls, check_stop, ends, parent, pids, soon
 from dse.results import drivers, tables
 from dse.runner.events import Event, Finished, Reported, Retried
 from dse.runner.runner import Runner, Workers
-from dse.runner.submitit import LOOK
+from dse.runner.submitit import POLL
 
 pytest.importorskip("submitit")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
@@ -216,7 +216,7 @@ def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, An
     def away() -> None:
         _end(slurm / "slurmctld.pid")
         away_since.append(time.monotonic())
-        time.sleep(2.5 * LOOK)
+        time.sleep(2.5 * POLL)
         _run("slurmctld")
 
     away_since: list[float] = []
@@ -225,12 +225,12 @@ def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, An
     with Runner(
         "toy:behave", Workers(count=1, engine="submitit", settings=jobs, retries=0)
     ) as runner:
-        runner.submit("it", ("tell steadily", 4 * LOOK))
+        runner.submit("it", ("tell steadily", 4 * POLL))
         for event in runner.events():
             if isinstance(event, Reported) and not found[1:]:
                 outage.start()
             found.append(event)
-    assert time.monotonic() - away_since[0] > 2.5 * LOOK
+    assert time.monotonic() - away_since[0] > 2.5 * POLL
     assert ends(found) == {"it": Finished("it", "worked")}
     outage.join()
 

@@ -7,11 +7,10 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -45,15 +44,13 @@ class Attempt:
     """A process that runs a task, and what has come from it."""
 
     process: ForkServerProcess
-    reports: socket.socket
+    reports: Connection
     errors: Connection
     alive: Connection
     oom_kills: int
-    received: bytearray = field(default_factory=bytearray)
     tail: bytes = b""
     writes: bool = True
     silent: float = -TURN  # the turn in which it starts may have begun earlier
-    ended: bool = False
 
 
 class Local:
@@ -81,7 +78,7 @@ class Local:
         """Start a process; raises `OSError` or `EOFError` where there can be no more."""
         _check_descriptors()
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-            reports, their_reports = socket.socketpair()
+            reports, their_reports = self._context.Pipe(duplex=False)
             errors, their_errors = self._context.Pipe(duplex=False)
             their_alive, alive = self._context.Pipe(duplex=False)
             for end in (reports, errors, alive):
@@ -112,9 +109,8 @@ class Local:
         for attempt in list(self._attempts):
             if attempt.errors in ready:
                 _forward_stderr(attempt)
-            attempt.ended = attempt.process.sentinel in ready
             attempt.silent += awake
-            messages = self._messages(attempt, attempt.ended or attempt.reports in ready)
+            messages = self._messages(attempt, attempt.process.sentinel in ready)
             received += [(attempt, message) for message in messages]
         return received
 
@@ -137,23 +133,29 @@ class Local:
         """End every attempt."""
         self.kill(*self._attempts)
 
-    def _messages(self, attempt: Attempt, ready: bool) -> Iterator[Report | End]:
-        """The whole messages that have come; the end is the last, also of a process that died or
-        hangs."""
-        over = ready and not _read(attempt)
+    def _messages(self, attempt: Attempt, ended: bool) -> Iterator[Report | End]:
+        """What has come: a message, or all of them and the end where the process has `ended`."""
+        if ended:
+            _kill_group(attempt.process)  # a child that it has left would keep the pipe open
         try:
-            for message in _complete(attempt.received):
+            while attempt.reports.poll():
+                content = attempt.reports.recv_bytes()
                 attempt.silent = 0.0
+                message = pickle.loads(content)
                 if isinstance(message, End):
                     attempt.process.join(GRACE)
                     yield self._finish(attempt, message)
                     return
                 if message is not None:
                     yield message
+                if not ended:
+                    return
+        except (EOFError, ConnectionResetError):
+            ended = True
         except Exception as error:  # what was sent cannot be unpickled here
             yield self._finish(attempt, failure(error))
             return
-        if over:
+        if ended:
             yield self._finish(attempt, self._death(attempt))
         elif self._patience and attempt.silent >= self._patience:
             _dump_stack(attempt)
@@ -216,32 +218,6 @@ def _fork(process: ForkServerProcess) -> None:
         except ConnectionRefusedError:
             time.sleep(seconds)
     return process.start()
-
-
-def _read(attempt: Attempt) -> bool:
-    """Read what has come, all of it where the process has ended; returns whether more may come."""
-    try:
-        while part := attempt.reports.recv(2**20, socket.MSG_DONTWAIT):
-            attempt.received += part
-            attempt.silent = 0.0
-            if not attempt.ended:
-                return True
-    except BlockingIOError:
-        return not attempt.ended
-    except OSError:  # reset by a process that died
-        pass
-    return False
-
-
-def _complete(received: bytearray) -> Iterator[Report | End | None]:
-    """Take the complete messages off the front of `received`."""
-    while len(received) >= 8:
-        size = 8 + int.from_bytes(received[:8], "big")
-        if len(received) < size:
-            return
-        content = bytes(received[8:size])
-        del received[:size]
-        yield pickle.loads(content)
 
 
 def _forward_stderr(attempt: Attempt) -> None:

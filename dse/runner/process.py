@@ -6,17 +6,15 @@ import contextlib
 import faulthandler
 import fcntl
 import os
-import pickle
 import signal
-import socket
 import threading
 from multiprocessing.connection import Connection
 
-from dse.runner.task import End, Report, Reporter, failure, run_task
+from dse.runner.task import Reporter, failure, run_task
 
 
 def work(
-    function: str, content: bytes, reports: socket.socket, errors: Connection, alive: Connection
+    function: str, content: bytes, reports: Connection, errors: Connection, alive: Connection
 ) -> None:
     """Run one task in this process, which leads a process group of its own.
 
@@ -30,21 +28,15 @@ def work(
     faulthandler.enable(2, all_threads=False)
     faulthandler.register(signal.SIGUSR2, 2, all_threads=False)
     _end_with(alive)
-    reporter = Reporter(lambda message: send(reports, message))
+    reporter = Reporter(reports.send)
     _stop_on_sigterm(reporter)
     end = run_task(function, content, reporter)
     try:
-        send(reports, end)
+        reports.send(end)
     except OSError:  # the driver has gone
         pass
     except BaseException as error:  # the value cannot be pickled
-        send(reports, failure(error))
-
-
-def send(reports: socket.socket, message: Report | End | None) -> None:
-    """Send a message: its length in 8 bytes, then its pickle."""
-    content = pickle.dumps(message)
-    reports.sendall(len(content).to_bytes(8, "big") + content)
+        reports.send(failure(error))
 
 
 def _stop_on_sigterm(reporter: Reporter) -> None:

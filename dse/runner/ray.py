@@ -1,7 +1,7 @@
-"""Attempts at calls as tasks of a Ray cluster.
+"""The engine that runs tasks on a Ray cluster.
 
-A task carries out one call in a process of its own, so that a Ray worker outlives what a call
-does. Ray itself tries nothing again: the runner's rules hold.
+A Ray task starts a process for one attempt, so that a Ray worker survives whatever the task does.
+Ray itself retries nothing; the runner does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dse.space.rules import check, integer, knob, real
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """A Ray cluster and what a task asks of it; raises `ValueError` for a value out of its rule."""
+    """A Ray cluster and what a task asks for; raises `ValueError` for a value outside its rule."""
 
     address: str = knob("local", text("an address"), "of a cluster; auto; local: start one here")
     num_cpus: int = knob(1, integer(1, 4096), "processor cores of a task")
@@ -36,7 +36,7 @@ class Cluster:
 
 
 class Ray:
-    """A task for each call; a cluster that was started here ends with `close`.
+    """A Ray task for each attempt; a cluster that was started here ends with `close`.
 
     Raises `ValueError` where Ray is not installed, a setting is wrong or the cluster is not there.
     """
@@ -52,10 +52,9 @@ class Ray:
         if self._joined:
             self._join(self._cluster.address)
             if self._cluster.address == "local":
-                self._check_wishes()
-        self._post = self._ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(
-            Post
-        ).remote()
+                self._check_resources()
+        mailbox = self._ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Mailbox)
+        self._mailbox = mailbox.remote()
         self._task = self._ray.remote(
             num_cpus=self._cluster.num_cpus,
             num_gpus=self._cluster.num_gpus,
@@ -66,7 +65,7 @@ class Ray:
         self._attempts: dict[int, Any] = {}
 
     def _join(self, address: str) -> None:
-        """Join a cluster. Ray would ask an absent one for minutes, and take SIGTERM for itself."""
+        """Join a cluster. Ray would look for an absent one for minutes, and take over SIGTERM."""
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address == "local":
             options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
@@ -76,39 +75,39 @@ class Ray:
             if colon:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             self._ray.init(address, **options)
-        except Exception as error:  # Ray raises any, a bare one where a start takes too long
+        except Exception as error:  # Ray raises any; a bare one where a start takes too long
             rule = "`ray.address` must be that of a Ray cluster that answers"
             raise ValueError(f"{rule}, got {address}: {first_line(error)}") from None
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
 
-    def _check_wishes(self) -> None:
-        """Raise `ValueError` where this machine never has what a task asks for: it would wait for
-        ever. A cluster of more machines may grow."""
+    def _check_resources(self) -> None:
+        """Raise `ValueError` where a task asks for more than this machine has: Ray would wait
+        forever. A cluster of several machines may grow."""
         (node,) = self._ray.nodes()
         for name, kind, unit in (
             ("num_cpus", "CPU", 1),
             ("num_gpus", "GPU", 1),
             ("mem_gb", "memory", 1e9),
         ):
-            has, wish = node["Resources"].get(kind, 0) / unit, getattr(self._cluster, name)
-            if wish > has:
+            has, wanted = node["Resources"].get(kind, 0) / unit, getattr(self._cluster, name)
+            if wanted > has:
                 self._ray.shutdown()
                 raise ValueError(
-                    f"`ray.{name}` must be at most {has:g} on this machine, got {wish:g}"
+                    f"`ray.{name}` must be at most {has:g} on this machine, got {wanted:g}"
                 )
 
     def start(self, content: bytes) -> int:
-        """Submit a task."""
+        """Submit a Ray task."""
         number = next(self._numbers)
         self._attempts[number] = self._task.remote(
-            self._function, content, self._patience, self._post, number
+            self._function, content, self._patience, self._mailbox, number
         )
         return number
 
     def wait(self, seconds: float) -> list[tuple[int, Report | End]]:
-        """What has come; words are fetched every half a second."""
+        """What has come; reports are fetched with each call."""
         tasks = list(self._attempts.values())
         if not tasks:
             time.sleep(seconds)
@@ -116,83 +115,84 @@ class Ray:
         self._ray.wait(tasks, timeout=seconds)
         done, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)
         numbers = {task: number for number, task in self._attempts.items()}
-        found: list[tuple[int, Report | End]] = []
-        for number, word in self._words():
-            if number in self._attempts:
-                found.append((number, Report(pickle.loads(word))))
+        received: list[tuple[int, Report | End]] = [
+            (number, Report(pickle.loads(value)))
+            for number, value in self._reports()
+            if number in self._attempts
+        ]
         for task in done:
-            found.append((numbers[task], self._end(task)))
+            received.append((numbers[task], self._end(task)))
             del self._attempts[numbers[task]]
-        return found
+        return received
 
-    def _words(self) -> list[tuple[int, bytes]]:
-        """The words that tasks have left; none where the cluster does not answer."""
+    def _reports(self) -> list[tuple[int, bytes]]:
+        """The reports that have come; none where the cluster does not answer."""
         try:
-            words: list[tuple[int, bytes]] = self._ray.get(self._post.take.remote())
+            reports: list[tuple[int, bytes]] = self._ray.get(self._mailbox.take.remote())
         except self._ray.exceptions.RayError:
             return []
-        return words
+        return reports
 
     def _end(self, task: Any) -> End:
-        """How an attempt ended; what Ray says of a task that died is one line."""
+        """How an attempt ended."""
         errors = self._ray.exceptions
         try:
             end: End = self._ray.get(task)
         except errors.OutOfMemoryError as error:
-            return End(
-                "memory", reason="Ray killed the task for lack of memory", details=str(error)
-            )
-        except errors.RayTaskError as error:  # not the call's: the task itself cannot run there
+            reason = "Ray killed the task for lack of memory"
+            return End("memory", reason=reason, details=str(error))
+        except errors.RayTaskError as error:  # not of the task: it could not run there at all
             return End("failed", reason=first_line(error.cause), details=str(error))
         except errors.RayError as error:
             return End("died", reason=f"the task died: {type(error).__name__}", details=str(error))
         return end
 
     def stop(self, number: int) -> None:
-        """Ask a call to end."""
-        self._post.stop.remote(number)
+        """Ask a task to stop."""
+        self._mailbox.stop.remote(number)
 
     def kill(self, *numbers: int) -> None:
-        """End tasks."""
+        """End Ray tasks."""
         for number in numbers:
             self._ray.cancel(self._attempts.pop(number), force=True)
 
     def close(self) -> None:
-        """End every task, and what was started here."""
+        """End every Ray task, and what was started here."""
         self.kill(*self._attempts)
-        self._ray.kill(self._post)
+        self._ray.kill(self._mailbox)
         if self._joined:
             self._ray.shutdown()
 
 
-class Post:
-    """Where tasks leave words, pickled, and learn whether to stop: an actor."""
+class Mailbox:
+    """A Ray actor through which tasks report, and learn whether they must stop."""
 
     def __init__(self) -> None:
-        self._words: list[tuple[int, bytes]] = []
+        self._reports: list[tuple[int, bytes]] = []
         self._stopping: set[int] = set()
 
-    def report(self, number: int, words: list[bytes]) -> bool:
-        """Leave words of an attempt; whether it shall stop."""
-        self._words += [(number, word) for word in words]
+    def report(self, number: int, values: list[bytes]) -> bool:
+        """Leave pickled reports of an attempt; returns whether it must stop."""
+        self._reports += [(number, value) for value in values]
         return number in self._stopping
 
     def take(self) -> list[tuple[int, bytes]]:
-        """The words left since the last time, in order."""
-        words, self._words = self._words, []
-        return words
+        """The reports since the last call, in order."""
+        reports, self._reports = self._reports, []
+        return reports
 
     def stop(self, number: int) -> None:
         """Have an attempt stop."""
         self._stopping.add(number)
 
 
-def attempt(function: str, content: bytes, patience: float, post: Any, number: int) -> End:
-    """One attempt at a call: a Ray task."""
+def attempt(function: str, content: bytes, patience: float, mailbox: Any, number: int) -> End:
+    """One attempt at a task, as a Ray task."""
     ray = load("ray")
 
-    def report(words: list[Any]) -> bool:
-        stop: bool = ray.get(post.report.remote(number, [pickle.dumps(word) for word in words]))
+    def report(values: list[Any]) -> bool:
+        pickled = [pickle.dumps(value) for value in values]
+        stop: bool = ray.get(mailbox.report.remote(number, pickled))
         return stop
 
     return attend(function, content, patience, report)

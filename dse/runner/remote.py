@@ -1,4 +1,4 @@
-"""What the engines share whose attempts are made on other machines."""
+"""What engines share whose tasks run on other machines."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Settings = TypeVar("Settings")
 def require(engine: str) -> None:
     """Raise `ValueError` where the library of an engine, an optional extra, is not installed."""
     try:
-        found = importlib.util.find_spec(engine)
-    except ValueError:  # it is kept out
-        found = None
-    if found is None or found.origin is None:  # a folder of that name is no library
+        spec = importlib.util.find_spec(engine)
+    except ValueError:  # its import is blocked
+        spec = None
+    if spec is None or spec.origin is None:  # a folder of that name is not a library
         raise ValueError(
             f"`runner.engine` {engine} must have the extra installed: "
             f"pip install 'squeezenet-dse[{engine}]'"
@@ -37,7 +37,7 @@ def load(engine: str) -> Any:
 
 
 def settings_of(kind: type[Settings], engine: str, values: Mapping[str, Any]) -> Settings:
-    """An engine's settings; raises `ValueError` for an unknown one or a value out of its rule."""
+    """An engine's settings; raises `ValueError` for an unknown one or a value outside its rule."""
     names = [item.name for item in fields(kind)]  # type: ignore[arg-type]
     unknown = [name for name in values if name not in names]
     if unknown:
@@ -64,28 +64,27 @@ def attend(
     content: bytes,
     patience: float,
     report: Callable[[list[Any]], bool],
-    seconds: float = math.inf,
+    notice: float = math.inf,
 ) -> End:
-    """One attempt at a call, made in a process of this machine for a driver elsewhere.
+    """Run one attempt at a task in a process of this machine, for a driver elsewhere.
 
-    Every turn, half a second at most, `report` takes the words that came and says whether the
-    call shall end. One that has not ended within `seconds` of that is killed.
+    At least every half a second, `report` gets the values that were reported and returns whether
+    the task must stop. A task that has not ended `notice` seconds after that is killed.
     """
     engine = Local(function, patience)
     asked, deadline = False, math.inf
     try:
         attempt = engine.start(content)
         while time.monotonic() < deadline:
-            signs = [sign for _, sign in engine.wait(TURN)]
-            words = [sign.value for sign in signs if not isinstance(sign, End)]
-            ask = report(words) and not asked
-            for sign in signs:
-                if isinstance(sign, End):
-                    return sign
-            if ask:
+            messages = [message for _, message in engine.wait(TURN)]
+            must_stop = report([m.value for m in messages if not isinstance(m, End)])
+            for message in messages:
+                if isinstance(message, End):
+                    return message
+            if must_stop and not asked:
                 engine.stop(attempt)
-                asked, deadline = True, time.monotonic() + seconds
-        return End("stopped", reason="the process did not end when asked, and was killed")
+                asked, deadline = True, time.monotonic() + notice
+        return End("stopped", reason="the process did not stop when asked, and was killed")
     except (OSError, EOFError) as error:
         return End("died", reason=f"no process could start: {error}")
     finally:
