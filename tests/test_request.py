@@ -1,90 +1,34 @@
-"""The border: what a user writes becomes trials, or lines that name field, rule and value."""
+"""What a user writes becomes trials, or lines that name field, rule and value."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
+from reading import (
+    FOLDER,
+    LAYOUT_NAMES,
+    NAME,
+    PAGES,
+    composed_once,
+    lines,
+    read,
+    values,
+)
 
-from dse.results import records
 from dse.runner.runner import Workers
-from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.sweep import pages
-from dse.sweep.errors import RequestError
-from dse.sweep.keys import GROUPS, SETTINGS
-from dse.sweep.preflight import check_folder
-from dse.sweep.request import Request, read_request
-from dse.trial.protocol import Protocol
-from dse.trial.question import QUESTION, SEMANTICS
+from dse.sweep.keys import SETTINGS
+from dse.trial.question import QUESTION
 
-FOLDER = pages.bundled()
-PAGES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-GROUP_PAGES = sorted((p.parent.name, p.stem) for p in FOLDER.glob("*/*.yaml"))
-BASE = "defaults: [squeezenet, _self_]\n"
-COMPOSED: dict[tuple[object, ...], Any] = {}
-
-
-def read(*arguments: str, page: str = "squeezenet") -> Request:
-    return read_request("sweep", "Train.", arguments, page)
-
-
-def lines(*arguments: str, page: str = "squeezenet") -> list[str]:
-    """The mistakes of a request that cannot be carried out."""
-    with pytest.raises(RequestError) as caught:
-        read(*arguments, page=page)
-    return list(caught.value.lines)
-
-
-def values(request: Request, name: str) -> list[Any]:
-    """A field of the question over the trials, in order."""
-    return [trial.question[name] for trial in request.trials]
-
-
-@pytest.fixture(autouse=True)
-def _composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compose each bundled page once for all tests: it takes a tenth of a second."""
-    compose = pages.composed
-
-    def composed(folders: list[Path], page: str, choice: dict[str, str], errors: list[str]) -> Any:
-        if folders != [FOLDER]:
-            return compose(folders, page, choice, errors)
-        key = (page, *choice.items())
-        if key not in COMPOSED:
-            COMPOSED[key] = compose(folders, page, choice, errors)
-        return COMPOSED[key]
-
-    monkeypatch.setattr(pages, "composed", composed)
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
-    """Writes pages of one's own, {path: text}; returns the arguments that use the first."""
-
-    def write(texts: dict[str, str | bytes]) -> tuple[str, ...]:
-        for path, text in texts.items():
-            (tmp_path / path).parent.mkdir(exist_ok=True)
-            (tmp_path / path).write_bytes(text if isinstance(text, bytes) else text.encode())
-        return ("--config-dir", str(tmp_path), "--config-name", Path(next(iter(texts))).stem)
-
-    return write
-
-
-# Bad input ----------------------------------------------------------------------------------
+__all__ = ["composed_once"]
 
 RISING = "none, or ascending whole numbers in 1 .. 9 joined by '-'"
 FINITE = "a range of finite numbers with a step other than 0"
-NAME = "a name of at most 100 letters, digits, '.', '_' and '-'"
-LAYOUT_NAMES = ", ".join(sorted(LAYOUTS))
 PROTOCOL_NAMES = "cifar10, cifar100, demo, fashion_mnist, imagenet, imagenet_torchvision, mnist"
 PAGE_NAMES = ", ".join(PAGES)
 
@@ -444,277 +388,3 @@ def test_a_thousand_points_are_planned_in_seconds() -> None:
     points = ",".join(f"{n / 250}" for n in range(1, 251))
     assert len(read(f"sr={points}", "seed=0,1,2,3").trials) == 1000
     assert time.process_time() - start < 5
-
-
-# Pages --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_composes(page: str) -> None:
-    request = read(page=page)
-    assert request.folder.name == page
-    assert len(request.trials) >= 1
-    text = (FOLDER / f"{page}.yaml").read_text()
-    assert text.startswith("# ")
-    assert (
-        f"\n#   python -m dse.sweep{'' if page == 'figure3a' else f' --config-name {page}'}" in text
-    )
-
-
-@pytest.mark.parametrize(("group", "name"), GROUP_PAGES)
-def test_every_page_of_a_group_composes(group: str, name: str) -> None:
-    assert group in GROUPS
-    assert (FOLDER / group / f"{name}.yaml").read_text().startswith("# @package _global_\n# ")
-    # 256 pixels are enough for any layout. A folder of pictures is asked for what it holds.
-    stated = [f"manifest=10-2000-20-{'0' * 20}"] if name.startswith("imagenet") else []
-    assert len(read(f"{group}={name}", "image_size=256", *stated).trials) == 1
-
-
-def test_squeezenet_spells_out_every_knob_as_it_composes() -> None:
-    page = OmegaConf.to_container(OmegaConf.load(FOLDER / "squeezenet.yaml"))
-    assert isinstance(page, dict)
-    del page["defaults"]
-    assert (*page, "semantics") == QUESTION  # which nobody chooses
-    (trial,) = read().trials
-    assert {**page, "semantics": SEMANTICS} == trial.question
-    assert trial.protocol == Protocol()  # one default for a knob, wherever it is asked for
-
-
-@pytest.mark.parametrize("name", sorted(LAYOUTS))
-def test_a_layout_page_is_its_layout(name: str, own: Callable[..., tuple[str, ...]]) -> None:
-    arguments = own({"plain.yaml": BASE, "protocol/plain.yaml": "# @package _global_\nseed: 0\n"})
-    (trial,) = read(
-        *arguments, f"layout={name}", "recipe=paper", "protocol=plain", "image_size=256"
-    ).trials
-    assert trial.layout == LAYOUTS[name]
-    if name == "zynqnet":
-        assert trial.metaparameters == Metaparameters()
-
-
-def test_the_named_layouts_are_the_pages() -> None:
-    assert sorted(LAYOUTS) == [name for group, name in GROUP_PAGES if group == "layout"]
-
-
-def test_the_robust_recipe_changes_the_layout_where_it_says() -> None:
-    (trial,) = read("layout=v1_0", "image_size=224", "recipe=robust").trials
-    assert (trial.layout.norm, trial.layout.head_relu) == ("batch", False)
-
-
-# Pages of one's own -------------------------------------------------------------------------
-
-
-def test_a_page_of_ones_own(own: Callable[..., tuple[str, ...]]) -> None:
-    arguments = own({"mine.yaml": BASE + "sr: [0.1, 0.2]\nbypass: [none, simple]\nname: it\n"})
-    request = read(*arguments, page="figure3a")
-    assert len(request.trials) == 4
-    assert request.folder == Path("results/it")
-    assert values(read(*arguments, "sr=0.5"), "sr") == [0.5, 0.5]
-    assert len(read(*arguments[:2], page="figure3a").trials) == 5  # the bundled ones are there too
-
-
-def test_the_name_of_a_page_is_no_part_of_the_question(
-    own: Callable[..., tuple[str, ...]],
-) -> None:
-    text = BASE + "sr: 0.25\n"
-    ids = [[t.trial_id for t in read(*own({f"{n}.yaml": text})).trials] for n in ("a", "b")]
-    assert ids[0] == ids[1] == [t.trial_id for t in read("sr=0.25").trials]
-
-
-@pytest.mark.parametrize("folder", ["with space", "it's, =odd [x]", "r\u00e9sultats"])
-def test_a_folder_of_pages_may_have_any_name(tmp_path: Path, folder: str) -> None:
-    (tmp_path / folder / "layout").mkdir(parents=True)
-    (tmp_path / folder / "mine.yaml").write_text(BASE + "seed: [3, 4]\n")
-    (tmp_path / folder / "layout" / "thin.yaml").write_text(
-        "# @package _global_\ndefaults: [px8, _self_]\nconv1_filters: 7\n"
-    )
-    request = read("-cd", str(tmp_path / folder), "-cn", "mine", "layout=thin,px8")
-    assert values(request, "conv1_filters") == [7, 7, 12, 12]
-    assert values(request, "seed") == [3, 4, 3, 4]
-    names = LAYOUT_NAMES.replace("v1_0,", "thin, v1_0,")
-    assert lines("-cd", str(tmp_path / folder), "-cn", "mine", "layout=nope") == [
-        f"`layout` must be one of {names}, got 'nope'"
-    ]
-
-
-def test_a_protocol_of_ones_own(own: Callable[..., tuple[str, ...]]) -> None:
-    arguments = own(
-        {
-            "mine.yaml": BASE,
-            "protocol/larger.yaml": "# @package _global_\ndefaults: [{override /layout: px32}]\n"
-            "image_size: [28, 32]\nbase_e: 128\n",
-        }
-    )
-    request = read(*arguments, "protocol=larger,demo")
-    assert values(request, "image_size") == [28, 32, 12]
-    assert values(request, "conv1_filters") == [64, 64, 16]
-    assert values(request, "base_e") == [128, 128, 16]
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("srr: 1", "unknown key `srr`; did you mean `sr`?"),
-        ("sr: 2", "`sr` must be in (0, 1], got 2"),
-        ("sr: [0.1, 2]", "`sr` must be in (0, 1], got 2"),
-        ("sr: []", "`sr` must have a value"),
-        ("sr:", "`sr` must be in (0, 1], got None"),
-        ("sr: {}", "`sr` must be in (0, 1], got {}"),
-        ("sr: '0.1,0.2'", "`sr` must be in (0, 1], got '0.1,0.2'"),
-        ("bypass: no", "`bypass` must be one of none, simple, complex, got False"),
-        ("name: ../../x", f"`name` must be {NAME}, got '../../x'"),
-        ("layout: px8", "`layout` must be chosen in the defaults list: `- override /layout: NAME`"),
-        ("_target_: os.system", "unknown key `_target_`; see --help"),
-        ('"a\\nb": 1', "unknown key `a\\nb`; see --help"),
-        ("hydra: {sweeper: {params: {sr: '0.1,0.2'}}}", "unknown key `hydra`; see --help"),
-        (
-            "sr: ${oc.env:HOME}",
-            "`sr` must be a value, not an interpolation, got '${oc.env:HOME}'",
-        ),
-        (
-            "results: {root: '${oc.env:HOME}'}",
-            "`results.root` must be a value, not an interpolation, got '${oc.env:HOME}'",
-        ),
-        ("data.root: /no/such", "`data.root` must be an existing folder, got '/no/such'"),
-    ],
-)
-def test_a_mistake_in_a_page_is_a_line(
-    own: Callable[..., tuple[str, ...]], text: str, line: str
-) -> None:
-    assert lines(*own({"mine.yaml": f"{BASE}{text}\n"})) == [line]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (BASE + "sr: [1\n", "DIR/mine.yaml, line 3: expected ',' or ']', but got '<stream end>'"),
-        (BASE + "sr: 1\nsr: 2\n", "DIR/mine.yaml, line 3: found duplicate key sr"),
-        (BASE + "\tsr: 1", "DIR/mine.yaml, line 2: found character '\\t' that cannot start any"),
-        (
-            BASE + "sr: !!python/object/apply:os.system ['touch pwned']\n",
-            "DIR/mine.yaml, line 2: could not determine a constructor for the tag",
-        ),
-        (BASE + "seed: " + "9" * 5000, "Exceeds the limit (4300 digits)"),
-        ("- 1\n", "primary config 'mine' must be a DictConfig, got ListConfig"),
-        (b"\xff\xfe\x00", "'utf-8' codec can't decode byte 0xff"),
-        ("defaults: [nope]\n", "In 'mine': Could not load 'nope'."),
-        ("defaults: 3\n", "Invalid defaults list in 'mine', defaults must be a list"),
-        ("defaults: [mine]\n", "it is nested too deeply, or its defaults list leads back to it"),
-        ("defaults: [squeezenet, {layout: px8}]\n", "Multiple values for layout."),
-    ],
-)
-def test_a_page_that_cannot_be_read_is_a_line(
-    own: Callable[..., tuple[str, ...]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    text: str | bytes,
-    reason: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    found = lines(*own({"mine.yaml": text}), "sr=2")
-    start = f"page `mine` cannot be read: {reason.replace('DIR', str(tmp_path))}"
-    assert found[0].startswith(start)
-    assert found[1:] == ["`sr` must be in (0, 1], got 2"]
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
-
-
-def test_a_page_need_not_name_itself(own: Callable[..., tuple[str, ...]]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert values(read(*own({"mine.yaml": "defaults: [squeezenet]\nsr: 0.5\n"})), "sr") == [0.5]
-
-
-def test_a_page_must_have_every_key(own: Callable[..., tuple[str, ...]]) -> None:
-    (line,) = lines(*own({"mine.yaml": "sr: 0.5\n"}))
-    assert line.startswith(
-        "page `mine` must begin with `defaults: [squeezenet, _self_]` or set every key, "
-        "got no base_e, incr_e, freq, pct3x3, bypass,"
-    )
-
-
-def test_a_page_of_a_group_must_say_where_its_keys_belong(
-    own: Callable[..., tuple[str, ...]],
-) -> None:
-    arguments = own({"mine.yaml": BASE, "layout/thin.yaml": "conv1_filters: 7\n"})
-    assert lines(*arguments, "layout=thin") == [
-        "`layout.conv1_filters` must be `conv1_filters`: a page of a group begins with "
-        "`# @package _global_`"
-    ]
-
-
-# Folders ------------------------------------------------------------------------------------
-
-
-def test_a_folder_must_be_writable_and_nothing_else(tmp_path: Path) -> None:
-    for folder in (tmp_path / "new" / "deep", tmp_path):
-        check_folder(folder)
-    assert list(tmp_path.iterdir()) == []
-
-    (tmp_path / "file").write_bytes(b"")
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "main.tex").write_bytes(b"")
-    (tmp_path / "loop").symlink_to("loop")
-    before = sorted(tmp_path.rglob("*"))
-    for folder in ("file", "file/below", "file/far/below"):
-        with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
-            check_folder(tmp_path / folder)
-    with pytest.raises(RequestError, match="`name` must be a new folder or one with results"):
-        check_folder(tmp_path / "thesis")
-    with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
-        check_folder(Path("/proc/dse/results"))
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
-        check_folder(tmp_path / "locked" / "results")
-
-
-def test_a_folder_of_results_may_be_used_again(tmp_path: Path) -> None:
-    records.fail(tmp_path, "0" * 20, {"reason": "killed"})
-    check_folder(tmp_path)
-    (tmp_path / "trials" / "mine").mkdir()
-    with pytest.raises(RequestError, match="`name` must be a new folder"):
-        check_folder(tmp_path)
-
-
-# The command --------------------------------------------------------------------------------
-
-COMMAND = """
-import json, sys
-from dse.sweep.__main__ import main
-try:
-    code = main(sys.argv[1:])
-except SystemExit as end:
-    code = end.code
-print(json.dumps([code or 0, [m for m in %r if m in sys.modules]]), file=sys.stderr)
-"""
-HEAVY = ("torch", "torchvision", "pandas", "pyarrow", "matplotlib", "scipy", "sklearn", "optuna")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [(["plan=true", "sr=0.125,0.25"], 0)],
-)
-def test_what_trains_nothing_imports_nothing_heavy(
-    arguments: list[str],
-    code: int,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # no other measures
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND % (HEAVY,), *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    *told, last = done.stderr.splitlines()
-    told = [line for line in told if not line.startswith("measuring ")]  # another process trains
-    assert json.loads(last) == [code, []]
-    assert len(told) == (2 if code else 0)
-    assert list(tmp_path.iterdir()) == []
