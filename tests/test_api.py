@@ -342,3 +342,11 @@ def test_the_documentation_s_examples_run(results: Path, monkeypatch: pytest.Mon
     for example in examples():
         exec(compile(example, "docs/api.md", "exec"), names)
     assert set(dse.__all__) <= set(re.findall(r"dse\.(\w+)", "\n".join(examples())))
+
+
+def test_the_readme_s_prediction_is_one_of_them_and_takes_four_lines() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (prediction,) = [block for block in blocks if "preprocess" in block]
+    assert prediction in examples()
+    assert len([line for line in prediction.splitlines() if line]) <= 4
