@@ -11,6 +11,8 @@ import pytest
 
 from dse.space.architecture import FIRES, Layout, Metaparameters, map_sizes
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in as many processes as there are cores
+
 
 class Point(NamedTuple):
     """Everything that the cost of a network depends on."""
