@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -16,7 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A copy of `notebooks/`, with the measured records beside it as in the repository."""
+    """A copy of `notebooks/` next to the measured records, as in the repository."""
     for part in ("notebooks", "results/reference"):
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, tmp_path / part)
@@ -56,6 +57,18 @@ def test_a_notebook_keeps_nothing_of_the_run(path: Path) -> None:
     outputs = [out for cell in code(saved) for out in cell.outputs]
     assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
     assert str(ROOT) not in nbformat.writes(saved)
+
+
+def test_a_folder_without_bypass_trials_is_shown_without_an_error(tmp_path: Path) -> None:
+    for record in (ROOT / "results/reference/demo/trials").glob("*/record.json"):
+        if '"bypass": "none"' in record.read_text() and '"pct3x3": 0.5,' in record.read_text():
+            shutil.copytree(record.parent, tmp_path / "trials" / record.parent.name)
+    cells = code(nbformat.read(ROOT / "notebooks/figure3.ipynb", as_version=4))
+    names: dict[str, Any] = {}
+    for cell in cells:
+        exec(cell.source.replace("../results/reference/demo", str(tmp_path)), names)
+    assert len(names["table"]) == 15
+    assert "no sweep over bypass" in eval(cells[-1].source, names).data
 
 
 def test_there_are_notebooks() -> None:
