@@ -36,7 +36,7 @@ def test_the_interval_is_scipys(values: Sequence[float]) -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_95_of_100_intervals_hold_the_true_mean(count: int) -> None:
-    """In 10,000 of them the share is within 0.7 points (three deviations of a binomial)."""
+    """The share of 10,000 is within 0.7 points (three standard deviations of a binomial)."""
     random = np.random.default_rng(20261120)
     samples = random.normal(87.0, 2.5, size=(10_000, count))
     found = [interval(sample) for sample in samples]
@@ -49,7 +49,7 @@ def test_equal_values_have_no_spread() -> None:
     assert (found.low, found.mean, found.high) == (12.5, 12.5, 12.5)
 
 
-def test_one_value_says_nothing_of_the_spread() -> None:
+def test_one_value_has_no_interval() -> None:
     found = interval([91.0])
     assert (found.mean, found.count) == (91.0, 1)
     assert math.isnan(found.low)
@@ -61,7 +61,7 @@ def test_no_values_are_refused() -> None:
         interval([])
 
 
-def test_a_value_that_is_not_known_makes_the_mean_unknown() -> None:
+def test_an_unknown_value_makes_the_mean_unknown() -> None:
     assert math.isnan(interval([1.0, math.nan, 3.0]).mean)
 
 
@@ -78,7 +78,7 @@ def test_a_pair_is_ours_minus_theirs_seed_by_seed() -> None:
     assert (back.low, back.mean, back.high) == (-found.high, -found.mean, -found.low)
 
 
-def test_pairing_sees_what_the_sides_hide() -> None:
+def test_pairing_shows_what_the_two_sides_hide() -> None:
     """The sides vary by tens of points, the difference by tenths."""
     ours = {0: 60.1, 1: 80.3, 2: 95.2}
     theirs = {0: 59.0, 1: 79.0, 2: 94.0}
@@ -111,9 +111,9 @@ def test_no_shared_seed_is_refused() -> None:
 @pytest.mark.parametrize("count", [1, 2, 10, 300])
 def test_a_share_has_wilsons_ends(count: int) -> None:
     """The ends are the shares p whose distance to the observed one is z deviations of p."""
-    for found in range(0, count + 1, max(count // 7, 1)):
-        known = share(found, count)
-        assert known.mean == found / count
+    for hits in range(0, count + 1, max(count // 7, 1)):
+        known = share(hits, count)
+        assert known.mean == hits / count
         assert known.count == count
         assert 0 <= known.low <= known.mean <= known.high <= 1
         for end in {known.low, known.high} - {0.0, 1.0}:
@@ -121,14 +121,14 @@ def test_a_share_has_wilsons_ends(count: int) -> None:
             assert abs(known.mean - end) == pytest.approx(distance, rel=1e-9)
 
 
-def test_none_of_many_is_not_never() -> None:
+def test_none_of_many_leaves_a_chance() -> None:
     assert share(0, 300).low == 0.0
     assert share(0, 300).high == pytest.approx(0.01264, abs=1e-5)
     assert share(300, 300).high == 1.0
     assert share(300, 300).low == pytest.approx(1 - share(0, 300).high)
 
 
-@pytest.mark.parametrize(("found", "count"), [(-1, 3), (4, 3), (0, 0)])
-def test_a_share_of_nothing_is_refused(found: int, count: int) -> None:
-    with pytest.raises(ValueError, match="`found` must be in 0 "):
-        share(found, count)
+@pytest.mark.parametrize(("hits", "count"), [(-1, 3), (4, 3), (0, 0)])
+def test_a_share_of_nothing_is_refused(hits: int, count: int) -> None:
+    with pytest.raises(ValueError, match="`hits` must be in 0 "):
+        share(hits, count)

@@ -1,4 +1,4 @@
-"""What several seeds say: means, shares and their intervals."""
+"""Means, shares and their intervals over several seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 class Interval:
     """A mean of `count` values and the ends of its 95 % confidence interval, in their unit.
 
-    The ends of a single value are NaN: one seed says nothing of the spread.
+    The ends of a single value are NaN: one seed does not show the spread.
     """
 
     mean: float
@@ -44,7 +44,7 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
     """The interval of `ours - theirs` over the seeds that both have (keys are seeds).
 
     Equal seeds share their initial weights where layers agree, their order of pictures and
-    their augmentation, so that differences vary less than the two sides do.
+    their augmentation, so that their differences vary less than either does.
 
     Raises `ValueError` where no seed is shared.
     """
@@ -54,24 +54,24 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
     return interval([ours[seed] - theirs[seed] for seed in shared])
 
 
-def share(found: int, count: int) -> Interval:
-    """The share `found` of `count` (at least 1), 0 to 1, with Wilson's score interval (1927).
+def share(hits: int, count: int) -> Interval:
+    """The share `hits` of `count` (at least 1), 0 to 1, with Wilson's score interval (1927).
 
-    Raises `ValueError` unless 0 <= found <= count and count is at least 1.
+    Raises `ValueError` unless 0 <= hits <= count and count is at least 1.
 
     >>> share(0, 300).high < 0.013
     True
     """
-    if not 0 <= found <= count or count < 1:
-        raise ValueError(f"`found` must be in 0 .. `count`, at least 1, got {found} of {count}")
+    if not 0 <= hits <= count or count < 1:
+        raise ValueError(f"`hits` must be in 0 .. `count`, at least 1, got {hits} of {count}")
     z = float(ndtri((1 + CONFIDENCE) / 2))
-    observed, wide = found / count, z**2 / count
+    observed, wide = hits / count, z**2 / count
     middle = (observed + wide / 2) / (1 + wide)
     half = z / (1 + wide) * (observed * (1 - observed) / count + wide / (4 * count)) ** 0.5
     low, high = max(middle - half, 0.0), min(middle + half, 1.0)
     return Interval(
         mean=observed,
-        low=0.0 if found == 0 else low,
-        high=1.0 if found == count else high,
+        low=0.0 if hits == 0 else low,
+        high=1.0 if hits == count else high,
         count=count,
     )

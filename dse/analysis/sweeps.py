@@ -12,7 +12,7 @@ from dse.trial.datasets import DATA_SETS
 from dse.trial.question import QUESTION
 
 TOP5_FROM_CLASSES = 100
-"""Top-5 accuracy is shown from this many classes on: with ten it says nothing."""
+"""Top-5 accuracy is shown from this many classes on: with ten it is near 100 % for all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
