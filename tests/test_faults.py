@@ -1,7 +1,7 @@
-"""Exactly once, whatever happens: kills, many sweeps on one folder, full disks, folders that go.
+"""Every trial once, whatever happens: kills, many sweeps on one folder, full disks, lost folders.
 
-The trials are toys of milliseconds, and everything around them is real. The long ones, among them
-those of real trials: `pytest -m slow tests/test_faults.py`.
+The trials are toys of milliseconds; everything around them is real. The long tests, some of them
+with real trials: `pytest -m slow tests/test_faults.py`.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 def sweep(folder: Path, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
-    """A toy sweep that has ended."""
+    """Run a toy sweep."""
     call: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 60, "check": False}
     return subprocess.run(command(folder, *words), env=ENVIRONMENT, **(call | how))
 
 
 @contextmanager
-def begun(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A toy sweep that runs in a process group of its own; it is killed in the end.
 
-    It hears of a closed terminal, also where these tests are run by `nohup`.
+    It receives SIGHUP also where `nohup` runs these tests.
     """
     with subprocess.Popen(
         command(folder, *words),
@@ -70,7 +70,7 @@ def begun(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def call(function: str, *arguments: object, **named: object) -> Any:
-    """A function of the toy in a process of its own, which it may fork; what it returns."""
+    """Call a function of the toy in a process of its own, which it may fork."""
     code = "import dse.sweep.__main__, json, pandas\n"
     code += "from pathlib import PosixPath; from toy_trial import *\n"
     code += f"print(json.dumps({function}(*{arguments!r}, **{named!r})))"
@@ -82,41 +82,41 @@ def call(function: str, *arguments: object, **named: object) -> Any:
 
 
 def soon(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """What `condition` gives as soon as that is true."""
+    """Wait until `condition` is true; returns its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, "it did not come true"
+        assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.01)
     return value
 
 
-def at_work(driver: subprocess.Popen[str], folder: Path) -> int:
-    """The process of a trial that is being trained."""
+def busy_worker(driver: subprocess.Popen[str], folder: Path) -> int:
+    """Wait for a process that trains a trial."""
     soon(lambda: any(locks.held(folder, i) for i in claimed(folder)))
     return int(soon(lambda: workers(driver.pid))[0])
 
 
 def claimed(folder: Path) -> list[str]:
-    """The trials of which there is a claim, held or not."""
+    """The trials that have a claim, held or not."""
     return [p.name for p in (folder / "trials" / files.CLAIMS).glob("?" * 20)]
 
 
 def hidden(folder: Path) -> list[str]:
-    """What a kill may leave behind: work in progress, claims, and states."""
+    """What a kill may leave: hidden files, claims, and checkpoints."""
     names = (files.INDEX, files.DRAWN, files.UNFINISHED)
     left = [p for p in folder.rglob(".*") if p.name not in names]
     return sorted(map(str, [*left, *folder.glob(f"trials/{files.UNFINISHED}/*")]))
 
 
 def undisturbed(plan: Plan) -> pd.DataFrame:
-    """What is promised of a sweep's table, made here."""
+    """The table of a sweep without disturbance, computed here."""
     table = pd.DataFrame([toy_trial.record(trial).row() for trial in trials(plan)])
     table = table.sort_values(list(QUESTION), kind="stable", ignore_index=True)
     return tables.comparable(table)
 
 
 def check(folder: Path, plan: Plan) -> None:
-    """Every trial is there once, as in an undisturbed sweep, and nothing else is."""
+    """Every trial is there once, as in an undisturbed sweep, and nothing else."""
     table = tables.comparable(tables.load(folder))
     pd.testing.assert_frame_equal(table, undisturbed(plan), check_exact=True)
     for trial in trials(plan):
@@ -139,30 +139,28 @@ def storm(folder: Path, plan: Plan, kills: int) -> None:
     for number in range(count["finished"]):
         place = folder / str(number)
         check(place, plan)
-        assert notes(place, "late") == []  # what was there already would have come too late
-        assert max(Counter(notes(place, "left")).values()) == 1
+        assert notes(place, "late") == []  # no trial was trained twice to its end
+        assert max(Counter(notes(place, "saved")).values()) == 1
         epochs += len(toy_trial.epochs(place))
     clean = count["finished"] * plan.trials * plan.epochs
     assert epochs <= clean + count["sweeps"] * plan.workers + count["workers"]  # one for each kill
 
 
-def test_a_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    storm(tmp_path, Plan(trials=30, epochs=3, seconds=0.007), kills=100)
+@pytest.mark.parametrize("kills", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_kills_lose_nothing_and_repeat_nothing(tmp_path: Path, kills: int) -> None:
+    storm(tmp_path, Plan(trials=30, epochs=3, seconds=0.007), kills)
 
 
-@pytest.mark.slow
-def test_a_thousand_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    storm(tmp_path, Plan(trials=30, epochs=3, seconds=0.007), kills=1000)
-
-
-def test_a_poison_trial_costs_itself_alone(tmp_path: Path) -> None:
+def test_a_trial_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     done = sweep(folder, "trials=5", "poison=2")
     assert done.returncode == 1
     poison = trials(Plan(trials=5, poison=2))[2].trial_id
-    assert done.stderr.count(f"{poison} is tried again after attempt") == 2
-    reason = "the process ended with exit code 9; tried 3 times"
-    assert f"{poison} failed: {reason}" in done.stderr
+    reason = "the process ended with exit code 9"
+    lines = [line for line in done.stderr.splitlines() if reason in line]
+    assert len(lines) == 3  # two retries, and the end
+    reason += "; tried 3 times"
+    assert lines[-1].endswith(f"failed: {reason}")
     assert {i: f.reason for i, f in records.failures(folder).items()} == {poison: reason}
     assert len(records.records(folder)) == 4
     again = sweep(folder, "trials=5", "poison=2")
@@ -170,16 +168,16 @@ def test_a_poison_trial_costs_itself_alone(tmp_path: Path) -> None:
     assert again.returncode == 1
 
 
-def test_a_trial_that_hangs_costs_itself_alone_and_keeps_no_other_sweep_waiting(
+def test_a_trial_that_hangs_fails_alone_and_keeps_no_other_sweep_waiting(
     tmp_path: Path,
 ) -> None:
     folder, words = tmp_path / "x", ("trials=5", "hanging=2", "patience=0.5")
-    with begun(folder, *words) as one, begun(folder, *words) as other:
+    with started(folder, *words) as one, started(folder, *words) as other:
         texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (1, 1), texts
     hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
     reason = "the process sent no sign of life for 0.5 s and was killed; tried 3 times"
-    assert all(f"{hanging} failed: {reason}" in text for text in texts)
+    assert all(f"failed: {reason}" in text for text in texts)
     assert {i: f.reason for i, f in records.failures(folder).items()} == {hanging: reason}
     assert len(records.records(folder)) == 4
     assert claimed(folder) == []
@@ -192,7 +190,7 @@ def crowd(folder: Path, plan: Plan, drivers: int) -> None:
     assert call("crowd", folder, plan, drivers=drivers) == [0] * drivers
     check(folder, plan)
     ids = sorted(trial.trial_id for trial in trials(plan))
-    assert sorted(notes(folder, "trained")) == sorted(notes(folder, "left")) == ids
+    assert sorted(notes(folder, "trained")) == sorted(notes(folder, "saved")) == ids
     pd.testing.assert_frame_equal(
         pd.read_parquet(folder / "table.parquet"), tables.load(folder), check_exact=True
     )
@@ -209,10 +207,10 @@ def test_thirty_two_sweeps_at_once_fifty_times(tmp_path: Path) -> None:
         crowd(tmp_path / str(number) / "x", Plan(trials=24, seconds=0.005, table=True), drivers=32)
 
 
-def test_overlapping_sweeps_share_what_they_share(tmp_path: Path) -> None:
+def test_overlapping_sweeps_train_what_they_share_once(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     words = ("trials=16", "seconds=0.02", "table=true", "workers=1")
-    with begun(folder, *words) as one, begun(folder, *words, "start=8") as other:
+    with started(folder, *words) as one, started(folder, *words, "start=8") as other:
         texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     check(folder, Plan(trials=24, seconds=0.02))
@@ -237,11 +235,11 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(
     monkeypatch.setitem(
         ENVIRONMENT, "PYTHONPATH", f"{tmp_path / 'wild'}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
     )
-    look = [sys.executable, "-c", "import time; print([time.time() for _ in range(20)])"]
-    times = json.loads(subprocess.run(look, env=ENVIRONMENT, capture_output=True).stdout)
+    clock = [sys.executable, "-c", "import time; print([time.time() for _ in range(20)])"]
+    times = json.loads(subprocess.run(clock, env=ENVIRONMENT, capture_output=True).stdout)
     assert max(times) - min(times) > 3000
     folder, words = tmp_path / "x", ("trials=16", "seconds=0.02", "workers=2", "table=true")
-    with begun(folder, *words) as one, begun(folder, *words) as other:
+    with started(folder, *words) as one, started(folder, *words) as other:
         texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     check(folder, Plan(trials=16, seconds=0.02))
@@ -249,15 +247,15 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(
 
 
 def test_a_sweep_that_is_stopped_keeps_its_trial(tmp_path: Path) -> None:
-    """SIGSTOP of a sweep and its worker for seconds: another one waits, and none trains twice."""
-    folder, words = tmp_path / "x", ("trials=6", "seconds=0.3", "workers=1")
-    with begun(folder, *words) as one:
-        stopped = [at_work(one, folder), one.pid]
+    """SIGSTOP of a sweep and its worker for seconds: another sweep waits, and none trains twice."""
+    folder, words = tmp_path / "x", ("trials=6", "seconds=0.1", "workers=1")
+    with started(folder, *words) as one:
+        stopped = [busy_worker(one, folder), one.pid]
         for process in stopped:
             os.kill(process, signal.SIGSTOP)
-        with begun(folder, *words) as other:
+        with started(folder, *words) as other:
             soon(lambda: len(records.records(folder)) == 5)
-            time.sleep(1)
+            time.sleep(0.5)
             assert other.poll() is None
             assert len(records.records(folder)) == 5
             for process in stopped:
@@ -265,20 +263,20 @@ def test_a_sweep_that_is_stopped_keeps_its_trial(tmp_path: Path) -> None:
             texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     assert sum(text.count("done by another sweep") for text in texts) == 6
-    check(folder, Plan(trials=6, seconds=0.3))
+    check(folder, Plan(trials=6, seconds=0.1))
     assert set(Counter(notes(folder, "trained")).values()) == {1}
 
 
-def test_what_a_killed_sweep_had_claimed_another_trains(tmp_path: Path) -> None:
+def test_another_sweep_trains_what_a_killed_one_had_claimed(tmp_path: Path) -> None:
     folder = tmp_path / "x"
-    with begun(folder, "trials=2", "workers=1", "seconds=1") as one:
-        os.kill(at_work(one, folder), signal.SIGSTOP)  # it holds its claim until it is killed
-        with begun(folder, "trials=2", "workers=2", "seconds=1") as other:
-            soon(lambda: len(claimed(folder)) == 2)
+    with started(folder, "trials=2", "workers=1", "seconds=0.4") as one:
+        os.kill(busy_worker(one, folder), signal.SIGSTOP)  # it holds its claim until it is killed
+        with started(folder, "trials=2", "workers=2", "seconds=0.4") as other:
+            soon(lambda: len(claimed(folder)) == 2 or records.records(folder))
             one.kill()
             text = other.communicate(timeout=60)[1]
     assert other.returncode == 0, text
-    check(folder, Plan(trials=2, seconds=1))
+    check(folder, Plan(trials=2, seconds=0.4))
     assert set(Counter(notes(folder, "trained")).values()) == {1}
 
 
@@ -286,12 +284,12 @@ def test_what_a_killed_sweep_had_claimed_another_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
+def test_a_signal_ends_a_sweep_with_the_command_that_resumes_it(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     folder = tmp_path / "a b"
-    with begun(folder, "trials=4", *LONG) as driver:
-        worker = at_work(driver, folder)
+    with started(folder, "trials=4", *LONG) as driver:
+        worker = busy_worker(driver, folder)
         start = time.monotonic()
         driver.send_signal(number)
         text = driver.communicate(timeout=20)[1]
@@ -304,18 +302,24 @@ def test_a_signal_ends_a_sweep_with_the_command_that_goes_on(
     assert not Path(f"/proc/{worker}").exists()
     assert {Path(path).parent.name for path in hidden(folder)} == {files.UNFINISHED}
     assert records.records(folder) == set()
+    if number == signal.SIGTERM:
+        check_resumed(folder, "trials=4", *LONG)
+
+
+def check_resumed(folder: Path, *words: str) -> None:
+    """The same command resumes from the checkpoints."""
     before = toy_trial.epochs(folder)
-    with begun(folder, "trials=4", *LONG):  # goes on from its states
+    with started(folder, *words):
         soon(lambda: len(toy_trial.epochs(folder)) > len(before))
     trial_id, epoch = toy_trial.epochs(folder)[len(before)]
     assert epoch == dict(before).get(trial_id, 0) + 1
 
 
-def test_a_terminal_that_is_closed_may_say_so_twice(tmp_path: Path) -> None:
-    """A shell sends SIGHUP to its jobs before it exits, and the system when it has."""
+def test_a_closed_terminal_may_send_its_signal_twice(tmp_path: Path) -> None:
+    """A shell sends SIGHUP to its jobs when it exits, and then the system does."""
     folder = tmp_path / "x"
-    with begun(folder, "trials=2", "epochs=20", "seconds=0.3") as driver:
-        worker = at_work(driver, folder)
+    with started(folder, "trials=2", "epochs=20", "seconds=0.3") as driver:
+        worker = busy_worker(driver, folder)
         os.kill(worker, signal.SIGSTOP)  # the sweep waits for it
         for _ in range(3):
             driver.send_signal(signal.SIGHUP)
@@ -328,8 +332,8 @@ def test_a_terminal_that_is_closed_may_say_so_twice(tmp_path: Path) -> None:
 
 def test_a_signal_ends_a_sweep_whose_trials_do_not_answer(tmp_path: Path) -> None:
     folder = tmp_path / "x"
-    with begun(folder, "trials=2", "seconds=60") as driver:
-        at_work(driver, folder)
+    with started(folder, "trials=2", "seconds=60", "stop=1") as driver:
+        busy_worker(driver, folder)
         start = time.monotonic()
         driver.send_signal(signal.SIGTERM)
         text = driver.communicate(timeout=20)[1]
@@ -340,8 +344,8 @@ def test_a_signal_ends_a_sweep_whose_trials_do_not_answer(tmp_path: Path) -> Non
 
 def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "x"
-    with begun(folder, "trials=2", "seconds=60") as driver:  # trials that do not answer
-        at_work(driver, folder)
+    with started(folder, "trials=2", "seconds=60") as driver:  # trials that do not answer
+        busy_worker(driver, folder)
         driver.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert driver.poll() is None
@@ -354,27 +358,27 @@ def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
 
 
 def lives(folder: Path) -> bool:
-    """Whether a sweep at work on a folder has said so."""
-    return any(lives for _, lives in drivers.published(folder))
+    """Whether a sweep runs on a folder and has published its status."""
+    return any(running for _, running in drivers.published(folder))
 
 
-@pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.slow)])
 def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None:
-    """While it trains, saves, and writes its tables; sometimes a second one close behind."""
+    """While it trains, saves, and writes its tables; sometimes a second one soon after."""
     rng, folder = random.Random(rounds), tmp_path / "x"
-    words = ("trials=40", "seconds=0.02", "table=true")
+    words = ("trials=24", "seconds=0.02", "table=true")
     there: set[str] = set()
     ends = Counter[int]()
     for _ in range(rounds):
-        if len(there) == 40:
+        if len(there) == 24:
             assert sweep(folder, *words).returncode == 0  # tidies what was cut short
-            check(folder, Plan(trials=40, seconds=0.02))
+            check(folder, Plan(trials=24, seconds=0.02))
             shutil.rmtree(folder)
             folder.with_name(f"x.{toy_trial.LOG}").unlink()
             there = set()
-        with begun(folder, *words) as driver:
+        with started(folder, *words) as driver:
             soon(lambda: lives(folder) or driver.poll() is not None)
-            time.sleep(rng.uniform(0, 0.8))
+            time.sleep(rng.uniform(0, 0.6))
             for _ in range(rng.choice((1, 1, 2))):
                 driver.send_signal(rng.choice(SIGNALS))
                 time.sleep(rng.uniform(0, 0.05))
@@ -386,14 +390,14 @@ def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None
         there = records.records(folder)
     assert ends[130] >= rounds / 2
     assert sweep(folder, *words).returncode == 0
-    check(folder, Plan(trials=40, seconds=0.02))
-    assert max(Counter(notes(folder, "left")).values()) == 1
+    check(folder, Plan(trials=24, seconds=0.02))
+    assert max(Counter(notes(folder, "saved")).values()) == 1
 
 
 # Disks --------------------------------------------------------------------------------------
 
 
-def test_files_that_may_not_grow_are_told_and_the_same_command_finishes(tmp_path: Path) -> None:
+def test_files_that_may_not_grow_are_reported_and_the_same_command_finishes(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     limit = (8192, 8192)
     full = sweep(
@@ -451,9 +455,9 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     check(tmp_path / "x", Plan(trials=3))
 
 
-def test_a_folder_that_goes_is_told_and_the_same_command_finishes(tmp_path: Path) -> None:
+def test_a_folder_that_disappears_is_reported_and_the_same_command_finishes(tmp_path: Path) -> None:
     folder, words = tmp_path / "x", ("trials=6", "seconds=0.1", "workers=1")
-    with begun(folder, *words) as driver:
+    with started(folder, *words) as driver:
         soon(lambda: len(records.records(folder)) >= 2)
         shutil.rmtree(folder, ignore_errors=True)
         text = driver.communicate(timeout=60)[1]
@@ -464,7 +468,7 @@ def test_a_folder_that_goes_is_told_and_the_same_command_finishes(tmp_path: Path
     check(folder, Plan(trials=6, seconds=0.1))
 
 
-def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     done = sweep(tmp_path / "file" / "x", "trials=2")
     assert done.returncode == 1
@@ -474,9 +478,10 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
 # A damaged record ---------------------------------------------------------------------------
 
 
-def test_a_damaged_record_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported_with_what_to_do(tmp_path: Path) -> None:
     folder, words = tmp_path / "x", ("trials=3", "table=true")
-    assert sweep(folder, *words).returncode == 0
+    for trial in trials(Plan(trials=3)):
+        records.save(folder, toy_trial.record(trial), toy_trial.files(trial))
     home = files.trial_folder(folder, trials(Plan())[1].trial_id)
     content = bytearray((home / "record.json").read_bytes())
     content[100] ^= 4
@@ -488,7 +493,7 @@ def test_a_damaged_record_is_told_with_the_way_out(tmp_path: Path) -> None:
     shutil.rmtree(home)
     assert sweep(folder, *words).returncode == 0
     check(folder, Plan(trials=3))
-    assert Counter(notes(folder, "trained"))[home.name] == 2
+    assert notes(folder, "trained") == [home.name]
 
 
 # Real trials --------------------------------------------------------------------------------
@@ -497,11 +502,11 @@ SHORT = ("sr=0.125,0.5", "seed=range(0,12)", "epochs=3", "train_share=0.2")
 
 
 KEEPING = (*SHORT[:2], "epochs=20", "train_share=0.2")
-"""Two thirds of a second or so for each, longer than the time between two states."""
+"""About two thirds of a second for each, longer than the time between two checkpoints."""
 
 
 def real(folder: Path, *words: str, module: str = "dse.sweep") -> subprocess.Popen[bytes]:
-    """A real sweep, begun; its words go to the file beside its folder."""
+    """A real sweep that has been started; its messages go to a file next to its folder."""
     places = (f"results.root={folder.parent}", f"name={folder.name}", "runner.workers=2")
     with folder.with_name(f"{folder.name}.log").open("ab") as log:
         return subprocess.Popen(
@@ -523,7 +528,7 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 
 def check_equal(folder: Path, other: Path) -> None:
-    """Two real sweeps found the same, to the last bit, and left nothing else."""
+    """Two real sweeps have the same results, to the last bit, and left nothing else."""
     found, expected = (tables.comparable(tables.load(f)) for f in (folder, other))
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert weights(folder) == weights(other)
@@ -533,8 +538,8 @@ def check_equal(folder: Path, other: Path) -> None:
 
 @pytest.mark.slow
 def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
-    """Sweeps and workers, killed at random moments until each sweep is finished; the trials keep
-    states all the time, and those that a kill has left are gone on from."""
+    """Sweeps and workers are killed at random moments until each sweep is finished; the trials save
+    checkpoints all the time and resume from them."""
     rng, kills = random.Random(0), {"sweep": 0, "worker": 0}
     undisturbed = tmp_path / "undisturbed"
     assert real(undisturbed, *KEEPING).wait() == 0
@@ -564,7 +569,7 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_trial_killed_between_two_states_goes_on_from_the_first(tmp_path: Path) -> None:
+def test_a_real_trial_killed_between_two_checkpoints_resumes_from_the_first(tmp_path: Path) -> None:
     """And its record and weights are those of a trial that was never disturbed."""
     words = ("-cn", "squeezenet", "epochs=800")
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
@@ -575,8 +580,8 @@ def test_a_real_trial_killed_between_two_states_goes_on_from_the_first(tmp_path:
         seen = epochs(folder)
         (worker,) = workers(other.pid)
         os.kill(worker, signal.SIGKILL)
-        soon(lambda: "is tried again after attempt 1" in log_of(folder))
-        soon(lambda: 0 in epochs(folder))  # the word of the one that was killed is replaced
+        soon(lambda: "SIGKILL" in log_of(folder))  # the message of the retry
+        soon(lambda: 0 in epochs(folder))  # its status is replaced
         after = soon(lambda: [epoch for epoch in epochs(folder) if epoch])
         assert int(state.name) / steps - 1 <= min(after) < max(seen) + 50
         assert [one.wait(), other.wait()] == [0, 0]
@@ -585,9 +590,9 @@ def test_a_real_trial_killed_between_two_states_goes_on_from_the_first(tmp_path:
 
 
 def epochs(folder: Path) -> list[int]:
-    """The epochs that trials say to be in."""
-    words = [word for word, lives in drivers.published(folder) if lives]
-    return [int(text.split()[1]) for word in words for text in word["running"].values()]
+    """The epochs that running trials have reported."""
+    sweeps = [status for status, running in drivers.published(folder) if running]
+    return [int(text.split()[1]) for status in sweeps for text in status["running"].values()]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import toy_trial
-from test_faults import at_work, begun, soon, sweep
+from test_faults import busy_worker, soon, started, sweep
 from toy_trial import Plan, trials
 
 from dse import status
@@ -33,8 +33,8 @@ def test_a_running_sweep_is_shown_and_one_that_was_killed(
 ) -> None:
     folder = tmp_path / "a b"
     words = ("trials=3", "workers=1", "epochs=400", "seconds=0.01")
-    with begun(folder, *words) as driver:
-        at_work(driver, folder)
+    with started(folder, *words) as driver:
+        busy_worker(driver, folder)
         lines = soon(lambda: [line for line in shown(folder, capsys) if " epoch 1" in line])
         first, second, third = shown(folder, capsys)
         assert first == f"{folder}: 0 done, 0 failed"

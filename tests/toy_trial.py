@@ -1,8 +1,8 @@
-"""What the fault tests run: sweeps of trials of milliseconds that leave real records, no torch.
+"""What the fault tests run: sweeps of trials of milliseconds with real records, without torch.
 
 `python -m toy_trial FOLDER key=value ...` is such a sweep; `Plan` has the keys. `storm` kills
-sweeps and workers at random moments, `crowd` runs many sweeps at once: call them in a process of
-their own, for they fork it.
+sweeps and workers at random moments, and `crowd` runs many sweeps at once: call them in a process
+of their own, because they fork it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from dse.data.published import Store
-from dse.results import checkpoints, locks, records, tables
-from dse.runner.runner import Workers
+from dse.results import checkpoints, locks, records
 from dse.runner.task import Later, Reporter
 from dse.space.architecture import V1_0
-from dse.sweep import launch
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 from dse.trial.recipe import Recipe
@@ -31,15 +29,16 @@ from dse.trial.record import Answer, Circumstance, Record
 
 POISON, HANGING = 1.0, 0.5
 LOG = "trained"
-"""A line for each epoch that begins, such as "epoch7", and for each training that ended: "trained",
-then "left" or "late"; each behind the trial."""
+"""The suffix of a log with a line for each epoch that begins, such as "ID epoch7", and for each
+training that ended: "ID trained", then "ID saved" or "ID late"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """A toy sweep: which trials (seeds from `start` on), seconds of an epoch, table or not.
+    """A toy sweep: the number of trials (seeds from `start` on), seconds of an epoch, and whether
+    it writes tables. Trials have `stop` seconds to stop.
 
-    The trial of seed `poison` ends its process, that of seed `hanging` does nothing for ever.
+    The trial of seed `poison` ends its process; that of seed `hanging` does nothing, forever.
     """
 
     trials: int = 12
@@ -51,10 +50,11 @@ class Plan:
     poison: int = -1
     hanging: int = -1
     patience: float = 0.0
+    stop: float = 7.0
 
 
 def trials(plan: Plan) -> list[Trial]:
-    """The trials of a plan: what is not of the question hides in a recipe that nobody reads."""
+    """The trials of a plan; how they behave hides in fields of a recipe that nothing else reads."""
     ends = {plan.poison: POISON, plan.hanging: HANGING}
     return [
         Trial(
@@ -97,17 +97,17 @@ def record(of: Trial, **changes: Any) -> Record:
 
 
 def files(of: Trial) -> dict[str, bytes]:
-    """What a trial leaves beside its record: 20 kB, a function of the question alone."""
+    """A trial's other files: 20 kB, a function of the question alone."""
     return {"curve.csv": of.canonical().encode(), "weights": of.trial_id.encode() * 1000}
 
 
-def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] | None:
-    """What `dse.execute:run` does, without the training; it notes what it did."""
+def run(argument: tuple[Trial, Path, Store], report: Reporter) -> dict[str, Any] | None:
+    """What `dse.training.worker:run` does, without the training; it logs what it did."""
     of, folder, _ = argument
-    with locks.claim(folder, of.trial_id) as standing:
-        if standing == "held":
+    with locks.claim(folder, of.trial_id) as state:
+        if state == "held":
             raise Later
-        if standing == "done":
+        if state == "done":
             return None
         if of.protocol.recipe.weight_decay == POISON:
             os._exit(9)
@@ -118,16 +118,17 @@ def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] |
             note(folder, of.trial_id, f"epoch{epoch}")
             time.sleep(of.protocol.recipe.lr)
             checkpoints.save(folder, of.trial_id, epoch, str(epoch).encode())
-            tell((epoch, 50.0))
+            report((epoch, 50.0))
         note(folder, of.trial_id, "trained")
-        left = record(of)
-        kept = records.save(folder, left, files(of))
-        note(folder, of.trial_id, "left" if kept else "late")
+        own = record(of)
+        saved = records.save(folder, own, files(of))
+        note(folder, of.trial_id, "saved" if saved else "late")
         checkpoints.clear(folder, of.trial_id)
-        return left.row() if kept else None
+        return own.row() if saved else None
 
 
 def note(folder: Path, trial_id: str, what: str) -> None:
+    """Append a line to the log, at once and as a whole."""
     handle = os.open(
         folder.with_name(f"{folder.name}.{LOG}"), os.O_WRONLY | os.O_APPEND | os.O_CREAT
     )
@@ -136,7 +137,7 @@ def note(folder: Path, trial_id: str, what: str) -> None:
 
 
 def notes(folder: Path, what: str) -> list[str]:
-    """The trials of which that was noted, once for each time."""
+    """The trials of the lines that say `what`."""
     lines = folder.with_name(f"{folder.name}.{LOG}").read_text().splitlines()
     return [trial_id for trial_id, word in map(str.split, lines) if word == what]
 
@@ -149,9 +150,13 @@ def epochs(folder: Path) -> list[tuple[str, int]]:
 
 
 def sweep(folder: Path, plan: Plan) -> int:
-    """A toy sweep, as the command is one."""
+    """A toy sweep, run as the command runs one; only its driver imports how."""
+    from dse.results import tables
+    from dse.runner.runner import Workers
+    from dse.sweep import launch
 
     workers = Workers(count=plan.workers, patience=plan.patience)
+    launch.STOP = plan.stop
 
     def command(_: list[str]) -> int:
         failures = launch.run(trials(plan), folder, workers, Store(), "toy_trial:run")
@@ -166,10 +171,10 @@ def sweep(folder: Path, plan: Plan) -> int:
 
 
 def storm(folder: Path, plan: Plan, *, kills: int, seed: int) -> dict[str, int]:
-    """Kill sweeps and single workers of one folder after another, each until it is finished.
+    """Kill sweeps and single workers on one folder after another, until each is finished.
 
-    Returns what was killed, and how many sweeps began and folders were finished; raises
-    `AssertionError` where a record was lost, or came twice.
+    Returns how many sweeps and workers were killed, sweeps were started and folders finished;
+    raises `AssertionError` where a record was lost or saved twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
@@ -179,9 +184,9 @@ def storm(folder: Path, plan: Plan, *, kills: int, seed: int) -> dict[str, int]:
         there: set[str] = set()
         while len(there) < plan.trials:
             there = _round(place, plan, rng, count, kills, there)
-        assert sweep(place, plan) == 0  # nothing to do but to tidy what the last kill left
+        assert sweep(place, plan) == 0  # it only tidies what the last kill left
         assert notes(place, "late") == []
-        assert len(set(notes(place, "left"))) == len(notes(place, "left"))
+        assert len(set(notes(place, "saved"))) == len(notes(place, "saved"))
         count["finished"] += 1
     return count
 
@@ -189,7 +194,7 @@ def storm(folder: Path, plan: Plan, *, kills: int, seed: int) -> dict[str, int]:
 def _round(
     folder: Path, plan: Plan, rng: random.Random, count: dict[str, int], kills: int, there: set[str]
 ) -> set[str]:
-    """One sweep: some of its workers are killed, then itself; the trials that have a record."""
+    """One sweep: some of its workers are killed, then itself; returns the trials with a record."""
     driver = multiprocessing.get_context("fork").Process(target=_driver, args=(folder, plan))
     driver.start()
     count["started"] += 1
@@ -225,15 +230,13 @@ def _kill(process: int) -> bool:
 
 
 def children(process: int) -> list[int]:
-    """The processes that a process has started and that are still there."""
+    """The live child processes of a process."""
     return [int(child) for child in _of(process, f"task/{process}/children").split()]
 
 
 def workers(driver: int) -> list[int]:
-    """The processes that carry out a driver's trials: live forks of the server it has started.
-
-    A command that an import runs is none of them, nor is a process that has ended.
-    """
+    """The processes that run a driver's trials: live forks of its fork server, and nothing else,
+    such as a command that an import runs."""
     return [
         process
         for server in children(driver)
@@ -243,7 +246,7 @@ def workers(driver: int) -> list[int]:
 
 
 def _of(process: int, name: str) -> bytes:
-    """What Linux says of a process; nothing of one that has ended."""
+    """A file of Linux about a process; empty where it has ended."""
     try:
         return Path(f"/proc/{process}/{name}").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -251,7 +254,7 @@ def _of(process: int, name: str) -> bytes:
 
 
 def crowd(folder: Path, plan: Plan, *, drivers: int) -> list[int]:
-    """Many sweeps of one folder, begun at once; their exit codes."""
+    """Start many sweeps on one folder at once; returns their exit codes."""
     context = multiprocessing.get_context("fork")
     folder.parent.mkdir(parents=True, exist_ok=True)
     processes = [context.Process(target=_driver, args=(folder, plan)) for _ in range(drivers)]
