@@ -1,11 +1,11 @@
-"""What keeping a trial's state costs: the share of its time that it spends on that.
+"""Measure the share of a trial's time that saving checkpoints takes.
 
     python benchmarks/checkpoint_cost.py [--seconds 60] [--rounds 5] key=value ...
 
-The keys are those of `python -m dse.sweep`; their first trial is trained, in this process, for some
-seconds, as a worker does it: the state is kept every ten seconds, durably, in a results folder that
-is made under the working directory. All the time that is spent in keeping, deciding whether to keep
-included, is taken together; the rest of the training knows nothing of it.
+The keys are those of `python -m dse.sweep`. The first trial of the grid is trained for some
+seconds in this process, as a worker trains it: a checkpoint is saved durably every ten seconds,
+in a results folder below the working directory. All time spent on checkpoints is counted,
+including the decisions whether to save one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from dse.training.worker import Checkpointer, keep_memory
 
 
 class Enough(Exception):
-    """The trial has been watched for long enough."""
+    """The trial has been timed for long enough."""
 
 
 class Timed:
-    """A checkpointer, and the seconds that it took."""
+    """A checkpointer that adds up the seconds it takes."""
 
     def __init__(self, checkpointer: Checkpointer, seconds: float) -> None:
         self._checkpointer, self._enough = checkpointer, seconds
@@ -54,8 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=5)
-    options, words = parser.parse_known_args()
-    request = read_request("sweep", "", words, page="squeezenet")
+    options, keys = parser.parse_known_args()
+    request = read_request("sweep", "", keys, page="squeezenet")
     trial = request.trials[0]
     torch.set_num_threads(1)
     keep_memory()
@@ -75,7 +75,7 @@ def main() -> None:
         shares.append(100 * timed.spent / (ended - timed.start))
         print(
             f"{number}: {1000 * timed.spent:.1f} ms of {ended - timed.start:.1f} s, "
-            f"{timed.steps} steps, a state of {size:,} bytes: {shares[-1]:.3f} %",
+            f"{timed.steps} steps, a checkpoint of {size:,} bytes: {shares[-1]:.3f} %",
             flush=True,
         )
     print(f"{statistics.median(shares):.3f} % ({min(shares):.3f} .. {max(shares):.3f})")

@@ -1,15 +1,18 @@
-"""After how many lifeless steps a run is dead: recall and false alarms, measured.
+"""Measure after how many lifeless steps a run can be given up as dead: recall and false alarms.
 
     python benchmarks/dead_runs.py [--runs 400] [--workers 2] [--out results/reference/dead_runs]
 
-Trains random points of the space on the digits to their end (100 or 300 steps), under recipes
-that often kill a network and recipes that do not, looking for nothing. Then says, for each number
-N of steps in a row behind warm-up, how many of the runs that never learned `dead_after=N` would
-have ended early (recall), and how many of those that ended above chance (false alarms, without
-the second look at the validation part that a training takes before it gives up): by
-`lifeless`, and beside it by the loss alone (at least 0.99 of a blind guess's in the mean of
-N steps). Leaves `runs.csv`, a row per run, and `curve.csv`, a row per way and N, with 95 % Wilson
-intervals.
+Trains random points of the space on the digits to their end (100 or 300 steps), without
+detection, under recipes that often kill a network and recipes that do not. Then, for each number
+N of steps in a row after warm-up, counts
+
+- recall: how many of the runs that never learned `dead_after=N` would have ended early;
+- false alarms: how many of the runs that ended above chance it would have ended. A real training
+  also checks the validation part before it gives up; this is left out here.
+
+Both for `lifeless`, and for the loss alone (its mean over N steps is at least 0.99 of a blind
+guess's). Writes `runs.csv`, a row per run, and `curve.csv`, a row per criterion and N, with 95 %
+Wilson intervals.
 """
 
 from __future__ import annotations
@@ -83,9 +86,9 @@ def trials(count: int) -> list[tuple[str, Trial]]:
     return found
 
 
-def work(trial: Trial, tell: Reporter) -> dict[str, Any]:
-    """One training's losses and end."""
-    del tell
+def work(trial: Trial, report: Reporter) -> dict[str, Any]:
+    """Train one network; return how it ended and when each criterion would have ended it."""
+    del report
     torch.set_num_threads(1)
     protocol = trial.protocol
     pictures = load(protocol)
@@ -95,7 +98,7 @@ def work(trial: Trial, tell: Reporter) -> dict[str, Any]:
     still: list[bool] = []
 
     class Watched(TrainStep):
-        """Keeps each step's loss, and whether it was lifeless."""
+        """Records each step's loss, and whether it was lifeless."""
 
         def __call__(self, x: torch.Tensor, y: torch.Tensor) -> StepReport:
             report = super().__call__(x, y)
@@ -165,7 +168,7 @@ def main() -> None:
 
 
 def curve(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Recall and false alarms for each way and N."""
+    """Recall and false alarms for each criterion and N."""
     groups = {
         "recall": [r for r in table if r["status"] == "never_learned"],
         "false_alarms": [r for r in table if r["status"] in ("learned", "partly_dead")],

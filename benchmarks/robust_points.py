@@ -1,10 +1,10 @@
-"""Does the robust recipe train everywhere? Random points of the space, on the digits.
+"""Test whether the robust recipe trains everywhere: random points of the space, on the digits.
 
     python benchmarks/robust_points.py [--points 300] [--workers 2] [--root results]
 
-Trains points drawn over the whole space (sr .0625 to 1, pct3x3 .01 to .99, every bypass, several
-widths, growths and layouts) with the robust recipe and one seed each, and says how many died, with
-a 95 % Wilson interval. Records go to <root>/robust_points; the same command goes on.
+Trains points drawn from the whole space (sr .0625 to 1, pct3x3 .01 to .99, every bypass, several
+widths, growths and layouts) with the robust recipe and one seed each, and prints how many died,
+with a 95 % Wilson interval. Records go to <root>/robust_points; the same command resumes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""What each technique gives: training steps on one thread, one technique taken away at a time.
+"""Measure what each technique gives: training steps with one technique taken away at a time.
 
     python benchmarks/step_speed.py [--base 32] [--rounds 9]
 
-The network is SqueezeNet v1.0 behind a 3x3 stem at 32x32 with `base_e` = `incr_e` = --base, without
-norm, in batches of 128 of made-up pictures. The ways take turns, one step each; prints pictures per
-second as median (least .. most) and each way's speed beside that of all techniques together.
+The network is SqueezeNet v1.0 with a 3x3 stem at 32x32 and `base_e` = `incr_e` = --base, without
+norm, on batches of 128 random pictures. The variants take turns on
+one thread, one step each. Prints pictures
+per second as median (least .. most), and each variant's speed relative to all techniques
+together.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dse.space.architecture import FIRES, Layout, Metaparameters, generate
 from dse.training.initial import initialise
 from dse.training.loop import CPU
 from dse.training.network import Pointwise, SqueezeNet, max_pool
-from dse.training.step import TrainStep  # the very step that a training takes
+from dse.training.step import TrainStep  # the same step that training takes
 from dse.training.worker import keep_memory
 from dse.trial.recipe import Recipe
 
@@ -32,7 +34,7 @@ BATCH = 128
 
 
 class ReluFirst(SqueezeNet):
-    """Each ReLU before the max-pooling behind it."""
+    """Applies each ReLU before the max-pooling that follows it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a batch of pictures."""
@@ -44,7 +46,7 @@ class ReluFirst(SqueezeNet):
 
 
 def network(base: int, kind: type[SqueezeNet] = SqueezeNet) -> SqueezeNet:
-    """The network, all techniques in."""
+    """The network with all techniques."""
     layout = Layout(
         conv1_filters=64, conv1_kernel=3, conv1_stride=1, conv1_padding=1, head_relu=False,
         dropout=0.2,
@@ -55,7 +57,7 @@ def network(base: int, kind: type[SqueezeNet] = SqueezeNet) -> SqueezeNet:
 
 
 def plain_convolutions(built: SqueezeNet) -> SqueezeNet:
-    """1x1 convolutions as convolutions."""
+    """The network with its 1x1 convolutions as convolutions, not as matrix products."""
     for module in built.modules():
         if isinstance(module, Pointwise):
             module.__class__ = nn.Conv2d
@@ -82,7 +84,7 @@ def ways(base: int) -> dict[str, tuple[SqueezeNet, str, bool]]:
 
 
 def stepper(built: SqueezeNet, precision: str, last: bool) -> Callable[[], object]:
-    """A training step on the same made-up batch."""
+    """A training step on one random batch."""
     recipe = Recipe(precision=precision, batch_size=BATCH, warmup=0, dead_after=0, ladder="none")
     step = TrainStep(built, recipe, steps_per_epoch=1000, seed=0, device=CPU)
     x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(0, 10, (BATCH,))

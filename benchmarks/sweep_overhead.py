@@ -1,14 +1,18 @@
-"""What a sweep costs on top of its training: workers x wall time against the bare loops.
+"""Measure what a sweep costs on top of its training: workers x wall time against the bare loops.
 
     python benchmarks/sweep_overhead.py --data DIR [--rounds 5] [--trials 8] [--workers 2]
 
-DIR holds CIFAR-10. The bare side: one process per worker, all at once, that trains its share of
-the trials one after the other and judges each on the test set, the pictures in memory; the sum of
-these loops' own times, no start-up, no records. They are the sweep's own loops, with its way of
-keeping memory and its batches for judging, so that only what lies around them is compared. The
-other side: `python -m dse.sweep` over the same trials, from the command's start to its end, times
-the workers. They take turns. On a machine whose speed drifts from minute to minute the second ratio
-is the steadier one: the same, beside the sum of the seconds in the sweep's own records.
+DIR holds CIFAR-10. Two sides take turns:
+
+- the bare loops: one process per worker, all at once. Each trains its share of the trials one
+  after the other and evaluates each on the test set, with the pictures in memory. The sum of the
+  loops' own times is taken, without start-up or records. They use the sweep's own loop, memory
+  settings and evaluation batches, so that only what surrounds the loops is compared.
+- the sweep: `python -m dse.sweep` over the same trials, from the command's start to its end,
+  times the workers.
+
+The second ratio divides by the sum of the seconds in the sweep's own records instead. It is the
+steadier one on a machine whose speed drifts from minute to minute.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ def bare(trials: list[Trial], store: Store) -> list[float]:
 
 
 def loop(trial: Trial, store: Store) -> float:
-    """The seconds of one trial's training and last judgement, its pictures in memory."""
+    """The seconds of one trial's training and final evaluation, with its pictures in memory."""
     import torch
 
     from dse.data.memory import load
@@ -108,7 +112,7 @@ def main() -> None:
         )
     for name, found in (("bare loops", ratios), ("its own records", owns)):
         middle = statistics.median(found)
-        print(f"beside {name}: {middle:.3f}x ({min(found):.3f} .. {max(found):.3f})")
+        print(f"relative to {name}: {middle:.3f}x ({min(found):.3f} .. {max(found):.3f})")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
-"""Trials finished per hour on all cores: a sweep beside the loop that a user would write.
+"""Measure trials per hour on all cores: a sweep compared with the loop that a user would write.
 
     python benchmarks/training_speed.py --data DIR [--base 32] [--rounds 5] [--epochs 1]
         [--loaders 0 2] [--trials N]
 
 DIR holds CIFAR-10 (cifar-10-batches-py). Both sides train the same network (Fire modules without
-norm behind a 3x3 stem, `base_e` = `incr_e` = --base) with the same recipe on the same 22,500
-pictures of 32x32, augmented by crops and flips, judge it on 5,000 held-out pictures after each
-epoch and on the 10,000 test pictures in the end.
+norm after a 3x3 stem, `base_e` = `incr_e` = --base) with the same recipe on the same 22,500
+pictures of 32x32, augmented by crops and flips. Both evaluate it on 5,000 held-out pictures
+after each epoch and on the 10,000 test pictures at the end.
 
-plain: torchvision's data set, transforms and Fire modules, `DataLoader` with 0 or with 2 workers,
-fp32, torch's default threads, one trial after the other. ours: `python -m dse.sweep`, in bf16, one
-thread for each trial and a trial for each core, all start-up included. They take turns; a round is
-one plain trial for each number of loaders and one sweep of N trials (two per core). Prints trials
-per hour as median (least .. most), the ratio of each round to the faster plain loop, and top-1.
+- plain: torchvision's data set, transforms and Fire modules, `DataLoader` with 0 or 2 workers,
+  fp32, torch's default threads, one trial after the other.
+- ours: `python -m dse.sweep`, in bf16, one thread for each trial and one trial for each core,
+  all start-up included.
+
+They take turns: a round is one plain trial for each number of loaders, and one sweep of N trials
+(two per core). Prints trials per hour as median (least .. most), the ratio of each round to the
+faster plain loop, and top-1.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ BATCH, LR, WARMUP, DECAY = 128, 0.04, 0.2, 5e-4
 
 
 def network(base: int) -> nn.Module:
-    """SqueezeNet v1.0 behind a 3x3 stem of torchvision's parts, its squeeze ratio 0.125."""
+    """SqueezeNet v1.0 with a 3x3 stem, built of torchvision's parts; the squeeze ratio is 0.125."""
     specs = generate(
         Metaparameters(base_e=base, incr_e=base),
         Layout(conv1_filters=64, conv1_kernel=3, conv1_stride=1, conv1_padding=1),
