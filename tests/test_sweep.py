@@ -1,9 +1,10 @@
-"""The thread through the whole: commands as a user types them, in a directory of their own."""
+"""Commands as a user types them, in a directory of their own."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import os
 import random
 import shlex
@@ -15,10 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_help import HEAVY, IMPORTS
 from toy_trial import workers
 
 from dse.analysis import report
-from dse.results import drivers, files, locks, records, tables
+from dse.results import drivers, files, records, tables
 from dse.runner.events import Failed, Finished, Reported, Retried, Started, Waiting
 from dse.space.architecture import V1_0
 from dse.space.cost import cost
@@ -41,8 +43,22 @@ def dse(
     )
 
 
+def sweeping(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A sweep that is still running."""
+    command = [sys.executable, "-m", "dse.sweep", *arguments]
+    return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True)
+
+
+def assert_same_table(*folders: Path) -> None:
+    pd.testing.assert_frame_equal(
+        *(tables.comparable(tables.load(folder)) for folder in folders), check_exact=True
+    )
+
+
 SMALL = Trial(layout=V1_0, protocol=Protocol(image_size=64))
 TINY = ("train_share=0.1", "epochs=2")
+LONG = ("sr=0.125", "train_share=0.1", "epochs=80")
+FOLDER = Path("results/figure3a")
 
 
 @pytest.fixture(scope="module")
@@ -78,21 +94,13 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
     assert (folder / "figure3a.svg").read_bytes() == figure
 
 
-def test_a_folder_without_locks_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(locks, "has_claims", lambda folder: False)
-    words = ["-cn", "squeezenet", "name=x", f"results.root={tmp_path}", *TINY, "base_e=8"]
-    assert __main__.main(words) == 0
-    line = f"{tmp_path / 'x'} has no file locks: other sweeps may train the same trials"
-    assert line in capsys.readouterr().err.splitlines()
-
-
-def test_a_plan_writes_nothing(tmp_path: Path) -> None:
-    run = dse("sweep", "sr=0.125,0.25", "plan=true", cwd=tmp_path)
-    assert run.returncode == 0
+def test_a_plan_writes_nothing_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    command = ["-c", IMPORTS % (HEAVY,), "sr=0.125,0.25", "plan=true"]
+    run = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, text=True, capture_output=True, check=False
+    )
+    assert json.loads(run.stderr.splitlines()[-1]) == [0, []]
     assert "2 trials, 0 done, 2 to do" in run.stdout
-    assert "expected with" in run.stdout
     assert "54,120" in run.stdout  # its exact bytes, running statistics included
     assert "12,778" in run.stdout  # parameters of sr 0.125: with norm, and no bias before it
     assert list(tmp_path.iterdir()) == []
@@ -110,110 +118,70 @@ def test_all_mistakes_at_once_and_nothing_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["../x", "/tmp/x", "a/b", "..", "a\nb", "x" * 300, "'a\\0b'", ".hidden", "-x"]
+)
+def test_names_stay_inside_the_results_folder(
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["plan=true", f"name={name}"]) == 2
+    assert capsys.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
-    """SIGKILL in the middle: the trial is trained again, and the table is whole."""
-    arguments = ("sr=0.125,0.25", "runner.workers=1", "train_share=0.1", "epochs=80")
-    command = [sys.executable, "-m", "dse.sweep", *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
+    """SIGKILL in the middle: the trial is retried and leaves its record."""
+    with sweeping(tmp_path, *LONG) as driver:
         victim = _worker(driver.pid)
+        _wait_for_an_epoch(driver, tmp_path / FOLDER)
         os.kill(victim, signal.SIGKILL)
         _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 0, errors
-    assert "is tried again after attempt 1: the process was killed by SIGKILL" in errors
-    assert len(tables.load(tmp_path / "results/figure3a")) == 2
-    assert records.failures(tmp_path / "results/figure3a") == {}
+    assert "the process was killed by SIGKILL" in errors
+    assert len(tables.load(tmp_path / FOLDER)) == 1
+    assert records.failures(tmp_path / FOLDER) == {}
 
 
-def test_an_interrupted_sweep_goes_on_from_its_states(tmp_path: Path) -> None:
+def test_an_interrupted_sweep_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     """To the same end, bit for bit."""
-    words = ("sr=0.125,0.25", "epochs=160", "train_share=0.1", "runner.workers=2")
-    command = [sys.executable, "-m", "dse.sweep", *words]
-    folder = tmp_path / "results/figure3a"
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
+    with sweeping(tmp_path, *LONG) as driver:
         worker = _worker(driver.pid)
-        while _training(folder) < 2 and driver.poll() is None:
-            time.sleep(0.01)
+        _wait_for_an_epoch(driver, tmp_path / FOLDER)
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=30)
     assert driver.returncode == 130
-    assert errors.splitlines()[-1] == f"interrupted; resume with: {shlex.join(command)}"
+    assert errors.splitlines()[-1] == f"interrupted; resume with: {shlex.join(driver.args)}"
     assert "Traceback" not in errors
     assert not _alive(worker)
-    states = list((folder / "trials" / files.UNFINISHED).iterdir())
-    assert len(states) + len(records.records(folder)) == 2
-    assert states
-    assert dse("sweep", *words, cwd=tmp_path).returncode == 0
-    assert dse("sweep", *words, "name=once", cwd=tmp_path).returncode == 0
-    found, expected = (
-        {p.parent.name: p.read_bytes() for p in place.glob("trials/*/weights.safetensors")}
-        for place in (folder, folder.with_name("once"))
+    assert records.records(tmp_path / FOLDER) == set()
+    assert len(list((tmp_path / FOLDER / "trials" / files.UNFINISHED).iterdir())) == 1
+    once = tmp_path / "results/once"
+    for name in ("figure3a", "once"):
+        run = dse("sweep", *LONG, f"name={name}", cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+    resumed, expected = (
+        {p.parent.name: p.read_bytes() for p in folder.glob("trials/*/weights.safetensors")}
+        for folder in (tmp_path / FOLDER, once)
     )
-    assert len(found) == 2
-    assert found == expected
-    pd.testing.assert_frame_equal(
-        *(tables.comparable(tables.load(p)) for p in (folder, folder.with_name("once"))),
-        check_exact=True,
-    )
+    assert len(resumed) == 1
+    assert resumed == expected
+    assert_same_table(tmp_path / FOLDER, once)
 
 
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
 def test_other_engines_leave_the_same_records(engine: str, tmp_path: Path) -> None:
     pytest.importorskip(engine)
     own = {"submitit": ["submitit.cluster=local", "submitit.folder=jobs"], "ray": []}[engine]
-    words = ("sr=0.125,0.25", "epochs=2", "train_share=0.1")
     for name, more in (("here", []), ("there", [f"runner.engine={engine}", *own])):
-        run = dse("sweep", *words, f"name={name}", *more, cwd=tmp_path, timeout=300)
+        run = dse("sweep", "sr=0.125", *TINY, f"name={name}", *more, cwd=tmp_path, timeout=300)
         assert run.returncode == 0, run.stderr
-    here, there = (
-        tables.comparable(tables.load(tmp_path / "results" / name)) for name in ("here", "there")
-    )
-    pd.testing.assert_frame_equal(here, there, check_exact=True)
+    assert_same_table(tmp_path / "results/here", tmp_path / "results/there")
     if engine == "submitit":
         assert list((tmp_path / "jobs").glob("*.pkl")) == []
-
-
-def test_an_engine_that_cannot_be_had_is_a_mistake(tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
-    (tmp_path / "jobs").write_bytes(b"")
-    words = ("runner.engine=submitit", "submitit.cluster=local", "submitit.folder=jobs")
-    run = dse("sweep", "sr=0.125", *TINY, *words, cwd=tmp_path)
-    assert run.returncode == 2
-    assert run.stderr.splitlines()[-1].startswith("`submitit.folder` must be a folder, got jobs: ")
-    assert "Traceback" not in run.stderr
-
-
-def test_reproduce_draws_every_page_from_one_folder(tmp_path: Path) -> None:
-    arguments = ("figure3a", "table3", "sr=0.125,0.25", "seed=0,1", *TINY)
-    run = dse("reproduce", *arguments, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    folder = tmp_path / "results/reproduce"
-    table = tables.load(folder)
-    # Two squeeze ratios without bypass, and both with each bypass: shared trials are trained once.
-    assert len(table) == 12
-    assert {p.name for p in folder.iterdir()} >= {
-        "figure3a.svg", "figure3a.png", "table3.csv", "table3.md", "index.html", "table.csv",
-    }  # fmt: skip
-    page = (folder / "index.html").read_text()
-    assert "http" not in page.replace("http://www.w3.org", "")
-    assert "12 of 12 trainings" in page
-
-
-def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(tmp_path: Path) -> None:
-    wild = ("lr=1e6", "norm=none", "clip=0", "warmup=0", "epochs=1", "train_share=0.1")
-    run = dse("reproduce", "figure3a", "seed=0", *wild, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    (folder,) = (tmp_path / "results").iterdir()
-    table = tables.load(folder)
-    assert table["loss"].isna().all()
-    assert set(table["status"]) == {"diverged"}
-    assert "seeds 0: 5 diverged." in (folder / "index.html").read_text()
-
-
-def test_reproduce_names_what_it_does_not_know(tmp_path: Path) -> None:
-    run = dse("reproduce", "figure9", "sr=0", cwd=tmp_path)
-    assert run.returncode == 2
-    assert "figure9" in run.stderr
-    assert "Traceback" not in run.stderr
 
 
 # Progress -----------------------------------------------------------------------------------
@@ -345,17 +313,6 @@ def test_hostile_text_stays_text_on_a_page() -> None:
         assert text not in page.decode()
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "/tmp/x", "a/b", "..", "a\nb", "x" * 300, "'a\\0b'", ".hidden", "-x"]
-)
-def test_names_stay_inside_the_results_folder(tmp_path: Path, name: str) -> None:
-    run = dse("sweep", "plan=true", f"name={name}", cwd=tmp_path)
-    assert run.returncode == 2
-    assert run.stdout == ""
-    assert "Traceback" not in run.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def _worker(driver: int) -> int:
     """The process of a trial that runs."""
     for _ in range(6000):
@@ -365,10 +322,13 @@ def _worker(driver: int) -> int:
     raise AssertionError("no trial was started")
 
 
-def _training(folder: Path) -> int:
-    """How many trials have told of an epoch, as a sweep at work on a folder says."""
-    running = [word["running"].values() for word, lives in drivers.published(folder) if lives]
-    return sum(not text.startswith("epoch 0 ") for texts in running for text in texts)
+def _wait_for_an_epoch(driver: subprocess.Popen[str], folder: Path) -> None:
+    """Wait until a trial of the sweep has reported an epoch."""
+    while driver.poll() is None:
+        running = [status["running"].values() for status, runs in drivers.published(folder) if runs]
+        if any(not text.startswith("epoch 0 ") for texts in running for text in texts):
+            return
+        time.sleep(0.01)
 
 
 def _alive(process: int) -> bool:

@@ -1,0 +1,78 @@
+"""Launching: which trials are trained, what is reported, and which mistakes stop a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy_trial
+from toy_trial import Plan, sweep, trials
+
+from dse.data.published import Store
+from dse.results import locks, records
+from dse.runner.runner import Workers
+from dse.space.architecture import V1_0
+from dse.sweep import __main__
+from dse.sweep.errors import RequestError
+from dse.sweep.launch import run
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
+
+TOY = "toy_trial:run"
+
+
+def test_what_is_done_is_not_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = trials(Plan(trials=3))
+    for name, expected in (("first", 3), ("second", 2)):
+        records.save(tmp_path / "second", toy_trial.record(every[0]), {})
+        assert run(every, tmp_path / name, Workers(), Store(), TOY) == 0
+        assert len(toy_trial.notes(tmp_path / name, "trained")) == expected
+    assert run(every, tmp_path / "first", Workers(), Store(), TOY) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if " to do" in line] == [
+        "3 trials, 0 done before, 3 to do",
+        "3 trials, 1 done before, 2 to do",
+        "3 trials, 3 done before, 0 to do",
+    ]
+
+
+def test_a_failed_trial_is_named_by_what_varies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path / "x", Plan(trials=3, poison=1)) == 1
+    *_, failed, retry = capsys.readouterr().err.splitlines()
+    assert failed == "1 of 3 trials failed: weight_decay=1 seed=1"
+    assert retry.startswith("retry with: ")
+    (failure,) = records.failures(tmp_path / "x").values()
+    assert failure.name == "weight_decay=1 seed=1"
+
+
+def test_a_folder_without_locks_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locks, "has_claims", lambda folder: False)
+    assert sweep(tmp_path / "x", Plan(trials=1)) == 0
+    line = f"{tmp_path / 'x'} has no file locks: other sweeps may train the same trials"
+    assert line in capsys.readouterr().err.splitlines()
+
+
+def test_missing_data_stop_a_sweep_before_it_writes(tmp_path: Path) -> None:
+    trial = Trial(layout=V1_0, protocol=Protocol(data="cifar10", image_size=64))
+    store = Store(root=tmp_path / "data", cache=tmp_path / "cache")
+    with pytest.raises(RequestError, match="cifar"):
+        run([trial], tmp_path / "x", Workers(), store, TOY)
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_engine_that_is_not_available_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.chdir(tmp_path)
+    Path("jobs").write_bytes(b"")
+    engine = ("runner.engine=submitit", "submitit.cluster=local", "submitit.folder=jobs")
+    assert __main__.main(["sr=0.125", *engine]) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("`submitit.folder` must be a folder, got jobs: ")

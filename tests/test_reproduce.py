@@ -1,0 +1,146 @@
+"""`dse.reproduce`: the paper's sweeps in one folder, and a page that is computed from the table.
+
+Its trials are toys, whose accuracies are random.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import partial
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pandas as pd
+import pytest
+import toy_trial
+
+from dse import reproduce
+from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3
+from dse.results import records, tables
+from dse.sweep import launch
+from dse.sweep.request import read_request
+
+FAST = ("lr=0.001", "epochs=1")
+STUDENT = 4.302653
+"""97.5 % point of Student's t distribution of 2 degrees of freedom."""
+
+FIGURE_3 = {
+    "Figure 3(a)": ("sr", "pct3x3", FIGURE_3A, (0.125, 0.5, 1.0)),
+    "Figure 3(b)": ("pct3x3", "sr", FIGURE_3B, (0.01, 0.5, 0.99)),
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of `dse.reproduce` without arguments that change what it trains."""
+    home = tmp_path_factory.mktemp("reproduced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setattr(launch, "run", partial(launch.run, execute="toy_trial:run"))
+        assert reproduce.main([*FAST]) == 0
+    return home / "results/reproduce"
+
+
+@pytest.fixture(scope="module")
+def table(home: Path) -> pd.DataFrame:
+    return tables.load(home)
+
+
+def accuracies(table: pd.DataFrame, **values: object) -> list[float]:
+    """Top-1 of the networks with these values, by seed."""
+    wanted = {"sr": 0.125, "pct3x3": 0.5, "bypass": "none", **values}
+    rows = table[(table[list(wanted)] == list(wanted.values())).all(axis=1)]
+    assert rows["seed"].is_unique
+    return rows.sort_values("seed")["top1"].tolist()
+
+
+def gained(before: list[float], after: list[float]) -> tuple[float, float, float]:
+    """The mean difference over three seeds, and the ends of its 95 % interval."""
+    differences = [b - a for a, b in zip(before, after, strict=True)]
+    half = STUDENT * stdev(differences) / math.sqrt(3)
+    return fmean(differences), fmean(differences) - half, fmean(differences) + half
+
+
+def test_it_trains_figure_3_and_table_3_with_three_seeds(table: pd.DataFrame) -> None:
+    expected = {
+        (sr, pct3x3, bypass, seed)
+        for sr, pct3x3, bypass in {
+            *((point.value, 0.5, "none") for point in FIGURE_3A),
+            *((0.5, point.value, "none") for point in FIGURE_3B),
+            *((0.125, 0.5, row.bypass) for row in TABLE_3),
+        }
+        for seed in (0, 1, 2)
+    }
+    assert set(table[["sr", "pct3x3", "bypass", "seed"]].itertuples(index=False)) == expected
+    assert len(table) == len(expected) == 45  # what the sweeps share is trained once
+
+
+def test_it_leaves_figures_tables_and_a_page(home: Path) -> None:
+    assert {path.name for path in home.iterdir()} >= {
+        "figure3a.svg", "figure3a.png", "figure3b.svg", "figure3b.png", "table3.csv", "table3.md",
+        "index.html", "table.csv", "table.parquet",
+    }  # fmt: skip
+    page = (home / "index.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "45 of 45 trainings from scratch on digits, seeds 0, 1, 2: 45 learned." in page
+    assert re.findall("<h2>(.*?)</h2>", page) == [
+        reproduce.TITLES[name] for name in ("figure3a", "figure3b", "table3")
+    ]
+
+
+def test_the_gains_of_figure_3_are_those_of_its_table(home: Path, table: pd.DataFrame) -> None:
+    page = (home / "index.html").read_text().replace("&#43;", "+")
+    for title, (column, other, points, ends) in FIGURE_3.items():
+        section = page.partition(f"<h2>{title}")[2].partition("<h2>")[0]
+        low, middle, high = ends
+        paper = {point.value: point.top5 for point in points}
+        for before, after in ((low, middle), (middle, high), (low, high)):
+            mean, lower, upper = gained(
+                accuracies(table, **{column: before, other: 0.5}),
+                accuracies(table, **{column: after, other: 0.5}),
+            )
+            assert (
+                f"From {column} {before:g} to {after:g}: {mean:+.1f} points of top-1 "
+                f"(95 % interval {lower:+.1f} to {upper:+.1f}, 3 seeds); in the paper "
+                f"{paper[after] - paper[before]:+.1f} points of top-5 on ImageNet."
+            ) in section
+
+
+def test_the_gains_of_table_3_are_those_of_its_table(home: Path, table: pd.DataFrame) -> None:
+    drawn = pd.read_csv(home / "table3.csv", keep_default_na=False).set_index("bypass")
+    assert drawn.index.tolist() == ["none", "simple", "complex"]
+    for row in TABLE_3:
+        ours = accuracies(table, bypass=row.bypass)
+        assert float(drawn["top1"][row.bypass]) == pytest.approx(fmean(ours))
+        if row.bypass != "none":
+            mean, low, high = gained(accuracies(table), ours)
+            shown = drawn.loc[row.bypass, ["gain", "gain_low", "gain_high"]].astype(float)
+            assert shown.tolist() == pytest.approx([mean, low, high], rel=1e-5)
+            assert float(drawn["paper_gain"][row.bypass]) == pytest.approx(row.top1 - 57.5)
+
+
+def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results/reproduce"
+    diverged = {"status": "diverged", "loss": float("nan"), "val_loss": float("nan")}
+    for trial in read_request("reproduce", "", ["seed=0", "sr=0.125,0.5"], "figure3a").trials:
+        records.save(folder, toy_trial.record(trial, **diverged), {})
+    assert reproduce.main(["figure3a", "seed=0", "sr=0.125,0.5"]) == 0
+    assert "seeds 0: 2 diverged." in (folder / "index.html").read_text()
+    assert (folder / "figure3a.svg").exists()
+
+
+def test_an_unknown_page_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert reproduce.main(["figure9", "sr=0.125"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "`figure9` must be key=value or one of figure3a, figure3b, table3, downsample, widths"
+    ]
+    assert reproduce.main(["figure3a", "sr=0", "srr=1"]) == 2
+    assert "unknown key `srr`; did you mean `sr`?" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
