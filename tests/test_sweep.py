@@ -136,9 +136,7 @@ def test_names_stay_inside_the_results_folder(
 def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     """SIGKILL in the middle: the trial is retried and leaves its record."""
     with sweeping(tmp_path, *LONG) as driver:
-        victim = _worker(driver.pid)
-        _wait_for_an_epoch(driver, tmp_path / FOLDER)
-        os.kill(victim, signal.SIGKILL)
+        os.kill(_training(driver, tmp_path / FOLDER), signal.SIGKILL)
         _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 0, errors
     assert "the process was killed by SIGKILL" in errors
@@ -149,8 +147,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
 def test_an_interrupted_sweep_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     """To the same end, bit for bit."""
     with sweeping(tmp_path, *LONG) as driver:
-        worker = _worker(driver.pid)
-        _wait_for_an_epoch(driver, tmp_path / FOLDER)
+        worker = _training(driver, tmp_path / FOLDER)
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=30)
     assert driver.returncode == 130
@@ -313,22 +310,14 @@ def test_hostile_text_stays_text_on_a_page() -> None:
         assert text not in page.decode()
 
 
-def _worker(driver: int) -> int:
-    """The process of a trial that runs."""
-    for _ in range(6000):
-        if busy := workers(driver):
-            return busy[0]
-        time.sleep(0.01)
-    raise AssertionError("no trial was started")
-
-
-def _wait_for_an_epoch(driver: subprocess.Popen[str], folder: Path) -> None:
-    """Wait until a trial of the sweep has reported an epoch."""
+def _training(driver: subprocess.Popen[str], folder: Path) -> int:
+    """The process of the sweep's trial, once it has reported an epoch."""
     while driver.poll() is None:
         running = [status["running"].values() for status, runs in drivers.published(folder) if runs]
         if any(not text.startswith("epoch 0 ") for texts in running for text in texts):
-            return
+            return workers(driver.pid)[0]
         time.sleep(0.01)
+    raise AssertionError("no trial reported an epoch")
 
 
 def _alive(process: int) -> bool:
