@@ -26,7 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import squeezenet1_0
 
 from dse.space.architecture import V1_0, Metaparameters, generate
-from dse.space.cost import Cost, cost, grid
+from dse.space.cost import Cost, cost
+from dse.space.grid import cost_grid
 
 ROUNDS = 7
 ROUND_SECONDS = 0.05
@@ -60,8 +61,8 @@ def random_points(n: int, seed: int) -> dict[str, Any]:
     }
 
 
-def cost_grid(points: dict[str, Any]) -> str:
-    grid(V1_0, IMAGE_SIZE, **points)
+def by_grid(points: dict[str, Any]) -> str:
+    cost_grid(V1_0, IMAGE_SIZE, **points)
     return "all five costs"
 
 
@@ -120,10 +121,10 @@ def ways() -> list[Way]:
     plain = points | {"bypass": "none"}
     v1_0, meta, real = generate(Metaparameters()), on_meta(), squeezenet1_0().eval()
     return [
-        Way("cost.grid, every bypass", lambda: cost_grid(points), POINTS),
-        Way("cost.grid, no bypass", lambda: cost_grid(plain), POINTS),
-        Way("cost.cost", lambda: shown(cost(v1_0, IMAGE_SIZE))),
-        Way("generate, cost.cost", lambda: shown(cost(generate(Metaparameters()), IMAGE_SIZE))),
+        Way("cost_grid, every bypass", lambda: by_grid(points), POINTS),
+        Way("cost_grid, no bypass", lambda: by_grid(plain), POINTS),
+        Way("cost", lambda: shown(cost(v1_0, IMAGE_SIZE))),
+        Way("generate, cost", lambda: shown(cost(generate(Metaparameters()), IMAGE_SIZE))),
         Way("numel, real network", lambda: by_numel(real)),
         Way("build it, numel", lambda: by_numel(squeezenet1_0())),
         Way("flop_counter, meta network", lambda: by_flop_counter(meta)),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dse.api import load, network
     from dse.space.architecture import LAYOUTS, Layout, Metaparameters, generate
     from dse.space.cost import cost
-    from dse.space.cost import grid as cost_grid
+    from dse.space.grid import cost_grid
     from dse.trial.protocol import Protocol
     from dse.trial.question import Trial
     from dse.trial.recipe import Recipe
@@ -40,7 +40,7 @@ _DEFINED_IN = {
     "Recipe": "dse.trial.recipe:Recipe",
     "Trial": "dse.trial.question:Trial",
     "cost": "dse.space.cost:cost",
-    "cost_grid": "dse.space.cost:grid",
+    "cost_grid": "dse.space.grid:cost_grid",
     "generate": "dse.space.architecture:generate",
     "load": "dse.api:load",
     "network": "dse.api:network",

@@ -1,15 +1,14 @@
-"""The cost against published counts, an independent count of each convolution, and whole grids."""
+"""The cost against published counts and an independent count of each convolution."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import Point, random_metaparameters, random_points
+from conftest import random_points
 
 from dse.space.architecture import (
     FIRES,
@@ -23,18 +22,11 @@ from dse.space.architecture import (
     generate,
     map_sizes,
 )
-from dse.space.cost import BYTES, Cost, cost, grid, layers, mebibytes, size_label
+from dse.space.cost import BYTES, Cost, cost, layers, mebibytes, size_label
 from dse.space.rules import split
 
 V1_0_CAFFE = LAYOUTS["v1_0_caffe"]
 FIELDS = Cost.__slots__
-NAMES = Metaparameters.__slots__
-
-
-def cost_of(point: Point) -> Cost:
-    m, layout, image_size, num_classes, in_channels = point
-    a = generate(m, layout, num_classes=num_classes, in_channels=in_channels)
-    return cost(a, image_size)
 
 
 # Published counts ---------------------------------------------------------------------------
@@ -276,26 +268,14 @@ def test_layers_add_up() -> None:
         assert all(type(getattr(computed, name)) is int for name in FIELDS)
 
 
-def test_more_filters_cost_more() -> None:
-    for name, values in {
-        "sr": np.linspace(0.01, 1, 100),
-        "pct3x3": np.linspace(0.01, 0.99, 99),
-        "base_e": np.arange(2, 300),
-        "incr_e": np.arange(300),
-        "bypass": ["none", "simple", "complex"],
-    }.items():
-        for layout in (V1_0, V1_1, LAYOUTS["px32"]):
-            computed = grid(layout, 64, **{name: values})
-            for figure in (computed.params, computed.macs):
-                assert (np.diff(figure) >= 0).all()
-                assert figure[-1] > figure[0]
-
-
 def test_late_pooling_costs_macs_and_no_parameters() -> None:
     # arXiv:1602.07360, section 3.1: late downsampling gives large activation maps.
-    late, early = replace(V1_0, pool_after="7-8-9"), replace(V1_0, pool_after="1-2-3")
-    assert grid(late, 224).params == grid(early, 224).params == 1_248_424
-    assert grid(late, 224).macs > 10 * grid(early, 224).macs
+    late, early = (
+        cost(generate(Metaparameters(), replace(V1_0, pool_after=pools)), 224)
+        for pools in ("7-8-9", "1-2-3")
+    )
+    assert late.params == early.params == 1_248_424
+    assert late.macs > 10 * early.macs
 
 
 def test_norm_adds_two_parameters_and_two_statistics_per_filter() -> None:
@@ -313,153 +293,3 @@ def test_numbers_of_any_type_give_integers() -> None:
         computed = cost(a, image_size)
         assert computed == cost(a, 224)
         assert all(type(getattr(computed, name)) is int for name in FIELDS)
-
-
-# Whole grids --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("frames", "points"), [(100, 100), pytest.param(400, 250, marks=pytest.mark.slow)]
-)
-def test_grid_is_cost_one_by_one(frames: int, points: int) -> None:
-    rng = random.Random(4)
-    compared = mismatches = 0
-    for frame in random_points(frames, seed=4):
-        column = [random_metaparameters(rng, frame.layout) for _ in range(points)]
-        arrays = grid(
-            frame.layout,
-            frame.image_size,
-            num_classes=frame.num_classes,
-            in_channels=frame.in_channels,
-            **{name: [getattr(m, name) for m in column] for name in NAMES},
-        )
-        for i, m in enumerate(column):
-            alone = cost_of(frame._replace(metaparameters=m))
-            mismatches += any(getattr(alone, f) != getattr(arrays, f)[i] for f in FIELDS)
-        compared += len(column)
-    assert (compared, mismatches) == (frames * points, 0)
-
-
-def test_grid_rounds_as_generate_does() -> None:
-    # Ties and near ties of decimals of every length, where a double is slightly off.
-    rng = random.Random(5)
-    widths = (100, 300, 384, 1000)
-    ratios = [round(rng.random(), digits) or 0.1 for digits in range(1, 17) for _ in range(100)]
-    ratios += [(n + 0.5) / e for e in widths for n in range(e)]
-    base_e = [rng.choice(widths) for _ in ratios]
-    arrays = grid(V1_0, 64, sr=ratios, base_e=base_e, incr_e=0)
-    for i, (sr, e) in enumerate(zip(ratios, base_e, strict=True)):
-        a = generate(Metaparameters(sr=sr, base_e=e, incr_e=0))
-        assert cost(a, 64).params == arrays.params[i], (sr, e)
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64, object])
-def test_grid_takes_columns_of_any_type(kind: type) -> None:
-    sr = np.array([0.145, 0.125, 1], dtype=kind)
-    arrays = grid(V1_0, 64, sr=sr, base_e=np.array(100, np.uint8), incr_e=np.float32(0))
-    alone = [cost(generate(Metaparameters(base_e=100, incr_e=0, sr=s)), 64).params for s in sr]
-    assert arrays.params.tolist() == alone
-
-
-def test_grid_broadcasts() -> None:
-    sr, pct3x3 = np.linspace(0.1, 1, 4)[:, None], np.linspace(0.1, 0.9, 5)
-    table = grid(V1_0, 64, sr=sr, pct3x3=pct3x3, bypass="complex")
-    assert table.macs.shape == (4, 5)
-    assert table.macs.dtype == np.int64
-    one = Metaparameters(sr=float(sr[2, 0]), pct3x3=float(pct3x3[3]), bypass="complex")
-    assert table.macs[2, 3] == cost(generate(one), 64).macs
-    assert grid(V1_0, 64).params.shape == ()
-    assert grid(V1_0, 64, sr=[]).params.shape == (0,)
-
-
-def test_the_largest_network_fits_in_64_bits() -> None:
-    widest = Metaparameters(
-        base_e=8192, incr_e=8192, freq=1, sr=1, pct3x3=0.99999, bypass="complex"
-    )
-    layout = Layout(
-        conv1_filters=8192,
-        conv1_kernel=15,
-        conv1_padding=7,
-        conv1_stride=1,
-        pool_after="none",
-        conv10_padding=1,
-    )
-    shape = {"num_classes": 100_000, "in_channels": 16}
-    alone = cost(generate(widest, layout, **shape), 2048)
-    arrays = grid(layout, 2048, **shape, **{name: getattr(widest, name) for name in NAMES})
-    assert alone == Cost(**{name: int(getattr(arrays, name)) for name in FIELDS})
-    assert 2**59 < alone.macs < 2**63
-
-
-# Mistakes -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "rule"),
-    [
-        ("sr", 0, "in (0, 1]"),
-        ("sr", 2, "in (0, 1]"),
-        ("sr", float("nan"), "in (0, 1]"),
-        ("sr", "abc", "in (0, 1]"),
-        ("sr", None, "in (0, 1]"),
-        ("pct3x3", 0, "in (0, 1)"),
-        ("pct3x3", 1, "in (0, 1)"),
-        ("freq", 0, "a whole number in 1 .. 8"),
-        ("freq", 2.5, "a whole number in 1 .. 8"),
-        ("base_e", -1, "a whole number in 2 .. 8192"),
-        ("base_e", 10**9, "a whole number in 2 .. 8192"),
-        ("incr_e", 10**30, "a whole number in 0 .. 8192"),
-        ("bypass", "dense", "one of none, simple, complex"),
-        ("bypass", 1, "one of none, simple, complex"),
-    ],
-)
-def test_grid_names_a_bad_value_at_any_place(name: str, value: object, rule: str) -> None:
-    good = getattr(Metaparameters(), name)
-    columns: list[object] = [value, [value]]
-    if isinstance(value, str) == isinstance(good, str):
-        columns += [[good, value], [[value], [good]]]
-    for column in columns:
-        with pytest.raises(ValueError, match=name) as error:
-            grid(V1_0, 224, **{name: column})
-        # In a column of floats a whole number is shown as one: 2.0.
-        assert str(error.value).removesuffix(".0") == f"`{name}` must be {rule}, got {value!r}"
-
-
-def test_grid_names_every_mistake() -> None:
-    with pytest.raises(ValueError, match="must") as error:
-        grid(V1_0, 224, num_classes=1, in_channels=0, sr=[0.5, -1], freq=[0, 9], bypass="x", srr=1)
-    assert str(error.value).splitlines() == [
-        "unknown metaparameter `srr`; known are base_e, incr_e, freq, pct3x3, sr, bypass",
-        "`num_classes` must be a whole number in 2 .. 100000, got 1",
-        "`in_channels` must be a whole number in 1 .. 16, got 0",
-        "`freq` must be a whole number in 1 .. 8, got 0",
-        "`sr` must be in (0, 1], got -1.0",
-        "`bypass` must be one of none, simple, complex, got 'x'",
-    ]
-
-
-def test_grid_refuses_metaparameters_without_effect() -> None:
-    with pytest.raises(ValueError, match="must stay") as error:
-        grid(ZYNQNET, 256, sr=[0.125, 0.5, 0.25], freq=3)
-    assert str(error.value).splitlines() == [
-        "`freq` must stay at its default 2 where the layout lists its own filters, got 3",
-        "`sr` must stay at its default 0.125 where the layout lists its own filters, got 0.5",
-    ]
-    assert grid(ZYNQNET, 256, sr=[0.125, 0.125]).params.tolist() == [2_528_800] * 2
-
-
-@pytest.mark.parametrize(
-    ("layout", "image_size", "field"),
-    [
-        (V1_0, 6, "image_size"),
-        (V1_0, 20, "pool_after"),
-        (replace(V1_0, pool_after="1-2-3-4-5-6-7"), 224, "pool_after"),
-        (V1_0, "224", "image_size"),
-    ],
-)
-def test_a_map_that_vanishes_is_refused(layout: Layout, image_size: int, field: str) -> None:
-    with pytest.raises(ValueError, match=f"`{field}` must .*, got ") as alone:
-        cost(generate(Metaparameters(), layout), image_size)
-    with pytest.raises(ValueError, match=f"`{field}` must .*, got ") as arrays:
-        grid(layout, image_size, sr=[0.5, 1])
-    assert str(alone.value) == str(arrays.value)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 PAPER = "arXiv:1602.07360"
 IMAGENET_TRAIN_PICTURES = 1_281_167
@@ -157,7 +156,7 @@ TABLE_2 = (
 """Model compression approaches (Table 2)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class AlexNetResult:
     """AlexNet's ImageNet errors in percent, and the work that reports them."""
 
@@ -166,24 +165,12 @@ class AlexNetResult:
     source: str
 
 
-ALEXNET_RESULTS: Mapping[str, AlexNetResult] = MappingProxyType(
-    {
-        "alexnet": AlexNetResult(
-            top1_error=42.78, top5_error=19.73, source="Deep Compression (arXiv:1510.00149)"
-        ),
-        "svd": AlexNetResult(
-            top1_error=44.02,
-            top5_error=20.56,
-            source="Deep Compression (arXiv:1510.00149), Table 7",
-        ),
-        "pruning": AlexNetResult(
-            top1_error=42.77, top5_error=19.67, source="Network Pruning (arXiv:1506.02626)"
-        ),
-        "deep_compression": AlexNetResult(
-            top1_error=42.78, top5_error=19.70, source="Deep Compression (arXiv:1510.00149)"
-        ),
-    }
-)
+ALEXNET_RESULTS: Mapping[str, AlexNetResult] = {
+    "alexnet": AlexNetResult(42.78, 19.73, "Deep Compression (arXiv:1510.00149)"),
+    "svd": AlexNetResult(44.02, 20.56, "Deep Compression (arXiv:1510.00149), Table 7"),
+    "pruning": AlexNetResult(42.77, 19.67, "Network Pruning (arXiv:1506.02626)"),
+    "deep_compression": AlexNetResult(42.78, 19.70, "Deep Compression (arXiv:1510.00149)"),
+}
 """By the `key` of Table 2's rows: the error rates from which it has AlexNet's accuracies."""
 
 SVD_ALEXNET_MB = 47.6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,60 +25,58 @@ class DataSet:
     digest: str
 
 
-DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
-    {
-        "digits": DataSet(
-            num_classes=10,
-            channels=1,
-            image_size=8,
-            train=1197,
-            test=600,
-            mean=(0.305,),
-            std=(0.376,),
-            digest="87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826",
-        ),
-        "cifar10": DataSet(
-            num_classes=10,
-            channels=3,
-            image_size=32,
-            train=50_000,
-            test=10_000,
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2470, 0.2435, 0.2616),
-            digest="80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660",
-        ),
-        "cifar100": DataSet(
-            num_classes=100,
-            channels=3,
-            image_size=32,
-            train=50_000,
-            test=10_000,
-            mean=(0.5071, 0.4865, 0.4409),
-            std=(0.2673, 0.2564, 0.2762),
-            digest="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-        ),
-        "mnist": DataSet(
-            num_classes=10,
-            channels=1,
-            image_size=28,
-            train=60_000,
-            test=10_000,
-            mean=(0.1307,),
-            std=(0.3081,),
-            digest="1380708c276834e082dc47a936e95f5bca5ac9f0fdbab891b17ac77badd8b079",
-        ),
-        "fashion_mnist": DataSet(
-            num_classes=10,
-            channels=1,
-            image_size=28,
-            train=60_000,
-            test=10_000,
-            mean=(0.2860,),
-            std=(0.3530,),
-            digest="ba2e37a64f59ed31e1b1407ccf40ff95278a2d525d06ea8c38f7184d9b82b731",
-        ),
-    }
-)
+DATA_SETS: Mapping[str, DataSet] = {
+    "digits": DataSet(
+        num_classes=10,
+        channels=1,
+        image_size=8,
+        train=1197,
+        test=600,
+        mean=(0.305,),
+        std=(0.376,),
+        digest="87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826",
+    ),
+    "cifar10": DataSet(
+        num_classes=10,
+        channels=3,
+        image_size=32,
+        train=50_000,
+        test=10_000,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        digest="80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660",
+    ),
+    "cifar100": DataSet(
+        num_classes=100,
+        channels=3,
+        image_size=32,
+        train=50_000,
+        test=10_000,
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        digest="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    ),
+    "mnist": DataSet(
+        num_classes=10,
+        channels=1,
+        image_size=28,
+        train=60_000,
+        test=10_000,
+        mean=(0.1307,),
+        std=(0.3081,),
+        digest="1380708c276834e082dc47a936e95f5bca5ac9f0fdbab891b17ac77badd8b079",
+    ),
+    "fashion_mnist": DataSet(
+        num_classes=10,
+        channels=1,
+        image_size=28,
+        train=60_000,
+        test=10_000,
+        mean=(0.2860,),
+        std=(0.3530,),
+        digest="ba2e37a64f59ed31e1b1407ccf40ff95278a2d525d06ea8c38f7184d9b82b731",
+    ),
+}
 """The data sets whose pictures are held in memory.
 
 - `digits`: scikit-learn's 1,797 handwritten digits (UCI), split once into 1,197 + 600. The digest

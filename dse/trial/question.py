@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from dse.space.architecture import (
+    LAYOUTS,
     Architecture,
     Layout,
     Metaparameters,
@@ -145,10 +146,5 @@ def _canonical(value: Any) -> str:
     return format(Decimal(repr(value)).normalize(), "f")
 
 
-def _question_names() -> tuple[str, ...]:
-    parts = (Metaparameters, Layout, Protocol, Recipe)
-    names = [n for part in parts for n in field_names(part) if n != "recipe"]
-    return (*names, "seed", "semantics")
-
-
-QUESTION = _question_names()
+QUESTION = tuple(Trial(layout=LAYOUTS["px8"], protocol=Protocol()).question)
+"""The names of the question's fields, in order."""
