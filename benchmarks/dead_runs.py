@@ -104,7 +104,7 @@ def work(trial: Trial, report: Reporter) -> dict[str, Any]:
             report = super().__call__(x, y)
             if report.steps:
                 losses.append(report.loss / report.pictures)
-                still.append(lifeless(network, losses[-1], 10))
+                still.append(lifeless(network.parameters(), losses[-1], 10))
             return report
 
     trained = train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import math
@@ -28,11 +29,11 @@ from dse.runner.task import Report, Reporter, Stopped
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import Callbacks, Outcome, execute
 from dse.training.initial import initialise
-from dse.training.judge import judge
+from dse.training.judge import Judgement, judge
 from dse.training.loop import Epoch, State, Training, train
 from dse.training.network import SqueezeNet
 from dse.training.schedule import learning_rate
-from dse.training.worker import curve_csv, run
+from dse.training.worker import Checkpointer, curve_csv, run
 from dse.trial.protocol import Protocol
 from dse.trial.question import SEMANTICS, Trial, trial_from
 from dse.trial.recipe import Recipe
@@ -56,6 +57,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials of one protocol share their data, which nothing changes."""
+    monkeypatch.setattr("dse.training.execute.load", loaded)
+
+
+loaded = functools.cache(load)
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +136,10 @@ def curve_lines(home: Path) -> list[dict[str, float]]:
 
 
 def test_a_worker_leaves_record_curve_and_weights(tmp_path: Path, outcome: Outcome) -> None:
-    told: list[Any] = []
+    reports: list[Any] = []
     torch.set_num_threads(2)
-    row = run((TRIAL, tmp_path, DEFAULT), Reporter(told.append))
-    assert [word.value for word in told if word] == [
+    row = run((TRIAL, tmp_path, DEFAULT), Reporter(reports.append))
+    assert [report.value for report in reports if report] == [
         (epoch.epoch, epoch.val_top1) for epoch in outcome.curves[0]
     ]
     assert torch.get_num_threads() == 1
@@ -150,7 +160,7 @@ def test_saved_weights_are_the_network_that_was_judged(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path, DEFAULT), Reporter(lambda word: None))
+    row = run((trial, tmp_path, DEFAULT), Reporter(lambda report: None))
     home = files.trial_folder(tmp_path, trial.trial_id)
     saved = load_file(home / "weights.safetensors")
     assert sum(t.numel() * t.element_size() for t in saved.values()) == row["size_bytes"]
@@ -245,7 +255,7 @@ def test_a_curve_without_an_epoch_is_a_head_line() -> None:
     assert curve_csv([(), (), ()]) == head
 
 
-def test_a_curve_says_whose_it_is() -> None:
+def test_a_curve_names_its_attempt() -> None:
     row = Epoch(
         epoch=1, step=7, lr=0.1, train_loss=1.5, train_top1=50.0, val_top1=1 / 3, val_loss=math.nan
     )
@@ -319,7 +329,7 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
         **{"norm": "none", "bypass": "none", "lr": 8, "warmup": 0, "epochs": 4},
         **{"dead_after": 8, "ladder": "rate-rate-lsuv"},
     )
-    row = run((trial, tmp_path, DEFAULT), Reporter(lambda word: None))
+    row = run((trial, tmp_path, DEFAULT), Reporter(lambda report: None))
     assert (row["status"], row["restarts"]) == ("never_learned", 3)
     assert 8 <= row["dead_step"] == row["steps"] < 4 * 14
     home = files.trial_folder(tmp_path, trial.trial_id)
@@ -333,11 +343,11 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
     assert (lines[-1]["val_top1"], lines[-1]["val_loss"]) == (row["val_top1"], row["val_loss"])
 
 
-# Stopped and gone on ----------------------------------------------------------------------------
+# Stopped and resumed ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", [14, 20], ids=["the last of an epoch", "amid an epoch"])
-def test_a_stopped_training_goes_on_to_the_same_end(outcome: Outcome, step: int) -> None:
+def test_a_stopped_training_resumes_to_the_same_end(outcome: Outcome, step: int) -> None:
     """With the moves of the pictures, the masks and the statistics of one that never stopped."""
     data, states = load(TRIAL.protocol), []
 
@@ -363,7 +373,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(outcome: Outcome, step: int)
     assert all(torch.equal(weights[name], outcome.weights[name]) for name in outcome.weights)
 
 
-def test_a_stopped_trial_goes_on_through_its_restarts(drawn: list[tuple[str, int]]) -> None:
+def test_a_stopped_trial_resumes_through_its_restarts(drawn: list[tuple[str, int]]) -> None:
     """In the first attempt, at the end of an epoch of the second, and in the one that lives.
 
     States that are cut, or of another kind, are passed over.
@@ -418,20 +428,20 @@ def test_equal_seeds_share_the_initial_weights_of_shared_layers(
     assert all(math.isfinite(w.sum()) and w.any() for w in ours.values())
 
 
-# Stopped and gone on ----------------------------------------------------------------------------
+# Stopped and resumed ------------------------------------------------------------------------------
 
 
 class AfterSteps(Reporter):
-    """A tell that is asked to stop when it has been looked at so often."""
+    """A reporter that is asked to stop when it has been read so many times."""
 
-    def __init__(self, looks: int) -> None:
-        super().__init__(lambda word: None)
-        self.looks = looks
+    def __init__(self, reads: int) -> None:
+        super().__init__(lambda report: None)
+        self.reads = reads
 
     @property
     def stopping(self) -> bool:
-        self.looks -= 1
-        if self.looks < 0:
+        self.reads -= 1
+        if self.reads < 0:
             self.stop()
         return super().stopping
 
@@ -447,7 +457,7 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path / "once", DEFAULT), Reporter(lambda word: None))
+    row = run((trial, tmp_path / "once", DEFAULT), Reporter(lambda report: None))
     assert row
     total = row["steps"]
     stops = 0
@@ -478,26 +488,27 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     ],
     ids=["ends", "restarts", "dies", "diverges", "diverges at last"],
 )
+@pytest.mark.parametrize("stops", [8, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_trial_may_be_stopped_at_any_moment(
-    tmp_path: Path, values: dict[str, Any], status: str
+    tmp_path: Path, values: dict[str, Any], status: str, stops: int
 ) -> None:
     """After each step and each batch that is judged, with the state of that moment."""
     trial = changed(**{"epochs": 2, **values, "train_share": 0.15, "batch_size": 32})
     counted = AfterSteps(10**6)
     row = run((trial, tmp_path / "once", DEFAULT), counted)
     assert row
-    looks = 10**6 - counted.looks
-    assert looks > row["steps"]
+    reads = 10**6 - counted.reads
+    assert reads > row["steps"]
     assert row["status"] == status
     assert (row["restarts"] > 0) == (values is LADDER)
     assert (row["dead_step"] > 0) == (values.get("ladder") == "none")
     seconds = ("seconds", "finished")
-    for stop in range(0, looks, 1 + looks // 50):
+    for stop in {reads * number // stops for number in range(stops)} | {reads - 1}:
         folder = tmp_path / str(stop)
         with pytest.raises(Stopped):
             run((trial, folder, DEFAULT), AfterSteps(stop))
         assert len(list(checkpoints.newest(folder, trial.trial_id))) == 1
-        again = run((trial, folder, DEFAULT), Reporter(lambda word: None))
+        again = run((trial, folder, DEFAULT), Reporter(lambda report: None))
         assert again
         assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
         once, often = (files.trial_folder(f, trial.trial_id) for f in (tmp_path / "once", folder))
@@ -505,19 +516,19 @@ def test_a_trial_may_be_stopped_at_any_moment(
             assert (once / name).read_bytes() == (often / name).read_bytes()
 
 
-def test_a_trial_that_is_stopped_while_it_tells_keeps_its_state(tmp_path: Path) -> None:
-    told: list[int] = []
+def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(tmp_path: Path) -> None:
+    reports: list[int] = []
 
     def send(sign: Any) -> None:
         if isinstance(sign, Report):
-            told.append(sign.value[0])
+            reports.append(sign.value[0])
             tell.stop()
 
-    for epochs in (1, 2, 3):  # behind the last one it is about to judge the test part
+    for epochs in (1, 2, 3):  # after the last one it is about to judge the test part
         tell = Reporter(send)
         with pytest.raises(Stopped):
             run((TRIAL, tmp_path, DEFAULT), tell)
-        assert told == list(range(1, epochs + 1))
+        assert reports == list(range(1, epochs + 1))
     assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda sign: None))
 
 
@@ -528,16 +539,16 @@ def test_a_trial_that_is_stopped_while_it_tells_keeps_its_state(tmp_path: Path) 
 def test_a_state_that_cannot_be_read_gives_way_to_the_start(
     tmp_path: Path, outcome: Outcome, content: bytes
 ) -> None:
-    for step in (7000, 7001):  # behind the trial's end
+    for step in (7000, 7001):  # after the end of the trial
         checkpoints.save(tmp_path, TRIAL.trial_id, step, content)
     with pytest.raises(Stopped):
         run((TRIAL, tmp_path, DEFAULT), AfterSteps(5))
     assert next(checkpoints.newest(tmp_path, TRIAL.trial_id)) != content
-    looks = AfterSteps(10**6)
-    row = run((TRIAL, tmp_path, DEFAULT), looks)
+    reads = AfterSteps(10**6)
+    row = run((TRIAL, tmp_path, DEFAULT), reads)
     assert row
     assert row["top1"] == outcome.record.answer.top1
-    assert looks.looks > 10**6 - row["steps"] - 10  # it went on from its own state
+    assert reads.reads > 10**6 - row["steps"] - 10  # it resumed from its own checkpoint
 
 
 def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alone(
@@ -545,7 +556,7 @@ def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alo
 ) -> None:
     records.save(tmp_path, outcome.record, {})
     checkpoints.save(tmp_path, TRIAL.trial_id, 7, b"of a trial that another one finished")
-    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None)) is None
+    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda report: None)) is None
     assert not checkpoints.checkpoint_folder(tmp_path, TRIAL.trial_id).exists()
 
 
@@ -562,14 +573,14 @@ def test_a_record_that_comes_too_late_is_discarded_with_a_note(
         yield "mine"
 
     monkeypatch.setattr("dse.training.worker.claim", contextmanager(first))
-    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None)) is None
+    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda report: None)) is None
     note = f"{TRIAL.trial_id}: another process saved its record first; this one is discarded\n"
     assert capsys.readouterr().err == note
     home = files.trial_folder(tmp_path, TRIAL.trial_id)
     assert sorted(path.name for path in home.iterdir()) == ["mine", "record.json"]
 
 
-def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
+def test_checkpoints_are_written_by_the_clock_and_a_full_disk_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
@@ -578,7 +589,7 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
     monkeypatch.setattr(
         checkpoints, "save", lambda folder, trial_id, step, state: kept.append(step)
     )
-    row = run((TRIAL, tmp_path, DEFAULT), Reporter(lambda word: None))
+    row = run((TRIAL, tmp_path, DEFAULT), Reporter(lambda report: None))
     assert row
     assert kept == list(range(1, row["steps"] + 1))
 
@@ -587,4 +598,44 @@ def test_states_are_kept_by_the_clock_and_a_full_disk_is_told(
 
     monkeypatch.setattr(checkpoints, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        run((TRIAL, tmp_path / "full", DEFAULT), Reporter(lambda word: None))
+        run((TRIAL, tmp_path / "full", DEFAULT), Reporter(lambda report: None))
+
+
+def test_checkpoints_take_a_hundredth_of_the_time_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that only saving moves fast: 3 s a checkpoint, 1 s a step."""
+    now, saved = [0.0], []
+
+    def save(*arguments: Any) -> None:
+        saved.append(arguments[2])
+        now[0] += 3
+
+    monkeypatch.setattr(checkpoints, "save", save)
+    monkeypatch.setattr("dse.training.worker.time.monotonic", lambda: now[0])
+    checkpointer = Checkpointer(tmp_path, TRIAL.trial_id, Reporter(lambda report: None))
+    for step in range(1, 1001):
+        now[0] += 1
+        checkpointer.on_step(step, bytes)
+        checkpointer.tick()
+    assert saved == [10, 310, 610, 910]
+
+
+@pytest.mark.parametrize(
+    ("values", "status"), [({"lr": 1e-9, "epochs": 1}, "never_learned"), ({}, "learned")]
+)
+def test_the_status_does_not_depend_on_the_test_part(
+    values: dict[str, Any], status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = changed(**values)
+    assert execute(trial).record.answer.status == status
+
+    def opposite(model: SqueezeNet, batches: Any, *_: Any) -> Judgement:
+        top1 = 0.0 if status == "learned" else 100.0
+        missed = 5 if status == "learned" else 0
+        return replace(judge(model, batches), top1=top1, missed=missed, loss=math.nan)
+
+    monkeypatch.setattr("dse.training.execute.judge", opposite)
+    answer = execute(trial).record.answer
+    assert answer.top1 in (0.0, 100.0)
+    assert answer.status == status

@@ -253,7 +253,7 @@ def small(layout: Layout, bypass: str, **more: object) -> SqueezeNet:
     return SqueezeNet(generate(metaparameters, replace(layout, **more), num_classes=5))
 
 
-def pooled_behind(module: SqueezeNet) -> SqueezeNet:
+def pooled_after(module: SqueezeNet) -> SqueezeNet:
     """A copy that pools what the ReLU, or the sum of a wire, has put out: as published."""
 
     def pool(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
@@ -299,7 +299,7 @@ def test_pooling_before_the_relu_changes_no_bit(name: str, pools: str, bypass: s
                 for weight in module.parameters():
                     weight.copy_((weight / weight.std()).round() / 4 if weight.any() else weight)
         module, pictures = module.to(memory_format=memory), pictures.to(memory_format=memory)
-        theirs = backward(pooled_behind(module), pictures)
+        theirs = backward(pooled_after(module), pictures)
         ours = backward(module, pictures)
         assert ours.keys() == theirs.keys()
         assert [n for n in ours if not torch.equal(ours[n], theirs[n])] == []
@@ -347,7 +347,7 @@ def test_dropout_is_a_function_of_the_stream(shape: tuple[int, ...]) -> None:
     assert len({tuple((dropped(0.5, x, seed) != 0).flatten().tolist()) for seed in range(99)}) > 1
 
 
-def test_dropout_draws_anew_each_time() -> None:
+def test_dropout_draws_again_each_time() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer, x = Dropout(0.5).train(), torch.ones(2, 5, 3, 3)

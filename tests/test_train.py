@@ -318,13 +318,13 @@ def snapshots(model: nn.Module) -> list[dict[str, Tensor]]:
 @pytest.mark.parametrize(("poisoned", "rows"), [(0, 0), (2, 1), (3, 1), (4, 2)])
 def test_a_loss_that_is_not_finite_ends_training_before_its_step(poisoned: int, rows: int) -> None:
     """Three steps an epoch: the first step of all, the last of an epoch, the first, the second."""
-    model, told = network(), []
+    model, epochs_seen = network(), []
     before = snapshots(model)
     training = trained(
         model,
         toy(poisoned=poisoned),
         replace(PLAIN, epochs=5, schedule="linear"),
-        on_epoch=lambda epoch, accuracy: told.append(epoch),
+        on_epoch=lambda epoch, accuracy: epochs_seen.append(epoch),
     )
     assert training.diverged_step == training.steps == poisoned
     assert len(before) == poisoned + 1
@@ -336,7 +336,7 @@ def test_a_loss_that_is_not_finite_ends_training_before_its_step(poisoned: int, 
         recipe = replace(PLAIN, schedule="linear", epochs=5)
         last = learning_rate(recipe, poisoned - 1, 3)
         assert training.curve[-1].lr == pytest.approx(last)
-    assert told == [1] * (poisoned >= 3)  # the epoch that it ended in was not finished
+    assert epochs_seen == [1] * (poisoned >= 3)  # the epoch that it ended in was not finished
 
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])
@@ -355,7 +355,7 @@ def test_a_gradient_that_is_not_finite_ends_training_before_its_step(clip: float
     assert math.isfinite(training.validation.loss)
 
 
-# Stopped and gone on ----------------------------------------------------------------------------
+# Stopped and resumed ------------------------------------------------------------------------------
 
 FULL = Recipe(
     epochs=3,
@@ -454,14 +454,14 @@ def channels_last() -> nn.Sequential:
         "found alive",
     ],
 )
-def test_a_training_stopped_anywhere_goes_on_to_the_same_end(
+def test_a_training_stopped_anywhere_resumes_to_the_same_end(
     build: Callable[[], nn.Module], data: Toy, recipe: Recipe, end: str
 ) -> None:
     """Weights, statistics, curve and judgement are bit-equal to those of one that never stopped."""
     whole = build()
-    told: list[int] = []
-    once = trained(whole, data, recipe, on_epoch=lambda epoch, accuracy: told.append(epoch))
-    epochs = [*told]
+    epochs_seen: list[int] = []
+    once = trained(whole, data, recipe, on_epoch=lambda epoch, accuracy: epochs_seen.append(epoch))
+    epochs = [*epochs_seen]
     steps = {"finished": 9, "diverged": once.diverged_step, "dead": once.dead_step}[end]
     assert once.steps == steps >= 7
     for step in range(1, steps + 1):
@@ -470,16 +470,20 @@ def test_a_training_stopped_anywhere_goes_on_to_the_same_end(
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(1)  # nothing of the new model is left
-        told.clear()
+        epochs_seen.clear()
         again = trained(
-            model, data, recipe, state=then, on_epoch=lambda epoch, accuracy: told.append(epoch)
+            model,
+            data,
+            recipe,
+            state=then,
+            on_epoch=lambda epoch, accuracy: epochs_seen.append(epoch),
         )
         assert again == once
         assert equal(state(model), state(whole))
-        assert told == [epoch for epoch in epochs if 3 * epoch >= step]
+        assert epochs_seen == [epoch for epoch in epochs if 3 * epoch >= step]
 
 
-def test_momentum_goes_on_too() -> None:
+def test_momentum_is_restored() -> None:
     still = stopped(network(), easy(), FULL, 4)
     assert {name for name in still.tensors if name.startswith("momentum.")} == {
         f"momentum.{name}" for name, _ in network().named_parameters()
@@ -493,7 +497,7 @@ def test_momentum_goes_on_too() -> None:
     assert not equal(*ends)
 
 
-def test_a_state_is_of_its_moment() -> None:
+def test_a_state_is_a_snapshot() -> None:
     """Nothing that training does later reaches into it, and going on does not either."""
     model = network()
     states: list[tuple[State, dict[str, Tensor]]] = []
@@ -585,7 +589,7 @@ def test_the_state_of_a_training_that_has_ended_does_not_train_on() -> None:
     ("warmup", "dead_after", "steps"),
     [(0, 1, 1), (0.5, 1, 3), (0.5, 4, 6), (2, 3, 9), (2, 5, 11), (3, 3, 12)],
 )
-def test_a_run_that_cannot_learn_is_dead_at_once_behind_warm_up(
+def test_a_run_that_cannot_learn_is_dead_at_once_after_warm_up(
     warmup: float, dead_after: int, steps: int
 ) -> None:
     """Three steps an epoch: 0.5 epochs of warm-up are two steps. Twelve steps are the whole."""
@@ -610,7 +614,7 @@ def test_a_run_that_cannot_learn_is_dead_at_once_behind_warm_up(
 
 
 @pytest.mark.parametrize(("warmup", "dead_after"), [(0, 0), (0, 13), (3, 4), (5, 1), (1000, 1)])
-def test_a_run_too_short_to_tell_is_not_dead(warmup: float, dead_after: int) -> None:
+def test_a_run_too_short_to_be_dead_is_not(warmup: float, dead_after: int) -> None:
     recipe = replace(PLAIN, epochs=4, warmup=warmup, dead_after=dead_after)
     training = trained(Blind(), toy(), recipe)
     assert (training.dead_step, training.steps, len(training.curve)) == (-1, 12, 4)
@@ -652,7 +656,7 @@ def test_validation_above_chance_keeps_a_run_alive() -> None:
 
 
 def test_a_run_is_dead_only_without_a_step_that_lives() -> None:
-    """The steps are counted anew behind one that moves something."""
+    """The steps are counted from zero after one that moves something."""
 
     heard: list[int] = []
     counts: list[int] = []
@@ -675,7 +679,7 @@ def test_a_run_is_dead_only_without_a_step_that_lives() -> None:
 
 
 def mixed(ratios: list[float]) -> nn.ParameterList:
-    """Weights whose gradients are these shares of their norms; beside them what does not count."""
+    """Weights whose gradients are these shares of their norms; and parameters that do not count."""
     model = nn.ParameterList(nn.Parameter(torch.full((2, 2), 3.0)) for _ in ratios)
     for weight, ratio in zip(model, ratios, strict=True):
         weight.grad = torch.full((2, 2), 3.0 * ratio)
@@ -696,7 +700,7 @@ def mixed(ratios: list[float]) -> nn.ParameterList:
         ([], False),  # nothing to tell by
     ],
 )
-def test_a_step_is_lifeless_where_nearly_all_weights_stand_still(
+def test_a_step_is_lifeless_where_nearly_all_weights_are_still(
     ratios: list[float], dead: bool
 ) -> None:
     guess = math.log(10)
@@ -804,7 +808,7 @@ def test_top5_of_fewer_than_five_classes_is_everything() -> None:
     assert judged.predicted == 2
 
 
-def test_who_always_says_the_commonest_class_guesses() -> None:
+def test_predicting_the_most_frequent_class_is_guessing() -> None:
     labels = torch.arange(100)
     for y, guess in (((labels < 90).long(), 90.0), ((labels < 45).long(), 55.0), (labels % 2, 50)):
         data = Toy(torch.zeros(100, 3), y)

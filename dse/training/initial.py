@@ -21,9 +21,9 @@ def initialise(
     within sqrt(3 / fan_in), as the authors trained. `lsuv`: orthonormal, then scaled layer by
     layer so that the outputs on `pictures` have variance 1 (arXiv:1511.06422). Biases are 0; the
     last layer, conv10, is normal with deviation 0.01 (forresti/SqueezeNet, train_val.prototxt).
-    Each `attempt` (from 0) of one trial has streams of its own.
+    Each `attempt` (from 0) of one trial has its own streams.
 
-    Raises `ValueError` where `lsuv` has no `pictures`, (batch, in_channels, h, w).
+    Raises `ValueError` where `lsuv` has no `pictures`, float32 (batch, in_channels, h, w).
     """
     convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     for name, module in convolutions.items():
@@ -51,9 +51,9 @@ def initialise(
 
 
 def _unit_variance(model: nn.Module, convolutions: Sequence[nn.Conv2d], pictures: Tensor) -> None:
-    """Scale each convolution as the pictures pass it; the layers behind see the scaled output.
+    """Scale each convolution while the pictures pass; the layers after it see the scaled output.
 
-    One whose outputs are all equal, as behind a Fire module that is dead, stays orthonormal.
+    One whose outputs are all equal, as after a dead Fire module, stays orthonormal.
     """
 
     def scale(module: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:

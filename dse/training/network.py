@@ -15,10 +15,10 @@ from dse.space.rules import split
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution of stride 1: on a processor, one matrix product over all pixels.
+    """A 1x1 convolution of stride 1, computed on a processor as one matrix product over all pixels.
 
-    Equal to `nn.Conv2d` up to rounding. Two thirds of the network's convolutions are such; with
-    small maps the product takes a quarter of the time.
+    Equal to `nn.Conv2d` up to rounding. Two thirds of the network's convolutions are of this kind;
+    on small maps the product takes a quarter of the time.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class Fire(nn.Module):
     """A Fire module: 1x1 squeeze, then 1x1 and 3x3 expand side by side (section 3.2).
 
     (batch, inputs, h, w) -> (batch, e1x1 + e3x3, h', w') with h' = ceil(h / squeeze_stride).
-    A wire adds the input, or a 1x1 convolution of it, behind the last ReLU (section 6).
+    A bypass wire adds the input, or a 1x1 convolution of it, after the last ReLU (section 6).
     """
 
     def __init__(self, inputs: int, spec: FireSpec, *, norm: bool) -> None:
@@ -61,10 +61,10 @@ class Fire(nn.Module):
             self.bypass_norm = _norm(spec.filters, norm)
 
     def forward(self, x: Tensor, pool: bool = False) -> Tensor:
-        """The module's output; the picture of the paper's Figure 1, with Figure 2's wires.
+        """Figure 1 of the paper, with the bypass wires of Figure 2.
 
-        With `pool` it is max-pooled, before the ReLU where nothing is added behind that: the
-        numbers are the same, and the ReLU has a quarter of the elements.
+        With `pool` the output is max-pooled, before the ReLU where no wire adds anything after it:
+        the numbers are the same, and the ReLU has a quarter of the elements.
         """
         squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
         out = torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], 1)
@@ -86,13 +86,13 @@ def max_pool(x: Tensor) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """Dropout; on a processor from 16 random bits per element, in a tenth of the time.
+    """Dropout that draws 16 random bits per element on a processor: a tenth of torch's time.
 
-    The share that is dropped is `p` rounded to 1/65,536; what is kept is divided by 1 - `p`.
+    The share dropped is `p` rounded to 1/65,536; what is kept is divided by 1 - `p`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> the same shape; unchanged where the module judges."""
+        """(batch, channels, h, w) -> the same shape; unchanged in eval mode."""
         share = round(self.p * 2**16)
         if not (self.training and share) or x.is_cuda:
             return super().forward(x)
@@ -154,7 +154,7 @@ class SqueezeNet(nn.Module):
         return self._classes(x.mean((2, 3)))
 
     def _classes(self, scores: Tensor) -> Tensor:
-        """One score per class: each part of conv10 has its share of them, the rest is dropped."""
+        """One score per class: each part of conv10 gives its share, further outputs are dropped."""
         parts, classes = len(self.conv10_parts), self.architecture.num_classes
         if parts > 1:
             share = -(-classes // parts)

@@ -7,7 +7,7 @@ never a tensor, so that another device can report less often than once a step.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,7 @@ class TrainStep:
         device: torch.device,
     ) -> None:
         self._model, self._recipe, self._seed, self._device = model, recipe, seed, device
+        self._parameters, self._buffers = list(model.parameters()), list(model.buffers())
         self._steps_per_epoch = steps_per_epoch
         self._watched_from = warmup_steps(recipe, steps_per_epoch) if recipe.dead_after else None
         self._optimizer = SGD(model, recipe)
@@ -78,18 +79,19 @@ class TrainStep:
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
         """One step on pictures (b, channels, h, w) and their labels, int64 (b)."""
         torch.default_generator.manual_seed(random_seed(self._seed, "step", self._next))
-        buffers = [buffer.clone() for buffer in self._model.buffers()]  # a norm's statistics
+        buffers = [buffer.clone() for buffer in self._buffers]  # a norm's statistics
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
         ):
             scores = self._model(x)
         loss = F.cross_entropy(scores.float(), y)
-        self._model.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip or math.inf)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
         value = loss.item()
         if not math.isfinite(value + norm.item()):
-            for buffer, before in zip(self._model.buffers(), buffers, strict=True):
+            for buffer, before in zip(self._buffers, buffers, strict=True):
                 buffer.copy_(before)
             return StepReport(diverged=True)
         self._optimizer.step(learning_rate(self._recipe, self._next, self._steps_per_epoch))
@@ -100,7 +102,7 @@ class TrainStep:
             pictures=len(y),
             loss=value * len(y),
             correct=int((scores.argmax(1) == y).sum()),
-            lifeless=int(watched and lifeless(self._model, value, scores.shape[1])),
+            lifeless=int(watched and lifeless(self._parameters, value, scores.shape[1])),
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -189,14 +191,14 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def lifeless(model: nn.Module, loss: float, classes: int) -> bool:
+def lifeless(parameters: Iterable[Tensor], loss: float, classes: int) -> bool:
     """Whether a step leaves nothing to learn from: its loss (nats) is a blind guess's or worse,
     and the gradients of nearly all weights are tiny compared with the weights.
 
     The loss alone is not enough: networks without norm can stay at a guess's loss for a hundred
     steps and learn in the end (see benchmarks/dead_runs.py).
     """
-    pairs = [(p.grad, p) for p in model.parameters() if p.dim() > 1 and p.grad is not None]
+    pairs = [(p.grad, p) for p in parameters if p.dim() > 1 and p.grad is not None]
     if loss < GUESS * math.log(classes) or not pairs:
         return False
     gradients, norms = (torch._foreach_norm(list(tensors)) for tensors in zip(*pairs, strict=True))
