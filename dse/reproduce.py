@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from dse.analysis import drawing
 from dse.results import atomic, tables
-from dse.sweep import estimate, launch
+from dse.sweep import launch
 from dse.sweep.errors import RequestError
+from dse.sweep.estimate import within_budget
 from dse.sweep.messages import say
+from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
 from dse.sweep.request import Request, read_request
 from dse.trial.question import Trial
@@ -42,9 +44,9 @@ def _main(arguments: list[str]) -> int:
     first = requests[0]
     check_folder(first.folder)
     every = {t.trial_id: t for request in requests for t in request.trials}
-    trials: Sequence[Trial] = estimate.affordable(first, list(every.values()), say)
+    trials: Sequence[Trial] = within_budget(first, list(every.values()), say)
     if first.plan:
-        print(estimate.plan(first, trials, say))
+        print(plan(first, trials, say))
         return 0
     failures = launch.run(trials, first.folder, first.workers, first.store)
     table = tables.write_tables(first.folder)

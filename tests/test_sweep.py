@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 import os
-import random
 import shlex
 import signal
 import subprocess
@@ -21,13 +18,10 @@ from toy_trial import workers
 
 from dse.analysis import report
 from dse.results import drivers, files, records, tables
-from dse.runner.events import Failed, Finished, Reported, Retried, Started, Waiting
 from dse.space.architecture import V1_0
-from dse.space.cost import cost
 from dse.sweep import __main__
-from dse.sweep.progress import Progress
-from dse.trial.protocol import Protocol, epoch_steps
-from dse.trial.question import Trial, trial_from
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
 
 
 def dse(
@@ -95,7 +89,9 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
 
 
 def test_a_plan_writes_nothing_and_imports_nothing_heavy(tmp_path: Path) -> None:
-    command = ["-c", IMPORTS % (HEAVY,), "sr=0.125,0.25", "plan=true"]
+    brief = "from dse.sweep import calibrate\ncalibrate.SECONDS = 0.1\n"
+    cache = f"data.cache={tmp_path}.cache"
+    command = ["-c", brief + IMPORTS % (HEAVY,), "sr=0.125,0.25", "plan=true", cache]
     run = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, text=True, capture_output=True, check=False
     )
@@ -179,128 +175,6 @@ def test_other_engines_leave_the_same_records(engine: str, tmp_path: Path) -> No
     assert_same_table(tmp_path / "results/here", tmp_path / "results/there")
     if engine == "submitit":
         assert list((tmp_path / "jobs").glob("*.pkl")) == []
-
-
-# Progress -----------------------------------------------------------------------------------
-
-
-TRIALS = [
-    trial_from({**SMALL.question, "sr": sr, "base_e": base_e, "epochs": epochs, "bypass": "none"})
-    for sr, base_e, epochs in itertools.product((0.125, 0.75), (8, 24, 64), (4, 20))
-]
-
-
-def effort(trial: Trial, activation: float, step: float) -> float:
-    """What a trial takes where an activation, and a step, take as long as so many MACs."""
-    protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
-    epochs, batch_size = protocol.recipe.epochs, protocol.recipe.batch_size
-    epoch = 3 * protocol.train_pictures + protocol.validation_pictures
-    pictures = epochs * epoch + protocol.facts.test
-    steps = epochs * epoch_steps(protocol.train_pictures, batch_size)
-    return pictures * (size.macs + activation * size.activations) + steps * step
-
-
-def simulated(
-    workers: int, overhead: float, noise: float, law: tuple[float, float]
-) -> list[tuple[float, float, float]]:
-    """(seconds gone, seconds estimated to be left, seconds really left) of a sweep at each event.
-
-    The seconds of a trial are its effort, within `noise`, and `overhead` of the mean trial.
-    """
-    rng, now, queue = random.Random(0), 0.0, list(TRIALS)
-    progress = Progress(TRIALS, workers, clock=lambda: now)
-    efforts = {trial.trial_id: effort(trial, *law) for trial in TRIALS}
-    mean = sum(efforts.values()) / len(TRIALS)
-    events: list[tuple[float, int, object]] = []
-    seen: list[tuple[float, float | None]] = []
-
-    def start() -> None:
-        if queue:
-            trial = queue.pop(0)
-            epochs, protocol = trial.protocol.recipe.epochs, trial.protocol
-            share = efforts[trial.trial_id] / mean
-            whole = (share * rng.uniform(1 - noise, 1 + noise) + overhead) * 60
-            trained = epochs * (3 * protocol.train_pictures + protocol.validation_pictures)
-            share = trained / (trained + protocol.facts.test)  # the rest is the last judgement
-            progress.take(Started(trial.trial_id))
-            for epoch in range(1, epochs + 1):
-                at = now + overhead * 60 + (whole - overhead * 60) * share * epoch / epochs
-                heapq.heappush(events, (at, len(events), Reported(trial.trial_id, (epoch, 50.0))))
-            row = {"status": "learned", "top1": 50.0, "size_bytes": 1}
-            heapq.heappush(events, (now + whole + 1e-6, 10**6, Finished(trial.trial_id, row)))
-
-    for _ in range(workers):
-        start()
-    while events:
-        now, _, event = heapq.heappop(events)
-        progress.take(event)  # type: ignore[arg-type]
-        if isinstance(event, Finished):
-            start()
-        seen.append((now, progress.seconds_left()))
-    return [(at, left, now - at) for at, left in seen if left is not None]
-
-
-@pytest.mark.parametrize("workers", [1, 2, 4])
-@pytest.mark.parametrize(("overhead", "noise"), [(0.0, 0.0), (0.3, 0.1), (2.0, 0.1)])
-@pytest.mark.parametrize(
-    "law", [(100, 0), (200, 0), (400, 0), (800, 0), (100, 5e8), (400, 2e9), (800, 4e9)]
-)
-def test_the_time_left_is_right_after_a_third(
-    workers: int, overhead: float, noise: float, law: tuple[float, float]
-) -> None:
-    """Within a quarter, of trials whose work differs by a factor of more than ten, by several laws
-    around the middle one of those that are supposed."""
-    works = sorted(effort(trial, *law) for trial in TRIALS)
-    assert works[-1] > 10 * works[0]
-    seen = simulated(workers, overhead, noise, law)
-    total = seen[-1][0]
-    middle = [(left, real) for at, left, real in seen if total / 3 <= at <= total * 0.9]
-    assert len(middle) > 10
-    for left, real in middle:
-        assert abs(left - real) <= 0.25 * max(real, total / 10)
-
-
-def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    now, words = 0.0, []
-    names = [trial.trial_id for trial in TRIALS]
-    progress = Progress(TRIALS, 2, publish=words.append, clock=lambda: now)
-    row = {"status": "learned", "top1": 50.0, "size_bytes": 1000}
-    for event in (
-        Started(names[0]), Started(names[1]), Waiting(names[1]), Started(names[2]),
-        Reported(names[0], (2, 81.25)), Failed(names[2], "no luck", ""), Started(names[3]),
-        Retried(names[3], "killed", 1), Started(names[3]), Finished(names[0], row),
-        Reported(names[1], (1, 9.0)), Finished(names[4], None),
-    ):  # fmt: skip
-        now += 0.4
-        progress.take(event)
-    assert len(words) == 4  # one a second
-    now += 60
-    progress.take(Reported(names[3], (3, 70.0)))
-    assert words[-1]["seconds_left"] > 0
-    assert words[-1]["summary"].startswith(f"2 of {len(names)} done, 1 failed, 2 running, about ")
-    assert words[-1]["running"] == {
-        names[1]: f"epoch 1 of {TRIALS[1].protocol.recipe.epochs}, val_top1 9.0 %",
-        names[3]: f"epoch 3 of {TRIALS[3].protocol.recipe.epochs}, val_top1 70.0 %",
-    }
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[:4] == [
-        f"[1/{len(names)}] {names[2]} failed: no luck",
-        f"{names[3]} is tried again after attempt 1: killed",
-        f"[2/{len(names)}] {names[0]} learned, top-1 50.00 %, 1,000 bytes",
-        f"[3/{len(names)}] {names[4]} done by another sweep",
-    ]
-    assert len(lines) == 5
-    assert words[-1]["summary"] in lines[4]
-
-
-def test_lines_of_progress_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    now = 0.0
-    progress = Progress(TRIALS, 1, clock=lambda: now)
-    progress.take(Started(TRIALS[0].trial_id))
-    for epoch in range(1000):
-        now += 0.1
-        progress.take(Reported(TRIALS[0].trial_id, (epoch % 4, 1.0)))
-    assert len(capsys.readouterr().err.splitlines()) == 3
 
 
 def test_hostile_text_stays_text_on_a_page() -> None:

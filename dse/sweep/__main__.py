@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from dse.analysis.drawing import draw
 from dse.results import tables
-from dse.sweep import estimate
+from dse.sweep.estimate import within_budget
 from dse.sweep.launch import guarded, run
 from dse.sweep.messages import say
+from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
 from dse.sweep.request import read_request
 
@@ -28,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     request = read_request("sweep", DESCRIPTION, arguments, page="figure3a")
     check_folder(request.folder)
-    trials = estimate.affordable(request, request.trials, say)
+    trials = within_budget(request, request.trials, say)
     if request.plan:
-        print(estimate.plan(request, trials, say))
+        print(plan(request, trials, say))
         return 0
     failures = run(trials, request.folder, request.workers, request.store)
     draw(request.folder, tables.write_tables(request.folder))

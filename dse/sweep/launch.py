@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from dse.results import atomic, drivers, files, locks, records
 from dse.runner.events import Failed
 from dse.runner.local import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
+from dse.sweep.calibrate import known_rates
 from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
 from dse.sweep.preflight import check_data
@@ -86,7 +87,7 @@ def run(
                 say(f"{folder} has no file locks: other sweeps may train the same trials")
             if execute == EXECUTE:
                 _import_figures()
-            failed = _train(todo, folder, workers.count, store, runner)
+            failed = _train(todo, trial_names(trials), folder, workers, store, runner)
     atomic.tidy(folder)
     return _report_missing(trials, folder, failed)
 
@@ -104,14 +105,19 @@ def _import_figures() -> None:
 
 
 def _train(
-    todo: Sequence[Trial], folder: Path, workers: int, store: Store, runner: Runner
+    todo: Sequence[Trial],
+    names: Mapping[str, str],
+    folder: Path,
+    workers: Workers,
+    store: Store,
+    runner: Runner,
 ) -> set[str]:
     """Train trials; return the ids of those that failed."""
-    failed, names = set(), trial_names(todo)
+    failed, rates = set(), known_rates(todo, workers, store)
     folder, store = folder.absolute(), store.absolute()  # workers have other working directories
     with (
         drivers.publishing(folder) as publish,
-        Progress(todo, workers, publish) as progress,
+        Progress(todo, names, workers.count, publish, rates) as progress,
         stopped_by_signals(runner) as received,
     ):
         for trial in todo:

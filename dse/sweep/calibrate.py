@@ -1,0 +1,243 @@
+"""Calibration: what training takes on this machine, measured on a few networks and kept.
+
+Each network is trained for some seconds, as many at a time as the sweep will train. A calibration
+is kept in `data.cache` for each machine, number of workers and protocol.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import math
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from dse.data.published import Store
+from dse.results import atomic, files
+from dse.runner.events import Failed, Finished, Started
+from dse.runner.runner import Runner, Workers
+from dse.space.cost import Cost, cost
+from dse.sweep.keys import cores
+from dse.sweep.messages import duration
+from dse.sweep.timing import Rates, fit, training_work
+from dse.trial.protocol import Protocol, epoch_steps
+from dse.trial.question import SEMANTICS, Trial
+
+MEASURE = "dse.training.measure:measure"
+SECONDS = 3.0
+"""Seconds of steps that are timed of each network."""
+
+NETWORKS, KEPT = 6, 64
+"""Networks of a grid that are measured, and samples that are kept, at most."""
+
+SLACK = 1.25
+"""How far outside the range of the measured networks another one may be, as a factor."""
+
+NOISE = 0.02
+"""How far a measured time is from that of another measurement, as a share of it, about."""
+
+FORMAT = 2
+"""Version of the files that are kept; one of another version is ignored."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """What one network took: seconds, and bytes of memory.
+
+    `macs` and `activations` are for one picture; `ready` is the time until the first step, `step`
+    that of a step, `judge` that of judging a picture; `private` is the memory of a worker, `shared`
+    what workers share; `header` is what a file of weights has in addition to the weights.
+    """
+
+    macs: float
+    activations: float
+    ready: float
+    step: float
+    judge: float
+    private: float
+    shared: float
+    header: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """What was measured for one protocol on one machine; no `samples` where nothing was yet.
+
+    `start` is the time until a trial's process begins, `overhead` and `memory` are the seconds and
+    bytes of the command itself; `path` is the file.
+    """
+
+    path: Path
+    samples: tuple[Sample, ...] = ()
+    start: float = 0.0
+    overhead: float = 0.0
+    memory: float = 0.0
+    date: str = ""
+
+    def rates(self, protocol: Protocol) -> Rates:
+        """Rates of whole trainings of `protocol`, fitted to the samples (at least one)."""
+        epochs = protocol.recipe.epochs
+        steps = epochs * epoch_steps(protocol.train_pictures, protocol.recipe.batch_size)
+        judged = epochs * protocol.validation_pictures + protocol.facts.test
+        return fit(
+            [training_work(protocol, s.macs, s.activations) for s in self.samples],
+            [steps * s.step + judged * s.judge for s in self.samples],
+            noise=NOISE,
+        )
+
+    def covers(self, trials: Sequence[Trial]) -> bool:
+        """Whether enough networks were measured, as small and as large as those of `trials`."""
+        asked = {(size.macs, size.activations) for size in map(size_of, trials)}
+        known = {(sample.macs, sample.activations) for sample in self.samples}
+        return len(known) >= min(NETWORKS, len(asked)) and all(
+            min(k) <= min(a) * SLACK and max(a) <= max(k) * SLACK
+            for a, k in zip(zip(*asked, strict=True), zip(*known, strict=True), strict=True)
+        )
+
+
+@functools.lru_cache(2**14)
+def size_of(trial: Trial) -> Cost:
+    """The cost of a trial's network."""
+    return cost(trial.architecture, trial.protocol.image_size)
+
+
+def conditions(trial: Trial, workers: Workers, store: Store) -> str:
+    """All that a calibration depends on except the network's size, as JSON."""
+    protocol = trial.protocol
+    names = ("data", "manifest", "image_size", "augment", "normalise")
+    values = {
+        **_machine(),
+        "at_a_time": workers.count if workers.engine == "local" else 1,
+        "loaders": store.loaders,
+        **{name: getattr(protocol, name) for name in names},
+        "batch_size": protocol.recipe.batch_size,
+        "precision": protocol.recipe.precision,
+        "norm": trial.layout.norm,
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+@functools.cache
+def _machine() -> dict[str, Any]:
+    """This machine, and the software that trains on it."""
+    cpus: list[str] = []
+    with suppress(OSError):
+        cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (line.partition(":")[2].strip() for line in cpus if line.startswith("model name"))
+    return {
+        "format": FORMAT,
+        "machine": [platform.node(), next(models, platform.processor()), cores()],
+        "versions": [platform.python_version(), importlib.metadata.version("torch"), SEMANTICS],
+    }
+
+
+def load(conditions: str, store: Store) -> Calibration:
+    """The calibration kept for some conditions; without samples where none is, or it is damaged."""
+    digest = hashlib.sha256(conditions.encode()).hexdigest()
+    path = store.cache / "measured" / f"{digest[:20]}.json"
+    try:
+        row = files.unsealed(path.read_bytes())
+        if row.pop("conditions") != conditions:
+            raise ValueError("it was made under other conditions")
+        samples = tuple(Sample(**sample) for sample in row.pop("samples"))
+        return Calibration(path=path, samples=samples, **row)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return Calibration(path=path)
+
+
+def known_rates(trials: Sequence[Trial], workers: Workers, store: Store) -> Rates | None:
+    """Rates of the first trial's protocol by a calibration made earlier; None without one."""
+    known = load(conditions(trials[0], workers, store), store)
+    return known.rates(trials[0].protocol) if known.samples else None
+
+
+def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say) -> Calibration:
+    """Measure some networks of `trials`, all of the same conditions, and keep the result.
+
+    Raises `RuntimeError` where a training fails.
+    """
+    made_for = conditions(trials[0], workers, store)
+    known, networks = load(made_for, store), chosen(trials)
+    at_a_time = workers.count if workers.engine == "local" else 1
+    rounds = max(math.ceil(len(networks) / at_a_time), 2)
+    expected = duration(rounds * 1.5 * SECONDS + 5)
+    say(f"calibrating: training {len(networks)} networks briefly, {expected} or more")
+    seconds, memory = _imports()
+    calls = list(itertools.islice(itertools.cycle(networks), rounds * at_a_time))
+    samples, waits = _measured(calls, store, at_a_time)
+    new = Calibration(
+        path=known.path,
+        samples=(*samples, *known.samples)[:KEPT],
+        start=median(waits[at_a_time:]),  # the first ones wait for the workers' imports
+        overhead=seconds + waits[0],
+        memory=memory,
+        date=datetime.now(UTC).date().isoformat(),
+    )
+    row = asdict(new)
+    del row["path"]
+    try:
+        new.path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(new.path, files.sealed({"conditions": made_for, **row}))
+    except OSError as error:
+        say(f"the calibration was not saved: {error}")
+    return new
+
+
+def chosen(trials: Sequence[Trial]) -> list[Trial]:
+    """`NETWORKS` of the trials' networks, or all where there are fewer, by their MACs.
+
+    Those with the fewest and the most MACs and activations are among them.
+    """
+    networks = {(size.macs, size.activations): t for t in trials for size in [size_of(t)]}
+    sizes = sorted(networks)
+    ends = [end(sizes, key=itemgetter(column)) for column in (0, 1) for end in (min, max)]
+    even = [sizes[i * (len(sizes) - 1) // (NETWORKS - 1)] for i in range(NETWORKS)]
+    return [networks[size] for size in sorted([*dict.fromkeys([*ends, *even, *sizes])][:NETWORKS])]
+
+
+def _imports() -> tuple[float, float]:
+    """Seconds that a command's imports take, its figures' included, and its bytes of memory."""
+    start = time.perf_counter()
+    code = "import dse.sweep.__main__, dse.analysis.figures, resource; "
+    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    return time.perf_counter() - start, 1024 * int(done.stdout)
+
+
+def _measured(
+    calls: Sequence[Trial], store: Store, at_a_time: int
+) -> tuple[list[Sample], list[float]]:
+    """A sample of each call, and the seconds until each began."""
+    samples: dict[int, Sample] = {}
+    waits: dict[int, float] = {}
+    started: dict[Hashable, float] = {}
+    with Runner(MEASURE, Workers(count=at_a_time)) as runner:
+        for number, trial in enumerate(calls):
+            runner.submit(number, (trial, store.absolute(), SECONDS))
+        for event in runner.events():
+            if isinstance(event, Started):
+                started[event.key] = time.monotonic()
+            elif isinstance(event, Failed):
+                raise RuntimeError(event.reason)
+            elif isinstance(event, Finished):
+                number, values = int(str(event.key)), dict(event.value)
+                size = size_of(calls[number])
+                waits[number] = max(values.pop("entered") - started[event.key], 0.0)
+                samples[number] = Sample(macs=size.macs, activations=size.activations, **values)
+    numbers = range(len(calls))
+    return [samples[number] for number in numbers], [waits[number] for number in numbers]

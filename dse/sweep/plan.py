@@ -1,0 +1,66 @@
+"""The text of a plan: each trial, done or to do, its exact size and estimated time; the total."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dse.results import records
+from dse.sweep.calibrate import Say, size_of
+from dse.sweep.errors import RequestError
+from dse.sweep.estimate import Estimate, estimate
+from dse.sweep.messages import duration, volume
+from dse.sweep.request import Request
+from dse.trial.names import short_id, trial_names
+from dse.trial.question import Trial
+
+
+def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
+    """What a request would train, as a table, and what that is estimated to take."""
+    todo = records.unfinished(request.folder, trials)
+    expected, total = None, []
+    try:
+        if todo:
+            expected = estimate(request, todo, say)
+            total = _total(expected)
+    except (RuntimeError, RequestError) as error:
+        total = [f"no estimate: {line}" for line in str(error).splitlines()]
+    count = f"{len(trials)} trials, {len(trials) - len(todo)} done, {len(todo)} to do"
+    return "\n".join([*_table(trials, todo, expected), count, *total])
+
+
+def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | None) -> list[str]:
+    """A line for each trial, below the names of the columns."""
+    names, ids = trial_names(trials), {trial.trial_id for trial in todo}
+    rows = [("trial", "id", "params", "bytes", "MACs", "seconds", "")]
+    for trial in trials:
+        trial_id, size = trial.trial_id, size_of(trial)
+        price = expected.prices.get(trial_id) if expected else None
+        rows.append(
+            (
+                names[trial_id],
+                short_id(trial_id),
+                f"{size.params:,}",
+                f"{size.size_bytes:,}",
+                f"{size.macs:,}",
+                f"{price.seconds:.1f}" if price else "-",
+                "to do" if trial_id in ids else "done",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{text:{side}{width}}" for text, side, width in cells).rstrip()
+        for cells in (zip(row, "<<>>>><", widths, strict=True) for row in rows)
+    ]
+
+
+def _total(expected: Estimate) -> list[str]:
+    """What a sweep takes, a line or two, and what this is based on."""
+    workers = f"{expected.workers} worker{'s' if expected.workers > 1 else ''}"
+    training = sum(price.seconds for price in expected.prices.values())
+    return [
+        f"estimated time with {workers}: {duration(expected.seconds(expected.prices))} "
+        f"({duration(training)} of training)",
+        f"disk: {volume(expected.disk)}, and up to {volume(expected.checkpoints)} for checkpoints "
+        f"while trials run; memory: {volume(expected.memory)}",
+        *expected.sources,
+    ]

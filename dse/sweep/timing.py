@@ -1,0 +1,91 @@
+"""How long training takes: a network's multiply-accumulates and activations, and steps, to seconds.
+
+`seconds = rates @ work`, where work is (steps, multiply-accumulates, activations) and no rate is
+negative. The rates are fitted to calibrations before a sweep, and to its epochs while it runs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dse.trial.protocol import Protocol, epoch_steps
+
+Work: TypeAlias = NDArray[np.float64]
+Rates: TypeAlias = NDArray[np.float64]
+
+TRAINING = 3
+"""Training with a picture takes about as long as judging so many."""
+
+TYPICAL: Rates = np.array([2e9, 1.0, 400.0])
+"""Rates of a typical processor core, in the time of one multiply-accumulate: a step's overhead, and
+writing and reading an activation."""
+
+NOISE = 0.1
+"""How far the seconds of a trial's epochs are from any rates, as a share of them, about."""
+
+
+def epoch_work(protocol: Protocol, macs: float, activations: float) -> Work:
+    """Work of an epoch: training, then judging the validation part.
+
+    `macs` and `activations` are a network's, for one picture.
+    """
+    pictures = epoch_pictures(protocol)
+    steps = epoch_steps(protocol.train_pictures, protocol.recipe.batch_size)
+    return np.array([steps, pictures * macs, pictures * activations], dtype=np.float64)
+
+
+def training_work(protocol: Protocol, macs: float, activations: float) -> Work:
+    """Work of a whole training: its epochs, then judging the test part."""
+    epochs = protocol.recipe.epochs + judging_epochs(protocol) * np.array([0, 1, 1])
+    return epochs * epoch_work(protocol, macs, activations)
+
+
+def judging_epochs(protocol: Protocol) -> float:
+    """Judging the test part, in epochs."""
+    return protocol.facts.test / epoch_pictures(protocol)
+
+
+def epoch_pictures(protocol: Protocol) -> int:
+    """Pictures whose judging takes as long as an epoch."""
+    return TRAINING * protocol.train_pictures + protocol.validation_pictures
+
+
+def fit(
+    work: ArrayLike, seconds: ArrayLike, expected: Rates = TYPICAL, noise: float = NOISE
+) -> Rates:
+    """Rates, none negative, with the least squared relative errors of the observed `seconds`.
+
+    `work` has shape (n, 3), n at least 1; `seconds` has shape (n,), all above 0, each within a
+    share of `noise` or so. Networks that are alike do not tell the three rates apart, so the rates
+    are also drawn to the `expected` ones, scaled to the observations: the less noise, the less.
+    Errors are relative to the observed seconds, so a trial that waited in a queue counts little.
+
+    >>> rates = fit([[5, 9e9, 1e6], [5, 2e9, 2e6]], [1.4, 0.7])
+    >>> (np.array([[5, 9e9, 1e6], [5, 2e9, 2e6]]) @ rates).round(1).tolist()
+    [1.4, 0.7]
+    """
+    from scipy.optimize import nnls  # imported here: it takes a quarter of a second
+
+    observed, times = np.asarray(work, dtype=np.float64), np.asarray(seconds, dtype=np.float64)
+    rates = expected * np.median(times / (observed @ expected))
+    rows = np.vstack([observed * rates / times[:, None], noise * np.eye(len(rates))])
+    factors, _ = nnls(rows, np.r_[np.ones(len(times)), np.full(len(rates), noise)])
+    fitted: Rates = factors * rates
+    return fitted
+
+
+def wall_time(seconds: Sequence[float], workers: int) -> float:
+    """Seconds until tasks are done that `workers` take in order, each when it is free.
+
+    >>> wall_time([3, 1, 1, 4], workers=2)
+    6
+    """
+    free: list[float] = [0] * workers
+    for task in seconds:
+        heapq.heapreplace(free, free[0] + task)
+    return max(free)

@@ -1,0 +1,243 @@
+"""Calibration: which networks are measured, when they are measured again, and what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dse.data.published import Store
+from dse.results import files
+from dse.runner.task import Reporter
+from dse.space.cost import cost
+from dse.sweep import calibrate
+from dse.sweep.calibrate import Calibration, Sample, chosen
+from dse.sweep.estimate import estimate
+from dse.sweep.request import Request, read_request
+from dse.sweep.timing import training_work
+from dse.training import measure
+from dse.training.worker import run
+from dse.trial.question import Trial
+
+SQUEEZE = "sr=0.125,0.25,0.5,0.75,1.0"
+STEP, JUDGE, OVERHEAD, MEMORY = 0.1, 0.001, 4.0, 2e8
+
+
+def request(tmp_path: Path, *words: str, workers: int = 2) -> Request:
+    places = (f"results.root={tmp_path}", f"data.cache={tmp_path / 'cache'}")
+    return read_request("sweep", "", [*places, f"runner.workers={workers}", *words], "squeezenet")
+
+
+def silent(*_: str) -> None:
+    pass
+
+
+def sample(trial: Trial) -> Sample:
+    """What a network takes that needs the same seconds whatever its size."""
+    size = cost(trial.architecture, trial.protocol.image_size)
+    return Sample(
+        macs=size.macs, activations=size.activations, ready=1.0, step=STEP, judge=JUDGE,
+        private=1e8, shared=3e8, header=5000,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Nothing is trained: every network takes the same. Lists what was measured, by trial."""
+    calls: list[tuple[str, ...]] = []
+
+    def fake(trials: Sequence[Trial], *_: object) -> tuple[list[Sample], list[float]]:
+        calls.append(tuple(trial.trial_id for trial in trials))
+        return [sample(trial) for trial in trials], [2.0, 2.0, 0.5, 0.5]
+
+    monkeypatch.setattr(calibrate, "_measured", fake)
+    monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))
+    return calls
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        ("base_e=range(8,128,4)", "incr_e=0,32", "bypass=none,complex"),
+        ("conv1_filters=16,64,256", "pool_after=1-4-8,2-4-8", "sr=0.125,0.5", "image_size=32"),
+        ("base_e=range(8,15)",),
+    ],
+)
+@pytest.mark.usefixtures("measured")
+def test_networks_of_all_sizes_are_measured(tmp_path: Path, axes: tuple[str, ...]) -> None:
+    grid = request(tmp_path, *axes)
+    networks = chosen(grid.trials)
+    assert len(networks) == calibrate.NETWORKS < len(grid.trials)
+    for name in ("macs", "activations"):
+        sizes, there = (
+            [getattr(cost(t.architecture, t.protocol.image_size), name) for t in trials]
+            for trials in (grid.trials, networks)
+        )
+        assert (min(there), max(there)) == (min(sizes), max(sizes))
+    said: list[str] = []
+    for _ in range(2):  # and they are enough
+        estimate(grid, grid.trials, said.append)
+    assert len(said) == 1
+
+
+def test_few_networks_are_all_measured(tmp_path: Path) -> None:
+    few = request(tmp_path, SQUEEZE, "seed=0,1,2")
+    assert len(chosen(few.trials)) == 5
+
+
+def test_what_was_measured_is_measured_once(
+    tmp_path: Path, measured: list[tuple[str, ...]]
+) -> None:
+    said: list[str] = []
+    grid = request(tmp_path, SQUEEZE)
+    first, second = (estimate(grid, grid.trials, said.append) for _ in range(2))
+    assert first == second
+    assert len(measured) == len(said) == 1
+    assert len(measured[0]) == 6  # five networks, and no worker idles
+    for other in ("sr=0.3", "epochs=3", "clip=0", "lr=0.01"):  # between them, or as they are
+        inside = request(tmp_path, other, "seed=8,9")
+        estimate(inside, inside.trials, said.append)
+    assert len(measured) == 1
+    for count, other in enumerate(
+        ("base_e=64", "norm=none", "image_size=16", "batch_size=7", "precision=bf16"), 2
+    ):
+        outside = request(tmp_path, other, "seed=8,9")
+        estimate(outside, outside.trials, said.append)
+        assert len(measured) == count
+    alone = request(tmp_path, "sr=0.3", workers=1)  # has the machine to itself
+    estimate(alone, alone.trials, said.append)
+    assert len(measured) == 7
+    assert len(list((tmp_path / "cache" / "measured").glob("*.json"))) == 6
+
+
+@pytest.mark.usefixtures("measured")
+def test_another_protocol_has_rates_of_its_own(tmp_path: Path) -> None:
+    grid = request(tmp_path, "sr=0.25", "batch_size=40,50")
+    expected = estimate(grid, grid.trials, silent)
+    assert len(expected.sources) == 2
+    assert len({price.seconds for price in expected.prices.values()}) == 2
+
+
+def kept(tmp_path: Path, grid: Request) -> Path:
+    """Calibrate for `grid`; returns the file."""
+    estimate(grid, grid.trials, silent)
+    (path,) = (tmp_path / "cache" / "measured").glob("*.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"conditions": 1}', b"[" * 100_000],
+    ids=["empty", "cut", "list", "null", "binary", "other", "deep"],
+)
+def test_a_damaged_calibration_is_made_again(
+    tmp_path: Path, measured: list[tuple[str, ...]], content: bytes
+) -> None:
+    grid = request(tmp_path, SQUEEZE)
+    path = kept(tmp_path, grid)
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    estimate(grid, grid.trials, silent)
+    assert len(measured) == 2
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("value", [-1, "x", None, True, 9.1])
+def test_a_calibration_with_a_changed_number_is_made_again(
+    tmp_path: Path, measured: list[tuple[str, ...]], value: object
+) -> None:
+    grid = request(tmp_path, SQUEEZE)
+    path = kept(tmp_path, grid)
+    content = json.loads(path.read_bytes())
+    content["samples"][2]["step"] = value
+    path.write_text(json.dumps(content))
+    estimate(grid, grid.trials, silent)
+    assert len(measured) == 2
+
+
+def without_a_step(content: dict[str, Any]) -> None:
+    del content["samples"][0]["step"]
+
+
+def of_other_data(content: dict[str, Any]) -> None:
+    content["conditions"] = content["conditions"].replace("digits", "mnist")
+
+
+@pytest.mark.parametrize("change", [without_a_step, of_other_data])
+def test_a_calibration_of_another_kind_is_ignored(
+    tmp_path: Path, measured: list[tuple[str, ...]], change: Callable[[dict[str, Any]], None]
+) -> None:
+    grid = request(tmp_path, SQUEEZE)
+    path = kept(tmp_path, grid)
+    content = files.unsealed(path.read_bytes())
+    change(content)
+    path.write_bytes(files.sealed(content))
+    estimate(grid, grid.trials, silent)
+    assert len(measured) == 2
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_cache_that_cannot_be_written_costs_a_line(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"")
+    said: list[str] = []
+    grid = request(tmp_path, SQUEEZE)
+    assert estimate(grid, grid.trials, said.append).prices
+    assert said[1].startswith("the calibration was not saved: ")
+
+
+def test_other_engines_are_calibrated_here_one_trial_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def fake(trials: Sequence[Trial], _: object, at_a_time: int) -> object:
+        asked.append(at_a_time)
+        return [sample(trial) for trial in trials], [2.0, 0.1]
+
+    monkeypatch.setattr(calibrate, "_measured", fake)
+    monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))
+    grid = request(tmp_path, SQUEEZE, "runner.engine=submitit", "submitit.cluster=local")
+    expected = estimate(grid, grid.trials, silent)
+    assert asked == [1]
+    assert expected.overhead == OVERHEAD
+    assert expected.workers == 2
+    assert "submitit" in expected.sources[-1]
+
+
+# Real measurements --------------------------------------------------------------------------
+
+
+def test_what_is_measured_is_the_training_itself(tmp_path: Path) -> None:
+    """Its parts make up the seconds of a whole trial, within a factor of two of what is measured
+    before it or after: other programs run at the same time."""
+    trial = request(tmp_path, "sr=0.25", "epochs=8").trials[0]
+    before = measured_seconds(trial)
+    row = run((trial, tmp_path, Store()), Reporter(silent))
+    after = measured_seconds(trial)
+    assert row is not None
+    assert 0.5 * min(before, after) < row["seconds"] < 2 * max(before, after)
+
+
+def measured_seconds(trial: Trial) -> float:
+    """The seconds of a trial by a measurement of 0.3 s."""
+    values = measure.measure((trial, Store(), 0.3), Reporter(silent))
+    del values["entered"]
+    size = cost(trial.architecture, trial.protocol.image_size)
+    one = Sample(macs=size.macs, activations=size.activations, **values)
+    assert 1e7 < one.private < 5e9
+    rates = Calibration(path=Path("x"), samples=(one,)).rates(trial.protocol)
+    work = training_work(trial.protocol, size.macs, size.activations)
+    return one.ready + float(rates @ work)
+
+
+@pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])
+def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    trial = request(tmp_path, "norm=none", *words).trials[0]
+    took = measure.measure((trial, Store(), 0.1), Reporter(silent))
+    assert took["step"] > 0
+    assert took["judge"] > 0
+    assert took["ready"] >= 0
+    assert took["header"] < 20_000

@@ -1,0 +1,218 @@
+"""The progress of a sweep: what it says, and the time left."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from dse.runner.events import Failed, Finished, Reported, Retried, Started, Waiting
+from dse.space.architecture import V1_0
+from dse.space.cost import Cost, cost
+from dse.sweep.progress import Progress
+from dse.sweep.timing import fit, training_work, wall_time
+from dse.trial.names import short_id, trial_names
+from dse.trial.protocol import Protocol, epoch_steps
+from dse.trial.question import Trial, trial_from
+
+SMALL = Trial(layout=V1_0, protocol=Protocol(image_size=64))
+
+# Timing -------------------------------------------------------------------------------------
+
+
+def test_a_fit_finds_the_rates_that_made_the_seconds() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        rates = 3 ** rng.uniform(-1, 1, 3) * (4e-1, 2e-10, 8e-8)
+        work = 10 ** rng.uniform(0, 1, (20, 3)) * (5, 1e10, 2e7)
+        seconds = work @ rates
+        assert fit(work[:8], seconds[:8], noise=0.001) == pytest.approx(rates, rel=0.01)
+        fitted = work @ fit(work[:8], seconds[:8])
+        assert fitted == pytest.approx(seconds, rel=0.1)
+
+
+def test_few_observations_of_like_networks_do_not_mislead() -> None:
+    """Five networks within 3 %, seconds within 10 %: one ten times as large is still within what
+    steps alone and activations alone would make of it."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        work = np.array([10, 1e9, 2e7]) * rng.uniform(0.97, 1.03, (5, 3))
+        seconds = rng.uniform(0.9, 1.1, 5)
+        large = float(np.array([10, 1e10, 2e8]) @ fit(work, seconds))
+        assert 2 < large < 8
+
+
+def test_no_rates_of_0_and_above_suit_better() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        work = rng.uniform(1, 100, (int(rng.integers(3, 12)), 3)) * (1, 2e9, 5e6)
+        seconds = rng.uniform(1, 100, len(work))
+        rates = fit(work, seconds, noise=0.001)
+        _, least = nnls(work / work.max(0) / seconds[:, None], np.ones(len(work)))
+        assert (rates >= 0).all()
+        assert np.linalg.norm(work @ rates / seconds - 1) <= least + 0.001
+
+
+def test_a_trial_that_waited_for_hours_counts_little() -> None:
+    work = np.array([[10, 1e9 * size, 2e7] for size in range(1, 9)])
+    seconds = work @ (0.1, 1e-9, 1e-8)
+    waited = seconds.copy()
+    waited[3] += 10_000
+    assert work @ fit(work, waited) == pytest.approx(seconds, rel=0.2)
+
+
+def test_wall_time_is_that_of_the_first_free_worker() -> None:
+    assert wall_time([], 3) == 0
+    assert wall_time([5, 1, 1, 1, 3], 2) == 6
+    assert wall_time([2, 2, 2], 10) == 2
+
+
+# The time left ------------------------------------------------------------------------------
+
+
+TRIALS = [
+    trial_from({**SMALL.question, "sr": sr, "base_e": base_e, "epochs": epochs, "bypass": "none"})
+    for sr, base_e, epochs in itertools.product((0.125, 0.75), (8, 24, 64), (4, 20))
+]
+NAMES = trial_names(TRIALS)
+
+
+def effort(trial: Trial, activation: float, step: float) -> float:
+    """What a trial takes where an activation, and a step, take as long as so many MACs."""
+    protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
+    epochs, batch_size = protocol.recipe.epochs, protocol.recipe.batch_size
+    epoch = 3 * protocol.train_pictures + protocol.validation_pictures
+    pictures = epochs * epoch + protocol.facts.test
+    steps = epochs * epoch_steps(protocol.train_pictures, batch_size)
+    return pictures * (size.macs + activation * size.activations) + steps * step
+
+
+def simulated(
+    workers: int, overhead: float, noise: float, law: tuple[float, float]
+) -> list[tuple[float, float, float]]:
+    """(seconds gone, seconds estimated to be left, seconds really left) of a sweep at each event.
+
+    The seconds of a trial are its effort, within `noise`, and `overhead` of the mean trial.
+    """
+    rng, now, queue = random.Random(0), 0.0, list(TRIALS)
+    progress = Progress(TRIALS, NAMES, workers, clock=lambda: now)
+    efforts = {trial.trial_id: effort(trial, *law) for trial in TRIALS}
+    mean = sum(efforts.values()) / len(TRIALS)
+    events: list[tuple[float, int, object]] = []
+    seen: list[tuple[float, float | None]] = []
+
+    def start() -> None:
+        if queue:
+            trial = queue.pop(0)
+            epochs, protocol = trial.protocol.recipe.epochs, trial.protocol
+            share = efforts[trial.trial_id] / mean
+            whole = (share * rng.uniform(1 - noise, 1 + noise) + overhead) * 60
+            trained = epochs * (3 * protocol.train_pictures + protocol.validation_pictures)
+            share = trained / (trained + protocol.facts.test)  # the rest is the last judgement
+            progress.take(Started(trial.trial_id))
+            for epoch in range(1, epochs + 1):
+                at = now + overhead * 60 + (whole - overhead * 60) * share * epoch / epochs
+                heapq.heappush(events, (at, len(events), Reported(trial.trial_id, (epoch, 50.0))))
+            row = {"status": "learned", "top1": 50.0, "size_bytes": 1}
+            heapq.heappush(events, (now + whole + 1e-6, 10**6, Finished(trial.trial_id, row)))
+
+    for _ in range(workers):
+        start()
+    while events:
+        now, _, event = heapq.heappop(events)
+        progress.take(event)  # type: ignore[arg-type]
+        if isinstance(event, Finished):
+            start()
+        seen.append((now, progress.seconds_left()))
+    return [(at, left, now - at) for at, left in seen if left is not None]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(("overhead", "noise"), [(0.0, 0.0), (0.3, 0.1), (2.0, 0.1)])
+@pytest.mark.parametrize(
+    "law", [(100, 0), (200, 0), (400, 0), (800, 0), (100, 5e8), (400, 2e9), (800, 4e9)]
+)
+def test_the_time_left_is_right_after_a_third(
+    workers: int, overhead: float, noise: float, law: tuple[float, float]
+) -> None:
+    """Within a quarter nearly always, of trials whose work differs by a factor of more than ten,
+    on processors on which activations and steps cost more or less than is typical."""
+    works = sorted(effort(trial, *law) for trial in TRIALS)
+    assert works[-1] > 10 * works[0]
+    seen = simulated(workers, overhead, noise, law)
+    total = seen[-1][0]
+    errors = sorted(
+        abs(left - real) / max(real, total / 10)
+        for at, left, real in seen
+        if total / 3 <= at <= total * 0.9
+    )
+    assert len(errors) > 10
+    assert errors[len(errors) * 9 // 10] <= 0.25
+    assert errors[-1] <= 0.3
+
+
+def test_a_calibration_gives_the_time_left_from_the_start() -> None:
+    rates = np.array([0.1, 1e-9, 1e-8])
+    work = [training_work(t.protocol, size.macs, size.activations) for t, size in sizes()]
+    progress = Progress(TRIALS, NAMES, 2, rates=rates, clock=lambda: 0.0)
+    expected = wall_time([float(rates @ row) for row in work], 2)
+    assert progress.seconds_left() == pytest.approx(expected, rel=0.01)
+    assert Progress(TRIALS, NAMES, 2, clock=lambda: 0.0).seconds_left() is None
+
+
+def sizes() -> list[tuple[Trial, Cost]]:
+    return [(trial, cost(trial.architecture, trial.protocol.image_size)) for trial in TRIALS]
+
+
+# What it says -------------------------------------------------------------------------------
+
+
+def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    now, messages = 0.0, []
+    ids, names = [trial.trial_id for trial in TRIALS], list(NAMES.values())
+    assert names[0] == "base_e=8 sr=0.125 epochs=4"
+    progress = Progress(TRIALS, NAMES, 2, publish=messages.append, clock=lambda: now)
+    row = {"status": "learned", "top1": 50.0, "size_bytes": 1000}
+    for event in (
+        Started(ids[0]), Started(ids[1]), Waiting(ids[1]), Started(ids[2]),
+        Reported(ids[0], (2, 81.25)), Failed(ids[2], "no luck", ""), Started(ids[3]),
+        Retried(ids[3], "killed", 1), Started(ids[3]), Finished(ids[0], row),
+        Reported(ids[1], (1, 9.0)), Finished(ids[4], None),
+    ):  # fmt: skip
+        now += 0.4
+        progress.take(event)
+    assert len(messages) == 4  # one a second
+    now += 60
+    progress.take(Reported(ids[3], (3, 70.0)))
+    message = messages[-1]
+    assert message["seconds_left"] > 0
+    assert message["summary"].startswith(f"2 of {len(ids)} done, 1 failed, 2 running, about ")
+    assert message["running"] == {
+        ids[1]: f"epoch 1 of {TRIALS[1].protocol.recipe.epochs}, val_top1 9.0 %",
+        ids[3]: f"epoch 3 of {TRIALS[3].protocol.recipe.epochs}, val_top1 70.0 %",
+    }
+    assert message["names"] == {ids[1]: names[1], ids[3]: names[3]}
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:4] == [
+        f"[1/{len(ids)}] {names[2]} ({short_id(ids[2])}): failed: no luck",
+        f"{names[3]}: retrying after attempt 1: killed",
+        f"[2/{len(ids)}] {names[0]}: learned, top-1 50.00 %, 1,000 bytes",
+        f"[3/{len(ids)}] {names[4]}: done by another sweep",
+    ]
+    assert len(lines) == 5
+    assert message["summary"] in lines[4]
+    assert f"{names[1]}: {message['running'][ids[1]]}" in lines[4]
+
+
+def test_lines_of_progress_come_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    progress = Progress(TRIALS, NAMES, 1, clock=lambda: now)
+    progress.take(Started(TRIALS[0].trial_id))
+    for epoch in range(1000):
+        now += 0.1
+        progress.take(Reported(TRIALS[0].trial_id, (epoch % 4, 1.0)))
+    assert len(capsys.readouterr().err.splitlines()) == 3
