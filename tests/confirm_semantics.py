@@ -17,7 +17,7 @@ from dse.trial.question import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
-    "space/rules", "space/architecture", "space/cost",
+    "space/rules", "space/architecture", "space/cost", "space/grid",
     "trial/datasets", "trial/recipe", "trial/protocol", "trial/question", "trial/record",
     "data/published", "data/folder", "data/memory", "data/stream",
     "training/network", "training/initial", "training/loop", "training/step",
