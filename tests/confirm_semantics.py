@@ -1,4 +1,4 @@
-"""`python tests/confirm_semantics.py`: confirm that `SEMANTICS` stands for today's training.
+"""`python tests/confirm_semantics.py`: confirm that `SEMANTICS` is the version of today's training.
 
 `tests/semantics.json` holds a digest over the syntax trees of the modules that decide what a
 trial answers. Comments, docstrings, annotations, formatting and the version of Python are no

@@ -1,7 +1,8 @@
-"""A folder's figures are drawn once, and again where something has changed."""
+"""A folder's figures are drawn once, and again only where something has changed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -32,24 +33,35 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
     return drawn
 
 
-def test_the_figures_of_a_table_are_written_and_named(
-    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_figures_are_written_and_drawn_alike_after_an_interruption(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = drawing.draw(tmp_path, table)
     assert images == {"figure3a": (tmp_path / "figure3a.svg").read_bytes()}
     assert images["figure3a"].startswith(b"<?xml")
     assert {path.name for path in tmp_path.glob("[!.]*")} == set(NAMES)
-    paths = [str(tmp_path / name) for name in ("table.csv", *NAMES)]
-    assert capsys.readouterr().out.splitlines() == paths
+
+    def interrupted(_: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+        yield "figure3a.svg", b"of another table"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "_drawings", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            drawing.draw(tmp_path, table[:1])
     assert drawing.draw(tmp_path, table) == images
-    assert capsys.readouterr().out.splitlines() == paths
 
 
-def test_the_same_table_is_drawn_once(
-    table: pd.DataFrame, drawings: list[pd.DataFrame], tmp_path: Path
+def test_the_same_table_is_drawn_once_and_named_each_time(
+    table: pd.DataFrame,
+    drawings: list[pd.DataFrame],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    first = drawing.draw(tmp_path, table)
-    assert drawing.draw(tmp_path, table.copy()) == first
+    for same in (table, table.copy()):
+        assert drawing.draw(tmp_path, same) == {"figure3a": b"figure3a.svg 1"}
+        paths = [str(tmp_path / name) for name in ("table.csv", *NAMES)]
+        assert capsys.readouterr().out.splitlines() == paths
     assert len(drawings) == 1
 
 
@@ -82,14 +94,3 @@ def test_another_table_is_drawn(
     for number, other in enumerate([table, *others], 1):
         drawing.draw(tmp_path, other)
         assert len(drawings) == number
-
-
-def test_drawing_that_was_interrupted_is_repeated(
-    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = drawing.draw(tmp_path, table)
-    with monkeypatch.context() as patch:
-        patch.setattr(drawing, "_drawings", lambda _: iter([("figure3a.svg", b"half"), None]))
-        with pytest.raises(TypeError):
-            drawing.draw(tmp_path, table[:1])
-    assert drawing.draw(tmp_path, table) == first

@@ -190,7 +190,7 @@ def test_figure3_draws_our_points_at_their_size_and_accuracy(
         assert (low, high) == pytest.approx((planted.low, planted.high))
     assert y.index(max(y)) == (len(SR) - 1 if column == "sr" else PCT.index(0.5))
     above = ours.child_axes[0]
-    encoded(figure, "png")
+    figure.draw_without_rendering()
     assert above.get_xticks().tolist() == pytest.approx(x)
     assert [float(t.get_text()) for t in above.get_xticklabels()] == list(values)
     assert column in above.get_xlabel()
@@ -332,9 +332,7 @@ def digests() -> list[str]:
     return [hashlib.sha256(content).hexdigest() for content in encoded(figure, "svg", "png")]
 
 
-def test_the_same_table_gives_the_same_bytes_again_and_in_every_process() -> None:
-    here = digests()
-    assert digests() == here
+def test_the_same_table_gives_the_same_bytes_in_every_process() -> None:
     there = subprocess.run(
         [sys.executable, "-c", "import test_figures; print(*test_figures.digests())"],
         cwd=Path(__file__).parent,
@@ -344,7 +342,7 @@ def test_the_same_table_gives_the_same_bytes_again_and_in_every_process() -> Non
         check=True,
         timeout=120,
     )
-    assert there.stdout.split() == here
+    assert there.stdout.split() == digests()
 
 
 def test_figures_are_encoded_in_the_format_asked_for(table: pd.DataFrame) -> None:
