@@ -65,6 +65,8 @@ def _requests(names: Sequence[str], arguments: list[str]) -> list[Request]:
         for before, argument in pairwise(["", *arguments])
         if "=" not in argument and not argument.startswith("-") and not before.startswith("-")
     ]
+    if any(argument.startswith(("-cn", "--config-name")) for argument in arguments):
+        errors.append("`--config-name` must be left out: pages are named, as in `figure3a table3`")
     if errors:
         raise RequestError(errors)
     given = {a.partition("=")[0] for a in arguments}

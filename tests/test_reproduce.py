@@ -143,4 +143,6 @@ def test_an_unknown_page_is_a_mistake(
     ]
     assert reproduce.main(["figure3a", "sr=0", "srr=1"]) == 2
     assert "unknown key `srr`; did you mean `sr`?" in capsys.readouterr().err
+    assert reproduce.main(["-cn", "figure3a"]) == 2
+    assert "`--config-name` must be left out" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

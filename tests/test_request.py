@@ -151,7 +151,7 @@ def test_values_that_do_not_fit_together_are_a_line(arguments: str, line: str) -
     assert lines(*arguments.split()) == [line]
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     """One for each key, all in one command."""
     chosen = {argument.partition("=")[0]: (argument, line) for argument, line in WRONG}
     assert len(chosen) > 20
@@ -182,12 +182,18 @@ def test_three_mistakes_are_three_lines() -> None:
 
 
 @pytest.mark.parametrize("name", ["../sweeps/figure3a", "layout/px8", "/etc/passwd", "", "figure3"])
-def test_a_page_is_named_not_found_by_path(name: str) -> None:
+def test_a_page_is_given_by_name_not_by_path(name: str) -> None:
     assert lines("-cn", name) == [f"`--config-name` must be one of {PAGE_NAMES}, got '{name}'"]
 
 
+def test_a_page_without_its_option_is_recognised() -> None:
+    assert lines("figure3b") == [
+        "`figure3b` must be written key=value; a page is chosen with `-cn figure3b`"
+    ]
+
+
 @pytest.mark.parametrize("arguments", [["--nope"], ["--config-n", "figure3a"], ["-cn"]])
-def test_an_option_that_is_none_is_a_line_too(arguments: list[str]) -> None:
+def test_an_unknown_option_is_a_line(arguments: list[str]) -> None:
     (line,) = lines(*arguments)
     assert line.endswith("; see --help")
 
@@ -209,7 +215,7 @@ def test_an_option_that_is_none_is_a_line_too(arguments: list[str]) -> None:
     ],
     ids=range(11),
 )
-def test_a_line_is_printable_and_of_some_length(argument: str) -> None:
+def test_a_line_is_printable_and_not_too_long(argument: str) -> None:
     (line,) = lines(argument)
     assert line.isprintable()
     assert len(line) < 500
@@ -229,7 +235,7 @@ def test_many_mistakes_are_counted() -> None:
 def test_values_with_commas_are_a_grid() -> None:
     request = read("bypass=none,simple", "sr=0.125,0.5,1", "seed=0,1", "-m")
     assert len(request.trials) == 12
-    assert values(request, "seed") == [0, 1] * 6  # the seeds of one network stand together
+    assert values(request, "seed") == [0, 1] * 6  # the seeds of one network follow each other
     assert {(t.metaparameters.sr, t.metaparameters.bypass) for t in request.trials} == {
         (sr, bypass) for sr in (0.125, 0.5, 1.0) for bypass in ("none", "simple")
     }
@@ -279,7 +285,7 @@ def test_groups_are_swept() -> None:
     assert values(read("layout=glob(px*,exclude=px6*)"), "conv1_filters") == [16, 64, 12]
 
 
-def test_the_command_line_has_the_last_word() -> None:
+def test_the_command_line_overrides_pages() -> None:
     request = read("layout=px8", "conv1_filters=5", "protocol=demo", "epochs=3")
     assert values(request, "conv1_filters") == [5]
     assert values(request, "pool_after") == ["1-4"]
@@ -288,7 +294,7 @@ def test_the_command_line_has_the_last_word() -> None:
     assert (values(mixed, "pct3x3"), values(mixed, "sr")) == ([0.25], [0.5])
 
 
-def test_settings_are_no_part_of_the_question(tmp_path: Path) -> None:
+def test_settings_do_not_change_the_trials(tmp_path: Path) -> None:
     plain = read()
     assert plain.folder == Path("results/squeezenet")
     assert plain.store.root == Path("data")

@@ -15,14 +15,14 @@ from dse.trial.names import written
 
 WIDTH = 80
 GRID = """\
-Several values of a key make a grid: every combination of all values is one
-trial. Values are written with commas, sr=0.125,0.25,0.5; as a list, sr=[0.125,
-0.25]; or as a range without its end, 'seed=range(0,8)', quoted for the shell.
-Three runs of everything: seed=0,1,2. Trials that have a record already are not
-trained again."""
+Several values of a key make a grid: every combination of all values is a trial.
+Values are separated by commas, sr=0.125,0.25,0.5, or given as a range without
+its end, 'seed=range(0,8)', in quotes because of the shell. seed=0,1,2 trains
+every network three times. A trial that already has a record in the results
+folder is not trained again."""
 CODES = """\
-exit codes: 0 all done; 1 some trials failed; 2 the request is wrong, nothing
-was run; 130 interrupted: the same command resumes."""
+exit codes: 0 all done; 1 some trials failed; 2 the request is wrong and nothing
+was run; 130 interrupted. The same command resumes after 1 and 130."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,7 +76,7 @@ def _epilog(program: str) -> str:
 
 DEFAULTS = (
     "Defaults in brackets are those of the page squeezenet; the other pages, layouts, recipes "
-    "and protocols change some of them. What the command line says comes last."
+    "and protocols change some of them. The command line overrides them all."
 )
 
 

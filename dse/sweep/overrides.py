@@ -18,6 +18,7 @@ from hydra.core.override_parser.types import (
     RangeSweep,
 )
 
+from dse.sweep import pages
 from dse.sweep.keys import GROUPS, MAX_POINTS, RULES, SETTINGS, unknown
 
 
@@ -47,6 +48,8 @@ def parse_overrides(texts: Sequence[str], errors: list[str]) -> dict[str, list[A
 
 def _unreadable(text: str, error: Exception) -> str:
     """The message for what is not `key=value` in Hydra's grammar."""
+    if text in pages.names([pages.bundled()]):
+        return f"`{text}` must be written key=value; a page is chosen with `-cn {text}`"
     if isinstance(error, RecursionError):
         reason = "it is nested too deeply"
     else:

@@ -94,7 +94,7 @@ def composed(
     if missing:
         errors.append(
             f"page `{page}` must begin with `defaults: [squeezenet, _self_]` or set every key, "
-            f"got no {', '.join(missing)}"
+            f"got no {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
         )
     return {key: value if isinstance(value, list) else [value] for key, value in values.items()}
 
