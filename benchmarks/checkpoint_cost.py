@@ -70,7 +70,8 @@ def main() -> None:
                 ended = time.perf_counter()
             except Enough:
                 ended = time.perf_counter()
-            files = sorted(checkpoints.checkpoint_folder(Path(place), trial.trial_id).iterdir())
+            kept = checkpoints.checkpoint_folder(Path(place), trial.trial_id)
+            files = sorted(kept.iterdir()) if kept.is_dir() else []  # none of a short trial
             size = files[-1].stat().st_size if files else 0
         shares.append(100 * timed.spent / (ended - timed.start))
         print(

@@ -3,10 +3,9 @@
     python benchmarks/step_speed.py [--base 32] [--rounds 9]
 
 The network is SqueezeNet v1.0 with a 3x3 stem at 32x32 and `base_e` = `incr_e` = --base, without
-norm, on batches of 128 random pictures. The variants take turns on
-one thread, one step each. Prints pictures
-per second as median (least .. most), and each variant's speed relative to all techniques
-together.
+norm, on batches of 128 random pictures. The variants take turns on one thread, one step each.
+Prints pictures per second as median (least .. most), and each variant's speed relative to all
+techniques together.
 """
 
 from __future__ import annotations
