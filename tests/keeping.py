@@ -1,4 +1,4 @@
-"""`python -m keeping ...` is `python -m dse.sweep ...`, with states kept ten times a second."""
+"""`python -m keeping ...` is `python -m dse.sweep ...` with checkpoints ten times a second."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if __name__ != "__main__":  # in the server of the trials' processes
     from dse.training import worker
 
 
-def run(argument: tuple[Trial, Path, Store], tell: Reporter) -> dict[str, Any] | None:
+def run(argument: tuple[Trial, Path, Store], report: Reporter) -> dict[str, Any] | None:
     """A real trial."""
     worker.CHECKPOINT_SECONDS, worker.CHECKPOINT_COST = 0.1, 0
-    return worker.run(argument, tell)
+    return worker.run(argument, report)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""States on disk: whole or passed over, the newest first, cleared in the end."""
+"""Checkpoints on disk: whole or skipped, the newest first, cleared in the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from test_results import at_step, powerless, raising, unsynced  # noqa: F401  a fixture
+from failing import at_step, powerless, raising
 
 from dse.results import atomic, checkpoints, files, records
 from dse.results.checkpoints import checkpoint_folder, clear, newest, save
@@ -27,7 +27,7 @@ def test_the_newest_two_are_kept_newest_first(tmp_path: Path) -> None:
     assert list(newest(tmp_path, OTHER)) == []
 
 
-def test_later_ones_that_nobody_could_go_on_from_go(tmp_path: Path) -> None:
+def test_checkpoints_of_later_steps_are_removed(tmp_path: Path) -> None:
     for step in (5000, 4900, 100):
         save(tmp_path, ONE, step, f"state {step}".encode())
     assert list(newest(tmp_path, ONE)) == [b"state 100"]
@@ -35,13 +35,13 @@ def test_later_ones_that_nobody_could_go_on_from_go(tmp_path: Path) -> None:
     assert list(newest(tmp_path, ONE)) == [b"state 200", b"state 100"]
 
 
-def test_unfinished_trials_are_no_results_yet(tmp_path: Path) -> None:
+def test_a_trial_with_checkpoints_is_not_finished(tmp_path: Path) -> None:
     save(tmp_path, ONE, 1, b"state")
     assert files.is_results(tmp_path)
     assert files.finished(tmp_path, [ONE]) == set()
 
 
-def test_cleared_states_are_gone_and_another_trials_are_not(tmp_path: Path) -> None:
+def test_cleared_checkpoints_are_gone_and_another_trials_are_not(tmp_path: Path) -> None:
     save(tmp_path, ONE, 1, b"one")
     save(tmp_path, OTHER, 1, b"other")
     clear(tmp_path, ONE)
@@ -50,7 +50,7 @@ def test_cleared_states_are_gone_and_another_trials_are_not(tmp_path: Path) -> N
     assert list(newest(tmp_path, OTHER)) == [b"other"]
 
 
-def test_a_state_cut_anywhere_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_a_checkpoint_cut_anywhere_is_skipped_for_the_one_before(tmp_path: Path) -> None:
     save(tmp_path, ONE, 1, b"before")
     save(tmp_path, ONE, 2, bytes(range(64)))
     last = max(checkpoint_folder(tmp_path, ONE).iterdir())
@@ -60,7 +60,7 @@ def test_a_state_cut_anywhere_gives_way_to_the_one_before(tmp_path: Path) -> Non
         assert list(newest(tmp_path, ONE)) == [b"before"], length
 
 
-def test_a_flipped_bit_anywhere_is_seen(tmp_path: Path) -> None:
+def test_a_flipped_bit_anywhere_is_detected(tmp_path: Path) -> None:
     save(tmp_path, ONE, 2, random.Random(0).randbytes(40))
     (path,) = checkpoint_folder(tmp_path, ONE).iterdir()
     content = path.read_bytes()
@@ -71,7 +71,7 @@ def test_a_flipped_bit_anywhere_is_seen(tmp_path: Path) -> None:
         assert list(newest(tmp_path, ONE)) == [], bit
 
 
-def test_a_state_in_the_wrong_place_is_not_believed(tmp_path: Path) -> None:
+def test_a_checkpoint_in_the_wrong_place_is_not_used(tmp_path: Path) -> None:
     save(tmp_path, ONE, 1, b"state")
     (path,) = checkpoint_folder(tmp_path, ONE).iterdir()
     checkpoint_folder(tmp_path, OTHER).mkdir()
@@ -81,7 +81,7 @@ def test_a_state_in_the_wrong_place_is_not_believed(tmp_path: Path) -> None:
     assert list(newest(tmp_path, ONE)) == [b"state"]
 
 
-def test_strange_files_are_passed_over(tmp_path: Path) -> None:
+def test_other_files_are_skipped(tmp_path: Path) -> None:
     save(tmp_path, ONE, 1, b"state")
     for name in (".hidden", "notes.txt", "²"):
         (checkpoint_folder(tmp_path, ONE) / name).write_bytes(b"x")
@@ -89,7 +89,7 @@ def test_strange_files_are_passed_over(tmp_path: Path) -> None:
     assert list(newest(tmp_path, ONE)) == [b"state"]
 
 
-def test_what_cannot_be_written_is_told_and_leaves_the_state_before(
+def test_a_failed_save_is_reported_and_keeps_the_checkpoint_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, ONE, 1, b"state")
@@ -107,7 +107,7 @@ def test_what_cannot_be_written_is_told_and_leaves_the_state_before(
 @pytest.mark.parametrize(
     ("before", "code"), [(0, errno.ENOSPC), (1, errno.EIO), (2, errno.EDQUOT), (2, errno.ENOSPC)]
 )
-def test_a_fault_at_any_step_leaves_the_state_before_or_the_new_one(
+def test_a_fault_at_any_step_leaves_the_checkpoint_before_or_the_new_one(
     tmp_path: Path, before: int, code: int
 ) -> None:
     """At the k-th write, fsync, rename, open, lock or unlink, for every k."""
@@ -135,7 +135,7 @@ def test_a_fault_at_any_step_leaves_the_state_before_or_the_new_one(
 
 @pytest.mark.usefixtures("unsynced")
 @pytest.mark.parametrize("before", [0, 2])
-def test_a_kill_at_any_step_leaves_the_state_before_or_the_new_one(
+def test_a_kill_at_any_step_leaves_the_checkpoint_before_or_the_new_one(
     tmp_path: Path, before: int
 ) -> None:
     """A real process, ended by SIGKILL at every step; then another one keeps it and tidies."""
@@ -163,7 +163,9 @@ def test_a_kill_at_any_step_leaves_the_state_before_or_the_new_one(
     assert number > 12
 
 
-def test_what_a_kill_left_goes_and_the_states_of_a_finished_trial_too(tmp_path: Path) -> None:
+def test_tidying_removes_what_a_kill_left_and_finished_trials_have(
+    tmp_path: Path,
+) -> None:
     save(tmp_path, ONE, 1, b"state")
     (checkpoint_folder(tmp_path, ONE) / ".000000000002.0123456789abcdef").write_bytes(b"half a sta")
     (checkpoint_folder(tmp_path, ONE) / files.CLAIMS).mkdir()
@@ -177,7 +179,7 @@ def test_what_a_kill_left_goes_and_the_states_of_a_finished_trial_too(tmp_path: 
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_a_power_failure_leaves_the_state_before_or_the_new_one(
+def test_a_power_failure_leaves_the_checkpoint_before_or_the_new_one(
     tmp_path: Path, before: int
 ) -> None:
     folder = tmp_path / "x"

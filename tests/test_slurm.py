@@ -19,7 +19,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from test_runner import CALLS, check_calls, check_stop, ends, parent, pids, soon
+from test_engines import check_stop, check_tasks
+from toy_runs import ends, parent, pids, soon
 
 from dse.results import drivers, tables
 from dse.runner.events import Event, Finished, Reported, Retried
@@ -149,11 +150,11 @@ INTERRUPTIONS: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("why", INTERRUPTIONS)
-def test_a_job_that_slurm_interrupts_goes_on_as_the_same(
+def test_a_job_that_slurm_interrupts_resumes_as_the_same(
     why: str, jobs: dict[str, Any], tmp_path: Path
 ) -> None:
     """Preempted at once or after a time of grace, queued again by an operator, signalled, or near
-    the end of its time: it stops where it is and goes on, and that is no failed attempt."""
+    the end of its time: it stops where it is and resumes, and that is not a failed attempt."""
     if why in ("low", "graced"):
         jobs["partition"] = why
     if why == "out of time":
@@ -162,7 +163,7 @@ def test_a_job_that_slurm_interrupts_goes_on_as_the_same(
     with Runner(
         "toy:behave", Workers(count=2, engine="submitit", settings=jobs, retries=0)
     ) as runner:
-        runner.submit("it", ("save and go on", tmp_path))
+        runner.submit("it", ("save and resume", tmp_path))
         for event in runner.events():
             if isinstance(event, Reported) and event.value == 5:  # it waits
                 (number,), start = _queue(), time.monotonic()
@@ -179,7 +180,7 @@ def test_a_job_that_slurm_interrupts_goes_on_as_the_same(
 
 
 @pytest.mark.parametrize("how", ["cancelled", "killed"])
-def test_a_job_that_is_gone_is_told_and_tried_again(
+def test_a_job_that_is_gone_is_noticed_and_retried(
     how: str, jobs: dict[str, Any], tmp_path: Path
 ) -> None:
     found: list[Event] = []
@@ -195,23 +196,20 @@ def test_a_job_that_is_gone_is_told_and_tried_again(
                 else:
                     os.kill(parent(parent(event.value)), signal.SIGKILL)
             found.append(event)
-    assert ends(found) == {"it": Finished("it", "gone on")}
+    assert ends(found) == {"it": Finished("it", "resumed")}
     (retried,) = [event for event in found if isinstance(event, Retried)]
     state = "CANCELLED" if how == "cancelled" else "FAILED"
     assert retried.reason == f"the job ended without a result, {state}"
 
 
-def test_calls_and_stops(jobs: dict[str, Any]) -> None:
+def test_tasks_and_stops(jobs: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"engine": "submitit", "settings": jobs}
-    with Runner("toy:behave", Workers(count=2, **settings, retries=1)) as runner:
-        for key, call in enumerate(CALLS):
-            runner.submit(key, call)
-        check_calls(list(runner.events()))
+    check_tasks(Workers(count=2, **settings))
     check_stop(settings, 20)
 
 
 def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, Any]) -> None:
-    """What SLURM does not tell is not taken for an end."""
+    """No answer of SLURM is not taken for an end."""
 
     def away() -> None:
         _end(slurm / "slurmctld.pid")
@@ -225,7 +223,7 @@ def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, An
     with Runner(
         "toy:behave", Workers(count=1, engine="submitit", settings=jobs, retries=0)
     ) as runner:
-        runner.submit("it", ("tell steadily", 4 * POLL))
+        runner.submit("it", ("report steadily", 4 * POLL))
         for event in runner.events():
             if isinstance(event, Reported) and not found[1:]:
                 outage.start()
@@ -271,7 +269,7 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
 
 
 def _epochs(folder: Path) -> list[str]:
-    """What running trials have told after their first epoch."""
-    words = [word for word, lives in drivers.published(folder) if lives]
-    texts = [text for word in words for text in word["running"].values()]
+    """What running trials have reported after their first epoch."""
+    sweeps = [status for status, running in drivers.published(folder) if running]
+    texts = [text for status in sweeps for text in status["running"].values()]
     return [text for text in texts if not text.startswith("epoch 0 ")]

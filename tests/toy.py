@@ -1,4 +1,4 @@
-"""What the runner's tests run: calls of milliseconds that end in every way. Imports no torch."""
+"""What the runner's tests run: tasks of milliseconds that end in every way, without torch."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def echo(argument: Any, _: Reporter) -> Any:
     return argument
 
 
-def behave(argument: Any, tell: Reporter) -> Any:
-    """Do what the first word of the argument says, with the rest."""
-    word, *rest = argument
-    return BEHAVIOUR[word](tell, *rest)
+def behave(argument: Any, report: Reporter) -> Any:
+    """Do what the first part of the argument says, with the rest."""
+    kind, *rest = argument
+    return BEHAVIOUR[kind](report, *rest)
 
 
-def _count(tell: Reporter, number: int) -> int:
+def _count(report: Reporter, number: int) -> int:
     for n in range(number):
-        tell(n)
+        report(n)
     return number
 
 
@@ -54,39 +54,39 @@ def _raise(_: Reporter, text: str) -> None:
 
 
 def _shout(_: Reporter) -> int:
-    """Write to stderr what is no text."""
+    """Write to stderr what is not text."""
     return os.write(2, b"\xff\xfe\x80 no text")
 
 
-def _sleep(tell: Reporter, seconds: float) -> float:
-    tell(os.getpid())
+def _sleep(report: Reporter, seconds: float) -> float:
+    report(os.getpid())
     time.sleep(seconds)
     return seconds
 
 
 def _wait_for(_: Reporter, path: Path) -> None:
-    """Write the name of the call to `path`, then wait until its `.go` is there."""
+    """Make the file `path`, then wait until its `.go` is there."""
     path.touch()
     while not path.with_suffix(".go").exists():
         time.sleep(0.002)
 
 
-def _wait_for_go(tell: Reporter, path: Path) -> str:
-    """Reporter, and wait until `path` is there; the attempt that was told to go is to be killed."""
+def _wait_for_go(report: Reporter, path: Path) -> str:
+    """Report and wait to be killed; where `path` is there, return at once."""
     if path.exists():
-        return "gone on"
-    tell(os.getpid())
+        return "resumed"
+    report(os.getpid())
     time.sleep(60)
     return "slept"
 
 
-def _leave_child(tell: Reporter, *code: int) -> None:
-    """Leave a process behind that keeps every pipe open; die, if with an exit code."""
+def _leave_child(report: Reporter, *code: int) -> None:
+    """Leave a child that keeps every pipe open; die where there is an exit code."""
     child = os.fork()
     if child == 0:
         time.sleep(30)
         os._exit(0)
-    tell(child)
+    report(child)
     for number in code:
         os._exit(number)
 
@@ -101,45 +101,45 @@ def _kill_often(_: Reporter, path: Path, times: int) -> int:
     return attempt
 
 
-def _tell_pid(tell: Reporter) -> None:
-    with contextlib.suppress(Stopped):  # asked as soon as the word is read
-        tell(os.getpid())
+def _report_pid(report: Reporter) -> None:
+    with contextlib.suppress(Stopped):  # a test stops it as soon as it has the report
+        report(os.getpid())
 
 
-def _freeze(tell: Reporter) -> None:
+def _freeze(report: Reporter) -> None:
     """Stop the process as a hang in C does: none of its threads runs, no signal is answered."""
-    _tell_pid(tell)
+    _report_pid(report)
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _work(tell: Reporter, seconds: float, *, tells: bool) -> str:
-    """Work in steps of 10 ms, and tell in each, or only look at `stopping`."""
-    tell(os.getpid())
+def _work(report: Reporter, seconds: float, *, reports: bool) -> str:
+    """Work in steps of 10 ms; report in each, or only read `stopping`."""
+    report(os.getpid())
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.01)
-        if tells:
-            tell(0)
-        elif tell.stopping:
+        if reports:
+            report(0)
+        elif report.stopping:
             raise Stopped
     return "worked"
 
 
-def _deaf(tell: Reporter) -> None:
-    """Neither tell nor look again."""
-    _tell_pid(tell)
+def _deaf(report: Reporter) -> None:
+    """Neither report nor read `stopping` again."""
+    _report_pid(report)
     time.sleep(60)
 
 
-def _finish_when_asked(tell: Reporter) -> str:
-    _tell_pid(tell)
-    while not tell.stopping:
+def _finish_when_stopped(report: Reporter) -> str:
+    _report_pid(report)
+    while not report.stopping:
         time.sleep(0.01)
     return "saved"
 
 
 def _wait_turn(_: Reporter, path: Path) -> str:
-    """Ask for another time until `path` is there."""
+    """Ask to be started later until `path` is there."""
     if not path.exists():
         raise Later
     return "had"
@@ -151,33 +151,33 @@ def _too_large(_: Reporter) -> None:
     bytearray(2**32)
 
 
-def _say_and_die(_: Reporter, length: int) -> None:
-    """Fill stderr below Python, and abort as C libraries do."""
-    os.write(2, b"." * length + b"\nthe last words\n")
+def _write_and_die(_: Reporter, length: int) -> None:
+    """Write to stderr below Python, and abort as C libraries do."""
+    os.write(2, b"." * length + b"\nthe last lines\n")
     os.abort()
 
 
 def _killed_for_memory(_: Reporter, vmstat: Path) -> None:
-    """Die as by the kernel's hand, which counts it first."""
+    """Die as if the kernel killed it for lack of memory, which counts such kills."""
     count = int(vmstat.read_text().split()[-1])
     vmstat.write_text(f"pgfault 5\noom_kill {count + 1}\n")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _save_and_go_on(tell: Reporter, folder: Path) -> list[int]:
-    """Ten steps with a checkpoint in each that another attempt goes on from; the first attempt
+def _save_and_resume(report: Reporter, folder: Path) -> list[int]:
+    """Ten steps with a checkpoint in each from which another attempt resumes; the first attempt
     waits in its fifth to be stopped."""
-    tell(os.getpid())
+    report(os.getpid())
     saved = folder / "steps"
     steps = saved.read_text().split() if saved.exists() else []
     first = not steps
     while len(steps) < 10:
         steps.append(str(len(steps)))
         saved.write_text(" ".join(steps))
-        tell(len(steps))
+        report(len(steps))
         while first and len(steps) == 5:
             time.sleep(0.01)
-            if tell.stopping:
+            if report.stopping:
                 raise Stopped
     return [int(step) for step in steps]
 
@@ -187,8 +187,8 @@ def _leave_thread(_: Reporter) -> str:
     return "done"
 
 
-def _tell_unpicklable(tell: Reporter) -> None:
-    tell(Unpicklable())
+def _report_unpicklable(report: Reporter) -> None:
+    report(Unpicklable())
 
 
 def _imports(_: Reporter) -> list[str]:
@@ -210,25 +210,25 @@ BEHAVIOUR: dict[str, Any] = {
     "wait for": _wait_for,
     "wait for go": _wait_for_go,
     "leave child": _leave_child,
-    "leave child and sleep": lambda tell: _leave_child(tell) or time.sleep(60),
+    "leave child and sleep": lambda report: _leave_child(report) or time.sleep(60),
     "kill often": _kill_often,
     "freeze": _freeze,
-    "tell steadily": lambda tell, seconds: _work(tell, seconds, tells=True),
-    "look steadily": lambda tell, seconds: _work(tell, seconds, tells=False),
+    "report steadily": lambda report, seconds: _work(report, seconds, reports=True),
+    "check steadily": lambda report, seconds: _work(report, seconds, reports=False),
     "deaf": _deaf,
-    "finish when asked": _finish_when_asked,
+    "finish when stopped": _finish_when_stopped,
     "wait turn": _wait_turn,
     "too large": _too_large,
     "short of memory": lambda _, text: (_ for _ in ()).throw(RuntimeError(text)),
     "killed for memory": _killed_for_memory,
-    "say and die": _say_and_die,
-    "save and go on": _save_and_go_on,
+    "write and die": _write_and_die,
+    "save and resume": _save_and_resume,
     "close stderr": lambda _: os.close(2) or time.sleep(0.2),
     "leave thread": _leave_thread,
     "return unpicklable": lambda _: Unpicklable(),
     "return poison": lambda _: Poison(),
-    "tell unpicklable": _tell_unpicklable,
-    "tell poison": lambda tell: tell(Poison()) or time.sleep(30),
+    "report unpicklable": _report_unpicklable,
+    "report poison": lambda report: report(Poison()) or time.sleep(30),
     "imports": _imports,
     "main": lambda _: vars(sys.modules["__main__"]).get("__file__"),
     "subprocess": lambda _: subprocess.run(["true"], check=True).returncode,

@@ -1,0 +1,50 @@
+"""Which folders a sweep may use, and files that are replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from sample_records import contents, record
+
+from dse.results import atomic, files, records, tables
+
+
+def test_which_folders_a_sweep_may_use(tmp_path: Path) -> None:
+    assert files.is_results(tmp_path / "new")
+    assert files.is_results(tmp_path)
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    assert files.is_results(tmp_path)
+    records.save(tmp_path, record(), {})
+    tables.write_tables(tmp_path)
+    assert files.is_results(tmp_path)
+
+    (tmp_path / "trials" / "mine").mkdir()
+    assert not files.is_results(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    assert not files.is_results(tmp_path / "file")
+    assert not files.is_results(tmp_path / "file" / "below")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_bytes(b"")
+    assert not files.is_results(other)
+    (other / "trials").write_bytes(b"")
+    assert not files.is_results(other)
+
+
+def test_a_file_is_the_old_one_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "table.csv"
+    atomic.write(path, b"old")
+    atomic.write(path, b"new")
+    assert contents(tmp_path) == {"table.csv": b"new"}
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        atomic.write(path, b"newer")
+    assert contents(tmp_path) == {"table.csv": b"new"}

@@ -1,0 +1,211 @@
+"""Tasks stop when asked, and no process outlives its task or its driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_runs import alive, drive, ends, events, pids, soon, workers_of
+
+from dse.runner.events import Failed, Finished, Interrupted, Reported, Retried, Started
+from dse.runner.runner import Runner, Workers
+
+
+@pytest.mark.parametrize("kind", ["report steadily", "check steadily"])
+def test_tasks_stop_when_asked_and_no_other_starts(kind: str) -> None:
+    found = []
+    with Runner("toy:behave", Workers(count=2)) as runner:
+        for key in range(4):
+            runner.submit(key, (kind, 60))
+        start = time.monotonic()
+        for event in runner.events():
+            found.append(event)
+            if isinstance(event, Reported) and event.key == 1:
+                runner.stop(30)
+        assert time.monotonic() - start < 10
+        assert [e.key for e in found if isinstance(e, Started)] == [0, 1]
+        assert ends(found) == {key: Interrupted(key) for key in range(4)}
+        runner.submit("after", (kind, 0))
+        assert list(runner.events()) == [Interrupted("after")]
+
+
+def test_what_finishes_in_time_has_finished() -> None:
+    with Runner("toy:behave", Workers(count=2)) as runner:
+        runner.submit(0, ("finish when stopped",))
+        runner.submit(1, ("raise", "x"))
+        found = []
+        for event in runner.events():
+            found.append(event)
+            if isinstance(event, Reported):
+                runner.stop(30)
+    assert ends(found)[0] == Finished(0, "saved")
+
+
+@pytest.mark.parametrize("kind", ["deaf", "freeze"])
+def test_a_task_that_does_not_stop_in_time_is_killed(kind: str) -> None:
+    with Runner("toy:behave", Workers(count=2)) as runner:
+        for key in range(3):
+            runner.submit(key, (kind,))
+        found = []
+        for event in runner.events():
+            found.append(event)
+            if isinstance(event, Reported) and len(pids(found)) == 2:
+                start = time.monotonic()
+                runner.stop(0.3)
+        assert 0.3 <= time.monotonic() - start < 10
+    assert ends(found) == {key: Interrupted(key) for key in range(3)}
+    assert not any(alive(pid) for pid in pids(found))
+
+
+def test_a_second_stop_can_only_shorten_the_time() -> None:
+    with Runner("toy:behave", Workers(count=1)) as runner:
+        runner.submit(0, ("deaf",))
+        start, found = time.monotonic(), []
+        for event in runner.events():
+            found.append(event)
+            if isinstance(event, Reported):
+                runner.stop(50)
+                runner.stop(0)
+                runner.stop(100)
+        assert found[-1] == Interrupted(0)
+        assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), "soon"])
+def test_the_time_to_stop_is_some_seconds(seconds: Any) -> None:
+    with (
+        Runner("toy:echo", Workers(count=1)) as runner,
+        pytest.raises(ValueError, match=r"`seconds` must be in \[0, 1e\+09\], got"),
+    ):
+        runner.stop(seconds)
+
+
+def test_a_signal_handler_may_stop_the_runner() -> None:
+    with Runner("toy:behave", Workers(count=1)) as runner:
+        runner.submit(0, ("check steadily", 60))
+        previous = signal.signal(signal.SIGALRM, lambda *_: runner.stop(30))
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            start = time.monotonic()
+            assert list(runner.events())[-1] == Interrupted(0)
+            assert time.monotonic() - start < 5
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+
+
+def test_sigterm_from_elsewhere_stops_one_task_which_is_retried(tmp_path: Path) -> None:
+    found = []
+    with Runner("toy:behave", Workers(count=1)) as runner:
+        runner.submit(0, ("save and resume", tmp_path))
+        for event in runner.events():
+            if isinstance(event, Reported) and event.value == 5:  # it waits
+                os.kill(pids(found)[0], signal.SIGTERM)
+            found.append(event)
+    assert Retried(0, "the process was asked to stop", 1) in found
+    assert found[-1] == Finished(0, list(range(10)))
+
+
+def test_closing_kills_what_runs() -> None:
+    start = time.monotonic()
+    pids: list[int] = []
+    with Runner("toy:behave", Workers(count=2)) as runner:
+        for key in range(4):
+            runner.submit(key, ("sleep", 60))
+        found = runner.events()
+        while len(pids) < 2:
+            pids += [event.value for event in [next(found)] if isinstance(event, Reported)]
+        assert all(alive(pid) for pid in pids)
+    assert not any(alive(pid) for pid in pids)
+    assert list(runner.events()) == []
+    assert time.monotonic() - start < 20
+
+
+def test_a_worker_killed_from_outside_is_noticed_at_once() -> None:
+    with Runner("toy:behave", Workers(count=1, retries=0)) as runner:
+        runner.submit("victim", ("sleep", 60))
+        runner.submit("next", ("return", 1))
+        found = []
+        for event in runner.events():
+            found.append(event)
+            if isinstance(event, Reported):
+                os.kill(event.value, signal.SIGKILL)
+    assert Failed("victim", "the process was killed by SIGKILL", "") in found
+    assert found[-1] == Finished("next", 1)
+
+
+def test_workers_import_neither_the_driver_nor_torch(tmp_path: Path) -> None:
+    with drive(tmp_path, "toy:behave", "('imports',)") as driver:
+        out, errors = driver.communicate(timeout=60)
+    assert errors == ""
+    assert [line for line in out.splitlines() if "is imported" in line] == ["__main__ is imported"]
+    assert out.count("value=[]") == 2
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_driver(tmp_path: Path, end: signal.Signals) -> None:
+    with drive(tmp_path, "toy:behave", "('sleep', 60)") as driver:
+        pids = workers_of(driver)
+        assert all(alive(pid) for pid in pids)
+        driver.send_signal(end)
+        assert driver.wait(timeout=10) == -end
+        assert soon(lambda: not any(alive(pid) for pid in pids))
+        _, errors = driver.communicate(timeout=10)
+    assert errors == ""
+
+
+def test_ctrl_c_reaches_the_driver_alone(tmp_path: Path) -> None:
+    with drive(tmp_path, "toy:behave", "('sleep', 60)") as driver:
+        pids = workers_of(driver)
+        os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
+        out, errors = driver.communicate(timeout=10)
+    assert out.splitlines()[-1] == "interrupted"
+    assert errors == ""
+    assert driver.returncode == 0
+    assert soon(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_ctrl_c_while_the_first_worker_starts(tmp_path: Path) -> None:
+    """The function's module is still being imported, as torch is for seconds."""
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(1)\n"
+        "def run(argument, report):\n    time.sleep(60)\n"
+    )
+    with drive(tmp_path, "slow:run", "1") as driver:
+        assert soon((tmp_path / "loading").exists)
+        os.killpg(driver.pid, signal.SIGINT)
+        out, errors = driver.communicate(timeout=20)
+    assert out.splitlines()[-1] == "interrupted"
+    assert errors == ""
+
+
+def test_a_module_that_cannot_be_imported_fails_each_task(tmp_path: Path) -> None:
+    """Not an `ImportError`: it takes the server along that would start the workers."""
+    (tmp_path / "broken.py").write_text("raise OSError('libcudart.so: cannot open')\n")
+    with drive(tmp_path, "broken:run", "1") as driver:
+        out, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 0
+    assert out.count("Failed(") == 2
+
+
+@pytest.mark.parametrize("code", [(), (7,)])
+def test_what_a_task_starts_ends_with_it(code: tuple[int, ...]) -> None:
+    found = events(("leave child", *code), ("return", 1), retries=0)
+    (child,) = pids(found)
+    assert soon(lambda: not alive(child))
+    assert len(ends(found)) == 2
+
+
+@pytest.mark.parametrize("kind", ["freeze", "leave child"])
+def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path, kind: str) -> None:
+    """Neither a call whose process answers no signal, nor a process that a call has started."""
+    calls = f"('{kind}',)" if kind == "freeze" else "('leave child and sleep',)"
+    with drive(tmp_path, "toy:behave", calls) as driver:
+        started = workers_of(driver)
+        assert soon(lambda: all(alive(pid) for pid in started))
+        driver.kill()
+        driver.wait(timeout=10)
+        assert soon(lambda: not any(alive(pid) for pid in started))
