@@ -1,7 +1,9 @@
-"""`python -m dse.audit`: the paper, claim by claim, and its Table 1 for any network.
+"""The paper, claim by claim, and its Table 1 for any network.
 
-python -m dse.audit [--verdict contradicted] [--format text|markdown|csv] [--output FILE]
-python -m dse.audit table1 [--layout v1_0_caffe] [--image-size 224] [sr=0.25 ...]
+    python -m dse.audit [--verdict contradicted] [--format text|markdown|csv] [--output FILE]
+    python -m dse.audit table1 [layout=v1_0_caffe image_size=224 sr=0.25 ...]
+
+`dse.paper.verdicts` says how the verdicts come about.
 """
 
 from __future__ import annotations
@@ -71,22 +73,14 @@ def audit_command(arguments: Sequence[str]) -> None:
 def table1_command(arguments: Sequence[str]) -> None:
     """Print one network in the form of the paper's Table 1."""
     parser = _parser(" table1", "A network in the form of the paper's Table 1.")
-    parser.add_argument("--layout", help=f"default: {Start().layout}; {', '.join(LAYOUTS)}")
-    parser.add_argument("--image-size", help=f"pixels, default: {Start().image_size}")
     parser.add_argument(
         "settings",
         nargs="*",
         metavar="key=value",
-        help=f"such as sr=0.25 pool_after=1-4-8; the keys are {', '.join(KEYS)}",
+        help=f"such as layout=v1_1 sr=0.25; the keys are {', '.join(KEYS)}",
     )
     options = parser.parse_intermixed_args(arguments)
-
-    settings = [
-        f"{key}={getattr(options, key)}"
-        for key in field_names(Start)
-        if getattr(options, key) is not None
-    ]
-    architecture, image_size = request([*settings, *options.settings])
+    architecture, image_size = request(options.settings)
     _write(render_table1(architecture, image_size, options.format), options.output)
 
 

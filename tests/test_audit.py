@@ -81,7 +81,7 @@ def test_output_goes_to_a_file(run: Run, tmp_path: Path) -> None:
 
 
 def test_table1_of_the_paper(run: Run) -> None:
-    code, out, err = run("table1", "--layout", "v1_0_caffe", "--image-size", "227")
+    code, out, err = run("table1", "layout=v1_0_caffe", "image_size=227")
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert max(map(len, lines)) <= 110
@@ -99,7 +99,7 @@ def test_table1_of_the_paper(run: Run) -> None:
 
 
 def test_table1_of_another_network_has_no_pruning_columns(run: Run) -> None:
-    words = ["sr=0.25", "--layout", "v1_1", "bypass=complex", "pool_after=1-4-8"]
+    words = ["sr=0.25", "layout=v1_1", "bypass=complex", "pool_after=1-4-8"]
     rows = list(csv.DictReader(io.StringIO(run("table1", *words, "--format", "csv")[1])))
     layout = replace(V1_1, pool_after="1-4-8")
     expected = cost(generate(Metaparameters(sr=0.25, bypass="complex"), layout), 227)
@@ -118,9 +118,7 @@ def test_zynqnet_in_the_form_of_table_1(run: Run) -> None:
 
 
 def test_each_mistake_has_a_line(run: Run) -> None:
-    code, out, err = run(
-        "table1", "--layout", "v9", "sr=2", "srr=1", "freq=1.5", "--image-size", "0", "x"
-    )
+    code, out, err = run("table1", "layout=v9", "sr=2", "srr=1", "freq=1.5", "image_size=0", "x")
     lines = err.splitlines()
     assert (code, out) == (2, "")
     assert [line.split("`")[1] for line in lines] == [

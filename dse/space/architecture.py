@@ -229,9 +229,9 @@ def generate(
     expect("metaparameters", metaparameters, Metaparameters)
     expect("layout", layout, Layout)
     network = {"num_classes": num_classes, "in_channels": in_channels}
-    found = conflicts(metaparameters, layout) + mistakes(Architecture, network)
-    if found:
-        raise ValueError("\n".join(found))
+    lines = conflicts(metaparameters, layout) + mistakes(Architecture, network)
+    if lines:
+        raise ValueError("\n".join(lines))
 
     listed = split(layout.squeeze_filters)
     strided = split(layout.strided_fires)

@@ -157,10 +157,10 @@ def duration() -> Rule:
     """
 
     def read(value: Any) -> float:
-        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d)", value)
-        if not found or not float(found[1]):
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d)", value)
+        if not match or not float(match[1]):
             raise ValueError
-        return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86_400}[found[2]]
+        return float(match[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86_400}[match[2]]
 
     return Rule("a time such as 90s, 45min, 2h or 3d", read)
 

@@ -21,10 +21,10 @@ def _manifest() -> Rule:
     """The contents of a folder of pictures, as `dse.data.folder.Manifest.text` writes them."""
 
     def read(value: Any) -> str:
-        found = re.fullmatch(r"([1-9][0-9]*)-([1-9][0-9]*)-([1-9][0-9]*)-[0-9a-f]{20}", value)
-        if value != "none" and not found:
+        match = re.fullmatch(r"([1-9][0-9]*)-([1-9][0-9]*)-([1-9][0-9]*)-[0-9a-f]{20}", value)
+        if value != "none" and not match:
             raise ValueError
-        classes, train, test = map(int, found.groups()) if found else (2, 2, 2)
+        classes, train, test = map(int, match.groups()) if match else (2, 2, 2)
         if not 2 <= classes <= min(train, test) <= max(train, test) < 2**31:
             raise ValueError
         return str(value)

@@ -64,13 +64,13 @@ class Trial:
         expect("layout", self.layout, Layout)
         expect("protocol", self.protocol, Protocol)
         check(self)
-        found = conflicts(self.metaparameters, self.layout)
+        lines = conflicts(self.metaparameters, self.layout)
         try:
             map_sizes(self.layout, self.protocol.image_size)
         except ValueError as error:
-            found.append(str(error))
-        if found:
-            raise ValueError("\n".join(found))
+            lines.append(str(error))
+        if lines:
+            raise ValueError("\n".join(lines))
 
     @property
     def architecture(self) -> Architecture:
