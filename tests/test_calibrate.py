@@ -49,9 +49,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Nothing is trained: every network takes the same. Lists what was measured, by trial."""
     calls: list[tuple[str, ...]] = []
 
-    def fake(trials: Sequence[Trial], *_: object) -> tuple[list[Sample], list[float]]:
+    def fake(trials: Sequence[Trial], *_: object) -> tuple[list[Sample], float]:
         calls.append(tuple(trial.trial_id for trial in trials))
-        return [sample(trial) for trial in trials], [2.0, 2.0, 0.5, 0.5]
+        return [sample(trial) for trial in trials], 2.0
 
     monkeypatch.setattr(calibrate, "_measured", fake)
     monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))
@@ -195,7 +195,7 @@ def test_other_engines_are_calibrated_here_one_trial_at_a_time(
 
     def fake(trials: Sequence[Trial], _: object, at_a_time: int) -> object:
         asked.append(at_a_time)
-        return [sample(trial) for trial in trials], [2.0, 0.1]
+        return [sample(trial) for trial in trials], 2.0
 
     monkeypatch.setattr(calibrate, "_measured", fake)
     monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))

@@ -16,18 +16,17 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from dse.data.published import Store
 from dse.results import atomic, files
-from dse.runner.events import Failed, Finished, Started
+from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
 from dse.space.cost import Cost, cost
 from dse.sweep.keys import cores
@@ -78,13 +77,11 @@ class Sample:
 class Calibration:
     """What was measured for one protocol on one machine; no `samples` where nothing was yet.
 
-    `start` is the time until a trial's process begins, `overhead` and `memory` are the seconds and
-    bytes of the command itself; `path` is the file.
+    `overhead` and `memory` are the seconds and bytes of the command itself; `path` is the file.
     """
 
     path: Path
     samples: tuple[Sample, ...] = ()
-    start: float = 0.0
     overhead: float = 0.0
     memory: float = 0.0
     date: str = ""
@@ -122,7 +119,7 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
     names = ("data", "manifest", "image_size", "augment", "normalise")
     values = {
         **_machine(),
-        "at_a_time": workers.count if workers.engine == "local" else 1,
+        "at_a_time": _at_a_time(workers),
         "loaders": store.loaders,
         **{name: getattr(protocol, name) for name in names},
         "batch_size": protocol.recipe.batch_size,
@@ -130,6 +127,11 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
         "norm": trial.layout.norm,
     }
     return json.dumps(values, sort_keys=True)
+
+
+def _at_a_time(workers: Workers) -> int:
+    """Trainings on this machine at the same time: other engines' trials run elsewhere."""
+    return workers.count if workers.engine == "local" else 1
 
 
 @functools.cache
@@ -173,18 +175,17 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
     """
     made_for = conditions(trials[0], workers, store)
     known, networks = load(made_for, store), chosen(trials)
-    at_a_time = workers.count if workers.engine == "local" else 1
+    at_a_time = _at_a_time(workers)
     rounds = max(math.ceil(len(networks) / at_a_time), 2)
     expected = duration(rounds * 1.5 * SECONDS + 5)
     say(f"calibrating: training {len(networks)} networks briefly, {expected} or more")
     seconds, memory = _imports()
-    calls = list(itertools.islice(itertools.cycle(networks), rounds * at_a_time))
-    samples, waits = _measured(calls, store, at_a_time)
+    repeated = itertools.islice(itertools.cycle(networks), rounds * at_a_time)
+    samples, wait = _measured([*repeated], store, at_a_time)
     new = Calibration(
         path=known.path,
         samples=(*samples, *known.samples)[:KEPT],
-        start=median(waits[at_a_time:]),  # the first ones wait for the workers' imports
-        overhead=seconds + waits[0],
+        overhead=seconds + wait,
         memory=memory,
         date=datetime.now(UTC).date().isoformat(),
     )
@@ -220,24 +221,20 @@ def _imports() -> tuple[float, float]:
 
 
 def _measured(
-    calls: Sequence[Trial], store: Store, at_a_time: int
-) -> tuple[list[Sample], list[float]]:
-    """A sample of each call, and the seconds until each began."""
-    samples: dict[int, Sample] = {}
-    waits: dict[int, float] = {}
-    started: dict[Hashable, float] = {}
+    networks: Sequence[Trial], store: Store, at_a_time: int
+) -> tuple[list[Sample], float]:
+    """A sample of each network, and the seconds until the first worker was ready."""
+    samples: list[Sample] = []
+    entered: list[float] = []
+    start = time.monotonic()
     with Runner(MEASURE, Workers(count=at_a_time)) as runner:
-        for number, trial in enumerate(calls):
+        for number, trial in enumerate(networks):
             runner.submit(number, (trial, store.absolute(), SECONDS))
         for event in runner.events():
-            if isinstance(event, Started):
-                started[event.key] = time.monotonic()
-            elif isinstance(event, Failed):
+            if isinstance(event, Failed):
                 raise RuntimeError(event.reason)
-            elif isinstance(event, Finished):
-                number, values = int(str(event.key)), dict(event.value)
-                size = size_of(calls[number])
-                waits[number] = max(values.pop("entered") - started[event.key], 0.0)
-                samples[number] = Sample(macs=size.macs, activations=size.activations, **values)
-    numbers = range(len(calls))
-    return [samples[number] for number in numbers], [waits[number] for number in numbers]
+            if isinstance(event, Finished):
+                values, size = dict(event.value), size_of(networks[int(str(event.key))])
+                entered.append(values.pop("entered"))
+                samples.append(Sample(macs=size.macs, activations=size.activations, **values))
+    return samples, min(entered) - start

@@ -112,7 +112,7 @@ def _prices(trials: Sequence[Trial], known: Calibration) -> dict[str, Price]:
     """Prices of trials that one calibration is for, by id."""
     rates = {protocol: known.rates(protocol) for protocol in {trial.protocol for trial in trials}}
     header = fmean(sample.header for sample in known.samples)
-    start = known.start + fmean(sample.ready for sample in known.samples)
+    start = fmean(sample.ready for sample in known.samples)
     prices = {}
     for trial in trials:
         protocol, size = trial.protocol, size_of(trial)
