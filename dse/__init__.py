@@ -32,26 +32,25 @@ __all__ = [
     "network",
 ]
 
-_DEFINED_IN = {
-    "LAYOUTS": "dse.space.architecture:LAYOUTS",
-    "Layout": "dse.space.architecture:Layout",
-    "Metaparameters": "dse.space.architecture:Metaparameters",
-    "Protocol": "dse.trial.protocol:Protocol",
-    "Recipe": "dse.trial.recipe:Recipe",
-    "Trial": "dse.trial.question:Trial",
-    "cost": "dse.space.cost:cost",
-    "cost_grid": "dse.space.grid:cost_grid",
-    "generate": "dse.space.architecture:generate",
-    "load": "dse.api:load",
-    "network": "dse.api:network",
+_MODULES = {
+    "LAYOUTS": "dse.space.architecture",
+    "Layout": "dse.space.architecture",
+    "Metaparameters": "dse.space.architecture",
+    "Protocol": "dse.trial.protocol",
+    "Recipe": "dse.trial.recipe",
+    "Trial": "dse.trial.question",
+    "cost": "dse.space.cost",
+    "cost_grid": "dse.space.grid",
+    "generate": "dse.space.architecture",
+    "load": "dse.api",
+    "network": "dse.api",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _DEFINED_IN:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _DEFINED_IN[name].partition(":")
-    globals()[name] = getattr(import_module(module), attribute)
+    globals()[name] = getattr(import_module(_MODULES[name]), name)
     return globals()[name]
 
 
