@@ -51,7 +51,7 @@ def assert_same_table(*folders: Path) -> None:
 
 SMALL = Trial(layout=V1_0, protocol=Protocol(image_size=64))
 TINY = ("train_share=0.1", "epochs=2")
-LONG = ("sr=0.125", "train_share=0.1", "epochs=80")
+LONG = ("sr=0.125", "train_share=0.1", "epochs=120")  # some seconds, so that it can be stopped
 FOLDER = Path("results/figure3a")
 
 
@@ -129,18 +129,29 @@ def test_names_stay_inside_the_results_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
-    """SIGKILL in the middle: the trial is retried and leaves its record."""
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a sweep that nothing stopped."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    run = dse("sweep", *LONG, cwd=home)
+    assert run.returncode == 0, run.stderr
+    return home / FOLDER
+
+
+def test_a_killed_worker_is_replaced(undisturbed: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle: the trial is retried and leaves the same record."""
     with sweeping(tmp_path, *LONG) as driver:
         os.kill(_training(driver, tmp_path / FOLDER), signal.SIGKILL)
         _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 0, errors
     assert "the process was killed by SIGKILL" in errors
-    assert len(tables.load(tmp_path / FOLDER)) == 1
     assert records.failures(tmp_path / FOLDER) == {}
+    assert_same_table(tmp_path / FOLDER, undisturbed)
 
 
-def test_an_interrupted_sweep_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+def test_an_interrupted_sweep_resumes_from_its_checkpoint(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     """To the same end, bit for bit."""
     with sweeping(tmp_path, *LONG) as driver:
         worker = _training(driver, tmp_path / FOLDER)
@@ -152,17 +163,15 @@ def test_an_interrupted_sweep_resumes_from_its_checkpoint(tmp_path: Path) -> Non
     assert not _alive(worker)
     assert records.records(tmp_path / FOLDER) == set()
     assert len(list((tmp_path / FOLDER / "trials" / files.UNFINISHED).iterdir())) == 1
-    once = tmp_path / "results/once"
-    for name in ("figure3a", "once"):
-        run = dse("sweep", *LONG, f"name={name}", cwd=tmp_path)
-        assert run.returncode == 0, run.stderr
+    run = dse("sweep", *LONG, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
     resumed, expected = (
         {p.parent.name: p.read_bytes() for p in folder.glob("trials/*/weights.safetensors")}
-        for folder in (tmp_path / FOLDER, once)
+        for folder in (tmp_path / FOLDER, undisturbed)
     )
     assert len(resumed) == 1
     assert resumed == expected
-    assert_same_table(tmp_path / FOLDER, once)
+    assert_same_table(tmp_path / FOLDER, undisturbed)
 
 
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
