@@ -1,11 +1,11 @@
-"""How long a finished sweep takes to say so, and how long a large table takes to load.
+"""How long a finished sweep takes when it is run again, and how long a large table takes to load.
 
     python benchmarks/large_tables.py [--rounds 7] [--resumed 1000] [--loaded 100000]
 
-The records are made up: true questions of a grid of seeds, with answers drawn at random. Times the
-same command again over a finished sweep of `--resumed` trials, from its start to its end; then,
-over `--loaded` records, `results.load` in a new process with and without its index, and
-`python -m dse.status`. Making the records takes minutes.
+The records are made up: real questions of a grid of seeds, with random answers. Measures the
+command of a finished sweep of `--resumed` trials from its start to its end; then, for `--loaded`
+records, `tables.load` in a new process with and without its index, and `python -m dse.status`.
+Making the records takes minutes.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ LOAD = """
 import sys, time
 start = time.perf_counter()
 from pathlib import Path
-from dse import results
-assert len(results.load(Path(sys.argv[1]))) == int(sys.argv[2])
+from dse.results import tables
+assert len(tables.load(Path(sys.argv[1]))) == int(sys.argv[2])
 print(time.perf_counter() - start)
 """
 
 
 def made_up(trial: Trial) -> Record:
-    """A record of a trial that nobody trained."""
+    """A record of a trial that was not trained."""
     rng = random.Random(trial.seed)
     counts = ("params", "macs", "activations", "peak_activation_bytes", "size_bytes", "steps")
     percents = ("top1", "top5", "val_top1", "train_top1")
@@ -60,7 +60,7 @@ def made_up(trial: Trial) -> Record:
 
 
 def fill(folder: Path, trials: tuple[Trial, ...]) -> None:
-    """Leave a made-up record of each trial, not durably: it is gone in a minute."""
+    """Write a made-up record of each trial, not durably: it is removed in a minute."""
     for trial in trials:
         home = files.trial_folder(folder, trial.trial_id)
         home.mkdir(parents=True)
@@ -97,7 +97,7 @@ def main() -> None:
         folder = Path(place) / "x"
         fill(folder, trials(options.resumed))
         command = [sys.executable, "-m", "dse.sweep", "-cn", "squeezenet", *words(options.resumed)]
-        timed(command)  # it leaves the tables
+        timed(command)  # it writes the tables
         rows = f"{options.resumed:,} rows"
         show(f"resume of {rows}", [timed(command) for _ in range(options.rounds)])
         shutil.rmtree(folder)
@@ -106,7 +106,7 @@ def main() -> None:
         load = [sys.executable, "-c", LOAD, str(folder), str(options.loaded)]
         show(f"load of {rows}, every record read", [timed(load)])
         tables.write_tables(folder)
-        time.sleep(1)  # a record as young as its table is read again
+        time.sleep(1)  # a record as young as the index is read again
         tables.write_tables(folder)
         inside = [
             float(subprocess.run(load, check=True, capture_output=True, text=True).stdout)

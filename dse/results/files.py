@@ -51,15 +51,12 @@ def is_results(folder: Path) -> bool:
     """
     trials = folder / "trials"
     try:
-        all_ids = all(re.fullmatch(f"[0-9a-f]{{{ID_DIGITS}}}", name) for name in visible(trials))
-        return (trials.is_dir() and all_ids) or not visible(folder)
+        there, inside = names(folder), names(trials)
     except NotADirectoryError:
         return False
-
-
-def visible(folder: Path) -> list[str]:
-    """The names in a folder that do not start with a dot; none where it does not exist."""
-    return [name for name in names(folder) if not name.startswith(".")]
+    known = re.compile(rf"\..*|[0-9a-f]{{{ID_DIGITS}}}")
+    has_trials = trials.is_dir() and all(map(known.fullmatch, inside))
+    return has_trials or all(name.startswith(".") for name in there)
 
 
 def names(folder: Path) -> list[str]:
