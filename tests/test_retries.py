@@ -35,6 +35,18 @@ def test_a_task_whose_process_dies_is_retried(tmp_path: Path) -> None:
     ]
 
 
+def test_a_process_that_dies_while_it_sends_is_retried() -> None:
+    with Runner("toy:behave", Workers(retries=1)) as runner:
+        runner.submit(0, ("die while sending", 10**7))
+        found = []
+        for event in runner.events():
+            found.append(event)
+            time.sleep(0.5)  # meanwhile nothing is received
+    reason = "the process was killed by SIGKILL"
+    assert found[1] == Retried(0, reason, 1)
+    assert found[-1] == Failed(0, f"{reason}; tried 2 times", "")
+
+
 @pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (4, 5)])
 def test_a_task_that_always_dies_is_given_up(tmp_path: Path, retries: int, attempts: int) -> None:
     path = tmp_path / "attempts"
@@ -156,22 +168,22 @@ def test_a_long_task_that_makes_progress_does_not_hang() -> None:
 
 
 def test_a_driver_that_reads_no_events_kills_no_task() -> None:
-    with Runner("toy:behave", Workers(count=1, patience=0.5)) as runner:
-        runner.submit(0, ("report steadily", 1.2))
+    with Runner("toy:behave", Workers(count=1, patience=0.8)) as runner:
+        runner.submit(0, ("report steadily", 1.4))
         found = runner.events()
         next(found)
-        time.sleep(1)
+        time.sleep(1.2)
         assert list(found)[-1] == Finished(0, "worked")
 
 
 def test_a_suspended_driver_and_its_tasks_continue(tmp_path: Path) -> None:
-    settings = "dict(patience=0.5, retries=0)"
-    with drive(tmp_path, "toy:behave", "('report steadily', 1)", settings) as driver:
+    settings = "dict(patience=1, retries=0)"
+    with drive(tmp_path, "toy:behave", "('report steadily', 0.5)", settings) as driver:
         pids = workers_of(driver)
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for pid in (driver.pid, *pids):
                 os.kill(pid, number)
-            time.sleep(1 if number == signal.SIGSTOP else 0)
+            time.sleep(1.4 if number == signal.SIGSTOP else 0)
         out, errors = driver.communicate(timeout=30)
     assert out.count("Finished") == 2
     assert errors == ""

@@ -58,6 +58,12 @@ def _shout(_: Reporter) -> int:
     return os.write(2, b"\xff\xfe\x80 no text")
 
 
+def _die_while_sending(_: Reporter, length: int) -> bytes:
+    """Return so many bytes, and die before all of them can be sent."""
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(length)
+
+
 def _sleep(report: Reporter, seconds: float) -> float:
     report(os.getpid())
     time.sleep(seconds)
@@ -206,6 +212,7 @@ BEHAVIOUR: dict[str, Any] = {
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda _: ctypes.string_at(0),
     "interrupt": lambda _: signal.raise_signal(signal.SIGINT),
+    "die while sending": _die_while_sending,
     "sleep": _sleep,
     "wait for": _wait_for,
     "wait for go": _wait_for_go,

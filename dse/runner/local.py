@@ -141,7 +141,11 @@ class Local:
             while attempt.reports.poll():
                 content = attempt.reports.recv_bytes()
                 attempt.silent = 0.0
-                message = pickle.loads(content)
+                try:
+                    message = pickle.loads(content)
+                except Exception as error:
+                    yield self._finish(attempt, failure(error))
+                    return
                 if isinstance(message, End):
                     attempt.process.join(GRACE)
                     yield self._finish(attempt, message)
@@ -150,11 +154,8 @@ class Local:
                     yield message
                 if not ended:
                     return
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # the process died, perhaps while it was sending
             ended = True
-        except Exception as error:  # what was sent cannot be unpickled here
-            yield self._finish(attempt, failure(error))
-            return
         if ended:
             yield self._finish(attempt, self._death(attempt))
         elif self._patience and attempt.silent >= self._patience:
