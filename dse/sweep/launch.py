@@ -73,7 +73,8 @@ def run(
     the sweep is asked to stop.
     """
     todo = records.unfinished(folder, trials)
-    count = f"{len(trials)} trials, {len(trials) - len(todo)} done before, {len(todo)} to do"
+    noun = "trial" if len(trials) == 1 else "trials"
+    count = f"{len(trials)} {noun}, {len(trials) - len(todo)} done before, {len(todo)} to do"
     failed = set()
     if not todo:
         say(count)
