@@ -134,8 +134,7 @@ def summary(table: pd.DataFrame, asked: int) -> str:
 
 def findings(table: pd.DataFrame, name: str) -> list[str]:
     """What Figure 3 shows: the gains up to the middle, from there on, and in all."""
-    from dse.analysis.figures import FIGURE_3
-    from dse.analysis.sweeps import gain, one_sweep
+    from dse.analysis.sweeps import FIGURE_3, gain, one_sweep
 
     if name not in FIGURE_3:
         return []

@@ -7,7 +7,6 @@ where there is none. Nothing trains here, and a figure depends on the table alon
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -28,36 +27,10 @@ from dse.analysis.plotting import (
     sizes_and_values,
 )
 from dse.analysis.statistics import share
-from dse.analysis.sweeps import NoSweep, measured, one_sweep
-from dse.paper.published import FIGURE_3A, FIGURE_3B, Point
-from dse.space.architecture import Metaparameters, field_names, generate
-from dse.space.cost import cost, mebibytes
+from dse.analysis.sweeps import FIGURE_3, NoSweep, Swept, measured, one_sweep
+from dse.space.architecture import Metaparameters, field_names
+from dse.space.cost import mebibytes
 from dse.trial.question import QUESTION
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Swept:
-    """One of the paper's figures: the swept metaparameter, what is fixed, the paper's points."""
-
-    column: str
-    label: str
-    fixed: Mapping[str, float]
-    points: tuple[Point, ...]
-
-    def size_bytes(self, value: float) -> int:
-        """The size of the network that the paper trained on ImageNet."""
-        point: dict[str, Any] = {**self.fixed, self.column: value}
-        return int(cost(generate(Metaparameters(**point)), 224).size_bytes)
-
-
-FIGURE_3: Mapping[str, Swept] = {
-    "figure3a": Swept(
-        column="sr", label="squeeze ratio (sr)", fixed={"pct3x3": 0.5}, points=FIGURE_3A
-    ),
-    "figure3b": Swept(
-        column="pct3x3", label="share of 3x3 filters (pct3x3)", fixed={"sr": 0.5}, points=FIGURE_3B
-    ),
-}
 
 
 def figure3a(table: pd.DataFrame) -> Figure:

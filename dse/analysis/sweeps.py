@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from dse.analysis.statistics import Interval, interval, paired
+from dse.paper.published import FIGURE_3A, FIGURE_3B, Point
+from dse.space.architecture import Metaparameters, generate
+from dse.space.cost import cost
 from dse.trial.datasets import DATA_SETS
 from dse.trial.question import QUESTION
 
@@ -86,3 +90,31 @@ def gain(table: pd.DataFrame, column: str, low: Any, high: Any) -> tuple[str, In
         for group in (rows[rows[column] == value] for value in (low, high))
     )
     return answer.replace("top", "top-"), paired(after, before)
+
+
+# The paper's sweeps -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swept:
+    """One of the paper's figures: the swept metaparameter, what is fixed, the paper's points."""
+
+    column: str
+    label: str
+    fixed: Mapping[str, float]
+    points: tuple[Point, ...]
+
+    def size_bytes(self, value: float) -> int:
+        """The size of the network that the paper trained on ImageNet."""
+        point: dict[str, Any] = {**self.fixed, self.column: value}
+        return int(cost(generate(Metaparameters(**point)), 224).size_bytes)
+
+
+FIGURE_3: Mapping[str, Swept] = {
+    "figure3a": Swept(
+        column="sr", label="squeeze ratio (sr)", fixed={"pct3x3": 0.5}, points=FIGURE_3A
+    ),
+    "figure3b": Swept(
+        column="pct3x3", label="share of 3x3 filters (pct3x3)", fixed={"sr": 0.5}, points=FIGURE_3B
+    ),
+}
