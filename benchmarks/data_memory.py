@@ -19,8 +19,9 @@ from pathlib import Path
 
 import torch
 
-from dse.data import published as archives
+from dse.data import cache
 from dse.data.memory import load
+from dse.data.store import Store
 from dse.trial.datasets import DATA_SETS
 from dse.trial.protocol import Protocol
 
@@ -33,7 +34,7 @@ def pss(kind: str = "Pss") -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1024
 
 
-def measured(protocol: Protocol, store: archives.Store, together: Barrier) -> tuple[float, ...]:
+def measured(protocol: Protocol, store: Store, together: Barrier) -> tuple[float, ...]:
     """PSS before and after all batches, and the files' part of each, in MiB."""
     torch.set_num_threads(1)
     together.wait()
@@ -51,7 +52,7 @@ def measured(protocol: Protocol, store: archives.Store, together: Barrier) -> tu
 
 def worker(
     protocol: Protocol,
-    store: archives.Store,
+    store: Store,
     together: Barrier,
     answers: Queue[tuple[float, ...]],
 ) -> None:
@@ -62,11 +63,11 @@ def main() -> None:
     root = Path(sys.argv[1])
     name = sys.argv[2] if len(sys.argv) > 2 else "cifar10"
     processes = int(sys.argv[3]) if len(sys.argv) > 3 else 2
-    facts, store = DATA_SETS[name], archives.Store(root=root)
+    facts, store = DATA_SETS[name], Store(root=root)
     protocol = Protocol(
         data=name, image_size=facts.image_size, augment="crop_flip", train_share=1.0
     )
-    archives.prepare(name, store)
+    cache.prepare(name, store)
     context = multiprocessing.get_context("spawn")
     together, answers = context.Barrier(processes), context.Queue()
     running = [

@@ -14,7 +14,7 @@ import random
 from pathlib import Path
 
 from dse.analysis.statistics import share
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import tables
 from dse.runner.runner import Workers
 from dse.sweep import launch

@@ -27,9 +27,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from dse.data import folder as image_folder
-from dse.data import stream as streams
-from dse.data.published import Store
+from dse.data import folder
+from dse.data.decode import decoded
+from dse.data.store import Store
+from dse.data.stream import Stream, load
 from dse.training import worker
 from dse.trial.protocol import Protocol
 
@@ -40,12 +41,8 @@ BATCH_SIZE = 128
 SQUARE = [256, 256]
 
 
-def as_streamed(content: bytes) -> Tensor:
-    return streams.decoded(content)
-
-
 def as_streamed_stretched(content: bytes) -> Tensor:
-    return TF.resize(streams.decoded(content), SQUARE, antialias=True)
+    return TF.resize(decoded(content), SQUARE, antialias=True)
 
 
 def by_pillow(content: bytes) -> Tensor:
@@ -64,7 +61,7 @@ def by_pillow_stretched(content: bytes) -> Tensor:
 
 
 DECODERS = {
-    "decode: as streamed": as_streamed,
+    "decode: as streamed": decoded,
     "decode: Pillow": by_pillow,
     "to 256x256: as streamed": as_streamed_stretched,
     "to 256x256: Pillow, torchvision": by_pillow_stretched,
@@ -78,13 +75,13 @@ def decoding(decode: Callable[[bytes], Tensor], files: list[bytes]) -> int:
     return len(files)
 
 
-def streaming(stream: streams.Stream) -> int:
+def streaming(stream: Stream) -> int:
     return sum(len(y) for _, y in stream.train_batches(BATCH_SIZE, 0, 1))
 
 
 def ways(root: Path, cache: Path) -> dict[str, Callable[[], int]]:
     """Each way's name and a call that handles some pictures and says how many."""
-    manifest = image_folder.read(root, cache)
+    manifest = folder.read(root, cache)
     paths = [line.split(b" ", 1)[1].decode() for line in manifest.listing.splitlines()]
     step = max(sum(manifest.train) // (PICTURES // 4), 1)
     files = [(root / path).read_bytes() for path in paths[: sum(manifest.train) : step]]
@@ -106,7 +103,7 @@ def ways(root: Path, cache: Path) -> dict[str, Callable[[], int]]:
             train_share=share,
         )
         for loaders in LOADERS:
-            stream = streams.load(protocol, Store(root=root, cache=cache, loaders=loaders))
+            stream = load(protocol, Store(root=root, cache=cache, loaders=loaders))
             found[f"{augment}, {loaders} loaders"] = partial(streaming, stream)
     return found
 

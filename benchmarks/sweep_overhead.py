@@ -29,7 +29,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import tables
 from dse.sweep.request import read_request
 from dse.trial.question import Trial

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.runner.task import Reporter
 from dse.sweep import __main__, launch
 from dse.training import worker

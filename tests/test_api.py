@@ -23,7 +23,7 @@ from safetensors.torch import save as encode
 import dse
 from dse.data import folder as image_folder
 from dse.data import memory, stream
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import records
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet

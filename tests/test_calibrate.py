@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import files
 from dse.runner.task import Reporter
 from dse.space.cost import cost

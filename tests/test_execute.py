@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from test_train import Stop, rewritten
 
 from dse.data.memory import load
-from dse.data.published import DEFAULT
+from dse.data.store import DEFAULT
 from dse.results import checkpoints, files, records, tables
 from dse.runner.task import Report, Reporter, Stopped
 from dse.space.architecture import LAYOUTS, Metaparameters
@@ -178,7 +178,7 @@ DRIVER = """\
 import json, sys
 from pathlib import Path
 
-from dse.data.published import DEFAULT
+from dse.data.store import DEFAULT
 from dse.runner.events import Failed
 from dse.runner.runner import Runner, Workers
 from dse.trial.question import trial_from

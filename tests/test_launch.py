@@ -8,7 +8,7 @@ import pytest
 import toy_trial
 from toy_trial import Plan, sweep, trials
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import locks, records
 from dse.runner.runner import Workers
 from dse.space.architecture import V1_0

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import checkpoints, locks, records
 from dse.runner.task import Later, Reporter
 from dse.space.architecture import V1_0

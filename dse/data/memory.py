@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import distribution
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,8 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dse.data import published as archives
-from dse.data.published import Arrays, Bytes, Store
+from dse.data import cache
+from dse.data.cache import Arrays
+from dse.data.formats import Bytes
+from dse.data.store import DEFAULT, DataError, Store
 from dse.trial.datasets import DataSet
 from dse.trial.protocol import Protocol, epoch_steps, random_seed
 
@@ -104,15 +107,15 @@ def normalise(pictures: Bytes, facts: DataSet) -> Tensor:
     return lines.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
-def load(protocol: Protocol, store: Store = archives.DEFAULT) -> Data:
+def load(protocol: Protocol, store: Store = DEFAULT) -> Data:
     """The data of a protocol: verified against the declared facts, resized and split.
 
-    Raises `ValueError` where the data are not the declared ones, or not there.
+    Raises `DataError` where they are missing or not the declared ones.
     """
     if protocol.data == "image_folder":
-        from dse.data import stream as streams  # with torchvision, which no other set needs
+        from dse.data import stream  # imports torchvision, which no other set needs
 
-        return cast(Data, streams.load(protocol, store))  # another class of the same interface
+        return cast(Data, stream.load(protocol, store))  # another class of the same interface
     source = _arrays(protocol, store)
     order = _permutation(len(source.train_labels), random_seed(0, "split", protocol.data))
     held_out, kept = protocol.validation_pictures, protocol.train_pictures
@@ -132,19 +135,13 @@ def load(protocol: Protocol, store: Store = archives.DEFAULT) -> Data:
 
 def _arrays(protocol: Protocol, store: Store) -> Arrays:
     """A set's arrays, with pictures of the protocol's size."""
-    name, side = protocol.data, protocol.image_size
-
-    def resize(pictures: Bytes) -> Bytes:
-        return resized(pictures, side)
-
-    if name == "digits":
-        source = digits(protocol.facts)
-        return source._replace(
-            train_pictures=resize(source.train_pictures), test_pictures=resize(source.test_pictures)
-        )
-    if side == protocol.facts.image_size:
-        return archives.arrays(name, store)
-    return archives.resized(name, store, side, resize)
+    resize = partial(resized, side=protocol.image_size)
+    if protocol.data == "digits":
+        train, train_labels, test, test_labels = digits(protocol.facts)
+        return Arrays(resize(train), train_labels, resize(test), test_labels)
+    if protocol.image_size == protocol.facts.image_size:
+        return cache.arrays(protocol.data, store)
+    return cache.resized(protocol.data, store, protocol.image_size, resize)
 
 
 def _permutation(count: int, seed: int) -> Numbers:
@@ -154,7 +151,7 @@ def _permutation(count: int, seed: int) -> Numbers:
 
 
 def resized(pictures: Bytes, side: int) -> Bytes:
-    """Resize uint8 pictures (n, h, w, channels) to `side` x `side` (bilinear), as uint8."""
+    """Pictures (n, h, w, channels) resized bilinearly to (n, side, side, channels), uint8."""
     if pictures.shape[1:3] == (side, side):
         return pictures
     planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32)
@@ -170,17 +167,15 @@ def resized(pictures: Bytes, side: int) -> Bytes:
 
 
 def digits(facts: DataSet) -> Arrays:
-    """scikit-learn's digits, values 0 .. 16 stretched to 0 .. 255, split once at random.
+    """The embedded digits, their values 0 .. 16 stretched to 0 .. 255, split once at random.
 
-    Its file is read without importing it, which takes a second in each process. Raises
-    `ValueError` where it has not the declared digest.
+    digits.txt names their source. Raises `DataError` unless they have the declared digest.
     """
-    path = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
-    table = np.loadtxt(str(path), delimiter=",", dtype=np.uint8)
+    table = np.loadtxt(Path(__file__).with_name("digits.csv.gz"), np.uint8, delimiter=",")
     values, labels = table[:, :-1].reshape(-1, 8, 8, 1), table[:, -1]
-    found = hashlib.sha256(values.tobytes() + labels.tobytes()).hexdigest()
-    if found != facts.digest:
-        raise ValueError(f"`data` digits must have the digest {facts.digest}, got {found}")
+    digest = hashlib.sha256(values.tobytes() + labels.tobytes()).hexdigest()
+    if digest != facts.digest:
+        raise DataError(f"`data` digits must have the digest {facts.digest}, got {digest}")
     order = _permutation(len(labels), random_seed(0, "test", "digits"))
     pictures = digits_to_bytes(values)[order]
     cut, labels = facts.train, labels[order]
@@ -197,9 +192,10 @@ def digits_to_bytes(values: NDArray[Any]) -> Bytes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
-    """The changes of one batch: zeros of `margin` pixels are put around each picture, from which
-    the window at (`y`, `x`), 0 .. 2 * margin, is cut; those in `mirrored` are flipped. Each is of
-    one entry per picture; none is there where nothing was drawn.
+    """The changes of one batch, an entry per picture; empty where nothing was drawn.
+
+    Each picture is padded with `margin` pixels of zeros and the window at (`y`, `x`), each in
+    0 .. 2 * margin, is cut out; those in `mirrored` are flipped.
     """
 
     margin: int
@@ -210,13 +206,13 @@ class Drawn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
-    """Random changes: a move by at most `margin(side)` pixels; every other picture is flipped."""
+    """Random changes: a shift by at most `margin(side)` pixels; a flip of every second picture."""
 
     margin: Callable[[int], int] = lambda side: 0
     flip: bool = False
 
     def draw(self, count: int, side: int, random: torch.Generator) -> Drawn:
-        """The changes of a batch of `count` pictures; always as many numbers of the stream."""
+        """The changes of a batch of `count` pictures."""
         margin = self.margin(side)
         moves = (2, count) if margin else (2, 0)
         y, x = torch.randint(0, 2 * margin + 1, moves, generator=random).numpy()
@@ -225,7 +221,7 @@ class Augmentation:
 
 
 def changed(pictures: Bytes, drawn: Drawn) -> Bytes:
-    """Pictures (b, h, w, channels) with the drawn changes."""
+    """Pictures (b, h, w, channels) after the drawn changes."""
     count, height, width, channels = pictures.shape
     if margin := drawn.margin:
         padded = np.zeros((count, height + 2 * margin, width + 2 * margin, channels), np.uint8)

@@ -24,7 +24,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import atomic, files
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers

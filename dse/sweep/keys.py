@@ -14,7 +14,7 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dse.data.published import DEFAULT
+from dse.data.store import DEFAULT
 from dse.runner.engine import ENGINES
 from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import atomic, drivers, files, locks, records
 from dse.runner.events import Failed
 from dse.runner.local import STOP_SIGNALS

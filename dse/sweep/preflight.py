@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dse.data import folder as image_folder
-from dse.data import published
-from dse.data.published import Store
+from dse.data.prepare import prepare_all
+from dse.data.store import DataError, Store
 from dse.results.files import is_results
 from dse.sweep.errors import RequestError
 from dse.trial.question import Trial
@@ -38,20 +37,7 @@ def check_data(
     `report` is called with a line before a long step. Raises `RequestError` with a line for each
     data set that is missing or not the published one.
     """
-    sizes: dict[str, set[int]] = {}
-    for trial in trials:
-        sizes.setdefault(trial.protocol.data, set()).add(trial.protocol.image_size)
-    errors = []
-    for name, image_sizes in sizes.items():
-        try:
-            published.prepare(name, store, image_sizes, tell=report)
-        except (published.Missing, published.Unfit) as error:
-            errors.append(str(error))
-    folders = {t.protocol.manifest: t.protocol for t in trials if t.protocol.data == "image_folder"}
-    for protocol in folders.values():
-        try:
-            image_folder.prepare(protocol, store)
-        except published.Unfit as error:
-            errors.append(str(error))
-    if errors:
-        raise RequestError(errors)
+    try:
+        prepare_all([trial.protocol for trial in trials], store, report)
+    except DataError as error:
+        raise RequestError(str(error).splitlines()) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.data import folder as image_folder
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.sweep import pages

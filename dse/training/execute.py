@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dse.data.memory import Data, load
-from dse.data.published import DEFAULT, Store
+from dse.data.store import DEFAULT, Store
 from dse.space.cost import cost
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge

@@ -14,7 +14,7 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 
 from dse.data.memory import Data, load
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.runner.task import Reporter
 from dse.training.execute import (
     Callbacks,

@@ -81,9 +81,11 @@ class Preprocess:
             pictures = pixels.permute(1, 2, 0).unsqueeze(0).contiguous().numpy()
             return memory.normalise(memory.resized(pictures, side), self.protocol.facts)
 
-        from dse.data import stream  # imports torchvision, which no other data set needs
+        # Both import torchvision, which no other data set needs.
+        from dse.data import stream
+        from dse.data.crops import CROPS
 
-        crop = stream.CHANGES[self.protocol.augment].judged(pixels, side, np.empty(0))
+        crop = CROPS[self.protocol.augment].evaluate(pixels, side, np.empty(0))
         x = torch.empty(1, 3, side, side, memory_format=torch.channels_last)
         stream.normalise(crop.permute(1, 2, 0).contiguous(), x, self.protocol)
         return x
@@ -117,17 +119,17 @@ def _decoded(picture: object) -> Tensor:
     """A picture file or a PIL image as uint8 (3, h, w), read as `image_folder` reads its files."""
     from PIL import Image
 
-    from dse.data import stream
+    from dse.data.decode import decoded, to_rgb
 
     if isinstance(picture, Image.Image):
-        return torch.from_numpy(np.array(stream.to_rgb(picture))).permute(2, 0, 1)
+        return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1)
     if not isinstance(picture, (str, Path)):
         raise TypeError(
             f"`picture` must be a path, a PIL image or an array, got {type(picture).__name__}"
         )
     content = Path(picture).read_bytes()
     try:
-        return stream.decoded(content)
+        return decoded(content)
     except Exception as error:  # of many kinds, depending on what the file holds
         raise ValueError(f"`picture` must be a picture file, got {picture}: {error}") from None
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors
 
-from dse.data.published import Store
+from dse.data.store import Store
 from dse.results import checkpoints
 from dse.results.locks import claim
 from dse.results.records import save

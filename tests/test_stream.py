@@ -1,8 +1,7 @@
-"""Streams of a folder of pictures: what is decoded, cropped and normalised, and by whom."""
+"""Streams of a folder of pictures: parts, batches, random numbers, and loader processes."""
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import resource
@@ -17,17 +16,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import KINDS, deep, encoded, folder, waves, write
+from pictures import encoded, folder, waves, write
 from PIL import Image
-from torchvision.transforms import v2
 from toy_trial import children, workers
 
 from dse.data import folder as image_folder
-from dse.data import stream as streams
-from dse.data.published import Store, Unfit
-from dse.data.stream import CHANGES, Files, Stream, decoded, load
+from dse.data.crops import CROPS
+from dse.data.loaders import Files, _uniform
+from dse.data.store import DataError, Store
+from dse.data.stream import Part, Stream, load
 from dse.results import records
-from dse.trial.protocol import Protocol
+from dse.sweep.request import read_request
+from dse.training.execute import execute
+from dse.trial.protocol import Protocol, random_seed
 
 HERE = Path(__file__).parent
 
@@ -78,87 +79,6 @@ def same(
     return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
 
 
-# Files -> pictures ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_file_is_rgb(name: str) -> None:
-    """Pillow's plain conversion is the reference for all but 16 bits."""
-    content = KINDS[name]()
-    picture = decoded(content)
-    assert picture.dtype == torch.uint8
-    with Image.open(io.BytesIO(content)) as image:
-        width, height = image.size
-        plain = image.convert("RGBA") if image.mode == "P" else image
-        expected = np.array(plain.convert("RGB"))
-    assert picture.shape == (3, height, width)
-    if name != "deep.png":
-        assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
-
-
-def test_pillow_gives_the_same_pixels_of_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    contents = [make() for name, make in KINDS.items() if name.lower().endswith(("jpg", "jpeg"))]
-    ours = [decoded(content) for content in contents]
-    monkeypatch.setattr(streams, "DECODE_JPEG", None)
-    assert len(contents) == 7
-    for content, picture in zip(contents, ours, strict=True):
-        assert torch.equal(decoded(content), picture)
-        with pytest.raises(OSError, match=r"(?i)truncated"):
-            decoded(content[:-40])
-
-
-@pytest.mark.parametrize("form", ["PNG", "TIFF"])
-def test_sixteen_bits_become_eight(form: str) -> None:
-    """Pillow alone would make nearly all of it white."""
-    picture = decoded(encoded(deep(), form))
-    assert picture.shape == (3, 40, 256)
-    assert torch.equal(picture[:, 0], torch.arange(256, dtype=torch.uint8).expand(3, 256))
-
-
-def test_pixels_of_other_kinds_are_refused() -> None:
-    real = Image.fromarray(np.ones((4, 4), np.float32))
-    with pytest.raises(ValueError, match="no whole numbers"):
-        decoded(encoded(real, "TIFF"))
-    for value in (-1, 2**16):
-        with pytest.raises(ValueError, match="more than 16 bits"):
-            decoded(encoded(Image.fromarray(np.full((4, 4), value, np.int32)), "TIFF"))
-
-
-def test_the_camera_may_have_been_held_in_any_way() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    picture = waves(40, 20)
-    turned, plain = encoded(picture, "JPEG", exif=exif), encoded(picture, "JPEG")
-    assert torch.equal(decoded(turned), decoded(plain))
-
-
-def test_only_the_first_frame_counts() -> None:
-    frames = encoded(waves(9, 8), "TIFF", save_all=True, append_images=[waves(30, 30)])
-    assert np.array_equal(decoded(frames).permute(1, 2, 0).numpy(), np.array(waves(9, 8)))
-
-
-@pytest.mark.parametrize("name", ["plain.JPEG", "progressive.jpg", "cmyk.jpeg", "gray.jpg"])
-def test_a_cut_jpeg_never_decodes(name: str) -> None:
-    content = KINDS[name]()
-    for cut in range(1, len(content), 3):
-        with pytest.raises((ValueError, OSError), match=r"(?i)truncated|none of|broken|load"):
-            decoded(content[:cut])
-
-
-@pytest.mark.filterwarnings("ignore:Truncated File Read")
-@pytest.mark.parametrize("name", ["alpha.png", "palette.png", "a.webp", "b.BMP", "c.ppm", "e.tif"])
-def test_a_cut_file_is_whole_or_broken(name: str) -> None:
-    """Some have an end behind their pixels that can be missing."""
-    content = KINDS[name]()
-    whole, broken = decoded(content), 0
-    for cut in range(1, len(content), len(content) // 50):
-        try:
-            assert torch.equal(decoded(content[:cut]), whole)
-        except Exception:  # of many kinds
-            broken += 1
-    assert broken > 40
-
-
 # Broken files in a stream ---------------------------------------------------------------------
 
 
@@ -177,22 +97,24 @@ def wrong(content: bytes) -> bytes:
         (lambda path: path.unlink(), "No such file"),
     ],
 )
-def test_a_broken_picture_is_told_with_its_path(
+def test_a_broken_picture_is_reported_with_its_path(
     change: object, said: str, loaders: int, tmp_path: Path
 ) -> None:
     root = folder(tmp_path / "root", test=1)
     data = stream(root, loaders)
     path = next((root / "train/class01").glob("007_*"))
     change(path)  # type: ignore[operator]
-    with pytest.raises(Unfit) as caught:  # it is trained on or held out
+    with pytest.raises(DataError) as caught:  # it is trained on or held out
         epoch(data) + list(data.batches(data.validation))
-    assert str(caught.value).startswith(f"`data.root` must hold pictures that decode, got {path}: ")
+    assert str(caught.value).startswith(
+        f"`data.root` must hold pictures that can be decoded, got {path}: "
+    )
     assert said in str(caught.value)
     assert str(caught.value).isprintable()
 
 
-def test_another_folder_than_the_question_s_is_refused(root: Path) -> None:
-    with pytest.raises(Unfit, match=r"`manifest` must be that of `data\.root`, 2-50-8-"):
+def test_a_folder_other_than_the_question_s_is_refused(root: Path) -> None:
+    with pytest.raises(DataError, match=r"`manifest` must be that of `data\.root`, 2-50-8-"):
         stream(root, manifest="2-50-8-" + "0" * 20)
 
 
@@ -234,7 +156,7 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 def whole(data: Stream, row: int) -> torch.Tensor:
     """What a picture is without augmentation."""
-    crop = CHANGES["none"].judged(data.files.picture(row), 24, np.empty(0))
+    crop = CROPS["none"].evaluate(data.files.picture(row), 24, np.empty(0))
     return (crop / 255 - MEAN) / STD
 
 
@@ -265,7 +187,7 @@ def row_of(known: Mapping[int, torch.Tensor], picture: torch.Tensor) -> int:
 # Random numbers -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("augment", CHANGES)
+@pytest.mark.parametrize("augment", CROPS)
 def test_batches_do_not_depend_on_the_loaders(root: Path, augment: str) -> None:
     state, numbers = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     alone = epoch(stream(root, 0, augment=augment))
@@ -299,18 +221,18 @@ def test_batches_that_are_skipped_are_not_decoded(
     for line in (data.files.listing.splitlines()[row] for row in taken[:24]):
         path = root / line.partition(b" ")[2].decode()
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(Unfit):
+    with pytest.raises(DataError):
         epoch(data)
     assert same(epoch(data, start=3), batches[3:])
 
 
 def test_a_picture_s_crop_is_a_function_of_seed_and_epoch(root: Path) -> None:
-    """Not of the batch that it is in, nor of the pictures beside it."""
+    """Not of its batch, nor of the other pictures in it."""
     data = stream(root, augment="crop_flip")
     small, large = epoch(data, 5), epoch(data, 35)
     assert torch.equal(torch.cat([x for x, _ in small]), large[0][0])
     less = stream(root, augment="crop_flip", train_share=0.4)
-    key = streams.random_seed(0, "augment", 1)
+    key = random_seed(0, "augment", 1)
     one, other = (
         dict(
             zip(
@@ -331,111 +253,11 @@ def test_a_picture_s_crop_is_a_function_of_seed_and_epoch(root: Path) -> None:
 
 
 def test_no_two_pictures_share_random_numbers() -> None:
-    drawn = [tuple(streams._uniform(key, row)) for key in (1, 2) for row in range(200)]
+    drawn = [tuple(_uniform(key, row)) for key in (1, 2) for row in range(200)]
     flat = [number for numbers in drawn for number in numbers]
     assert len(set(flat)) == len(flat) == 400 * 24
     assert abs(np.mean(flat) - 0.5) < 0.01
-    assert drawn == [tuple(streams._uniform(key, row)) for key in (1, 2) for row in range(200)]
-
-
-# Crops ----------------------------------------------------------------------------------------
-
-
-def chart(width: int, height: int) -> torch.Tensor:
-    """A picture whose pixels say where they are: (3, h, w) of x, y and 0."""
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([x, y, torch.zeros_like(x)]).to(torch.uint8)
-
-
-def test_a_crop_of_the_authors_is_anywhere_in_the_square() -> None:
-    """256x256 is what they stretched to: those pictures are only cropped."""
-    picture = chart(256, 256)
-    places, mirrored = set(), 0
-    for row in range(3000):
-        random = streams._uniform(7, row)
-        crop = CHANGES["crop"].trained(picture, 227, random)
-        left, top = int(crop[0, 0, 0]), int(crop[1, 0, 0])
-        assert torch.equal(crop, picture[:, top : top + 227, left : left + 227])
-        either = CHANGES["crop_flip"].trained(picture, 227, random)
-        mirrored += not torch.equal(either, crop)
-        assert torch.equal(either, crop) or torch.equal(either, crop.flip(2))
-        places.add((left, top))
-    assert {left for left, _ in places} == {top for _, top in places} == set(range(30))
-    assert len(places) > 800
-    assert abs(mirrored - 1500) < 4 * 27.4
-
-
-@pytest.mark.parametrize("augment", ["none", "crop", "crop_flip"])
-def test_the_authors_judge_the_middle_of_the_square(augment: str) -> None:
-    crop = CHANGES[augment].judged(chart(256, 256), 227, np.empty(0))
-    assert torch.equal(crop, chart(256, 256)[:, 14:241, 14:241])
-    wide = CHANGES[augment].judged(chart(250, 50), 227, np.empty(0))
-    assert wide.shape == (3, 227, 227)
-    reach = [int(value) for value in (wide[0, 0, 0], wide[0, 0, -1], wide[1, 0, 0], wide[1, -1, 0])]
-    expected = [14 / 256 * 250, 241 / 256 * 250, 14 / 256 * 50, 241 / 256 * 50]
-    assert reach == pytest.approx(expected, abs=1.5)  # all of its shape is lost, none of its width
-    assert torch.equal(
-        CHANGES["none"].trained(wide, 64, np.empty(0)),
-        CHANGES["none"].judged(wide, 64, np.empty(0)),
-    )
-
-
-@pytest.mark.parametrize(
-    ("width", "height"), [(500, 375), (375, 500), (256, 256), (10, 9), (300, 7)]
-)
-def test_torchvision_s_judging_is_torchvision_s(width: int, height: int) -> None:
-    picture = torch.from_numpy(np.array(waves(width, height))).permute(2, 0, 1)
-    theirs = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(224)])(picture)
-    assert torch.equal(CHANGES["resized_crop_flip"].judged(picture, 224, np.empty(0)), theirs)
-
-
-def test_torchvision_s_crops_have_its_areas_and_shapes() -> None:
-    areas, shapes, corners = [], [], []
-    for row in range(2000):
-        top, left, height, width = streams._part_of(375, 500, streams._uniform(3, row))
-        assert 0 <= top <= 375 - height
-        assert 0 <= left <= 500 - width
-        areas.append(height * width / (375 * 500))
-        shapes.append(width / height)
-        corners.append((top, left))
-    assert min(areas) > 0.079
-    assert max(areas) < 1.001
-    assert min(shapes) > 0.74
-    assert max(shapes) < 1.35
-    # The median of torchvision's own over 2,000 draws: large areas fit less often.
-    torch.manual_seed(0)
-    picture = torch.empty(3, 375, 500)
-    theirs = [v2.RandomResizedCrop(224).make_params([picture]) for _ in range(2000)]
-    ours = np.median(areas)
-    assert ours == pytest.approx(
-        np.median([p["height"] * p["width"] / (375 * 500) for p in theirs]), abs=0.04
-    )
-    assert np.median(shapes) == pytest.approx(
-        np.median([p["width"] / p["height"] for p in theirs]), abs=0.04
-    )
-    assert len(set(corners)) > 1500
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "part"),
-    [(5, 1000, (0, 496, 5, 7)), (1000, 6, (496, 0, 8, 6)), (1, 1, (0, 0, 1, 1))],
-)
-def test_a_shape_that_no_crop_fits_in_gives_its_middle(
-    height: int, width: int, part: tuple[int, ...]
-) -> None:
-    assert {streams._part_of(height, width, streams._uniform(1, row)) for row in range(50)} == {
-        part
-    }
-
-
-def test_a_resized_crop_is_mirrored_every_other_time() -> None:
-    picture, mirrored = chart(250, 200), 0
-    for row in range(1000):
-        crop = CHANGES["resized_crop_flip"].trained(picture, 32, streams._uniform(2, row))
-        assert crop.shape == (3, 32, 32)
-        mirrored += bool(crop[0, 0, 0] > crop[0, 0, -1])
-        assert crop[1, 0, 0] <= crop[1, -1, 0]
-    assert abs(mirrored - 500) < 4 * 15.8
+    assert drawn == [tuple(_uniform(key, row)) for key in (1, 2) for row in range(200)]
 
 
 # Normalising ------------------------------------------------------------------------------------
@@ -495,7 +317,7 @@ def test_two_passes_at_once_do_not_mix(root: Path) -> None:
     assert same(both[1], passes[1][1])
 
 
-def test_a_pass_that_is_left_leaves_nothing(root: Path) -> None:
+def test_a_pass_that_is_abandoned_leaves_nothing(root: Path) -> None:
     data = stream(root, 2)
     before, descriptors = set(descendants()), len(listed("/proc/self/fd"))
     shared = listed("/dev/shm")
@@ -515,19 +337,19 @@ def test_a_broken_picture_ends_the_loaders_at_once(tmp_path: Path) -> None:
     data = stream(root, 2)
     write(root, {name.decode(): b"x" for name in names(data)})
     before = set(descendants())
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(DataError) as caught:
         epoch(data)
     assert caught.tb  # which keeps every local variable of the pass
     assert set(descendants()) == before
 
 
 def test_a_batch_of_any_size_is_spread(distinct: Path) -> None:
-    """Far more chunks of one picture than a pipe holds words, and slots than there are chunks."""
+    """More chunks of a batch than may be in flight at a time."""
     data, part = stream(distinct, 1), stream(distinct).train
-    many = streams.Part(part.rows.repeat(120), part.labels.repeat(120))
-    sums = [x.double().sum((1, 2, 3)) for x, _ in data.batches(many, 2000)]
-    assert [len(s) for s in sums] == [2000, 2000, 200]
-    rounds = torch.cat(sums).view(120, 35)
+    many = Part(part.rows.repeat(64), part.labels.repeat(64))
+    sums = [x.double().sum((1, 2, 3)) for x, _ in data.batches(many, 1100)]
+    assert [len(s) for s in sums] == [1100, 1100, 40]
+    rounds = torch.cat(sums).view(64, 35)
     assert torch.equal(rounds, rounds[:1].expand_as(rounds))
     assert len(rounds[0].unique()) == 35
 
@@ -558,29 +380,26 @@ def test_a_loader_that_dies_ends_the_pass(root: Path) -> None:
     wait_until_gone(list(set(descendants()) - before), 5)
 
 
-TRIAL = """
-import multiprocessing, sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import test_streams
-data = test_streams.stream(Path(sys.argv[2]), 2, image_size=227, augment="crop")
-batches = data.train_batches(4, 0, 1)
-next(batches)
-print(*test_streams.descendants(), flush=True)
-time.sleep(60)
-"""
-
-
 def test_loaders_die_with_their_trial(root: Path) -> None:
-    command = [sys.executable, "-c", TRIAL, str(HERE), str(root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trial:
-        assert trial.stdout is not None
-        loaders = [int(word) for word in trial.stdout.readline().split()]
-        assert len(loaders) == 2
-        assert not any(gone(pid) for pid in loaders)
-        trial.kill()
-        trial.wait(10)
-        assert wait_until_gone(loaders, 5) < 2
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+
+    def trial() -> None:
+        torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+        batches = stream(root, 2, image_size=227, augment="crop").train_batches(4, 0, 1)
+        next(batches)
+        theirs.send(descendants())
+        time.sleep(60)
+
+    victim = fork.Process(target=trial)
+    victim.start()
+    assert ours.poll(60)
+    loaders = ours.recv()
+    assert len(loaders) == 2
+    assert not any(gone(pid) for pid in loaders)
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    victim.join(10)
+    assert wait_until_gone(loaders, 5) < 2
 
 
 # A whole trial ----------------------------------------------------------------------------------
@@ -612,22 +431,32 @@ def swept(tmp_path: Path, root: Path, protocol: str, *words: str) -> records.Rec
     return records.read(path)
 
 
-@pytest.mark.parametrize(
-    ("protocol", "size", "kernel"), [("imagenet", 227, 7), ("imagenet_torchvision", 224, 7)]
-)
-def test_the_protocols_of_imagenet_train_on_a_folder(
-    tmp_path: Path, protocol: str, size: int, kernel: int
-) -> None:
+def test_a_sweep_trains_on_a_folder(tmp_path: Path) -> None:
     root = folder(tmp_path / "root", train=11, test=3)
-    record = swept(tmp_path, root, protocol, "validation_share=0.5", "batch_size=7")
-    question, answer = record.trial.question, record.answer
+    words = ("validation_share=0.5", "batch_size=7", "layout=px32", "image_size=32")
+    record = swept(tmp_path, root, "imagenet", *words)
+    answer = record.answer
     assert record.trial.protocol.manifest.startswith("2-22-6-")
-    assert (question["image_size"], question["conv1_kernel"]) == (size, kernel)
     assert answer.steps == 2  # 11 pictures, 7 at a time
     assert answer.status in ("learned", "partly_dead", "never_learned")
     for top1, pictures in ((answer.top1, 6), (answer.val_top1, 11)):
         assert top1 * pictures / 100 == pytest.approx(round(top1 * pictures / 100))
     assert 0 < answer.loss < 10
+
+
+@pytest.mark.parametrize(("protocol", "size"), [("imagenet", 227), ("imagenet_torchvision", 224)])
+def test_the_protocols_of_imagenet_train_on_a_folder(
+    tmp_path: Path, protocol: str, size: int
+) -> None:
+    root, cache = folder(tmp_path / "root", train=11, test=3), tmp_path / "cache"
+    network = ("conv1_filters=8", "base_e=8", "incr_e=8", "epochs=1", "lr=0.01")
+    place = (f"data.root={root}", f"data.cache={cache}", "validation_share=0.5", "batch_size=7")
+    arguments = (f"protocol={protocol}", *network, *place)
+    (trial,) = read_request("sweep", "Train.", arguments, "squeezenet").trials
+    assert (trial.protocol.image_size, trial.layout.conv1_kernel) == (size, 7)
+    record = execute(trial, store=Store(root=root, cache=cache)).record
+    assert record.answer.steps == 2
+    assert 0 < record.answer.loss < 10
 
 
 @pytest.mark.slow

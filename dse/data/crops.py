@@ -1,0 +1,92 @@
+"""Crops of streamed pictures: the authors', and torchvision's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+Numbers = NDArray[np.float64]
+Crop = Callable[[Tensor, int, Numbers], Tensor]
+"""(picture (3, h, w), side, random numbers in [0, 1), (24)) -> (3, side, side). Crops for
+evaluation use no random numbers."""
+
+
+def _centre(picture: Tensor, side: int, random: Numbers) -> Tensor:
+    """The authors' evaluation: stretched to a square, its middle."""
+    del random
+    return _middle(_stretched(picture, side), side)
+
+
+def _crop(picture: Tensor, side: int, random: Numbers) -> Tensor:
+    """The authors' training: stretched to a square, a random place in it."""
+    square = _stretched(picture, side)
+    top, left = (int(share * (square.shape[1] - side + 1)) for share in random[:2])
+    return square[:, top : top + side, left : left + side]
+
+
+def _crop_flip(picture: Tensor, side: int, random: Numbers) -> Tensor:
+    return _flipped(_crop(picture, side, random), random[2])
+
+
+def _resized_crop_flip(picture: Tensor, side: int, random: Numbers) -> Tensor:
+    """torchvision's RandomResizedCrop (8 % to all of the area, aspect 3/4 to 4/3), then a flip."""
+    top, left, height, width = _part_of(picture.shape[1], picture.shape[2], random)
+    area = picture[:, top : top + height, left : left + width]
+    return _flipped(TF.resize(area, [side, side], antialias=True), random[22])
+
+
+def _part_of(height: int, width: int, random: Numbers) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a random part: the first of ten tries that fits the picture,
+    else the middle in the nearest allowed aspect."""
+    low, high = 3 / 4, 4 / 3
+    for area_share, shape_share in random[:20].reshape(10, 2):
+        area = height * width * (0.08 + 0.92 * area_share)
+        shape = low * (high / low) ** shape_share
+        w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+        if 0 < w <= width and 0 < h <= height:
+            return int(random[20] * (height - h + 1)), int(random[21] * (width - w + 1)), h, w
+    w, h = min(width, round(height * high)), min(height, round(width / low))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def _shorter(picture: Tensor, side: int, random: Numbers) -> Tensor:
+    """torchvision's evaluation: the shorter side resized (to 256 for 224), the middle."""
+    del random
+    return _middle(TF.resize(picture, [round(side * 256 / 224)], antialias=True), side)
+
+
+def _stretched(picture: Tensor, side: int) -> Tensor:
+    """Resized to a square (256 for 227) whatever its aspect, as in the authors' LMDB."""
+    whole = round(side * 256 / 227)
+    square: Tensor = TF.resize(picture, [whole, whole], antialias=True)
+    return square
+
+
+def _middle(picture: Tensor, side: int) -> Tensor:
+    top, left = (round((length - side) / 2) for length in picture.shape[1:])
+    return picture[:, top : top + side, left : left + side]
+
+
+def _flipped(picture: Tensor, share: float) -> Tensor:
+    return picture.flip(2) if share < 0.5 else picture
+
+
+class Crops(NamedTuple):
+    """How an augmentation crops pictures for training and for evaluation."""
+
+    train: Crop
+    evaluate: Crop
+
+
+CROPS = {
+    "none": Crops(_centre, _centre),
+    "crop": Crops(_crop, _centre),
+    "crop_flip": Crops(_crop_flip, _centre),
+    "resized_crop_flip": Crops(_resized_crop_flip, _shorter),
+}

@@ -1,0 +1,107 @@
+"""Published files: found under `data.root` or downloaded, and verified by size and SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+from dse.data.published import File, Form, Published
+from dse.data.store import DataError, Report, Store, new_file, reason, writable
+
+BLOCK = 2**20
+"""Bytes that are downloaded at a time."""
+
+
+def locate(published: Published, store: Store, report: Report) -> tuple[Form, Path]:
+    """A form of the set of which all files exist, and their folder. Downloads it if asked to.
+
+    Raises `DataError` where there is none.
+    """
+    for form in published.forms:
+        for folder in (store.root / name for name in form.folders):
+            if not _missing(form, folder):
+                return form, folder
+    form = next((form for form in published.forms if form.downloadable), published.forms[0])
+    if not (store.download and form.downloadable):
+        raise DataError(_not_found(published, store.root))
+    folder = store.root / form.folders[0]
+    with writable(store.root, "data.root"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for file in _missing(form, folder):
+        report(f"downloading {file.address} ({file.size:,} bytes) to {folder}")
+        download(file, folder)
+    return form, folder
+
+
+def verified(path: Path, file: File) -> bytes:
+    """The contents of `path`; raises `DataError` unless they are those of the published `file`."""
+    rule = f"{path} must have {file.size:,} bytes with the SHA-256 {file.sha256}"
+    try:
+        if (size := path.stat().st_size) != file.size:
+            raise DataError(f"{rule}, got {size:,} bytes: remove or replace it")
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} must be a readable file: {reason(error)}") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
+        raise DataError(f"{rule}, got {digest}: remove or replace it")
+    return content
+
+
+def download(file: File, folder: Path, *, timeout: float = 30, limit: float = 3600) -> None:
+    """Download a published file to `folder`; it appears there only when whole and verified.
+
+    Gives up at the first byte too many, after `timeout` seconds of silence, and after `limit`
+    seconds in all. Raises `DataError`.
+    """
+    import http.client  # these load ssl, which only a download needs
+    import urllib.request
+
+    start, left, digest = time.monotonic(), file.size, hashlib.sha256()
+    try:
+        with (
+            urllib.request.urlopen(file.address, timeout=timeout) as response,
+            new_file(folder / file.name) as target,
+        ):
+            while content := response.read1(min(BLOCK, left + 1)):
+                left -= len(content)
+                if left < 0:
+                    raise ValueError(f"more than {file.size:,} bytes")
+                if time.monotonic() - start > limit:
+                    raise TimeoutError(f"no end after {limit:g} s")
+                digest.update(content)
+                target.write(content)
+            if left:
+                raise ValueError(f"{file.size - left:,} of {file.size:,} bytes")
+            if digest.hexdigest() != file.sha256:
+                raise ValueError(f"the SHA-256 {digest.hexdigest()}, not {file.sha256}")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        rule = f"`data.download` must be able to fetch {file.address} to {folder}"
+        raise DataError(f"{rule}, got {reason(error)}") from None
+
+
+def _missing(form: Form, folder: Path) -> list[File]:
+    """The files of a form that do not exist in `folder`."""
+    return [file for file in form.files if not (folder / file.name).is_file()]
+
+
+def _not_found(published: Published, root: Path) -> str:
+    """The line for a set that is not under `root`: all places, missing files, the download."""
+    places, incomplete, downloads = [], [], []
+    for form in published.forms:
+        first, *others = form.files
+        more = f" and {len(others)} more files" if others else ""
+        folders = " or ".join(f"{folder}/" if folder else "data.root" for folder in form.folders)
+        places.append(f"{first.name}{more} in {folders}")
+        for folder in form.folders:
+            missing = [file.name for file in _missing(form, root / folder)]
+            if len(missing) < len(form.files):
+                incomplete.append(f"; {folder or 'data.root'} lacks {', '.join(missing)}")
+        if form.downloadable:
+            size = sum(file.size for file in form.files)
+            downloads.append(f"; data.download=true fetches {size:,} bytes")
+    return (
+        f"`data.root` must hold {published.name}, got {root} without {'; or '.join(places)}"
+        f"{''.join(incomplete)}{''.join(downloads[:1])}"
+    )

@@ -1,0 +1,94 @@
+"""What a picture file decodes to, of any kind, whole or cut."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from pictures import KINDS, deep, encoded, waves
+from PIL import Image
+
+from dse.data import decode
+from dse.data.decode import decoded
+
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_file_is_rgb(name: str) -> None:
+    """Pillow's plain conversion is the reference for all but 16 bits."""
+    content = KINDS[name]()
+    picture = decoded(content)
+    assert picture.dtype == torch.uint8
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+        plain = image.convert("RGBA") if image.mode == "P" else image
+        expected = np.array(plain.convert("RGB"))
+    assert picture.shape == (3, height, width)
+    if name != "deep.png":
+        assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
+
+
+def test_pillow_gives_the_same_pixels_of_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = [make() for name, make in KINDS.items() if name.lower().endswith(("jpg", "jpeg"))]
+    ours = [decoded(content) for content in contents]
+    monkeypatch.setattr(decode, "DECODE_JPEG", None)
+    assert len(contents) == 7
+    for content, picture in zip(contents, ours, strict=True):
+        assert torch.equal(decoded(content), picture)
+        with pytest.raises(OSError, match=r"(?i)truncated"):
+            decoded(content[:-40])
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_sixteen_bits_become_eight(form: str) -> None:
+    """Pillow alone would make nearly all of it white."""
+    picture = decoded(encoded(deep(), form))
+    assert picture.shape == (3, 40, 256)
+    assert torch.equal(picture[:, 0], torch.arange(256, dtype=torch.uint8).expand(3, 256))
+
+
+def test_pixels_of_other_kinds_are_refused() -> None:
+    real = Image.fromarray(np.ones((4, 4), np.float32))
+    with pytest.raises(ValueError, match="are not integers"):
+        decoded(encoded(real, "TIFF"))
+    for value in (-1, 2**16):
+        with pytest.raises(ValueError, match="more than 16 bits"):
+            decoded(encoded(Image.fromarray(np.full((4, 4), value, np.int32)), "TIFF"))
+
+
+def test_the_orientation_in_exif_is_ignored() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = waves(40, 20)
+    turned, plain = encoded(picture, "JPEG", exif=exif), encoded(picture, "JPEG")
+    assert torch.equal(decoded(turned), decoded(plain))
+
+
+def test_only_the_first_frame_counts() -> None:
+    frames = encoded(waves(9, 8), "TIFF", save_all=True, append_images=[waves(30, 30)])
+    assert np.array_equal(decoded(frames).permute(1, 2, 0).numpy(), np.array(waves(9, 8)))
+
+
+@pytest.mark.parametrize("name", ["plain.JPEG", "progressive.jpg", "cmyk.jpeg", "gray.jpg"])
+def test_a_cut_jpeg_never_decodes(name: str) -> None:
+    content = KINDS[name]()
+    for cut in range(1, len(content), 7):
+        with pytest.raises((ValueError, OSError), match=r"(?i)truncated|none of|broken|load"):
+            decoded(content[:cut])
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+@pytest.mark.parametrize("name", ["alpha.png", "palette.png", "a.webp", "b.BMP", "c.ppm", "e.tif"])
+def test_a_cut_file_is_whole_or_broken(name: str) -> None:
+    """Some have an end after their pixels that can be missing."""
+    content = KINDS[name]()
+    whole, broken = decoded(content), 0
+    for cut in range(1, len(content), len(content) // 25):
+        try:
+            assert torch.equal(decoded(content[:cut]), whole)
+        except Exception:  # of many kinds
+            broken += 1
+    assert broken > 20
