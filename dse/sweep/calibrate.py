@@ -28,10 +28,9 @@ from dse.data.store import Store
 from dse.results import atomic, files
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
-from dse.space.cost import Cost, cost
 from dse.sweep.keys import cores
 from dse.sweep.messages import duration
-from dse.sweep.timing import Rates, fit, training_work
+from dse.sweep.timing import Rates, fit, size_of, training_work
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import SEMANTICS, Trial
 
@@ -105,12 +104,6 @@ class Calibration:
             min(k) <= min(a) * SLACK and max(a) <= max(k) * SLACK
             for a, k in zip(zip(*asked, strict=True), zip(*known, strict=True), strict=True)
         )
-
-
-@functools.lru_cache(2**14)
-def size_of(trial: Trial) -> Cost:
-    """The cost of a trial's network."""
-    return cost(trial.architecture, trial.protocol.image_size)
 
 
 def conditions(trial: Trial, workers: Workers, store: Store) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dse.results import records
-from dse.sweep.calibrate import Say, size_of
+from dse.sweep.calibrate import Say
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Estimate, estimate
 from dse.sweep.messages import duration, volume
 from dse.sweep.request import Request
+from dse.sweep.timing import size_of
 from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial
 

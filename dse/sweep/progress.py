@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
 from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
-from dse.space.cost import cost
 from dse.sweep.messages import duration, resume_command, say
-from dse.sweep.timing import TYPICAL, Rates, Work, epoch_work, fit, judging_epochs, wall_time
+from dse.sweep.timing import TYPICAL, Rates, epoch_work, fit, judging_epochs, size_of, wall_time
 from dse.trial.names import short_id
 from dse.trial.question import Trial
 
@@ -28,47 +27,42 @@ OBSERVED = 1000
 """How many of the trials that ended last the rates are fitted to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A trial's name, its number of epochs, the work of one, and the test part's in epochs."""
-
-    name: str
-    epochs: int
-    work: Work
-    last: float
-
-
 @dataclass(kw_only=True, slots=True)
-class Running:
-    """A running trial; times are in seconds on one clock.
+class Run:
+    """What was seen of a trial that runs or has ended: times in seconds on one clock, or NaN.
 
-    `began` is None where the start was not seen; `first` is when an epoch was first reported, after
-    `skipped` epochs; `latest` is the time of the last report, and `val_top1` is in percent.
+    `began` is its start; `first` is when an epoch was first reported, after `skipped` epochs;
+    `latest` is the last report, and `ended` the end. `val_top1` is in percent.
     """
 
-    began: float | None
+    began: float
     latest: float
-    first: float | None = None
+    first: float = math.nan
+    ended: float = math.nan
     skipped: int = 0
     epoch: int = 0
     val_top1: float = 0.0
 
     def report(self, now: float, epoch: int, val_top1: float) -> None:
         """Note that `epoch` epochs are done."""
-        if self.first is None or epoch <= self.epoch:  # the first report, or a dead run restarted
-            self.began = self.began if self.first is None else None
+        reported = not math.isnan(self.first)
+        if not reported or epoch <= self.epoch:  # a dead run starts from scratch
+            self.began = math.nan if reported else self.began
             self.first, self.skipped = now, epoch
         self.latest, self.epoch, self.val_top1 = now, epoch, val_top1
 
+    @property
+    def epoch_seconds(self) -> float:
+        """Seconds of an epoch; 0 or NaN where too little was seen."""
+        if self.epoch > self.skipped:
+            return (self.latest - self.first) / (self.epoch - self.skipped)
+        return 0.0 if math.isnan(self.ended) else self.latest - self.began  # its only epoch
 
-class Observed(NamedTuple):
-    """What a trial took: the work of an epoch, its seconds, and those before the first epoch and
-    after the last one (None: not known)."""
-
-    work: Work
-    epoch: float
-    start: float | None
-    end: float | None
+    @property
+    def start_seconds(self) -> float:
+        """Seconds before the first epoch; NaN where they cannot be told from those of an epoch."""
+        told = self.epoch > self.skipped == 1
+        return self.first - self.began - self.epoch_seconds if told else math.nan
 
 
 class Progress:
@@ -88,18 +82,28 @@ class Progress:
         rates: Rates | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._trials = {t.trial_id: _expected(t, names[t.trial_id]) for t in trials}
-        self._workers, self._publish, self._rates, self._clock = workers, publish, rates, clock
-        self._left = dict.fromkeys(self._trials)
-        self._running: dict[str, Running] = {}
+        self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
+        self._work = {
+            t.trial_id: epoch_work(t.protocol, size_of(t).macs, size_of(t).activations)
+            for t in trials
+        }
+        self._test = {t.trial_id: judging_epochs(t.protocol) for t in trials}
+        self._names, self._workers, self._publish, self._rates, self._clock = (
+            names,
+            workers,
+            publish,
+            rates,
+            clock,
+        )
+        self._left = dict.fromkeys(self._epochs)
+        self._running: dict[str, Run] = {}
         self._waiting: set[str] = set()
         self._failed = 0
-        self._observed: deque[Observed] = deque(maxlen=OBSERVED)
+        self._ended: deque[tuple[str, Run]] = deque(maxlen=OBSERVED)
         self._published, self._shown = -math.inf, clock()
         self._terminal = sys.stderr.isatty()
-        self._total = sum(trial.epochs for trial in self._trials.values())
         self._bar = tqdm(
-            total=self._total,
+            total=sum(self._epochs.values()),
             disable=not self._terminal,
             bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}{postfix}",
         )
@@ -114,29 +118,28 @@ class Progress:
         """Note what happened to a trial, and show it."""
         trial_id, now = str(event.key), self._clock()
         if isinstance(event, Started):
-            self._running[trial_id] = Running(began=now, latest=now)
+            self._running[trial_id] = Run(began=now, latest=now)
         elif isinstance(event, Reported):
             self._waiting.discard(trial_id)  # the other sweep stopped training it
-            running = self._running.setdefault(trial_id, Running(began=None, latest=now))
-            running.report(now, *event.value)
+            run = self._running.setdefault(trial_id, Run(began=math.nan, latest=now))
+            run.report(now, *event.value)
         else:
-            self._take_end(event, self._running.pop(trial_id, None), now)
+            self._take_end(event, trial_id, self._running.pop(trial_id, None), now)
         self._show(now)
 
-    def _take_end(self, event: Event, running: Running | None, now: float) -> None:
-        trial_id = str(event.key)
-        name = self._trials[trial_id].name
+    def _take_end(self, event: Event, trial_id: str, run: Run | None, now: float) -> None:
+        name = self._names[trial_id]
         if isinstance(event, Waiting):
             self._waiting.add(trial_id)
         elif isinstance(event, Finished):
-            if event.value and running and (observed := self._observe(trial_id, running, now)):
-                self._observed.append(observed)
+            if event.value and run:
+                run.ended = now
+                self._ended.append((trial_id, run))
             self._end(trial_id, f"{name}: {_result(event.value)}")
         elif isinstance(event, Failed):
             self._failed += 1
-            self._end(
-                trial_id, f"{name} ({short_id(trial_id)}): failed: {event.reason}", important=True
-            )
+            text = f"{name} ({short_id(trial_id)}): failed: {event.reason}"
+            self._end(trial_id, text, important=True)
         elif isinstance(event, Retried):
             say(f"{name}: retrying after attempt {event.attempt}: {event.reason}")
 
@@ -145,22 +148,7 @@ class Progress:
         self._left.pop(trial_id, None)
         self._waiting.discard(trial_id)
         if important or not self._terminal:
-            say(f"[{len(self._trials) - len(self._left)}/{len(self._trials)}] {text}")
-
-    def _observe(self, trial_id: str, running: Running, ended: float | None) -> Observed | None:
-        """What a trial took, which `ended` then or is still running; None if it is too early."""
-        end = None if ended is None else ended - running.latest
-        start, timed = None, running.epoch - running.skipped
-        if running.first is not None and timed > 0:
-            epoch = (running.latest - running.first) / timed
-            if running.began is not None and running.skipped == 1:
-                start = max(running.first - running.began - epoch, 0.0)
-        elif ended is not None and running.first is not None and running.began is not None:
-            epoch = running.latest - running.began  # its only epoch
-        else:
-            return None
-        work = self._trials[trial_id].work
-        return Observed(work, epoch, start, end) if epoch > 0 else None  # 0: reported together
+            say(f"[{len(self._epochs) - len(self._left)}/{len(self._epochs)}] {text}")
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until this sweep's own trials are done; None where nothing is known.
@@ -169,30 +157,32 @@ class Progress:
         seen is taken, since the first trials also wait for the workers' imports. Trials that other
         sweeps train are left out.
         """
-        running = [self._observe(i, r, None) for i, r in self._running.items()]
-        seen = [*self._observed, *filter(None, running)]
-        rates = self._rates
+        seen = [(i, r) for i, r in [*self._ended, *self._running.items()] if r.epoch_seconds > 0]
+        rates = TYPICAL if self._rates is None else self._rates
         if seen:
-            expected = TYPICAL if rates is None else rates
-            rates = fit([o.work for o in seen], [o.epoch for o in seen], expected)
-        if rates is None:
+            seconds = [run.epoch_seconds for _, run in seen]
+            rates = fit([self._work[i] for i, _ in seen], seconds, rates)
+        elif self._rates is None:
             return None
-        start = min((o.start for o in seen if o.start is not None), default=0.0)
-        ends = [o.end / o.epoch for o in seen if o.end is not None]
-        now, fitted, times = self._clock(), rates, []
+        starts = [run.start_seconds for _, run in seen if run.start_seconds == run.start_seconds]
+        start = max(min(starts, default=0.0), 0.0)
+        tests = [(r.ended - r.latest) / r.epoch_seconds for _, r in seen if r.ended > r.latest]
+        now, times = self._clock(), []
 
-        def needed(trial: Expected, epochs: int) -> float:
+        def needed(trial_id: str, epochs: int) -> float:
             """Seconds of the last `epochs` of a trial, and of judging the test part."""
-            return float(trial.work @ fitted) * (epochs + (median(ends) if ends else trial.last))
+            test = median(tests) if tests else self._test[trial_id]
+            return float(self._work[trial_id] @ rates) * (epochs + test)
 
-        for i, r in self._running.items():
-            epochs = self._trials[i].epochs - r.epoch
-            rest = needed(self._trials[i], epochs) + (0 if r.epoch else start) - (now - r.latest)
-            # a trial may be silent for long in a queue: only the present epoch can be over
-            times.append(max(rest, needed(self._trials[i], epochs - 1) if epochs else 0.0))
+        for i, run in self._running.items():
+            epochs = self._epochs[i] - run.epoch
+            rest = needed(i, epochs) + (0 if run.epoch else start) - (now - run.latest)
+            # a trial may wait in a queue for long: at most the present epoch has passed
+            times.append(max(rest, needed(i, epochs - 1) if epochs else 0.0))
         idle = [i for i in self._left if i not in self._running and i not in self._waiting]
-        times += [start + needed(self._trials[i], self._trials[i].epochs) for i in idle]
-        return wall_time(times, self._workers)
+        return wall_time(
+            [*times, *(start + needed(i, self._epochs[i]) for i in idle)], self._workers
+        )
 
     def message(self) -> dict[str, Any]:
         """The state of the sweep for `dse.status`: texts, and the command that resumes it."""
@@ -201,10 +191,10 @@ class Progress:
             "summary": self._summary(seconds),
             "seconds_left": seconds,
             "running": {
-                i: f"epoch {r.epoch} of {self._trials[i].epochs}, val_top1 {r.val_top1:.1f} %"
+                i: f"epoch {r.epoch} of {self._epochs[i]}, val_top1 {r.val_top1:.1f} %"
                 for i, r in self._running.items()
             },
-            "names": {i: self._trials[i].name for i in self._running},
+            "names": {i: self._names[i] for i in self._running},
             "folder": str(Path.cwd()),
             "command": resume_command(),
         }
@@ -215,8 +205,8 @@ class Progress:
             "running": len(self._running),
             "waiting for other sweeps": len(self._waiting),
         }
-        done = len(self._trials) - len(self._left) - self._failed
-        texts = [f"{done} of {len(self._trials)} done"]
+        done = len(self._epochs) - len(self._left) - self._failed
+        texts = [f"{done} of {len(self._epochs)} done"]
         texts += [f"{count} {state}" for state, count in counts.items() if count]
         return ", ".join(texts if seconds is None else [*texts, f"about {duration(seconds)} left"])
 
@@ -229,18 +219,12 @@ class Progress:
         running = [f"{message['names'][i]}: {text}" for i, text in message["running"].items()]
         text = "; ".join([message["summary"], *running])
         if self._terminal:
-            left = sum(self._trials[i].epochs for i in self._left)
-            self._bar.n = self._total - left + sum(r.epoch for r in self._running.values())
+            done = sum(epochs for i, epochs in self._epochs.items() if i not in self._left)
+            self._bar.n = done + sum(run.epoch for run in self._running.values())
             self._bar.set_postfix_str(text)
         elif now - self._shown >= EVERY:
             self._shown = now
             say(text)
-
-
-def _expected(trial: Trial, name: str) -> Expected:
-    protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
-    work = epoch_work(protocol, size.macs, size.activations)
-    return Expected(name, protocol.recipe.epochs, work, judging_epochs(protocol))
 
 
 def _result(row: Mapping[str, Any] | None) -> str:

@@ -6,6 +6,7 @@ negative. The rates are fitted to calibrations before a sweep, and to its epochs
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -13,7 +14,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dse.space.cost import Cost, cost
 from dse.trial.protocol import Protocol, epoch_steps
+from dse.trial.question import Trial
 
 Work: TypeAlias = NDArray[np.float64]
 Rates: TypeAlias = NDArray[np.float64]
@@ -29,13 +32,19 @@ NOISE = 0.1
 """How far the seconds of a trial's epochs are from any rates, as a share of them, about."""
 
 
+@functools.lru_cache(2**14)
+def size_of(trial: Trial) -> Cost:
+    """The cost of a trial's network."""
+    return cost(trial.architecture, trial.protocol.image_size)
+
+
 def epoch_work(protocol: Protocol, macs: float, activations: float) -> Work:
     """Work of an epoch: training, then judging the validation part.
 
     `macs` and `activations` are a network's, for one picture.
     """
-    pictures = epoch_pictures(protocol)
     steps = epoch_steps(protocol.train_pictures, protocol.recipe.batch_size)
+    pictures = _pictures(protocol)
     return np.array([steps, pictures * macs, pictures * activations], dtype=np.float64)
 
 
@@ -47,10 +56,10 @@ def training_work(protocol: Protocol, macs: float, activations: float) -> Work:
 
 def judging_epochs(protocol: Protocol) -> float:
     """Judging the test part, in epochs."""
-    return protocol.facts.test / epoch_pictures(protocol)
+    return protocol.facts.test / _pictures(protocol)
 
 
-def epoch_pictures(protocol: Protocol) -> int:
+def _pictures(protocol: Protocol) -> int:
     """Pictures whose judging takes as long as an epoch."""
     return TRAINING * protocol.train_pictures + protocol.validation_pictures
 
