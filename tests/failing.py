@@ -19,7 +19,7 @@ STEPS = ("mkdir", "open", "fsync", "rename", "replace", "link", "unlink", "rmdir
 
 
 class Faulty:
-    """An open file that is a step at each write, and writes only half where that one fails."""
+    """An open file: each write is a step, and one that fails has written half."""
 
     def __init__(self, file: Any, step: Callable[[str], None]) -> None:
         self._file, self._step = file, step
@@ -46,7 +46,7 @@ class Faulty:
 def at_step(
     monkeypatch: pytest.MonkeyPatch, number: int | None, fault: Callable[[], None]
 ) -> list[str]:
-    """Let `fault` happen before the step of that number, or before each; the steps so far."""
+    """Call `fault` before the step of that number, or before each; returns the list of steps."""
     steps: list[str] = []
     busy: list[bool] = []  # the steps of `fault` itself do not count
 
@@ -109,14 +109,14 @@ def killed_at_each_step(folder: Path, act: Callable[[], object]) -> list[Path]:
 
 
 class Disk:
-    """What may be left below a folder when the power fails: of each folder its names as they were
-    when it was last synced, or as they are; of each file what was last synced, or else nothing."""
+    """What may be left of a folder when the power fails: the names in each folder as they were
+    when it was last synced, or as they are now; each file as it was last synced, or empty."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._names: dict[int, dict[str, os.stat_result]] = {}
         self._contents: dict[int, bytes] = {}
-        for path in (root, *root.rglob("*")):  # what is there is there
+        for path in (root, *root.rglob("*")):  # what is there at first is durable
             self._note(path)
 
     def _note(self, path: Path) -> None:
@@ -127,11 +127,11 @@ class Disk:
             self._contents[state.st_ino] = path.read_bytes()
 
     def fsync(self, handle: int) -> None:
-        """What the process asks for."""
+        """Make a file or a folder durable."""
         self._note(Path(f"/proc/self/fd/{handle}"))
 
     def left(self, target: Path, synced: Callable[[int], bool]) -> None:
-        """Make `target` what is left, where those folders that are `synced` have old names."""
+        """Write to `target` what is left, if only the folders not `synced` have their new names."""
         now = {self._root.stat().st_ino: self._root}
         now |= {p.stat().st_ino: p for p in self._root.rglob("*") if p.is_dir()}
         shutil.rmtree(target, ignore_errors=True)

@@ -76,7 +76,7 @@ def test_a_checkpoint_in_the_wrong_place_is_not_used(tmp_path: Path) -> None:
     (path,) = checkpoint_folder(tmp_path, ONE).iterdir()
     checkpoint_folder(tmp_path, OTHER).mkdir()
     (checkpoint_folder(tmp_path, OTHER) / path.name).write_bytes(path.read_bytes())
-    (path.parent / "000000000007").write_bytes(path.read_bytes())  # says that it is a later step
+    (path.parent / "000000000007").write_bytes(path.read_bytes())  # claims to be of a later step
     assert list(newest(tmp_path, OTHER)) == []
     assert list(newest(tmp_path, ONE)) == [b"state"]
 
@@ -124,7 +124,7 @@ def test_a_fault_at_any_step_leaves_the_checkpoint_before_or_the_new_one(
             break
         found = next(newest(folder, ONE), None)
         assert found in ((states[before - 1] if before else None), states[before])
-        save(folder, ONE, before, states[before])  # the same, when the fault is mended
+        save(folder, ONE, before, states[before])  # again, without the fault
         assert next(newest(folder, ONE)) == states[before]
         atomic.tidy(folder)
         assert len(list(checkpoint_folder(folder, ONE).iterdir())) == min(
@@ -138,7 +138,7 @@ def test_a_fault_at_any_step_leaves_the_checkpoint_before_or_the_new_one(
 def test_a_kill_at_any_step_leaves_the_checkpoint_before_or_the_new_one(
     tmp_path: Path, before: int
 ) -> None:
-    """A real process, ended by SIGKILL at every step; then another one keeps it and tidies."""
+    """A real process, killed at every step; then another one saves it and tidies."""
     states = [f"state {step}".encode() for step in range(before + 1)]
     for number in itertools.count(1):
         folder = tmp_path / str(number)

@@ -23,13 +23,13 @@ from dse.runner.runner import Runner, Workers
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let processes started from here find the toy."""
+    """Let processes that are started from here import the toy."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS, TESTS.parent))))
 
 
 @pytest.fixture
 def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """Settings of jobs on this machine."""
+    """Settings for jobs on this machine."""
     request.getfixturevalue("toys")
     return {"cluster": "local", "folder": str(tmp_path / "jobs"), "notice": 10}
 
@@ -170,8 +170,8 @@ def test_a_job_of_slurm_is_over_when_its_queue_says_so_twice(
     engine._slurm = True
     attempt = module._Attempt(SimpleNamespace(job_id="7"), Spool(Path("none")))
     engine._attempts = [attempt]
-    queued_again = ["7 RUNNING", "7 PREEMPTED", "7 PENDING", "7 COMPLETING"]
-    for line in [*queued_again, "7 TIMEOUT", "", "8 RUNNING"]:  # at last it is no longer listed
+    requeued = ["7 RUNNING", "7 PREEMPTED", "7 PENDING", "7 COMPLETING"]
+    for line in [*requeued, "7 TIMEOUT", "", "8 RUNNING"]:  # in the end it is not listed any more
         assert len(attempt.ended) < 2
         says("squeue", line)
         engine._poll()

@@ -33,9 +33,9 @@ def test_a_claim_excludes_others_and_leaves_nothing(tmp_path: Path) -> None:
         assert state == "mine"
         assert locks.held(tmp_path, ID)
         assert claiming(tmp_path) == "held"
-        with locks.claim(tmp_path, ID) as again:  # a record lock would let it
+        with locks.claim(tmp_path, ID) as again:  # the lock alone would not exclude it
             assert again == "held"
-        assert claiming(tmp_path) == "held"  # nor has that one's end ended the first
+        assert claiming(tmp_path) == "held"  # the second one's end does not end the first
         with locks.claim(tmp_path, ID[::-1]) as other:
             assert other == "mine"
         atomic.tidy(tmp_path)
@@ -52,8 +52,8 @@ def test_a_trial_with_a_record_is_done(tmp_path: Path) -> None:
         assert state == "done"
 
 
-def test_a_claim_ends_with_its_process_though_a_fork_of_it_lives(tmp_path: Path) -> None:
-    """A loader process that outlives its trial keeps no claim alive, and its end ends none."""
+def test_a_claim_ends_with_its_process_even_if_a_fork_of_it_lives(tmp_path: Path) -> None:
+    """A loader process that outlives its trial does not keep its claim, nor end another's."""
     reading, writing = os.pipe()
     owner = os.fork()
     if not owner:
@@ -91,7 +91,7 @@ def test_claims_of_ended_processes_are_removed_and_others_are_not(tmp_path: Path
     claims = tmp_path / "trials" / ".claims"
     claims.mkdir(parents=True)
     for name in (ID, "f" * 20, "e" * 16):
-        (claims / name).write_bytes(b"4242")  # whatever an older process left
+        (claims / name).write_bytes(b"4242")  # left by an ended process
     half = tmp_path / "trials" / f".{ID}.{'e' * 16}"
     half.mkdir()
     (half / "record.json").write_bytes(b"{")
@@ -122,7 +122,7 @@ def test_work_in_progress_is_not_tidied(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_many_claimants_of_one_trial_are_served_one_at_a_time(tmp_path: Path) -> None:
-    """Claims whose file goes with each holder: never two at once."""
+    """Each holder removes the file of the claim; still there are never two at once."""
     code = """
 import os, sys, time
 from pathlib import Path
@@ -158,7 +158,7 @@ def test_without_locks_every_claim_is_granted_and_the_first_record_stays(
     assert [p.name for p in (tmp_path / "trials").iterdir()] == [one.trial.trial_id]
 
 
-def test_a_claim_where_nothing_can_be_written_says_so(tmp_path: Path) -> None:
+def test_a_claim_in_a_folder_that_cannot_be_written_raises(tmp_path: Path) -> None:
     (tmp_path / "trials").write_bytes(b"")
     with pytest.raises(OSError, match="trials"), locks.claim(tmp_path, ID):
         raise AssertionError("claimed")

@@ -63,7 +63,7 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path: Path) -> None:
             if records.save(tmp_path, record(seed=seed, top1=writer), files):
                 won.append((seed, writer))
 
-    for seed in range(0, 20, 2):  # and there was a failure before
+    for seed in range(0, 20, 2):  # half of them have failed before
         records.fail(tmp_path, record(seed=seed).trial.trial_id, {"reason": "killed"})
     threads = [threading.Thread(target=write, args=(writer,)) for writer in (1, 2)]
     for thread in threads:
@@ -137,7 +137,9 @@ def test_a_record_cut_anywhere_is_refused(tmp_path: Path) -> None:
     records.save(tmp_path, record(loss=math.nan), {})
     path = place(tmp_path, record()) / "record.json"
     whole = path.read_bytes()
-    for length in reversed(range(len(whole) - 1)):  # at last all but a line's end
+    for length in reversed(
+        range(len(whole) - 1)
+    ):  # without the end of the last line it is still whole
         os.truncate(path, length)
         with pytest.raises(records.Damaged, match="is damaged") as caught:
             records.read(path)
@@ -161,7 +163,7 @@ def test_a_flipped_bit_changes_nothing_or_is_refused(tmp_path: Path) -> None:
             assert records.read(path).row() == one.row()
         except records.Damaged as error:
             refused += str(error).startswith(f"{path} is damaged (")
-    assert refused > 7_500  # the rest are spaces that became other spaces, or the last line's end
+    assert refused > 7_500  # the rest turned spaces into others, or changed the last line's end
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_the_fork_server_may_die(tmp_path: Path) -> None:
 
 
 def test_few_file_descriptors_mean_fewer_tasks_at_a_time(tmp_path: Path) -> None:
-    """40 workers want about 200 descriptors, and there are 64: fewer calls run at once."""
+    """40 workers want about 200 descriptors, and there are 64: fewer tasks run at a time."""
     (tmp_path / "many.py").write_text(
         "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         "from dse.runner.events import Failed, Finished, Retried\n"

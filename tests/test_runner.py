@@ -133,7 +133,7 @@ def test_all_workers_work_at_once(tmp_path: Path) -> None:
 
 
 def test_tasks_may_be_submitted_while_events_are_read() -> None:
-    """As a search does: the next call depends on the last one's answer."""
+    """As a search does: the next task depends on the last one's value."""
     seen = []
     with Runner("toy:echo", Workers(count=2)) as runner:
         runner.submit("first", 1)

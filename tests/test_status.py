@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[Path, int]:
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_a_running_sweep_is_shown_and_one_that_was_killed(
+def test_a_running_sweep_and_a_killed_one_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "a b"
@@ -53,7 +53,7 @@ def test_a_running_sweep_is_shown_and_one_that_was_killed(
     assert command == ["cd", str(Path.cwd()), "&&", *driver.args]  # type: ignore[misc]
 
 
-def test_what_is_done_and_why_the_rest_failed(
+def test_failed_trials_are_shown_with_their_reasons(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "x"

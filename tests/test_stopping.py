@@ -169,7 +169,7 @@ def test_ctrl_c_reaches_the_driver_alone(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_the_first_worker_starts(tmp_path: Path) -> None:
-    """The function's module is still being imported, as torch is for seconds."""
+    """While the function's module is still being imported, which takes seconds with torch."""
     (tmp_path / "slow.py").write_text(
         "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(1)\n"
         "def run(argument, report):\n    time.sleep(60)\n"
@@ -183,7 +183,7 @@ def test_ctrl_c_while_the_first_worker_starts(tmp_path: Path) -> None:
 
 
 def test_a_module_that_cannot_be_imported_fails_each_task(tmp_path: Path) -> None:
-    """Not an `ImportError`: it takes the server along that would start the workers."""
+    """Not by an `ImportError`: the fork server dies of it."""
     (tmp_path / "broken.py").write_text("raise OSError('libcudart.so: cannot open')\n")
     with drive(tmp_path, "broken:run", "1") as driver:
         out, _ = driver.communicate(timeout=60)
@@ -201,7 +201,7 @@ def test_what_a_task_starts_ends_with_it(code: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("kind", ["freeze", "leave child"])
 def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path, kind: str) -> None:
-    """Neither a call whose process answers no signal, nor a process that a call has started."""
+    """Neither a process that answers no signal, nor one that a task has started."""
     calls = f"('{kind}',)" if kind == "freeze" else "('leave child and sleep',)"
     with drive(tmp_path, "toy:behave", calls) as driver:
         started = workers_of(driver)

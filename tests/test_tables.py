@@ -49,7 +49,7 @@ def test_a_table_comes_back_from_its_files(tmp_path: Path) -> None:
     equal(pd.read_parquet(tmp_path / "table.parquet"), table)
     text = (tmp_path / "table.csv").read_bytes()
     equal(pd.read_csv(io.BytesIO(text), dtype=table.dtypes.to_dict()), table)
-    plain = pd.read_csv(io.BytesIO(text))  # as a reader who knows nothing would
+    plain = pd.read_csv(io.BytesIO(text))  # without knowing the types
     equal(plain, table)
     assert plain["bypass"].unique().tolist() == ["none"]
     assert plain["head_relu"].dtype == bool
@@ -74,7 +74,7 @@ def test_no_cell_is_a_formula(tmp_path: Path) -> None:
 def test_a_table_is_read_from_its_index_and_equals_the_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In every step of a growing folder; and records that did not change are not read again."""
+    """After each new record; unchanged records are not read again."""
     read: list[Path] = []
     whole = records.read
     monkeypatch.setattr(tables, "read", lambda path: read.append(path) or whole(path))
@@ -146,7 +146,7 @@ def test_a_damaged_record_is_not_hidden_by_an_index(tmp_path: Path) -> None:
     path = place(tmp_path, RECORDS[1]) / "record.json"
     content, state = path.read_bytes(), path.stat()
     path.write_bytes(content.replace(b'"status"', b'"statut"'))
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # and it looks as old as before
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # it seems as old as before
     assert path.stat().st_size == state.st_size
     for call in (tables.load, tables.write_tables):
         with pytest.raises(records.Damaged, match="is damaged"):
@@ -196,7 +196,7 @@ def test_an_index_of_other_rules_is_not_used(
 def test_of_two_writers_of_tables_the_newer_records_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another sweep leaves a record and writes its tables while this one writes its own."""
+    """Another sweep saves a record and writes its tables while this one writes its own."""
     records.save(tmp_path, record(), {})
     whole, others = atomic.write, [record(seed=1)]
 
@@ -220,7 +220,7 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
     assert tuple(pd.read_parquet(tmp_path / "table.parquet").columns) == COLUMNS
 
 
-def test_what_is_comparable_leaves_circumstance_out() -> None:
+def test_comparable_columns_leave_circumstance_out() -> None:
     table = pd.DataFrame([one.row() for one in RECORDS])
     assert tuple(tables.comparable(table).columns) == ("trial_id", *QUESTION, *ANSWER)
     assert not set(CIRCUMSTANCE) & set(tables.comparable(table).columns)

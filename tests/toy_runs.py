@@ -50,7 +50,7 @@ def alive(pid: int) -> bool:
 
 
 def soon(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    """Whether `condition` comes true within some seconds."""
+    """Whether `condition` becomes true within some seconds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -60,7 +60,7 @@ def soon(condition: Callable[[], bool], seconds: float = 10) -> bool:
 
 
 def running(found: Iterator[Event]) -> Iterator[set[Any]]:
-    """The keys that run after each event."""
+    """The tasks that run after each event."""
     now: set[Any] = set()
     for event in found:
         if isinstance(event, Started):
@@ -95,7 +95,7 @@ if __name__ == "__main__":
 def drive(
     folder: Path, function: str, argument: str, settings: str = "{}"
 ) -> Iterator[subprocess.Popen[str]]:
-    """A driver as `python -m driver`, in a session of its own that is killed in the end."""
+    """A driver in a session of its own, started as `python -m driver`; it is killed in the end."""
     (folder / "driver.py").write_text(DRIVER)
     with subprocess.Popen(
         [sys.executable, "-m", "driver", function, argument, settings],
