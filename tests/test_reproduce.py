@@ -84,6 +84,7 @@ def test_it_leaves_figures_tables_and_a_page(home: Path) -> None:
     page = (home / "index.html").read_text()
     assert "http" not in page.replace("http://www.w3.org", "")
     assert "45 of 45 trainings from scratch on digits, seeds 0, 1, 2: 45 learned." in page
+    assert (page.count("<img "), page.count("<table>")) == (2, 1)
     assert re.findall("<h2>(.*?)</h2>", page) == [
         reproduce.TITLES[name] for name in ("figure3a", "figure3b", "table3")
     ]
