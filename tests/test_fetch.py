@@ -265,11 +265,11 @@ def body(address: str, way: str) -> File:
     [
         ("gone", "HTTP Error 404"),
         ("moved", "file"),
-        ("cut", "255,000 of 256,000 bytes"),
-        ("short", "255,999 of 256,000 bytes"),
-        ("long", "more than 256,000 bytes"),
-        ("endless", "more than 256,000 bytes"),
-        ("wrong", "the SHA-256 "),
+        ("cut", "got 255,000 bytes"),
+        ("short", "got 255,999 bytes"),
+        ("long", "got 256,001 bytes"),
+        ("endless", "got 256,001 bytes"),
+        ("wrong", f"got {hashlib.sha256(BODY[:-1] + bytes(1)).hexdigest()}"),
         ("silent", "timed out"),
         ("drip", "no end after 0.4 s"),
     ],
@@ -282,9 +282,8 @@ def test_a_failed_download_leaves_nothing(way: str, words: str, tmp_path: Path) 
             fetch.download(body(address, way), tmp_path, timeout=0.5, limit=0.4)
         assert time.monotonic() - start < 2
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(
-        f"`data.download` must be able to fetch {address}{way} to {tmp_path}, got "
-    )
+    assert line.startswith("`data.download` must fetch 256,000 bytes with the SHA-256 ")
+    assert f" from {address}{way} to {tmp_path}, got " in line
     assert words in line
     assert list(tmp_path.iterdir()) == []
     assert Handler.sent < 50 * len(BODY)  # of 2,000: it ends with the first byte too many

@@ -36,16 +36,14 @@ def locate(published: Published, store: Store, report: Report) -> tuple[Form, Pa
 
 def verified(path: Path, file: File) -> bytes:
     """The contents of `path`; raises `DataError` unless they are those of the published `file`."""
-    rule = f"{path} must have {file.size:,} bytes with the SHA-256 {file.sha256}"
     try:
-        if (size := path.stat().st_size) != file.size:
-            raise DataError(f"{rule}, got {size:,} bytes: remove or replace it")
-        content = path.read_bytes()
+        size = path.stat().st_size
+        problem = f"{size:,} bytes" if size != file.size else ""
+        content = b"" if problem else path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} must be a readable file: {reason(error)}") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != file.sha256:
-        raise DataError(f"{rule}, got {digest}: remove or replace it")
+    if problem := problem or _difference(content, file):
+        raise DataError(f"{path} must have {_rule(file)}, got {problem}: remove or replace it")
     return content
 
 
@@ -58,27 +56,32 @@ def download(file: File, folder: Path, *, timeout: float = 30, limit: float = 36
     import http.client  # these load ssl, which only a download needs
     import urllib.request
 
-    start, left, digest = time.monotonic(), file.size, hashlib.sha256()
+    deadline, content = time.monotonic() + limit, bytearray()
     try:
-        with (
-            urllib.request.urlopen(file.address, timeout=timeout) as response,
-            new_file(folder / file.name) as target,
-        ):
-            while content := response.read1(min(BLOCK, left + 1)):
-                left -= len(content)
-                if left < 0:
-                    raise ValueError(f"more than {file.size:,} bytes")
-                if time.monotonic() - start > limit:
+        with urllib.request.urlopen(file.address, timeout=timeout) as response:
+            while block := response.read1(min(BLOCK, file.size + 1 - len(content))):
+                content += block
+                if time.monotonic() > deadline:
                     raise TimeoutError(f"no end after {limit:g} s")
-                digest.update(content)
-                target.write(content)
-            if left:
-                raise ValueError(f"{file.size - left:,} of {file.size:,} bytes")
-            if digest.hexdigest() != file.sha256:
-                raise ValueError(f"the SHA-256 {digest.hexdigest()}, not {file.sha256}")
+        if problem := _difference(content, file):
+            raise ValueError(problem)
+        with new_file(folder / file.name) as target:
+            target.write(content)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        rule = f"`data.download` must be able to fetch {file.address} to {folder}"
+        rule = f"`data.download` must fetch {_rule(file)} from {file.address} to {folder}"
         raise DataError(f"{rule}, got {reason(error)}") from None
+
+
+def _rule(file: File) -> str:
+    return f"{file.size:,} bytes with the SHA-256 {file.sha256}"
+
+
+def _difference(content: bytes | bytearray, file: File) -> str:
+    """How contents differ from the published ones; empty where they do not."""
+    if len(content) != file.size:
+        return f"{len(content):,} bytes"
+    digest = hashlib.sha256(content).hexdigest()
+    return "" if digest == file.sha256 else digest
 
 
 def _missing(form: Form, folder: Path) -> list[File]:
