@@ -1,12 +1,12 @@
-"""How much memory the trials of one machine take for one data set.
+"""The memory that concurrent trials on one machine use for one data set.
 
     python benchmarks/data_memory.py ROOT [data] [processes]
 
 `processes` (2) processes load `data` (cifar10) from the published files in ROOT and iterate over
-every batch of an epoch and of the other parts; then, while all of them are there, each reads its
-own /proc/self/smaps_rollup. PSS counts a page that n processes share as 1/n in each. Printed in
-MiB, for each process and in all: PSS before the set is loaded and after all batches, the part of
-it that is the mapped cache, and of how many bytes the set is.
+all batches of an epoch and of the other parts. While all of them are running, each reads its
+/proc/self/smaps_rollup; PSS counts a page shared by n processes as 1/n in each. Prints, in MiB per
+process and in total: the size of the set, PSS before loading and after all batches, and the mapped
+files' share of both.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ def pss(kind: str = "Pss") -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1024
 
 
-def measured(protocol: Protocol, store: Store, together: Barrier) -> tuple[float, ...]:
+def measured(protocol: Protocol, store: Store, barrier: Barrier) -> tuple[float, ...]:
     """PSS before and after all batches, and the files' part of each, in MiB."""
     torch.set_num_threads(1)
-    together.wait()
+    barrier.wait()
     before, files_before = pss(), pss("Pss_File")
-    together.wait()
+    barrier.wait()
     data = load(protocol, store)
     seen = sum(len(y) for _, y in data.train_batches(128, seed=0, epoch=1))
     seen += sum(len(y) for part in (data.validation, data.test) for _, y in data.batches(part))
     assert seen == protocol.facts.train + protocol.facts.test
-    together.wait()
+    barrier.wait()
     after, files_after = pss(), pss("Pss_File")
-    together.wait()
+    barrier.wait()
     return before, after, files_before, files_after
 
 
 def worker(
     protocol: Protocol,
     store: Store,
-    together: Barrier,
+    barrier: Barrier,
     answers: Queue[tuple[float, ...]],
 ) -> None:
-    answers.put(measured(protocol, store, together))
+    answers.put(measured(protocol, store, barrier))
 
 
 def main() -> None:
@@ -69,9 +69,9 @@ def main() -> None:
     )
     cache.prepare(name, store)
     context = multiprocessing.get_context("spawn")
-    together, answers = context.Barrier(processes), context.Queue()
+    barrier, answers = context.Barrier(processes), context.Queue()
     running = [
-        context.Process(target=worker, args=(protocol, store, together, answers))
+        context.Process(target=worker, args=(protocol, store, barrier, answers))
         for _ in range(processes)
     ]
     for process in running:

@@ -1,12 +1,12 @@
-"""How fast a folder of pictures becomes batches, without any training.
+"""The speed of turning a folder of pictures into batches, without training.
 
     python benchmarks/stream_speed.py FOLDER
 
-FOLDER holds train/ and val/ as ImageNet does. One row per way: decoding JPEG, and stretching
-to 256x256 too, as streams do it and by other libraries; then whole batches of 128 pictures under
-the two protocols for ImageNet, for each number of loaders. Pictures per second as median (least ..
-most) of `ROUNDS` rounds with one thread a process; the ways take turns within a round, so that a
-busy machine slows them all alike.
+FOLDER holds train/ and val/ like ImageNet. One row per way: decoding JPEG, alone and with
+resizing to 256x256, as streams do it and with other libraries; then whole batches of 128 pictures
+under the two protocols for ImageNet, for each number of loaders. Prints pictures per second as the
+median (minimum .. maximum) of `ROUNDS` rounds, one thread per process. The ways alternate within a
+round, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def streaming(stream: Stream) -> int:
     return sum(len(y) for _, y in stream.train_batches(BATCH_SIZE, 0, 1))
 
 
-def ways(root: Path, cache: Path) -> dict[str, Callable[[], int]]:
+def all_ways(root: Path, cache: Path) -> dict[str, Callable[[], int]]:
     """Each way's name and a call that handles some pictures and says how many."""
     manifest = folder.read(root, cache)
     paths = [line.split(b" ", 1)[1].decode() for line in manifest.listing.splitlines()]
     step = max(sum(manifest.train) // (PICTURES // 4), 1)
     files = [(root / path).read_bytes() for path in paths[: sum(manifest.train) : step]]
-    found: dict[str, Callable[[], int]] = {
+    ways: dict[str, Callable[[], int]] = {
         name: partial(decoding, decode, files) for name, decode in DECODERS.items()
     }
     share = min(PICTURES / sum(manifest.train) / 0.98, 1.0)
@@ -104,8 +104,8 @@ def ways(root: Path, cache: Path) -> dict[str, Callable[[], int]]:
         )
         for loaders in LOADERS:
             stream = load(protocol, Store(root=root, cache=cache, loaders=loaders))
-            found[f"{augment}, {loaders} loaders"] = partial(streaming, stream)
-    return found
+            ways[f"{augment}, {loaders} loaders"] = partial(streaming, stream)
+    return ways
 
 
 def rate(way: Callable[[], int]) -> float:
@@ -119,11 +119,13 @@ def main() -> None:
     worker.keep_memory()  # as a trial does
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="torchvision")
     with tempfile.TemporaryDirectory() as cache:
-        candidates = ways(Path(sys.argv[1]), Path(cache))
+        candidates = all_ways(Path(sys.argv[1]), Path(cache))
         for way in candidates.values():
             way()
         rounds = [[rate(way) for way in candidates.values()] for _ in range(ROUNDS)]
-    print(f"torch {torch.__version__}; pictures/s, median (least .. most) of {ROUNDS} rounds\n")
+    print(
+        f"torch {torch.__version__}; pictures/s, median (minimum .. maximum) of {ROUNDS} rounds\n"
+    )
     for name, rates in zip(candidates, zip(*rounds, strict=True), strict=True):
         print(
             f"{name:32}{statistics.median(rates):>8,.0f} ({min(rates):,.0f} .. {max(rates):,.0f})"

@@ -66,9 +66,9 @@ def line(root: Path, cache: Path) -> str:
 
 
 def test_a_manifest_is_sorted_and_counts(root: Path, cache: Path) -> None:
-    found = read(root, cache)
-    assert found == Manifest(classes=("cat", "dog"), train=(2, 1), test=(1, 1), listing=LISTING)
-    assert found.text == TEXT
+    manifest = read(root, cache)
+    assert manifest == Manifest(classes=("cat", "dog"), train=(2, 1), test=(1, 1), listing=LISTING)
+    assert manifest.text == TEXT
 
 
 def test_its_text_depends_on_names_and_sizes_alone(tmp_path: Path) -> None:
@@ -154,18 +154,18 @@ def test_a_problem_is_reported(
 
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path, cache: Path) -> None:
-    assert line(tmp_path, cache) == "there is no train/"
-    assert line(tmp_path / "missing\x07", cache) == "there is no train/"
+    assert line(tmp_path, cache) == "it has no train/"
+    assert line(tmp_path / "missing\x07", cache) == "it has no train/"
     (tmp_path / "train").write_bytes(b"")
-    assert line(tmp_path, cache) == "there is no train/"
+    assert line(tmp_path, cache) == "it has no train/"
     one = write(tmp_path / "one", {"train/cat/a.jpg": b"1", "val/cat/b.jpg": b"1"})
     assert line(one, cache) == "train/ has 1 classes, at least 2 are needed"
     (tmp_path / "none" / "train").mkdir(parents=True)
-    assert line(tmp_path / "none", cache) == "there is no val/"
+    assert line(tmp_path / "none", cache) == "it has no val/"
     (tmp_path / "none" / "val").mkdir()
     assert line(tmp_path / "none", cache) == "train/ has 0 classes, at least 2 are needed"
     (tmp_path / "loop").symlink_to("loop")
-    assert line(tmp_path / "loop", cache) == "there is no train/"
+    assert line(tmp_path / "loop", cache) == "it has no train/"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
@@ -369,12 +369,12 @@ def test_a_request_gets_the_manifest_of_its_folder(tmp_path: Path, cache: Path) 
     root = folder(tmp_path / "root", train=10)
     place = (f"data.root={root}", f"data.cache={cache}", "validation_share=0.5")
     (trial,) = ask("protocol=imagenet", *place).trials
-    found = image_folder.read(root, cache).text
-    assert trial.protocol.manifest == found
+    manifest = image_folder.read(root, cache).text
+    assert trial.protocol.manifest == manifest
     assert trial.architecture.num_classes == 2
     either = ("data=digits,image_folder", "layout=px64", "image_size=64", "train_share=1")
     mixed = ask(*either, *place).trials
-    assert [trial.protocol.manifest for trial in mixed] == ["none", found]
+    assert [trial.protocol.manifest for trial in mixed] == ["none", manifest]
 
 
 def test_a_request_that_gives_the_manifest_needs_no_folder() -> None:
@@ -397,7 +397,7 @@ def test_a_request_without_its_folder_is_refused(tmp_path: Path) -> None:
         ask("protocol=imagenet", f"data.root={tmp_path}", f"data.cache={tmp_path}")
     assert caught.value.lines == (
         "`data.root` must hold train/ and val/ with a directory per class, "
-        f"got {tmp_path}: there is no train/",
+        f"got {tmp_path}: it has no train/",
     )
     with pytest.raises(RequestError) as caught:  # not read where the rest is wrong
         ask("protocol=imagenet", f"data.root={tmp_path}", "sr=2")
@@ -410,8 +410,8 @@ def test_a_request_without_its_folder_is_refused(tmp_path: Path) -> None:
 def test_a_thousand_classes_make_squeezenet(protocol: str, macs: int) -> None:
     """The sizes are those of SqueezeNet v1.0 (arXiv:1602.07360, Table 1)."""
     (trial,) = ask(f"protocol={protocol}", f"manifest=1000-9000-9000-{0:020}").trials
-    found = cost(trial.architecture, trial.protocol.image_size)
-    assert (found.params, found.macs) == (1_248_424, macs)
+    sizes = cost(trial.architecture, trial.protocol.image_size)
+    assert (sizes.params, sizes.macs) == (1_248_424, macs)
 
 
 def test_a_thousand_classes_need_no_torch(tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ def test_a_thousand_classes_need_no_torch(tmp_path: Path) -> None:
 
 @pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")
 def test_ten_classes_of_imagenet(cache: Path) -> None:
-    found = read(Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10", cache)
-    assert found.text.startswith("10-1500-250-")
-    assert found.classes[0] == "n01440764"
-    assert found.train == (150,) * 10
+    manifest = read(Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10", cache)
+    assert manifest.text.startswith("10-1500-250-")
+    assert manifest.classes[0] == "n01440764"
+    assert manifest.train == (150,) * 10

@@ -188,8 +188,8 @@ def test_shift_moves_a_picture_by_at_most_a_pixel() -> None:
     assert moved.shape == (200, 5, 5, 1)
     assert moved.dtype == np.uint8
     assert moved.max((1, 2, 3)).tolist() == [number + 1 for number in range(200)]
-    found = moves(torch.from_numpy(moved).permute(0, 3, 1, 2))
-    assert set(found) == {(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)}
+    shifts = moves(torch.from_numpy(moved).permute(0, 3, 1, 2))
+    assert set(shifts) == {(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -200,16 +200,16 @@ def test_shift_moves_a_picture_by_at_most_a_pixel() -> None:
 def test_a_change_is_one_window_of_the_padded_picture(
     augment: str, side: int, margin: int, channels: int
 ) -> None:
-    """What leaves the picture is dropped, zeros come in, channels move together."""
+    """Pixels that leave the picture are dropped and replaced by zeros; channels move alike."""
     bright = np.random.default_rng(0).integers(1, 256, (300, side, side, channels), np.uint8)
-    found, drawn = augmented(augment, bright)
+    shifted, drawn = augmented(augment, bright)
     padded = np.pad(bright, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     flips = drawn.mirrored if augment == "crop_flip" else np.zeros(300, bool)
     seen = set()
     for n in range(300):
         y, x = (drawn.y[n], drawn.x[n]) if margin else (0, 0)
         window = padded[n, y : y + side, x : x + side]
-        assert np.array_equal(found[n], window[:, ::-1] if flips[n] else window)
+        assert np.array_equal(shifted[n], window[:, ::-1] if flips[n] else window)
         seen.add((y, x, bool(flips[n])))
     assert {y for y, _, _ in seen} == {x for _, x, _ in seen} == set(range(2 * margin + 1))
     assert (augment == "crop_flip") == (100 < flips.sum() < 200)
@@ -351,22 +351,22 @@ def test_pictures_of_another_size_are_resized_once(
     expected = torch.nn.functional.interpolate(
         planes, size=(12, 12), mode="bilinear", align_corners=False, antialias=True
     )
-    found = torch.from_numpy(data.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
-    assert torch.equal(found, expected.round().clamp(0, 255))
+    resized = torch.from_numpy(data.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
+    assert torch.equal(resized, expected.round().clamp(0, 255))
     monkeypatch.setattr(torch.nn.functional, "interpolate", None)  # nothing is resized again
     assert np.array_equal(load(protocol, store).train.pictures, data.train.pictures)
 
 
 def mapped_kilobytes(path: Path) -> int:
     """Of this process's proportional set size, what is the file at `path`."""
-    found, inside = 0, False
+    kilobytes, inside = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         key = line.split()[0]
         if not key.endswith(":"):
             inside = line.endswith(str(path))
         elif inside and key == "Pss:":
-            found += int(line.split()[1])
-    return found
+            kilobytes += int(line.split()[1])
+    return kilobytes
 
 
 def test_two_processes_hold_the_pictures_once(store: Store) -> None:

@@ -495,10 +495,10 @@ def test_a_sweep_trains_on_pictures_of_imagenet(tmp_path: Path) -> None:
 @pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")
 def test_pictures_of_imagenet_stream_alike_from_any_number_of_loaders(tmp_path: Path) -> None:
     root = Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10"
-    found = image_folder.read(root, tmp_path)
+    manifest = image_folder.read(root, tmp_path)
     protocol = Protocol(
         data="image_folder",
-        manifest=found.text,
+        manifest=manifest.text,
         image_size=227,
         augment="crop",
         normalise="caffe",

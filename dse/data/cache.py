@@ -156,8 +156,8 @@ class CacheFile:
             declared, content = self._mapped()
         except DataError:
             return False
-        found = hashlib.sha256(memoryview(content)[HEADER:]).hexdigest()
-        return found == declared == self._digest(found)
+        actual = hashlib.sha256(memoryview(content)[HEADER:]).hexdigest()
+        return actual == declared == self._digest(actual)
 
     def _mapped(self) -> tuple[str, mmap.mmap]:
         """The digest that the file declares, and the whole file."""
@@ -198,14 +198,14 @@ class CacheFile:
                 content = np.ascontiguousarray(part).data
                 digest.update(content)
                 file.write(content)
-            found = digest.hexdigest()
-            if found != (rule := self._digest(found)):
+            actual = digest.hexdigest()
+            if actual != (rule := self._digest(actual)):
                 name = self.published.name
-                raise DataError(f"`data` {name} must have the digest {rule}, got {found}")
+                raise DataError(f"`data` {name} must have the digest {rule}, got {actual}")
             file.seek(0)
-            file.write(json.dumps(self.header(found)).encode().ljust(HEADER - 1) + b"\n")
+            file.write(json.dumps(self.header(actual)).encode().ljust(HEADER - 1) + b"\n")
 
-    def _digest(self, found: str) -> str:
-        """What the contents' digest must be; `found`, where none is declared for these arrays."""
+    def _digest(self, actual: str) -> str:
+        """What the contents' digest must be: `actual`, unless one is declared for these arrays."""
         facts = self.published.facts
-        return facts.digest if self.published.exact and self.side == facts.image_size else found
+        return facts.digest if self.published.exact and self.side == facts.image_size else actual

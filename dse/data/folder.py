@@ -121,7 +121,7 @@ def _modified(root: Path) -> dict[str, dict[str, int]]:
 
 def _classes(part: Path) -> dict[str, int]:
     if not part.is_dir():
-        raise _Problem(f"there is no {part.name}/")
+        raise _Problem(f"it has no {part.name}/")
     with os.scandir(part) as entries:
         named = sorted((e.name, e) for e in entries if not e.name.startswith("."))
     for name, entry in named:
