@@ -177,6 +177,8 @@ def curve(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for way, count in itertools.product(("lifeless", "loss"), COUNTS):
         line: dict[str, Any] = {"way": way, "steps": count}
         for name, group in groups.items():
+            if not group:
+                continue
             found = sum(r[f"{way}_{count}"] >= 0 for r in group)
             known = share(found, len(group))
             line |= {name: f"{found}/{len(group)}", f"{name}_low": round(known.low, 4)}
