@@ -50,9 +50,9 @@ def test_data_that_are_missing_are_reported_before_anything_is_measured(
     grid = request(tmp_path, "protocol=demo,cifar10,mnist", f"data.root={tmp_path}", "budget=1h")
     with pytest.raises(RequestError) as caught:
         within_budget(grid, grid.trials, pytest.fail)
-    assert [line.split(":")[0] for line in caught.value.lines] == [
-        "`data.root` must hold cifar10", "`data.root` must hold mnist",
-    ]  # fmt: skip
+    cifar10, mnist = caught.value.lines
+    assert cifar10.startswith("`data.root` must hold cifar10")
+    assert mnist.startswith("`data.root` must hold mnist")
     assert measured == []
 
 
