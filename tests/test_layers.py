@@ -159,7 +159,7 @@ def test_no_file_imports_itself_through_others() -> None:
             "import matplotlib",
             "only dse.analysis.figures dse.analysis",
         ),
-        ("dse.runner.call", "if TYPE_CHECKING:\n    import optuna", "only dse.search may"),
+        ("dse.runner.task", "if TYPE_CHECKING:\n    import optuna", "only dse.search may"),
         ("dse.compress.__main__", "import torch", "imports torch"),
     ],
 )

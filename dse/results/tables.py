@@ -125,8 +125,8 @@ def _now(folder: Path) -> int:
 def _index(parquet: bytes, csv: Signature | None, records: list[Signature | None]) -> bytes:
     """The index of tables just written.
 
-    None stands for a record that was written in the very moment in which the records were listed:
-    it could change once more without a new time, so it is read again.
+    None is for a record that was written at the moment when the records were listed: it could
+    change again within the same tick of the clock, so the next table reads it again.
     """
     import numpy as np
 
