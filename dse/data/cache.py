@@ -129,11 +129,15 @@ class CacheFile:
         picture = [self.side, self.side, facts.channels]
         return [[facts.train, *picture], [facts.train], [facts.test, *picture], [facts.test]]
 
-    def header(self, sha256: str = "") -> dict[str, Any]:
+    def header(self, sha256: str) -> dict[str, Any]:
         """The header for contents with the digest `sha256`."""
-        name, digest = self.published.name, self.published.facts.digest
-        known = {"format": FORMAT, "data": name, "digest": digest, "shapes": self.shapes}
-        return {**known, "sha256": sha256}
+        return {
+            "format": FORMAT,
+            "data": self.published.name,
+            "digest": self.published.facts.digest,
+            "shapes": self.shapes,
+            "sha256": sha256,
+        }
 
     def arrays(self) -> Arrays:
         """The arrays, mapped read-only; raises `DataError` unless size and header are right."""
