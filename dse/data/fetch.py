@@ -37,12 +37,11 @@ def locate(published: Published, store: Store, report: Report) -> tuple[Form, Pa
 def verified(path: Path, file: File) -> bytes:
     """The contents of `path`; raises `DataError` unless they are those of the published `file`."""
     try:
-        size = path.stat().st_size
-        problem = f"{size:,} bytes" if size != file.size else ""
-        content = b"" if problem else path.read_bytes()
+        with path.open("rb") as opened:
+            content = opened.read(file.size + 1)
     except OSError as error:
         raise DataError(f"{path} must be a readable file: {reason(error)}") from None
-    if problem := problem or _difference(content, file):
+    if problem := _difference(content, file):
         raise DataError(f"{path} must have {_rule(file)}, got {problem}: remove or replace it")
     return content
 
@@ -78,7 +77,9 @@ def _rule(file: File) -> str:
 
 def _difference(content: bytes | bytearray, file: File) -> str:
     """How contents differ from the published ones; empty where they do not."""
-    if len(content) != file.size:
+    if len(content) > file.size:
+        return f"more than {file.size:,} bytes"
+    if len(content) < file.size:
         return f"{len(content):,} bytes"
     digest = hashlib.sha256(content).hexdigest()
     return "" if digest == file.sha256 else digest
