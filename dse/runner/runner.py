@@ -33,7 +33,7 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from dse.runner.engine import ENGINES, make_engine
@@ -73,10 +73,6 @@ class Workers:
     settings: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
     patience: float = 0.0
-
-    def at_most(self, tasks: int) -> Workers:
-        """These workers, but no more than there are tasks; at least one."""
-        return replace(self, count=max(min(self.count, tasks), 1))
 
 
 @dataclass(slots=True, eq=False)

@@ -101,7 +101,7 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
         sources.append(f"with `runner.engine` {workers.engine} trials may take longer")
     return Estimate(
         prices={trial.trial_id: prices[trial.trial_id] for trial in todo},
-        workers=workers.at_most(len(todo)).count,
+        workers=min(workers.count, len(todo)),
         overhead=max(k.overhead for k in known.values()),
         shared=max(k.memory + max(s.shared for s in k.samples) for k in known.values()),
         sources=tuple(sources),

@@ -79,7 +79,6 @@ def run(
     if not todo:
         say(count)
     else:
-        workers = workers.at_most(len(todo))
         with _runner(execute, workers) as runner:
             check_data(todo, store, say)
             say(count)

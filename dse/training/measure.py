@@ -71,19 +71,19 @@ class Stopwatch:
 
 
 def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, float]:
-    """In a worker: train a trial for some seconds, keep nothing, and say what its parts take.
+    """In a worker: train a trial for some `seconds`, keep nothing, and return what its parts take.
 
-    `entered` is when it began, on this machine's monotonic clock; `ready`, `step` and `judge` are
-    seconds until the first step, of a step, and of judging a picture; `private` and `shared` are
-    bytes of this process's memory at its most and of what it was forked with, `header` those that a
-    file of weights has more than its weights. However short or wild its recipe is, the trial is
-    trained for long enough.
+    `entered` is when this began, on the machine's monotonic clock; `ready`, `step` and `judge` are
+    the seconds until the first step, of a step, and of judging a picture; `private` and `shared`
+    are the peak bytes of this process's own memory and of what it was forked with; `header` is the
+    bytes of a file of weights in addition to the weights. The recipe's number of epochs and
+    learning rate are replaced, so that any trial can be trained for long enough.
     """
     entered = time.monotonic()
     trial, store, seconds = argument
     torch.set_num_threads(1)
     keep_memory()
-    load(trial.protocol, store)  # what is made once for all trials is no trial's
+    load(trial.protocol, store)  # a data set is prepared once, not by each trial
     start = time.perf_counter()
     data, watch = load(trial.protocol, store), Stopwatch(seconds)
     try:
@@ -91,7 +91,7 @@ def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, floa
         train_attempt(_endless(trial), data, [], None, callbacks)
         raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
     except Enough:
-        before = _memory()  # while its loaders live
+        before = _memory()  # while its loaders are running
     step = watch.seconds / watch.steps
     model = build(trial, trial.protocol.recipe, data, 0)
     judged = _seconds_of_judging(model, data, pictures_at_a_time(trial), seconds / JUDGING)
@@ -109,14 +109,14 @@ def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, floa
 
 
 def _endless(trial: Trial) -> Trial:
-    """A trial whose training takes steps of the same kind, and does not end by itself."""
+    """A trial whose steps are the same, but whose training does not end by itself."""
     protocol = trial.protocol
     recipe = replace(protocol.recipe, epochs=EPOCHS, lr=LR, dead_after=0, ladder="none")
     return replace(trial, protocol=replace(protocol, recipe=recipe))
 
 
 def _seconds_of_judging(model: nn.Module, data: Data, together: int, seconds: float) -> float:
-    """Seconds that judging a picture takes, measured for some `seconds`; the first batch is not."""
+    """Seconds of judging a picture, measured for some `seconds` after a first batch."""
     start, pictures = 0.0, 0
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -135,8 +135,7 @@ def _seconds_of_judging(model: nn.Module, data: Data, together: int, seconds: fl
 
 
 def _memory() -> tuple[int, int]:
-    """The most bytes of memory that this process had to itself, with those of its children, and
-    those of its server."""
+    """Peak bytes of this process's own memory with its children's, and bytes of its server."""
     try:
         own, server = _sizes("self"), _sizes(str(os.getppid()))
         children = Path("/proc/thread-self/children").read_text().split()
@@ -152,7 +151,7 @@ def _private(process: str) -> int:
 
 
 def _sizes(process: str) -> dict[str, int]:
-    """What Linux says of a process's memory, bytes by name."""
+    """A process's memory as Linux reports it: bytes by name."""
     sizes = {}
     for name in ("status", "smaps_rollup"):
         for line in Path(f"/proc/{process}/{name}").read_text().splitlines():
