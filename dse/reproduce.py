@@ -49,8 +49,7 @@ def _main(arguments: list[str]) -> int:
         print(plan(first, trials, say))
         return 0
     failures = launch.run(trials, first.folder, first.workers, first.store)
-    table = tables.write_tables(first.folder)
-    table = table[table["trial_id"].isin([t.trial_id for t in trials])]
+    table = launch.asked(tables.write_tables(first.folder), trials, first.folder)
     drawn = drawing.draw(first.folder, table)
     path = first.folder / "index.html"
     atomic.write(path, page(names, table, len(every), drawn))

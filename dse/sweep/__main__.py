@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dse.analysis.drawing import draw
 from dse.results import tables
 from dse.sweep.estimate import within_budget
-from dse.sweep.launch import guarded, run
+from dse.sweep.launch import asked, guarded, run
 from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
@@ -34,7 +34,8 @@ def _main(arguments: list[str]) -> int:
         print(plan(request, trials, say))
         return 0
     failures = run(trials, request.folder, request.workers, request.store)
-    draw(request.folder, tables.write_tables(request.folder))
+    table = asked(tables.write_tables(request.folder), trials, request.folder)
+    draw(request.folder, table)
     return 1 if failures else 0
 
 

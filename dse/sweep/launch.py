@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dse.data.store import Store
 from dse.results import atomic, drivers, files, locks, records
@@ -21,6 +22,9 @@ from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXECUTE = "dse.training.worker:run"
 
@@ -90,6 +94,15 @@ def run(
             failed = _train(todo, trial_names(trials), folder, workers, store, runner)
     atomic.tidy(folder)
     return _report_missing(trials, folder, failed)
+
+
+def asked(table: pd.DataFrame, trials: Sequence[Trial], folder: Path) -> pd.DataFrame:
+    """The rows of `trials` in the table of `folder`, which may hold other sweeps' trials too."""
+    rows = table[table["trial_id"].isin([trial.trial_id for trial in trials])]
+    if others := len(table) - len(rows):
+        trials_are = "1 other trial is" if others == 1 else f"{others:,} other trials are"
+        say(f"{trials_are} in {folder}; the figures do not show them")
+    return rows
 
 
 def _runner(execute: str, workers: Workers) -> Runner:
