@@ -44,7 +44,7 @@ def processes(root: int) -> list[int]:
 
 
 def shared_once(process: int) -> int:
-    """Bytes of a process, what it shares divided by the number of those who share it."""
+    """Bytes of a process, shared memory divided by the number of processes that share it."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:

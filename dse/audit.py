@@ -160,7 +160,7 @@ def _read(arguments: Iterable[str], lines: list[str]) -> dict[str, Any]:
         if not equals:
             lines.append(f"`settings` must be written as key=value, got {argument!r}")
         elif key not in KEYS:
-            lines.append(f"`{key}` must be one of {', '.join(KEYS)}, got {argument}")
+            lines.append(f"unknown key `{key}`; known are {', '.join(KEYS)}")
         elif key in values:
             lines.append(f"`{key}` must be given once, got {values[key]} and {text}")
         else:

@@ -212,7 +212,7 @@ def test_jobs_that_hang_or_are_stopped(jobs: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"engine": "submitit", "settings": jobs, "retries": 0}
     (failure,) = ends(events(("deaf",), patience=1, **settings)).values()
     assert isinstance(failure, Failed)
-    assert failure.reason == "the process sent no sign of life for 1 s and was killed"
+    assert failure.reason == "the process sent no heartbeat for 1 s and was killed"
     assert "in _deaf" in failure.details
     check_stop(settings, 6)
 
@@ -258,7 +258,7 @@ def test_tasks_of_ray() -> None:
                     os.kill(parent(parent(event.value)), signal.SIGKILL)
         assert Retried("killed", "the task died: WorkerCrashedError", 1) in found
         assert ends(found)["killed"] == Finished("killed", "worked")
-        assert "sent no sign of life for 1 s" in ends(found)["hangs"].reason
+        assert "sent no heartbeat for 1 s" in ends(found)["hangs"].reason
         assert soon(lambda: not any(alive(pid) for pid in pids(found)))
     finally:
         ray.shutdown()
@@ -276,7 +276,7 @@ def test_a_ray_cluster_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "line"),
+    ("settings", "line"),
     [
         ({"num_cpus": 4000}, "`ray.num_cpus` must be at most "),
         ({"num_gpus": 1000}, "`ray.num_gpus` must be at most "),
@@ -284,17 +284,17 @@ def test_a_ray_cluster_of_its_own() -> None:
     ],
 )
 @pytest.mark.slow
-def test_what_this_machine_never_has_is_not_waited_for(wish: dict[str, Any], line: str) -> None:
+def test_what_this_machine_never_has_is_not_waited_for(settings: dict[str, Any], line: str) -> None:
     ray = pytest.importorskip("ray")
     with pytest.raises(ValueError, match=f"^{line}.* on this machine, got "):
-        Runner("toy:behave", Workers(count=1, engine="ray", settings=wish))
+        Runner("toy:behave", Workers(count=1, engine="ray", settings=settings))
     assert not ray.is_initialized()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "here:now", "::1:99999"])
 def test_a_ray_cluster_that_is_not_there(address: str) -> None:
     pytest.importorskip("ray")
-    line = f"^`ray.address` must be that of a Ray cluster that answers, got {address}: "
+    line = f"^`ray.address` must be the address of a running Ray cluster, got {address}: "
     with pytest.raises(ValueError, match=line):
         Runner("toy:echo", Workers(count=1, engine="ray", settings={"address": address}))
 
@@ -302,7 +302,7 @@ def test_a_ray_cluster_that_is_not_there(address: str) -> None:
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     monkeypatch.setitem(sys.modules, engine, None)
-    line = rf"^`runner.engine` {engine} must have the extra installed: pip install 'squeezenet-dse"
+    line = rf"^`runner.engine` {engine} needs an extra: pip install 'squeezenet-dse"
     with pytest.raises(ValueError, match=rf"{line}\[{engine}\]'$"):
         Runner("toy:echo", Workers(count=1, engine=engine))
 
@@ -312,17 +312,25 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
     [
         ("slurm", {}, "`runner.engine` must be one of local, submitit, ray, got 'slurm'"),
         ("local", {"cores": 2}, "`runner.local` must have no settings, got cores"),
-        ("submitit", {"queue": "a"}, "`runner.submitit` must have no settings but folder, clus"),
+        (
+            "submitit",
+            {"queue": "a"},
+            "`runner.submitit` must have no settings other than folder",
+        ),
         ("submitit", {"cluster": "pbs"}, "`cluster` must be one of slurm, local, got 'pbs'"),
         ("submitit", {"timeout_min": 0}, "`timeout_min` must be a whole number in 1 .. 525600"),
         ("submitit", {"partition": "a\nb"}, "`partition` must be a name, got 'a\\nb'"),
         (
             "submitit",
             {"folder": __file__, "cluster": "local"},
-            "`submitit.folder` must be a folder, got ",
+            "`submitit.folder` must be a writable folder of your own, got ",
         ),
         ("ray", {"num_gpus": "one"}, "`num_gpus` must be in [0, 1024], got 'one'"),
-        ("ray", {"adress": "auto"}, "`runner.ray` must have no settings but address, num_cpus"),
+        (
+            "ray",
+            {"adress": "auto"},
+            "`runner.ray` must have no settings other than address",
+        ),
     ],
 )
 def test_a_wrong_setting_is_reported_in_one_line(

@@ -32,7 +32,7 @@ def seconds(trial: Trial) -> float:
 
 
 def handed_out(times: Sequence[float], workers: int) -> float:
-    """Seconds until the last of some trials ends, each begun by the first worker that is free."""
+    """Seconds until the last of some trials ends, each started by the first worker that is free."""
     free = [0.0] * workers
     for seconds in times:
         free.sort()

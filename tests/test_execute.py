@@ -432,7 +432,7 @@ def test_equal_seeds_share_the_initial_weights_of_shared_layers(
 
 
 class AfterSteps(Reporter):
-    """A reporter that is asked to stop when it has been read so many times."""
+    """A reporter that is asked to stop after it has been read this many times."""
 
     def __init__(self, reads: int) -> None:
         super().__init__(lambda report: None)
@@ -522,12 +522,12 @@ def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(tmp_path: Path
     def send(sign: Any) -> None:
         if isinstance(sign, Report):
             reports.append(sign.value[0])
-            tell.stop()
+            reporter.stop()
 
     for epochs in (1, 2, 3):  # after the last one it is about to judge the test part
-        tell = Reporter(send)
+        reporter = Reporter(send)
         with pytest.raises(Stopped):
-            run((TRIAL, tmp_path, DEFAULT), tell)
+            run((TRIAL, tmp_path, DEFAULT), reporter)
         assert reports == list(range(1, epochs + 1))
     assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda sign: None))
 

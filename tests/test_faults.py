@@ -164,7 +164,7 @@ def test_a_trial_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
     assert {i: f.reason for i, f in records.failures(folder).items()} == {poison: reason}
     assert len(records.records(folder)) == 4
     again = sweep(folder, "trials=5", "poison=2")
-    assert "5 trials, 4 done before, 1 to do" in again.stderr
+    assert "5 trials, 4 already done, 1 to do" in again.stderr
     assert again.returncode == 1
 
 
@@ -176,7 +176,7 @@ def test_a_trial_that_hangs_fails_alone_and_keeps_no_other_sweep_waiting(
         texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (1, 1), texts
     hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
-    reason = "the process sent no sign of life for 0.5 s and was killed; tried 3 times"
+    reason = "the process sent no heartbeat for 0.5 s and was killed; tried 3 times"
     assert all(f"failed: {reason}" in text for text in texts)
     assert {i: f.reason for i, f in records.failures(folder).items()} == {hanging: reason}
     assert len(records.records(folder)) == 4
@@ -462,7 +462,7 @@ def test_a_folder_that_disappears_is_reported_and_the_same_command_finishes(tmp_
         shutil.rmtree(folder, ignore_errors=True)
         text = driver.communicate(timeout=60)[1]
     assert driver.returncode == 1, text
-    assert "trials have no record in" in text
+    assert "trials no longer have a record in" in text
     assert "Traceback" not in text
     assert sweep(folder, *words).returncode == 0
     check(folder, Plan(trials=6, seconds=0.1))

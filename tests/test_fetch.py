@@ -184,7 +184,7 @@ def test_a_path_that_is_no_plain_file_is_not_opened(store: Store) -> None:
     tiny = python_files(store.root)
     path = store.root / "test_batch"
     path.unlink()
-    os.mkfifo(path)  # to open it would wait for a writer for ever
+    os.mkfifo(path)  # to open it would wait forever for a writer
     assert refused(tiny, store).endswith("lacks test_batch")
 
 
@@ -282,8 +282,8 @@ def test_a_failed_download_leaves_nothing(way: str, words: str, tmp_path: Path) 
             fetch.download(body(address, way), tmp_path, timeout=0.5, limit=0.4)
         assert time.monotonic() - start < 2
     (line,) = str(caught.value).splitlines()
-    assert line.startswith("`data.download` must fetch 256,000 bytes with the SHA-256 ")
-    assert f" from {address}{way} to {tmp_path}, got " in line
+    assert line.startswith(f"`data.download` could not download {address}{way} to {tmp_path}: ")
+    assert "; expected 256,000 bytes with the SHA-256 " in line
     assert words in line
     assert list(tmp_path.iterdir()) == []
     assert Handler.sent < 50 * len(BODY)  # of 2,000: it ends with the first byte too many

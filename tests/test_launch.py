@@ -32,9 +32,9 @@ def test_what_is_done_is_not_trained_again(
     assert run(every, tmp_path / "first", Workers(), Store(), TOY) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if " to do" in line] == [
-        "3 trials, 0 done before, 3 to do",
-        "3 trials, 1 done before, 2 to do",
-        "3 trials, 3 done before, 0 to do",
+        "3 trials, 0 already done, 3 to do",
+        "3 trials, 1 already done, 2 to do",
+        "3 trials, 3 already done, 0 to do",
     ]
 
 
@@ -54,7 +54,7 @@ def test_a_folder_without_locks_is_reported(
 ) -> None:
     monkeypatch.setattr(locks, "has_claims", lambda folder: False)
     assert sweep(tmp_path / "x", Plan(trials=1)) == 0
-    line = f"{tmp_path / 'x'} has no file locks: other sweeps may train the same trials"
+    line = f"{tmp_path / 'x'} does not support file locks: other sweeps may train the same trials"
     assert line in capsys.readouterr().err.splitlines()
 
 
@@ -75,4 +75,6 @@ def test_an_engine_that_is_not_available_is_a_mistake(
     engine = ("runner.engine=submitit", "submitit.cluster=local", "submitit.folder=jobs")
     assert __main__.main(["sr=0.125", *engine]) == 2
     error = capsys.readouterr().err
-    assert error.splitlines()[-1].startswith("`submitit.folder` must be a folder, got jobs: ")
+    assert error.splitlines()[-1].startswith(
+        "`submitit.folder` must be a writable folder of your own, got jobs: "
+    )

@@ -200,7 +200,7 @@ def test_shift_moves_a_picture_by_at_most_a_pixel() -> None:
 def test_a_change_is_one_window_of_the_padded_picture(
     augment: str, side: int, margin: int, channels: int
 ) -> None:
-    """Pixels that leave the picture are dropped and replaced by zeros; channels move alike."""
+    """Pixels that leave the picture are dropped and replaced by zeros; channels move together."""
     bright = np.random.default_rng(0).integers(1, 256, (300, side, side, channels), np.uint8)
     shifted, drawn = augmented(augment, bright)
     padded = np.pad(bright, ((0, 0), (margin, margin), (margin, margin), (0, 0)))

@@ -82,7 +82,7 @@ NAMES = trial_names(TRIALS)
 
 
 def effort(trial: Trial, activation: float, step: float) -> float:
-    """What a trial takes where an activation, and a step, take as long as so many MACs."""
+    """What a trial takes where an activation, and a step, take as long as this many MACs."""
     protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
     epochs, batch_size = protocol.recipe.epochs, protocol.recipe.batch_size
     epoch = 3 * protocol.train_pictures + protocol.validation_pictures

@@ -338,8 +338,7 @@ def test_an_engine_takes_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> No
     ]
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert lines(*slurm) == [
-        "`runner.engine` submitit must have the extra installed: "
-        "pip install 'squeezenet-dse[submitit]'"
+        "`runner.engine` submitit needs an extra: pip install 'squeezenet-dse[submitit]'"
     ]
 
 

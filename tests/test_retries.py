@@ -150,7 +150,7 @@ def test_retries_are_counted(retries: Any) -> None:
 @pytest.mark.parametrize(("kind", "retries"), [("deaf", 1), ("freeze", 0)])
 def test_a_task_that_hangs_is_killed_and_retried(kind: str, retries: int) -> None:
     found = events((kind,), ("return", 1), patience=0.5, retries=retries)
-    reason = "the process sent no sign of life for 0.5 s and was killed"
+    reason = "the process sent no heartbeat for 0.5 s and was killed"
     assert [e for e in found if isinstance(e, Retried)] == [Retried(0, reason, 1)] * retries
     failure = ends(found)[0]
     assert isinstance(failure, Failed)

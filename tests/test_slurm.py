@@ -1,4 +1,4 @@
-"""Jobs on a real SLURM of this one machine, begun by the test, where its programs are.
+"""Jobs on a real SLURM of this one machine, started by the test, where its programs are installed.
 
 On Debian `apt-get install slurm-wlm munge`; then as root `pytest -n 0 -m slow tests/test_slurm.py`.
 """

@@ -43,7 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def distinct(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2 classes of 25 + 4 pictures, of which no two are alike."""
+    """2 classes of 25 + 4 pictures, no two of them equal."""
     files = {}
     for number in range(58):
         part, label = ("val", number % 2) if number < 8 else ("train", number % 2)
@@ -474,7 +474,7 @@ def test_loaders_that_stall_cost_an_attempt_and_die_with_it(tmp_path: Path) -> N
             os.kill(pid, signal.SIGSTOP)
         _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
-    assert "attempt 1: the process sent no sign of life for 10 s and was killed" in errors
+    assert "attempt 1: the process sent no heartbeat for 10 s and was killed" in errors
     assert all(gone(pid) for pid in loaders)
     assert len(list((tmp_path / "results/squeezenet/trials").glob("*/record.json"))) == 1
 
@@ -493,7 +493,7 @@ def test_a_sweep_trains_on_pictures_of_imagenet(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")
-def test_pictures_of_imagenet_stream_alike_from_any_number_of_loaders(tmp_path: Path) -> None:
+def test_pictures_of_imagenet_do_not_depend_on_the_number_of_loaders(tmp_path: Path) -> None:
     root = Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10"
     manifest = image_folder.read(root, tmp_path)
     protocol = Protocol(

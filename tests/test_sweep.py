@@ -83,7 +83,7 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
     start = time.monotonic()
     run = dse("sweep", "sr=0.125,0.5", cwd=swept)
     assert run.returncode == 0
-    assert "2 done before, 0 to do" in run.stderr
+    assert "2 already done, 0 to do" in run.stderr
     assert time.monotonic() - start < 20
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("record.json")} == before
     assert (folder / "figure3a.svg").read_bytes() == figure

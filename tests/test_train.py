@@ -697,7 +697,7 @@ def mixed(ratios: list[float]) -> nn.ParameterList:
         ([0.0] * 8 + [1.0] * 2, False),
         ([0.99 * STILL] * 4, True),
         ([1.01 * STILL] * 4, False),
-        ([], False),  # nothing to tell by
+        ([], False),  # nothing to decide by
     ],
 )
 def test_a_step_is_lifeless_where_nearly_all_weights_are_still(

@@ -59,7 +59,7 @@ def _shout(_: Reporter) -> int:
 
 
 def _die_while_sending(_: Reporter, length: int) -> bytes:
-    """Return so many bytes, and die before all of them can be sent."""
+    """Return this many bytes, and die before all of them can be sent."""
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
     return bytes(length)
 

@@ -118,7 +118,7 @@ class CacheFile:
 
     @property
     def path(self) -> Path:
-        """Its place; the name tells sets and sizes apart."""
+        """Its place; each set and size has a name of its own."""
         name, digest = self.published.name, self.published.facts.digest
         return self.store.cache / f"{name}-{self.side}px-{digest[:16]}.bin"
 

@@ -63,12 +63,14 @@ def download(file: File, folder: Path, *, timeout: float = 30, limit: float = 36
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no end after {limit:g} s")
         if problem := _difference(content, file):
-            raise ValueError(problem)
+            raise ValueError(f"got {problem}")
         with new_file(folder / file.name) as target:
             target.write(content)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        rule = f"`data.download` must fetch {_rule(file)} from {file.address} to {folder}"
-        raise DataError(f"{rule}, got {reason(error)}") from None
+        raise DataError(
+            f"`data.download` could not download {file.address} to {folder}: {reason(error)}; "
+            f"expected {_rule(file)}"
+        ) from None
 
 
 def _rule(file: File) -> str:

@@ -39,12 +39,12 @@ def tar_batches(
 
     The members are read in memory: nothing is extracted to disk.
     """
-    found: dict[str, bytes] = {}
+    members: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(contents[0]), mode="r:gz") as tar:
         for member in tar:
             if member.name in names and (file := tar.extractfile(member)):
-                found[member.name] = file.read()
-    return read([found[name] for name in names], facts)
+                members[member.name] = file.read()
+    return read([members[name] for name in names], facts)
 
 
 PICKLED_ARRAY = {

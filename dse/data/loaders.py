@@ -30,7 +30,7 @@ CHUNK = 16
 """Pictures that a loader decodes at a time; a batch is made of several loaders' chunks."""
 
 MOST_IN_FLIGHT = 64
-"""Chunks of one loader: more tasks may not fit into a pipe, and both ends would wait for ever."""
+"""Chunks of one loader: more tasks may not fit into a pipe, and both ends would wait forever."""
 
 
 @dataclass(frozen=True, slots=True)

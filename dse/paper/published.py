@@ -250,10 +250,10 @@ class Solver:
     """A training recipe of forresti/SqueezeNet: its solver and the data layers of its network.
 
     The learning rate is `base_lr * (1 - step / max_iter) ** power`; a step sums `iter_size`
-    passes of `batch_size` pictures. Weights and biases decay alike. Pictures are stretched to
-    256x256, cropped to `crop_size` pixels and reduced by `mean_bgr`, never mirrored. Every
-    convolution starts uniform in +-sqrt(3 / fan_in), conv10 normal with deviation `conv10_std`;
-    biases start at 0.
+    passes of `batch_size` pictures. Biases decay as weights do. Pictures are stretched to 256x256,
+    cropped to `crop_size` pixels and reduced by `mean_bgr`, never mirrored. Every convolution
+    starts uniform in +-sqrt(3 / fan_in), conv10 normal with deviation `conv10_std`; biases start
+    at 0.
     """
 
     base_lr: float

@@ -35,12 +35,12 @@ def publishing(folder: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
 def published(folder: Path) -> list[tuple[dict[str, Any], bool]]:
     """The status of each sweep on a results folder, and whether that sweep still runs."""
-    found = []
+    statuses = []
     trials = folder / "trials"
     for name in names(trials):
         if token := re.fullmatch(rf"\.{RUNNING}\.([0-9a-f]{{16}})", name):
             with suppress(OSError, ValueError, RecursionError):
                 status = json.loads((trials / name).read_bytes())
                 if isinstance(status, dict):
-                    found.append((status, is_locked(trials / CLAIMS / token[1])))
-    return found
+                    statuses.append((status, is_locked(trials / CLAIMS / token[1])))
+    return statuses

@@ -56,8 +56,8 @@ class Attempt:
 class Local:
     """A process for each task, forked from a server that has imported the function's module.
 
-    A process that sends neither a report nor another sign of life for `patience` seconds (0: no
-    limit) hangs and is killed. Only the time in which this driver was awake and listening counts,
+    A process that sends neither a report nor a heartbeat for `patience` seconds (0: no limit) is
+    taken to hang and is killed. Only the time in which this driver was awake and listening counts,
     so that one that is suspended together with its tasks kills none of them; it counts from the
     fork, after the server's imports. What a process writes to stderr is forwarded to this one's.
     """
@@ -160,7 +160,7 @@ class Local:
             yield self._finish(attempt, self._death(attempt))
         elif self._patience and attempt.silent >= self._patience:
             _dump_stack(attempt)
-            reason = f"the process sent no sign of life for {self._patience:g} s and was killed"
+            reason = f"the process sent no heartbeat for {self._patience:g} s and was killed"
             yield self._finish(attempt, End("died", reason=reason))
 
     def _finish(self, attempt: Attempt, end: End) -> End:

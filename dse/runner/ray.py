@@ -26,10 +26,10 @@ from dse.space.rules import check, integer, knob, real
 class Cluster:
     """A Ray cluster and what a task asks for; raises `ValueError` for a value outside its rule."""
 
-    address: str = knob("local", text("an address"), "of a cluster; auto; local: start one here")
+    address: str = knob("local", text("an address"), "of a cluster, auto, or local: start one here")
     num_cpus: int = knob(1, integer(1, 4096), "processor cores of a task")
-    num_gpus: float = knob(0.0, real(0, 1024), "GPUs of a task, a share of one too")
-    mem_gb: float = knob(0.0, real(0, 1e5), "memory of a task, GB; 0: Ray does not count it")
+    num_gpus: float = knob(0.0, real(0, 1024), "GPUs of a task; may be a fraction")
+    mem_gb: float = knob(0.0, real(0, 1e5), "memory of a task, GB (0: not reserved)")
 
     def __post_init__(self) -> None:
         check(self)
@@ -65,7 +65,7 @@ class Ray:
         self._attempts: dict[int, Any] = {}
 
     def _join(self, address: str) -> None:
-        """Join a cluster. Ray would look for an absent one for minutes, and take over SIGTERM."""
+        """Join a cluster. Ray would wait minutes for an absent one, and take over SIGTERM."""
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address == "local":
             options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
@@ -76,7 +76,7 @@ class Ray:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             self._ray.init(address, **options)
         except Exception as error:  # Ray raises any; a bare one where a start takes too long
-            rule = "`ray.address` must be that of a Ray cluster that answers"
+            rule = "`ray.address` must be the address of a running Ray cluster"
             raise ValueError(f"{rule}, got {address}: {first_line(error)}") from None
         finally:
             if threading.current_thread() is threading.main_thread():

@@ -25,8 +25,7 @@ def require(engine: str) -> None:
         spec = None
     if spec is None or spec.origin is None:  # a folder of that name is not a library
         raise ValueError(
-            f"`runner.engine` {engine} must have the extra installed: "
-            f"pip install 'squeezenet-dse[{engine}]'"
+            f"`runner.engine` {engine} needs an extra: pip install 'squeezenet-dse[{engine}]'"
         )
 
 
@@ -41,7 +40,7 @@ def settings_of(kind: type[Settings], engine: str, values: Mapping[str, Any]) ->
     names = [item.name for item in fields(kind)]  # type: ignore[arg-type]
     unknown = [name for name in values if name not in names]
     if unknown:
-        rule = f"`runner.{engine}` must have no settings but {', '.join(names)}"
+        rule = f"`runner.{engine}` must have no settings other than {', '.join(names)}"
         raise ValueError(f"{rule}, got {', '.join(map(str, unknown))}")
     return kind(**values)
 
@@ -86,6 +85,6 @@ def attend(
                 asked, deadline = True, time.monotonic() + notice
         return End("stopped", reason="the process did not stop when asked, and was killed")
     except (OSError, EOFError) as error:
-        return End("died", reason=f"no process could start: {error}")
+        return End("died", reason=f"no process could be started: {error}")
     finally:
         engine.close()

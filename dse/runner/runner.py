@@ -60,10 +60,10 @@ class Workers:
     """How tasks run: `count` at a time, on an engine.
 
     `settings` are the engine's: the fields of `Jobs` or `Cluster`. `retries` is how often a task
-    is retried whose process died.
+    whose process died is retried.
 
     `patience` is the longest silence of a task in seconds: one that neither reports nor reads
-    `report.stopping` for longer is taken for hanging. The imports of the function's module do not
+    `report.stopping` for longer is taken to hang. The imports of the function's module do not
     count. The default 0 means no limit: only the caller knows how long a step of the work may
     take, and a wrong guess would kill good work.
     """
@@ -190,7 +190,9 @@ class Runner:
             if self._full:  # there is room again when a task has ended
                 self._queue.appendleft(task)
             else:
-                self._end(task, End("died", reason=f"no process could start: {first_line(error)}"))
+                self._end(
+                    task, End("died", reason=f"no process could be started: {first_line(error)}")
+                )
             return
         self._running[attempt] = task
         if not task.postponed:
@@ -206,7 +208,7 @@ class Runner:
         return max(min(times), 0.0)
 
     def _receive(self, seconds: float) -> None:
-        """Take what comes from attempts; wait at most so many seconds for the first."""
+        """Take what comes from attempts; wait at most `seconds` for the first."""
         for attempt, message in self._engine.wait(seconds):
             if isinstance(message, Report):
                 self._events.append(Reported(self._running[attempt].key, message.value))

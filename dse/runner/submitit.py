@@ -36,12 +36,16 @@ class Jobs:
     """What a task's job asks for; raises `ValueError` for a value outside its rule."""
 
     folder: Path = knob(  # noqa: RUF009
-        Path("submitit-jobs"), path(), "folder of jobs and logs, which all nodes see"
+        Path("submitit-jobs"), path(), "folder for jobs and logs, shared by all nodes"
     )
-    cluster: str = knob("slurm", one_of("slurm", "local"), "local: processes here, for a try")
-    partition: str = knob("", text("a name", empty=True), "SLURM's partition, or its own choice")
-    account: str = knob("", text("a name", empty=True), "SLURM's account, or its own choice")
-    qos: str = knob("", text("a name", empty=True), "quality of service, or SLURM's own choice")
+    cluster: str = knob(
+        "slurm", one_of("slurm", "local"), "local: processes on this machine, for testing"
+    )
+    partition: str = knob(
+        "", text("a name", empty=True), "SLURM partition (empty: the default one)"
+    )
+    account: str = knob("", text("a name", empty=True), "SLURM account (empty: your default one)")
+    qos: str = knob("", text("a name", empty=True), "SLURM quality of service (empty: the default)")
     timeout_min: int = knob(240, integer(1, 525_600), "time limit of a job, minutes")
     timeouts: int = knob(100, integer(0, 10_000), "how often a job may time out and resume")
     notice: int = knob(60, integer(1, 3600), "seconds that a task has to stop when preempted")
@@ -73,7 +77,7 @@ class Submitit:
         self._slurm = self._settings.cluster == "slurm"
         if self._slurm and shutil.which("sbatch") is None:
             raise ValueError(
-                "`submitit.cluster` must be reached from here, got slurm: there is no sbatch"
+                "`submitit.cluster` must be reachable from here, got slurm: sbatch was not found"
             )
         self._folder = _own_folder(self._settings.folder)
         self._executor = _executor(self._folder, self._settings)
@@ -209,11 +213,13 @@ def _own_folder(parent: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         state = folder.stat()
         if state.st_uid != os.getuid() or state.st_mode & 0o022:
-            raise PermissionError("others may write in it")
+            raise PermissionError("others may write to it")
         folder /= uuid.uuid4().hex
         folder.mkdir(mode=0o700)
     except OSError as error:
-        raise ValueError(f"`submitit.folder` must be a folder, got {parent}: {error}") from None
+        raise ValueError(
+            f"`submitit.folder` must be a writable folder of your own, got {parent}: {error}"
+        ) from None
     return folder
 
 
@@ -225,7 +231,7 @@ def _executor(folder: Path, jobs: Jobs) -> Any:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"`submitit.cluster` must be reached from here, got slurm: {reason}"
+            f"`submitit.cluster` must be reachable from here, got slurm: {reason}"
         ) from None
     choices = {"partition": jobs.partition, "account": jobs.account, "qos": jobs.qos}
     executor.update_parameters(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 HEARTBEAT = 1.0
-"""Seconds between two signs of life, at least."""
+"""Least seconds between two heartbeats."""
 
 OUT_OF_MEMORY = (
     "out of memory",
@@ -60,7 +60,7 @@ class Reporter:
     """How a task reports progress: `report(value)`.
 
     Raises `Stopped`, after the value is sent, where the task was asked to stop. `send` gets a
-    `Report`, or None as a sign of life.
+    `Report`, or None as a heartbeat.
     """
 
     def __init__(self, send: Callable[[Any], None]) -> None:
@@ -74,8 +74,8 @@ class Reporter:
 
     @property
     def stopping(self) -> bool:
-        """Whether the task was asked to stop. Reading this is a sign of life, as a report is; it
-        takes less than a microsecond, so that a loop can read it in every step."""
+        """Whether the task was asked to stop. Reading this counts as a heartbeat, as a report
+        does; it takes less than a microsecond, so that a loop can read it in every step."""
         if time.monotonic() - self._sent >= HEARTBEAT:
             self._sent = time.monotonic()
             self._send(None)

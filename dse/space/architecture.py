@@ -43,7 +43,7 @@ class Metaparameters:
 
     base_e: int = knob(128, integer(2, MAX_FILTERS), "expand filters of fire2")
     incr_e: int = knob(128, integer(0, MAX_FILTERS), "expand filters added every `freq` modules")
-    freq: int = knob(2, integer(1, len(FIRES)), "Fire modules of one width")
+    freq: int = knob(2, integer(1, len(FIRES)), "Fire modules of the same width")
     pct3x3: float = knob(0.5, real(0, 1, above=True, below=True), "share of 3x3 expand filters")
     sr: float = knob(0.125, real(0, 1, above=True), "squeeze ratio: squeeze / expand filters")
     bypass: str = knob(
@@ -80,7 +80,7 @@ class Layout:
     )
     conv10_padding: int = knob(0, integer(0, 1), "padding of conv10, pixels (authors' v1.0: 1)")
     conv10_split: int = knob(1, integer(1, 8), "convolutions that conv10 is split into")
-    conv10_multiple: int = knob(1, integer(1, 256), "their filters are a multiple of this")
+    conv10_multiple: int = knob(1, integer(1, 256), "the filters of each are a multiple of this")
     head_relu: bool = knob(True, flag(), "ReLU on the class scores (as published)")
     norm: str = knob("none", one_of("none", "batch"), "normalisation after each convolution")
     dropout: float = knob(0.5, real(0, 1, below=True), "share dropped before conv10")

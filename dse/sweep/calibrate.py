@@ -171,7 +171,9 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
     at_a_time = _at_a_time(workers)
     rounds = max(math.ceil(len(networks) / at_a_time), 2)
     expected = duration(rounds * 1.5 * SECONDS + 5)
-    say(f"calibrating: training {len(networks)} networks briefly, {expected} or more")
+    say(
+        f"calibrating: training {len(networks)} networks for a few seconds each, {expected} or more"
+    )
     seconds, memory = _imports()
     repeated = itertools.islice(itertools.cycle(networks), rounds * at_a_time)
     samples, wait = _measured([*repeated], store, at_a_time)

@@ -154,10 +154,10 @@ def within_budget(request: Request, trials: Sequence[Trial], say: Say) -> Sequen
         )
     seconds = expected.seconds(ids[:kept])
     budget = duration(request.budget)
-    say(f"`budget` {budget}: {kept} of {len(ids)} trials to do fit, {duration(seconds)}")
+    say(f"`budget` {budget}: {kept} of {len(ids)} trials to do fit, taking {duration(seconds)}")
     if kept < len(ids):
         rest = duration(expected.seconds(ids) - seconds)
         first = trial_names(trials)[ids[kept]]
-        say(f"left out: {len(ids) - kept} trials from {first} on, {rest} more")
+        say(f"left out: {len(ids) - kept} trials from {first} on, which would take {rest} more")
     left_out = set(ids[kept:])
     return [trial for trial in trials if trial.trial_id not in left_out]

@@ -92,7 +92,7 @@ SETTINGS: Mapping[str, Setting] = {
         False,
     ),
     "budget": Setting(duration(), "train only the first trials that fit in this time", math.inf),
-    "limit": Setting(integer(1, MAX_POINTS), "refuse a grid of more points", 10_000),
+    "limit": Setting(integer(1, MAX_POINTS), "refuse grids of more points", 10_000),
     "results.root": Setting(path(), "folder that holds the results folders", Path("results")),
     "data.root": Setting(path(), "folder that holds the data sets", DEFAULT.root),
     "data.cache": Setting(path(), "folder for decoded data, shared by all sweeps", DEFAULT.cache),
@@ -106,7 +106,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "runner.workers": Setting(
         integer(1, 1024),
-        "trials at a time, one thread each: as many as this machine has cores",
+        "trials at a time, one thread each (default: one per core)",
         cores(),
     ),
     "runner.engine": Setting(

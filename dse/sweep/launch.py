@@ -78,7 +78,7 @@ def run(
     """
     todo = records.unfinished(folder, trials)
     noun = "trial" if len(trials) == 1 else "trials"
-    count = f"{len(trials)} {noun}, {len(trials) - len(todo)} done before, {len(todo)} to do"
+    count = f"{len(trials)} {noun}, {len(trials) - len(todo)} already done, {len(todo)} to do"
     failed = set()
     if not todo:
         say(count)
@@ -88,7 +88,7 @@ def run(
             say(count)
             atomic.tidy(folder)
             if not locks.has_claims(folder):
-                say(f"{folder} has no file locks: other sweeps may train the same trials")
+                say(f"{folder} does not support file locks: other sweeps may train the same trials")
             if execute == EXECUTE:
                 _import_figures()
             failed = _train(todo, trial_names(trials), folder, workers, store, runner)
@@ -184,7 +184,7 @@ def _report_missing(trials: Sequence[Trial], folder: Path, failed: set[str]) -> 
     """Report the trials that failed and the records that have disappeared; return how many."""
     ids = {trial.trial_id for trial in trials}
     lost = ids - files.finished(folder, ids) - failed
-    for some, what in (failed, "failed"), (lost, f"have no record in {folder} any more"):
+    for some, what in (failed, "failed"), (lost, f"no longer have a record in {folder}"):
         if some:
             names = [name for trial_id, name in trial_names(trials).items() if trial_id in some]
             listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")

@@ -60,9 +60,9 @@ class Run:
 
     @property
     def start_seconds(self) -> float:
-        """Seconds before the first epoch; NaN where they cannot be told from those of an epoch."""
-        told = self.epoch > self.skipped == 1
-        return self.first - self.began - self.epoch_seconds if told else math.nan
+        """Seconds before the first epoch; NaN where an epoch's are not known."""
+        separable = self.epoch > self.skipped == 1
+        return self.first - self.began - self.epoch_seconds if separable else math.nan
 
 
 class Progress:

@@ -22,7 +22,7 @@ Work: TypeAlias = NDArray[np.float64]
 Rates: TypeAlias = NDArray[np.float64]
 
 TRAINING = 3
-"""Training with a picture takes about as long as judging so many."""
+"""Training with a picture takes about as long as judging this many."""
 
 TYPICAL: Rates = np.array([2e9, 1.0, 400.0])
 """Rates of a typical processor core, in the time of one multiply-accumulate: a step's overhead, and
@@ -70,8 +70,9 @@ def fit(
     """Rates, none negative, with the least squared relative errors of the observed `seconds`.
 
     `work` has shape (n, 3), n at least 1; `seconds` has shape (n,), all above 0, each within a
-    share of `noise` or so. Networks that are alike do not tell the three rates apart, so the rates
-    are also drawn to the `expected` ones, scaled to the observations: the less noise, the less.
+    share of `noise` or so. Similar networks do not determine all three rates, so the
+    rates are also pulled towards the `expected` ones, scaled to the observations: the less noise,
+    the less.
     Errors are relative to the observed seconds, so a trial that waited in a queue counts little.
 
     >>> rates = fit([[5, 9e9, 1e6], [5, 2e9, 2e6]], [1.4, 0.7])

@@ -31,7 +31,7 @@ LEAST_STEPS = 2
 """Steps that are timed at least."""
 
 JUDGING = 4
-"""Judging is timed for one part in so many of the steps' time."""
+"""Judging is timed for the steps' time divided by this."""
 
 EPOCHS, LR = 10_000, 1e-9
 """Epochs and learning rate of a training that is only timed: it neither ends nor diverges."""

@@ -38,10 +38,10 @@ def to_torchvision(layout: Layout, weights: Mapping[str, Tensor]) -> dict[str, T
 
 def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
     wanted = {f"{a}.{kind}": f"{b}.{kind}" for a, b in names.items() for kind in ("weight", "bias")}
-    odd = sorted(set(wanted) ^ set(weights))
-    if odd:
-        state = "missing" if odd[0] in wanted else "left over"
-        raise ValueError(f"`weights` must have torchvision's tensors: {odd[0]} is {state}")
+    unmatched = sorted(set(wanted) ^ set(weights))
+    if unmatched:
+        state = "missing" if unmatched[0] in wanted else "left over"
+        raise ValueError(f"`weights` must have torchvision's tensors: {unmatched[0]} is {state}")
     return {wanted[name]: tensor for name, tensor in weights.items()}
 
 

@@ -39,10 +39,10 @@ def run(argument: tuple[Trial, Path, Store], reporter: Reporter) -> dict[str, An
     has saved one. Raises `Later` where another process trains the trial.
     """
     trial, folder, store = argument
-    with claim(folder, trial.trial_id) as standing:
-        if standing == "held":
+    with claim(folder, trial.trial_id) as claimed:
+        if claimed == "held":
             raise Later
-        row = _train_and_save(trial, folder, store, reporter) if standing == "mine" else None
+        row = _train_and_save(trial, folder, store, reporter) if claimed == "mine" else None
         checkpoints.clear(folder, trial.trial_id)
         return row
 
@@ -86,7 +86,7 @@ class Checkpointer:
     """Writes a trial's checkpoint now and then, and when the trial must stop; it stops there.
 
     It remembers the last step and how to get its state: what is judged after that step is judged
-    again by who resumes. Raises `Stopped` where the trial must stop, and `OSError` where a
+    again when the trial resumes. Raises `Stopped` where the trial must stop, and `OSError` where a
     checkpoint cannot be written.
     """
 

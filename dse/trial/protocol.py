@@ -49,7 +49,7 @@ class Protocol:
     data: str = knob("digits", one_of(*DATA_SETS, "image_folder"), "data set")
     manifest: str = knob("none", _manifest(), "contents of `data.root`; filled in for image_folder")
     image_size: int = knob(12, integer(1, 2048), "side of the pictures, pixels")
-    augment: str = knob("none", one_of(*AUGMENTATIONS), "random changes of training pictures")
+    augment: str = knob("none", one_of(*AUGMENTATIONS), "random changes to training pictures")
     normalise: str = knob(
         "dataset",
         one_of("dataset", "caffe"),

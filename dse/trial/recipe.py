@@ -36,14 +36,14 @@ class Recipe:
     warmup: float = knob(2.0, real(0, 1000), "epochs of rising learning rate")
     momentum: float = knob(0.9, real(0, 1, below=True), "momentum of SGD")
     nesterov: bool = knob(True, flag(), "Nesterov's momentum")
-    weight_decay: float = knob(5e-4, real(0, 1), "L2 penalty on all weights, norms left out")
+    weight_decay: float = knob(5e-4, real(0, 1), "L2 penalty on all weights except those of norms")
     clip: float = knob(1.0, real(0, 1e6), "largest gradient norm (0: no bound)")
     init: str = knob("he", one_of(*INITS), "initial weights")
     precision: str = knob("fp32", one_of("fp32", "bf16"), "arithmetic of the convolutions")
     dead_after: int = knob(
         30,
         integer(0, 1_000_000),
-        "lifeless steps in a row after warm-up that end it (0: never)",
+        "lifeless steps in a row after warm-up that end a run (0: never)",
     )
     ladder: str = knob(
         "rate-warmup-lsuv", words(*RUNGS, most=8), "what each restart of a dead run changes"

@@ -43,7 +43,7 @@ _PERCENT = real(0, 100)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a trial found: equal for equal trials on one machine's processor.
+    """The result of a trial: equal for equal trials on one machine's processor.
 
     A diverged trial has the accuracies of its weights before `diverged_step`, which equals `steps`
     where the loss after the last step was not finite. Raises `ValueError` for a value outside its
