@@ -65,7 +65,7 @@ def real(command: list[str], folder: Path) -> dict[str, float]:
         for message, _ in drivers.published(folder):
             if message.get("seconds_left") is not None:
                 reports.append((now, message["seconds_left"]))
-        count = len(records.records(folder))
+        count = len(records.ids(folder))
         if count > done:
             ended, done = now, count
         time.sleep(0.2)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.results import files, tables
+from dse.results import files, records, tables
 from dse.trial.question import QUESTION, Trial
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def _trial_id(folder: Path, trial: object) -> str:
             "`trial` must be a trial_id, a Trial or one row of the table, "
             f"got {type(trial).__name__}"
         )
-    done = files.finished(folder, files.trial_ids(folder))
-    matches = sorted(trial_id for trial_id in done if trial_id.startswith(wanted))
+    matches = sorted(i for i in records.ids(folder) if i.startswith(wanted))
     if wanted in matches:
         return wanted
     if not matches:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dse.results import drivers, files, locks, records
+from dse.sweep.errors import printable
 from dse.trial.names import short_id
 
 
@@ -35,16 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         line = f"`folder` must be a results folder, got {folder}: {reason}"
-        print(_printable(line), file=sys.stderr)
+        print(printable(line), file=sys.stderr)
         return 2
-    print(*map(_printable, shown), sep="\n")
+    print(*map(printable, shown), sep="\n")
     return 0
 
 
 def lines(folder: Path) -> Iterator[str]:
     """A line for the whole folder, one for each failed trial, and those of each sweep on it."""
     failures = records.failures(folder)
-    yield f"{folder}: {len(records.records(folder))} done, {len(failures)} failed"
+    yield f"{folder}: {len(records.ids(folder))} done, {len(failures)} failed"
     for trial_id, failure in failures.items():
         yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
     for status, is_running in drivers.published(folder):
@@ -70,11 +71,6 @@ def _called(name: str, trial_id: str) -> str:
     """A trial's name and its short id."""
     short = short_id(trial_id)
     return name if short in name else f"{name} ({short})"
-
-
-def _printable(text: str) -> str:
-    """A text that is safe on a terminal: what does not print is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 if __name__ == "__main__":

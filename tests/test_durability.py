@@ -21,8 +21,8 @@ from dse.trial.record import Record
 
 def check_record(folder: Path, new: Record) -> None:
     """The trial of `new` has no record, or its whole one."""
-    assert records.records(folder) <= {new.trial.trial_id}
-    if records.records(folder):
+    assert records.ids(folder) <= {new.trial.trial_id}
+    if records.ids(folder):
         home = place(folder, new)
         assert records.read(home / "record.json").row() == new.row()
         assert {p.name: p.read_bytes() for p in home.iterdir() if p.name != "record.json"} == FILES
@@ -54,10 +54,10 @@ def test_whichever_step_fails_a_record_is_whole_or_absent(
             except OSError:
                 pass
             else:  # the step that failed was not needed
-                assert records.records(folder)
+                assert records.ids(folder)
         check_record(folder, new)
         if before == "done":
-            assert records.records(folder)
+            assert records.ids(folder)
         if len(steps) < number:
             break
         records.save(folder, record(top1=60), FILES)
@@ -88,7 +88,7 @@ def test_at_whichever_step_it_is_killed_a_record_is_whole_or_absent(
         records.save(folder, record(top1=60), FILES)
         atomic.tidy(folder)
         check_record(folder, new)
-        assert records.records(folder)
+        assert records.ids(folder)
         assert list(folder.rglob(".*")) == []
         if not killed:
             break
@@ -165,7 +165,7 @@ def test_a_power_failure_leaves_a_whole_record_or_none(tmp_path: Path, before: s
 
     assert powerless(folder, save, lambda left: check_record(left, new)) > 50
     after = folder.with_name("x.after")
-    assert records.records(after)  # what was saved is durable
+    assert records.ids(after)  # what was saved is durable
     check_record(after, new)
 
 
@@ -215,7 +215,7 @@ def test_a_save_without_one_of_its_syncs_would_not_survive_a_power_failure(
             without=number,
         )
         check_record(folder.with_name("x.after"), new)
-        assert records.records(folder.with_name("x.after"))
+        assert records.ids(folder.with_name("x.after"))
 
     left(0)
     for number in range(1, files + 3):  # each file, their folder, the trial's new name

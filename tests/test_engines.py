@@ -18,7 +18,9 @@ from toy_runs import TESTS, alive, ends, events, parent, pids, soon
 from dse.runner import slurm
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported, Retried, Started
 from dse.runner.job import Spool
+from dse.runner.ray import Cluster
 from dse.runner.runner import Runner, Workers
+from dse.runner.submitit import Jobs
 
 
 @pytest.fixture
@@ -28,10 +30,10 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Jobs:
     """Settings for jobs on this machine."""
     request.getfixturevalue("toys")
-    return {"cluster": "local", "folder": str(tmp_path / "jobs"), "notice": 10}
+    return Jobs(cluster="local", folder=tmp_path / "jobs", notice=10)
 
 
 TASKS = {
@@ -75,17 +77,15 @@ def test_local_tasks() -> None:
     ("keys", "logs"),
     [(("count", "raise", "shout"), 1), pytest.param(tuple(TASKS), 3, marks=pytest.mark.slow)],
 )
-def test_jobs(jobs: dict[str, Any], keys: tuple[str, ...], logs: int) -> None:
+def test_jobs(jobs: Jobs, keys: tuple[str, ...], logs: int) -> None:
     pytest.importorskip("submitit")
     check_tasks(Workers(count=4, engine="submitit", settings=jobs), keys)
-    folder = Path(jobs["folder"])
+    folder = jobs.folder
     assert folder.stat().st_mode & 0o77 == 0
     assert len(list(folder.glob("*/*_log.err"))) == logs  # of the attempts that failed
 
 
-def test_a_preempted_job_resumes_and_a_killed_one_is_retried(
-    jobs: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_preempted_job_resumes_and_a_killed_one_is_retried(jobs: Jobs, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     found: list[Event] = []
     go = tmp_path / "go"
@@ -119,7 +119,7 @@ def test_a_preempted_job_resumes_and_a_killed_one_is_retried(
 
 
 def test_jobs_of_slurm_are_cancelled_by_one_command(
-    jobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = pytest.importorskip("dse.runner.submitit")
     engine = module.Submitit("toy:behave", 0, jobs)
@@ -162,7 +162,7 @@ def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
 
 
 def test_a_job_of_slurm_is_over_when_its_queue_says_so_twice(
-    jobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, says: Callable[[str, str], None]
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, says: Callable[[str, str], None]
 ) -> None:
     module = pytest.importorskip("dse.runner.submitit")
     monkeypatch.setattr(module, "POLL", 0.0)
@@ -207,7 +207,7 @@ def test_reports_cut_by_a_kill_are_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_jobs_that_hang_or_are_stopped(jobs: dict[str, Any]) -> None:
+def test_jobs_that_hang_or_are_stopped(jobs: Jobs) -> None:
     pytest.importorskip("submitit")
     settings: dict[str, Any] = {"engine": "submitit", "settings": jobs, "retries": 0}
     (failure,) = ends(events(("deaf",), patience=1, **settings)).values()
@@ -287,7 +287,7 @@ def test_a_ray_cluster_of_its_own() -> None:
 def test_what_this_machine_never_has_is_not_waited_for(settings: dict[str, Any], line: str) -> None:
     ray = pytest.importorskip("ray")
     with pytest.raises(ValueError, match=f"^{line}.* on this machine, got "):
-        Runner("toy:behave", Workers(count=1, engine="ray", settings=settings))
+        Runner("toy:behave", Workers(count=1, engine="ray", settings=Cluster(**settings)))
     assert not ray.is_initialized()
 
 
@@ -296,7 +296,7 @@ def test_a_ray_cluster_that_is_not_there(address: str) -> None:
     pytest.importorskip("ray")
     line = f"^`ray.address` must be the address of a running Ray cluster, got {address}: "
     with pytest.raises(ValueError, match=line):
-        Runner("toy:echo", Workers(count=1, engine="ray", settings={"address": address}))
+        Runner("toy:echo", Workers(count=1, engine="ray", settings=Cluster(address=address)))
 
 
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
@@ -311,12 +311,6 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
     ("engine", "settings", "line"),
     [
         ("slurm", {}, "`runner.engine` must be one of local, submitit, ray, got 'slurm'"),
-        ("local", {"cores": 2}, "`runner.local` must have no settings, got cores"),
-        (
-            "submitit",
-            {"queue": "a"},
-            "`runner.submitit` must have no settings other than folder",
-        ),
         ("submitit", {"cluster": "pbs"}, "`cluster` must be one of slurm, local, got 'pbs'"),
         ("submitit", {"timeout_min": 0}, "`timeout_min` must be a whole number in 1 .. 525600"),
         ("submitit", {"partition": "a\nb"}, "`partition` must be a name, got 'a\\nb'"),
@@ -326,18 +320,14 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
             "`submitit.folder` must be a writable folder of your own, got ",
         ),
         ("ray", {"num_gpus": "one"}, "`num_gpus` must be in [0, 1024], got 'one'"),
-        (
-            "ray",
-            {"adress": "auto"},
-            "`runner.ray` must have no settings other than address",
-        ),
     ],
 )
 def test_a_wrong_setting_is_reported_in_one_line(
     engine: str, settings: dict[str, Any], line: str
 ) -> None:
-    if engine != "slurm" and engine != "local":
+    if engine != "slurm":
         pytest.importorskip(engine)
+    kind = Cluster if engine == "ray" else Jobs
     with pytest.raises(ValueError, match="^" + re.escape(line)) as caught:
-        Runner("toy:echo", Workers(count=1, engine=engine, settings=settings))
+        Runner("toy:echo", Workers(count=1, engine=engine, settings=kind(**settings)))
     assert "\n" not in str(caught.value)

@@ -162,7 +162,7 @@ def test_a_trial_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
     reason += "; tried 3 times"
     assert lines[-1].endswith(f"failed: {reason}")
     assert {i: f.reason for i, f in records.failures(folder).items()} == {poison: reason}
-    assert len(records.records(folder)) == 4
+    assert len(records.ids(folder)) == 4
     again = sweep(folder, "trials=5", "poison=2")
     assert "5 trials, 4 already done, 1 to do" in again.stderr
     assert again.returncode == 1
@@ -179,7 +179,7 @@ def test_a_trial_that_hangs_fails_alone_and_keeps_no_other_sweep_waiting(
     reason = "the process sent no heartbeat for 0.5 s and was killed; tried 3 times"
     assert all(f"failed: {reason}" in text for text in texts)
     assert {i: f.reason for i, f in records.failures(folder).items()} == {hanging: reason}
-    assert len(records.records(folder)) == 4
+    assert len(records.ids(folder)) == 4
     assert claimed(folder) == []
 
 
@@ -254,10 +254,10 @@ def test_a_sweep_that_is_stopped_keeps_its_trial(tmp_path: Path) -> None:
         for process in stopped:
             os.kill(process, signal.SIGSTOP)
         with started(folder, *words) as other:
-            soon(lambda: len(records.records(folder)) == 5)
+            soon(lambda: len(records.ids(folder)) == 5)
             time.sleep(0.5)
             assert other.poll() is None
-            assert len(records.records(folder)) == 5
+            assert len(records.ids(folder)) == 5
             for process in stopped:
                 os.kill(process, signal.SIGCONT)
             texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
@@ -272,7 +272,7 @@ def test_another_sweep_trains_what_a_killed_one_had_claimed(tmp_path: Path) -> N
     with started(folder, "trials=2", "workers=1", "seconds=0.4") as one:
         os.kill(busy_worker(one, folder), signal.SIGSTOP)  # it holds its claim until it is killed
         with started(folder, "trials=2", "workers=2", "seconds=0.4") as other:
-            soon(lambda: len(claimed(folder)) == 2 or records.records(folder))
+            soon(lambda: len(claimed(folder)) == 2 or records.ids(folder))
             one.kill()
             text = other.communicate(timeout=60)[1]
     assert other.returncode == 0, text
@@ -301,7 +301,7 @@ def test_a_signal_ends_a_sweep_with_the_command_that_resumes_it(
     assert "Traceback" not in text
     assert not Path(f"/proc/{worker}").exists()
     assert {Path(path).parent.name for path in hidden(folder)} == {files.UNFINISHED}
-    assert records.records(folder) == set()
+    assert records.ids(folder) == set()
     if number == signal.SIGTERM:
         check_resumed(folder, "trials=4", *LONG)
 
@@ -386,8 +386,8 @@ def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None
         ends[driver.returncode] += 1
         assert driver.returncode in (0, 130, *(-number for number in SIGNALS)), text
         assert "Traceback" not in text or driver.returncode < 0
-        assert there <= records.records(folder)
-        there = records.records(folder)
+        assert there <= records.ids(folder)
+        there = records.ids(folder)
     assert ends[130] >= rounds / 2
     assert sweep(folder, *words).returncode == 0
     check(folder, Plan(trials=24, seconds=0.02))
@@ -406,7 +406,7 @@ def test_files_that_may_not_grow_are_reported_and_the_same_command_finishes(tmp_
     assert full.returncode == 1
     assert full.stderr.count("failed: OSError: [Errno 27] File too large (20,000 bytes): '") == 3
     assert "Traceback" not in full.stderr
-    assert records.records(folder) == set()
+    assert records.ids(folder) == set()
     reasons = records.failures(folder)
     assert len(reasons) == 3
     for trial_id, (_, reason) in reasons.items():
@@ -458,7 +458,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_disappears_is_reported_and_the_same_command_finishes(tmp_path: Path) -> None:
     folder, words = tmp_path / "x", ("trials=6", "seconds=0.1", "workers=1")
     with started(folder, *words) as driver:
-        soon(lambda: len(records.records(folder)) >= 2)
+        soon(lambda: len(records.ids(folder)) >= 2)
         shutil.rmtree(folder, ignore_errors=True)
         text = driver.communicate(timeout=60)[1]
     assert driver.returncode == 1, text
@@ -557,7 +557,7 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
                     kills[victim] += toy_trial._kill(rng.choice(running))
                 assert driver.wait() in (0, -signal.SIGKILL)
             states += len(list(folder.glob(f"trials/{files.UNFINISHED}/*/{'?' * 12}")))
-            now = records.records(folder)
+            now = records.ids(folder)
             assert there <= now
             there = now
         assert real(folder, *KEEPING, module="keeping").wait() == 0  # tidies, writes the tables

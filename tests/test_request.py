@@ -21,6 +21,7 @@ from reading import (
 )
 
 from dse.runner.runner import Workers
+from dse.runner.submitit import Jobs
 from dse.sweep import pages
 from dse.sweep.keys import SETTINGS
 from dse.trial.question import QUESTION
@@ -324,7 +325,7 @@ def test_an_engine_takes_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> No
     assert read(*slurm, "runner.workers=64").workers == Workers(
         count=64,
         engine="submitit",
-        settings={"partition": "gpu", "timeout_min": 30},
+        settings=Jobs(partition="gpu", timeout_min=30),
         patience=3600.0,
     )
     assert lines("ray.address=auto") == [

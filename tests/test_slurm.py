@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from toy_runs import ends, parent, pids, soon
 from dse.results import drivers, tables
 from dse.runner.events import Event, Finished, Reported, Retried
 from dse.runner.runner import Runner, Workers
-from dse.runner.submitit import POLL
+from dse.runner.submitit import POLL, Jobs
 
 pytest.importorskip("submitit")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
@@ -94,10 +95,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
     """Settings of small jobs; none is left by a test."""
     request.getfixturevalue("slurm")
-    yield {"folder": str(tmp_path / "jobs"), "mem_gb": 0.1, "notice": 10}
+    yield Jobs(folder=tmp_path / "jobs", mem_gb=0.1, notice=10)
     for process in HURRYING:
         process.kill()
         process.wait()
@@ -151,14 +152,14 @@ INTERRUPTIONS: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("why", INTERRUPTIONS)
 def test_a_job_that_slurm_interrupts_resumes_as_the_same(
-    why: str, jobs: dict[str, Any], tmp_path: Path
+    why: str, jobs: Jobs, tmp_path: Path
 ) -> None:
     """Preempted at once or after a time of grace, queued again by an operator, signalled, or near
     the end of its time: it stops where it is and resumes, and that is not a failed attempt."""
     if why in ("low", "graced"):
-        jobs["partition"] = why
+        jobs = replace(jobs, partition=why)
     if why == "out of time":
-        jobs |= {"timeout_min": 2, "notice": 1}
+        jobs = replace(jobs, timeout_min=2, notice=1)
     found: list[Event] = []
     with Runner(
         "toy:behave", Workers(count=2, engine="submitit", settings=jobs, retries=0)
@@ -180,9 +181,7 @@ def test_a_job_that_slurm_interrupts_resumes_as_the_same(
 
 
 @pytest.mark.parametrize("how", ["cancelled", "killed"])
-def test_a_job_that_is_gone_is_noticed_and_retried(
-    how: str, jobs: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_job_that_is_gone_is_noticed_and_retried(how: str, jobs: Jobs, tmp_path: Path) -> None:
     found: list[Event] = []
     with Runner(
         "toy:behave", Workers(count=2, engine="submitit", settings=jobs, retries=1)
@@ -202,13 +201,13 @@ def test_a_job_that_is_gone_is_noticed_and_retried(
     assert retried.reason == f"the job ended without a result, {state}"
 
 
-def test_tasks_and_stops(jobs: dict[str, Any]) -> None:
+def test_tasks_and_stops(jobs: Jobs) -> None:
     settings: dict[str, Any] = {"engine": "submitit", "settings": jobs}
     check_tasks(Workers(count=2, **settings))
     check_stop(settings, 20)
 
 
-def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, Any]) -> None:
+def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: Jobs) -> None:
     """No answer of SLURM is not taken for an end."""
 
     def away() -> None:
@@ -233,15 +232,13 @@ def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: dict[str, An
     outage.join()
 
 
-def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(
-    jobs: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(jobs: Jobs, tmp_path: Path) -> None:
     """Bit for bit."""
     words = ["sr=0.125,0.25", "epochs=400", "train_share=0.1"]
     own = [
         "runner.engine=submitit",
         "runner.retries=0",
-        *(f"submitit.{name}={jobs[name]}" for name in ("folder", "notice")),
+        *(f"submitit.{name}={getattr(jobs, name)}" for name in ("folder", "notice")),
     ]
     command = [sys.executable, "-m", "dse.sweep", *words]
     there = tmp_path / "results/there"

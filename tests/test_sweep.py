@@ -175,7 +175,7 @@ def test_an_interrupted_sweep_resumes_from_its_checkpoint(
     assert errors.splitlines()[-1] == f"interrupted; resume with: {shlex.join(driver.args)}"
     assert "Traceback" not in errors
     assert not _alive(worker)
-    assert records.records(tmp_path / FOLDER) == set()
+    assert records.ids(tmp_path / FOLDER) == set()
     assert len(list((tmp_path / FOLDER / "trials" / files.UNFINISHED).iterdir())) == 1
     run = dse("sweep", *LONG, cwd=tmp_path)
     assert run.returncode == 0, run.stderr

@@ -209,7 +209,7 @@ def _round(
     if count["sweeps"] + count["workers"] < kills and driver.is_alive():
         count["sweeps"] += _kill(driver.pid or 0)
     driver.join()
-    now = records.records(folder)
+    now = records.ids(folder)
     assert there <= now, "a record was lost"
     return now
 

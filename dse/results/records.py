@@ -87,9 +87,9 @@ def fail(folder: Path, trial_id: str, failure: Mapping[str, str]) -> None:
 
 def failures(folder: Path) -> dict[str, Failure]:
     """The failures of trials that have no record, by `trial_id`."""
-    ids = trial_ids(folder)
-    homes = {i: trial_folder(folder, i) / FAILURE for i in sorted(set(ids) - finished(folder, ids))}
-    return {i: _failure(i, path) for i, path in homes.items() if path.exists()}
+    homes = {i: trial_folder(folder, i) / FAILURE for i in trial_ids(folder)}
+    done = ids(folder)
+    return {i: _failure(i, path) for i, path in homes.items() if i not in done and path.exists()}
 
 
 def _failure(trial_id: str, path: Path) -> Failure:
@@ -101,8 +101,8 @@ def _failure(trial_id: str, path: Path) -> Failure:
     return Failure(" ".join(str(name).split()), " ".join(str(reason).split()))
 
 
-def records(folder: Path) -> set[str]:
-    """All trials that have a record."""
+def ids(folder: Path) -> set[str]:
+    """The ids of all trials that have a record."""
     return finished(folder, trial_ids(folder))
 
 

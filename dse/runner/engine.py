@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from dse.runner.local import Local
+from dse.runner.ray import Ray
+from dse.runner.submitit import Submitit
 from dse.runner.task import End, Report
-
-ENGINES = ("local", "submitit", "ray")
 
 
 class Engine(Protocol):
@@ -34,19 +34,12 @@ class Engine(Protocol):
         """End every attempt."""
 
 
-def make_engine(name: str, function: str, patience: float, settings: Mapping[str, Any]) -> Engine:
-    """The engine of a name; those other than local are imported only when they are used.
+ENGINES: Mapping[str, Callable[[str, float, Any], Engine]] = {
+    "local": lambda function, patience, _: Local(function, patience),
+    "submitit": Submitit,
+    "ray": Ray,
+}
+"""By name: makes an engine of a function, the patience in seconds, and the engine's settings.
 
-    Raises `ValueError` where it is not installed or a setting is wrong.
-    """
-    if name == "local":
-        if settings:
-            raise ValueError(f"`runner.local` must have no settings, got {', '.join(settings)}")
-        return Local(function, patience)
-    if name == "submitit":
-        from dse.runner.submitit import Submitit
-
-        return Submitit(function, patience, settings)
-    from dse.runner.ray import Ray
-
-    return Ray(function, patience, settings)
+Raises `ValueError` where the engine is not installed or not available.
+"""

@@ -13,11 +13,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dse.runner.remote import attend, load, settings_of, text
+from dse.runner.remote import attend, load, text
 from dse.runner.task import End, Report, first_line
 from dse.space.rules import check, integer, knob, real
 
@@ -38,13 +37,13 @@ class Cluster:
 class Ray:
     """A Ray task for each attempt; a cluster that was started here ends with `close`.
 
-    Raises `ValueError` where Ray is not installed, a setting is wrong or the cluster is not there.
+    Raises `ValueError` where Ray is not installed or the cluster is not there.
     """
 
     pauses = (0.5, 5.0)
 
-    def __init__(self, function: str, patience: float, settings: Mapping[str, Any]) -> None:
-        self._cluster = settings_of(Cluster, "ray", settings)
+    def __init__(self, function: str, patience: float, settings: Cluster | None = None) -> None:
+        self._cluster = settings or Cluster()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._ray = load("ray")
         self._function, self._patience = function, patience

@@ -6,15 +6,12 @@ import importlib
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from dse.runner.local import TURN, Local
 from dse.runner.task import End
 from dse.space.rules import Rule
-
-Settings = TypeVar("Settings")
 
 
 def require(engine: str) -> None:
@@ -33,16 +30,6 @@ def load(engine: str) -> Any:
     """The library of an engine; raises `ValueError` where it is not installed."""
     require(engine)
     return importlib.import_module(engine)
-
-
-def settings_of(kind: type[Settings], engine: str, values: Mapping[str, Any]) -> Settings:
-    """An engine's settings; raises `ValueError` for an unknown one or a value outside its rule."""
-    names = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    unknown = [name for name in values if name not in names]
-    if unknown:
-        rule = f"`runner.{engine}` must have no settings other than {', '.join(names)}"
-        raise ValueError(f"{rule}, got {', '.join(map(str, unknown))}")
-    return kind(**values)
 
 
 def text(meaning: str, *, empty: bool = False) -> Rule:

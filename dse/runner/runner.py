@@ -32,11 +32,11 @@ import heapq
 import pickle
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from dse.runner.engine import ENGINES, make_engine
+from dse.runner.engine import ENGINES
 from dse.runner.events import (
     Event,
     Failed,
@@ -48,6 +48,8 @@ from dse.runner.events import (
     Waiting,
 )
 from dse.runner.local import TURN
+from dse.runner.ray import Cluster
+from dse.runner.submitit import Jobs
 from dse.runner.task import End, Report, failure, first_line
 from dse.space.rules import integer, one_of, real
 
@@ -59,8 +61,8 @@ SPACING = 0.1
 class Workers:
     """How tasks run: `count` at a time, on an engine.
 
-    `settings` are the engine's: the fields of `Jobs` or `Cluster`. `retries` is how often a task
-    whose process died is retried.
+    `settings` are the engine's, None for its defaults. `retries` is how often a task whose process
+    died is retried.
 
     `patience` is the longest silence of a task in seconds: one that neither reports nor reads
     `report.stopping` for longer is taken to hang. The imports of the function's module do not
@@ -70,7 +72,7 @@ class Workers:
 
     count: int = 1
     engine: str = "local"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Jobs | Cluster | None = None
     retries: int = 2
     patience: float = 0.0
 
@@ -107,12 +109,9 @@ class Runner:
             raise ValueError(f"`workers` must be at least 1, got {workers.count}")
         self._workers = workers.count
         self._retries = integer(0, 1000).accept("retries", workers.retries)
-        self._engine = make_engine(
-            one_of(*ENGINES).accept("runner.engine", workers.engine),
-            function,
-            real(0, 1e9).accept("patience", workers.patience),
-            workers.settings,
-        )
+        engine = one_of(*ENGINES).accept("runner.engine", workers.engine)
+        patience = real(0, 1e9).accept("patience", workers.patience)
+        self._engine = ENGINES[engine](function, patience, workers.settings)
         self._queue: deque[_Task] = deque()
         self._alone: deque[_Task] = deque()
         self._postponed: list[tuple[float, int, _Task]] = []

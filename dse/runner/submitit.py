@@ -11,7 +11,6 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from dse.runner import slurm
 from dse.runner.job import Job, Spool
 from dse.runner.local import GRACE, TAIL, TURN
-from dse.runner.remote import load, settings_of, text
+from dse.runner.remote import load, text
 from dse.runner.task import End, Report
 from dse.space.rules import check, integer, knob, one_of, path, real
 
@@ -65,15 +64,15 @@ class Jobs:
 class Submitit:
     """A job for each task.
 
-    Raises `ValueError` where submitit is not installed, a setting is wrong or there is no SLURM.
+    Raises `ValueError` where submitit is not installed or there is no SLURM.
     """
 
     pauses = (60.0, 600.0)
 
-    def __init__(self, function: str, patience: float, settings: Mapping[str, Any]) -> None:
+    def __init__(self, function: str, patience: float, settings: Jobs | None = None) -> None:
         load("submitit")
         self._function, self._patience = function, patience
-        self._settings = settings_of(Jobs, "submitit", settings)
+        self._settings = settings or Jobs()
         self._slurm = self._settings.cluster == "slurm"
         if self._slurm and shutil.which("sbatch") is None:
             raise ValueError(

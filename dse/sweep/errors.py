@@ -15,13 +15,17 @@ class RequestError(ValueError):
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
-        distinct = tuple(dict.fromkeys(_printable(line) for line in lines))
+        distinct = tuple(dict.fromkeys(_shortened(printable(line)) for line in lines))
         more = len(distinct) - MAX_LINES
         self.lines = distinct if more <= 0 else (*distinct[:MAX_LINES], f"and {more:,} more")
         super().__init__("\n".join(self.lines))
 
 
-def _printable(line: str) -> str:
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+def printable(text: str) -> str:
+    """A text that is safe on a terminal: what does not print is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _shortened(line: str) -> str:
     half = MAX_LENGTH // 2
-    return shown if len(shown) <= MAX_LENGTH else f"{shown[:half]} ... {shown[-half:]}"
+    return line if len(line) <= MAX_LENGTH else f"{line[:half]} ... {line[-half:]}"

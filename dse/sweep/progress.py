@@ -88,13 +88,8 @@ class Progress:
             for t in trials
         }
         self._test = {t.trial_id: judging_epochs(t.protocol) for t in trials}
-        self._names, self._workers, self._publish, self._rates, self._clock = (
-            names,
-            workers,
-            publish,
-            rates,
-            clock,
-        )
+        self._names, self._workers = names, workers
+        self._publish, self._rates, self._clock = publish, rates, clock
         self._left = dict.fromkeys(self._epochs)
         self._running: dict[str, Run] = {}
         self._waiting: set[str] = set()
@@ -164,7 +159,7 @@ class Progress:
             rates = fit([self._work[i] for i, _ in seen], seconds, rates)
         elif self._rates is None:
             return None
-        starts = [run.start_seconds for _, run in seen if run.start_seconds == run.start_seconds]
+        starts = [run.start_seconds for _, run in seen if math.isfinite(run.start_seconds)]
         start = max(min(starts, default=0.0), 0.0)
         tests = [(r.ended - r.latest) / r.epoch_seconds for _, r in seen if r.ended > r.latest]
         now, times = self._clock(), []

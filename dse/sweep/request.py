@@ -119,16 +119,17 @@ def _workers(grids: Sequence[Values], settings: Mapping[str, Any], errors: list[
         elif engine in ENGINE_SETTINGS and known:
             rule = f"must be left out where `runner.engine` is {chosen}"
             errors.append(f"`{key}` {rule}, got {given[key]}")
+    engine_settings = None
     if chosen in ENGINE_SETTINGS:
         try:
             require(chosen)
-            ENGINE_SETTINGS[chosen](**own)
+            engine_settings = ENGINE_SETTINGS[chosen](**own)
         except ValueError as error:
             errors += str(error).splitlines()
     return Workers(
         count=settings["runner.workers"],
         engine=chosen,
-        settings=own,
+        settings=engine_settings,
         retries=settings["runner.retries"],
         patience=settings["runner.patience"],
     )

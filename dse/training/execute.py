@@ -77,7 +77,9 @@ def execute(
     while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:
         model, training = train_attempt(trial, data, attempts, None, callbacks)
         attempts = [*attempts, training]  # its checkpoints hold the list before it
-    test = judge(model, test_batches(trial, data), callbacks.on_judged)
+    test = judge(
+        model, lambda: data.batches(data.test, pictures_at_a_time(trial)), callbacks.on_judged
+    )
     return Outcome(
         record=Record(
             trial=trial,
@@ -148,11 +150,6 @@ def build(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> SqueezeNet:
     return model
 
 
-def test_batches(trial: Trial, data: Data) -> Callable[[], Iterator[tuple[Tensor, Tensor]]]:
-    """The batches of the test part."""
-    return lambda: data.batches(data.test, pictures_at_a_time(trial))
-
-
 def pictures_at_a_time(trial: Trial) -> int:
     """How many pictures are judged at a time: fewer calls for small ones, less memory for large."""
     return max(PIXELS_AT_A_TIME // trial.protocol.image_size**2, 32)
@@ -171,14 +168,14 @@ def _answer(trial: Trial, attempts: Sequence[Training], test: Judgement) -> Answ
     """The answer of a trial: its status is decided on the validation part alone."""
     training = attempts[-1]
     validation = training.validation
-    price = cost(trial.architecture, trial.protocol.image_size)
+    size = cost(trial.architecture, trial.protocol.image_size)
     last = training.curve[-1] if training.curve else None
     return Answer(
-        params=price.params,
-        macs=price.macs,
-        activations=price.activations,
-        peak_activation_bytes=price.peak_activation_bytes,
-        size_bytes=price.size_bytes,
+        params=size.params,
+        macs=size.macs,
+        activations=size.activations,
+        peak_activation_bytes=size.peak_activation_bytes,
+        size_bytes=size.size_bytes,
         status=status_of(
             val_top1=validation.top1,
             guess=validation.guess,

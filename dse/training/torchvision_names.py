@@ -1,10 +1,10 @@
-"""torchvision's SqueezeNets and AlexNet: their names for our weights."""
+"""torchvision's names for our weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from dse.space.architecture import FIRES, Layout
 from dse.space.rules import split
@@ -43,11 +43,3 @@ def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[st
         state = "missing" if unmatched[0] in wanted else "left over"
         raise ValueError(f"`weights` must have torchvision's tensors: {unmatched[0]} is {state}")
     return {wanted[name]: tensor for name, tensor in weights.items()}
-
-
-def alexnet(num_classes: int = 1000) -> nn.Module:
-    """AlexNet, the baseline of Table 2, as torchvision builds it (61,100,840 parameters)."""
-    import torchvision
-
-    module: nn.Module = torchvision.models.alexnet(weights=None, num_classes=num_classes)
-    return module

@@ -7,8 +7,6 @@ from typing import Any
 
 from dse.trial.question import QUESTION, Trial
 
-SHORT = 8
-
 
 def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
     """Each trial's name by its `trial_id`; distinct trials have distinct names.
@@ -32,7 +30,7 @@ def short_id(trial_id: str) -> str:
     >>> short_id("0123456789abcdef0123")
     '01234567'
     """
-    return trial_id[:SHORT]
+    return trial_id[:8]
 
 
 def written(value: Any) -> str:
