@@ -84,7 +84,7 @@ def compared(request: Request, command: list[str]) -> dict[str, float]:
     expected = estimate(request, request.trials, print)
     values = real(command, request.folder)
     estimated = {
-        "seconds": expected.seconds(expected.prices),
+        "seconds": expected.seconds(expected.trials),
         "disk": expected.disk,
         "memory": expected.memory,
     }

@@ -19,7 +19,7 @@ CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
     "space/rules", "space/architecture", "space/cost", "space/grid",
     "trial/datasets", "trial/recipe", "trial/protocol", "trial/question", "trial/record",
-    "data/published", "data/formats", "data/fetch", "data/cache", "data/store", "data/prepare",
+    "data/published", "data/formats", "data/fetch", "data/cache", "data/store",
     "data/folder", "data/memory", "data/stream", "data/loaders", "data/decode", "data/crops",
     "training/network", "training/initial", "training/loop", "training/step",
     "training/schedule", "training/judge", "training/state", "training/execute", "training/worker",

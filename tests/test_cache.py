@@ -28,9 +28,7 @@ from tiny_sets import (
 from dse.data import cache
 from dse.data.cache import HEADER, CacheFile, ensure
 from dse.data.formats import Bytes
-from dse.data.prepare import prepare_all
 from dse.data.store import DataError, Store
-from dse.trial.protocol import Protocol
 
 REAL = Path(os.environ.get("SQUEEZENET_DSE_DATA", "/nonexistent"))
 FORK = multiprocessing.get_context("fork")
@@ -237,23 +235,6 @@ def test_a_full_disk_leaves_nothing(store: Store) -> None:
 
 
 # For commands -------------------------------------------------------------------------------------
-
-
-def test_every_set_that_is_not_there_has_a_line(store: Store) -> None:
-    protocols = [Protocol(data=name) for name in ("cifar10", "digits", "mnist", "cifar10")]
-    folder = Protocol(data="image_folder", manifest=f"2-2000-3-{0:020}", image_size=64)
-    with pytest.raises(DataError) as caught:
-        prepare_all([*protocols, folder], store)
-    first, second, third = str(caught.value).splitlines()
-    assert first.startswith("`data.root` must hold cifar10, ")
-    assert second.startswith("`data.root` must hold mnist, ")
-    assert third.startswith("`data.root` must hold train/ and val/ ")
-
-
-def test_embedded_digits_need_no_preparation(store: Store) -> None:
-    prepare_all([Protocol()], store)
-    prepare_all([], store)
-    assert not store.cache.exists()
 
 
 def test_a_command_prepares_its_data_before_it_trains(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_another_protocol_has_rates_of_its_own(tmp_path: Path) -> None:
     grid = request(tmp_path, "sr=0.25", "batch_size=40,50")
     expected = estimate(grid, grid.trials, silent)
     assert len(expected.sources) == 2
-    assert len({price.seconds for price in expected.prices.values()}) == 2
+    assert len({price.seconds for price in expected.trials.values()}) == 2
 
 
 def kept(tmp_path: Path, grid: Request) -> Path:
@@ -184,7 +184,7 @@ def test_a_cache_that_cannot_be_written_costs_a_line(tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"")
     said: list[str] = []
     grid = request(tmp_path, SQUEEZE)
-    assert estimate(grid, grid.trials, said.append).prices
+    assert estimate(grid, grid.trials, said.append).trials
     assert said[1].startswith("the calibration was not saved: ")
 
 

@@ -60,18 +60,18 @@ def test_data_that_are_missing_are_reported_before_anything_is_measured(
 def test_an_estimate_adds_up(tmp_path: Path) -> None:
     grid = request(tmp_path, SQUEEZE, "epochs=3,7")
     expected = estimate(grid, grid.trials, silent)
-    assert list(expected.prices) == [trial.trial_id for trial in grid.trials]
+    assert list(expected.trials) == [trial.trial_id for trial in grid.trials]
     for trial in grid.trials:
-        assert expected.prices[trial.trial_id].seconds == pytest.approx(seconds(trial), rel=0.01)
+        assert expected.trials[trial.trial_id].seconds == pytest.approx(seconds(trial), rel=0.01)
     times = [seconds(trial) for trial in grid.trials]
     short, long = times[::2], times[1::2]  # two workers take turns: as many of each
     assert sum(short) < sum(long)
-    wall = expected.seconds(expected.prices)
+    wall = expected.seconds(expected.trials)
     assert wall == pytest.approx(OVERHEAD + handed_out(times, 2), rel=0.01)
     assert wall < OVERHEAD + 0.7 * sum(times)
     assert expected.memory == pytest.approx(MEMORY + 3e8 + 2 * 1e8)
     size = cost(grid.trials[0].architecture, 12).size_bytes
-    disk = expected.prices[grid.trials[0].trial_id].disk
+    disk = expected.trials[grid.trials[0].trial_id].disk
     assert disk % 4096 == 0
     assert size + 5000 + 3 * 4096 <= disk < size + 5000 + 4 * 4096
 
@@ -90,7 +90,7 @@ def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> Non
     assert head.split() == ["trial", "id", "params", "bytes", "MACs", "seconds"]
     for trial, row in zip(grid.trials, rows, strict=True):
         size = cost(trial.architecture, trial.protocol.image_size)
-        price = expected.prices.get(trial.trial_id)
+        price = expected.trials.get(trial.trial_id)
         assert row.split() == [
             names[trial.trial_id], short_id(trial.trial_id), f"{size.params:,}",
             f"{size.size_bytes:,}", f"{size.macs:,}",
@@ -164,7 +164,7 @@ def test_trials_that_are_done_cost_nothing(tmp_path: Path) -> None:
 def test_a_budget_that_is_too_small_is_a_mistake(tmp_path: Path) -> None:
     grid = request(tmp_path, SQUEEZE, "budget=1s")
     expected = estimate(grid, grid.trials[:1], silent)
-    needed = math.ceil(expected.seconds(expected.prices))
+    needed = math.ceil(expected.seconds(expected.trials))
     with pytest.raises(RequestError) as caught:
         within_budget(grid, grid.trials, silent)
     assert caught.value.lines == (

@@ -1,15 +1,20 @@
-"""What is checked before trials run: the results folder."""
+"""What is checked before trials run: the results folder, and the data."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dse.data.store import Store
 from dse.results import records
+from dse.space.architecture import LAYOUTS
 from dse.sweep.errors import RequestError
-from dse.sweep.preflight import check_folder
+from dse.sweep.preflight import check_data, check_folder
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
 
 
 def test_a_folder_must_be_writable_and_nothing_else(tmp_path: Path) -> None:
@@ -45,3 +50,29 @@ def test_a_folder_of_results_may_be_used_again(tmp_path: Path) -> None:
     (tmp_path / "trials" / "mine").mkdir()
     with pytest.raises(RequestError, match="`name` must be a new folder"):
         check_folder(tmp_path)
+
+
+def trial(**values: Any) -> Trial:
+    return Trial(layout=LAYOUTS["px8"], protocol=Protocol(**values))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(root=tmp_path, cache=tmp_path / "cache")
+
+
+def test_every_set_that_is_missing_has_a_line(store: Store) -> None:
+    sets = ("cifar10", "digits", "mnist", "cifar10")
+    folder = trial(data="image_folder", manifest=f"2-2000-3-{0:020}", image_size=64)
+    with pytest.raises(RequestError) as caught:
+        check_data([*(trial(data=data) for data in sets), folder], store)
+    first, second, third = caught.value.lines
+    assert first.startswith("`data.root` must hold cifar10, ")
+    assert second.startswith("`data.root` must hold mnist, ")
+    assert third.startswith("`data.root` must hold train/ and val/ ")
+
+
+def test_embedded_digits_need_no_preparation(store: Store) -> None:
+    check_data([trial()], store)
+    check_data([], store)
+    assert not store.cache.exists()

@@ -27,7 +27,7 @@ CHECKPOINTS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Price:
+class TrialEstimate:
     """What one trial is expected to take.
 
     Seconds; bytes on disk that stay, and those of its checkpoints while it runs; bytes of memory.
@@ -41,13 +41,13 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What a sweep is expected to take: each trial's price by its id, in the order they start.
+    """What a sweep is expected to take: that of each trial by its id, in the order they start.
 
     `overhead` are the seconds of the command itself, `shared` its bytes of memory and those that
     workers share; `sources` are lines that say what the estimate is based on.
     """
 
-    prices: Mapping[str, Price]
+    trials: Mapping[str, TrialEstimate]
     workers: int
     overhead: float
     shared: float
@@ -55,23 +55,23 @@ class Estimate:
 
     def seconds(self, trial_ids: Iterable[str]) -> float:
         """Seconds of a command that trains these trials."""
-        times = [self.prices[i].seconds for i in trial_ids]
+        times = [self.trials[i].seconds for i in trial_ids]
         return self.overhead + wall_time(times, self.workers) if times else 0.0
 
     @property
     def disk(self) -> int:
         """Bytes on disk that stay."""
-        return sum(price.disk for price in self.prices.values())
+        return sum(trial.disk for trial in self.trials.values())
 
     @property
     def checkpoints(self) -> int:
         """Bytes of checkpoints, at most."""
-        return self.workers * max(price.checkpoints for price in self.prices.values())
+        return self.workers * max(trial.checkpoints for trial in self.trials.values())
 
     @property
     def memory(self) -> float:
         """Bytes of memory at most, what processes share counted once."""
-        return self.shared + self.workers * max(price.memory for price in self.prices.values())
+        return self.shared + self.workers * max(trial.memory for trial in self.trials.values())
 
 
 def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
@@ -90,9 +90,9 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     check_data([trial for group in unknown for trial in groups[group]], store, say)
     for group in unknown:
         known[group] = calibrate.calibrate(groups[group], workers, store, say)
-    prices: dict[str, Price] = {}
+    expected: dict[str, TrialEstimate] = {}
     for group, trials in groups.items():
-        prices |= _prices(trials, known[group])
+        expected |= _expected(trials, known[group])
     sources = [
         f"based on a calibration on this machine on {k.date}; delete {k.path} to calibrate again"
         for k in known.values()
@@ -100,7 +100,7 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     if workers.engine != "local":
         sources.append(f"with `runner.engine` {workers.engine} trials may take longer")
     return Estimate(
-        prices={trial.trial_id: prices[trial.trial_id] for trial in todo},
+        trials={trial.trial_id: expected[trial.trial_id] for trial in todo},
         workers=min(workers.count, len(todo)),
         overhead=max(k.overhead for k in known.values()),
         shared=max(k.memory + max(s.shared for s in k.samples) for k in known.values()),
@@ -108,25 +108,25 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     )
 
 
-def _prices(trials: Sequence[Trial], known: Calibration) -> dict[str, Price]:
-    """Prices of trials that one calibration is for, by id."""
+def _expected(trials: Sequence[Trial], known: Calibration) -> dict[str, TrialEstimate]:
+    """Estimates of trials that one calibration is for, by id."""
     rates = {protocol: known.rates(protocol) for protocol in {trial.protocol for trial in trials}}
     header = fmean(sample.header for sample in known.samples)
     start = fmean(sample.ready for sample in known.samples)
-    prices = {}
+    expected = {}
     for trial in trials:
         protocol, size = trial.protocol, size_of(trial)
         work = training_work(protocol, size.macs, size.activations)
         nearest = min(known.samples, key=lambda s: abs(s.activations - size.activations))
         weights = size.size_bytes + header
         contents = (weights, RECORD, CURVE * (protocol.recipe.epochs + 1), 1)  # 1: the folder
-        prices[trial.trial_id] = Price(
+        expected[trial.trial_id] = TrialEstimate(
             seconds=start + float(rates[protocol] @ work),
             disk=sum(math.ceil(content / BLOCK) for content in contents) * BLOCK,
             checkpoints=round(CHECKPOINTS * (weights + header + 4 * size.params)),  # and momentum
             memory=nearest.private,
         )
-    return prices
+    return expected
 
 
 def within_budget(request: Request, trials: Sequence[Trial], say: Say) -> Sequence[Trial]:

@@ -35,7 +35,7 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
     rows = [("trial", "id", "params", "bytes", "MACs", "seconds", "")]
     for trial in trials:
         trial_id, size = trial.trial_id, size_of(trial)
-        price = expected.prices.get(trial_id) if expected else None
+        one = expected.trials.get(trial_id) if expected else None
         rows.append(
             (
                 names[trial_id],
@@ -43,7 +43,7 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
                 f"{size.params:,}",
                 f"{size.size_bytes:,}",
                 f"{size.macs:,}",
-                f"{price.seconds:.1f}" if price else "-",
+                f"{one.seconds:.1f}" if one else "-",
                 "to do" if trial_id in ids else "done",
             )
         )
@@ -57,9 +57,9 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
 def _total(expected: Estimate) -> list[str]:
     """What a sweep takes, a line or two, and what this is based on."""
     workers = f"{expected.workers} worker{'s' if expected.workers > 1 else ''}"
-    training = sum(price.seconds for price in expected.prices.values())
+    training = sum(trial.seconds for trial in expected.trials.values())
     return [
-        f"estimated time with {workers}: {duration(expected.seconds(expected.prices))} "
+        f"estimated time with {workers}: {duration(expected.seconds(expected.trials))} "
         f"({duration(training)} of training)",
         f"disk: {volume(expected.disk)}, and up to {volume(expected.checkpoints)} for checkpoints "
         f"while trials run; memory: {volume(expected.memory)}",

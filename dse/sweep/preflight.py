@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from dse.data.prepare import prepare_all
+from dse.data import cache
+from dse.data import folder as image_folder
 from dse.data.store import DataError, Store
 from dse.results.files import is_results
 from dse.sweep.errors import RequestError
@@ -37,7 +39,19 @@ def check_data(
     `report` is called with a line before a long step. Raises `RequestError` with a line for each
     data set that is missing or not the published one.
     """
-    try:
-        prepare_all([trial.protocol for trial in trials], store, report)
-    except DataError as error:
-        raise RequestError(str(error).splitlines()) from None
+    sizes: dict[str, set[int]] = {}
+    for protocol in (trial.protocol for trial in trials):
+        sizes.setdefault(protocol.data, set()).add(protocol.image_size)
+    folders = {t.protocol.manifest: t.protocol for t in trials if t.protocol.data == "image_folder"}
+    checks: list[Callable[[], object]] = [
+        *(partial(cache.prepare, data, store, of, report) for data, of in sizes.items()),
+        *(partial(image_folder.prepare, protocol, store) for protocol in folders.values()),
+    ]
+    lines: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except DataError as error:
+            lines += str(error).splitlines()
+    if lines:
+        raise RequestError(lines)
