@@ -1,4 +1,4 @@
-"""Records that the tests of `dse.results` save."""
+"""Records that tests save, and how they compare two tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from dse.results import files
 from dse.space.architecture import V1_0, Metaparameters
 from dse.trial.protocol import Protocol
-from dse.trial.question import Trial
+from dse.trial.question import QUESTION, Trial
 from dse.trial.record import ANSWER, Answer, Circumstance, Record
 
 FILES = {"curve.csv": b"epoch,lr\n1,0.1\n", "weights.safetensors": b"\x00\x01"}
@@ -65,3 +65,8 @@ RECORDS = [
     for sr in (0.125, 0.3, 0.75)
     for seed in (0, 1, 2, 10)
 ]
+
+
+def comparable(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are equal between runs on one machine: question and answer."""
+    return table[["trial_id", *QUESTION, *ANSWER]]

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from sample_records import comparable
 from test_train import Stop, rewritten
 
 from dse.data.memory import load
@@ -209,7 +210,7 @@ def test_one_worker_or_two_leave_equal_records(tmp_path: Path, outcome: Outcome)
     )
     first, second = (tables.load(tmp_path / workers) for workers in ("1", "2"))
     assert len(first) == 2
-    assert tables.comparable(first).equals(tables.comparable(second))
+    assert comparable(first).equals(comparable(second))
     assert first["top1"][first["seed"] == 0].item() == outcome.record.answer.top1
     for trial_id in first["trial_id"]:
         for name in ("weights.safetensors", "curve.csv"):

@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import toy_trial
+from sample_records import comparable
 from toy_trial import Plan, notes, trials, workers
 
 from dse.results import drivers, files, locks, records, tables
@@ -112,12 +113,12 @@ def undisturbed(plan: Plan) -> pd.DataFrame:
     """The table of a sweep without disturbance, computed here."""
     table = pd.DataFrame([toy_trial.record(trial).row() for trial in trials(plan)])
     table = table.sort_values(list(QUESTION), kind="stable", ignore_index=True)
-    return tables.comparable(table)
+    return comparable(table)
 
 
 def check(folder: Path, plan: Plan) -> None:
     """Every trial is there once, as in an undisturbed sweep, and nothing else."""
-    table = tables.comparable(tables.load(folder))
+    table = comparable(tables.load(folder))
     pd.testing.assert_frame_equal(table, undisturbed(plan), check_exact=True)
     for trial in trials(plan):
         home = files.trial_folder(folder, trial.trial_id)
@@ -529,7 +530,7 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def check_equal(folder: Path, other: Path) -> None:
     """Two real sweeps have the same results, to the last bit, and left nothing else."""
-    found, expected = (tables.comparable(tables.load(f)) for f in (folder, other))
+    found, expected = (comparable(tables.load(f)) for f in (folder, other))
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert weights(folder) == weights(other)
     assert records.failures(folder) == {}

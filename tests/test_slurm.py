@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sample_records import comparable
 from test_engines import check_stop, check_tasks
 from toy_runs import ends, parent, pids, soon
 
@@ -254,7 +255,7 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(jobs: Jobs, tmp_
     subprocess.run([*command, "name=here"], cwd=tmp_path, check=True)
     tables = [tables.load(tmp_path / "results" / name) for name in ("there", "here")]
     assert len(tables[0]) == 2
-    pd.testing.assert_frame_equal(*map(tables.comparable, tables), check_exact=True)
+    pd.testing.assert_frame_equal(*map(comparable, tables), check_exact=True)
     weights = [
         {
             p.parent.name: p.read_bytes()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from sample_records import comparable
 from test_help import HEAVY, IMPORTS
 from toy_trial import workers
 
@@ -46,7 +47,7 @@ def sweeping(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def assert_same_table(*folders: Path) -> None:
     pd.testing.assert_frame_equal(
-        *(tables.comparable(tables.load(folder)) for folder in folders), check_exact=True
+        *(comparable(tables.load(folder)) for folder in folders), check_exact=True
     )
 
 

@@ -18,8 +18,7 @@ from failing import raising
 from sample_records import RECORDS, contents, equal, place, record
 
 from dse.results import atomic, files, records, tables
-from dse.trial.question import QUESTION
-from dse.trial.record import ANSWER, CIRCUMSTANCE, COLUMNS
+from dse.trial.record import COLUMNS
 
 
 def test_the_table_does_not_depend_on_which_trial_finished_first(tmp_path: Path) -> None:
@@ -218,9 +217,3 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
     assert len(table) == 0
     assert tuple(pd.read_csv(tmp_path / "table.csv").columns) == COLUMNS
     assert tuple(pd.read_parquet(tmp_path / "table.parquet").columns) == COLUMNS
-
-
-def test_comparable_columns_leave_circumstance_out() -> None:
-    table = pd.DataFrame([one.row() for one in RECORDS])
-    assert tuple(tables.comparable(table).columns) == ("trial_id", *QUESTION, *ANSWER)
-    assert not set(CIRCUMSTANCE) & set(tables.comparable(table).columns)

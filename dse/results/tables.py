@@ -23,7 +23,7 @@ from dse.results.records import Damaged, read
 from dse.space import architecture, rules
 from dse.trial import datasets, protocol, question, recipe, record
 from dse.trial.question import QUESTION
-from dse.trial.record import ANSWER, COLUMNS
+from dse.trial.record import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +72,6 @@ def write_tables(folder: Path) -> pd.DataFrame:
         if _signatures(folder) == current:  # else another writer's newer tables may be replaced
             break
     return table
-
-
-def comparable(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns that are equal between runs on one machine: question and answer."""
-    return table[["trial_id", *QUESTION, *ANSWER]]
 
 
 def _table(folder: Path, current: Mapping[str, Signature], cache: Cache) -> pd.DataFrame:
