@@ -6,7 +6,7 @@ The keys are those of `python -m dse.sweep`. Each round calibrates from scratch,
 whole grid into an empty folder, and prints real / estimated:
 
 - seconds: of the command, from its start to its end;
-- disk: blocks of all that is under `trials/` in the end;
+- disk: blocks of everything under `trials/` at the end;
 - memory: the most that the command's processes had at once, what they share counted once (PSS);
 - left: the time until the last record, compared with the time left that the sweep itself reported,
   in its first message after a third of its time; `without` is the same of a sweep that knows no

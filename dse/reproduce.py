@@ -127,7 +127,7 @@ def summary(table: pd.DataFrame, asked: int) -> str:
     return (
         f"{len(table)} of {asked} trainings from scratch on {data}, seeds {seeds}: {ends}. "
         "Accuracies are on the whole test set, which was not used for any choice. These data are "
-        "not ImageNet: the paper's own points have panels and columns of their own."
+        "not ImageNet: the paper's points are shown in separate panels and columns."
     )
 
 

@@ -36,7 +36,7 @@ def silent(*_: str) -> None:
 
 
 def sample(trial: Trial) -> Sample:
-    """What a network takes that needs the same seconds whatever its size."""
+    """What a network takes that needs the same seconds regardless of its size."""
     size = cost(trial.architecture, trial.protocol.image_size)
     return Sample(
         macs=size.macs, activations=size.activations, ready=1.0, step=STEP, judge=JUDGE,

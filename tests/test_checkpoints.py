@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or skipped, the newest first, cleared in the end."""
+"""Checkpoints on disk: whole or skipped, the newest first, cleared at the end."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ TASKS = {
 
 
 def check_tasks(workers: Workers, keys: Iterable[str] = TASKS) -> None:
-    """Run some of `TASKS`; what becomes of them, with one retry, by any engine."""
+    """Run some of `TASKS`; how they end, with one retry, by any engine."""
     with Runner("toy:behave", replace(workers, retries=1)) as runner:
         for key in keys:
             runner.submit(key, TASKS[key])

@@ -52,7 +52,7 @@ def sweep(folder: Path, *words: str, **how: Any) -> subprocess.CompletedProcess[
 
 @contextmanager
 def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A toy sweep that runs in a process group of its own; it is killed in the end.
+    """A toy sweep that runs in a process group of its own; it is killed at the end.
 
     It receives SIGHUP also where `nohup` runs these tests.
     """

@@ -69,7 +69,7 @@ def violations(module: str, source: str) -> list[str]:
 
 
 def crossing(module: str, name: str) -> list[str]:
-    """The line that an import of `name` from `module` earns, if any."""
+    """The violation that an import of `name` from `module` is, if any."""
     here, there = floor(module), floor(name)
     assert here is not None
     if module == "dse":

@@ -275,7 +275,7 @@ def test_a_mistake_in_a_page_is_a_line(
         (b"\xff\xfe\x00", "'utf-8' codec can't decode byte 0xff"),
         ("defaults: [nope]\n", "In 'mine': Could not load 'nope'."),
         ("defaults: 3\n", "Invalid defaults list in 'mine', defaults must be a list"),
-        ("defaults: [mine]\n", "it is nested too deeply, or its defaults list leads back to it"),
+        ("defaults: [mine]\n", "it is nested too deeply, or its defaults list is circular"),
         ("defaults: [squeezenet, {layout: px8}]\n", "Multiple values for layout."),
     ],
 )

@@ -23,15 +23,15 @@ def test_a_folder_must_be_writable_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
     (tmp_path / "file").write_bytes(b"")
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "main.tex").write_bytes(b"")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "main.tex").write_bytes(b"")
     (tmp_path / "loop").symlink_to("loop")
     before = sorted(tmp_path.rglob("*"))
     for folder in ("file", "file/below", "file/far/below"):
         with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
             check_folder(tmp_path / folder)
     with pytest.raises(RequestError, match="`name` must be a new folder or one with results"):
-        check_folder(tmp_path / "thesis")
+        check_folder(tmp_path / "notes")
     with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
         check_folder(Path("/proc/dse/results"))
     assert sorted(tmp_path.rglob("*")) == before

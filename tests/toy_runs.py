@@ -95,7 +95,7 @@ if __name__ == "__main__":
 def drive(
     folder: Path, function: str, argument: str, settings: str = "{}"
 ) -> Iterator[subprocess.Popen[str]]:
-    """A driver in a session of its own, started as `python -m driver`; it is killed in the end."""
+    """A driver in a session of its own, started as `python -m driver`; it is killed at the end."""
     (folder / "driver.py").write_text(DRIVER)
     with subprocess.Popen(
         [sys.executable, "-m", "driver", function, argument, settings],

@@ -95,7 +95,7 @@ def resized(name: str, store: Store, side: int, resize: Callable[[Bytes], Bytes]
 
 
 def ensure(published: Published, store: Store, report: Report = lambda line: None) -> None:
-    """Leave genuine arrays in the cache, made once however many processes ask at the same time."""
+    """Put verified arrays into the cache, once even if several processes ask at the same time."""
     file = CacheFile(published, store, published.facts.image_size)
 
     def parts() -> list[Bytes]:

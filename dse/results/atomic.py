@@ -26,7 +26,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def hidden(path: Path) -> Iterator[Path]:
-    """A new hidden name next to `path`; whatever is there in the end is removed.
+    """A new hidden name next to `path`; what is left there at the end is removed.
 
     It ends in a token that is locked while the context lasts, so that `tidy` leaves it alone.
     """

@@ -1,6 +1,6 @@
 """Claims: the right of one process to train a trial.
 
-A claim is a POSIX record lock on a file of its own in `.claims`. The operating system releases it
+A claim is a POSIX record lock on a separate file in `.claims`. The operating system releases it
 when the process that holds it ends, however that happens, and a forked child does not keep it.
 There are no process ids, leases or clocks. NFS (version 4, or 3 with its lock daemon) enforces the
 locks between machines; a mount with `nolock` enforces them on one. Where a file system has no locks
@@ -61,7 +61,7 @@ def has_claims(folder: Path) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[Lock]:
-    """Lock a file of its own while the context lasts, and remove it in the end.
+    """Lock a file while the context lasts, and remove it afterwards.
 
     "mine"; "held" where another holder has the lock; "unknown" where the file system has no locks.
     """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ATTEMPTS = 5
-"""How often tables are rebuilt where records appear meanwhile (their writers rebuild them too)."""
+"""How often tables are rebuilt if new records appear while they are written."""
 
 Signature = tuple[int, int, int, int]
 """What differs when a file has changed: inode, bytes, and the times of its content and status."""

@@ -79,7 +79,7 @@ class Workers:
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A task and what became of its attempts so far."""
+    """A task and the state of its attempts so far."""
 
     key: Hashable
     argument: Any
@@ -137,7 +137,7 @@ class Runner:
         """Start no more tasks, ask those that run to stop, and kill those that have not ended
         within `seconds`.
 
-        Returns at once; the events say what becomes of the tasks. Calling it again can only shorten
+        Returns at once; the events report how the tasks end. Calling it again can only shorten
         the time. A signal handler may call it. Raises `ValueError` for less than 0 seconds.
         """
         deadline = time.monotonic() + real(0, 1e9).accept("seconds", seconds)
@@ -198,7 +198,7 @@ class Runner:
             self._events.append(Started(task.key))
 
     def _pause(self) -> float:
-        """Seconds until something is due that no task brings about."""
+        """Seconds until the next deadline that does not depend on a task."""
         times = [TURN]
         if self._deadline is not None:
             times.append(self._deadline - time.monotonic())

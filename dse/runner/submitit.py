@@ -1,6 +1,6 @@
 """The engine that runs tasks as jobs of a SLURM cluster, by submitit.
 
-What becomes of jobs that leave no result is read from SLURM's queue. submitit keeps tasks and
+The state of jobs that leave no result is read from SLURM's queue. submitit keeps tasks and
 values as pickles in its folder, so only the folder's owner may write there.
 """
 
@@ -122,7 +122,7 @@ class Submitit:
         return [(attempt, message) for message in received]
 
     def _poll(self) -> None:
-        """Find out which jobs have ended: at once for processes here, now and then from SLURM."""
+        """Find out which jobs have ended; SLURM is asked every `POLL` seconds."""
         if not self._slurm:
             for attempt in self._attempts:
                 attempt.ended = [attempt.job.state] if attempt.job.done() else []

@@ -32,7 +32,7 @@ def parse_overrides(texts: Sequence[str], errors: list[str]) -> dict[str, list[A
     for text in texts:
         try:
             override = parser.parse_override(text)
-        except Exception as error:  # of several types, for all that is not Hydra's grammar
+        except Exception as error:  # several types, where it is not in Hydra's grammar
             errors.append(_unreadable(text, error))
             continue
         key = override.key_or_group

@@ -84,7 +84,7 @@ def composed(
         with warnings.catch_warnings(), initialize_config_dir(str(home), version_base="1.3"):
             warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
-    except Exception as error:  # of many types, for all that a page may hold
+    except Exception as error:  # many types, whatever the page holds
         errors.append(f"page `{page}` cannot be read: {_reason(error)}")
         return {}
     values = dict(_flat(whole))
@@ -102,7 +102,7 @@ def composed(
 def _reason(error: Exception) -> str:
     """The line that says most in an error of Hydra, OmegaConf or YAML."""
     if isinstance(error, RecursionError):
-        return "it is nested too deeply, or its defaults list leads back to it"
+        return "it is nested too deeply, or its defaults list is circular"
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}"

@@ -103,7 +103,7 @@ def _first_attempt(
 
 
 def _resumable(states: Iterable[bytes]) -> Iterator[tuple[list[Training], State | None]]:
-    """The dead attempts and the state in each of `states` that can be read; at last, a start."""
+    """The dead attempts and state in each of `states` that can be read; finally, a fresh start."""
     for content in states:
         with suppress(Unreadable):  # of an earlier release
             yield decode(content)

@@ -138,7 +138,7 @@ def train(
     `Mismatch` where it belongs to another training. `on_judged` is called after each batch that is
     judged. What a callback raises ends the training.
 
-    Training ends early where a loss or its gradient is not finite (the model then is what it was
+    Training ends early where a loss or its gradient is not finite (the model is then what it was
     before that step), and where the run is dead: `recipe.dead_after` steps in a row after warm-up
     were `lifeless`, and `validation` is at chance too.
     """

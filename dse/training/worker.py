@@ -83,7 +83,7 @@ def _send(reporter: Reporter, epoch: int, val_top1: float) -> None:
 
 
 class Checkpointer:
-    """Writes a trial's checkpoint now and then, and when the trial must stop; it stops there.
+    """Writes a trial's checkpoint from time to time, and when the trial must stop; it stops there.
 
     It remembers the last step and how to get its state: what is judged after that step is judged
     again when the trial resumes. Raises `Stopped` where the trial must stop, and `OSError` where a

@@ -112,9 +112,9 @@ class Trial:
 def trial_from(question: Mapping[str, Any]) -> Trial:
     """The trial of a flat question: `trial_from(trial.question) == trial`.
 
-    A missing field of `SINCE` has its neutral value, and a missing `semantics` today's; other keys
-    are ignored. Raises `ValueError` for a missing key, a value outside its rule, or values that do
-    not fit together.
+    A missing field of `SINCE` has its neutral value, a missing `semantics` the current version;
+    other keys are ignored. Raises `ValueError` for a missing key, a value outside its rule, or
+    values that do not fit together.
     """
     whole = {**SINCE, "semantics": SEMANTICS, **question}
 
