@@ -35,7 +35,7 @@ DESCRIPTION = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 some trials failed, 2 wrong request,
     130 interrupted."""
-    return launch.guarded(_main, sys.argv[1:] if arguments is None else list(arguments))
+    return launch.guarded(_main, arguments)
 
 
 def _main(arguments: list[str]) -> int:

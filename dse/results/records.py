@@ -87,9 +87,9 @@ def fail(folder: Path, trial_id: str, failure: Mapping[str, str]) -> None:
 
 def failures(folder: Path) -> dict[str, Failure]:
     """The failures of trials that have no record, by `trial_id`."""
-    homes = {i: trial_folder(folder, i) / FAILURE for i in trial_ids(folder)}
     done = ids(folder)
-    return {i: _failure(i, path) for i, path in homes.items() if i not in done and path.exists()}
+    paths = {i: trial_folder(folder, i) / FAILURE for i in trial_ids(folder) if i not in done}
+    return {i: _failure(i, path) for i, path in paths.items() if path.exists()}
 
 
 def _failure(trial_id: str, path: Path) -> Failure:

@@ -28,7 +28,6 @@ from dse.space.architecture import (
     FIRES,
     Architecture,
     Layout,
-    conv10_filters,
     map_sizes,
 )
 from dse.space.rules import expect, split
@@ -89,7 +88,7 @@ def layers(architecture: Architecture, image_size: int) -> list[LayerCost]:
             a.layout,
             image_size,
             in_channels=a.in_channels,
-            conv10=conv10_filters(a.layout, a.num_classes),
+            conv10=a.conv10_filters,
             squeeze=[f.s1x1 for f in a.fires],
             expand3x3=[f.e3x3 for f in a.fires],
             expand=[f.filters for f in a.fires],

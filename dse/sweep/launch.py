@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,15 +36,15 @@ LISTED = 5
 """Trials that a message lists by name, at most."""
 
 
-def guarded(command: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run a command and return its exit code.
+def guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None) -> int:
+    """Run a command, by default with the process's own arguments, and return its exit code.
 
     A `RequestError` is printed and returns 2; other expected errors return 1, an interruption 130.
     """
     signals = _stop_signals()
     before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
     try:
-        return command(arguments)
+        return command(list(sys.argv[1:] if arguments is None else arguments))
     except RequestError as error:
         say(*error.lines)
         return 2
