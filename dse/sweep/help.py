@@ -20,6 +20,23 @@ Values are separated by commas, sr=0.125,0.25,0.5, or given as a range without
 its end, 'seed=range(0,8)', in quotes because of the shell. seed=0,1,2 trains
 every network three times. A trial that already has a record in the results
 folder is not trained again."""
+USAGES = {
+    "sweep": "[-h] [-cn PAGE] [-cd DIR] [key=value ...]",
+    "reproduce": "[-h] [-cd DIR] [PAGE ...] [key=value ...]",
+}
+EXAMPLES = {
+    "sweep": (
+        "sr=0.125,0.25 plan=true",
+        "sr=0.125,0.25,0.5 seed=0,1,2 name=mine",
+        "protocol=cifar10 data.root=DIR data.download=true",
+        "layout=px8,px16 bypass=none,simple budget=2h",
+    ),
+    "reproduce": (
+        "plan=true",
+        "figure3a seed=0,1,2,3,4",
+        "protocol=cifar10 data.root=DIR data.download=true",
+    ),
+}
 CODES = """\
 exit codes: 0 all done; 1 some trials failed; 2 the request is wrong and nothing
 was run; 130 interrupted. The same command resumes after 1 and 130."""
@@ -32,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
         raise RequestError([f"{message}; see --help"])
 
     def format_help(self) -> str:
-        self.epilog = _epilog(self.prog)  # which reads every page, so only when asked for
+        self.epilog = _epilog(self.prog.rpartition(".")[2])  # reads every page: only on request
         return super().format_help()
 
 
@@ -40,17 +57,16 @@ def parser(program: str, description: str, page: str) -> argparse.ArgumentParser
     """The parser of the command `dse.<program>`, whose default page is `page`."""
     result = _Parser(
         prog=f"python -m dse.{program}",
-        usage="%(prog)s [-h] [-cn PAGE] [-cd DIR] [key=value ...]",
+        usage=f"%(prog)s {USAGES[program]}",
         description=f"{textwrap.fill(description, WIDTH)}\n\n{GRID}",
         formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
         allow_abbrev=False,
     )
     result.add_argument("overrides", nargs="*", metavar="key=value", help="keys are listed below")
+    chosen = f"page to start from (default: {page})" if program == "sweep" else argparse.SUPPRESS
+    result.add_argument("-cn", "--config-name", metavar="PAGE", default=page, help=chosen)
     result.add_argument(
-        "-cn", "--config-name", metavar="PAGE", default=page, help=f"page (default: {page})"
-    )
-    result.add_argument(
-        "-cd", "--config-dir", metavar="DIR", default="", help="folder with pages of your own"
+        "-cd", "--config-dir", metavar="DIR", default="", help="folder with your own pages"
     )
     result.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     return result
@@ -58,14 +74,9 @@ def parser(program: str, description: str, page: str) -> argparse.ArgumentParser
 
 def _epilog(program: str) -> str:
     """Examples, pages, keys and exit codes."""
-    examples = [
-        "sr=0.125,0.25 plan=true",
-        "sr=0.125,0.25,0.5 seed=0,1,2 name=mine",
-        "protocol=cifar10 data.root=DIR data.download=true",
-        "layout=px8,px16 bypass=none,simple budget=2h",
-    ]
-    text = ["examples:", *(f"  {program} {example}" for example in examples)]
-    text += _section("pages (-cn PAGE)", _summaries(""))
+    command = f"python -m dse.{program}"
+    text = ["examples:", *(f"  {command} {example}" for example in EXAMPLES[program])]
+    text += _section("pages (-cn PAGE)" if program == "sweep" else "pages", _summaries(""))
     for group in GROUPS:
         text += _section(f"{group}s ({group}=NAME)", _summaries(group))
     text += ["", *textwrap.wrap(DEFAULTS, WIDTH)]

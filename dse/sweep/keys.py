@@ -97,7 +97,7 @@ SETTINGS: Mapping[str, Setting] = {
     "data.root": Setting(path(), "folder that holds the data sets", DEFAULT.root),
     "data.cache": Setting(path(), "folder for decoded data, shared by all sweeps", DEFAULT.cache),
     "data.download": Setting(
-        flag(), "download the files of a published data set that are missing", DEFAULT.download
+        flag(), "download missing files of a published data set", DEFAULT.download
     ),
     "data.loaders": Setting(
         integer(0, 64),

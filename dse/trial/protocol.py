@@ -53,7 +53,7 @@ class Protocol:
     normalise: str = knob(
         "dataset",
         one_of("dataset", "caffe"),
-        "dataset: its mean and deviation; caffe: minus R 123, G 117, B 104 of 255, not divided",
+        "dataset: subtract its mean, divide by its deviation; caffe: subtract R 123, G 117, B 104",
     )
     validation_share: float = knob(
         0.25, real(0, 1, above=True, below=True), "share of the training set held out"

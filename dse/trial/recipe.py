@@ -28,16 +28,16 @@ class Recipe:
     """
 
     epochs: int = knob(20, integer(1, 10_000), "passes over the training part")
-    batch_size: int = knob(96, integer(2, 65_536), "pictures of one step")
+    batch_size: int = knob(96, integer(2, 65_536), "pictures per step")
     lr: float = knob(0.15, real(0, 1e6, above=True), "peak learning rate")
     schedule: str = knob(
         "linear", one_of("linear", "cosine", "step", "constant"), "learning rate after warm-up"
     )
     warmup: float = knob(2.0, real(0, 1000), "epochs of rising learning rate")
     momentum: float = knob(0.9, real(0, 1, below=True), "momentum of SGD")
-    nesterov: bool = knob(True, flag(), "Nesterov's momentum")
+    nesterov: bool = knob(True, flag(), "Nesterov momentum")
     weight_decay: float = knob(5e-4, real(0, 1), "L2 penalty on all weights except those of norms")
-    clip: float = knob(1.0, real(0, 1e6), "largest gradient norm (0: no bound)")
+    clip: float = knob(1.0, real(0, 1e6), "gradient norm to clip to (0: no clipping)")
     init: str = knob("he", one_of(*INITS), "initial weights")
     precision: str = knob("fp32", one_of("fp32", "bf16"), "arithmetic of the convolutions")
     dead_after: int = knob(
