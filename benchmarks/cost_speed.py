@@ -98,8 +98,8 @@ def by_fvcore(model: nn.Module) -> str:
 def by_torchinfo(model: nn.Module) -> str:
     from torchinfo import summary
 
-    found = summary(model, input_size=(1, 3, IMAGE_SIZE, IMAGE_SIZE), verbose=0, device="cpu")
-    return f"{found.total_mult_adds:,} MACs, {found.total_params:,} params"
+    counts = summary(model, input_size=(1, 3, IMAGE_SIZE, IMAGE_SIZE), verbose=0, device="cpu")
+    return f"{counts.total_mult_adds:,} MACs, {counts.total_params:,} params"
 
 
 def by_ptflops(model: nn.Module) -> str:

@@ -65,7 +65,7 @@ def trials(count: int) -> list[tuple[str, Trial]]:
     """`count` random points, recipes in turn, half of them with small batches."""
     plain = read_request("sweep", "", [], page="squeezenet").trials[0].question
     draw = random.Random(20261121)
-    found = []
+    drawn = []
     for number in range(count):
         name = list(RECIPES)[number % len(RECIPES)]
         width = draw.choice((8, 16, 32))
@@ -82,8 +82,8 @@ def trials(count: int) -> list[tuple[str, Trial]]:
             "ladder": "none",
             "seed": number,
         }
-        found.append((name, trial_from({**plain, **point, **RECIPES[name]})))
-    return found
+        drawn.append((name, trial_from({**plain, **point, **RECIPES[name]})))
+    return drawn
 
 
 def work(trial: Trial, report: Reporter) -> dict[str, Any]:
@@ -124,17 +124,17 @@ def work(trial: Trial, report: Reporter) -> dict[str, Any]:
     )
     warm = round(protocol.recipe.warmup * pictures.steps(protocol.recipe.batch_size))
     bound = 0.99 * math.log(10)
-    found = {}
+    stops = {}
     for count in COUNTS:
         ends = range(warm + count, len(losses) + 1)
-        found[f"lifeless_{count}"] = next((e for e in ends if all(still[e - count : e])), -1)
-        found[f"loss_{count}"] = next(
+        stops[f"lifeless_{count}"] = next((e for e in ends if all(still[e - count : e])), -1)
+        stops[f"loss_{count}"] = next(
             (e for e in ends if statistics.fmean(losses[e - count : e]) >= bound), -1
         )
     first = trained.curve[0].val_top1 if trained.curve else float("nan")
     return {
         "status": status, "val_top1": judged.top1, "val_top1_after_epoch_1": first,
-        "steps": trained.steps, **found,
+        "steps": trained.steps, **stops,
     }  # fmt: skip
 
 
@@ -179,9 +179,9 @@ def curve(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for name, group in groups.items():
             if not group:
                 continue
-            found = sum(r[f"{way}_{count}"] >= 0 for r in group)
-            known = share(found, len(group))
-            line |= {name: f"{found}/{len(group)}", f"{name}_low": round(known.low, 4)}
+            hits = sum(r[f"{way}_{count}"] >= 0 for r in group)
+            known = share(hits, len(group))
+            line |= {name: f"{hits}/{len(group)}", f"{name}_low": round(known.low, 4)}
             line |= {f"{name}_high": round(known.high, 4)}
         lines.append(line)
         print(line)

@@ -33,14 +33,14 @@ from dse.sweep.request import Request, read_request
 
 def processes(root: int) -> list[int]:
     """A process and its descendants."""
-    found = [root]
-    for process in found:
+    tree = [root]
+    for process in tree:
         for task in Path(f"/proc/{process}/task").glob("*/children"):
             try:
-                found += [int(child) for child in task.read_text().split()]
+                tree += [int(child) for child in task.read_text().split()]
             except OSError:
                 continue
-    return found
+    return tree
 
 
 def shared_once(process: int) -> int:

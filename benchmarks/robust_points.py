@@ -34,7 +34,7 @@ def points(count: int) -> list[Trial]:
         .question
         for layout in LAYOUTS
     }
-    found = []
+    drawn = []
     for number in range(count):
         width = draw.choice((8, 16, 24, 32))
         values = {
@@ -50,8 +50,8 @@ def points(count: int) -> list[Trial]:
             "dropout": 0.2,
             "seed": number,
         }
-        found.append(trial_from({**plain[draw.choice(LAYOUTS)], **values}))
-    return found
+        drawn.append(trial_from({**plain[draw.choice(LAYOUTS)], **values}))
+    return drawn
 
 
 def main() -> None:
@@ -65,10 +65,10 @@ def main() -> None:
     table = tables.write_tables(folder)
     print(table["status"].value_counts().to_string())
     for name, ends in (("died", ["never_learned", "diverged"]), ("partly dead", ["partly_dead"])):
-        found = int(table["status"].isin(ends).sum())
-        known = share(found, len(table))
+        hits = int(table["status"].isin(ends).sum())
+        known = share(hits, len(table))
         print(
-            f"{name}: {found} of {len(table)}, "
+            f"{name}: {hits} of {len(table)}, "
             f"95 % interval {100 * known.low:.1f} to {100 * known.high:.1f} %"
         )
     print(f"least val_top1: {table['val_top1'].min():.1f} %; {failed} failed to run")

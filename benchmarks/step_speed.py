@@ -111,10 +111,10 @@ def main() -> None:
             first.setdefault(name, seconds)
             if number >= 2:
                 speeds[name].append(BATCH / seconds)
-    for name, found in speeds.items():
-        share = statistics.median(a / b for a, b in zip(found, speeds["all"], strict=True))
+    for name, rates in speeds.items():
+        share = statistics.median(a / b for a, b in zip(rates, speeds["all"], strict=True))
         print(
-            f"{name:<24} {statistics.median(found):6.0f} ({min(found):.0f} .. {max(found):.0f})"
+            f"{name:<24} {statistics.median(rates):6.0f} ({min(rates):.0f} .. {max(rates):.0f})"
             f"  {share:.2f}x; first step {first[name]:.1f} s"
         )
 

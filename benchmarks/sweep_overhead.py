@@ -110,9 +110,9 @@ def main() -> None:
             f"its own records {own:.1f} s: {owns[-1]:.3f}x",
             flush=True,
         )
-    for name, found in (("bare loops", ratios), ("its own records", owns)):
-        middle = statistics.median(found)
-        print(f"relative to {name}: {middle:.3f}x ({min(found):.3f} .. {max(found):.3f})")
+    for name, values in (("bare loops", ratios), ("its own records", owns)):
+        middle = statistics.median(values)
+        print(f"relative to {name}: {middle:.3f}x ({min(values):.3f} .. {max(values):.3f})")
 
 
 if __name__ == "__main__":

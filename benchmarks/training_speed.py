@@ -173,9 +173,9 @@ def main() -> None:
             hourly[name].append(3600 / seconds)
             tops[name].append(top1)
         seeds = [number * count + i for i in range(count)]
-        seconds, found = ours(root, base, epochs, seeds)
+        seconds, accuracies = ours(root, base, epochs, seeds)
         hourly["ours"].append(3600 * len(seeds) / seconds)
-        tops["ours"] += found
+        tops["ours"] += accuracies
         print(number, {name: round(values[-1], 1) for name, values in hourly.items()}, flush=True)
     for name, values in hourly.items():
         mean, deviation = statistics.fmean(tops[name]), statistics.stdev(tops[name])

@@ -122,8 +122,8 @@ def test_a_fault_at_any_step_leaves_the_checkpoint_before_or_the_new_one(
                 save(folder, ONE, before, states[before])
         if len(steps) < number:
             break
-        found = next(newest(folder, ONE), None)
-        assert found in ((states[before - 1] if before else None), states[before])
+        kept = next(newest(folder, ONE), None)
+        assert kept in ((states[before - 1] if before else None), states[before])
         save(folder, ONE, before, states[before])  # again, without the fault
         assert next(newest(folder, ONE)) == states[before]
         atomic.tidy(folder)
@@ -150,8 +150,8 @@ def test_a_kill_at_any_step_leaves_the_checkpoint_before_or_the_new_one(
             save(folder, ONE, before, states[before])
             os._exit(0)
         killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
-        found = next(newest(folder, ONE), None)
-        assert found in ((states[before - 1] if before else None), states[before])
+        kept = next(newest(folder, ONE), None)
+        assert kept in ((states[before - 1] if before else None), states[before])
         save(folder, ONE, before, states[before])
         assert next(newest(folder, ONE)) == states[before]
         atomic.tidy(folder)
@@ -189,8 +189,8 @@ def test_a_power_failure_leaves_the_checkpoint_before_or_the_new_one(
         save(folder, ONE, step, states[step])
 
     def check(left: Path) -> None:
-        found = next(iter(newest(left, ONE)), None)
-        assert found in ((states[before - 1] if before else None), states[before])
+        kept = next(iter(newest(left, ONE)), None)
+        assert kept in ((states[before - 1] if before else None), states[before])
 
     powerless(folder, lambda: save(folder, ONE, before, states[before]), check)
     assert next(newest(tmp_path / "x.after", ONE)) == states[before]

@@ -50,9 +50,9 @@ def check_tasks(workers: Workers, keys: Iterable[str] = TASKS) -> None:
     with Runner("toy:behave", replace(workers, retries=1)) as runner:
         for key in keys:
             runner.submit(key, TASKS[key])
-        found = list(runner.events())
-    assert [event.value for event in found if isinstance(event, Reported)] == [0, 1]
-    failure = ends(found)["raise"]
+        received = list(runner.events())
+    assert [event.value for event in received if isinstance(event, Reported)] == [0, 1]
+    failure = ends(received)["raise"]
     assert isinstance(failure, Failed)
     assert failure.reason == "ValueError: x"
     assert "Traceback" in failure.details
@@ -64,8 +64,8 @@ def check_tasks(workers: Workers, keys: Iterable[str] = TASKS) -> None:
         "kill": Failed("kill", f"{reason}; tried 2 times", ""),
         "return": Finished("return", {"a": (1, None)}),
     }
-    assert ends(found) == {key: expected[key] for key in keys}
-    retries = [event for event in found if isinstance(event, Retried)]
+    assert ends(received) == {key: expected[key] for key in keys}
+    retries = [event for event in received if isinstance(event, Retried)]
     assert retries == ([Retried("kill", reason, 1)] if "kill" in keys else [])
 
 
@@ -87,14 +87,14 @@ def test_jobs(jobs: Jobs, keys: tuple[str, ...], logs: int) -> None:
 
 def test_a_preempted_job_resumes_and_a_killed_one_is_retried(jobs: Jobs, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    found: list[Event] = []
+    received: list[Event] = []
     go = tmp_path / "go"
     with Runner("toy:behave", Workers(count=2, engine="submitit", settings=jobs)) as runner:
         runner.submit("preempted", ("save and resume", tmp_path))
         runner.submit("killed", ("wait for go", go))
         for event in runner.events():
             if isinstance(event, Reported) and event.value == 5:  # it waits
-                (process,) = pids([e for e in found if e.key == "preempted"])[:1]
+                (process,) = pids([e for e in received if e.key == "preempted"])[:1]
                 os.kill(parent(parent(process)), signal.SIGUSR2)
             if (
                 isinstance(event, Reported)
@@ -103,18 +103,18 @@ def test_a_preempted_job_resumes_and_a_killed_one_is_retried(jobs: Jobs, tmp_pat
             ):
                 go.touch()
                 os.kill(parent(parent(event.value)), signal.SIGKILL)
-            found.append(event)
-    assert ends(found) == {
+            received.append(event)
+    assert ends(received) == {
         "preempted": Finished("preempted", list(range(10))),
         "killed": Finished("killed", "resumed"),
     }
-    first, *steps = pids([event for event in found if event.key == "preempted"])
+    first, *steps = pids([event for event in received if event.key == "preempted"])
     assert steps[:5] == [1, 2, 3, 4, 5]
     assert steps[6:] == [6, 7, 8, 9, 10]
     assert steps[5] != first
     reason = "the job ended without a result, FINISHED"
-    assert [e for e in found if isinstance(e, Retried)] == [Retried("killed", reason, 1)]
-    assert [e.key for e in found if isinstance(e, Started)].count("preempted") == 1
+    assert [e for e in received if isinstance(e, Retried)] == [Retried("killed", reason, 1)]
+    assert [e.key for e in received if isinstance(e, Started)].count("preempted") == 1
     assert not any(alive(pid) for pid in (first, steps[5]))
 
 
@@ -219,16 +219,16 @@ def test_jobs_that_hang_or_are_stopped(jobs: Jobs) -> None:
 
 def check_stop(settings: dict[str, Any], seconds: float) -> None:
     """Stop two tasks, of which one does not react."""
-    found: list[Event] = []
+    received: list[Event] = []
     with Runner("toy:behave", Workers(count=2, **settings)) as runner:
         for key, kind in enumerate(("finish when stopped", "deaf", "deaf")):
             runner.submit(key, (kind,))
         for event in runner.events():
-            found.append(event)
-            if isinstance(event, Reported) and len(pids(found)) == 2:
+            received.append(event)
+            if isinstance(event, Reported) and len(pids(received)) == 2:
                 runner.stop(seconds)
-    assert ends(found) == {0: Finished(0, "saved"), 1: Interrupted(1), 2: Interrupted(2)}
-    assert soon(lambda: not any(alive(pid) for pid in pids(found)))
+    assert ends(received) == {0: Finished(0, "saved"), 1: Interrupted(1), 2: Interrupted(2)}
+    assert soon(lambda: not any(alive(pid) for pid in pids(received)))
 
 
 def test_stopped_local_tasks() -> None:
@@ -247,19 +247,19 @@ def test_tasks_of_ray() -> None:
     try:
         check_tasks(Workers(count=2, **settings))
         check_stop(settings, 6)
-        found: list[Event] = []
+        received: list[Event] = []
         with Runner("toy:behave", Workers(count=2, **settings, patience=1)) as runner:
             runner.submit("killed", ("report steadily", 2))
             runner.submit("hangs", ("deaf",))
             for event in runner.events():
-                found.append(event)
-                first = pids([e for e in found if e.key == "killed"])
+                received.append(event)
+                first = pids([e for e in received if e.key == "killed"])
                 if isinstance(event, Reported) and first == [event.value]:
                     os.kill(parent(parent(event.value)), signal.SIGKILL)
-        assert Retried("killed", "the task died: WorkerCrashedError", 1) in found
-        assert ends(found)["killed"] == Finished("killed", "worked")
-        assert "sent no heartbeat for 1 s" in ends(found)["hangs"].reason
-        assert soon(lambda: not any(alive(pid) for pid in pids(found)))
+        assert Retried("killed", "the task died: WorkerCrashedError", 1) in received
+        assert ends(received)["killed"] == Finished("killed", "worked")
+        assert "sent no heartbeat for 1 s" in ends(received)["hangs"].reason
+        assert soon(lambda: not any(alive(pid) for pid in pids(received)))
     finally:
         ray.shutdown()
 

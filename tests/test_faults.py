@@ -530,8 +530,8 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def check_equal(folder: Path, other: Path) -> None:
     """Two real sweeps have the same results, to the last bit, and left nothing else."""
-    found, expected = (comparable(tables.load(f)) for f in (folder, other))
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    actual, expected = (comparable(tables.load(f)) for f in (folder, other))
+    pd.testing.assert_frame_equal(actual, expected, check_exact=True)
     assert weights(folder) == weights(other)
     assert records.failures(folder) == {}
     assert hidden(folder) == []

@@ -65,7 +65,7 @@ def planted(row: dict[str, Any]) -> float:
 
 def sweep(**axes: Iterable[Any]) -> list[dict[str, Any]]:
     """The rows of a sweep: exact costs, planted accuracies."""
-    found = []
+    rows = []
     for values in itertools.product(*({"seed": SEEDS} | axes).values()):
         chosen = dict(zip({"seed": SEEDS} | axes, values, strict=True))
         trial = trial_from(BASE.question | chosen)
@@ -77,8 +77,8 @@ def sweep(**axes: Iterable[Any]) -> list[dict[str, Any]]:
             "top1": planted(trial.question),
             "top5": planted(trial.question) + 5,
         }
-        found.append({"trial_id": trial.trial_id, **trial.question, **answer})
-    return found
+        rows.append({"trial_id": trial.trial_id, **trial.question, **answer})
+    return rows
 
 
 def shuffled(*sweeps: list[dict[str, Any]]) -> pd.DataFrame:
@@ -358,39 +358,39 @@ def test_figures_are_encoded_in_the_format_asked_for(table: pd.DataFrame) -> Non
 
 
 def test_table3_is_in_the_papers_order_with_paired_gains(table: pd.DataFrame) -> None:
-    found = table3(table).set_index("bypass")
-    assert list(found.index) == ["none", "simple", "complex"]
-    assert found["seeds"].tolist() == [3, 3, 3]
+    result = table3(table).set_index("bypass")
+    assert list(result.index) == ["none", "simple", "complex"]
+    assert result["seeds"].tolist() == [3, 3, 3]
     base = 50 + 30 * math.sqrt(0.5) + 7 / 3
-    assert found["top1"].tolist() == pytest.approx([base, base + 0.5, base - 0.25])
-    assert found["gain"].tolist() == pytest.approx([math.nan, 0.5, -0.25], nan_ok=True)
+    assert result["top1"].tolist() == pytest.approx([base, base + 0.5, base - 0.25])
+    assert result["gain"].tolist() == pytest.approx([math.nan, 0.5, -0.25], nan_ok=True)
     # Seeds differ by points, their gains by tenths: 0.5 +- 4.303 * 0.1 / sqrt(3).
-    assert found.loc["simple", "gain_low"] == pytest.approx(0.5 - 0.2484, abs=1e-4)
-    assert found.loc["simple", "gain_high"] == pytest.approx(0.5 + 0.2484, abs=1e-4)
-    assert found.loc["complex", "gain_high"] == pytest.approx(-0.25)
-    assert found.loc["simple", "top1_high"] - found.loc["simple", "top1_low"] > 10
-    assert found["size_bytes"].tolist() == [
-        sweep(bypass=(bypass,))[0]["size_bytes"] for bypass in found.index
+    assert result.loc["simple", "gain_low"] == pytest.approx(0.5 - 0.2484, abs=1e-4)
+    assert result.loc["simple", "gain_high"] == pytest.approx(0.5 + 0.2484, abs=1e-4)
+    assert result.loc["complex", "gain_high"] == pytest.approx(-0.25)
+    assert result.loc["simple", "top1_high"] - result.loc["simple", "top1_low"] > 10
+    assert result["size_bytes"].tolist() == [
+        sweep(bypass=(bypass,))[0]["size_bytes"] for bypass in result.index
     ]
-    assert found["paper_top1"].tolist() == [57.5, 60.4, 58.8]
-    assert found["paper_top5"].tolist() == [80.3, 82.5, 82.0]
-    assert found["paper_gain"].tolist() == pytest.approx([math.nan, 2.9, 1.3], nan_ok=True)
-    assert found["paper_size"].tolist() == ["4.8MB", "4.8MB", "7.7MB"]
+    assert result["paper_top1"].tolist() == [57.5, 60.4, 58.8]
+    assert result["paper_top5"].tolist() == [80.3, 82.5, 82.0]
+    assert result["paper_gain"].tolist() == pytest.approx([math.nan, 2.9, 1.3], nan_ok=True)
+    assert result["paper_size"].tolist() == ["4.8MB", "4.8MB", "7.7MB"]
 
 
 def test_table3_without_its_base_has_no_gain() -> None:
-    found = table3(shuffled(sweep(bypass=("complex", "simple")))).set_index("bypass")
-    assert list(found.index) == ["simple", "complex"]
-    assert found[["gain", "gain_low", "gain_high"]].isna().all(axis=None)
-    assert found["top1"].notna().all()
+    result = table3(shuffled(sweep(bypass=("complex", "simple")))).set_index("bypass")
+    assert list(result.index) == ["simple", "complex"]
+    assert result[["gain", "gain_low", "gain_high"]].isna().all(axis=None)
+    assert result["top1"].notna().all()
 
 
 def test_table3_pairs_the_seeds_that_both_have() -> None:
     table = shuffled(sweep(bypass=("none",), seed=(0, 1)), sweep(bypass=("simple",), seed=(1, 2)))
-    found = table3(table).set_index("bypass")
-    assert found["seeds"].tolist() == [2, 2]
-    assert found.loc["simple", "gain"] == pytest.approx(0.5)
-    assert math.isnan(found.loc["simple", "gain_low"])
+    result = table3(table).set_index("bypass")
+    assert result["seeds"].tolist() == [2, 2]
+    assert result.loc["simple", "gain"] == pytest.approx(0.5)
+    assert math.isnan(result.loc["simple", "gain_low"])
 
 
 # Trainability ---------------------------------------------------------------------------------

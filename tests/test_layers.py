@@ -50,22 +50,22 @@ def violations(module: str, source: str) -> list[str]:
     """What `module` imports against the rule, a line each."""
     if floor(module) is None:
         return [f"{module} is on no floor: give its package a place in FLOORS"]
-    found = []
+    lines = []
     for name in imports(module, source):
         if name.split(".")[0] == "dse":
-            found += crossing(module, name)
+            lines += crossing(module, name)
             continue
-        foreign = name.split(".")[0] not in sys.stdlib_module_names
-        if foreign and is_in(module, *STANDARD_LIBRARY_ONLY):
-            found.append(f"{module} imports {name}: it has the standard library only")
-        found += [
+        third_party = name.split(".")[0] not in sys.stdlib_module_names
+        if third_party and is_in(module, *STANDARD_LIBRARY_ONLY):
+            lines.append(f"{module} imports {name}: it has the standard library only")
+        lines += [
             f"{module} imports {name}: only {rooms} may"
             for fence, rooms in FENCES.items()
             if is_in(name, fence) and not is_in(module, *rooms.split())
         ]
         if is_in(name, *FENCES) and module.endswith("__main__"):
-            found.append(f"{module} imports {name}: a command imports no fenced library")
-    return found
+            lines.append(f"{module} imports {name}: a command imports no fenced library")
+    return lines
 
 
 def crossing(module: str, name: str) -> list[str]:
@@ -116,8 +116,8 @@ def imports(module: str, source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_imports_go_down(module: str) -> None:
-    found = violations(module, SOURCES[module].read_text(encoding="utf-8"))
-    assert not found, "\n" + "\n".join(found)
+    lines = violations(module, SOURCES[module].read_text(encoding="utf-8"))
+    assert not lines, "\n" + "\n".join(lines)
 
 
 def test_no_file_imports_itself_through_others() -> None:

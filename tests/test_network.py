@@ -134,15 +134,15 @@ def test_cost_is_that_of_the_real_module_for_random_points(count: int) -> None:
             module(picture)
         kept = [t for t in module.state_dict().values() if t.is_floating_point()]
         bytes_kept = sum(t.numel() * t.element_size() for t in kept)
-        found = (
+        actual = (
             sum(p.numel() for p in module.parameters()),
             counter.get_total_flops() // 2,
             put_out,
             4 * live.peak(),
             bytes_kept,
         )
-        if found != tuple(getattr(promised, n) for n in type(promised).__slots__):
-            wrong.append((point, promised, found))
+        if actual != tuple(getattr(promised, n) for n in type(promised).__slots__):
+            wrong.append((point, promised, actual))
     assert not wrong, wrong[0]
 
 
@@ -272,8 +272,8 @@ def backward(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
     x = pictures.clone().requires_grad_()
     scores = module(x)
     F.cross_entropy(scores, torch.arange(len(x)) % 5).backward()
-    found = {n: p.grad for n, p in module.named_parameters()} | dict(module.named_buffers())
-    return {**found, "scores": scores, "pictures": x.grad}
+    gradients = {n: p.grad for n, p in module.named_parameters()} | dict(module.named_buffers())
+    return {**gradients, "scores": scores, "pictures": x.grad}
 
 
 @pytest.mark.parametrize(
@@ -381,8 +381,8 @@ def test_dropout_of_nothing_and_of_a_judge_is_the_identity() -> None:
 def test_dropout_at_its_ends(p: float, kept: float) -> None:
     """Where a share is rounded to nothing or to everything too."""
     y = dropped(p, torch.ones(8, 8, 16, 16))
-    found = (y != 0).double().mean().item()
-    assert abs(found - kept) <= 5 * (kept * (1 - kept) / y.numel()) ** 0.5
+    share = (y != 0).double().mean().item()
+    assert abs(share - kept) <= 5 * (kept * (1 - kept) / y.numel()) ** 0.5
     assert y.isfinite().all()
 
 
@@ -391,9 +391,11 @@ def test_dropout_at_its_ends(p: float, kept: float) -> None:
 
 def outputs(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
     """What each convolution puts out where the network judges."""
-    found: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     hooks = [
-        layer.register_forward_hook(lambda m, i, out, name=name: found.update({name: out.clone()}))
+        layer.register_forward_hook(
+            lambda m, i, out, name=name: results.update({name: out.clone()})
+        )
         for name, layer in module.named_modules()
         if isinstance(layer, nn.Conv2d)
     ]
@@ -401,7 +403,7 @@ def outputs(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
         module.eval()(pictures)
     for hook in hooks:
         hook.remove()
-    return found
+    return results
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -417,9 +419,9 @@ def test_lsuv_gives_every_output_the_variance_one(name: str, bypass: str, norm: 
     assert module.training
     assert not any(layer._forward_hooks for layer in module.modules())
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
-    found = outputs(module, pictures)
-    assert len(found) >= 26
-    for layer, out in found.items():
+    results = outputs(module, pictures)
+    assert len(results) >= 26
+    for layer, out in results.items():
         if not layer.startswith("conv10"):
             assert out.var().item() == pytest.approx(1, abs=1e-3), layer
     weights = [p for n, p in module.named_parameters() if n.startswith("conv10") and p.dim() == 4]

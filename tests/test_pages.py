@@ -287,10 +287,10 @@ def test_a_page_that_cannot_be_read_is_a_line(
     reason: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = lines(*own({"mine.yaml": text}), "sr=2")
+    mistakes = lines(*own({"mine.yaml": text}), "sr=2")
     start = f"page `mine` cannot be read: {reason.replace('DIR', str(tmp_path))}"
-    assert found[0].startswith(start)
-    assert found[1:] == ["`sr` must be in (0, 1], got 2"]
+    assert mistakes[0].startswith(start)
+    assert mistakes[1:] == ["`sr` must be in (0, 1], got 2"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
 
 

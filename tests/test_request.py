@@ -225,9 +225,9 @@ def test_a_line_is_printable_and_not_too_long(argument: str) -> None:
 
 
 def test_many_mistakes_are_counted() -> None:
-    found = lines("seed=range(-500,0)")
-    assert len(found) == 31
-    assert found[-1] == "and 470 more"
+    mistakes = lines("seed=range(-500,0)")
+    assert len(mistakes) == 31
+    assert mistakes[-1] == "and 470 more"
 
 
 # Grids --------------------------------------------------------------------------------------
@@ -351,8 +351,8 @@ def test_a_grid_has_a_limit() -> None:
         "`limit` must be at least the 6 points of the grid, got 5"
     ]
     assert len(read("seed=0,1,2", "layout=px8,px16", "limit=6").trials) == 6
-    found = lines("limit=abc", "seed=range(0,1000000)")
-    assert found == ["`limit` must be a whole number in 1 .. 1000000, got 'abc'"]
+    mistakes = lines("limit=abc", "seed=range(0,1000000)")
+    assert mistakes == ["`limit` must be a whole number in 1 .. 1000000, got 'abc'"]
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from dse.runner.runner import Runner, Workers
 
 def test_a_task_whose_process_dies_is_retried(tmp_path: Path) -> None:
     path = tmp_path / "attempts"
-    found = events(("kill often", path, 2), ("return", 1))
-    assert ends(found) == {0: Finished(0, 3), 1: Finished(1, 1)}
+    received = events(("kill often", path, 2), ("return", 1))
+    assert ends(received) == {0: Finished(0, 3), 1: Finished(1, 1)}
     reason = "the process was killed by SIGKILL"
-    mine = [event for event in found if event.key == 0]
+    mine = [event for event in received if event.key == 0]
     assert mine == [
         Started(0),
         Retried(0, reason, 1),
@@ -38,25 +38,25 @@ def test_a_task_whose_process_dies_is_retried(tmp_path: Path) -> None:
 def test_a_process_that_dies_while_it_sends_is_retried() -> None:
     with Runner("toy:behave", Workers(retries=1)) as runner:
         runner.submit(0, ("die while sending", 10**7))
-        found = []
+        received = []
         for event in runner.events():
-            found.append(event)
+            received.append(event)
             time.sleep(0.5)  # meanwhile nothing is received
     reason = "the process was killed by SIGKILL"
-    assert found[1] == Retried(0, reason, 1)
-    assert found[-1] == Failed(0, f"{reason}; tried 2 times", "")
+    assert received[1] == Retried(0, reason, 1)
+    assert received[-1] == Failed(0, f"{reason}; tried 2 times", "")
 
 
 @pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (4, 5)])
 def test_a_task_that_always_dies_is_given_up(tmp_path: Path, retries: int, attempts: int) -> None:
     path = tmp_path / "attempts"
     poison = ("kill often", path, 1000)
-    found = events(("return", 1), poison, ("return", 2), poison, workers=1, retries=retries)
+    received = events(("return", 1), poison, ("return", 2), poison, workers=1, retries=retries)
     assert path.stat().st_size == 2 * attempts
     times = f"; tried {attempts} times" if attempts > 1 else ""
     failed = {key: Failed(key, f"the process was killed by SIGKILL{times}", "") for key in (1, 3)}
-    assert ends(found) == {0: Finished(0, 1), 2: Finished(2, 2), **failed}
-    last = [found.index(end) for end in ends(found).values()]
+    assert ends(received) == {0: Finished(0, 1), 2: Finished(2, 2), **failed}
+    last = [received.index(end) for end in ends(received).values()]
     assert sorted(last[:2]) == last[:2]  # the others did not wait for it
 
 
@@ -81,40 +81,40 @@ def test_the_last_lines_of_stderr_are_kept(length: int, capfd: pytest.CaptureFix
 def test_a_task_may_close_stderr() -> None:
     with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("close stderr",))
-        found = runner.events()
-        assert isinstance(next(found), Started)
+        received = runner.events()
+        assert isinstance(next(received), Started)
         start = time.process_time()
-        assert list(found) == [Finished(0, None)]
+        assert list(received) == [Finished(0, None)]
     assert time.process_time() - start < 0.1  # while it slept 0.2 s
 
 
 @pytest.mark.parametrize("number", sorted({*local.STOP_SIGNALS, signal.SIGUSR2}))
 def test_a_signal_to_the_fork_server_has_no_effect(number: signal.Signals) -> None:
     """SLURM sends its signals to all processes of a job."""
-    found = []
+    received = []
     with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("report steadily", 0.3))
         for event in runner.events():
-            found.append(event)
-            if len(found) == 2:
+            received.append(event)
+            if len(received) == 2:
                 os.kill(_forkserver._forkserver_pid, number)
-    assert not any(isinstance(event, Retried) for event in found)
-    assert found[-1] == Finished(0, "worked")
+    assert not any(isinstance(event, Retried) for event in received)
+    assert received[-1] == Finished(0, "worked")
 
 
 def test_the_fork_server_may_die(tmp_path: Path) -> None:
     with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("wait for go", tmp_path / "go"))
-        found = []
+        received = []
         for event in runner.events():
-            found.append(event)
-            if len(found) == 2:
+            received.append(event)
+            if len(received) == 2:
                 (tmp_path / "go").touch()
                 os.kill(_forkserver._forkserver_pid, signal.SIGKILL)
-    assert Retried(0, "the process ended with exit code 255", 1) in found
-    assert found[-1] == Finished(0, "resumed")
-    assert len(pids(found)) == 1
-    assert not any(alive(pid) for pid in pids(found))
+    assert Retried(0, "the process ended with exit code 255", 1) in received
+    assert received[-1] == Finished(0, "resumed")
+    assert len(pids(received)) == 1
+    assert not any(alive(pid) for pid in pids(received))
 
 
 def test_few_file_descriptors_mean_fewer_tasks_at_a_time(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_few_file_descriptors_mean_fewer_tasks_at_a_time(tmp_path: Path) -> None
         "with Runner('toy:behave', Workers(count=40)) as runner:\n"
         "    for key in range(80):\n"
         "        runner.submit(key, ('report steadily', 0.03))\n"
-        "    found = list(runner.events())\n"
-        "print(*(sum(isinstance(e, k) for e in found) for k in (Finished, Failed, Retried)))\n"
+        "    received = list(runner.events())\n"
+        "print(*(sum(isinstance(e, k) for e in received) for k in (Finished, Failed, Retried)))\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "many"],
@@ -149,31 +149,31 @@ def test_retries_are_counted(retries: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "retries"), [("deaf", 1), ("freeze", 0)])
 def test_a_task_that_hangs_is_killed_and_retried(kind: str, retries: int) -> None:
-    found = events((kind,), ("return", 1), patience=0.5, retries=retries)
+    received = events((kind,), ("return", 1), patience=0.5, retries=retries)
     reason = "the process sent no heartbeat for 0.5 s and was killed"
-    assert [e for e in found if isinstance(e, Retried)] == [Retried(0, reason, 1)] * retries
-    failure = ends(found)[0]
+    assert [e for e in received if isinstance(e, Retried)] == [Retried(0, reason, 1)] * retries
+    failure = ends(received)[0]
     assert isinstance(failure, Failed)
     assert failure.reason == reason + "; tried 2 times" * retries
     assert ("in _deaf" in failure.details) is (kind == "deaf")  # where it hung
-    assert len(pids(found)) == 1 + retries
-    assert not any(alive(pid) for pid in pids(found))
+    assert len(pids(received)) == 1 + retries
+    assert not any(alive(pid) for pid in pids(received))
 
 
 def test_a_long_task_that_makes_progress_does_not_hang() -> None:
     seconds = 2.2  # longer than the patience; one that only reads `stopping` lives too
-    found = events(("report steadily", seconds), ("check steadily", seconds), patience=1.5)
-    assert ends(found) == {0: Finished(0, "worked"), 1: Finished(1, "worked")}
-    assert not [event for event in found if isinstance(event, Retried)]
+    received = events(("report steadily", seconds), ("check steadily", seconds), patience=1.5)
+    assert ends(received) == {0: Finished(0, "worked"), 1: Finished(1, "worked")}
+    assert not [event for event in received if isinstance(event, Retried)]
 
 
 def test_a_driver_that_reads_no_events_kills_no_task() -> None:
     with Runner("toy:behave", Workers(count=1, patience=0.8)) as runner:
         runner.submit(0, ("report steadily", 1.4))
-        found = runner.events()
-        next(found)
+        received = runner.events()
+        next(received)
         time.sleep(1.2)
-        assert list(found)[-1] == Finished(0, "worked")
+        assert list(received)[-1] == Finished(0, "worked")
 
 
 def test_a_suspended_driver_and_its_tasks_continue(tmp_path: Path) -> None:
@@ -212,24 +212,24 @@ def test_patience_is_some_seconds(patience: Any) -> None:
 def test_a_task_out_of_memory_is_retried_once_alone(call: tuple[Any, ...], reason: str) -> None:
     """While no other task runs: two others run at first, and four are queued before it."""
     others = [("report steadily", 0.1)] * 6
-    found = events(*others[:2], call, *others[2:], workers=3)
-    end = ends(found)[2]
+    received = events(*others[:2], call, *others[2:], workers=3)
+    end = ends(received)[2]
     assert isinstance(end, Failed)
     assert end.reason == f"{reason}; retried while no other task ran"
     assert "Traceback" in end.details
-    assert [e for e in found if isinstance(e, Retried)] == [Retried(2, reason, 1)]
-    at = max(n for n, event in enumerate(found) if event == Started(2))
-    assert list(running(iter(found)))[at] == {2}
-    assert found[at + 1] == end
+    assert [e for e in received if isinstance(e, Retried)] == [Retried(2, reason, 1)]
+    at = max(n for n, event in enumerate(received) if event == Started(2))
+    assert list(running(iter(received)))[at] == {2}
+    assert received[at + 1] == end
 
 
 def test_tasks_out_of_memory_are_retried_one_by_one() -> None:
     calls = [("short of memory", "out of memory")] * 3
-    found = events(*calls, ("report steadily", 0.2), workers=4)
-    second = {n for n, e in enumerate(found) if isinstance(e, Started)} - {0, 1, 2, 3}
+    received = events(*calls, ("report steadily", 0.2), workers=4)
+    second = {n for n, e in enumerate(received) if isinstance(e, Started)} - {0, 1, 2, 3}
     assert len(second) == 3
-    assert all(len(now) == 1 for n, now in enumerate(running(iter(found))) if n in second)
-    assert len(ends(found)) == 4
+    assert all(len(now) == 1 for n, now in enumerate(running(iter(received))) if n in second)
+    assert len(ends(received)) == 4
 
 
 def test_a_kill_by_the_kernel_for_lack_of_memory_is_recognised(
@@ -238,11 +238,11 @@ def test_a_kill_by_the_kernel_for_lack_of_memory_is_recognised(
     vmstat = tmp_path / "vmstat"
     vmstat.write_text("pgfault 5\noom_kill 3\n")
     monkeypatch.setattr(local, "VMSTAT", vmstat)
-    found = events(("killed for memory", vmstat), ("return", 1), retries=5)
+    received = events(("killed for memory", vmstat), ("return", 1), retries=5)
     reason = "the process was killed for lack of memory"
-    assert [e for e in found if isinstance(e, Retried)] == [Retried(0, reason, 1)]
+    assert [e for e in received if isinstance(e, Retried)] == [Retried(0, reason, 1)]
     again = f"{reason}; retried while no other task ran"
-    assert ends(found) == {0: Failed(0, again, ""), 1: Finished(1, 1)}
+    assert ends(received) == {0: Failed(0, again, ""), 1: Finished(1, 1)}
 
 
 @pytest.mark.parametrize("content", [None, "", "oom_kill many\n"])
@@ -259,18 +259,18 @@ def test_a_kernel_that_counts_no_kills(
 def test_a_task_that_cannot_run_yet_is_started_again(tmp_path: Path) -> None:
     """After the others, by one worker, which is not kept busy meanwhile."""
     path = tmp_path / "turn"
-    start, found = time.process_time(), []
+    start, received = time.process_time(), []
     with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit("held", ("wait turn", path))
         for key in range(3):
             runner.submit(key, ("return", key))
         for event in runner.events():
-            found.append(event)
+            received.append(event)
             if event == Finished(2, 2):
                 runner.submit("long", ("report steadily", 0.5))
             if event == Finished("long", "worked"):
                 path.touch()
-    assert [event for event in found if event.key == "held"] == [
+    assert [event for event in received if event.key == "held"] == [
         Started("held"),
         Waiting("held"),
         Finished("held", "had"),
@@ -281,15 +281,15 @@ def test_a_task_that_cannot_run_yet_is_started_again(tmp_path: Path) -> None:
 def test_many_waiting_tasks_are_started_ten_times_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, found = time.monotonic(), []
+    whole, received = time.monotonic(), []
     with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(8):
             runner.submit(key, ("wait turn", tmp_path / "turn"))
         for event in runner.events():
-            found.append(event)
-            if len(found) == 16:
+            received.append(event)
+            if len(received) == 16:
                 break
-        assert {type(event) for event in found} == {Started, Waiting}
+        assert {type(event) for event in received} == {Started, Waiting}
         asked: list[float] = []
         begin = runner._engine.start
         monkeypatch.setattr(

@@ -16,9 +16,9 @@ from dse.runner.runner import Runner, Workers
 
 
 def test_tasks_finish_with_their_values() -> None:
-    found = events(("return", 1), ("return", {"a": [None, 0.5]}), ("return", None))
-    assert sorted(e.key for e in found if isinstance(e, Started)) == [0, 1, 2]
-    assert {key: end.value for key, end in ends(found).items() if isinstance(end, Finished)} == {
+    received = events(("return", 1), ("return", {"a": [None, 0.5]}), ("return", None))
+    assert sorted(e.key for e in received if isinstance(e, Started)) == [0, 1, 2]
+    assert {key: end.value for key, end in ends(received).items() if isinstance(end, Finished)} == {
         0: 1,
         1: {"a": [None, 0.5]},
         2: None,
@@ -26,9 +26,9 @@ def test_tasks_finish_with_their_values() -> None:
 
 
 def test_progress_arrives_in_order_and_before_the_end() -> None:
-    found = events(("count", 5), ("count", 3))
+    received = events(("count", 5), ("count", 3))
     for key, number in ((0, 5), (1, 3)):
-        mine = [e for e in found if e.key == key]
+        mine = [e for e in received if e.key == key]
         assert mine == [
             Started(key),
             *(Reported(key, n) for n in range(number)),
@@ -64,14 +64,14 @@ def test_a_failure_affects_its_task_alone(
 ) -> None:
     monkeypatch.setattr(local, "GRACE", 60)
     start = time.monotonic()
-    found = ends(events(("return", 1), call, ("return", 2), ("return", 3), retries=0))
+    received = ends(events(("return", 1), call, ("return", 2), ("return", 3), retries=0))
     assert time.monotonic() - start < 20  # it did not wait for a process that is gone
-    failure = found.pop(1)
+    failure = received.pop(1)
     assert isinstance(failure, Failed)
     assert failure.reason == reason
     assert ("Traceback" in failure.details) is not reason.startswith("the process")
     assert ("Fatal Python error" in failure.details) is reason.endswith("SIGSEGV")
-    assert found == {0: Finished(0, 1), 2: Finished(2, 2), 3: Finished(3, 3)}
+    assert received == {0: Finished(0, 1), 2: Finished(2, 2), 3: Finished(3, 3)}
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_failure_affects_its_task_alone(
     ],
 )
 def test_a_missing_function_fails_each_task(function: str, reason: str) -> None:
-    found = ends(events(1, 2, function=function))
-    assert [end.reason for end in found.values() if isinstance(end, Failed)] == [reason] * 2
+    received = ends(events(1, 2, function=function))
+    assert [end.reason for end in received.values() if isinstance(end, Failed)] == [reason] * 2
 
 
 @pytest.mark.parametrize("length", [1, 65_536, 65_537, 10_000_000])
@@ -98,8 +98,8 @@ def test_long_values_arrive(length: int) -> None:
 
 
 def test_a_task_may_start_processes_and_ignores_ctrl_c() -> None:
-    found = ends(events(("subprocess",), ("interrupt",)))
-    assert found == {0: Finished(0, 0), 1: Finished(1, None)}
+    received = ends(events(("subprocess",), ("interrupt",)))
+    assert received == {0: Finished(0, 0), 1: Finished(1, None)}
 
 
 def test_a_process_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,10 +112,10 @@ def test_a_process_that_does_not_end_is_not_waited_for(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("workers", [1, 3])
 def test_tasks_start_in_order_and_at_most_one_for_each_worker(workers: int) -> None:
     calls = [("count", n % 4) for n in range(12)]
-    found = events(*calls, workers=workers)
-    assert [e.key for e in found if isinstance(e, Started)] == list(range(12))
-    assert max(len(now) for now in running(iter(found))) == workers
-    assert len(ends(found)) == 12
+    received = events(*calls, workers=workers)
+    assert [e.key for e in received if isinstance(e, Started)] == list(range(12))
+    assert max(len(now) for now in running(iter(received))) == workers
+    assert len(ends(received)) == 12
 
 
 def test_all_workers_work_at_once(tmp_path: Path) -> None:
@@ -123,13 +123,13 @@ def test_all_workers_work_at_once(tmp_path: Path) -> None:
     with Runner("toy:behave", Workers(count=3)) as runner:
         for path in paths:
             runner.submit(path.name, ("wait for", path))
-        found = runner.events()
-        assert [next(found).key for _ in paths] == [path.name for path in paths]
+        received = runner.events()
+        assert [next(received).key for _ in paths] == [path.name for path in paths]
         assert soon(lambda: all(path.exists() for path in paths))
         for path in reversed(paths):  # the last one started ends first
             path.with_suffix(".go").touch()
-            assert next(found) == Finished(path.name, None)
-        assert list(found) == []
+            assert next(received) == Finished(path.name, None)
+        assert list(received) == []
 
 
 def test_tasks_may_be_submitted_while_events_are_read() -> None:
@@ -179,7 +179,7 @@ def test_a_task_costs_milliseconds() -> None:
 def test_a_thousand_tasks() -> None:
     calls = [("return", n) for n in range(1000)]
     start = time.perf_counter()
-    found = events(*calls, workers=2)
+    received = events(*calls, workers=2)
     seconds = time.perf_counter() - start
-    assert ends(found) == {n: Finished(n, n) for n in range(1000)}
+    assert ends(received) == {n: Finished(n, n) for n in range(1000)}
     assert seconds / 1000 < 0.1

@@ -161,7 +161,7 @@ def test_a_job_that_slurm_interrupts_resumes_as_the_same(
         jobs = replace(jobs, partition=why)
     if why == "out of time":
         jobs = replace(jobs, timeout_min=2, notice=1)
-    found: list[Event] = []
+    received: list[Event] = []
     with Runner(
         "toy:behave", Workers(count=2, engine="submitit", settings=jobs, retries=0)
     ) as runner:
@@ -173,9 +173,9 @@ def test_a_job_that_slurm_interrupts_resumes_as_the_same(
                 _hurry(number)
             if isinstance(event, Reported) and event.value == 6:
                 assert time.monotonic() - start < (150 if why == "out of time" else 45)
-            found.append(event)
-    assert ends(found) == {"it": Finished("it", list(range(10)))}
-    first, *steps = pids(found)
+            received.append(event)
+    assert ends(received) == {"it": Finished("it", list(range(10)))}
+    first, *steps = pids(received)
     assert steps[:5] == [1, 2, 3, 4, 5]
     assert steps[6:] == [6, 7, 8, 9, 10]
     assert steps[5] != first
@@ -183,7 +183,7 @@ def test_a_job_that_slurm_interrupts_resumes_as_the_same(
 
 @pytest.mark.parametrize("how", ["cancelled", "killed"])
 def test_a_job_that_is_gone_is_noticed_and_retried(how: str, jobs: Jobs, tmp_path: Path) -> None:
-    found: list[Event] = []
+    received: list[Event] = []
     with Runner(
         "toy:behave", Workers(count=2, engine="submitit", settings=jobs, retries=1)
     ) as runner:
@@ -195,9 +195,9 @@ def test_a_job_that_is_gone_is_noticed_and_retried(how: str, jobs: Jobs, tmp_pat
                     _run("scancel", *_queue())
                 else:
                     os.kill(parent(parent(event.value)), signal.SIGKILL)
-            found.append(event)
-    assert ends(found) == {"it": Finished("it", "resumed")}
-    (retried,) = [event for event in found if isinstance(event, Retried)]
+            received.append(event)
+    assert ends(received) == {"it": Finished("it", "resumed")}
+    (retried,) = [event for event in received if isinstance(event, Retried)]
     state = "CANCELLED" if how == "cancelled" else "FAILED"
     assert retried.reason == f"the job ended without a result, {state}"
 
@@ -219,17 +219,17 @@ def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: Jobs) -> Non
 
     away_since: list[float] = []
     outage = threading.Thread(target=away)
-    found: list[Event] = []
+    received: list[Event] = []
     with Runner(
         "toy:behave", Workers(count=1, engine="submitit", settings=jobs, retries=0)
     ) as runner:
         runner.submit("it", ("report steadily", 4 * POLL))
         for event in runner.events():
-            if isinstance(event, Reported) and not found[1:]:
+            if isinstance(event, Reported) and not received[1:]:
                 outage.start()
-            found.append(event)
+            received.append(event)
     assert time.monotonic() - away_since[0] > 2.5 * POLL
-    assert ends(found) == {"it": Finished("it", "worked")}
+    assert ends(received) == {"it": Finished("it", "worked")}
     outage.join()
 
 

@@ -19,19 +19,19 @@ from dse.analysis.statistics import interval, paired, share
 )
 def test_half_width_is_the_tables_t_times_the_standard_error(count: int, t: float) -> None:
     values = [float(v) for v in range(count)]
-    found = interval(values)
+    result = interval(values)
     error = np.std(values, ddof=1) / math.sqrt(count)
-    assert found.mean == pytest.approx((count - 1) / 2)
-    assert (found.high - found.mean) / error == pytest.approx(t, abs=6e-4)
-    assert found.mean - found.low == pytest.approx(found.high - found.mean)
-    assert found.count == count
+    assert result.mean == pytest.approx((count - 1) / 2)
+    assert (result.high - result.mean) / error == pytest.approx(t, abs=6e-4)
+    assert result.mean - result.low == pytest.approx(result.high - result.mean)
+    assert result.count == count
 
 
 @pytest.mark.parametrize("values", [[90.1, 91.7, 88.4], [3.0, -5.0], [1e-9, 2e-9, 4e-9, 9e-9]])
 def test_the_interval_is_scipys(values: Sequence[float]) -> None:
-    found = interval(values)
+    result = interval(values)
     theirs = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    assert (found.low, found.high) == pytest.approx(theirs, rel=1e-9)
+    assert (result.low, result.high) == pytest.approx(theirs, rel=1e-9)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -39,21 +39,21 @@ def test_95_of_100_intervals_hold_the_true_mean(count: int) -> None:
     """The share of 10,000 is within 0.7 points (three standard deviations of a binomial)."""
     random = np.random.default_rng(20261120)
     samples = random.normal(87.0, 2.5, size=(10_000, count))
-    found = [interval(sample) for sample in samples]
-    covered = np.mean([i.low <= 87.0 <= i.high for i in found])
+    result = [interval(sample) for sample in samples]
+    covered = np.mean([i.low <= 87.0 <= i.high for i in result])
     assert covered == pytest.approx(0.95, abs=0.007)
 
 
 def test_equal_values_have_no_spread() -> None:
-    found = interval([12.5, 12.5, 12.5])
-    assert (found.low, found.mean, found.high) == (12.5, 12.5, 12.5)
+    result = interval([12.5, 12.5, 12.5])
+    assert (result.low, result.mean, result.high) == (12.5, 12.5, 12.5)
 
 
 def test_one_value_has_no_interval() -> None:
-    found = interval([91.0])
-    assert (found.mean, found.count) == (91.0, 1)
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
+    result = interval([91.0])
+    assert (result.mean, result.count) == (91.0, 1)
+    assert math.isnan(result.low)
+    assert math.isnan(result.high)
 
 
 def test_no_values_are_refused() -> None:
@@ -71,11 +71,11 @@ def test_an_unknown_value_makes_the_mean_unknown() -> None:
 def test_a_pair_is_ours_minus_theirs_seed_by_seed() -> None:
     ours = {0: 80.0, 1: 90.0, 2: 70.0}
     theirs = {2: 69.0, 1: 88.5, 0: 79.5}  # in another order
-    found = paired(ours, theirs)
-    assert found == interval([0.5, 1.5, 1.0])
-    assert found.mean == 1.0
+    result = paired(ours, theirs)
+    assert result == interval([0.5, 1.5, 1.0])
+    assert result.mean == 1.0
     back = paired(theirs, ours)
-    assert (back.low, back.mean, back.high) == (-found.high, -found.mean, -found.low)
+    assert (back.low, back.mean, back.high) == (-result.high, -result.mean, -result.low)
 
 
 def test_pairing_shows_what_the_two_sides_hide() -> None:
@@ -87,15 +87,15 @@ def test_pairing_shows_what_the_two_sides_hide() -> None:
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
-    found = paired({0: 1.0, 1: 2.0, 7: 1000.0}, {1: 1.0, 0: 0.5, 8: -1000.0})
-    assert found == interval([0.5, 1.0])
-    assert found.count == 2
+    result = paired({0: 1.0, 1: 2.0, 7: 1000.0}, {1: 1.0, 0: 0.5, 8: -1000.0})
+    assert result == interval([0.5, 1.0])
+    assert result.count == 2
 
 
 def test_one_shared_seed_has_no_interval() -> None:
-    found = paired({0: 3.0, 1: 5.0}, {1: 4.0})
-    assert (found.mean, found.count) == (1.0, 1)
-    assert math.isnan(found.low)
+    result = paired({0: 3.0, 1: 5.0}, {1: 4.0})
+    assert (result.mean, result.count) == (1.0, 1)
+    assert math.isnan(result.low)
 
 
 def test_no_shared_seed_is_refused() -> None:

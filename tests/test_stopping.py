@@ -17,18 +17,18 @@ from dse.runner.runner import Runner, Workers
 
 @pytest.mark.parametrize("kind", ["report steadily", "check steadily"])
 def test_tasks_stop_when_asked_and_no_other_starts(kind: str) -> None:
-    found = []
+    received = []
     with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(4):
             runner.submit(key, (kind, 60))
         start = time.monotonic()
         for event in runner.events():
-            found.append(event)
+            received.append(event)
             if isinstance(event, Reported) and event.key == 1:
                 runner.stop(30)
         assert time.monotonic() - start < 10
-        assert [e.key for e in found if isinstance(e, Started)] == [0, 1]
-        assert ends(found) == {key: Interrupted(key) for key in range(4)}
+        assert [e.key for e in received if isinstance(e, Started)] == [0, 1]
+        assert ends(received) == {key: Interrupted(key) for key in range(4)}
         runner.submit("after", (kind, 0))
         assert list(runner.events()) == [Interrupted("after")]
 
@@ -37,12 +37,12 @@ def test_what_finishes_in_time_has_finished() -> None:
     with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("finish when stopped",))
         runner.submit(1, ("raise", "x"))
-        found = []
+        received = []
         for event in runner.events():
-            found.append(event)
+            received.append(event)
             if isinstance(event, Reported):
                 runner.stop(30)
-    assert ends(found)[0] == Finished(0, "saved")
+    assert ends(received)[0] == Finished(0, "saved")
 
 
 @pytest.mark.parametrize("kind", ["deaf", "freeze"])
@@ -50,28 +50,28 @@ def test_a_task_that_does_not_stop_in_time_is_killed(kind: str) -> None:
     with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(3):
             runner.submit(key, (kind,))
-        found = []
+        received = []
         for event in runner.events():
-            found.append(event)
-            if isinstance(event, Reported) and len(pids(found)) == 2:
+            received.append(event)
+            if isinstance(event, Reported) and len(pids(received)) == 2:
                 start = time.monotonic()
                 runner.stop(0.3)
         assert 0.3 <= time.monotonic() - start < 10
-    assert ends(found) == {key: Interrupted(key) for key in range(3)}
-    assert not any(alive(pid) for pid in pids(found))
+    assert ends(received) == {key: Interrupted(key) for key in range(3)}
+    assert not any(alive(pid) for pid in pids(received))
 
 
 def test_a_second_stop_can_only_shorten_the_time() -> None:
     with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit(0, ("deaf",))
-        start, found = time.monotonic(), []
+        start, received = time.monotonic(), []
         for event in runner.events():
-            found.append(event)
+            received.append(event)
             if isinstance(event, Reported):
                 runner.stop(50)
                 runner.stop(0)
                 runner.stop(100)
-        assert found[-1] == Interrupted(0)
+        assert received[-1] == Interrupted(0)
         assert time.monotonic() - start < 5
 
 
@@ -98,15 +98,15 @@ def test_a_signal_handler_may_stop_the_runner() -> None:
 
 
 def test_sigterm_from_elsewhere_stops_one_task_which_is_retried(tmp_path: Path) -> None:
-    found = []
+    received = []
     with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit(0, ("save and resume", tmp_path))
         for event in runner.events():
             if isinstance(event, Reported) and event.value == 5:  # it waits
-                os.kill(pids(found)[0], signal.SIGTERM)
-            found.append(event)
-    assert Retried(0, "the process was asked to stop", 1) in found
-    assert found[-1] == Finished(0, list(range(10)))
+                os.kill(pids(received)[0], signal.SIGTERM)
+            received.append(event)
+    assert Retried(0, "the process was asked to stop", 1) in received
+    assert received[-1] == Finished(0, list(range(10)))
 
 
 def test_closing_kills_what_runs() -> None:
@@ -115,9 +115,9 @@ def test_closing_kills_what_runs() -> None:
     with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(4):
             runner.submit(key, ("sleep", 60))
-        found = runner.events()
+        received = runner.events()
         while len(pids) < 2:
-            pids += [event.value for event in [next(found)] if isinstance(event, Reported)]
+            pids += [event.value for event in [next(received)] if isinstance(event, Reported)]
         assert all(alive(pid) for pid in pids)
     assert not any(alive(pid) for pid in pids)
     assert list(runner.events()) == []
@@ -128,13 +128,13 @@ def test_a_worker_killed_from_outside_is_noticed_at_once() -> None:
     with Runner("toy:behave", Workers(count=1, retries=0)) as runner:
         runner.submit("victim", ("sleep", 60))
         runner.submit("next", ("return", 1))
-        found = []
+        received = []
         for event in runner.events():
-            found.append(event)
+            received.append(event)
             if isinstance(event, Reported):
                 os.kill(event.value, signal.SIGKILL)
-    assert Failed("victim", "the process was killed by SIGKILL", "") in found
-    assert found[-1] == Finished("next", 1)
+    assert Failed("victim", "the process was killed by SIGKILL", "") in received
+    assert received[-1] == Finished("next", 1)
 
 
 def test_workers_import_neither_the_driver_nor_torch(tmp_path: Path) -> None:
@@ -193,10 +193,10 @@ def test_a_module_that_cannot_be_imported_fails_each_task(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("code", [(), (7,)])
 def test_what_a_task_starts_ends_with_it(code: tuple[int, ...]) -> None:
-    found = events(("leave child", *code), ("return", 1), retries=0)
-    (child,) = pids(found)
+    received = events(("leave child", *code), ("return", 1), retries=0)
+    (child,) = pids(received)
     assert soon(lambda: not alive(child))
-    assert len(ends(found)) == 2
+    assert len(ends(received)) == 2
 
 
 @pytest.mark.parametrize("kind", ["freeze", "leave child"])

@@ -443,9 +443,9 @@ def test_an_answer_has_rules(changes: dict[str, Any], line: str) -> None:
 )
 def test_status(val_top1: float, predicted: int, step: int, status: str) -> None:
     guess = chance(900, 10)
-    found = status_of(val_top1=val_top1, guess=guess, missed=10 - predicted, step=step)
-    assert found == status
-    assert found in STATUSES
+    actual = status_of(val_top1=val_top1, guess=guess, missed=10 - predicted, step=step)
+    assert actual == status
+    assert actual in STATUSES
 
 
 def test_chance_is_three_deviations_above_guessing() -> None:

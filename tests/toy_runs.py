@@ -28,16 +28,16 @@ def events(
         return list(runner.events())
 
 
-def ends(found: Sequence[Event]) -> dict[Any, Finished | Failed | Interrupted]:
+def ends(received: Sequence[Event]) -> dict[Any, Finished | Failed | Interrupted]:
     """How each task ended; each ended once."""
-    last = [event for event in found if isinstance(event, (Finished, Failed, Interrupted))]
+    last = [event for event in received if isinstance(event, (Finished, Failed, Interrupted))]
     assert len({event.key for event in last}) == len(last)
     return {event.key: event for event in last}
 
 
-def pids(found: Sequence[Event]) -> list[int]:
+def pids(received: Sequence[Event]) -> list[int]:
     """The process ids that tasks reported."""
-    return [event.value for event in found if isinstance(event, Reported) and event.value]
+    return [event.value for event in received if isinstance(event, Reported) and event.value]
 
 
 def alive(pid: int) -> bool:
@@ -59,10 +59,10 @@ def soon(condition: Callable[[], bool], seconds: float = 10) -> bool:
     return True
 
 
-def running(found: Iterator[Event]) -> Iterator[set[Any]]:
+def running(received: Iterator[Event]) -> Iterator[set[Any]]:
     """The tasks that run after each event."""
     now: set[Any] = set()
-    for event in found:
+    for event in received:
         if isinstance(event, Started):
             now.add(event.key)
         elif isinstance(event, (Finished, Failed, Retried)):
