@@ -263,11 +263,8 @@ class Solver:
     iter_size: int
     momentum: float = 0.9
     weight_decay: float = 0.0002
-    random_seed: int = 42
-    average_loss: int = 40
     test_iter: int = 2_000
     test_batch_size: int = 25
-    test_interval: int = 1_000
     crop_size: int = 227
     mean_bgr: tuple[int, int, int] = (104, 117, 123)
     mirror: bool = False
