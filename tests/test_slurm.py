@@ -209,7 +209,7 @@ def test_tasks_and_stops(jobs: Jobs) -> None:
 
 
 def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: Jobs) -> None:
-    """No answer of SLURM is not taken for an end."""
+    """A job does not count as ended while SLURM does not answer."""
 
     def away() -> None:
         _end(slurm / "slurmctld.pid")

@@ -31,7 +31,7 @@ FORMAT = 1
 """The version of the cache's layout and of how pictures are resized into it."""
 
 RESIZED_AT_ONCE = 1000
-"""Pictures."""
+"""Pictures that are resized at a time."""
 
 
 class Arrays(NamedTuple):

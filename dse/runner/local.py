@@ -25,7 +25,7 @@ GRACE = 5.0
 """Seconds that a process may take to end after its task has."""
 
 TURN = 0.5
-"""Seconds that a driver waits at most before it checks its clock."""
+"""Maximum seconds that a driver waits before it checks its clock."""
 
 TAIL = 8192
 """Bytes that are kept of the end of a process's stderr."""
@@ -57,9 +57,9 @@ class Local:
     """A process for each task, forked from a server that has imported the function's module.
 
     A process that sends neither a report nor a heartbeat for `patience` seconds (0: no limit) is
-    taken to hang and is killed. Only the time in which this driver was awake and listening counts,
-    so that one that is suspended together with its tasks kills none of them; it counts from the
-    fork, after the server's imports. What a process writes to stderr is forwarded to this one's.
+    considered hung and is killed. Only the time in which this driver was awake and listening
+    counts, so that one that is suspended together with its tasks kills none of them; it counts from
+    the fork, after the server's imports. What a process writes to stderr is forwarded to this one's.
     """
 
     pauses = (0.1, 2.0)

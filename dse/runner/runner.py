@@ -54,7 +54,7 @@ from dse.runner.task import End, Report, failure, first_line
 from dse.space.rules import integer, one_of, real
 
 SPACING = 0.1
-"""Seconds between two starts of tasks that wait, at least: each start costs a process."""
+"""Minimum seconds between two starts of waiting tasks: each start costs a process."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class Workers:
     died is retried.
 
     `patience` is the longest silence of a task in seconds: one that neither reports nor reads
-    `report.stopping` for longer is taken to hang. The imports of the function's module do not
+    `report.stopping` for longer is considered hung. The imports of the function's module do not
     count. The default 0 means no limit: only the caller knows how long a step of the work may
     take, and a wrong guess would kill good work.
     """

@@ -32,7 +32,7 @@ def own_state() -> Literal["running", "to be preempted", "ending"]:
     """The state of the job that this process belongs to.
 
     It is "running" also where there is no job of SLURM. A job that is "ending" is requeued or not,
-    as SLURM decides; it is taken for ending where SLURM does not answer.
+    as SLURM decides; where SLURM does not answer it is assumed to be ending.
     """
     number = os.environ.get("SLURM_JOB_ID")
     if number is None:

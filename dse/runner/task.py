@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 HEARTBEAT = 1.0
-"""Least seconds between two heartbeats."""
+"""Minimum seconds between two heartbeats."""
 
 OUT_OF_MEMORY = (
     "out of memory",

@@ -39,13 +39,13 @@ SECONDS = 3.0
 """Seconds of steps that are timed of each network."""
 
 NETWORKS, KEPT = 6, 64
-"""Networks of a grid that are measured, and samples that are kept, at most."""
+"""Maximum number of networks of a grid that are measured, and of samples that are kept."""
 
 SLACK = 1.25
-"""How far outside the range of the measured networks another one may be, as a factor."""
+"""Factor by which a network may lie outside the range of the measured ones."""
 
 NOISE = 0.02
-"""How far a measured time is from that of another measurement, as a share of it, about."""
+"""Typical relative difference between two measurements of one time."""
 
 FORMAT = 2
 """Version of the files that are kept; one of another version is ignored."""

@@ -20,7 +20,7 @@ from dse.trial.names import trial_names
 from dse.trial.question import Trial
 
 BLOCK, RECORD, CURVE = 4096, 3500, 90
-"""Bytes of a disk's block, of a record, and of a line of a curve, about."""
+"""Approximate bytes of a disk's block, of a record, and of a line of a curve."""
 
 CHECKPOINTS = 3
 """Checkpoints of a running trial on disk at most: two, and the one being written."""
@@ -65,7 +65,7 @@ class Estimate:
 
     @property
     def checkpoints(self) -> int:
-        """Bytes of checkpoints, at most."""
+        """Maximum bytes of checkpoints."""
         return self.workers * max(trial.checkpoints for trial in self.trials.values())
 
     @property

@@ -33,7 +33,7 @@ STOP = 7.0
 """Seconds that running trials have to stop when the sweep is asked to."""
 
 LISTED = 5
-"""Trials that a message lists by name, at most."""
+"""Maximum number of trials that a message lists by name."""
 
 
 def guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None) -> int:

@@ -29,7 +29,7 @@ TYPICAL: Rates = np.array([2e9, 1.0, 400.0])
 writing and reading an activation."""
 
 NOISE = 0.1
-"""How far the seconds of a trial's epochs are from any rates, as a share of them, about."""
+"""Typical relative error of the fitted seconds of a trial's epochs."""
 
 
 @functools.lru_cache(2**14)

@@ -27,7 +27,7 @@ from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance, Record, status_of
 
 PIXELS_AT_A_TIME = 2**16
-"""Pixels of a picture plane that are judged at a time, about."""
+"""Approximate number of pixels of a picture plane that are judged at a time."""
 
 OnState = Callable[[int, Callable[[], bytes]], None]
 """Called after each step with the number of steps a trial has done, and a function that gives its

@@ -28,7 +28,7 @@ from dse.training.worker import keep_memory
 from dse.trial.question import Trial
 
 LEAST_STEPS = 2
-"""Steps that are timed at least."""
+"""Minimum number of steps that are timed."""
 
 JUDGING = 4
 """Judging is timed for the steps' time divided by this."""

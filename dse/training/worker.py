@@ -24,10 +24,10 @@ from dse.training.loop import Epoch
 from dse.trial.question import Trial
 
 CHECKPOINT_SECONDS = 10.0
-"""Seconds between two checkpoints of a trial, at least."""
+"""Minimum seconds between two checkpoints of a trial."""
 
 CHECKPOINT_COST = 100
-"""The time between two checkpoints, at least, as a multiple of what one takes."""
+"""Minimum time between two checkpoints, as a multiple of what one takes."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
