@@ -59,7 +59,7 @@ class Local:
     A process that sends neither a report nor a heartbeat for `patience` seconds (0: no limit) is
     considered hung and is killed. Only the time in which this driver was awake and listening
     counts, so that one that is suspended together with its tasks kills none of them; it counts from
-    the fork, after the server's imports. What a process writes to stderr is forwarded to this one's.
+    the fork, after the server's imports. A process's stderr is forwarded to this one's.
     """
 
     pauses = (0.1, 2.0)
