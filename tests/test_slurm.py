@@ -253,9 +253,9 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(jobs: Jobs, tmp_
     for number in numbers:
         assert int(_run("scontrol", "show", "job", number).split("Restarts=")[1].split()[0]) == 1
     subprocess.run([*command, "name=here"], cwd=tmp_path, check=True)
-    tables = [tables.load(tmp_path / "results" / name) for name in ("there", "here")]
-    assert len(tables[0]) == 2
-    pd.testing.assert_frame_equal(*map(comparable, tables), check_exact=True)
+    both = [tables.load(tmp_path / "results" / name) for name in ("there", "here")]
+    assert len(both[0]) == 2
+    pd.testing.assert_frame_equal(*map(comparable, both), check_exact=True)
     weights = [
         {
             p.parent.name: p.read_bytes()
