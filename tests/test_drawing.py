@@ -94,3 +94,12 @@ def test_another_table_is_drawn(
     for number, other in enumerate([table, *others], 1):
         drawing.draw(tmp_path, other)
         assert len(drawings) == number
+
+
+def test_a_table_without_figures_is_looked_at_once(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[pd.DataFrame] = []
+    monkeypatch.setattr(drawing, "_drawings", lambda table: drawn.append(table) or [])
+    assert drawing.draw(tmp_path, table) == drawing.draw(tmp_path, table) == {}
+    assert len(drawn) == 1

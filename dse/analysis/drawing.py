@@ -22,7 +22,8 @@ def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
     """
     drawn_from = _digest(table)
     paths = _drawn(folder, drawn_from)
-    if not paths:
+    if paths is None:
+        paths = []
         (folder / files.DRAWN).unlink(missing_ok=True)
         for name, content in _drawings(table):
             atomic.write(folder / name, content)
@@ -53,14 +54,14 @@ def _drawings(table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
             yield f"{name}.md", markdown([*map(str, rows)], rows.itertuples(index=False)).encode()
 
 
-def _drawn(folder: Path, drawn_from: str) -> list[Path]:
-    """The files drawn last, if from this digest and all there; else none."""
-    with suppress(OSError, UnicodeDecodeError):
-        digest, *names = (folder / files.DRAWN).read_text(encoding="utf-8").split("\n")
+def _drawn(folder: Path, drawn_from: str) -> list[Path] | None:
+    """The files drawn last, if from this digest and all there; else None."""
+    with suppress(OSError, ValueError):  # no mark, or a damaged one
+        digest, *names = (folder / files.DRAWN).read_text(encoding="utf-8").splitlines()
         paths = [folder / name for name in names]
         if digest == drawn_from and all(path.is_file() for path in paths):
             return paths
-    return []
+    return None
 
 
 def _digest(table: pd.DataFrame) -> str:
