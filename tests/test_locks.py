@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,3 +163,24 @@ def test_a_claim_in_a_folder_that_cannot_be_written_raises(tmp_path: Path) -> No
     (tmp_path / "trials").write_bytes(b"")
     with pytest.raises(OSError, match="trials"), locks.claim(tmp_path, ID):
         raise AssertionError("claimed")
+
+
+@pytest.mark.parametrize("levels", [0, 1])
+def test_a_folder_that_another_process_removes_is_made_again(
+    levels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where two sweeps tidy one folder: at any moment between its making and the lock."""
+    home = tmp_path / "one" / "two"
+    whole, removed = locks.make, []
+
+    def make(folder: Path) -> None:
+        whole(folder)
+        if not removed:
+            removed.append(folder)
+            victim = [home, home.parent][levels]
+            shutil.rmtree(victim)
+
+    monkeypatch.setattr(locks, "make", make)
+    with locks.locked(home / ".claims" / "it") as lock:
+        assert lock == "mine"
+    assert removed == [home]

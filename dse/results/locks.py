@@ -100,13 +100,13 @@ def is_locked(path: Path) -> bool:
 def _lock(path: Path) -> tuple[Lock, int | None]:
     """Lock a file that is made for it; its handle, unless another process holds the lock."""
     for _ in range(ATTEMPTS):
-        make(path.parent.parent)
-        with suppress(FileExistsError):
-            path.parent.mkdir()
         try:
+            make(path.parent.parent)
+            with suppress(FileExistsError):
+                path.parent.mkdir()
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:
-            continue  # the last holder has removed the folder
+            continue  # another process has just removed one of the folders
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, handle):
