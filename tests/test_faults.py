@@ -563,7 +563,7 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
             there = now
         assert real(folder, *KEEPING, module="keeping").wait() == 0  # tidies, writes the tables
         check_equal(folder, undisturbed)
-        assert "another's record was first" not in log_of(folder)
+        assert "another process saved its record first" not in log_of(folder)
         number += 1
     assert min(kills.values()) >= 20
     assert states >= 20
