@@ -16,6 +16,7 @@ from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
 from dse.sweep.request import Request, read_request
+from dse.trial.names import outcomes
 from dse.trial.question import Trial
 
 if TYPE_CHECKING:
@@ -121,13 +122,13 @@ GAINS = (
 
 def summary(table: pd.DataFrame, asked: int) -> str:
     """What was trained and how it ended, in a sentence or two."""
-    ends = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
     data = " and ".join(sorted(table["data"].unique()))
     seeds = ", ".join(str(s) for s in sorted(table["seed"].unique()))
     return (
-        f"{len(table)} of {asked} trainings from scratch on {data}, seeds {seeds}: {ends}. "
-        "Accuracies are on the whole test set, which was not used for any choice. These data are "
-        "not ImageNet: the paper's points are shown in separate panels and columns."
+        f"{len(table)} of {asked} trainings from scratch on {data}, seeds {seeds}: "
+        f"{outcomes(table)}. Accuracies are on the whole test set, which was not used for any "
+        "choice. These data are not ImageNet: the paper's points are shown in separate panels and "
+        "columns."
     )
 
 

@@ -176,7 +176,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     ids, names = [trial.trial_id for trial in TRIALS], list(NAMES.values())
     assert names[0] == "base_e=8 sr=0.125 epochs=4"
     progress = Progress(TRIALS, NAMES, 2, publish=messages.append, clock=lambda: now)
-    row = {"status": "learned", "top1": 50.0, "size_bytes": 1000}
+    row = {"status": "never_learned", "top1": 10.0, "size_bytes": 1000}
     for event in (
         Started(ids[0]), Started(ids[1]), Waiting(ids[1]), Started(ids[2]),
         Reported(ids[0], (2, 81.25)), Failed(ids[2], "no luck", ""), Started(ids[3]),
@@ -200,7 +200,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     assert lines[:4] == [
         f"[1/{len(ids)}] {names[2]} ({short_id(ids[2])}): failed: no luck",
         f"{names[3]}: retrying after attempt 1: killed",
-        f"[2/{len(ids)}] {names[0]}: learned, top-1 50.00 %, 1,000 bytes",
+        f"[2/{len(ids)}] {names[0]}: at chance, top-1 10.00 %, 1,000 bytes",
         f"[3/{len(ids)}] {names[4]}: done by another sweep",
     ]
     assert len(lines) == 5

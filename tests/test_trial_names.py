@@ -7,9 +7,10 @@ from typing import Any
 
 from dse.space.architecture import V1_0
 from dse.trial import names
-from dse.trial.names import trial_names
+from dse.trial.names import outcome, outcomes, trial_names
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial, trial_from
+from dse.trial.record import STATUSES
 
 QUESTION = Trial(layout=V1_0, protocol=Protocol(image_size=64)).question
 
@@ -49,3 +50,23 @@ def test_a_single_trial_is_named_by_its_id() -> None:
 
 def test_close_values_have_distinct_names() -> None:
     assert named({"sr": 0.1234567}, {"sr": 0.12345671}) == ["sr=0.1234567", "sr=0.12345671"]
+
+
+def test_an_outcome_says_what_was_seen_and_not_the_stored_word() -> None:
+    row = {"data": "image_folder", "manifest": f"100-500-200-{'0' * 20}", "classes_predicted": 99}
+    texts = [outcome({**row, "status": status, "diverged_step": 7}) for status in STATUSES]
+    assert texts == [
+        "learned",
+        "1 of 100 classes never predicted",
+        "at chance",
+        "non-finite loss or gradient at step 7",
+    ]
+
+
+def test_outcomes_are_counted_the_good_ones_first() -> None:
+    statuses = [*STATUSES[::-1], *["learned"] * 1200, "never_learned"]
+    assert outcomes({"status": statuses}) == (
+        "1,201 learned, 2 at chance, 1 with classes never predicted, "
+        "1 with a non-finite loss or gradient"
+    )
+    assert outcomes({"status": ["diverged"]}) == "1 with a non-finite loss or gradient"

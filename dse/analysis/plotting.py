@@ -10,6 +10,7 @@ import matplotlib as mpl
 import pandas as pd
 
 from dse.analysis.sweeps import Measured, accuracy_column
+from dse.trial.names import outcomes
 from dse.trial.question import QUESTION
 
 if TYPE_CHECKING:
@@ -82,11 +83,8 @@ def described(rows: pd.DataFrame) -> str:
     parts = [f"{_range(rows['epochs'])} epochs"]
     parts += sorted(name for name in rows["precision"].unique() if name != "fp32")
     parts.append(f"{seeds} seed" if seeds == "1" else f"{seeds} seeds")
-    parts += [
-        f"{count} of {len(rows)} {status}"
-        for status, count in rows["status"].value_counts().items()
-        if status != "learned"
-    ]
+    if (rows["status"] != "learned").any():
+        parts.append(outcomes(rows))
     spread = ", 95 % interval" if counts.min() >= INTERVAL_SEEDS else ""
     runs = "one run each" if seeds == "1" else f"mean{spread}, each seed"
     data = " and ".join(sorted(rows["data"].unique()))

@@ -12,7 +12,7 @@ from dse.analysis.statistics import Interval, interval, paired
 from dse.paper.published import FIGURE_3A, FIGURE_3B, Point
 from dse.space.architecture import Metaparameters, generate
 from dse.space.cost import cost
-from dse.trial.datasets import DATA_SETS
+from dse.trial.datasets import num_classes
 from dse.trial.question import QUESTION
 
 TOP5_FROM_CLASSES = 100
@@ -69,12 +69,7 @@ def measured(rows: pd.DataFrame, *columns: str) -> tuple[Measured, ...]:
 def accuracy_column(rows: pd.DataFrame) -> str:
     """`top1`, or `top5` where all data sets have at least `TOP5_FROM_CLASSES` classes."""
     sets = set(zip(rows["data"], rows["manifest"], strict=True))
-    return "top5" if min(_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
-
-
-def _classes(data: str, manifest: str) -> int:
-    """Classes of a data set; the manifest of a folder of pictures begins with them."""
-    return int(manifest.split("-")[0]) if manifest != "none" else DATA_SETS[data].num_classes
+    return "top5" if min(num_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
 
 
 def gain(table: pd.DataFrame, column: str, low: Any, high: Any) -> tuple[str, Interval]:

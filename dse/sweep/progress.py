@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
 from dse.sweep.messages import duration, resume_command, say
 from dse.sweep.timing import TYPICAL, Rates, epoch_work, fit, judging_epochs, size_of, wall_time
-from dse.trial.names import short_id
+from dse.trial.names import outcome, short_id
 from dse.trial.question import Trial
 
 EVERY, PUBLISH = 30.0, 1.0
@@ -225,4 +225,4 @@ class Progress:
 def _result(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "done by another sweep"
-    return f"{row['status']}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
+    return f"{outcome(row)}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"

@@ -88,3 +88,12 @@ DATA_SETS: Mapping[str, DataSet] = {
 - `mnist` (LeCun et al. 1998), `fashion_mnist` (arXiv:1708.07747). The digest is of the
   hexadecimal SHA-256s of the four published files, joined.
 """
+
+
+def num_classes(data: str, manifest: str) -> int:
+    """Classes of a data set; the manifest of a folder of pictures begins with them.
+
+    >>> num_classes("cifar100", "none"), num_classes("image_folder", "2-10-4-0123456789abcdef0123")
+    (100, 2)
+    """
+    return DATA_SETS[data].num_classes if manifest == "none" else int(manifest.split("-")[0])

@@ -1,11 +1,21 @@
-"""What a trial is called where a person reads: by what varies among the trials of its sweep."""
+"""What trials and their outcomes are called where a person reads."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from dse.trial.datasets import num_classes
 from dse.trial.question import QUESTION, Trial
+
+OUTCOMES = {
+    "learned": "learned",
+    "never_learned": "at chance",
+    "partly_dead": "with classes never predicted",
+    "diverged": "with a non-finite loss or gradient",
+}
+"""What each status means, after a count of trials."""
 
 
 def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
@@ -44,3 +54,36 @@ def written(value: Any) -> str:
     if isinstance(value, float):
         return short if float(short := f"{value:g}") == value else repr(value)
     return str(value)
+
+
+def outcome(row: Any) -> str:
+    """How the training of a record's row ended, in words: what was seen, not why.
+
+    Apart from `status`, the row has the columns that say more about it.
+
+    >>> outcome({"status": "never_learned"})
+    'at chance'
+    >>> outcome(
+    ...     {"status": "partly_dead", "data": "digits", "manifest": "none", "classes_predicted": 8}
+    ... )
+    '2 of 10 classes never predicted'
+    >>> outcome({"status": "diverged", "diverged_step": 40})
+    'non-finite loss or gradient at step 40'
+    """
+    status = row["status"]
+    if status == "partly_dead":
+        classes = num_classes(row["data"], row["manifest"])
+        return f"{classes - row['classes_predicted']} of {classes} classes never predicted"
+    if status == "diverged":
+        return f"non-finite loss or gradient at step {row['diverged_step']}"
+    return OUTCOMES[status]
+
+
+def outcomes(table: Any) -> str:
+    """How the trainings of a table of records ended: a count of each outcome.
+
+    >>> outcomes({"status": ["learned", "never_learned", "learned"]})
+    '2 learned, 1 at chance'
+    """
+    counts = Counter(table["status"])
+    return ", ".join(f"{counts[s]:,} {text}" for s, text in OUTCOMES.items() if counts[s])
