@@ -116,7 +116,7 @@ TITLES = {
 }
 GAINS = (
     "gain: the mean difference from no bypass over the shared seeds, in points, with its 95 % "
-    "interval. The paper's columns are ImageNet's, of one run each.",
+    "interval, which needs 3 seeds. The paper's columns are ImageNet's, of one run each.",
 )
 
 
@@ -134,6 +134,7 @@ def summary(table: pd.DataFrame, asked: int) -> str:
 
 def findings(table: pd.DataFrame, name: str) -> list[str]:
     """What Figure 3 shows: the gains up to the middle, from there on, and in all."""
+    from dse.analysis.statistics import INTERVAL_SEEDS
     from dse.analysis.sweeps import FIGURE_3, gain, one_sweep
 
     if name not in FIGURE_3:
@@ -148,7 +149,9 @@ def findings(table: pd.DataFrame, name: str) -> list[str]:
     for low, high in steps:
         answer, gained = gain(table, swept.column, low, high)
         text = f"From {swept.column} {low:g} to {high:g}: {gained.mean:+.1f} points of {answer}"
-        if gained.count > 1:
+        if gained.count < INTERVAL_SEEDS:
+            text += " (too few seeds for an interval)"
+        else:
             text += (
                 f" (95 % interval {gained.low:+.1f} to {gained.high:+.1f}, {gained.count} seeds)"
             )

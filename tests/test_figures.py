@@ -20,9 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dse.analysis.figures import FIGURES, downsample, figure3a, trainability, widths
-from dse.analysis.plotting import encoded, line
-from dse.analysis.statistics import Interval, interval
-from dse.analysis.sweeps import Measured, NoSweep, accuracy_column, gain, one_sweep
+from dse.analysis.plotting import encoded
+from dse.analysis.statistics import interval
+from dse.analysis.sweeps import NoSweep, accuracy_column, gain, one_sweep
 from dse.analysis.table3 import TABLES, table3
 from dse.paper import published as paper
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
@@ -248,30 +248,15 @@ def test_one_seed_has_no_interval_and_says_so() -> None:
     assert "interval" not in axes.get_title()
 
 
-def ends(point: Measured) -> tuple[float, ...]:
-    """The ends of the error bar of one point, as drawn."""
-    axes = Figure().subplots()
-    line(axes, [1.0], [point], color="k")
-    return intervals(axes)[0]
-
-
-def a_point(*, low: float, high: float, seeds: int = 3) -> Measured:
-    """A point at 60 %."""
-    accuracy = Interval(mean=60.0, low=low, high=high, count=seeds)
-    return Measured(value=1, size_bytes=1, macs=1, accuracy=accuracy, seeds=(60.0,) * seeds)
-
-
-def test_error_bars_go_from_the_low_to_the_high_end() -> None:
-    assert ends(a_point(low=35.0, high=70.0)) == pytest.approx((35, 70))
-
-
-def test_error_bars_are_cut_at_0_and_100_percent() -> None:
-    assert ends(a_point(low=-20.0, high=101.5)) == pytest.approx((0, 100))
-
-
-def test_error_bars_are_drawn_from_three_seeds_on() -> None:
-    assert ends(a_point(low=50.0, high=70.0, seeds=3)) == pytest.approx((50, 70))
-    assert ends(a_point(low=50.0, high=70.0, seeds=2)) == ()
+def test_no_error_bar_leaves_0_to_100_percent() -> None:
+    """Student's interval of 5, 0, 0 ends below 0 %, that of 95, 100, 100 above 100 %."""
+    rows = sweep(sr=SR[:2])
+    for row, accuracy in zip(rows, (5.0, 95.0, 0.0, 100.0, 0.0, 100.0), strict=True):
+        row["top1"] = accuracy
+    table = pd.DataFrame(rows)
+    ends = intervals(figure3a(table).axes[0])
+    assert (ends[0][0], ends[1][1]) == pytest.approx((0, 100))
+    assert (ends[0][1], ends[1][0]) == pytest.approx((8.84, 91.16), abs=0.01)
 
 
 def test_two_seeds_have_no_interval_and_the_title_says_so() -> None:

@@ -56,10 +56,11 @@ def accuracies(table: pd.DataFrame, **values: object) -> list[float]:
 
 
 def gained(before: list[float], after: list[float]) -> tuple[float, float, float]:
-    """The mean difference over three seeds, and the ends of its 95 % interval."""
+    """The mean difference over three seeds, and the ends of its 95 % interval in -100 .. 100."""
     differences = [b - a for a, b in zip(before, after, strict=True)]
     half = STUDENT * stdev(differences) / math.sqrt(3)
-    return fmean(differences), fmean(differences) - half, fmean(differences) + half
+    mean = fmean(differences)
+    return mean, max(mean - half, -100.0), min(mean + half, 100.0)
 
 
 def test_it_trains_figure_3_and_table_3_with_three_seeds(table: pd.DataFrame) -> None:
@@ -132,6 +133,9 @@ def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(
     assert reproduce.main(["figure3a", "seed=0", "sr=0.125,0.5"]) == 0
     assert "seeds 0: 2 diverged." in (folder / "index.html").read_text()
     assert (folder / "figure3a.svg").exists()
+    page = (folder / "index.html").read_text()
+    assert "points of top-1 (too few seeds for an interval); in the paper" in page
+    assert "nan" not in page.partition("<img ")[0]
 
 
 def test_an_unknown_page_is_a_mistake(

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dse.analysis.statistics import interval, paired, share
+from dse.analysis.statistics import PERCENT, interval, paired, share
 
 
 @pytest.mark.parametrize(
     ("count", "t"),
     # The 97.5 % points of Student's t in any printed table, for count - 1 degrees of freedom.
-    [(2, 12.706), (3, 4.303), (4, 3.182), (5, 2.776), (11, 2.228), (31, 2.042), (121, 1.980)],
+    [(3, 4.303), (4, 3.182), (5, 2.776), (11, 2.228), (31, 2.042), (121, 1.980)],
 )
 def test_half_width_is_the_tables_t_times_the_standard_error(count: int, t: float) -> None:
     values = [float(v) for v in range(count)]
@@ -27,14 +27,14 @@ def test_half_width_is_the_tables_t_times_the_standard_error(count: int, t: floa
     assert result.count == count
 
 
-@pytest.mark.parametrize("values", [[90.1, 91.7, 88.4], [3.0, -5.0], [1e-9, 2e-9, 4e-9, 9e-9]])
+@pytest.mark.parametrize("values", [[90.1, 91.7, 88.4], [3.0, -5.0, 4.0], [1e-9, 2e-9, 4e-9, 9e-9]])
 def test_the_interval_is_scipys(values: Sequence[float]) -> None:
     result = interval(values)
     theirs = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     assert (result.low, result.high) == pytest.approx(theirs, rel=1e-9)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("count", [3, 5])
 def test_95_of_100_intervals_hold_the_true_mean(count: int) -> None:
     """The share of 10,000 is within 0.7 points (three standard deviations of a binomial)."""
     random = np.random.default_rng(20261120)
@@ -49,11 +49,26 @@ def test_equal_values_have_no_spread() -> None:
     assert (result.low, result.mean, result.high) == (12.5, 12.5, 12.5)
 
 
-def test_one_value_has_no_interval() -> None:
-    result = interval([91.0])
-    assert (result.mean, result.count) == (91.0, 1)
+@pytest.mark.parametrize("values", [[91.0], [91.0, 91.0], [90.0, 92.0]])
+def test_one_or_two_values_have_no_interval(values: Sequence[float]) -> None:
+    result = interval(values)
+    assert (result.mean, result.count) == (91.0, len(values))
     assert math.isnan(result.low)
     assert math.isnan(result.high)
+
+
+def test_an_interval_of_accuracies_stays_within_0_and_100_percent() -> None:
+    top, bottom = interval([95.0, 100.0, 100.0], PERCENT), interval([5.0, 0.0, 0.0], PERCENT)
+    assert (top.high, bottom.low) == (100.0, 0.0)
+    assert top.low == interval([95.0, 100.0, 100.0]).low  # the other end is as it was
+    assert bottom.high == interval([5.0, 0.0, 0.0]).high
+
+
+def test_a_gain_stays_within_100_points() -> None:
+    full, empty = {0: 100.0, 1: 100.0, 2: 100.0}, {0: 0.0, 1: 0.0, 2: 20.0}
+    assert paired(full, empty).high == 100.0
+    assert paired(empty, full).low == -100.0
+    assert paired(full, empty).low == pytest.approx(-paired(empty, full).high)
 
 
 def test_no_values_are_refused() -> None:
@@ -62,7 +77,10 @@ def test_no_values_are_refused() -> None:
 
 
 def test_an_unknown_value_makes_the_mean_unknown() -> None:
-    assert math.isnan(interval([1.0, math.nan, 3.0]).mean)
+    result = interval([1.0, math.nan, 3.0], PERCENT)
+    assert math.isnan(result.mean)
+    assert math.isnan(result.low)
+    assert math.isnan(result.high)
 
 
 # Pairs ----------------------------------------------------------------------------------------
@@ -87,9 +105,8 @@ def test_pairing_shows_what_the_two_sides_hide() -> None:
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
-    result = paired({0: 1.0, 1: 2.0, 7: 1000.0}, {1: 1.0, 0: 0.5, 8: -1000.0})
-    assert result == interval([0.5, 1.0])
-    assert result.count == 2
+    result = paired({0: 1.0, 1: 2.0, 7: 99.0}, {1: 1.0, 0: 0.5, 8: 1.0})
+    assert (result.mean, result.count) == (0.75, 2)
 
 
 def test_one_shared_seed_has_no_interval() -> None:

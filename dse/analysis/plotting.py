@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import pandas as pd
 
+from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.analysis.sweeps import Measured, accuracy_column
 from dse.trial.names import outcomes
 from dse.trial.question import QUESTION
@@ -32,23 +33,17 @@ OURS, THEIRS = "#1f5fa8", "#b5541c"
 COLOURS = ("#1f5fa8", "#2f9e77", "#c77f1a", "#8b4fa0", "#b03a48")
 MARKERS = ("o", "s", "^", "D", "v")
 SIZE_LABEL = "size of the weights (MB of 2$^{20}$ bytes)"
-INTERVAL_SEEDS = 3
-"""Intervals are drawn from this many seeds on: with two they are wider than any axis."""
 
 
 def line(axes: Axes, x: Sequence[float], points: Sequence[Measured], **style: Any) -> None:
     """A line through the mean accuracies, with an interval at each point and a dot for each seed.
 
-    An interval is cut at 0 and 100 %, and drawn from `INTERVAL_SEEDS` seeds on. `style` is for
-    matplotlib's `errorbar` and must hold `color`.
+    There is no interval below `INTERVAL_SEEDS` seeds. `style` is for matplotlib's `errorbar` and
+    must hold `color`.
     """
-    nothing = float("nan")  # is not drawn
-    below, above = [], []
-    for point in points:
-        mean, shown = point.accuracy.mean, len(point.seeds) >= INTERVAL_SEEDS
-        below.append(mean - max(point.accuracy.low, 0) if shown else nothing)
-        above.append(min(point.accuracy.high, 100) - mean if shown else nothing)
-    axes.errorbar(x, [point.accuracy.mean for point in points], yerr=[below, above], **style)
+    known = [point.accuracy for point in points]
+    below, above = [k.mean - k.low for k in known], [k.high - k.mean for k in known]
+    axes.errorbar(x, [k.mean for k in known], yerr=[below, above], **style)
     for at, point in zip(x, points, strict=True):
         axes.plot([at] * len(point.seeds), point.seeds, ".", color=style["color"], alpha=0.35)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,19 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 CONFIDENCE = 0.95
+INTERVAL_SEEDS = 3
+"""Intervals are shown from this many seeds on: that of two is 13 times as wide as their range."""
+PERCENT = (0.0, 100.0)
+"""The ends of an accuracy."""
+POINTS = (-100.0, 100.0)
+"""The ends of a difference of two accuracies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
     """A mean of `count` values and the ends of its 95 % confidence interval, in their unit.
 
-    The ends of a single value are NaN: one seed does not show the spread.
+    The ends of fewer than `INTERVAL_SEEDS` values are NaN: too few seeds for an interval.
     """
 
     mean: float
@@ -24,24 +31,30 @@ class Interval:
     count: int
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Student's t interval of the mean; raises `ValueError` for no values.
+def interval(
+    values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
+    """Student's t interval of the mean, its ends clipped to `within`, the range of a mean.
 
-    >>> interval([1.0, 2.0, 3.0]).mean
-    2.0
+    The ends are NaN where the mean is, and below `INTERVAL_SEEDS` values. Raises `ValueError` for
+    no values.
+
+    >>> interval([99.0, 100.0, 100.0], within=PERCENT).high
+    100.0
     """
     if not len(values):
         raise ValueError("`values` must hold at least one value, got none")
     data = np.asarray(values, dtype=float)
     mean, count = float(data.mean()), len(data)
-    if count == 1:
-        return Interval(mean=mean, low=np.nan, high=np.nan, count=1)
-    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2) * data.std(ddof=1) / np.sqrt(count))
-    return Interval(mean=mean, low=mean - half, high=mean + half, count=count)
+    if count < INTERVAL_SEEDS:
+        return Interval(mean=mean, low=math.nan, high=math.nan, count=count)
+    half = stdtrit(count - 1, (1 + CONFIDENCE) / 2) * data.std(ddof=1) / np.sqrt(count)
+    low, high = np.clip([mean - half, mean + half], *within).tolist()
+    return Interval(mean=mean, low=low, high=high, count=count)
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
-    """The interval of `ours - theirs` over the seeds that both have (keys are seeds).
+    """The interval of `ours - theirs`, in points, over the seeds that both have (keys are seeds).
 
     Equal seeds share their initial weights where layers agree, their order of pictures and
     their augmentation, so that their differences vary less than either does.
@@ -51,7 +64,7 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
     shared = sorted(set(ours) & set(theirs))
     if not shared:
         raise ValueError("`ours` and `theirs` must share a seed, got none")
-    return interval([ours[seed] - theirs[seed] for seed in shared])
+    return interval([ours[seed] - theirs[seed] for seed in shared], within=POINTS)
 
 
 def share(hits: int, count: int) -> Interval:

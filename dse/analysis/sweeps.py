@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.statistics import Interval, interval, paired
+from dse.analysis.statistics import PERCENT, Interval, interval, paired
 from dse.paper.published import FIGURE_3A, FIGURE_3B, Point
 from dse.space.architecture import Metaparameters, generate
 from dse.space.cost import cost
@@ -59,7 +59,7 @@ def measured(rows: pd.DataFrame, *columns: str) -> tuple[Measured, ...]:
             value=value[0] if len(columns) == 1 else value,
             size_bytes=int(group["size_bytes"].iloc[0]),
             macs=int(group["macs"].iloc[0]),
-            accuracy=interval(group[answer].to_list()),
+            accuracy=interval(group[answer].to_list(), within=PERCENT),
             seeds=tuple(group[answer]),
         )
         for value, group in rows.groupby(list(columns), sort=True)
