@@ -1,0 +1,222 @@
+"""What varies in a table of records: its axes, its configurations, and lines along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from dse.space.architecture import LAYOUTS, Layout, field_names
+from dse.trial.datasets import DATA_SETS
+from dse.trial.names import written
+from dse.trial.question import QUESTION
+
+TOP5_FROM_CLASSES = 100
+"""Top-5 accuracy is shown from this many classes on: with ten it is near 100 % for all."""
+
+ORDER = {"bypass": ("none", "simple", "complex")}
+"""The order of text values where it is not that of the alphabet."""
+
+SIZES = ("params", "macs", "activations", "peak_activation_bytes", "size_bytes")
+"""What depends on the configuration alone, not on the seed."""
+
+
+class NoSweep(ValueError):
+    """The table does not hold what a figure or an analysis needs; the message says what."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Axis:
+    """One thing that varies: a field, or several fields that vary together, such as a layout.
+
+    `name` is a column of `Sweep.rows`; `values` are its values in order, at least two.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """The rows of a table, what varies in them except the seed, and what does not.
+
+    `rows` has a row per trial, the columns of the table, and one more for each axis of several
+    fields. `fixed` maps every other field of the question to its only value.
+    """
+
+    rows: pd.DataFrame
+    axes: tuple[Axis, ...]
+    fixed: Mapping[str, Any]
+
+    def axis(self, name: str) -> Axis:
+        """The axis with this name or this field; raises `NoSweep` where it does not vary."""
+        for axis in self.axes:
+            if name == axis.name or name in axis.columns:
+                return axis
+        raise NoSweep(f"`{name}` has one value only")
+
+    @property
+    def answer(self) -> str:
+        """`top1`, or `top5` where all data sets have at least `TOP5_FROM_CLASSES` classes."""
+        return accuracy_column(self.rows)
+
+
+def sweep(table: pd.DataFrame) -> Sweep:
+    """Find the axes of a table of records; raises `NoSweep` for an empty table.
+
+    Fields whose values determine each other are one axis: two layouts differ in many fields. It is
+    called `layout` or `data` where it is one, else by its fields.
+    """
+    if table.empty:
+        raise NoSweep("there are no trials")
+    fields = [name for name in QUESTION if name != "seed" and name in table]
+    varying = [name for name in fields if table[name].nunique(dropna=False) > 1]
+    together: dict[bytes, list[str]] = {}
+    for name in varying:
+        codes = pd.factorize(table[name])[0]  # numbered by first appearance: equal if they agree
+        together.setdefault(codes.tobytes(), []).append(name)
+    rows, axes = table.copy(), []
+    for columns in together.values():
+        name, labels = _named(table, columns)
+        if labels is not None:
+            rows[name] = labels
+        axes.append(Axis(name=name, columns=tuple(columns), values=_ordered(name, rows[name])))
+    fixed = {name: table[name].iloc[0] for name in fields if name not in varying}
+    return Sweep(rows=rows, axes=tuple(axes), fixed=fixed)
+
+
+def _named(table: pd.DataFrame, columns: list[str]) -> tuple[str, pd.Series[str] | None]:
+    """The name of an axis, and its values where they are not those of a column."""
+    if len(columns) == 1 or "data" in columns:
+        return ("data" if "data" in columns else columns[0]), None
+    layout = field_names(Layout)
+    if set(columns) <= set(layout):
+        named = {tuple(getattr(one, f) for f in layout): name for name, one in LAYOUTS.items()}
+        points = list(table[list(layout)].itertuples(index=False, name=None))
+        if all(point in named for point in points):
+            return "layout", pd.Series([named[point] for point in points], index=table.index)
+    texts = [", ".join(map(written, row)) for row in table[columns].itertuples(index=False)]
+    return ", ".join(columns), pd.Series(texts, index=table.index)
+
+
+def _ordered(name: str, values: pd.Series[Any]) -> tuple[Any, ...]:
+    order = ORDER.get(name, ())
+    found = values.unique().tolist()
+    return tuple(sorted(found, key=lambda v: (order.index(v) if v in order else -1, v)))
+
+
+def accuracy_column(rows: pd.DataFrame) -> str:
+    """`top1`, or `top5` where all data sets have at least `TOP5_FROM_CLASSES` classes."""
+    sets = set(zip(rows["data"], rows["manifest"], strict=True))
+    return "top5" if min(_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
+
+
+def _classes(data: str, manifest: str) -> int:
+    """Classes of a data set; the manifest of a folder of pictures begins with them."""
+    return int(manifest.split("-")[0]) if manifest != "none" else DATA_SETS[data].num_classes
+
+
+# Configurations -----------------------------------------------------------------------------
+
+
+def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
+    """A row for each configuration, in the order of the axes.
+
+    Columns: the axes; `count`, `mean`, `low`, `high` of `answer` over the seeds (default: the
+    accuracy, percent; the ends of the 95 % interval are NaN below `INTERVAL_SEEDS` seeds);
+    `val_top1`, the mean over the seeds, percent; the `SIZES`; `seconds`, the mean over the seeds.
+    """
+    answer = answer or found.answer
+    names = [axis.name for axis in found.axes]
+    keys: Any = names or np.zeros(len(found.rows), dtype=int)
+    groups = found.rows.groupby(keys, sort=False)
+    table = pd.DataFrame({"count": groups[answer].count(), "mean": groups[answer].mean()})
+    half = _half_width(table["count"].to_numpy(), groups[answer].std().to_numpy(float))
+    percent = answer.endswith(("top1", "top5"))
+    table["low"] = np.maximum(table["mean"] - half, 0.0 if percent else -np.inf)
+    table["high"] = np.minimum(table["mean"] + half, 100.0 if percent else np.inf)
+    extra = [name for name in ("val_top1", "seconds") if name in found.rows and name != answer]
+    table[extra] = groups[extra].mean()
+    sizes = [name for name in SIZES if name in found.rows and name != answer]
+    table[sizes] = groups[sizes].first()
+    if names:
+        table = table.reset_index()
+    ranks = [
+        table[axis.name].map({value: rank for rank, value in enumerate(axis.values)})
+        for axis in found.axes
+    ]
+    order = np.lexsort(ranks[::-1]) if ranks else np.arange(len(table))
+    return table.iloc[order].set_axis(range(len(table)))
+
+
+def _half_width(count: Any, deviation: Any) -> Any:
+    """Half the width of Student's 95 % interval of each mean; NaN below `INTERVAL_SEEDS`."""
+    with np.errstate(invalid="ignore"):
+        half = stdtrit(np.maximum(count - 1, 1), 0.975) * deviation / np.sqrt(count)
+    return np.where(count >= INTERVAL_SEEDS, half, np.nan)
+
+
+INTERVAL_SEEDS = 3
+
+# Lines --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """Configurations that differ along one axis only.
+
+    `setting` is the values of the other axes; `points` are rows of `configurations`, in the order
+    of the axis, and `trials` their trials, with the columns `trial_id`, `seed`, the axes and the
+    answer.
+    """
+
+    setting: Mapping[str, Any]
+    points: pd.DataFrame
+    trials: pd.DataFrame
+
+    @property
+    def label(self) -> str:
+        """The setting in words, such as "pct3x3 0.25, bypass simple"."""
+        return ", ".join(f"{name} {written(value)}" for name, value in self.setting.items())
+
+
+def lines(found: Sweep, name: str, answer: str = "") -> tuple[Line, ...]:
+    """The lines along the axis with this name or field: one for each setting of the others.
+
+    A setting with a single value of the axis gives no line: `left_out` counts such trials. Raises
+    `NoSweep` where there is no line.
+    """
+    axis = found.axis(name)
+    others = [other.name for other in found.axes if other is not axis]
+    points = configurations(found, answer)
+    drawn = [
+        (key, chosen) for key, chosen in _groups(points, others) if chosen[axis.name].nunique() > 1
+    ]
+    if not drawn:
+        raise NoSweep(f"no two values of `{axis.name}` have all else equal")
+    columns = ["trial_id", "seed", *(axis.name for axis in found.axes), answer or found.answer]
+    trials = dict(_groups(found.rows[list(dict.fromkeys(columns))], others))
+    return tuple(
+        Line(setting=dict(zip(others, key, strict=True)), points=chosen, trials=trials[key])
+        for key, chosen in drawn
+    )
+
+
+def left_out(found: Sweep, drawn: Sequence[Line]) -> int:
+    """How many trials of the sweep are not on the lines drawn."""
+    return len(found.rows) - sum(len(line.trials) for line in drawn)
+
+
+def _groups(rows: pd.DataFrame, names: list[str]) -> list[tuple[tuple[Hashable, ...], Any]]:
+    """The groups of equal values of `names`, in order of appearance; all rows without names."""
+    if not names:
+        return [((), rows)]
+    return [
+        (key if isinstance(key, tuple) else (key,), group)
+        for key, group in rows.groupby(names, sort=False)
+    ]

@@ -1,0 +1,70 @@
+"""Some rows of a table, selected by `key=value` as on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LISTED = 12
+"""Maximum number of values that a message lists."""
+
+
+def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """`["sr=0.125,0.25", "seed=0"]` -> `{"sr": ["0.125", "0.25"], "seed": ["0"]}`.
+
+    Raises `ValueError` for anything else, and for a key that is given twice.
+    """
+    wanted: dict[str, list[str]] = {}
+    for text in arguments:
+        key, equals, values = text.partition("=")
+        texts = [value.strip() for value in values.split(",")]
+        if not (key and equals and all(texts)):
+            raise ValueError(f"arguments must be key=value or key=value,value, got {text!a}")
+        if key in wanted:
+            raise ValueError(f"`{key}` must be given once, got {text!a} too")
+        wanted[key] = texts
+    return wanted
+
+
+def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The rows whose columns have one of the wanted values, in the order of the table.
+
+    Values are compared as the command line writes them; 0.50 and 5e-1 are 0.5. Raises `ValueError`
+    for a column that the table does not have, and for a value that is in none of its rows.
+    """
+    chosen = table
+    for name, texts in wanted.items():
+        if name not in table:
+            raise ValueError(
+                f"`{name}` must be a column of the table: {', '.join(map(str, table))}"
+            )
+        texts = [_normal(text) for text in texts]
+        column = table[name].map(written)
+        for text in texts:
+            if text not in set(column):
+                values = sorted(table[name].unique().tolist())
+                known = ", ".join(map(written, values[:LISTED]))
+                more = ", ..." if len(values) > LISTED else ""
+                raise ValueError(f"`{name}` must be one of {known}{more}, got {text}")
+        chosen = chosen[column[chosen.index].isin(texts)]
+    if wanted and chosen.empty:
+        pairs = " ".join(f"{name}={','.join(texts)}" for name, texts in wanted.items())
+        raise ValueError(f"no trial has {pairs}")
+    return chosen
+
+
+def _normal(text: str) -> str:
+    """A value as `written` writes it."""
+    value: Any = text
+    for kind in (int, float):
+        try:
+            value = kind(text)
+            break
+        except ValueError:
+            continue
+    return written(value) if text.lower() not in ("true", "false") else text.lower()

@@ -1,0 +1,39 @@
+"""Rows are selected by key=value as on the command line; mistakes name what there is."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from dse.analysis.selection import parse, select
+
+TABLE = pd.DataFrame(
+    {"sr": [0.125, 0.5, 0.5], "bypass": ["none", "none", "simple"], "nesterov": [True, False, True]}
+)
+
+
+def chosen(*arguments: str) -> list[int]:
+    return select(TABLE, parse(arguments)).index.tolist()
+
+
+def test_values_are_compared_as_numbers_and_keys_are_combined() -> None:
+    assert chosen() == [0, 1, 2]
+    assert chosen("sr=.50") == [1, 2]
+    assert chosen("sr=5e-1,0.125", "bypass=none") == [0, 1]
+    assert chosen("nesterov=True") == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sr"], "arguments must be key=value or key=value,value, got 'sr'"),
+        (["sr=0.5,"], "arguments must be key=value"),
+        (["sr=0.5", "sr=0.125"], "`sr` must be given once"),
+        (["srr=1"], "`srr` must be a column of the table: sr, bypass, nesterov"),
+        (["sr=0.3"], "`sr` must be one of 0.125, 0.5, got 0.3"),
+        (["sr=0.125", "bypass=simple"], "no trial has sr=0.125 bypass=simple"),
+    ],
+)
+def test_a_mistake_names_what_there_is(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        chosen(*arguments)
