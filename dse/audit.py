@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
-from dse.analysis.rendering import aligned, comma_separated, markdown
-from dse.paper.published import SOLVER, TABLE_1, TABLE_1_PARAMS_AFTER, Table1Row
-from dse.paper.table1 import is_published, pruned, table1
-from dse.paper.verdicts import COMPARISONS, VERDICTS, Finding, audit
+from dse.analysis import table1
+from dse.analysis.audit import legend, render, summary
+from dse.paper.published import SOLVER
+from dse.paper.verdicts import VERDICTS, audit
 from dse.space.architecture import (
     LAYOUTS,
     MAX_PIXELS,
@@ -35,8 +32,6 @@ from dse.space.architecture import (
 )
 from dse.space.rules import integer, knob, mistakes, one_of
 
-WIDTH = 110
-"""Most columns that the text format takes on a terminal."""
 FORMATS = ("text", "markdown", "csv")
 
 
@@ -58,12 +53,13 @@ def audit_command(arguments: Sequence[str]) -> None:
     """Print every claim with its verdict; the last line counts the verdicts."""
     parser = _parser("", "The published numbers of SqueezeNet, claim by claim.")
     parser.add_argument("--verdict", choices=VERDICTS, help="show only claims with this verdict")
-    parser.epilog = "python -m dse.audit table1 --help: any network in the form of Table 1"
+    other = "python -m dse.audit table1 --help: any network in the form of Table 1"
+    parser.epilog = f"{legend('verdicts:', VERDICTS)}\n{other}"
     options = parser.parse_args(arguments)
 
     findings = audit()
     shown = [options.verdict] if options.verdict else VERDICTS
-    _write(render_audit(findings, options.format, shown), options.output)
+    _write(render(findings, options.format, shown), options.output)
     if options.output:
         print(summary(findings))
     elif options.format == "csv":
@@ -81,11 +77,15 @@ def table1_command(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_intermixed_args(arguments)
     architecture, image_size = request(options.settings)
-    _write(render_table1(architecture, image_size, options.format), options.output)
+    _write(table1.render(architecture, image_size, options.format), options.output)
 
 
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m dse.audit{name}", description=description)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m dse.audit{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: %(default)s")
     parser.add_argument("--output", metavar="FILE", help="write to this file, not the terminal")
     return parser
@@ -176,147 +176,6 @@ def _value(text: str) -> int | float | bool | str:
         except ValueError:
             continue
     return {"true": True, "false": False}.get(text, text)
-
-
-# The audit as text --------------------------------------------------------------------------
-
-HEADER = (
-    "id", "verdict", "source", "claim", "published", "computed", "unit", "comparison", "remark",
-)  # fmt: skip
-
-
-def render_audit(findings: Sequence[Finding], form: str, shown: Sequence[str]) -> str:
-    """The findings whose verdict is in `shown`; the last line counts all, but not in CSV."""
-    chosen = [finding for finding in findings if finding.verdict in shown]
-    rows = [_cells(finding) for finding in chosen]
-    if form == "csv":
-        return comma_separated(HEADER, rows)
-    if form == "markdown":
-        return f"{markdown(HEADER, rows)}\n{summary(findings)}\n"
-    return f"{_terminal(chosen)}\n{_legend()}\n{summary(findings)}\n"
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """One line: how many claims got each verdict."""
-    counts = Counter(finding.verdict for finding in findings)
-    shares = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
-    return f"{len(findings)} claims: {shares}"
-
-
-def _cells(finding: Finding) -> list[str]:
-    c = finding.claim
-    return [
-        c.id, finding.verdict, c.source, c.statement, c.published, finding.computed,
-        c.unit.strip(), finding.comparison, c.remark,
-    ]  # fmt: skip
-
-
-def _terminal(findings: Iterable[Finding]) -> str:
-    """The findings by source, in at most `WIDTH` columns."""
-    blocks = [f"  {'verdict':<14}  {'claim':<46}  {'published':<15}  {'computed':<15}  comparison"]
-    for source, group in groupby(findings, key=lambda finding: finding.claim.source):
-        blocks.append("\n".join([source, *(_lines(finding) for finding in group)]))
-    return "\n\n".join(blocks) + "\n"
-
-
-def _lines(finding: Finding) -> str:
-    """A claim's verdict, statement, both values and comparison; then its remark."""
-    c = finding.claim
-    columns = [
-        [finding.verdict],
-        textwrap.wrap(c.statement, 46),
-        textwrap.wrap(c.published + c.unit, 15),
-        textwrap.wrap(f"{finding.computed}{c.unit}" if finding.computed else "", 15),
-        [finding.comparison],
-    ]
-    lines = zip_longest(*columns, fillvalue="")
-    text = [f"  {a:<14}  {b:<46}  {c:<15}  {d:<15}  {e}".rstrip() for a, b, c, d, e in lines]
-    indent = " " * 18
-    remark = textwrap.wrap(c.remark, WIDTH, initial_indent=indent, subsequent_indent=indent)
-    return "\n".join([*text, *remark])
-
-
-def _legend() -> str:
-    """What each comparison means."""
-    lines = (
-        textwrap.fill(f"  {name:<10}  {comparison.text}", WIDTH, subsequent_indent=" " * 14)
-        for name, comparison in COMPARISONS.items()
-    )
-    return "comparison\n" + "\n".join(lines) + "\n"
-
-
-# Table 1 as text ----------------------------------------------------------------------------
-
-PRUNING_COLUMNS = ("kept", "bits", "params_after")
-COLUMNS = {
-    "layer": "layer",
-    "output": "output",
-    "filter": "filter/stride",
-    "depth": "depth",
-    "s1x1": "s1x1",
-    "e1x1": "e1x1",
-    "e3x3": "e3x3",
-    "params": "params",
-    "kept": "kept, %",
-    "bits": "bits",
-    "params_after": "pruned to",
-}
-
-
-def render_table1(architecture: Architecture, image_size: int, form: str) -> str:
-    """A network in the form of Table 1; v1.0 also with the paper's own cells and mistakes.
-
-    Raises `ValueError` where the picture is too small for the layout.
-    """
-    rows = table1(architecture, image_size)
-    published = is_published(architecture)
-    rows = pruned(rows) if published else rows
-    columns = [name for name in COLUMNS if published or name not in PRUNING_COLUMNS]
-    cells: list[list[object]] = []
-    for row in rows:
-        cells.append(_table1_cells(row, columns))
-        cells += _differences(row, columns) if published else []
-    cells.append(_totals(rows, columns))
-    if published and cells[-1][-1] != TABLE_1_PARAMS_AFTER:
-        cells.append(["total, paper", *[None] * (len(columns) - 2), TABLE_1_PARAMS_AFTER])
-
-    header = [COLUMNS[column] for column in columns]
-    if form == "csv":
-        return comma_separated(header, cells)
-    table = markdown(header, cells) if form == "markdown" else aligned(header, cells)
-    return f"{table}\n{_notes()}" if published else table
-
-
-def _table1_cells(row: Table1Row, columns: Iterable[str]) -> list[object]:
-    kept = "/".join(str(share) for share in row.kept)
-    label = f" ({row.kept_filter})" if row.kept_filter else ""
-    shapes = {"output": row.shape, "kept": kept + label}
-    return [shapes.get(column, getattr(row, column)) for column in columns]
-
-
-def _differences(row: Table1Row, columns: Sequence[str]) -> list[list[object]]:
-    """The paper's cells where they differ from `row`, as one more row; none if none do."""
-    printed = next(other for other in TABLE_1 if other.layer == row.layer)
-    ours, theirs = _table1_cells(row, columns), _table1_cells(printed, columns)
-    cells = [b if a != b else None for a, b in zip(ours, theirs, strict=True)]
-    return [[f"{row.layer}, paper", *cells[1:]]] if any(cells[1:]) else []
-
-
-def _totals(rows: Sequence[Table1Row], columns: Sequence[str]) -> list[object]:
-    sums = {c: sum(getattr(row, c) or 0 for row in rows) for c in ("params", "params_after")}
-    return ["total", *(sums.get(column) for column in columns[1:])]
-
-
-def _notes() -> str:
-    """What is wrong in Table 1 and in the text about it, as a list that is valid Markdown."""
-    items = (
-        f"- {f.claim.statement}: {f.claim.published}{f.claim.unit} in the paper, "
-        f"{f.computed}{f.claim.unit} computed. {f.claim.remark}"
-        for f in audit()
-        if f.verdict == "contradicted" and f.claim.id.startswith(("table1.", "section3.3."))
-    )
-    lines = (textwrap.fill(item, WIDTH, subsequent_indent="  ") for item in items)
-    return "In the paper's Table 1 and section 3.3:\n\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,20 +7,22 @@ import io
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dse.audit import HEADER, main
+from dse.analysis.audit import HEADER, summary
+from dse.audit import main
 from dse.paper.claims import CLAIMS
-from dse.paper.verdicts import VERDICTS
+from dse.paper.verdicts import VERDICTS, audit, counts
 from dse.space.architecture import V1_1, Metaparameters, generate
 from dse.space.cost import cost
 
-SUMMARY = "187 claims: 125 reproduced, 23 contradicted, 39 needs ImageNet"
+ROOT = Path(__file__).parents[1]
+COUNTS = counts(audit())
+SUMMARY = summary(audit())
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -43,8 +45,8 @@ def test_the_audit_on_a_terminal() -> None:
     assert lines[-1] == SUMMARY
     assert max(map(len, lines)) <= 110
     assert done.stdout.isascii()
-    verdicts = [line for line in lines if line[2:].startswith(VERDICTS)]
-    assert len(verdicts) == len(CLAIMS)
+    verdicts = [line for line in lines if line[2:].startswith(tuple(VERDICTS))]
+    assert len(verdicts) == len(CLAIMS) + len(VERDICTS)  # each claim, and the legend
 
 
 def test_the_audit_as_csv(run: Run) -> None:
@@ -52,8 +54,32 @@ def test_the_audit_as_csv(run: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 0
     assert [row["id"] for row in rows] == [claim.id for claim in CLAIMS]
-    assert Counter(row["verdict"] for row in rows)["contradicted"] == 23
+    verdicts = [row["verdict"] for row in rows]
+    assert {verdict: verdicts.count(verdict) for verdict in VERDICTS} == COUNTS
     assert err.strip() == SUMMARY
+
+
+def test_the_evidence_names_another_place(run: Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("--format", "csv", "--verdict", "consistent")[1])))
+    assert len(rows) == COUNTS["consistent"]
+    assert all(row["evidence"].startswith("elsewhere: ") and row["found"] for row in rows)
+
+
+def test_help_says_what_a_verdict_means(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(f"{verdict} {meaning}" in text for verdict, meaning in VERDICTS.items())
+
+
+def test_readme_and_docs_have_the_counts() -> None:
+    assert SUMMARY.startswith(f"{len(CLAIMS)} claims: {COUNTS['reproduced']} reproduced, ")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"docs/cost.md#the-paper-audited\) \| (.*) \|", readme)
+    assert [int(n) for n in re.findall(r"\d+", line)] == [len(CLAIMS), *COUNTS.values()]
+    docs = (ROOT / "docs/cost.md").read_text(encoding="utf-8")
+    assert f"{len(CLAIMS)} published numbers" in docs
+    assert all(f"| `{verdict}` | {n} |" in docs for verdict, n in COUNTS.items())
 
 
 @pytest.mark.parametrize("words", [["--format", "csv"], ["table1", "--format", "csv"]])
@@ -67,7 +93,7 @@ def test_the_audit_as_markdown(run: Run) -> None:
     lines = out.splitlines()
     assert code == 0
     table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 2 + 23
+    assert len(table) == 2 + COUNTS["contradicted"]
     assert {line.count(" | ") for line in table} == {len(HEADER) - 1}
     assert lines[-1] == SUMMARY
 
@@ -94,7 +120,7 @@ def test_table1_of_the_paper(run: Run) -> None:
     assert cells["total"] == ["total", "1,248,424", "425,522"]
     assert cells["total, paper"][2:] == ["421,098"]
     notes = out.partition("In the paper's Table 1")[2]
-    for note in ("224x224x3", "13x12x512", "15x15x1000", "3x3 in the paper", "density", "average"):
+    for note in ("224x224x3", "13x12x512", "15x15x1000", "published 3x3", "density", "average"):
         assert note in notes
 
 

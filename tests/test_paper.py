@@ -10,8 +10,10 @@ from decimal import Decimal
 import pytest
 
 from dse.paper import published as paper
-from dse.paper.claims import CLAIMS, REMARKS
+from dse.paper.claims import CLAIMS
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_1, TABLE_2, TABLE_3
+from dse.paper.related import RELEASED_ENTRIES, RELEASED_FILLERS
+from dse.paper.remarks import REMARKS
 
 
 def test_table_1_has_the_papers_fifteen_rows() -> None:
@@ -88,8 +90,8 @@ def test_the_solvers_schedule() -> None:
 
 def test_the_released_file_has_a_count_for_each_convolution() -> None:
     # songhan/SqueezeNet-Deep-Compression, compressed_SqueezeNet.net: its first 26 numbers
-    assert len(paper.RELEASED_ENTRIES) == 26
-    assert sum(paper.RELEASED_ENTRIES) == 415_921 + paper.RELEASED_FILLERS
+    assert len(RELEASED_ENTRIES) == 26
+    assert sum(RELEASED_ENTRIES) == 415_921 + RELEASED_FILLERS
 
 
 def test_claims_are_complete_and_distinct() -> None:

@@ -1,7 +1,7 @@
 """Every published number about SqueezeNet, one by one, in the order of the paper.
 
-A number that disagrees with another one has a remark that explains it. No number here is a result
-of this project and none is fitted: `dse.paper.verdicts` compares each with what can be computed.
+No number here is a result of this project and none is fitted: `dse.paper.verdicts` compares each
+with what can be computed or is printed elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from dse.paper.published import (
-    ALEXNET_RESULTS,
     FIGURE_3A,
     FIGURE_3B,
     PAPER,
@@ -23,6 +22,8 @@ from dse.paper.published import (
     TABLE_3,
     Point,
 )
+from dse.paper.related import ALEXNET_RESULTS, DSD_TOP1, RELEASED_BYTES, RELEASED_README_KB
+from dse.paper.remarks import REMARKS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +31,7 @@ class Claim:
     """One published number.
 
     `published` is the text as printed (its digits are the precision it is compared at) in
-    `unit`, and `statement` says what it is. `remark` explains a contradiction. `measured` marks
+    `unit`, and `statement` says what it is. `remark` explains its verdict. `measured` marks
     what only a network trained on ImageNet can show.
     """
 
@@ -50,100 +51,6 @@ _TORCHVISION = "torchvision, models/squeezenet.py"
 _ZYNQNET = "ZynqNet (arXiv:2005.06892, dgschwend/zynqnet)"
 _DEEP_COMPRESSION = "Deep Compression (arXiv:1510.00149)"
 _PRUNING = "Network Pruning (arXiv:1506.02626)"
-
-REMARKS = {
-    "table1.input.output": (
-        "A 7x7 filter of stride 2 without padding makes a map of 111 pixels from 227 pixels, the "
-        "crop of the authors' files, and a smaller one from 224."
-    ),
-    "table1.maxpool8.output": "A misprint: the maps are square, as in the next row.",
-    "table1.fire8.params_after": (
-        "The row prints 33 % for e3x3; its count and the table's total need 30 %, which fire9 "
-        "prints and the released file has."
-    ),
-    "table1.conv10.authors_output": (
-        "The authors' v1.0 file pads conv10 by 1 pixel, so that its map is 2 pixels larger than "
-        "the table says (and the average pool covers it all); v1.1 does not pad."
-    ),
-    "table1.conv10.kept_filter": (
-        "The density's label disagrees with the filter column of its own row."
-    ),
-    "table1.sparsity": (
-        "The columns headed sparsity hold the share of weights that pruning keeps, their density, "
-        "as the counts of conv10 and of every other row show."
-    ),
-    "section3.3.pools": (
-        "What follows conv10 is the average over the whole map (avgpool10 of Table 1, pool10 of "
-        "the files), not a max-pool of stride 2."
-    ),
-    "section4.sparsity_6bit": (
-        "Table 1's counts keep a little more, with the biases and without; by sparsity the text "
-        "means density."
-    ),
-    "abstract.fewer_params": (
-        "By the count of bvlc_alexnet; 50 is also the ratio of the printed sizes."
-    ),
-    "table2.alexnet.size": (
-        "By the rule of SqueezeNet's labels; 240 fits decimal megabytes to two digits, so the "
-        "table divides two units by each other. Han's repository says 233MB."
-    ),
-    "table2.pruning.size": (
-        "27 fits decimal megabytes of the 6.7 million kept weights, again not the unit of "
-        "SqueezeNet's labels, and leaves out the indices of a sparse matrix."
-    ),
-    "table2.squeezenet_8bit.size": (
-        "The file's KiB, rounded up, read as thousandths of a megabyte."
-    ),
-    "table2.squeezenet_8bit.ratio": (
-        "The fraction is dropped here, while 9x and 35x of the same column are rounded up."
-    ),
-    "table2.squeezenet_6bit.size": (
-        "Read as 6 bits for each parameter that Table 1 keeps and 4-bit indices for its sparse "
-        "tensors, without codebooks; with 8 bits this reading does not give 0.66."
-    ),
-    "table2.squeezenet_6bit.released_layout": (
-        "The released file's own layout (an index for every entry, codebooks, float32 biases), "
-        "with codes of 6 instead of 8 bits; no 6-bit file was released."
-    ),
-    "figure3b.0.375.size": (
-        "The one tick of Figure 3's fourteen that is not its size in MiB rounded up."
-    ),
-    "figure3a.0.5.printed": "The marker is a tenth above the number printed next to it.",
-    "figure3.shared": (
-        "Section 5.3 says that the 13MB networks of both plots are one architecture; the two "
-        "plots draw it at different heights."
-    ),
-    "section5.2.plateau": (
-        "Figure 3(a) draws SR 1.0 a tenth above SR 0.75: one run each, no error bars."
-    ),
-    "section5.3.plateau": (
-        "Figure 3(b) prints and draws less at 50 %; the text's number is its 62.5 % point."
-    ),
-    "table3.complex.size": (
-        "1x1 convolutions around fire2, fire4, fire6 and fire8 (section 6, Figure 2) add far less "
-        "than the label says; around all eight modules they would add more."
-    ),
-    "v1_1.gflops": (
-        "Counted as v1.0's number is: two operations per multiply-accumulate of the convolutions, "
-        "227-pixel pictures. Maps of 13 pixels after pool5, where v1.1's files make 14, would "
-        "give the README's number."
-    ),
-    "v1_1.less_computation": (
-        "It is the ratio of the README's own two numbers, of which the second does not hold."
-    ),
-    "section7.dsd": (
-        "Against Table 2's 57.5; DSD's own page starts from 57.61, which makes the gain smaller."
-    ),
-    "zynqnet.params": (
-        "The released network has a little more; the last digit is cut off, not rounded."
-    ),
-    "zynqnet.top5": "The repository's networks.xlsx lists an error of 15.4 %.",
-    "deep_compression.index_bits": (
-        "Section 2 gives 5 bits for dense layers; section 5.2 and Table 4 use 4 on AlexNet."
-    ),
-    "torchvision.v1_0.gmacs": "torchvision calls multiply-accumulates GFLOPS.",
-    "torchvision.v1_1.gmacs": "torchvision calls multiply-accumulates GFLOPS.",
-}
 
 
 def _claim(
@@ -192,10 +99,9 @@ def _table2_claims() -> Iterator[Claim]:
     for row in TABLE_2:
         approach = "" if row.approach == "None" else f", {row.approach}"
         key, name = f"table2.{row.key}", f"{row.network}{approach}, {row.data_type}"
-        trained = row.key == "deep_compression"
-        yield claim(f"{key}.size", f"{name}: size", row.size, " MB", measured=trained)
+        yield claim(f"{key}.size", f"{name}: size", row.size, " MB")
         if row.key == "squeezenet_6bit":
-            statement = f"{name}: size as the released file stores 8 bit"
+            statement = f"{name}: size in the released file's layout"
             yield claim(f"{key}.released_layout", statement, row.size, " MB")
         if row.ratio > 1:
             yield claim(f"{key}.ratio", f"{name}: smaller than AlexNet", str(row.ratio), "x")
@@ -247,7 +153,7 @@ CLAIMS = (
         ("section4.smaller", "smaller than the best compressed AlexNet", "1.4", "x"),
         ("section4.compressed", "Deep Compression of SqueezeNet", "10", "x"),
         ("section4.sparsity_8bit", "share of weights kept, 8 bit", "33", " %"),
-        ("section4.sparsity_6bit", "share of parameters kept, 6 bit (Table 1)", "33", " %"),
+        ("section4.sparsity_6bit", "share of weights kept, 6 bit (Table 1)", "33", " %"),
         ("section4.speedup_8bit", "narrower than 32 bit: 8 bit", "4", "x"),
         ("section4.speedup_6bit", "narrower than 32 bit: 6 bit", "5.3", "x"),
     ),
@@ -316,8 +222,9 @@ CLAIMS = (
     *_claims(_V1_1, ("v1_1.top5", "top-5 of v1.1, at least", "80.3", " %"), measured=True),
     *_claims(
         _RELEASED,
-        ("released.size", "README.md: size of the compressed network", "660", " KB"),
-        ("released.bytes", "compressed_SqueezeNet.net: file", "675,763", " bytes"),
+        ("released.size", "README.md: size of the compressed network",
+         str(RELEASED_README_KB), " KB"),
+        ("released.bytes", "compressed_SqueezeNet.net: file", f"{RELEASED_BYTES:,}", " bytes"),
         ("released.convolutions", "compressed_SqueezeNet.net: convolutions", "26", ""),
         ("released.entries", "compressed_SqueezeNet.net: entries", "422,083", ""),
         ("released.weights", "compressed_SqueezeNet.net: weights that are not 0", "415,921", ""),
@@ -330,7 +237,7 @@ CLAIMS = (
     ),
     *_claims(
         "songhan/SqueezeNet-DSD-Training",
-        ("dsd.top1", "top-1 after dense-sparse-dense training (log)", "61.7579", " %"),
+        ("dsd.top1", "top-1 after dense-sparse-dense training (log)", str(DSD_TOP1), " %"),
         ("dsd.top5", "top-5 after dense-sparse-dense training (log)", "83.4742", " %"),
         measured=True,
     ),

@@ -1,110 +1,82 @@
-"""Which published numbers does exact arithmetic reproduce?
+"""Which published numbers hold, and how well that is known.
 
-Each claim gets a verdict: `reproduced`, `contradicted`, or `needs ImageNet` where only a trained
-network can tell. The first two are decided by one computed value per claim (`dse.paper.checks`)
-and one of the `COMPARISONS` with the printed text.
+The verdict on a claim follows from its evidence (`dse.paper.evidence`) and from whether the two
+numbers agree. Agreement with something computed here is `reproduced`; agreement with a number that
+was only found elsewhere is `consistent`. Without evidence a claim is `transcribed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
 
-from dse.paper.checks import CHECKS, Value
+from dse.paper.arithmetic import ARITHMETIC
 from dse.paper.claims import CLAIMS, Claim
-from dse.space.cost import size_label
+from dse.paper.comparisons import COMPARISONS
+from dse.paper.elsewhere import ELSEWHERE
+from dse.paper.evidence import Arithmetic, Elsewhere, Evidence, Network
+from dse.paper.networks import NETWORKS
 
-VERDICTS = ("reproduced", "contradicted", "needs ImageNet")
+VERDICTS: Mapping[str, str] = {
+    "reproduced": "a network of ours, or arithmetic on other published numbers, gives this number",
+    "consistent": "another work, the authors' released files or another place of the paper has "
+    "this number too; nothing was computed",
+    "transcribed": "a number that was copied; there is nothing to compare it with",
+    "contradicted": "what was computed here, or what is printed elsewhere, is another number",
+    "needs ImageNet": "measured on ImageNet; only networks trained on it can tell",
+}
+"""The verdicts, and what each means."""
+
+EVIDENCE: Mapping[str, Evidence] = {**NETWORKS, **ARITHMETIC, **ELSEWHERE}
+"""By the claim's id."""
+
+KINDS: Mapping[type[Evidence], tuple[str, str]] = {
+    Network: ("network", "reproduced"),
+    Arithmetic: ("arithmetic", "reproduced"),
+    Elsewhere: ("elsewhere", "consistent"),
+}
+"""The word for a kind of evidence, and the verdict where it agrees with the claim."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """A claim's verdict, the computed value as text, and the name of the comparison."""
+    """The verdict on a claim.
+
+    `found` is the number that was computed or found elsewhere, `evidence` the kind of evidence,
+    `place` where a number found elsewhere is printed, and `comparison` the name of the rule.
+    """
 
     claim: Claim
     verdict: str
-    computed: str = ""
+    found: str = ""
+    evidence: str = ""
+    place: str = ""
     comparison: str = ""
 
 
-def judge(claim: Claim) -> Finding:
+def judge(claim: Claim, evidence: Evidence | None) -> Finding:
     """The verdict on one claim."""
-    if claim.measured:
-        return Finding(claim=claim, verdict="needs ImageNet")
-    check = CHECKS[claim.id]
-    comparison, value = COMPARISONS[check.comparison], check.compute()
-    agrees = comparison.agrees(value, claim.published)
+    if evidence is None:
+        return Finding(claim=claim, verdict="needs ImageNet" if claim.measured else "transcribed")
+    comparison, value = COMPARISONS[evidence.comparison], evidence.value()
+    kind, agreed = KINDS[type(evidence)]
     return Finding(
         claim=claim,
-        verdict="reproduced" if agrees else "contradicted",
-        computed=comparison.show(value, claim.published),
-        comparison=check.comparison,
+        verdict=agreed if comparison.agrees(value, claim.published) else "contradicted",
+        found=comparison.show(value, claim.published),
+        evidence=kind,
+        place=evidence.place if isinstance(evidence, Elsewhere) else "",
+        comparison=evidence.comparison,
     )
 
 
 def audit() -> list[Finding]:
     """The verdict on every claim, in the order of `dse.paper.claims.CLAIMS`."""
-    return [judge(claim) for claim in CLAIMS]
+    return [judge(claim, EVIDENCE.get(claim.id)) for claim in CLAIMS]
 
 
-# Comparing with the printed text ------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """When a value agrees with the printed text: `text` explains it, `show` formats the value."""
-
-    text: str
-    agrees: Callable[[Value, str], bool]
-    show: Callable[[Value, str], str]
-
-
-def decimals(printed: str) -> int:
-    """Decimals of a printed number; zeros at the end of a whole number do not count as digits.
-
-    >>> decimals("1.72"), decimals("363"), decimals("510")
-    (2, 0, -1)
-    """
-    whole, _, fraction = printed.partition(".")
-    return len(fraction) if fraction else len(whole.rstrip("0")) - len(whole)
-
-
-def half_up(value: Decimal, places: int) -> Decimal:
-    """`value` rounded half up to `places` decimals (negative: tens, hundreds, ...)."""
-    return value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
-
-
-def _exact(value: Value, _: str = "") -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _one_digit_more(value: Value, printed: str) -> str:
-    return f"{half_up(Decimal(value), max(decimals(printed), 0) + 1):f}"
-
-
-COMPARISONS = {
-    "exact": Comparison(
-        text="the same number or words",
-        agrees=lambda value, printed: _exact(value) == printed,
-        show=_exact,
-    ),
-    "rounded": Comparison(
-        text="equal when rounded half up to the printed digits (zeros that end a whole number "
-        "are no digits); computed is shown with one digit more",
-        agrees=lambda value, printed: (
-            half_up(Decimal(value), decimals(printed)) == Decimal(printed)
-        ),
-        show=_one_digit_more,
-    ),
-    "size label": Comparison(
-        text="the bytes in MiB rounded up as `ls -lh` does: one decimal below 10, none above",
-        agrees=lambda value, printed: size_label(int(value)) == printed,
-        show=lambda value, printed: size_label(int(value)),
-    ),
-    "below": Comparison(
-        text="less than the printed number",
-        agrees=lambda value, printed: Decimal(value) < Decimal(printed),
-        show=_exact,
-    ),
-}
+def counts(findings: Iterable[Finding]) -> dict[str, int]:
+    """How many claims got each verdict, in the order of `VERDICTS`."""
+    found = Counter(finding.verdict for finding in findings)
+    return {verdict: found[verdict] for verdict in VERDICTS}

@@ -1,0 +1,105 @@
+"""The audit of the paper as text, Markdown or CSV."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, zip_longest
+
+from dse.analysis.rendering import comma_separated, markdown
+from dse.paper.comparisons import COMPARISONS
+from dse.paper.verdicts import VERDICTS, Finding, counts
+
+WIDTH = 110
+"""Most columns that the text format takes on a terminal."""
+HEADER = (
+    "id", "verdict", "source", "claim", "published", "found", "unit", "evidence", "comparison",
+    "remark",
+)  # fmt: skip
+COLUMNS = {
+    "verdict": 14,
+    "claim": 38,
+    "published": 13,
+    "found": 13,
+    "evidence": 10,
+    "comparison": 10,
+}
+"""The columns of the text format, and their widths."""
+
+
+def render(findings: Sequence[Finding], form: str, shown: Iterable[str]) -> str:
+    """The findings whose verdict is in `shown`; the last line counts all, but not in CSV."""
+    verdicts = set(shown)
+    chosen = [finding for finding in findings if finding.verdict in verdicts]
+    rows = [_cells(finding) for finding in chosen]
+    if form == "csv":
+        return comma_separated(HEADER, rows)
+    if form == "markdown":
+        return f"{markdown(HEADER, rows)}\n{summary(findings)}\n"
+    comparisons = {name: comparison.text for name, comparison in COMPARISONS.items()}
+    legends = (legend("verdict", VERDICTS), legend("comparison", comparisons))
+    return "\n".join([_terminal(chosen), *legends, f"{summary(findings)}\n"])
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """One line: how many claims got each verdict."""
+    shares = (f"{n} {verdict}" for verdict, n in counts(findings).items())
+    return f"{len(findings)} claims: {', '.join(shares)}".replace("needs ", "need ")
+
+
+def in_words(finding: Finding) -> str:
+    """A contradiction as a sentence, with both numbers and what explains them."""
+    c = finding.claim
+    where = f"in {finding.place}" if finding.place else "computed"
+    numbers = f"published {c.published}{c.unit}; {where} {finding.found}{c.unit}"
+    return f"{c.statement}: {numbers}. {c.remark}".rstrip()
+
+
+def legend(heading: str, meanings: Mapping[str, str]) -> str:
+    """A heading, then a name and its meaning on each line."""
+    width = max(map(len, meanings))
+    lines = (
+        textwrap.fill(f"  {name:<{width}}  {text}", WIDTH, subsequent_indent=" " * (width + 4))
+        for name, text in meanings.items()
+    )
+    return "\n".join([heading, *lines]) + "\n"
+
+
+def _cells(finding: Finding) -> list[str]:
+    c = finding.claim
+    evidence = ": ".join(filter(None, (finding.evidence, finding.place)))
+    return [
+        c.id, finding.verdict, c.source, c.statement, c.published, finding.found, c.unit.strip(),
+        evidence, finding.comparison, c.remark,
+    ]  # fmt: skip
+
+
+def _terminal(findings: Iterable[Finding]) -> str:
+    """The findings by source, in at most `WIDTH` columns."""
+    blocks = [_line(COLUMNS)]
+    for source, group in groupby(findings, key=lambda finding: finding.claim.source):
+        blocks.append("\n".join([source, *(_lines(finding) for finding in group)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _lines(finding: Finding) -> str:
+    """A claim with its verdict, both values and how they compare; then what explains them."""
+    c = finding.claim
+    found = f"{finding.found}{c.unit}" if finding.found else ""
+    cells = (
+        finding.verdict, c.statement, c.published + c.unit, found, finding.evidence,
+        finding.comparison,
+    )  # fmt: skip
+    wrapped = (
+        textwrap.wrap(cell, width) for cell, width in zip(cells, COLUMNS.values(), strict=True)
+    )
+    lines = [_line(parts) for parts in zip_longest(*wrapped, fillvalue="")]
+    indent = " " * (2 + COLUMNS["verdict"] + 2)
+    for text in (f"Elsewhere: {finding.place}." if finding.place else "", c.remark):
+        lines += textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return "\n".join(lines)
+
+
+def _line(cells: Iterable[str]) -> str:
+    pairs = zip(cells, COLUMNS.values(), strict=True)
+    return ("  " + "  ".join(cell.ljust(width) for cell, width in pairs)).rstrip()
