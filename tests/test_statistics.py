@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -9,7 +10,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dse.analysis.statistics import PERCENT, interval, paired, share
+from dse.analysis.statistics import (
+    PERCENT,
+    holm,
+    interval,
+    paired,
+    power,
+    resampled_means,
+    resamples,
+    seeds_for_power,
+    share,
+    sign_flip_p,
+    smallest_p,
+)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +162,116 @@ def test_none_of_many_leaves_a_chance() -> None:
 def test_a_share_of_nothing_is_refused(hits: int, count: int) -> None:
     with pytest.raises(ValueError, match="`hits` must be in 0 "):
         share(hits, count)
+
+
+# Tests of paired differences ------------------------------------------------------------------
+
+
+def brute_force_p(differences: Sequence[float]) -> float:
+    """The share of all choices of signs whose sum is as far from 0 as the one seen."""
+    signs = itertools.product((-1, 1), repeat=len(differences))
+    sums = [abs(sum(s * d for s, d in zip(one, differences, strict=True))) for one in signs]
+    return sum(total >= abs(sum(differences)) - 1e-9 for total in sums) / len(sums)
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [1.0],
+        [0.0],
+        [0.0, 0.0, 0.0],
+        [2.0, 2.0, 2.0, -2.0],
+        [0.1, 0.2, -0.3],  # a sum of 0 up to rounding
+        [5.0, 1.2, -0.7, 0.3, 0.0, 2.2, -1.1],
+        [1.1, 2.2, 3.3, 4.4, 5.5, 6.6, 7.7, 8.8],
+    ],
+)
+def test_the_permutation_p_counts_every_choice_of_signs(differences: list[float]) -> None:
+    assert sign_flip_p(differences) == brute_force_p(differences)
+    assert sign_flip_p([-d for d in differences]) == sign_flip_p(differences)
+    assert sign_flip_p(differences[::-1]) == sign_flip_p(differences)
+
+
+def test_the_permutation_p_is_scipys() -> None:
+    differences = np.random.default_rng(3).normal(0.5, 1, 12)
+    theirs = stats.permutation_test(
+        (differences,), np.sum, permutation_type="samples", n_resamples=2**12, vectorized=False
+    )
+    assert sign_flip_p(differences) == pytest.approx(theirs.pvalue)
+
+
+def test_with_many_seeds_p_is_that_of_random_signs() -> None:
+    """Exact with 30; with 31 within three standard deviations of the t test's."""
+    random = np.random.default_rng(5)
+    for count in (30, 31, 60):
+        differences = random.normal(0.3, 1, count)
+        assert sign_flip_p(differences) == pytest.approx(
+            stats.ttest_1samp(differences, 0).pvalue, abs=0.015
+        )
+        assert sign_flip_p(differences) == sign_flip_p(differences)
+    assert sign_flip_p([1.0] * 100) == smallest_p(100) == 1 / 10_001
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 8, 30])
+def test_the_smallest_p_is_that_of_equal_signs(count: int) -> None:
+    assert sign_flip_p(np.arange(1.0, count + 1)) == smallest_p(count) == 2 / 2**count
+
+
+def test_holms_p_is_the_published_example() -> None:
+    """Holm (1979): the smallest is multiplied by the number of tests, the next by one less."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_holm_bounds_the_chance_of_any_false_rejection() -> None:
+    ps = np.random.default_rng(8).random((4000, 5))
+    any_rejected = np.mean([min(holm(one)) <= 0.05 for one in ps])
+    assert any_rejected == pytest.approx(1 - 0.99**5, abs=0.011)  # 3 standard deviations
+
+
+@pytest.mark.parametrize(
+    ("effect", "seeds"),
+    # Two-sided paired t test at 5 % with a power of 80 %, as G*Power 3.1 prints it.
+    [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10), (-0.5, 34)],
+)
+def test_seeds_for_a_power_are_those_of_published_tables(effect: float, seeds: int) -> None:
+    assert seeds_for_power(effect) == seeds
+    assert power(effect, seeds) >= 0.8 > power(effect, seeds - 1)
+
+
+def test_power_is_the_share_of_simulated_tests_that_reject() -> None:
+    samples = np.random.default_rng(9).normal(0.8, 1, (20_000, 8))
+    for level in (0.05, 0.01):
+        rejected = np.mean(stats.ttest_1samp(samples, 0, axis=1).pvalue <= level)
+        assert power(0.8, 8, level) == pytest.approx(rejected, abs=0.011)
+
+
+def test_no_effect_needs_more_seeds_than_are_counted() -> None:
+    assert seeds_for_power(0.0) is None
+    assert seeds_for_power(1e-3) is None
+    assert seeds_for_power(math.nan) is None
+    assert seeds_for_power(-math.inf) == 2
+
+
+# Calibration: at full size in benchmarks/calibration.py -----------------------------------------
+
+
+@pytest.mark.parametrize("count", [8, 10, 12])
+def test_one_of_20_comparisons_without_an_effect_is_decided(count: int) -> None:
+    """Of 3,000, within three standard deviations: 1.2 points."""
+    samples = np.random.default_rng(count).normal(0, 1, (3000, count))
+    false = np.mean([sign_flip_p(sample) <= 0.05 for sample in samples])
+    assert false == pytest.approx(0.05, abs=0.012)
+
+
+def test_resampled_means_vary_as_means_do_and_together() -> None:
+    values = np.random.default_rng(2).normal(0, 1, (2, 8))
+    values[1] = values[0] + 3  # the same seeds' luck
+    means = resampled_means(values, resamples(8))
+    assert means.std(axis=0) == pytest.approx(values.std(axis=1, ddof=1) / 8**0.5, rel=0.05)
+    assert means[:, 1] - means[:, 0] == pytest.approx(3)
+    values[1, 2] = math.nan
+    assert not np.isnan(resampled_means(values, resamples(8))).any()
+    assert resampled_means(np.array([[5.0]]), resamples(1)) == pytest.approx(5)

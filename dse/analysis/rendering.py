@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from dse.analysis.statistics import Interval
+
 
 def cell(value: object) -> str:
     """A value for a reader: thousands separated, two decimals, nothing for None or NaN.
@@ -18,6 +20,22 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def signed(known: Interval, unit: str) -> str:
+    """A difference and its interval, to a tenth, or to a hundredth where a tenth hides its sign.
+
+    >>> signed(Interval(mean=0.42, low=0.11, high=0.73, count=8), "points")
+    '+0.4 points [0.1, 0.7]'
+    >>> signed(Interval(mean=0.42, low=0.01, high=0.83, count=8), "points")
+    '+0.42 points [0.01, 0.83]'
+    """
+    shown = [value for value in (known.mean, known.low, known.high) if value == value]
+    digits = 2 if any(value and abs(value) < 0.05 for value in shown) else 1
+    mean = f"{known.mean:+z.{digits}f} {unit}"
+    if known.low != known.low:
+        return f"{mean} (too few seeds for an interval)"
+    return f"{mean} [{known.low:z.{digits}f}, {known.high:z.{digits}f}]"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

@@ -1,0 +1,179 @@
+"""Paired comparisons: how large a difference of accuracy is, and how sure.
+
+They are on the test set, as they choose nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dse.analysis.axes import NoSweep
+from dse.analysis.pairs import Pairs, averaged, axis_alone, pairs, sweep_once
+from dse.analysis.rendering import signed
+from dse.analysis.statistics import (
+    ALPHA,
+    MAX_SEEDS,
+    POINTS,
+    Interval,
+    holm,
+    interval,
+    seeds_for_power,
+    sign_flip_p,
+    smallest_p,
+)
+from dse.trial.names import written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What the pairs of two values show, as one of a family of `family` comparisons.
+
+    `difference` is in points. `p` is that of `sign_flip_p` and `adjusted_p` Holm's over the family;
+    `smallest_p` and `smallest_adjusted_p` are the smallest that these numbers of seeds can give.
+    `effect` is Cohen's d_z, NaN for one seed and for equal values. `seeds_needed` more seeds give
+    an effect of this size a chance of 80 % to be decided; None: above `MAX_SEEDS`, or unknown.
+    """
+
+    pairs: Pairs
+    difference: Interval
+    effect: float
+    p: float
+    smallest_p: float
+    adjusted_p: float
+    smallest_adjusted_p: float
+    family: int
+    seeds_needed: int | None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the difference is more than chance, with all of the family considered."""
+        return self.adjusted_p <= ALPHA
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words, which claim no more than `decided` does."""
+        pairs = self.pairs
+        points = signed(self.difference, f"points of {pairs.answer.replace('top', 'top-')}")
+        where = " ".join(f"{name}={written(value)}" for name, value in pairs.setting.items())
+        parts = [
+            f"{points} compared with {written(pairs.before)}",
+            where and f"at {where}",
+            f"mean over {pairs.settings} settings" if pairs.settings > 1 else "",
+            _seeds(self.difference.count),
+            f"{_seeds(pairs.left_out)} without a pair" if pairs.left_out else "",
+            self.probability,
+        ]
+        shown = ", ".join(part for part in parts if part)
+        return f"{pairs.column}={written(pairs.after)}: {shown}: {self.verdict}."
+
+    @property
+    def probability(self) -> str:
+        """The adjusted p for a reader."""
+        text = f"p = {self.adjusted_p:.2g}" if self.adjusted_p >= 0.001 else "p < 0.001"
+        return text if self.family == 1 else f"{text} (Holm, {self.family} comparisons)"
+
+    @property
+    def verdict(self) -> str:
+        """`higher`, `lower`, or `not decided` and what would decide it."""
+        if self.decided:
+            return "higher" if self.difference.mean > 0 else "lower"
+        if not any(self.pairs.differences):
+            return "not decided, equal for every seed"
+        if self.smallest_adjusted_p > ALPHA:
+            return f"not decided, which needs at least {fewest_seeds(self.family)} seeds"
+        if self.seeds_needed is None:
+            return f"not decided, so small a difference needs more than {MAX_SEEDS:,} seeds"
+        return f"not decided, which needs about {_seeds(max(self.seeds_needed, 1), 'more ')}"
+
+
+def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> list[Comparison]:
+    """Compare each two of `values` (default: all) of an axis, for each setting of the others.
+
+    `column` is a field of the question, or the name of an axis such as `layout`. A difference is
+    that of the later value from the earlier one. Raises `NoSweep` where no seed has two of the
+    values with all else equal, and `ValueError` for a table that holds a trial twice.
+    """
+    found = sweep_once(table)
+    axis = axis_alone(found, column)
+    values = values or axis.values
+    known = list(pairs(found, axis, list(combinations(values, 2))))
+    if not known:
+        texts = ", ".join(map(written, values))
+        raise NoSweep(f"no seed has two of `{column}` {texts} with all else equal")
+    return judged(known)
+
+
+def comparisons(table: pd.DataFrame) -> list[Comparison]:
+    """Compare each value of each axis of a sweep with the axis' first value.
+
+    Where other axes vary too, differences are means over their settings: the effect of one axis
+    alone. None where nothing can be compared. Raises `NoSweep` for an empty table, and `ValueError`
+    for one that holds a trial twice.
+    """
+    found = sweep_once(table)
+    known: list[Pairs] = []
+    for axis in found.axes:
+        known += averaged(found, axis, [(axis.values[0], value) for value in axis.values[1:]])
+    return judged(known)
+
+
+def judged(known: Sequence[Pairs]) -> list[Comparison]:
+    """The comparisons of one family: p is adjusted over all of them."""
+    ps = [sign_flip_p(one.differences) for one in known]
+    smallest = [smallest_p(len(one.differences)) for one in known]
+    return [
+        _comparison(
+            one,
+            len(known),
+            p=p,
+            smallest_p=least,
+            adjusted_p=adjusted,
+            smallest_adjusted_p=attainable,
+        )
+        for one, p, least, adjusted, attainable in zip(
+            known, ps, smallest, holm(ps), holm(smallest), strict=True
+        )
+    ]
+
+
+def _comparison(pairs: Pairs, family: int, **ps: float) -> Comparison:
+    count, effect = len(pairs.differences), _effect(pairs.differences)
+    seeds = seeds_for_power(effect, ALPHA / family)
+    return Comparison(
+        pairs=pairs,
+        difference=interval(pairs.differences, within=POINTS),
+        effect=effect,
+        family=family,
+        seeds_needed=seeds and max(max(seeds, fewest_seeds(family)) - count, 0),
+        **ps,
+    )
+
+
+def fewest_seeds(family: int) -> int:
+    """The fewest seeds with which a family of so many comparisons can decide any.
+
+    >>> [fewest_seeds(family) for family in (1, 2, 8)]
+    [6, 7, 9]
+    """
+    return 1 + math.ceil(math.log2(family / ALPHA))
+
+
+def _effect(differences: Sequence[float]) -> float:
+    """Cohen's d_z: the mean over the standard deviation."""
+    data = np.asarray(differences)
+    spread = float(data.std(ddof=1)) if len(data) > 1 else 0.0
+    mean = float(data.mean())
+    if len(data) > 1 and spread > 1e-9 * abs(mean):
+        return mean / spread
+    return math.copysign(math.inf, mean) if mean and len(data) > 1 else math.nan
+
+
+def _seeds(count: int, more: str = "") -> str:
+    return f"{count:,} {more}seed{'s' if count != 1 else ''}"

@@ -1,0 +1,143 @@
+"""`python -m dse.compare results/NAME bypass=none,simple`: is one value better than another?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dse.analysis.rendering import aligned
+from dse.analysis.selection import parse, select
+from dse.results import files, tables
+from dse.sweep.errors import printable
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from dse.analysis.compare import Comparison
+
+DESCRIPTION = """\
+Compare values of a key by the accuracy of the trials in a results folder. Trials
+are paired: both of a pair have the same seed and are equal in all else. If other
+keys vary in the folder, each of their settings is compared by itself; key=value
+selects one."""
+COLUMNS = """\
+p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
+adjusted for the number of comparisons; a difference is decided where it is at
+most 0.05. d_z is the mean difference over its standard deviation. "more seeds"
+estimates how many more give such a difference a chance of 80 % to be decided.
+
+examples:
+  python -m dse.compare results/reproduce bypass=none,simple
+  python -m dse.compare results/mine sr=0.125,0.25,0.5 bypass=none"""
+SENTENCES = 10
+"""Up to so many comparisons, each has a sentence; of more, those that are decided."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, or 2 for a mistake. It changes nothing."""
+    parser = _Parser(
+        prog="python -m dse.compare",
+        description=DESCRIPTION,
+        epilog=COLUMNS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
+    parser.add_argument(
+        "wanted",
+        nargs="+",
+        metavar="key=value",
+        help="the key to compare, with two or more values; others, with one, select trials",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        found, values = _compared(options.folder, options.wanted)
+    except (OSError, ValueError) as error:
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        return 2
+    print(table(found), *lines(found), *unpaired(found, values), sep="\n")
+    return 0
+
+
+def _compared(folder: Path, arguments: Sequence[str]) -> tuple[list[Comparison], list[Any]]:
+    """The comparisons asked for, and the values; raises `ValueError` or `OSError` for a mistake."""
+    from dse.analysis.axes import sweep
+    from dse.analysis.compare import compare
+
+    wanted = parse(arguments)
+    several = [key for key, texts in wanted.items() if len(texts) > 1]
+    if len(several) != 1:
+        raise ValueError(
+            "one key must have two or more values, as in bypass=none,simple, "
+            f"got {len(several)}: {' '.join(arguments)}"
+        )
+    (key,) = several
+    if not ((folder / "trials").is_dir() and files.is_results(folder)):
+        raise ValueError(f"`folder` must be a results folder, got {folder}")
+    found = sweep(tables.load(folder))
+    rows, axes = found.rows, [axis.name for axis in found.axes]
+    values = [select(rows, {key: [text]})[key].iloc[0] for text in wanted[key]]
+    if key not in axes:
+        varying = "; ".join(axes) or "nothing but the seed does"
+        raise ValueError(f"`{key}` must vary alone in {folder}, as do: {varying}")
+    if len(set(values)) < len(values):
+        raise ValueError(f"the values of `{key}` must differ, got {','.join(wanted[key])}")
+    for text in wanted[key]:
+        select(rows, {**wanted, key: [text]})
+    return compare(select(rows, wanted), key, values), values
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """The comparisons as a table of text: a row for each."""
+    first = comparisons[0].pairs
+    settings = [*dict.fromkeys(name for one in comparisons for name in one.pairs.setting)]
+    points = f"points of {first.answer.replace('top', 'top-')}"
+    header = [first.column, "compared with", *settings, points, "95 % interval", "seeds"]
+    header += ["p", "Holm's p", "d_z", "more seeds"]
+    return aligned(header, [[*_cells(one, settings)] for one in comparisons])
+
+
+def _cells(one: Comparison, settings: Sequence[str]) -> Iterator[Any]:
+    pairs, difference = one.pairs, one.difference
+    yield from (written(pairs.after), written(pairs.before))
+    yield from (written(pairs.setting[name]) for name in settings)
+    yield f"{difference.mean:+z.2f}"
+    known = difference.low == difference.low
+    yield f"{difference.low:z.2f} to {difference.high:z.2f}" if known else "too few seeds"
+    yield difference.count
+    yield from (f"{p:.2g}" for p in (one.p, one.adjusted_p))
+    yield f"{one.effect:z.2f}" if one.effect == one.effect else ""
+    yield "" if one.seeds_needed is None else str(one.seeds_needed)
+
+
+def lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What the comparisons show, in sentences."""
+    shown = comparisons
+    if len(comparisons) > SENTENCES:
+        shown = [one for one in comparisons if one.decided]
+        yield f"{len(shown)} of {len(comparisons)} differences are decided."
+    yield from (one.sentence for one in shown)
+
+
+def unpaired(comparisons: Sequence[Comparison], values: Sequence[Any]) -> Iterator[str]:
+    """A line for each two of the values that no seed has with all else equal."""
+    paired = {(one.pairs.before, one.pairs.after) for one in comparisons}
+    for before, after in combinations(values, 2):
+        if (before, after) not in paired:
+            column = comparisons[0].pairs.column
+            both = f"{written(before)} and {written(after)}"
+            yield f"{column}={both} are not compared: no seed has both with all else equal."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

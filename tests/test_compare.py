@@ -1,0 +1,306 @@
+"""Paired comparisons of made-up records find the planted effects, and claim no others."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted import planted
+from sample_records import record
+from scipy import stats
+
+from dse import compare as command
+from dse.analysis.axes import NoSweep
+from dse.analysis.compare import Comparison, compare, comparisons, fewest_seeds
+from dse.analysis.statistics import interval
+from dse.results import records
+
+BYPASSES = ("none", "simple", "complex")
+GAINS = {"none": 0.0, "simple": 1.5, "complex": -1.5}
+
+
+def wired(question: object) -> float:
+    return 60 + GAINS[question["bypass"]] + 10 * question["sr"]  # type: ignore[index]
+
+
+def by_value(found: list[Comparison]) -> dict[object, Comparison]:
+    return {one.pairs.after: one for one in found}
+
+
+# Planted effects ------------------------------------------------------------------------------
+
+
+def test_planted_effects_are_found_with_their_direction() -> None:
+    found = {
+        (one.pairs.before, one.pairs.after): one
+        for one in compare(planted(wired, bypass=BYPASSES), "bypass")
+    }
+    assert found.keys() == {("none", "simple"), ("none", "complex"), ("simple", "complex")}
+    for (before, after), one in found.items():
+        effect = GAINS[after] - GAINS[before]
+        assert one.difference.low < effect < one.difference.high
+        assert one.difference.mean == pytest.approx(effect, abs=0.4)
+        assert one.verdict == ("higher" if effect > 0 else "lower")
+        assert math.copysign(1, one.effect) == math.copysign(1, effect)
+
+
+def test_the_values_in_the_other_order_give_the_opposite() -> None:
+    table = planted(wired, bypass=BYPASSES)
+    (one,) = compare(table, "bypass", ["none", "simple"])
+    (back,) = compare(table, "bypass", ["simple", "none"])
+    assert back.difference.mean == -one.difference.mean
+    assert (back.difference.low, back.difference.high) == (
+        -one.difference.high,
+        -one.difference.low,
+    )
+    assert (back.p, back.effect) == (one.p, -one.effect)
+    assert (one.verdict, back.verdict) == ("higher", "lower")
+
+
+def test_the_order_of_the_rows_does_not_matter() -> None:
+    table = planted(wired, sr=(0.25, 0.5), bypass=BYPASSES)
+    upside_down = table[::-1].reset_index(drop=True)
+    assert compare(table, "bypass") == compare(upside_down, "bypass")
+    assert comparisons(table) == comparisons(upside_down)
+
+
+def test_no_effect_is_not_decided_and_says_how_many_seeds_it_would_take() -> None:
+    (one,) = compare(planted(lambda question: 60.0, bypass=("none", "simple")), "bypass")
+    assert one.p > 0.05
+    assert one.difference.low < 0 < one.difference.high
+    assert one.verdict.startswith("not decided, which needs about")
+    assert one.seeds_needed
+    assert f"{one.seeds_needed} more seeds" in one.sentence
+
+
+def test_numbers_are_those_of_the_pairs() -> None:
+    """Against scipy, on differences made by hand."""
+    gains = [0.4, 1.1, -0.2, 0.8, 0.5, 0.9, 1.3, 0.1]
+    table = planted(lambda q: 60 + gains[q["seed"]] * (q["bypass"] == "simple"), spread=0.0,
+                    bypass=("none", "simple"))  # fmt: skip
+    (one,) = compare(table, "bypass")
+    assert sorted(one.pairs.differences) == pytest.approx(sorted(gains))
+    assert one.difference.mean == pytest.approx(np.mean(gains))
+    half = stats.t.ppf(0.975, 7) * stats.sem(gains)
+    assert one.difference.high - one.difference.low == pytest.approx(2 * half)
+    assert one.effect == pytest.approx(np.mean(gains) / np.std(gains, ddof=1))
+    assert one.p == 6 / 256  # the signs as they are, of -0.2, or of -0.2 and 0.1 changed
+    assert (one.family, one.adjusted_p, one.seeds_needed) == (1, one.p, 0)
+    assert one.sentence == (
+        "bypass=simple: +0.6 points of top-1 [0.2, 1.0] compared with none, 8 seeds, "
+        "p = 0.023: higher."
+    )
+
+
+# A family of comparisons ----------------------------------------------------------------------
+
+
+def test_each_setting_of_the_other_axes_is_compared_by_itself() -> None:
+    table = planted(lambda q: 60 + (3 if q["sr"] == 0.5 else -3) * (q["bypass"] == "simple"),
+                    sr=(0.25, 0.5), bypass=("none", "simple"))  # fmt: skip
+    low, high = compare(table, "bypass")
+    assert (low.pairs.setting, high.pairs.setting) == ({"sr": 0.25}, {"sr": 0.5})
+    assert low.difference.mean == pytest.approx(-3, abs=0.4)
+    assert high.difference.mean == pytest.approx(3, abs=0.4)
+    assert "at sr=0.25" in low.sentence
+    assert low.family == high.family == 2
+    assert low.adjusted_p == 2 * low.p
+    assert "(Holm, 2 comparisons)" in low.sentence
+
+
+def test_a_sweep_is_compared_with_the_first_value_of_each_axis() -> None:
+    found = comparisons(planted(wired, sr=(0.25, 0.5), bypass=BYPASSES))
+    assert [(one.pairs.column, one.pairs.before, one.pairs.after) for one in found] == [
+        ("sr", 0.25, 0.5),
+        ("bypass", "none", "simple"),
+        ("bypass", "none", "complex"),
+    ]
+    means = [one.difference.mean for one in found]
+    assert means == pytest.approx([2.5, 1.5, -1.5], abs=0.3)
+    assert [one.verdict for one in found] == ["higher", "higher", "lower"]
+    assert [one.pairs.settings for one in found] == [3, 2, 2]
+    assert [one.adjusted_p for one in found] == pytest.approx([3 / 128] * 3)
+
+
+def test_a_sweeps_effect_is_the_mean_over_settings_that_all_its_seeds_have() -> None:
+    table = planted(lambda q: 60 + 4 * q["sr"] * (q["bypass"] == "simple"), spread=0.0,
+                    sr=(0.25, 0.5, 1.0), bypass=("none", "simple"))  # fmt: skip
+    lost = (table["sr"] == 1.0) & (table["seed"] > 2) & (table["bypass"] == "simple")
+    found = {one.pairs.column: one for one in comparisons(table[~lost])}
+    assert found["bypass"].pairs.settings == 2
+    assert found["bypass"].difference.mean == pytest.approx(1.5)
+    assert found["bypass"].difference.count == 8
+
+
+@pytest.mark.parametrize(("family", "seeds"), [(1, 6), (2, 7), (4, 8), (8, 9), (14, 10)])
+def test_fewest_seeds_are_those_with_which_a_family_can_be_decided(family: int, seeds: int) -> None:
+    assert fewest_seeds(family) == seeds
+    assert family * 2 / 2**seeds <= 0.05 < family * 2 / 2 ** (seeds - 1)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_too_few_seeds_decide_nothing_however_large_the_difference(seeds: int) -> None:
+    (one,) = compare(planted(wired, seeds=range(seeds), bypass=("none", "simple")), "bypass")
+    assert one.smallest_p == one.smallest_adjusted_p == 2 / 2**seeds
+    assert one.verdict == "not decided, which needs at least 6 seeds"
+    assert ("too few seeds for an interval" in one.sentence) == (seeds < 3)
+    assert "nan" not in one.sentence
+
+
+def test_more_comparisons_need_more_seeds() -> None:
+    """Six seeds decide one comparison; of three, none."""
+    table = planted(wired, seeds=range(6), bypass=BYPASSES)
+    (one,) = compare(table, "bypass", ["none", "simple"])
+    assert one.verdict == "higher"
+    for one in compare(table, "bypass"):
+        assert one.smallest_adjusted_p == 3 / 32
+        assert one.verdict == "not decided, which needs at least 7 seeds"
+
+
+# Odd tables -----------------------------------------------------------------------------------
+
+
+def test_equal_answers_are_not_decided() -> None:
+    (one,) = compare(planted(lambda q: 60.0, spread=0.0, bypass=("none", "simple")), "bypass")
+    assert (one.difference, one.p) == (interval([0.0] * 8), 1.0)
+    assert math.isnan(one.effect)
+    assert one.seeds_needed is None
+    assert one.sentence.endswith("p = 1: not decided, equal for every seed.")
+
+
+def test_a_difference_without_spread_is_decided() -> None:
+    table = planted(lambda q: 60 + (q["bypass"] == "simple"), spread=0.0, bypass=("none", "simple"))
+    (one,) = compare(table, "bypass")
+    assert one.effect == math.inf
+    assert (one.p, one.seeds_needed, one.verdict) == (2 / 256, 0, "higher")
+
+
+def test_seeds_without_a_pair_are_left_out_and_counted() -> None:
+    table = planted(wired, seeds=range(10), bypass=("none", "simple"))
+    table = table[~((table["bypass"] == "none") & (table["seed"] == 0))]
+    table.loc[(table["bypass"] == "simple") & (table["seed"] == 1), "top1"] = math.nan
+    (one,) = compare(table, "bypass")
+    assert (one.difference.count, one.pairs.left_out) == (8, 2)
+    assert "8 seeds, 2 seeds without a pair, p =" in one.sentence
+    assert one.difference.mean == pytest.approx(1.5, abs=0.4)
+
+
+def test_what_cannot_be_compared_is_a_clear_line() -> None:
+    table = planted(wired, bypass=("none", "simple"))
+    unshared = table[(table["bypass"] == "none") == (table["seed"] < 4)]
+    with pytest.raises(NoSweep, match="no seed has two of `bypass` none, simple with all else eq"):
+        compare(unshared, "bypass")
+    assert comparisons(unshared) == []
+    with pytest.raises(NoSweep, match="`sr` has one value only"):
+        compare(table, "sr")
+    with pytest.raises(NoSweep, match="there are no trials"):
+        comparisons(table[:0])
+    with pytest.raises(ValueError, match="the table must hold each trial once"):
+        compare(pd.concat([table, table]), "bypass")
+    confounded = planted(wired, sr=(0.25, 0.5), bypass=("none", "simple"))
+    confounded = confounded[(confounded["sr"] == 0.5) == (confounded["bypass"] == "simple")]
+    with pytest.raises(NoSweep, match="no two trials differ in `bypass` alone: sr varies with it"):
+        compare(confounded, "bypass")
+
+
+# The command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """sr 0.25 is better than 0.125, by 1 to 8 points; sr 0.5 has one seed only that they lack."""
+    folder = tmp_path_factory.mktemp("results")
+    for seed in range(8):
+        records.save(folder, record(sr=0.125, seed=seed, top1=50.0 + 5 * seed), {})
+        records.save(folder, record(sr=0.25, seed=seed, top1=51.0 + 6 * seed), {})
+    records.save(folder, record(sr=0.5, seed=9, top1=60.0), {})
+    return folder
+
+
+def test_the_command_prints_a_table_and_a_sentence(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = subprocess.run(
+        [sys.executable, "-m", "dse.compare", folder, "sr=.125,0.25"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    header, _, row, _, sentence = done.stdout.splitlines()
+    names = ["sr", "compared with", "points of top-1", "95 % interval", "seeds", "p", "Holm's p"]
+    assert re.split("  +", header) == [*names, "d_z", "more seeds"]
+    values = ["0.25", "0.125", "+4.50", "2.45 to 6.55", "8", "0.0078", "0.0078", "1.84", "0"]
+    assert re.split("  +", row) == values
+    assert sentence == (
+        "sr=0.25: +4.5 points of top-1 [2.5, 6.5] compared with 0.125, 8 seeds, p = 0.0078: higher."
+    )
+    assert done.stderr == ""
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_values_that_share_no_seed_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([str(folder), "sr=0.25,0.125,0.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "sr=0.125: -4.5 points" in lines[-3]
+    assert lines[-3].endswith("lower.")
+    assert lines[-2:] == [
+        "sr=0.25 and 0.5 are not compared: no seed has both with all else equal.",
+        "sr=0.125 and 0.5 are not compared: no seed has both with all else equal.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["srr=1,2"], "`srr` must be a column of the table: trial_id, base_e"),
+        (["sr=0.125,0.3"], "`sr` must be one of 0.125, 0.25, 0.5, got 0.3"),
+        (["sr=0.25"], "one key must have two or more values, as in bypass=none,simple, got 0: sr"),
+        (["sr=0.25,0.5", "seed=0,1"], "one key must have two or more values"),
+        (["sr=0.25,.250"], "the values of `sr` must differ, got 0.25,.250"),
+        (["seed=0,1"], "`seed` must vary alone in "),
+        (["epochs=20,40"], "`epochs` must be one of 20, got 40"),
+        (["sr=0.25,0.5", "seed=9"], "no trial has sr=0.25 seed=9"),
+        (["sr=0.25,0.5"], "no seed has two of `sr` 0.25, 0.5 with all else equal"),
+        (["0.25"], "arguments must be key=value"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    folder: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([str(folder), *arguments]) == 2
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert errors.startswith(line)
+    assert errors.count("\n") == 1
+
+
+def test_a_folder_without_trials_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty/trials").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").touch()
+    for name, line in {
+        "none": "`folder` must be a results folder, got",
+        "other": "`folder` must be a results folder, got",
+        "empty": "there are no trials",
+    }.items():
+        assert command.main([str(tmp_path / name), "sr=1,2"]) == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith(line)
+        assert errors.count("\n") == 1
+
+
+def test_help_and_a_missing_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, code in ((["--help"], 0), ([], 2)):
+        with pytest.raises(SystemExit) as end:
+            command.main(arguments)
+        assert end.value.code == code
+    out, errors = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= 82
+    assert errors == "the following arguments are required: results/NAME, key=value; see --help\n"
