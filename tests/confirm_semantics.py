@@ -18,11 +18,12 @@ from dse.trial.question import SEMANTICS
 CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
     "space/rules", "space/architecture", "space/cost", "space/grid",
-    "trial/datasets", "trial/recipe", "trial/protocol", "trial/question", "trial/record",
+    "trial/datasets", "trial/recipe", "trial/schedule", "trial/protocol", "trial/question",
+    "trial/record",
     "data/published", "data/formats", "data/fetch", "data/cache", "data/store",
     "data/folder", "data/memory", "data/stream", "data/loaders", "data/decode", "data/crops",
     "training/network", "training/initial", "training/loop", "training/step",
-    "training/schedule", "training/judge", "training/state", "training/execute", "training/worker",
+    "training/judge", "training/state", "training/execute", "training/worker",
 )  # fmt: skip
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]
 TYPING = {"__future__", "collections.abc", "typing"}

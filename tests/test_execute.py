@@ -33,11 +33,11 @@ from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
 from dse.training.loop import Epoch, State, Training, train
 from dse.training.network import SqueezeNet
-from dse.training.schedule import learning_rate
 from dse.training.worker import Checkpointer, curve_csv, run
 from dse.trial.protocol import Protocol
 from dse.trial.question import SEMANTICS, Trial, trial_from
 from dse.trial.recipe import Recipe
+from dse.trial.schedule import learning_rate
 
 RECIPE = Recipe(epochs=3, batch_size=32, warmup=1)
 TRIAL = Trial(

@@ -124,7 +124,7 @@ WRONG = [
 ]
 
 UNFIT = [
-    ("momentum=0", "`nesterov` must be false where `momentum` is 0, got true"),
+    ("momentum=0 nesterov=true", "`nesterov` must be false where `momentum` is 0, got true"),
     (
         "layout=v1_0",
         "`pool_after` must leave a map to pool: after layer 4 it is 1x1 for `image_size` 12, "
@@ -392,5 +392,5 @@ def test_a_million_points_are_counted_and_refused_in_a_second(
 def test_a_thousand_points_are_planned_in_seconds() -> None:
     start = time.process_time()
     points = ",".join(f"{n / 250}" for n in range(1, 251))
-    assert len(read(f"sr={points}", "seed=0,1,2,3").trials) == 1000
+    assert len(read(f"sr={points}", "base_e=250", "incr_e=250", "seed=0,1,2,3").trials) == 1000
     assert time.process_time() - start < 5

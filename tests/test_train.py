@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from dse.training.judge import judge
 from dse.training.loop import Epoch, Position, State, Training, train
-from dse.training.schedule import learning_rate
 from dse.training.step import GUESS, STILL, StepReport, TrainStep, lifeless
 from dse.trial.protocol import chance
 from dse.trial.recipe import Recipe
+from dse.trial.schedule import learning_rate
 
 PLAIN = Recipe(
     epochs=1,

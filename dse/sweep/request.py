@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from dse.data.store import Store
 from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.sweep import pages
+from dse.sweep.effects import off, without_effect
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
 from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, accepted
@@ -68,7 +69,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     if errors:
         raise RequestError(errors)
     return Request(
-        trials=_trials(axes, _manifest(axes, store)),
+        trials=_trials(axes, _manifest(axes, store), overrides),
         folder=settings["results.root"] / settings["name"],
         store=store,
         workers=workers,
@@ -164,17 +165,18 @@ def _manifest(axes: Sequence[Values], store: Store) -> str:
         raise RequestError([str(error)]) from None
 
 
-def _trials(axes: Sequence[Values], manifest: str) -> tuple[Trial, ...]:
+def _trials(axes: Sequence[Values], manifest: str, given: Collection[str]) -> tuple[Trial, ...]:
     """The distinct trials of the grids, in order.
 
-    `manifest` is that of the folder of pictures, for points that use one and do not state it.
-    Raises `RequestError` for points whose values do not fit together.
+    `manifest` is that of the folder of pictures, for points that use one and do not state it;
+    `given` are the keys on the command line. Raises `RequestError` for points whose values do not
+    fit together, and for fields without effect.
     """
     trials: dict[str, Trial] = {}
     errors: list[str] = []
     for grid in axes:
         for point in itertools.product(*grid.values()):
-            values = dict(zip(grid, point, strict=True))
+            values = off(dict(zip(grid, point, strict=True)), given)
             if values["data"] == "image_folder" and values["manifest"] == "none":
                 values["manifest"] = manifest
             try:
@@ -183,6 +185,7 @@ def _trials(axes: Sequence[Values], manifest: str) -> tuple[Trial, ...]:
                 trials.setdefault(trial.trial_id, trial)
             except ValueError as error:
                 errors += str(error).splitlines()
+    errors = errors or without_effect(trials.values(), axes, given)
     if errors:
         raise RequestError(errors)
     return tuple(trials.values())

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dse.space.architecture import Architecture
 from dse.space.cost import Cost, cost
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import Trial
@@ -33,9 +34,15 @@ NOISE = 0.1
 
 
 @functools.lru_cache(2**14)
+def architecture_of(trial: Trial) -> Architecture:
+    """A trial's network."""
+    return trial.architecture
+
+
+@functools.lru_cache(2**14)
 def size_of(trial: Trial) -> Cost:
     """The cost of a trial's network."""
-    return cost(trial.architecture, trial.protocol.image_size)
+    return cost(architecture_of(trial), trial.protocol.image_size)
 
 
 def epoch_work(protocol: Protocol, macs: float, activations: float) -> Work:

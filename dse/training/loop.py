@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from dse.training.judge import Batches, Judgement, judge
-from dse.training.schedule import learning_rate
 from dse.training.step import Mismatch, StepReport, TrainStep
 from dse.trial.recipe import Recipe
+from dse.trial.schedule import learning_rate
 
 CPU = torch.device("cpu")
 

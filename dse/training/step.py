@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.sgd import sgd
 
-from dse.training.schedule import learning_rate, warmup_steps
 from dse.trial.protocol import random_seed
 from dse.trial.recipe import Recipe
+from dse.trial.schedule import learning_rate, warmup_steps
 
 GUESS = 0.95
 """A loss of at least this share of log(classes), a blind guess's loss, is no better than

@@ -1,0 +1,160 @@
+"""Fields without effect: a grid that would train one network twice, or a key that cannot matter.
+
+A request refuses them. `Trial` accepts them, so that older records stay readable.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from dse.sweep.timing import architecture_of
+from dse.trial.names import written
+from dse.trial.protocol import Protocol, epoch_steps
+from dse.trial.question import Trial
+from dse.trial.schedule import warmup_steps
+
+OFF: Mapping[str, tuple[str, Any]] = {
+    "nesterov": ("momentum", False),
+    "ladder": ("dead_after", "none"),
+}
+"""Fields that must be off where another one is 0, and their value when they are."""
+
+
+# Fields that a trial does not read ----------------------------------------------------------
+
+
+@functools.lru_cache(1024)
+def _steps(protocol: Protocol) -> tuple[int, int]:
+    """The steps of warm-up, and those after it."""
+    recipe = protocol.recipe
+    an_epoch = epoch_steps(protocol.train_pictures, recipe.batch_size)
+    warm = warmup_steps(recipe, an_epoch)
+    return warm, max(recipe.epochs * an_epoch - warm, 0)
+
+
+def _incr_e(trial: Trial) -> str:
+    return "`freq` is 8" if trial.metaparameters.freq == 8 else ""
+
+
+def _freq(trial: Trial) -> str:
+    return "" if trial.metaparameters.incr_e else "`incr_e` is 0"
+
+
+def _schedule(trial: Trial) -> str:
+    recipe, (_, left) = trial.protocol.recipe, _steps(trial.protocol)
+    if left > 1:  # every schedule begins with the peak learning rate
+        return ""
+    if recipe.warmup >= recipe.epochs:
+        return f"`warmup` ({recipe.warmup:g}) is at least `epochs` ({recipe.epochs})"
+    return f"`warmup` ({recipe.warmup:g}) leaves {left} of the steps"
+
+
+def _dead_after(trial: Trial) -> str:
+    lifeless, (_, left) = trial.protocol.recipe.dead_after, _steps(trial.protocol)
+    if lifeless <= left:
+        return ""
+    return f"`dead_after` ({lifeless}) exceeds the number of steps after `warmup` ({left})"
+
+
+UNREAD: Mapping[str, Callable[[Trial], str]] = {
+    "incr_e": _incr_e,
+    "freq": _freq,
+    "schedule": _schedule,
+    "dead_after": _dead_after,
+    "ladder": _dead_after,
+}
+"""Fields that some trials do not read, and the reason; "" where a trial reads it."""
+
+NEUTRAL: Mapping[str, Any] = {"incr_e": 0, "dead_after": 0, "ladder": "none"}
+"""Values that do nothing in any trial; they may always be given."""
+
+
+# Values that come to the same ---------------------------------------------------------------
+
+FILTERS = (
+    "base_e", "incr_e", "freq", "pct3x3", "sr",
+    "strided_fires", "squeeze_filters", "expand_filters",
+)  # fmt: skip
+ALIKE: Mapping[str, str] = {
+    **dict.fromkeys(FILTERS, "give every Fire module the same filters"),
+    "bypass": "add the same connections",
+    "conv1_stride": "apply conv1 at one place only",
+    "conv10_multiple": "give conv10 the same filters",
+    "augment": "move pictures by up to a pixel",
+    "validation_share": "hold out the same pictures",
+    "train_share": "train on the same pictures",
+    "batch_size": "put all training pictures in one batch",
+    "schedule": "give the two steps after `warmup` the same learning rates",
+    "warmup": "are the same number of steps",
+}
+"""Fields whose values may come to the same, and how."""
+
+
+def _trained(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
+    """What training makes of some fields: equal where it would train the same network."""
+    protocol, layout, network = trial.protocol, trial.layout, architecture_of(trial)
+    recipe, (warm, left) = protocol.recipe, _steps(protocol)
+    made = trial.question
+    made.update({f: NEUTRAL.get(f) for f in UNREAD if UNREAD[f](trial)})
+    made.update(dict.fromkeys((*FILTERS, "bypass")))  # they are in `network.fires`
+    room = protocol.image_size + 2 * layout.conv1_padding - layout.conv1_kernel
+    if room < layout.conv1_stride:
+        made["conv1_stride"] = room + 1
+    made["conv10_multiple"] = network.conv10_filters
+    if made["augment"] == "crop" and protocol.image_size // 8 == 1:
+        made["augment"] = "shift"
+    made["validation_share"] = protocol.validation_pictures
+    made["train_share"] = protocol.train_pictures
+    made["batch_size"] = min(recipe.batch_size, protocol.train_pictures)
+    if (left, recipe.schedule) == (2, "cosine"):
+        made["schedule"] = "linear"
+    made["warmup"] = (warm, recipe.warmup if "warmup" in made["ladder"] else 0)
+    return (network.fires, *(made[name] for name in fields))
+
+
+# What a request says ------------------------------------------------------------------------
+
+
+def off(point: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """A point of a grid; the fields of `OFF` that were not `given` are off where they must be."""
+    must = {f: v for f, (switch, v) in OFF.items() if not point[switch] and f not in given}
+    return {**point, **must}
+
+
+def without_effect(
+    trials: Collection[Trial], axes: Sequence[Mapping[str, Sequence[Any]]], given: Collection[str]
+) -> list[str]:
+    """A line for each field by which trials differ that would train the same network, and for each
+    field `given` on the command line that no trial reads.
+
+    `trials` are the points of the grids `axes`, of which there is at least one.
+    """
+    values = {field: {value for grid in axes for value in grid[field]} for field in axes[0]}
+    varying = [field for field in values if len(values[field]) > 1]
+    groups: dict[tuple[Any, ...], list[Trial]] = {}
+    for trial in trials if varying else ():
+        groups.setdefault(_trained(trial, varying), []).append(trial)
+    repeated = [group for group in groups.values() if len(group) > 1]
+    lines = [line for group in repeated for line in _repetitions(group, varying)]
+    for field in [f for f in UNREAD if f in given and f not in varying]:
+        (value,) = values[field]
+        if value != NEUTRAL.get(field) and all(UNREAD[field](trial) for trial in trials):
+            reason = UNREAD[field](next(iter(trials)))
+            lines.append(f"`{field}` has no effect where {reason}, got {written(value)}")
+    return lines
+
+
+def _repetitions(group: Sequence[Trial], fields: Collection[str]) -> Iterator[str]:
+    """A line for each field in which trials differ that would train the same network."""
+    questions = [trial.question for trial in group]
+    for field in fields:
+        values = dict.fromkeys(question[field] for question in questions)
+        if (count := len(values)) == 1:
+            continue
+        reasons = [UNREAD[field](trial) for trial in group] if field in UNREAD else []
+        reason = next(filter(None, reasons), "")
+        shown = " and ".join(map(written, values))
+        why = f"has no effect where {reason}" if reason else f"{shown} {ALIKE[field]}"
+        yield f"`{field}` {why}: {count} values would train the same network {count} times"
