@@ -50,9 +50,8 @@ def summary(findings: Sequence[Finding]) -> str:
 def in_words(finding: Finding) -> str:
     """A contradiction as a sentence, with both numbers and what explains them."""
     c = finding.claim
-    where = f"in {finding.place}" if finding.place else "computed"
-    numbers = f"published {c.published}{c.unit}; {where} {finding.found}{c.unit}"
-    return f"{c.statement}: {numbers}. {c.remark}".rstrip()
+    found = f"{finding.found}{c.unit} {f'in {finding.place}' if finding.place else 'computed'}"
+    return f"{c.statement}: {c.published}{c.unit} published, but {found}. {c.remark}".rstrip()
 
 
 def legend(heading: str, meanings: Mapping[str, str]) -> str:

@@ -112,7 +112,7 @@ REMARKS: Mapping[str, str] = {
     ),
     "zynqnet.top5": "It lists an error of 15.4 %.",
     "deep_compression.index_bits": (
-        "Section 2 gives 5 bits for dense layers; section 5.2 and Table 4 use 4 on AlexNet."
+        "Section 2 gives 5 bits for all dense layers; the other two sections have 4 for AlexNet."
     ),
     "torchvision.v1_0.gmacs": "torchvision calls multiply-accumulates GFLOPS.",
     "torchvision.v1_1.gmacs": "torchvision calls multiply-accumulates GFLOPS.",
