@@ -86,7 +86,7 @@ def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> Non
         records.save(grid.folder, toy_trial.record(trial), {})
     expected = estimate(grid, grid.trials[2:], silent)
     names = trial_names(grid.trials)
-    head, *rows, count, time, space, source = plan(grid, grid.trials, silent).splitlines()
+    head, *rows, widths, count, time, space, source = plan(grid, grid.trials, silent).splitlines()
     assert head.split() == ["trial", "id", "params", "bytes", "MACs", "seconds"]
     for trial, row in zip(grid.trials, rows, strict=True):
         size = cost(trial.architecture, trial.protocol.image_size)
@@ -97,12 +97,24 @@ def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> Non
             *([f"{price.seconds:.1f}", "to", "do"] if price else ["-", "done"]),
         ]  # fmt: skip
     assert len({len(row.removesuffix("done").removesuffix("to do")) for row in rows}) == 1
+    assert widths == (
+        "expand filters of fire2 to fire9: 16-16-32-32-48-48-64-64 "
+        "(the paper's: 128-128-256-256-384-384-512-512)"
+    )
     assert count == "5 trials, 2 done, 3 to do"
     wall = OVERHEAD + 2 * seconds(grid.trials[0])
     assert time.startswith(f"estimated time with 2 workers: {wall:.0f} s (")
     assert volume(expected.disk) in space
     assert volume(expected.memory) in space
     assert str(tmp_path / "cache") in source
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_plan_names_the_narrowest_and_the_widest_network(tmp_path: Path) -> None:
+    grid = request(tmp_path, "base_e=8,64", "incr_e=0,8")
+    assert "fire9: 8-8-8-8-8-8-8-8 .. 64-64-72-72-80-80-88-88 (the paper's: 128-" in plan(
+        grid, grid.trials, silent
+    )
 
 
 def test_a_plan_of_what_is_done_measures_nothing(

@@ -26,6 +26,7 @@ from reading import (
 
 from dse.paper.published import FIGURE_3A, FIGURE_3B, SOLVER, TABLE_3
 from dse.space.architecture import LAYOUTS, Metaparameters
+from dse.space.cost import cost
 from dse.trial.protocol import Protocol
 from dse.trial.question import QUESTION, SEMANTICS
 
@@ -33,7 +34,10 @@ __all__ = ["composed_once", "own"]
 
 # What the pages set, compared with the page `squeezenet`.
 PX32 = {"conv1_filters": 64}
-V1_0 = {"conv1_filters": 96, "conv1_kernel": 7, "conv1_stride": 2, "conv1_padding": 0}
+V1_0 = {
+    "base_e": 128, "incr_e": 128,
+    "conv1_filters": 96, "conv1_kernel": 7, "conv1_stride": 2, "conv1_padding": 0,
+}  # fmt: skip
 PAPER_RECIPE = {
     "head_relu": True, "norm": "none", "lr": 0.04, "warmup": 0, "nesterov": False,
     "weight_decay": 0.0002, "clip": 0, "init": "xavier", "dead_after": 0, "ladder": "none",
@@ -45,8 +49,7 @@ CIFAR10 = PX32 | {
     "precision": "bf16",
 }  # fmt: skip
 IMAGENET = V1_0 | {
-    "base_e": 128, "incr_e": 128, "dropout": 0.5, "data": "image_folder", "train_share": 1,
-    "validation_share": 0.02,
+    "dropout": 0.5, "data": "image_folder", "train_share": 1, "validation_share": 0.02,
 }  # fmt: skip
 GROUPED = {
     "layout=px8": {"conv1_filters": 12, "pool_after": "1-4"},
@@ -164,8 +167,31 @@ def test_a_layout_page_is_its_layout(name: str, own: Callable[..., tuple[str, ..
         *arguments, f"layout={name}", "recipe=paper", "protocol=plain", "image_size=256"
     ).trials
     assert trial.layout == LAYOUTS[name]
-    if name == "zynqnet":
-        assert trial.metaparameters == Metaparameters()
+    widths = {} if name in PUBLISHED else {"base_e": 16, "incr_e": 16}
+    assert trial.metaparameters == Metaparameters(**widths)
+
+
+PUBLISHED = {"v1_0": 1_248_424, "v1_0_caffe": 1_248_424, "v1_1": 1_235_496, "zynqnet": 2_528_800}
+"""Parameters for 1,000 classes and pictures in colour (the sources are in tests/test_cost.py)."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_layout_has_the_published_widths(name: str) -> None:
+    """On the ten digits as on ImageNet, and its page says so."""
+    layout, folder = f"layout={name}", f"manifest=1000-50000-50000-{'0' * 20}"
+    (imagenet,) = read(layout, "protocol=imagenet", folder, "image_size=256").trials
+    assert cost(imagenet.architecture, 256).params == PUBLISHED[name]
+    (digits,) = read(layout, "recipe=paper", "image_size=256").trials
+    assert digits.metaparameters == Metaparameters()
+
+
+def test_v1_1_on_the_digits_has_its_own_widths_in_any_sweep() -> None:
+    """1,235,496 for ImageNet, less 990 classes of 513 numbers and 2 channels of 64 3x3 filters."""
+    request = read("layout=v1_1", "image_size=224", "norm=none", page="figure3a")
+    assert cost(request.trials[0].architecture, 224).params == 726_474
+    assert 726_474 == 1_235_496 - 990 * 513 - 2 * 64 * 9
+    assert set(values(request, "base_e")) == {128}
+    assert values(read("layout=v1_1", "image_size=224", "base_e=16"), "base_e") == [16]
 
 
 def test_the_named_layouts_are_the_pages() -> None:

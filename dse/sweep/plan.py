@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dse.results import records
+from dse.space.architecture import V1_0, Metaparameters, expand_filters
 from dse.sweep.calibrate import Say
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Estimate, estimate
@@ -26,7 +27,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
     except (RuntimeError, RequestError) as error:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
     count = f"{len(trials)} trials, {len(trials) - len(todo)} done, {len(todo)} to do"
-    return "\n".join([*_table(trials, todo, expected), count, *total])
+    return "\n".join([*_table(trials, todo, expected), _widths(trials), count, *total])
 
 
 def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | None) -> list[str]:
@@ -52,6 +53,14 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
         "  ".join(f"{text:{side}{width}}" for text, side, width in cells).rstrip()
         for cells in (zip(row, "<<>>>><", widths, strict=True) for row in rows)
     ]
+
+
+def _widths(trials: Sequence[Trial]) -> str:
+    """The expand filters of the narrowest and the widest trial."""
+    widths = {expand_filters(trial.metaparameters, trial.layout) for trial in trials}
+    ends = dict.fromkeys(end(widths, key=lambda e: (sum(e), e)) for end in (min, max))
+    *ours, paper = ("-".join(map(str, e)) for e in (*ends, expand_filters(Metaparameters(), V1_0)))
+    return f"expand filters of fire2 to fire9: {' .. '.join(ours)} (the paper's: {paper})"
 
 
 def _total(expected: Estimate) -> list[str]:
