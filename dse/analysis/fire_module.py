@@ -18,7 +18,7 @@ NAMES = tuple(f"fire{number}" for number in FIRES)
 # Inches.
 BOX, FLAT, GAP = 0.44, 0.27, 0.42
 WIDE, BETWEEN = 1.5, 0.2  # a box; two boxes
-WIRE = 0.2  # between a box and the wire around the module
+WIRE = 0.25  # between a box and the wire around the module
 FORK, JOIN = 0.3, 0.15  # above the squeeze, and below the concatenation
 HEIGHT = 3 * FLAT + 2 * BOX + 4 * GAP
 
@@ -47,7 +47,9 @@ def fire_modules(networks: Mapping[str, tuple[Architecture, int]], name: str = "
         at = next(at for at, step in enumerate(steps) if step.name == name)
         shown.append((steps[at - 1], steps[at]))
         captions[title] = _caption(one, steps[at])
-    width = 2 * WIDE + BETWEEN + max(map(_side, fires))
+    maps = [f"{step.side}x{step.side}x{step.channels}" for _, step in shown]  # the longest inside
+    beside = max(WIDE / 2, 0.1 + blocks.widest(maps, blocks.SMALL))
+    width = WIDE + BETWEEN + 2 * beside + max(map(_side, fires))
     with blocks.defaults():
         figure, axes, middles, top = blocks.columns(captions, width, HEIGHT)
         for x, fire, (before, step) in zip(middles, fires, shown, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dse.analysis import blocks
-from dse.analysis.fire_module import bypass_filters
+from dse.analysis.fire_module import bypass_filters, fire_modules
 from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.cost import LayerCost, layers, size_label, total
 
@@ -49,6 +49,11 @@ def macroarchitectures(networks: Mapping[str, tuple[Architecture, int]]) -> Figu
         for x, (title, (one, size)) in zip(middles, networks.items(), strict=True):
             _column(axes, x - _side(one) / 2, top, width, one, size, steps[title])
     return figure
+
+
+def drawings(networks: Mapping[str, tuple[Architecture, int]], module: str) -> dict[str, Figure]:
+    """Both figures of some networks by name: `architecture`, and that of a Fire module (fire2)."""
+    return {"architecture": macroarchitectures(networks), module: fire_modules(networks, module)}
 
 
 def _side(one: Architecture) -> float:

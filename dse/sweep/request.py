@@ -54,9 +54,9 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     options = parser(program, description, page).parse_intermixed_args(arguments)
     errors: list[str] = []
     overrides = parse_overrides(options.overrides, errors)
-    grids = _grids(options.config_name, options.config_dir, overrides, errors)
+    grids = read_grids(options.config_name, options.config_dir, overrides, errors)
     settings = _settings(grids, errors)
-    axes = [_axes(grid, settings["limit"], errors) for grid in grids]
+    axes = [checked_axes(grid, settings["limit"], errors) for grid in grids]
     workers = _workers(grids, settings, errors)
     store = Store(
         root=settings["data.root"],
@@ -78,7 +78,9 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     )
 
 
-def _grids(page: str, own: str, overrides: dict[str, list[Any]], errors: list[str]) -> list[Values]:
+def read_grids(
+    page: str, own: str, overrides: dict[str, list[Any]], errors: list[str]
+) -> list[Values]:
     """A grid for each combination of groups; after mistakes in pages, the command line alone."""
     folders = [pages.bundled()]
     if own and Path(own).is_dir():
@@ -136,7 +138,7 @@ def _workers(grids: Sequence[Values], settings: Mapping[str, Any], errors: list[
     )
 
 
-def _axes(grid: Values, limit: int, errors: list[str]) -> Values:
+def checked_axes(grid: Values, limit: int, errors: list[str]) -> Values:
     """The axes of one grid, each value checked; an axis that exceeds the limit is not."""
     axes: dict[str, Sequence[Any]] = {}
     for key in [key for key in grid if key in RULES]:

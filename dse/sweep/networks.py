@@ -1,0 +1,161 @@
+"""Arguments such as `sr=0.25 bypass=complex` -> the networks that they describe, to be drawn."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from dse.space.architecture import (
+    FIRES,
+    LAYOUTS,
+    V1_0,
+    Architecture,
+    Layout,
+    Metaparameters,
+    field_names,
+    generate,
+    map_sizes,
+)
+from dse.space.rules import one_of
+from dse.sweep.errors import RequestError
+from dse.sweep.keys import SETTINGS, accepted
+from dse.sweep.overrides import parse_overrides
+from dse.sweep.request import checked_axes, read_grids
+from dse.trial.datasets import DATA_SETS
+from dse.trial.names import written
+
+PAPER = "protocol=imagenet_torchvision"
+"""The network of the paper: v1.0 at 224 pixels, with its widths and 1,000 classes."""
+MODULES = tuple(f"fire{number}" for number in FIRES)
+MAX_NETWORKS, MAX_VALUES = 8, 1000
+FIELDS = (*field_names(Metaparameters), *field_names(Layout), "image_size", "data", "manifest")
+"""The keys that decide what a drawing shows."""
+STRUCTURE = tuple(n for n in field_names(Layout) if n not in ("head_relu", "norm", "dropout"))
+"""The keys of a layout, without those that recipes and protocols set too."""
+USUAL = {
+    "layout": "v1_0",
+    **{name: getattr(Metaparameters(), name) for name in field_names(Metaparameters)},
+    **{name: getattr(V1_0, name) for name in field_names(Layout)},
+}
+"""The paper's network: what a title need not say."""
+DESCRIPTION = (
+    "Draw networks as in the paper's Figure 2, and one of their Fire modules as in Figure 1. The "
+    "default is SqueezeNet v1.0 for ImageNet at 224 pixels; key=value changes it, as for "
+    f"dse.sweep, and several values, up to {MAX_NETWORKS} networks, are drawn next to each other. "
+    "protocol=demo, or a page as in -cn figure3a, draws the networks that these train; "
+    "module=fire4 chooses the Fire module (default: fire2)."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are raised like a request's other mistakes."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError([f"{message}; see --help"])
+
+
+def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture, int]], str]:
+    """The distinct networks that a command's arguments describe, and the Fire module to draw.
+
+    The networks are in the order of the grid: a title in the keys of the command line -> the
+    network, and its image size in pixels. A folder of pictures has 1,000 classes, unless `manifest`
+    says otherwise. `module=fire4` chooses the module (default: fire2). Raises `RequestError` with
+    all mistakes; `--help` prints and exits. Nothing is read but the pages of `sweeps/`.
+    """
+    parser = _Parser(prog="python -m dse.plot architecture", description=DESCRIPTION)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for dse.sweep")
+    parser.add_argument("-cn", "--config-name", metavar="PAGE", help="page to start from")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", default="", help="your own pages")
+    options = parser.parse_intermixed_args(arguments)
+    texts = [text for text in options.overrides if not text.startswith("module=")]
+    modules = [text.removeprefix("module=") for text in options.overrides if text not in texts]
+    if not options.config_name and not any(text.startswith("protocol=") for text in texts):
+        texts.append(PAPER)
+    errors: list[str] = []
+    overrides = parse_overrides(texts, errors)
+    errors += [f"`{key}` must be left out of a drawing" for key in overrides if key in SETTINGS]
+    module = accepted("module", modules[-1] if modules else "fire2", one_of(*MODULES), errors)
+    grids = read_grids(options.config_name or "squeezenet", options.config_dir, overrides, errors)
+    axes = [checked_axes(grid, MAX_VALUES, errors) for grid in grids]
+    if errors:
+        raise RequestError(errors)
+    return _titled(_distinct(axes)), module
+
+
+def _distinct(
+    axes: Sequence[Mapping[str, Sequence[Any]]],
+) -> dict[tuple[Architecture, int], Mapping[str, Any]]:
+    """Each network of the grids, and the values of its `FIELDS`."""
+    shown = [{name: grid[name] for name in FIELDS} for grid in axes]
+    points = sum(math.prod(map(len, grid.values())) for grid in shown)
+    if points > MAX_NETWORKS:
+        raise RequestError(
+            [f"a drawing must be of at most {MAX_NETWORKS} networks, got {points:,}"]
+        )
+    networks: dict[tuple[Architecture, int], Mapping[str, Any]] = {}
+    errors: list[str] = []
+    for grid in shown:
+        for point in itertools.product(*grid.values()):
+            values = dict(zip(grid, point, strict=True))
+            try:
+                network = _network(values), int(values["image_size"])
+            except ValueError as error:
+                errors += str(error).splitlines()
+            else:
+                networks.setdefault(network, values)
+    if errors:
+        raise RequestError(errors)
+    return networks
+
+
+def _network(values: Mapping[str, Any]) -> Architecture:
+    """The network of a point; raises `ValueError` where its values do not fit together."""
+    layout = Layout(**{name: values[name] for name in field_names(Layout)})
+    metaparameters = Metaparameters(**{name: values[name] for name in field_names(Metaparameters)})
+    map_sizes(layout, values["image_size"])
+    facts = DATA_SETS.get(values["data"])
+    classes = values["manifest"].partition("-")[0]
+    return generate(
+        metaparameters,
+        layout,
+        num_classes=facts.num_classes if facts else 1000 if classes == "none" else int(classes),
+        in_channels=facts.channels if facts else 3,
+    )
+
+
+def _titled(
+    networks: Mapping[tuple[Architecture, int], Mapping[str, Any]],
+) -> dict[str, tuple[Architecture, int]]:
+    """The networks by title: what differs from v1.0, and among the networks."""
+    names = [_layout_name(one.layout) for one, _ in networks]
+    rows = list(networks.values())
+    if all(names):  # a name says what its layout is
+        rows = [
+            {**{k: v for k, v in row.items() if v != getattr(LAYOUTS[n], k, None)}, "layout": n}
+            for n, row in zip(names, rows, strict=True)
+        ]
+    keys = [
+        key
+        for key in dict.fromkeys(key for row in rows for key in row)
+        if len({row.get(key) for row in rows}) > 1 or rows[0][key] != USUAL.get(key, rows[0][key])
+    ]
+    titles = (" ".join(f"{k}={written(row[k])}" for k in keys if k in row) for row in rows)
+    unbroken: Any = {"break_long_words": False, "break_on_hyphens": False}
+    wrapped = (textwrap.fill(title or "SqueezeNet v1.0", 32, **unbroken) for title in titles)
+    return dict(zip(wrapped, networks, strict=True))
+
+
+def _layout_name(layout: Layout) -> str:
+    """The name of the layout whose structure this one has; "" if none has it."""
+    return next(
+        (
+            name
+            for name, known in LAYOUTS.items()
+            if all(getattr(known, field) == getattr(layout, field) for field in STRUCTURE)
+        ),
+        "",
+    )
