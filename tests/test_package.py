@@ -49,14 +49,16 @@ def listed(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_wheel_brings_its_pages_and_digits(installed: Path, tmp_path: Path) -> None:
+def test_a_wheel_brings_its_data(installed: Path, tmp_path: Path) -> None:
     package, pages = run(installed, "-c", WHERE, cwd=tmp_path).split()
     assert Path(package).is_relative_to(installed.parents[1])
     assert Path(pages) == Path(package).parent / "sweeps"
     assert listed(Path(pages)) == listed(ROOT / "sweeps")
-    assert {"digits.csv.gz", "digits.txt"} <= {
-        p.name for p in (Path(package).parent / "data").iterdir()
-    }
+    for room, files in {
+        "data": {"digits.csv.gz", "digits.txt"},
+        "analysis": {"page.html.jinja", "page.css", "page.js"},
+    }.items():
+        assert files <= {path.name for path in (Path(package).parent / room).iterdir()}
 
 
 @pytest.mark.slow

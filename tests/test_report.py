@@ -1,35 +1,177 @@
-"""The page: one file, nothing loaded from elsewhere, every text escaped."""
+"""`dse.report`: what a page says about the trials of a folder, and how the command answers."""
 
 from __future__ import annotations
 
-import base64
-import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
+from sample_records import record
+from test_page import Reader
 
-from dse.analysis.report import Section, page
+from dse import report as command
+from dse.analysis import drawing, report
+from dse.results import commands, records
+from dse.results.tables import load
+from dse.trial.record import Record
 
-HOSTILE = "<script>alert(1)</script>"
-
-
-def test_a_page_holds_its_figures_and_tables() -> None:
-    table = pd.DataFrame({"bypass": ["none"], "top1": [57.512], "params": [1248424]})
-    html = page("Title", "Summary.", [Section(title="A", svg=b"<svg/>", table=table)]).decode()
-    assert base64.b64encode(b"<svg/>").decode() in html
-    assert "<td>57.51</td>" in html
-    assert "<td>1,248,424</td>" in html
-
-
-def test_texts_are_escaped_and_nothing_is_loaded() -> None:
-    table = pd.DataFrame({HOSTILE: [HOSTILE]})
-    section = Section(title=HOSTILE, text=[HOSTILE], table=table)
-    html = page(HOSTILE, HOSTILE, [section]).decode()
-    assert "<script" not in html
-    assert html.count("&lt;script&gt;") == 7  # title twice, summary, heading, paragraph, two cells
-    assert not re.search(r'(src|href)="(?!data:)', html)
+DEMO = Path(__file__).parents[1] / "results/reference/demo"
+FIGURES = {"figure3a": b"<svg/>"}
 
 
-def test_unknown_numbers_leave_their_cells_empty() -> None:
-    html = page("t", "s", [Section(title="x", table=pd.DataFrame({"gain": [float("nan")]}))])
-    assert b"<td></td>" in html
-    assert b"nan" not in html
+def folder_of(folder: Path, trials: Iterable[Record], curve: str = "") -> Path:
+    """A results folder with the records of these trials."""
+    for one in trials:
+        records.save(folder, one, {"curve.csv": curve.encode()} if curve else {})
+    return folder
+
+
+def shown(folder: Path, wanted: slice = slice(None)) -> str:
+    """The texts of a folder's report."""
+    path = report.write(folder, load(folder)[wanted], FIGURES, "python -m dse.sweep")
+    return " ".join(" ".join(Reader(path.read_bytes()).texts).split())
+
+
+def sample(n: int = 3, **answer: Any) -> list[Record]:
+    """Trials of two squeeze ratios, of several seeds each."""
+    values = {"top1": 70.0, "val_top1": 71.0, **answer}
+    return [
+        record(sr, seed, **{**values, "top1": values["top1"] + seed})
+        for sr in (0.125, 0.5)
+        for seed in range(n)
+    ]
+
+
+def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None:
+    trials = [*sample(), record(0.75, 0, status="never_learned", top1=10.0, val_top1=9.0)]
+    text = shown(folder_of(tmp_path / "mine", trials))
+    assert "7 networks were trained from scratch on digits: 6 learned, 1 at chance." in text
+    assert "sr 0.125, 0.5, 0.75" in text
+    assert "not ImageNet" in text
+    assert "dse=0.1.0 python=3.11.7" in text
+    assert "2026-01-01" in text
+
+
+def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
+    trials = [record(0.125, 0, top1=90.0, val_top1=50.0), record(0.5, 0, top1=60.0, val_top1=80.0)]
+    text = shown(folder_of(tmp_path, trials))
+    assert "sr 0.5: top-1 60.0 %" in text
+
+
+def test_other_trials_and_failures_are_counted(tmp_path: Path) -> None:
+    folder_of(tmp_path, sample())
+    failure = {"name": "sr=0.9 <b>", "reason": "out of memory", "details": ""}
+    records.fail(tmp_path, "0" * 20, failure)
+    text = shown(tmp_path, slice(4))
+    assert "2 other trials in this folder are not shown." in text
+    assert "1 trial failed and has no result yet" in text
+    assert "sr=0.9 <b> out of memory" in text
+
+
+def test_the_numbers_of_the_table_are_those_of_the_records(tmp_path: Path) -> None:
+    table = load(DEMO)
+    path = report.write(shutil.copytree(DEMO, tmp_path / "demo"), table, {}, "command")
+    reader = Reader(path.read_bytes())
+    rows = [a["data-id"] for a in reader.all("tr") if "data-id" in a]
+    assert rows == table["trial_id"].tolist()
+    values = {float(str(cell["data-v"])) for cell in reader.all("td") if "data-v" in cell}
+    for column in ("top1", "val_top1", "loss", "size_bytes"):
+        assert set(table[column]) <= values | {float(c) for c in reader.cells if c.isdigit()}
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        [],
+        [record()],
+        sample(1),
+        sample(status="diverged", diverged_step=3, loss=float("nan"), val_loss=float("nan")),
+    ],
+    ids=["none", "one", "one seed", "all diverged"],
+)
+def test_any_folder_gives_a_page(tmp_path: Path, trials: list[Record]) -> None:
+    (tmp_path / "trials").mkdir()
+    text = shown(folder_of(tmp_path, trials))
+    assert "nan" not in text.lower().split()
+    expected = f"{len(trials)} network" if trials else "No trial has finished yet"
+    assert expected in text
+
+
+def test_a_curve_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    curve = "attempt,epoch,train_top1,val_top1\n1,1,5,6\n2,1,10,20\n2,2,nan,30\n"
+    one, other = record(seed=1), record(seed=2)
+    folder_of(folder_of(tmp_path, [one], curve), [other], "{not a curve}")
+    epochs, training, validation = report.read_curve(tmp_path, one.trial.trial_id) or ((), (), ())
+    assert (epochs, validation) == ([1, 2], [20, 30])  # of the last attempt
+    assert training[0] == 10
+    assert report.read_curve(tmp_path, other.trial.trial_id) is None
+    assert report.read_curve(tmp_path, "0" * 20) is None
+
+
+# The command --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    """The tables that figures were asked for; none is drawn."""
+    asked: list[pd.DataFrame] = []
+
+    def draw(_: Path, table: pd.DataFrame) -> dict[str, bytes]:
+        asked.append(table)
+        return {}
+
+    monkeypatch.setattr(drawing, "draw", draw)
+    return asked
+
+
+def test_the_command_shows_the_selected_trials(
+    tmp_path: Path, undrawn: list[pd.DataFrame], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path / "my results", sample())
+    commands.note(folder, "python -m dse.sweep 'sr=0.125,0.5'")
+    assert command.main([str(folder), "sr=0.5", "seed=0,1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder / "report.html")
+    assert undrawn[0]["sr"].tolist() == [0.5, 0.5]
+    text = " ".join(Reader((folder / "report.html").read_bytes()).texts)
+    assert "4 other trials in this folder are not shown." in text
+    assert "python -m dse.sweep 'sr=0.125,0.5'" in text
+    assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sr=0.9"], "`sr` must be one of 0.125, 0.5, got 0.9"),
+        (["srr=1"], "`srr` must be a column of the table"),
+        (["sr"], "arguments must be key=value"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    folder = folder_of(tmp_path, sample(1))
+    assert command.main([str(folder), *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert words in err
+    assert not (folder / "report.html").exists()
+
+
+def test_a_folder_without_trials_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([str(tmp_path)]) == 2
+    assert "must be a results folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
+    for line in ("a 'b\nc'", "d", "a 'b\nc'"):
+        commands.note(tmp_path, line)
+    with (tmp_path / commands.COMMANDS).open("a") as file:
+        file.write('{"command": 1\n[]\n{"started": "x"}\n')
+    assert [one.line for one in commands.noted(tmp_path)] == ["a 'b\nc'", "d"]
+    assert commands.noted(tmp_path / "elsewhere") == []

@@ -18,7 +18,6 @@ from sample_records import comparable
 from test_help import HEAVY, IMPORTS
 from toy_trial import workers
 
-from dse.analysis import report
 from dse.results import drivers, files, records, tables
 from dse.space.architecture import V1_0
 from dse.sweep import __main__
@@ -73,7 +72,7 @@ def test_a_sweep_trains_networks_that_learn(swept: Path) -> None:
     assert (table["top1"] > 50).all()
     assert (table["top1"] <= 100).all()
     assert table["size_bytes"].is_monotonic_increasing
-    for name in ("figure3a.svg", "figure3a.png", "table.parquet"):
+    for name in ("figure3a.svg", "figure3a.png", "table.parquet", "report.html"):
         assert (swept / "results/figure3a" / name).stat().st_size > 1000
 
 
@@ -199,13 +198,6 @@ def test_other_engines_leave_the_same_records(engine: str, tmp_path: Path) -> No
     assert_same_table(tmp_path / "results/here", tmp_path / "results/there")
     if engine == "submitit":
         assert list((tmp_path / "jobs").glob("*.pkl")) == []
-
-
-def test_hostile_text_stays_text_on_a_page() -> None:
-    table = pd.DataFrame({"<b>": ["<script>alert(1)</script>", "=cmd()"]})
-    page = report.page("<i>", "&", [report.Section(title="<u>", text=["<p>"], table=table)])
-    for text in ("<b>", "<script>", "<i>", "<u>", "<p><p>"):
-        assert text not in page.decode()
 
 
 def _training(driver: subprocess.Popen[str], folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -15,8 +16,8 @@ from dse.sweep.preflight import check_folder
 from dse.sweep.request import read_request
 
 DESCRIPTION = (
-    "Train every network of a grid from scratch. Writes a record for each, a table and figures to "
-    "results/NAME."
+    "Train every network of a grid from scratch. Writes a record for each, a table, figures and a "
+    "report to results/NAME."
 )
 
 
@@ -33,9 +34,13 @@ def _main(arguments: list[str]) -> int:
     if request.plan:
         print(plan(request, trials, say))
         return 0
-    failures = run(trials, request.folder, request.workers, request.store)
+    command = shlex.join(["python", "-m", "dse.sweep", *arguments])
+    failures = run(trials, request.folder, request.workers, request.store, command=command)
     table = asked(tables.write_tables(request.folder), trials, request.folder)
-    draw(request.folder, table)
+    figures = draw(request.folder, table)
+    from dse.analysis import report  # imports pandas, which a wrong request need not wait for
+
+    print(report.write(request.folder, table, figures, command))
     return 1 if failures else 0
 
 

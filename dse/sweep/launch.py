@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dse.data.store import Store
-from dse.results import atomic, drivers, files, locks, records
+from dse.results import atomic, commands, drivers, files, locks, records
 from dse.runner.events import Failed
 from dse.runner.local import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
@@ -65,13 +65,19 @@ def guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None
 
 
 def run(
-    trials: Sequence[Trial], folder: Path, workers: Workers, store: Store, execute: str = EXECUTE
+    trials: Sequence[Trial],
+    folder: Path,
+    workers: Workers,
+    store: Store,
+    execute: str = EXECUTE,
+    command: str = "",
 ) -> int:
     """Train the trials that have no record in `folder`; return how many are left without one.
 
     Any number of sweeps may run on one folder at the same time: trials that another one trains
     are waited for. A trial that fails does not stop the others; it is reported at once, and its
-    traceback is in its `failure.json`. `execute` names the function that carries out a trial.
+    traceback is in its `failure.json`. `execute` names the function that carries out a trial, and
+    `command` is the command line that the folder's report shows.
 
     Raises `RequestError` if data are missing or not the published ones, or the engine of
     `workers` is not available, and `KeyboardInterrupt`, once the running trials have stopped, if
@@ -92,6 +98,8 @@ def run(
                 say(f"{folder} does not support file locks: other sweeps may train the same trials")
             if execute == EXECUTE:
                 _import_figures()
+            if command:
+                commands.note(folder, command)
             failed = _train(todo, trial_names(trials), folder, workers, store, runner)
     atomic.tidy(folder)
     return _report_missing(trials, folder, failed)

@@ -1,0 +1,180 @@
+"""A self-contained HTML page of sections: text, figures, tables that sort, learning curves."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from dse.analysis.axes import ORDER
+from dse.space.architecture import Layout, Metaparameters, field_names
+from dse.trial.names import written
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
+from dse.trial.recipe import Recipe
+from dse.trial.record import Answer, Circumstance
+
+PLACES = {
+    **dict.fromkeys(("top1", "top5", "val_top1", "train_top1", "low", "high"), 2),
+    **{"loss": 4, "seconds": 1},
+}
+"""Decimals of a column's cells; other numbers are shown as they are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """A sentence of a list, with a verdict such as "agrees", or none."""
+
+    text: str
+    verdict: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """An SVG figure, the name of its file, and its caption."""
+
+    name: str
+    svg: bytes
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its caption, its cells, what its columns mean, and for trials their ids.
+
+    `ids` maps each row to a learning curve; without it rows cannot be opened.
+    """
+
+    caption: str
+    frame: pd.DataFrame
+    about: Mapping[str, str] = field(default_factory=dict)
+    ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """One part of a page; what is empty is left out. `id` is the end of its address."""
+
+    id: str
+    title: str
+    text: Sequence[str] = ()
+    points: Sequence[Point] = ()
+    figures: Sequence[Picture] = ()
+    commands: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+Curve = tuple[Sequence[float], Sequence[float], Sequence[float]]
+"""Epochs, and the training and the validation accuracy (percent) after each."""
+
+
+def page(
+    title: str,
+    lead: Sequence[str],
+    facts: Mapping[str, str],
+    sections: Sequence[Section],
+    curves: Mapping[str, Curve],
+) -> bytes:
+    """The page as UTF-8 HTML: nothing is loaded from elsewhere, and all text is escaped."""
+    script = _source("page.js")
+    html = _template().render(
+        title=title,
+        lead=lead,
+        facts=facts,
+        sections=sections,
+        cells=cells,
+        zip=zip,
+        base64=b64encode,
+        style=_source("page.css"),
+        script=script,
+        script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        curves=_json(curves),
+    )
+    return f"{html}\n".encode(errors="backslashreplace")
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_source("page.html.jinja"))
+
+
+def _source(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8").strip()
+
+
+def _json(curves: Mapping[str, Curve]) -> str:
+    """The curves as compact JSON that a page may hold, rounded to 0.1 % for drawing."""
+    plain = {
+        key: [[None if np.isnan(v) else round(float(v), 1) for v in values] for values in curve]
+        for key, curve in curves.items()
+    }
+    text = json.dumps(plain, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(".0,", ",").replace(".0]", "]")
+
+
+# Cells --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """A column's cells: the text of each, and the value that it is sorted by where that differs."""
+
+    name: str
+    about: str
+    is_number: bool
+    cells: Sequence[tuple[str, str]]
+
+
+def cells(table: Table) -> list[Column]:
+    """The columns of a table. Numbers have a fixed number of decimals, and are sorted unrounded."""
+    return [_column(str(name), table.frame[name], table.about) for name in table.frame]
+
+
+def _column(name: str, values: pd.Series[Any], about: Mapping[str, str]) -> Column:
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    plain = values.tolist()
+    if not numeric:
+        rank = {text: str(at) for at, text in enumerate(ORDER.get(name, ()))}
+        texts = ["" if v is None or v != v else written(v) for v in plain]
+        sort = [rank.get(text, "") for text in texts]
+    else:
+        texts = [_number(name, v) for v in plain]
+        exact = ["" if v != v else repr(v) for v in plain]
+        sort = ["" if a == b else a for a, b in zip(exact, texts, strict=True)]
+    return Column(
+        name=name,
+        about=about.get(name, MEANINGS.get(name, "")),
+        is_number=numeric,
+        cells=list(zip(texts, sort, strict=True)),
+    )
+
+
+def _number(name: str, value: float) -> str:
+    """A number as a cell shows it; unknown is empty."""
+    if value != value:
+        return ""
+    if name in PLACES:
+        return f"{value:.{PLACES[name]}f}"
+    return f"{value:,}" if isinstance(value, int) else written(value)
+
+
+def _meanings(kind: type[Any]) -> dict[str, str]:
+    return {n: kind.__dataclass_fields__[n].metadata.get("meaning", "") for n in field_names(kind)}
+
+
+MEANINGS = {
+    name: meaning
+    for kind in (Metaparameters, Layout, Protocol, Recipe, Trial, Answer, Circumstance)
+    for name, meaning in _meanings(kind).items()
+}

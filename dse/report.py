@@ -1,0 +1,57 @@
+"""`python -m dse.report results/NAME [key=value ...]`: one HTML page of the trials in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from dse.analysis import drawing, report, selection
+from dse.results import files, records, tables
+from dse.sweep.errors import printable
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a wrong request."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _Parser(
+        prog="python -m dse.report",
+        description="Write a report of the trials in a results folder: one HTML page, which needs "
+        "no network, and the figures that it shows. It trains nothing.",
+    )
+    parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
+    parser.add_argument(
+        "wanted", nargs="*", metavar="key=value", help="show only some trials: sr=0.125,0.25 seed=0"
+    )
+    options = parser.parse_intermixed_args(given)
+    folder: Path = options.folder
+    try:
+        if not ((folder / "trials").is_dir() and files.is_results(folder)):
+            raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+        wanted = selection.parse(options.wanted)
+        table = selection.select(tables.load(folder), wanted)
+        figures = drawing.draw(folder, table)
+        print(
+            report.write(folder, table, figures, shlex.join(["python", "-m", "dse.report", *given]))
+        )
+    except records.Damaged as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
