@@ -10,12 +10,14 @@ import pytest
 
 from dse.analysis.rendering import markdown
 from dse.analysis.small import (
+    ABOUT,
     Environment,
     explained,
     paper_networks,
     readable,
     what_small_buys,
 )
+from dse.trial.names import written
 
 NETWORKS = pd.DataFrame(
     {
@@ -67,7 +69,7 @@ def test_unknown_activations_are_not_guessed() -> None:
         bought = what_small_buys(table, LINKS)
         assert bought.all_fits[7] is pd.NA
         assert not bought.all_fits[3]  # its weights alone do not fit
-    assert readable(bought, ["sr"])["weights and activations fit"].tolist() == ["unknown", "no"]
+    assert readable(bought, ["sr"])["all_fits"].tolist() == ["unknown", "no"]
 
 
 def test_large_counts_are_exact() -> None:
@@ -109,14 +111,15 @@ def test_a_table_for_people() -> None:
     shown = readable(what_small_buys(NETWORKS, LINKS), ["sr"])
     assert shown.iloc[1].to_dict() == {
         "sr": 0.25,
-        "size (bytes)": "12,004",
-        "gradient (bytes)": "12,004",
-        "sent per step (bytes)": "18,006",
-        "time per step (s)": "18",
-        "download (s)": "120",
-        "weights fit": "no",
-        "weights and activations fit": "no",
+        "size_bytes": 12_004,
+        "gradient_bytes": 12_004,
+        "allreduce_bytes": 18_006,
+        "allreduce_seconds": 18.0,
+        "download_seconds": 120.0,
+        "weights_fit": "no",
+        "all_fits": "no",
     }
+    assert shown.columns.tolist() == ["sr", *ABOUT]
     text = explained(LINKS)
     assert "each of 4 workers sends 1.5 times the gradient's bytes" in text
     assert "at 1,000 bytes/s" in text
@@ -151,5 +154,7 @@ def test_the_paper_s_three_reasons() -> None:
 
 def test_the_documentation_s_table_is_computed() -> None:
     shown = readable(what_small_buys(paper_networks()), ["network", "approach", "paper_size"])
+    for name in ("allreduce_seconds", "download_seconds"):
+        shown[name] = shown[name].map(written)
     text = Path(__file__).parents[1].joinpath("docs", "api.md").read_text(encoding="utf-8")
     assert markdown([*shown], shown.itertuples(index=False)) in text

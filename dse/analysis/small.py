@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from dse.paper.networks import ALEXNET_PARAMS
@@ -103,34 +102,29 @@ def explained(environment: Environment) -> str:
 
 
 def readable(bought: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """A table for people from the result of `what_small_buys`.
+    """The columns `names` and those of `ABOUT`, for people, from `what_small_buys`.
 
-    `names` are the columns that say which network a row is about. Times have three digits.
+    Times are rounded to three digits; what fits is yes, no or unknown.
     """
-    shown = bought[list(names)].copy()
-    for title, name in COLUMNS.items():
-        shown[title] = [_shown(value) for value in bought[name]]
+    shown = bought[[*names, *ABOUT]].copy()
+    for name in ("allreduce_seconds", "download_seconds"):
+        shown[name] = [float(f"{value:.3g}") for value in bought[name]]
+    for name in ("weights_fit", "all_fits"):
+        known = bought[name].astype("boolean").map({True: "yes", False: "no"})
+        shown[name] = known.fillna("unknown").astype(str)
     return shown
 
 
-COLUMNS = {
-    "size (bytes)": "size_bytes",
-    "gradient (bytes)": "gradient_bytes",
-    "sent per step (bytes)": "allreduce_bytes",
-    "time per step (s)": "allreduce_seconds",
-    "download (s)": "download_seconds",
-    "weights fit": "weights_fit",
-    "weights and activations fit": "all_fits",
+ABOUT = {
+    "size_bytes": "the weights, bytes",
+    "gradient_bytes": "the gradient of a training step, bytes",
+    "allreduce_bytes": "what each worker sends in a training step, bytes",
+    "allreduce_seconds": "the time that this takes, seconds",
+    "download_seconds": "the time to download the weights, seconds",
+    "weights_fit": "whether the weights fit on the chip",
+    "all_fits": "whether the weights and the peak of the activations fit on the chip",
 }
-"""Title for people -> column."""
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if value is pd.NA:
-        return "unknown"
-    return ("yes" if value else "no") if isinstance(value, (bool, np.bool_)) else f"{value:,}"
+"""What columns mean, in the order of a table."""
 
 
 def paper_networks() -> pd.DataFrame:
