@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
-from dse.analysis import drawing
-from dse.results import tables
 from dse.sweep import launch
+from dse.sweep.closing import close
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import within_budget
 from dse.sweep.messages import say
@@ -47,11 +46,7 @@ def _main(arguments: list[str]) -> int:
         return 0
     command = shlex.join(["python", "-m", "dse.reproduce", *arguments])
     failures = launch.run(trials, first.folder, first.workers, first.store, command=command)
-    table = launch.asked(tables.write_tables(first.folder), trials, first.folder)
-    figures = drawing.draw(first.folder, table)
-    from dse.analysis import report  # imports pandas, which a wrong request need not wait for
-
-    print(report.write(first.folder, table, figures, command))
+    close(trials, first.folder, command)
     return 1 if failures else 0
 
 

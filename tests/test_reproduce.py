@@ -121,7 +121,7 @@ def test_the_gains_of_table_3_are_those_of_its_table(home: Path, table: pd.DataF
 
 
 def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "results/reproduce"
@@ -129,6 +129,7 @@ def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(
     for trial in read_request("reproduce", "", ["seed=0", "sr=0.125,0.5"], "figure3a").trials:
         records.save(folder, toy_trial.record(trial, **diverged), {})
     assert reproduce.main(["figure3a", "seed=0", "sr=0.125,0.5"]) == 0
+    assert "\nno network learned\n" in capsys.readouterr().out
     assert (folder / "figure3a.svg").exists()
     text = " ".join(Reader((folder / "report.html").read_bytes()).texts)
     assert "on digits: 2 with a non-finite loss or gradient." in text

@@ -84,6 +84,8 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
     run = dse("sweep", "sr=0.125,0.5", cwd=swept)
     assert run.returncode == 0
     assert "2 already done, 0 to do" in run.stderr
+    assert "2 trials: 2 learned; accuracies in percent\nsr     top1  val_top1" in run.stdout
+    assert "\nbest by validation accuracy: sr=0.5; on the test set " in run.stdout
     assert time.monotonic() - start < 20
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("record.json")} == before
     assert (folder / "figure3a.svg").read_bytes() == figure

@@ -64,15 +64,28 @@ def _harmless(value: object) -> object:
     return f"'{value}" if risky else value
 
 
+def columns(rows: Sequence[Sequence[str]], sides: Sequence[str]) -> list[str]:
+    """Lines of text in columns, each aligned to the left ("<") or the right (">").
+
+    >>> columns([["sr", "bytes"], ["0.125", "54,120"]], "<>")
+    ['sr      bytes', '0.125  54,120']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{text:{side}{width}}" for text, side, width in zip(row, sides, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def aligned(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table in columns of text; columns of whole numbers are aligned to the right."""
     texts = [[cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
-    columns = zip(*rows, strict=True)
-    numbers = [all(value is None or isinstance(value, int) for value in c) for c in columns]
-
-    def line(row: Sequence[str]) -> str:
-        parts = zip(row, widths, numbers, strict=True)
-        return "  ".join(t.rjust(w) if n else t.ljust(w) for t, w, n in parts).rstrip()
-
-    return "\n".join(map(line, [header, ["-" * width for width in widths], *texts])) + "\n"
+    numbers = [
+        all(value is None or isinstance(value, int) for value in column)
+        for column in zip(*rows, strict=True)
+    ]
+    rule = ["-" * max(map(len, column)) for column in zip(header, *texts, strict=True)]
+    sides = [">" if number else "<" for number in numbers]
+    return "\n".join([*columns([header, rule, *texts], sides), ""])

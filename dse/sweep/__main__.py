@@ -6,10 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dse.analysis.drawing import draw
-from dse.results import tables
+from dse.sweep.closing import close
 from dse.sweep.estimate import within_budget
-from dse.sweep.launch import asked, guarded, run
+from dse.sweep.launch import guarded, run
 from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
@@ -36,11 +35,7 @@ def _main(arguments: list[str]) -> int:
         return 0
     command = shlex.join(["python", "-m", "dse.sweep", *arguments])
     failures = run(trials, request.folder, request.workers, request.store, command=command)
-    table = asked(tables.write_tables(request.folder), trials, request.folder)
-    figures = draw(request.folder, table)
-    from dse.analysis import report  # imports pandas, which a wrong request need not wait for
-
-    print(report.write(request.folder, table, figures, command))
+    close(trials, request.folder, command)
     return 1 if failures else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dse.analysis.rendering import columns
 from dse.results import records
 from dse.space.architecture import V1_0, Metaparameters, expand_filters
 from dse.sweep.calibrate import Say
@@ -48,11 +49,7 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
                 "to do" if trial_id in ids else "done",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{text:{side}{width}}" for text, side, width in cells).rstrip()
-        for cells in (zip(row, "<<>>>><", widths, strict=True) for row in rows)
-    ]
+    return columns(rows, "<<>>>><")
 
 
 def _widths(trials: Sequence[Trial]) -> str:

@@ -1,0 +1,98 @@
+"""What a sweep found, as text for a terminal or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from dse.analysis.axes import Sweep, configurations, sweep
+from dse.analysis.rendering import columns
+from dse.trial.names import outcome, outcomes, written
+
+LINES = 20
+"""Maximum number of configurations that are listed."""
+
+
+def summary(table: pd.DataFrame, asked: int) -> str:
+    """The configurations of a table of records, and the best by validation accuracy.
+
+    Accuracies are means over the seeds, in percent; that on the test set has its 95 % interval. Of
+    more than `LINES` configurations the best by validation accuracy are listed. `asked` is how many
+    trials were to be trained; those without a record have failed.
+    """
+    count = f"{asked:,} trial{'' if asked == 1 else 's'}"
+    if len(table) < asked:
+        count = f"{len(table):,} of {count} done, {asked - len(table):,} failed"
+    if table.empty:
+        return count
+    found = sweep(table)
+    points = configurations(found)
+    ranked = points.sort_values(["val_top1", "size_bytes"], ascending=[False, True], kind="stable")
+    shown = points if len(points) <= LINES else ranked.head(LINES)
+    means = "means over the seeds, " if table["seed"].nunique() > 1 else ""
+    lines = [f"{count}: {_outcome(table)}; {means}accuracies in percent", *_table(found, shown)]
+    if more := len(points) - len(shown):
+        lines.append(f"and {more:,} more in table.csv")
+    if len(points) > 1:
+        lines += _best(found, ranked)
+    return "\n".join(lines)
+
+
+def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
+    """A line for each configuration, below the names of the columns."""
+    names = [axis.name for axis in found.axes]
+    header = [*names, found.answer, "95 % interval", "val_top1", "seeds", "params", "size_bytes"]
+    rows = [
+        [
+            *(written(point[name]) for name in names),
+            f"{point['mean']:.1f}",
+            _interval(point),
+            f"{point['val_top1']:.1f}",
+            f"{point['count']:,}",
+            f"{point['params']:,}",
+            f"{point['size_bytes']:,}",
+            _outcome(_trials(found, point)),
+        ]
+        for point in points.to_dict("records")
+    ]
+    table = pd.DataFrame(rows, columns=[*header, "outcome"])
+    if (found.rows["status"] == "learned").all():
+        table = table.drop(columns="outcome")
+    if not table["95 % interval"].any():
+        table = table.drop(columns="95 % interval")
+    sides = ["<" if name in (*names, "outcome") else ">" for name in table]
+    return columns([[*table], *table.to_numpy().tolist()], sides)
+
+
+def _best(found: Sweep, ranked: pd.DataFrame) -> Iterator[str]:
+    """The best configuration by validation accuracy, of each data set."""
+    names = [axis.name for axis in found.axes if axis.name != "data"]
+    for data, trials in found.rows.groupby("data", sort=False):
+        on = "" if len(names) == len(found.axes) else f" on {data!s}"
+        if set(trials["status"]) <= {"never_learned", "diverged"}:
+            yield f"no network learned{on}"
+            continue
+        points = ranked[ranked["data"] == data] if on else ranked
+        best = points.iloc[0]
+        name = " ".join(f"{name}={written(best[name])}" for name in names) or "the only one"
+        test = f"{best['mean']:.1f} % {_interval(best)}".rstrip()
+        yield f"best by validation accuracy{on}: {name}; on the test set {test}"
+
+
+def _trials(found: Sweep, point: Mapping[Any, Any]) -> pd.DataFrame:
+    """The trials of a configuration."""
+    rows = found.rows
+    for axis in found.axes:
+        rows = rows[rows[axis.name] == point[axis.name]]
+    return rows
+
+
+def _interval(point: Any) -> str:
+    return "" if point["low"] != point["low"] else f"[{point['low']:.1f}, {point['high']:.1f}]"
+
+
+def _outcome(trials: pd.DataFrame) -> str:
+    """The outcomes of a configuration's trials; all about the only one."""
+    return outcome(trials.iloc[0]) if len(trials) == 1 else outcomes(trials)
