@@ -550,10 +550,11 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
         while len(there) < len(weights(undisturbed)):
             with real(folder, *KEEPING, module="keeping") as driver:
                 victim = rng.choice(list(kills))
-                end = time.monotonic() + rng.uniform(1, 6)
-                while driver.poll() is None and time.monotonic() < end:
+                end, running = time.monotonic() + rng.uniform(1, 6), [driver.pid]
+                while driver.poll() is None and (time.monotonic() < end or not running):
                     time.sleep(0.01)
-                running = [driver.pid] if victim == "sweep" else workers(driver.pid)
+                    if victim == "worker":
+                        running = workers(driver.pid)
                 if driver.poll() is None and running:
                     kills[victim] += toy_trial._kill(rng.choice(running))
                 assert driver.wait() in (0, -signal.SIGKILL)
