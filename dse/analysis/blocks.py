@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -31,28 +32,32 @@ def defaults() -> Iterator[None]:
 
 
 def columns(
-    captions: Mapping[str, str], width: float, height: float, note: str = ""
+    captions: Mapping[str, str], widths: Sequence[float], height: float, note: str = ""
 ) -> tuple[Figure, Axes, Sequence[float], float]:
-    """Axes with a column of at least `width` x `height` for each title of `captions`.
+    """Axes with a column for each title of `captions`, of at least its width, and of `height`.
 
     A title is above its column and a caption below it; `note` is below them all. Returns the
     figure, its axes, the middle of each column (x) and the upper end of all (y).
     """
-    texts = [*captions.values(), note]
-    width = MARGIN + max(width, widest(texts, SMALL), widest(list(captions), LARGE))
+    ends, texts = [0.0], list(captions.values())
+    least = widest([note], SMALL) / len(captions)
+    for width, (title, caption) in zip(widths, captions.items(), strict=True):
+        needed = max(width, least, widest([title], LARGE), widest([caption], SMALL))
+        ends.append(ends[-1] + 2 * MARGIN + needed)
     top = 0.25 + _height(list(captions), LARGE)
     under = top + height + MARGIN / 2
-    below = under + _height(texts[:-1], SMALL) + MARGIN
-    figure = Figure(figsize=(MARGIN + width * len(captions), below + _height([note], SMALL)))
+    below = under + _height(texts, SMALL) + MARGIN
+    size = ends[-1], below + _height([note], SMALL) + MARGIN / 2
+    figure = Figure(figsize=size)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, MARGIN + width * len(captions))
-    axes.set_ylim(below + _height([note], SMALL), 0)
+    axes.set_xlim(0, size[0])
+    axes.set_ylim(size[1], 0)
     axes.set_axis_off()
-    middles = [MARGIN / 2 + width * (place + 0.5) for place in range(len(captions))]
+    middles = [(left + right) / 2 for left, right in pairwise(ends)]
     for x, (title, caption) in zip(middles, captions.items(), strict=True):
         label(axes, x, MARGIN, title, va="top", fontsize=LARGE, weight="bold")
         label(axes, x, under, caption, va="top", fontsize=SMALL)
-    label(axes, sum(middles) / len(middles), below, note, va="top", fontsize=SMALL)
+    label(axes, size[0] / 2, below, note, va="top", fontsize=SMALL)
     return figure, axes, middles, top
 
 

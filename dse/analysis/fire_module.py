@@ -47,14 +47,18 @@ def fire_modules(networks: Mapping[str, tuple[Architecture, int]], name: str = "
         at = next(at for at, step in enumerate(steps) if step.name == name)
         shown.append((steps[at - 1], steps[at]))
         captions[title] = _caption(one, steps[at])
-    maps = [f"{step.side}x{step.side}x{step.channels}" for _, step in shown]  # the longest inside
-    beside = max(WIDE / 2, 0.1 + blocks.widest(maps, blocks.SMALL))
-    width = WIDE + BETWEEN + 2 * beside + max(map(_side, fires))
+    widths = [_width(step) + _side(fire) for (_, step), fire in zip(shown, fires, strict=True)]
     with blocks.defaults():
-        figure, axes, middles, top = blocks.columns(captions, width, HEIGHT)
+        figure, axes, middles, top = blocks.columns(captions, widths, HEIGHT)
         for x, fire, (before, step) in zip(middles, fires, shown, strict=True):
             _module(axes, x - _side(fire) / 2, top, fire, before, step.side)
     return figure
+
+
+def _width(step: LayerCost) -> float:
+    """The width of a module's boxes and the sizes of its maps."""
+    longest = f"{step.side}x{step.side}x{step.channels}"
+    return WIDE + BETWEEN + 2 * max(WIDE / 2, 0.1 + blocks.widest([longest], blocks.SMALL))
 
 
 def _side(fire: FireSpec) -> float:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"conv": blocks.BLUE, "pool": blocks.WHITE, "fire": blocks.ORANGE}
-NOTE = "arrows: height x width x channels\nFire modules: squeeze filters → expand 1x1 + 3x3"
+NOTE = (
+    "arrows: height x width x channels\n"
+    "Fire modules: squeeze → expand 1x1 + 3x3\n"
+    "MB of 2$^{20}$ bytes, rounded up as in the paper"
+)
 # Inches.
 BOX, GAP = 0.27, 0.34
 WIRE = 0.2  # between a box and the wire around it
@@ -42,10 +46,10 @@ def macroarchitectures(networks: Mapping[str, tuple[Architecture, int]]) -> Figu
     captions = {title: _caption(one, steps[title]) for title, (one, _) in networks.items()}
     texts = [_filters(one, step) for title, (one, _) in networks.items() for step in steps[title]]
     width = 0.7 + blocks.widest(texts, blocks.NORMAL)  # a layer's name, and its filters
-    room = width + max(_side(one) for one, _ in networks.values())
+    rooms = [width + _side(one) for one, _ in networks.values()]
     height = (max(map(len, steps.values())) + 2) * (BOX + GAP) - GAP
     with blocks.defaults():
-        figure, axes, middles, top = blocks.columns(captions, room, height, NOTE)
+        figure, axes, middles, top = blocks.columns(captions, rooms, height, NOTE)
         for x, (title, (one, size)) in zip(middles, networks.items(), strict=True):
             _column(axes, x - _side(one) / 2, top, width, one, size, steps[title])
     return figure
@@ -122,12 +126,11 @@ def _fire(one: Architecture, step: LayerCost) -> FireSpec:
 
 
 def _caption(one: Architecture, steps: Sequence[LayerCost]) -> str:
-    """A network's cost, and what its boxes do not show, in three lines."""
+    """A network's cost, and what its boxes do not show."""
     cost, layout = total(steps), one.layout
-    label = f" ({size_label(cost.size_bytes)} MB as the paper rounds)"
-    head = "ReLU" if layout.head_relu else "no ReLU"
+    label = f" ({size_label(cost.size_bytes)} MB)" if cost.size_bytes >= 2**20 else ""
     return (
-        f"{cost.params:,} parameters, {cost.macs:,} MACs\n"
-        f"{cost.size_bytes:,} bytes{label if cost.size_bytes >= 2**20 else ''}\n"
-        f"norm {layout.norm}, dropout {layout.dropout:g}, {head} on the class scores"
+        f"{cost.params:,} parameters\n{cost.macs:,} MACs\n{cost.size_bytes:,} bytes{label}\n"
+        f"norm {layout.norm}, dropout {layout.dropout:g}\n"
+        f"{'ReLU' if layout.head_relu else 'no ReLU'} on the class scores"
     )

@@ -145,7 +145,7 @@ def _titled(
     ]
     titles = (" ".join(f"{k}={written(row[k])}" for k in keys if k in row) for row in rows)
     unbroken: Any = {"break_long_words": False, "break_on_hyphens": False}
-    wrapped = (textwrap.fill(title or "SqueezeNet v1.0", 32, **unbroken) for title in titles)
+    wrapped = (textwrap.fill(title or "SqueezeNet v1.0", 26, **unbroken) for title in titles)
     return dict(zip(wrapped, networks, strict=True))
 
 
