@@ -19,11 +19,11 @@ from dse.trial.question import Trial
 
 DEFAULT = ("figure3a", "figure3b", "table3")
 PAGES = (*DEFAULT, "downsample", "widths")
-SEEDS = "seed=0,1,2"
+SEEDS = "seed=range(0,8)"
 DESCRIPTION = (
     "Train the sweeps of the paper's figures and tables, draw them, and write a report that "
     f"compares them with the paper. Name the pages to train first, any of {', '.join(PAGES)} "
-    f"(default: {' '.join(DEFAULT)}), then key=value as for dse.sweep; seeds are 0, 1 and 2 unless "
+    f"(default: {' '.join(DEFAULT)}), then key=value as for dse.sweep; seeds are 0 to 7 unless "
     "seed= is given."
 )
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,8 +23,9 @@ from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3
 from dse.results import records, tables
 from dse.sweep import launch
 from dse.sweep.request import read_request
+from dse.trial.question import Trial
 
-FAST = ("lr=0.001", "epochs=1")
+FAST = ("lr=0.001", "epochs=1", "seed=0,1,2")
 STUDENT = 4.302653
 """97.5 % point of Student's t distribution of 2 degrees of freedom."""
 
@@ -34,7 +37,7 @@ FIGURE_3 = (
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of `dse.reproduce` without arguments that change what it trains."""
+    """The results folder of `dse.reproduce` with three seeds."""
     home = tmp_path_factory.mktemp("reproduced")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
@@ -64,18 +67,43 @@ def gained(before: list[float], after: list[float]) -> tuple[float, float, float
     return mean, max(mean - half, -100.0), min(mean + half, 100.0)
 
 
-def test_it_trains_figure_3_and_table_3_with_three_seeds(table: pd.DataFrame) -> None:
-    expected = {
-        (sr, pct3x3, bypass, seed)
-        for sr, pct3x3, bypass in {
+def points(trained: Iterable[Mapping[str, Any]]) -> set[tuple[object, ...]]:
+    return {(row["sr"], row["pct3x3"], row["bypass"], row["seed"]) for row in trained}
+
+
+def expected(seeds: Sequence[int]) -> set[tuple[object, ...]]:
+    """The points of Figure 3 and Table 3; what the sweeps share is trained once."""
+    return {
+        (*point, seed)
+        for point in {
             *((point.value, 0.5, "none") for point in FIGURE_3A),
             *((0.5, point.value, "none") for point in FIGURE_3B),
             *((0.125, 0.5, row.bypass) for row in TABLE_3),
         }
-        for seed in (0, 1, 2)
+        for seed in seeds
     }
-    assert set(table[["sr", "pct3x3", "bypass", "seed"]].itertuples(index=False)) == expected
-    assert len(table) == len(expected) == 45  # what the sweeps share is trained once
+
+
+def test_it_trains_figure_3_and_table_3_with_eight_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[Trial] = []
+
+    def run(trials: Sequence[Trial], *_: object, **__: object) -> int:
+        asked.extend(trials)
+        return 0
+
+    monkeypatch.setattr(launch, "run", run)
+    monkeypatch.setattr(reproduce, "close", lambda *_: None)
+    assert reproduce.main([]) == 0
+    assert points(trial.question for trial in asked) == expected(range(8))
+    assert len(asked) == 120
+
+
+def test_seeds_on_the_command_line_replace_the_eight(table: pd.DataFrame) -> None:
+    assert points(table.to_dict("records")) == expected([0, 1, 2])
+    assert len(table) == 45
 
 
 def test_it_leaves_figures_tables_and_a_page(home: Path) -> None:
@@ -87,7 +115,7 @@ def test_it_leaves_figures_tables_and_a_page(home: Path) -> None:
     assert not re.search("https?:", page.replace("http://www.w3.org", ""))
     assert "45 networks were trained from scratch on digits: 45 learned." in page
     assert re.findall('data-name="(.*?)"', page)[:2] == ["figure3a.svg", "figure3b.svg"]
-    assert "<pre><code>python -m dse.reproduce lr=0.001 epochs=1</code></pre>" in page
+    assert "<pre><code>python -m dse.reproduce lr=0.001 epochs=1 seed=0,1,2</code></pre>" in page
 
 
 def test_the_gains_of_figure_3_are_those_of_its_table(home: Path, table: pd.DataFrame) -> None:
