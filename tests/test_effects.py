@@ -30,7 +30,7 @@ EQUAL = [
     ("", "pct3x3=0.01,0.1", "0.01 and 0.1 give every Fire module the same filters: 2 values"),
     ("", "sr=0.1,0.125", "0.1 and 0.125 give every Fire module the same filters"),
     ("", LIST, "none and 1-1-1-1-1-1-1-1 give every Fire module the same filters"),
-    ("freq=1", "bypass=none,simple", "none and simple add the same connections"),
+    ("freq=1", "bypass=none,simple", "has no effect where no Fire module has as many filters as"),
     ("incr_e=0 base_e=12", "bypass=simple,complex", "simple and complex add the same connections"),
     ("", "conv10_multiple=1,5", "1 and 5 give conv10 the same filters"),
     ("", "augment=shift,crop", "shift and crop move pictures by up to a pixel"),
@@ -113,6 +113,12 @@ def test_values_that_train_different_networks_are_accepted(
                 "`warmup` (0), got rate",
             ],
         ),
+        (
+            "bypass=simple freq=1 conv1_filters=12 sr=0.125,0.5",
+            [
+                "`bypass` has no effect where no Fire module has as many filters as inputs, got simple"
+            ],
+        ),
         ("incr_e=0 freq=4 seed=0,1", ["`freq` has no effect where `incr_e` is 0, got 4"]),
         ("-cn widths freq=8 incr_e=8", ["`incr_e` has no effect where `freq` is 8, got 8"]),
     ],
@@ -128,6 +134,7 @@ def test_a_key_that_no_trial_reads_is_refused(arguments: str, expected: list[str
         "epochs=2,5 schedule=cosine dead_after=10",  # each is read somewhere
         "incr_e=0 base_e=16,32",
         "incr_e=0,8 freq=4",
+        "bypass=simple freq=1,2",
         "epochs=1 dead_after=0 ladder=none",  # what does nothing anyway
     ],
 )

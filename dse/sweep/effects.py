@@ -42,6 +42,13 @@ def _freq(trial: Trial) -> str:
     return "" if trial.metaparameters.incr_e else "`incr_e` is 0"
 
 
+def _bypass(trial: Trial) -> str:
+    wires = {fire.wire for fire in architecture_of(trial).fires}
+    if (trial.metaparameters.bypass, wires) != ("simple", {"none"}):
+        return ""
+    return "no Fire module has as many filters as inputs"
+
+
 def _schedule(trial: Trial) -> str:
     recipe, (_, left) = trial.protocol.recipe, _steps(trial.protocol)
     if left > 1:  # every schedule begins with the peak learning rate
@@ -61,13 +68,14 @@ def _dead_after(trial: Trial) -> str:
 UNREAD: Mapping[str, Callable[[Trial], str]] = {
     "incr_e": _incr_e,
     "freq": _freq,
+    "bypass": _bypass,
     "schedule": _schedule,
     "dead_after": _dead_after,
     "ladder": _dead_after,
 }
 """Fields that some trials do not read, and the reason; "" where a trial reads it."""
 
-NEUTRAL: Mapping[str, Any] = {"incr_e": 0, "dead_after": 0, "ladder": "none"}
+NEUTRAL: Mapping[str, Any] = {"incr_e": 0, "bypass": "none", "dead_after": 0, "ladder": "none"}
 """Values that do nothing in any trial; they may always be given."""
 
 
