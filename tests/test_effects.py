@@ -30,7 +30,11 @@ EQUAL = [
     ("", "pct3x3=0.01,0.1", "0.01 and 0.1 give every Fire module the same filters: 2 values"),
     ("", "sr=0.1,0.125", "0.1 and 0.125 give every Fire module the same filters"),
     ("", LIST, "none and 1-1-1-1-1-1-1-1 give every Fire module the same filters"),
-    ("freq=1", "bypass=none,simple", "has no effect where no Fire module has as many filters as"),
+    (
+        "freq=1",
+        "bypass=none,simple",
+        "has no effect where no Fire module keeps its shape: 2 values",
+    ),
     ("incr_e=0 base_e=12", "bypass=simple,complex", "simple and complex add the same connections"),
     ("", "conv10_multiple=1,5", "1 and 5 give conv10 the same filters"),
     ("", "augment=shift,crop", "shift and crop move pictures by up to a pixel"),
@@ -115,9 +119,7 @@ def test_values_that_train_different_networks_are_accepted(
         ),
         (
             "bypass=simple freq=1 conv1_filters=12 sr=0.125,0.5",
-            [
-                "`bypass` has no effect where no Fire module has as many filters as inputs, got simple"
-            ],
+            ["`bypass` has no effect where no Fire module keeps its shape, got simple"],
         ),
         ("incr_e=0 freq=4 seed=0,1", ["`freq` has no effect where `incr_e` is 0, got 4"]),
         ("-cn widths freq=8 incr_e=8", ["`incr_e` has no effect where `freq` is 8, got 8"]),

@@ -46,7 +46,7 @@ def _bypass(trial: Trial) -> str:
     wires = {fire.wire for fire in architecture_of(trial).fires}
     if (trial.metaparameters.bypass, wires) != ("simple", {"none"}):
         return ""
-    return "no Fire module has as many filters as inputs"
+    return "no Fire module keeps its shape"
 
 
 def _schedule(trial: Trial) -> str:
