@@ -6,7 +6,7 @@ They are on the test set, as they choose nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -16,7 +16,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.pairs import Pairs, averaged, axis_alone, pairs, sweep_once
-from dse.analysis.rendering import signed
+from dse.analysis.rendering import counted, signed
 from dse.analysis.statistics import (
     ALPHA,
     MAX_SEEDS,
@@ -61,13 +61,12 @@ class Comparison:
         """The comparison in words, which claim no more than `decided` does."""
         pairs = self.pairs
         points = signed(self.difference, f"points of {pairs.answer.replace('top', 'top-')}")
-        where = " ".join(f"{name}={written(value)}" for name, value in pairs.setting.items())
         parts = [
             f"{points} compared with {written(pairs.before)}",
-            where and f"at {where}",
+            at(pairs.setting),
             f"mean over {pairs.settings} settings" if pairs.settings > 1 else "",
-            _seeds(self.difference.count),
-            f"{_seeds(pairs.left_out)} without a pair" if pairs.left_out else "",
+            counted(self.difference.count, "seed"),
+            f"{counted(pairs.left_out, 'seed')} without a pair" if pairs.left_out else "",
             self.probability,
         ]
         shown = ", ".join(part for part in parts if part)
@@ -90,7 +89,16 @@ class Comparison:
             return f"not decided, which needs at least {fewest_seeds(self.family)} seeds"
         if self.seeds_needed is None:
             return f"not decided, so small a difference needs more than {MAX_SEEDS:,} seeds"
-        return f"not decided, which needs about {_seeds(max(self.seeds_needed, 1), 'more ')}"
+        return f"not decided, which needs about {counted(max(self.seeds_needed, 1), 'more seed')}"
+
+
+def at(setting: Mapping[str, Any]) -> str:
+    """A setting in words.
+
+    >>> at({"sr": 0.5, "bypass": "none"}), at({})
+    ('at sr=0.5 bypass=none', '')
+    """
+    return " ".join(["at", *(f"{k}={written(v)}" for k, v in setting.items())]) if setting else ""
 
 
 def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> list[Comparison]:
@@ -173,7 +181,3 @@ def _effect(differences: Sequence[float]) -> float:
     if len(data) > 1 and spread > 1e-9 * abs(mean):
         return mean / spread
     return math.copysign(math.inf, mean) if mean and len(data) > 1 else math.nan
-
-
-def _seeds(count: int, more: str = "") -> str:
-    return f"{count:,} {more}seed{'s' if count != 1 else ''}"

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
+from dse.analysis.statistics import Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,45 +51,49 @@ def axis_alone(found: Sweep, name: str) -> Axis:
 def pairs(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Iterator[Pairs]:
     """The pairs of each two values, for each setting of the other axes in which a seed has both."""
     frame, settings = _by_setting(found, axis)
+    answer = found.answer
     for before, after in values:
-        for code, rows in _both(frame, before, after).groupby(level="setting"):
-            differences = (rows[after] - rows[before]).dropna()
-            if len(differences):
+        codes, _, differences = _differences(frame, before, after)
+        for part in np.split(np.arange(len(codes)), np.flatnonzero(np.diff(codes)) + 1):
+            known = differences[part][np.isfinite(differences[part])]
+            if len(known):
                 yield Pairs(
                     column=axis.name,
                     before=before,
                     after=after,
-                    answer=found.answer,
-                    differences=tuple(differences.tolist()),
-                    left_out=len(rows) - len(differences),
-                    setting=settings[int(str(code))],
+                    answer=answer,
+                    differences=tuple(known.tolist()),
+                    left_out=len(part) - len(known),
+                    setting=settings[codes[part[0]]],
                 )
 
 
 def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Iterator[Pairs]:
     """The pairs of each two values, as means over the settings of the other axes.
 
-    They are over the settings that have the most seeds, so that each difference is over all of
-    them; settings with fewer of these seeds are left out.
+    The setting with most pairs decides which seeds; all settings that have a pair of each of them
+    count, others are left out. So the mean of each seed is over the same settings.
     """
     frame, settings = _by_setting(found, axis)
+    answer = found.answer
     for before, after in values:
-        rows = _both(frame, before, after)
-        table = (
-            (rows[after] - rows[before]).unstack("seed").dropna(how="all").dropna(axis=1, how="all")
-        )
-        if table.empty:
+        codes, seeds, differences = _differences(frame, before, after)
+        known = np.isfinite(differences)
+        if not known.any():
             continue
-        seeds = table.loc[table.count(axis=1).idxmax()].dropna().index
-        whole = table[seeds].dropna()
+        widest = np.bincount(codes[known]).argmax()
+        chosen = known & np.isin(seeds, seeds[known & (codes == widest)])
+        whole = np.flatnonzero(np.bincount(codes[chosen]) == chosen[codes == widest].sum())
+        chosen &= np.isin(codes, whole)
+        means = pd.Series(differences[chosen]).groupby(seeds[chosen]).mean()
         yield Pairs(
             column=axis.name,
             before=before,
             after=after,
-            answer=found.answer,
-            differences=tuple(whole.mean().tolist()),
-            left_out=rows.index.get_level_values("seed").nunique() - len(seeds),
-            setting=settings[whole.index[0]] if len(whole) == 1 else {},
+            answer=answer,
+            differences=tuple(means.tolist()),
+            left_out=len(np.unique(seeds)) - len(means),
+            setting=settings[whole[0]] if len(whole) == 1 else {},
             settings=len(whole),
         )
 
@@ -101,12 +107,17 @@ def _by_setting(found: Sweep, axis: Axis) -> tuple[pd.DataFrame, list[dict[str, 
         for other in others
     ]
     codes = found.rows.groupby(ranks).ngroup() if ranks else 0
-    rows = found.rows.assign(setting=codes).sort_values("setting")
-    points = rows.drop_duplicates("setting")[names].itertuples(index=False, name=None)
-    settings = [dict(zip(names, point, strict=True)) for point in points]
+    rows = found.rows[[*names, axis.name, "seed", found.answer]].assign(setting=codes)
+    points = rows.sort_values("setting").drop_duplicates("setting")[names]
+    settings = [dict(zip(names, point, strict=True)) for point in points.to_numpy().tolist()]
     return rows.pivot(index=["setting", "seed"], columns=axis.name, values=found.answer), settings
 
 
-def _both(frame: pd.DataFrame, before: Any, after: Any) -> pd.DataFrame:
-    """The two values' columns, where a seed has one of them."""
-    return frame.reindex(columns=[before, after]).dropna(how="all")
+def _differences(frame: pd.DataFrame, before: Any, after: Any) -> tuple[Any, Any, Floats]:
+    """Setting, seed and difference where a seed has one of the two values; NaN without the other.
+
+    Sorted by setting, then seed.
+    """
+    both = frame.reindex(columns=[before, after]).dropna(how="all")
+    codes, seeds = (both.index.get_level_values(name).to_numpy() for name in ("setting", "seed"))
+    return codes, seeds, both[after].to_numpy(float) - both[before].to_numpy(float)

@@ -22,7 +22,7 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def signed(known: Interval, unit: str) -> str:
+def signed(known: Interval, unit: str = "") -> str:
     """A difference and its interval, to a tenth, or to a hundredth where a tenth hides its sign.
 
     >>> signed(Interval(mean=0.42, low=0.11, high=0.73, count=8), "points")
@@ -32,10 +32,19 @@ def signed(known: Interval, unit: str) -> str:
     """
     shown = [value for value in (known.mean, known.low, known.high) if value == value]
     digits = 2 if any(value and abs(value) < 0.05 for value in shown) else 1
-    mean = f"{known.mean:+z.{digits}f} {unit}"
+    mean = f"{known.mean:+z.{digits}f} {unit}".rstrip()
     if known.low != known.low:
         return f"{mean} (too few seeds for an interval)"
     return f"{mean} [{known.low:z.{digits}f}, {known.high:z.{digits}f}]"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count and its noun.
+
+    >>> counted(1, "seed"), counted(1200, "more seed")
+    ('1 seed', '1,200 more seeds')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

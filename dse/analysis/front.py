@@ -1,0 +1,82 @@
+"""The Pareto front of accuracy against a cost, and how sure it is that a network is on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dse.analysis.axes import SIZES, Sweep, configurations
+from dse.analysis.pairs import sweep_once
+from dse.analysis.statistics import INTERVAL_SEEDS, Floats, resampled_means, resamples
+
+COSTS = (*SIZES, "seconds")
+CHUNK = 4_000_000
+"""The most means that are held at a time."""
+
+
+def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
+    """The configurations of a table, and which are on the front of accuracy against `cost`.
+
+    The columns are those of `configurations`, and two more: `on_front`, whether no other
+    configuration has a mean validation accuracy at least as high at no more cost, one of them
+    better; and `front_share`, the share of `RESAMPLES` resamples of the seeds in which it is on the
+    front, NaN below `INTERVAL_SEEDS` seeds. Resamples are paired: all configurations get the same
+    seeds. The front is chosen by `val_top1`; the accuracy to show is `mean`, of the test set.
+    `seconds` are means over the seeds and are not resampled.
+
+    Raises `ValueError` for a table that is empty, holds a trial twice, or has no such cost.
+    """
+    found = sweep_once(table)
+    if cost not in COSTS or cost not in table:
+        known = ", ".join(name for name in COSTS if name in table)
+        raise ValueError(f"`cost` must be one of {known}, got {cost}")
+    result = configurations(found)
+    values = by_seed(found, result)
+    known = (~np.isnan(values)).sum(axis=1)
+    usable = (known > 0) & result[cost].notna().to_numpy()
+    costs, values = result[cost].to_numpy(float)[usable], values[usable]
+
+    draws = resamples(values.shape[1])
+    chunks = np.array_split(draws, max(1, len(draws) * len(costs) // CHUNK))
+    hits = sum(pareto(costs, resampled_means(values, chunk)).sum(axis=0) for chunk in chunks)
+    on_front, share = np.zeros(len(result), dtype=bool), np.full(len(result), np.nan)
+    on_front[usable] = pareto(costs, np.nanmean(values, axis=1)[None])[0]
+    share[usable] = hits / len(draws)
+    share[known < INTERVAL_SEEDS] = np.nan
+    return result.assign(on_front=on_front, front_share=share)
+
+
+def by_seed(found: Sweep, points: pd.DataFrame) -> Floats:
+    """Validation accuracy of each of the configurations `points`: (configurations, seeds).
+
+    NaN where a configuration lacks a seed.
+    """
+    names: Any = [axis.name for axis in found.axes]
+    if not names:
+        return found.rows["val_top1"].to_numpy(float)[None]
+    frame = found.rows.pivot(index=names, columns="seed", values="val_top1")
+    order = pd.MultiIndex.from_frame(points[names]) if len(names) > 1 else points[names[0]]
+    return frame.reindex(order).to_numpy(float)
+
+
+def pareto(costs: Floats, values: Floats) -> npt.NDArray[np.bool_]:
+    """Which are on the front, row by row: costs (n), values (rows, n) -> (rows, n).
+
+    One is on the front unless another has at least its value at no more cost, and is better in one
+    of the two.
+
+    >>> pareto(np.array([1.0, 2.0, 3.0, 3.0]), np.array([[60.0, 50.0, 70.0, 65.0]])).tolist()
+    [[True, False, True, False]]
+    """
+    order = np.argsort(costs, kind="stable")
+    distinct, starts, groups = np.unique(costs[order], return_index=True, return_inverse=True)
+    ordered = values[:, order]
+    best = np.maximum.reduceat(ordered, starts, axis=1)  # of each distinct cost
+    cheaper = np.full_like(best, -np.inf)
+    cheaper[:, 1:] = np.maximum.accumulate(best, axis=1)[:, : len(distinct) - 1]
+    result = np.empty(values.shape, dtype=bool)
+    result[:, order] = (ordered == best[:, groups]) & (ordered > cheaper[:, groups])
+    return result

@@ -1,0 +1,203 @@
+"""Plateaus: beyond which value of an axis accuracy rises no further.
+
+Accuracy rises no further from a value on if no greater value has a mean accuracy that is more than
+`margin` points higher. A margin is needed: a difference of nothing can never be shown, one below a
+margin can (Schuirmann 1987, on equivalence). Two questions are answered:
+
+- `plateaus`: where does it begin? The smallest value whose mean is within the margin of the
+  highest, as the smallest tree within one standard error of the best (Breiman, Friedman, Olshen and
+  Stone 1984, section 3.4.3). It is located on the validation set, and its interval comes from
+  resampling the seeds. The highest of noisy means is too high, so with few seeds a plateau seems to
+  begin later than it does.
+- `claims`: does it begin at a value that was named before, such as the paper's? Decided on the test
+  set. Each greater value is compared with the named one, paired by seed. Accuracy "rises by at most
+  the margin" where the 95 % interval of every difference ends below it; all must, so no adjustment
+  is needed (Berger 1982). It "still rises" where a difference is above 0 by Holm's adjusted p. Both
+  may hold. Otherwise, and with too few seeds for any difference to be decided, it is not decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dse.analysis.axes import Axis, NoSweep, Sweep, lines
+from dse.analysis.compare import Comparison, at, fewest_seeds, judged
+from dse.analysis.pairs import axis_alone, pairs, sweep_once
+from dse.analysis.rendering import counted, signed
+from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS, Floats, resampled_means, resamples
+from dse.trial.names import written
+
+MARGIN = 0.5
+"""Points. The paper calls 0.7 points a rise (Figure 3(a), sr 0.5 to 0.75) and 0.3 none (3(b),
+pct3x3 0.5 to 0.625)."""
+
+PAPER: Mapping[str, float] = {"sr": 0.75, "pct3x3": 0.5}
+"""Where accuracy stops rising in the paper (sections 5.2 and 5.3)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plateau:
+    """Where accuracy stops rising along an axis, at one setting of the others.
+
+    `start` is the value, `low` and `high` the ends of its 95 % interval, None below
+    `INTERVAL_SEEDS` seeds. `last` is the axis' greatest value: a plateau that starts there was not
+    seen.
+    """
+
+    column: str
+    setting: Mapping[str, Any]
+    margin: float
+    start: float
+    low: float | None
+    high: float | None
+    last: float
+    seeds: int
+
+    @property
+    def sentence(self) -> str:
+        """The plateau in words."""
+        where = f" {at(self.setting)}" if self.setting else ""
+        start, seeds = f"{self.column}={written(self.start)}", counted(self.seeds, "seed")
+        found = f"rises by at most {self.margin:g} points beyond {start}"
+        if self.start == self.last:
+            found = f"rises up to {start}, the greatest value"
+        ends = "too few seeds for an interval"
+        if self.low is not None:
+            ends = f"95 % interval of this value {written(self.low)} to {written(self.high)}"
+        return f"Mean validation accuracy{where} {found} ({ends}, {seeds})."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """Whether accuracy rises beyond `value`, at one setting of the other axes.
+
+    `comparisons` are those of each greater value with it.
+    """
+
+    column: str
+    value: float
+    setting: Mapping[str, Any]
+    margin: float
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def rises(self) -> bool:
+        """Whether some greater value is higher."""
+        return any(one.decided and one.difference.mean > 0 for one in self.comparisons)
+
+    @property
+    def stops(self) -> bool:
+        """Whether no greater value is higher by more than the margin."""
+        return all(
+            one.smallest_adjusted_p <= ALPHA and one.difference.high <= self.margin
+            for one in self.comparisons
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The differences and what they show, in words."""
+        first = self.comparisons[0]
+        answer = first.pairs.answer.replace("top", "top-")
+        steps = [
+            f"to {written(one.pairs.after)}: {signed(one.difference)}" for one in self.comparisons
+        ]
+        seeds = sorted({one.difference.count for one in self.comparisons})
+        parts = [
+            f"From {self.column}={written(self.value)} {', '.join(steps)} points of {answer}",
+            at(self.setting),
+            counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]} seeds",
+        ]
+        return f"{', '.join(part for part in parts if part)}: {self.verdict}."
+
+    @property
+    def verdict(self) -> str:
+        """What is shown, which is no more than the intervals and p allow."""
+        if self.rises and self.stops:
+            return f"still rises, by at most {self.margin:g} points"
+        if self.rises:
+            return "still rises"
+        if self.stops:
+            return f"rises by at most {self.margin:g} points"
+        if any(one.smallest_adjusted_p > ALPHA for one in self.comparisons):
+            fewest = fewest_seeds(self.comparisons[0].family)
+            return f"not decided, which needs at least {fewest} seeds"
+        highest = max(one.difference.high for one in self.comparisons)
+        return f"not decided, a rise of {highest:.1f} points is possible"
+
+
+def plateaus(table: pd.DataFrame, column: str, margin: float = MARGIN) -> list[Plateau]:
+    """Locate the plateau of validation accuracy along `column`, for each setting of other axes.
+
+    `margin` is in points. Raises `ValueError` for a table that is empty or holds a trial twice, and
+    for a column that does not vary, or not alone, or whose values are not numbers.
+    """
+    found, _ = _ordered(table, column)
+    located = []
+    for line in lines(found, column, "val_top1"):
+        frame = line.trials.pivot(index=column, columns="seed", values="val_top1").sort_index()
+        frame = frame.dropna(how="all")
+        values, data = frame.index.to_list(), frame.to_numpy(float)
+        seeds = int(np.isfinite(data).sum(axis=1).min())
+        low = high = None
+        if seeds >= INTERVAL_SEEDS:
+            places = starts(resampled_means(data, resamples(data.shape[1])), margin)
+            ends = np.quantile(places, [0.025, 0.975], method="inverted_cdf").astype(int)
+            low, high = (values[end] for end in ends)
+        located.append(
+            Plateau(
+                column=column,
+                setting=line.setting,
+                margin=margin,
+                start=values[starts(np.nanmean(data, axis=1)[None], margin)[0]],
+                low=low,
+                high=high,
+                last=values[-1],
+                seeds=seeds,
+            )
+        )
+    return located
+
+
+def starts(means: Floats, margin: float) -> list[int]:
+    """The place of the first mean within `margin` of the highest: (n, values) -> n places."""
+    near = means >= means.max(axis=1, keepdims=True) - margin
+    return [int(place) for place in near.argmax(axis=1)]
+
+
+def claims(table: pd.DataFrame, column: str, value: float, margin: float = MARGIN) -> list[Claim]:
+    """Test whether accuracy rises by at most `margin` points from `value` on, for each setting.
+
+    Raises as `plateaus` does, and `NoSweep` where no seed has `value` and a greater one.
+    """
+    found, axis = _ordered(table, column)
+    steps = [(value, other) for other in axis.values if other > value]
+    compared = judged(list(pairs(found, axis, steps)))
+    if not compared:
+        raise NoSweep(f"no seed has `{column}` {written(value)} and a greater value")
+    settings = [one.pairs.setting for one in compared]
+    return [
+        Claim(
+            column=column,
+            value=value,
+            setting=setting,
+            margin=margin,
+            comparisons=tuple(one for one in compared if one.pairs.setting == setting),
+        )
+        for number, setting in enumerate(settings)
+        if setting not in settings[:number]
+    ]
+
+
+def _ordered(table: pd.DataFrame, column: str) -> tuple[Sweep, Axis]:
+    """What varies in the table, and the axis `column`, whose values must be numbers."""
+    found = sweep_once(table)
+    axis = axis_alone(found, column)
+    if not all(isinstance(value, (int, float)) for value in axis.values):
+        values = ", ".join(map(written, axis.values))
+        raise ValueError(f"`{column}` must have numbers as values, got {values}")
+    return found, axis

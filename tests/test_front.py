@@ -1,0 +1,134 @@
+"""The Pareto front of made-up records is the planted one, and says how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted import planted
+
+from dse.analysis.front import front, pareto
+
+SR = (0.125, 0.25, 0.5, 0.75, 1.0)
+
+
+def rising(question: Mapping[str, Any]) -> float:
+    """Accuracy rises with sr, and so with the size, up to 0.75; pct3x3 0.25 costs 10 points."""
+    return float(50 + 20 * min(question["sr"], 0.75) - 10 * (question["pct3x3"] == 0.25))
+
+
+def brute_force(costs: list[float], values: list[float]) -> list[bool]:
+    points = list(zip(costs, values, strict=True))
+    return [
+        not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
+        for cost, value in points
+    ]
+
+
+def test_a_front_is_what_nothing_beats_in_both() -> None:
+    random = np.random.default_rng(4)
+    for size in (1, 2, 7, 40):
+        costs = random.integers(0, 8, size).astype(float)  # with ties
+        values = random.integers(0, 6, (20, size)).astype(float)
+        found = pareto(costs, values)
+        for row, one in zip(values, found, strict=True):
+            assert one.tolist() == brute_force(costs.tolist(), row.tolist())
+
+
+def test_the_planted_front_is_found_in_every_resample() -> None:
+    found = front(planted(rising, spread=0.2, sr=SR, pct3x3=(0.25, 0.5))).set_index(
+        ["sr", "pct3x3"]
+    )
+    for (sr, pct3x3), row in found.iterrows():
+        if sr == 1.0 and pct3x3 == 0.5:
+            assert 0 < row["front_share"] < 1  # as good as 0.75, and larger
+        else:
+            assert row["on_front"] == (pct3x3 == 0.5)
+            assert row["front_share"] == (pct3x3 == 0.5)
+
+
+def test_accuracy_that_falls_with_the_cost_leaves_the_cheapest() -> None:
+    found = front(planted(lambda question: 80 - 20 * question["sr"], sr=SR))
+    assert found["on_front"].tolist() == [True, False, False, False, False]
+    assert found["front_share"].tolist() == [1, 0, 0, 0, 0]
+
+
+def test_the_order_of_the_rows_does_not_matter_and_shares_are_the_same_again() -> None:
+    table = planted(rising, spread=3.0, sr=SR, pct3x3=(0.25, 0.5))
+    found = front(table)
+    pd.testing.assert_frame_equal(found, front(table[::-1].reset_index(drop=True)))
+    assert found["front_share"].between(0, 1).all()
+    assert found["front_share"].nunique() > 3
+
+
+def test_it_is_chosen_by_the_validation_set_and_shows_the_test_set() -> None:
+    table = planted(lambda question: 50 + 20 * question["sr"], sr=SR)
+    table["top1"] = 90 - table["top1"]  # on the test set the order is the opposite
+    found = front(table)
+    assert found["on_front"].all()
+    assert found["mean"].is_monotonic_decreasing
+
+
+def test_equal_luck_of_a_seed_does_not_make_the_front_unsure() -> None:
+    """Seeds differ by up to 10 points, networks by 0.3 with a noise of 0.05."""
+    table = planted(lambda question: 60 + 0.3 * SR.index(question["sr"]), spread=0.05, sr=SR)
+    assert (front(table)["front_share"] > 0.99).all()
+
+
+def test_of_two_equal_networks_the_larger_is_on_the_front_by_luck() -> None:
+    """Its share is uniform over experiments: 0.5 on average, here of 30."""
+    table = planted(lambda question: 60.0, sr=(0.5, 1.0))
+    random = np.random.default_rng(6)
+    shares = []
+    for _ in range(30):
+        table["val_top1"] = random.normal(60, 1, len(table))
+        smaller, larger = front(table)["front_share"]
+        assert smaller == 1
+        shares.append(larger)
+    assert np.mean(shares) == pytest.approx(0.5, abs=3 / (12 * 30) ** 0.5)
+
+
+def test_seconds_are_a_cost_too() -> None:
+    table = planted(rising, sr=SR)
+    table["seconds"] = 100 - table["size_bytes"] / 1e4  # the largest is the fastest
+    found = front(table, "seconds").set_index("sr")
+    assert found["on_front"][1.0]
+    assert not found["on_front"][0.125]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_have_no_share(seeds: int) -> None:
+    found = front(planted(rising, seeds=range(seeds), sr=SR))
+    assert found["front_share"].isna().all()
+    assert found["on_front"][:4].all()
+
+
+def test_missing_seeds_and_unknown_accuracies() -> None:
+    table = planted(rising, sr=SR)
+    table = table[~((table["sr"] == 0.25) & (table["seed"] > 3))]
+    table.loc[table["sr"] == 0.5, "val_top1"] = math.nan
+    found = front(table).set_index("sr")
+    assert found["front_share"][0.25] > 0.9
+    assert not found["on_front"][0.5]
+    assert math.isnan(found["front_share"][0.5])
+    assert found["on_front"][0.75]
+
+
+def test_one_configuration_is_the_front() -> None:
+    found = front(planted(rising))
+    assert found["on_front"].tolist() == [True]
+    assert found["front_share"].tolist() == [1]
+
+
+def test_mistakes_are_a_clear_line() -> None:
+    table = planted(rising, sr=SR)
+    with pytest.raises(ValueError, match="`cost` must be one of size_bytes, seconds, got top1"):
+        front(table, "top1")
+    with pytest.raises(ValueError, match="there are no trials"):
+        front(table[:0])
+    with pytest.raises(ValueError, match="the table must hold each trial once"):
+        front(pd.concat([table, table]))
