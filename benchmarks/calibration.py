@@ -3,8 +3,8 @@
     python benchmarks/calibration.py [--experiments 10000]
 
 Comparisons of 8 to 12 paired seeds without an effect: how often a difference is decided, and how
-often the 95 % interval holds the true mean. Differences are simulated, or those of the 400 networks
-of results/reference/same_configuration, which differ in their seed alone, paired at random. Plateaus
+often the 95 % interval holds the true mean. Differences are simulated, or those of 400 networks
+that differ in their seed alone (results/reference/same_configuration), paired at random. Plateaus
 that begin at a known value: how often their interval holds it, and how often a claim is wrong.
 Prints the tables of docs/statistics.md.
 """

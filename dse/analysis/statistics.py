@@ -209,7 +209,8 @@ def resampled_means(values: Floats, draws: Floats) -> Floats:
     """
     known = ~np.isnan(values)
     if known.all():
-        return draws @ values.T / draws.sum(axis=1, keepdims=True)
+        whole: Floats = draws @ values.T / draws.sum(axis=1, keepdims=True)
+        return whole
     counts = draws @ known.T
     sums = draws @ np.where(known, values, 0.0).T
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nanmean(values, axis=1))
