@@ -139,6 +139,8 @@ def without_effect(
 
     `trials` are the points of the grids `axes`, of which there is at least one.
     """
+    seeds = {grid["seed"][0] for grid in axes}
+    trials = [trial for trial in trials if trial.seed in seeds]  # the others differ in nothing else
     values = {field: {value for grid in axes for value in grid[field]} for field in axes[0]}
     varying = [field for field in values if len(values[field]) > 1]
     groups: dict[tuple[Any, ...], list[Trial]] = {}
@@ -149,7 +151,7 @@ def without_effect(
     for field in [f for f in UNREAD if f in given and f not in varying]:
         (value,) = values[field]
         if value != NEUTRAL.get(field) and all(UNREAD[field](trial) for trial in trials):
-            reason = UNREAD[field](next(iter(trials)))
+            reason = UNREAD[field](trials[0])
             lines.append(f"`{field}` has no effect where {reason}, got {written(value)}")
     return lines
 
