@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from dse.analysis import drawing, report, selection
 from dse.results import files, records, tables
+from dse.sweep.captions import caption
 from dse.sweep.errors import printable
 
 
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
         wanted = selection.parse(options.wanted)
         table = selection.select(tables.load(folder), wanted)
-        figures = drawing.draw(folder, table)
+        others = len(records.ids(folder)) - len(table)
+        figures = drawing.draw(folder, table, caption(table, others))
         print(
             report.write(folder, table, figures, shlex.join(["python", "-m", "dse.report", *given]))
         )

@@ -46,7 +46,8 @@ def _main(arguments: list[str]) -> int:
         return 0
     command = shlex.join(["python", "-m", "dse.reproduce", *arguments])
     failures = launch.run(trials, first.folder, first.workers, first.store, command=command)
-    close(trials, first.folder, command)
+    pages = {name: request.trials for name, request in zip(names, requests, strict=True)}
+    close(trials, first.folder, command, pages)
     return 1 if failures else 0
 
 

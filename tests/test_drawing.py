@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_figures import SR, sweep
+from swept import PCT, SR, swept
 
 from dse.analysis import drawing
+from dse.analysis.figures import figure3b
+from dse.analysis.plotting import encoded
 from dse.results import files
 
 NAMES = ("figure3a.svg", "figure3a.png")
@@ -17,7 +19,7 @@ NAMES = ("figure3a.svg", "figure3a.png")
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return pd.DataFrame(sweep(sr=SR[:2], seed=(0,)))
+    return pd.DataFrame(swept(sr=SR[:2], seed=(0,)))
 
 
 @pytest.fixture
@@ -25,8 +27,8 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
     """The tables that are drawn from then on; drawing itself is a stub."""
     drawn: list[pd.DataFrame] = []
 
-    def stub(table: pd.DataFrame) -> list[tuple[str, bytes]]:
-        drawn.append(table)
+    def stub(parts: drawing.Pages) -> list[tuple[str, bytes]]:
+        drawn.extend(rows for rows, _ in parts.values())
         return [(name, f"{name} {len(drawn)}".encode()) for name in NAMES]
 
     monkeypatch.setattr(drawing, "_drawings", stub)
@@ -41,7 +43,7 @@ def test_figures_are_written_and_drawn_alike_after_an_interruption(
     assert images["figure3a"].startswith(b"<?xml")
     assert {path.name for path in tmp_path.glob("[!.]*")} == set(NAMES)
 
-    def interrupted(_: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    def interrupted(_: drawing.Pages) -> Iterator[tuple[str, bytes]]:
         yield "figure3a.svg", b"of another table"
         raise KeyboardInterrupt
 
@@ -96,10 +98,39 @@ def test_another_table_is_drawn(
         assert len(drawings) == number
 
 
+def test_another_note_or_other_pages_are_drawn(
+    table: pd.DataFrame, drawings: list[pd.DataFrame], tmp_path: Path
+) -> None:
+    drawing.draw(tmp_path, table)
+    drawing.draw(tmp_path, table, "A note.")
+    drawing.draw(tmp_path, table, pages={"figure3a": (table, "A note.")})
+    drawing.draw(tmp_path, table, pages={"figure3a": (table[:1], "A note.")})
+    assert len(drawings) == 4
+
+
 def test_a_table_without_figures_is_looked_at_once(
     table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[pd.DataFrame] = []
-    monkeypatch.setattr(drawing, "_drawings", lambda table: drawn.append(table) or [])
+    drawn: list[drawing.Pages] = []
+    monkeypatch.setattr(drawing, "_drawings", lambda parts: drawn.append(parts) or [])
     assert drawing.draw(tmp_path, table) == drawing.draw(tmp_path, table) == {}
     assert len(drawn) == 1
+
+
+def test_pages_are_drawn_from_their_own_rows(table: pd.DataFrame, tmp_path: Path) -> None:
+    wide = pd.DataFrame(swept(pct3x3=PCT[:2], sr=(0.125, 0.25), seed=(0,)))
+    pages = {"figure3b": (wide, "Of b."), "table3": (table, "")}
+    images = drawing.draw(tmp_path, table, pages=pages)
+    assert images == {"figure3b": encoded(figure3b(wide, "Of b."), "svg")[0]}
+
+
+def test_why_a_figure_is_not_drawn_is_said_each_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = [n / 100 for n in range(1, 12)]
+    many = pd.DataFrame(swept(sr=SR[:2], lr=rates, seed=(0,)))
+    for _ in range(2):
+        assert "figure3a" not in drawing.draw(tmp_path, many)
+        error = capsys.readouterr().err
+        assert error.startswith("figure3a is not drawn: 11 lines along `sr` are too many to read")
+        assert error.count("\n") == 1

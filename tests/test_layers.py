@@ -30,8 +30,8 @@ FENCES = {
     "hydra": "dse.sweep.overrides dse.sweep.pages",
     "omegaconf": "dse.sweep.pages",
     "optuna": "dse.search",
-    "matplotlib": "dse.analysis.figures dse.analysis.plotting dse.analysis.blocks "
-    "dse.analysis.fire_module dse.analysis.macroarchitecture",
+    "matplotlib": "dse.analysis.figures dse.analysis.plotting dse.analysis.trainability "
+    "dse.analysis.blocks dse.analysis.fire_module dse.analysis.macroarchitecture",
     "pickle": "dse.runner dse.data.formats",  # pipes and spools; and CIFAR's batches
     "ray": "dse.runner",
     "submitit": "dse.runner",

@@ -68,7 +68,7 @@ def test_a_folder_without_bypass_trials_is_shown_without_an_error(tmp_path: Path
     for cell in cells:
         exec(cell.source.replace("../results/reference/demo", str(tmp_path)), names)
     assert len(names["table"]) == 15
-    assert "no sweep over bypass" in eval(cells[-1].source, names).data
+    assert "`bypass` has one value only" in eval(cells[-1].source, names).data
 
 
 def test_there_are_notebooks() -> None:

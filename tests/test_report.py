@@ -119,7 +119,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
     """The tables that figures were asked for; none is drawn."""
     asked: list[pd.DataFrame] = []
 
-    def draw(_: Path, table: pd.DataFrame) -> dict[str, bytes]:
+    def draw(_: Path, table: pd.DataFrame, __: str) -> dict[str, bytes]:
         asked.append(table)
         return {}
 

@@ -129,7 +129,8 @@ def test_the_gains_of_figure_3_are_those_of_its_table(home: Path, table: pd.Data
                 accuracies(table, **{column: after, other: 0.5}),
             )
             assert (
-                f"From {column} {before:g} to {after:g}: {mean:+.1f} points of top-1 "
+                f"From {column} {before:g} to {after:g} with {other} 0.5, bypass none: "
+                f"{mean:+.1f} points of top-1 "
                 f"(95 % interval {lower:+.1f} to {upper:+.1f}, 3 seeds); in the paper "
                 f"{paper[after] - paper[before]:+.1f} points of top-5 on ImageNet."
             ) in page

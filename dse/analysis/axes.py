@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from dse.space.architecture import LAYOUTS, Layout, field_names
-from dse.trial.datasets import DATA_SETS
-from dse.trial.names import written
+from dse.analysis.statistics import INTERVAL_SEEDS
+from dse.trial.datasets import num_classes
+from dse.trial.names import STEM, layout_name, written
 from dse.trial.question import QUESTION
 
 TOP5_FROM_CLASSES = 100
@@ -21,12 +22,19 @@ TOP5_FROM_CLASSES = 100
 ORDER = {"bypass": ("none", "simple", "complex")}
 """The order of text values where it is not that of the alphabet."""
 
+MOST_LINES = 10
+"""More lines than this cannot be read in one figure."""
+
 SIZES = ("params", "macs", "activations", "peak_activation_bytes", "size_bytes")
 """What depends on the configuration alone, not on the seed."""
 
 
 class NoSweep(ValueError):
     """The table does not hold what a figure or an analysis needs; the message says what."""
+
+
+class TooMany(NoSweep):
+    """The table holds more than a person can read in one figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +66,7 @@ class Sweep:
         for axis in self.axes:
             if name == axis.name or name in axis.columns:
                 return axis
+        require(self.rows, name)
         raise NoSweep(f"`{name}` has one value only")
 
     @property
@@ -67,41 +76,50 @@ class Sweep:
 
 
 def sweep(table: pd.DataFrame) -> Sweep:
-    """Find the axes of a table of records; raises `NoSweep` for an empty table.
+    """Find the axes of a table of records.
 
     Fields whose values determine each other are one axis: two layouts differ in many fields. It is
-    called `layout` or `data` where it is one, else by its fields.
+    called `layout` or `data` where it is one, else by its fields. Raises `NoSweep` for an empty
+    table, and for one that lacks a column of every table of records.
     """
     if table.empty:
         raise NoSweep("there are no trials")
-    fields = [name for name in QUESTION if name != "seed" and name in table]
-    varying = [name for name in fields if table[name].nunique(dropna=False) > 1]
+    require(table, "trial_id", "seed", "data", "manifest")
     together: dict[bytes, list[str]] = {}
-    for name in varying:
-        codes = pd.factorize(table[name])[0]  # numbered by first appearance: equal if they agree
-        together.setdefault(codes.tobytes(), []).append(name)
+    fixed: dict[str, Any] = {}
+    for name in [name for name in QUESTION if name != "seed" and name in table]:
+        codes, values = pd.factorize(table[name], use_na_sentinel=False)
+        if len(values) == 1:
+            fixed[name] = table[name].iloc[0]
+        else:  # numbered by first appearance: equal if they agree
+            together.setdefault(codes.tobytes(), []).append(name)
     rows, axes = table.copy(), []
     for columns in together.values():
         name, labels = _named(table, columns)
         if labels is not None:
             rows[name] = labels
         axes.append(Axis(name=name, columns=tuple(columns), values=_ordered(name, rows[name])))
-    fixed = {name: table[name].iloc[0] for name in fields if name not in varying}
     return Sweep(rows=rows, axes=tuple(axes), fixed=fixed)
+
+
+def require(table: pd.DataFrame, *columns: str) -> None:
+    """Raise `NoSweep` where the table lacks one of the columns."""
+    for name in columns:
+        if name not in table:
+            raise NoSweep(f"the table has no column `{name}`")
 
 
 def _named(table: pd.DataFrame, columns: list[str]) -> tuple[str, pd.Series[str] | None]:
     """The name of an axis, and its values where they are not those of a column."""
     if len(columns) == 1 or "data" in columns:
         return ("data" if "data" in columns else columns[0]), None
-    layout = field_names(Layout)
-    if set(columns) <= set(layout):
-        named = {tuple(getattr(one, f) for f in layout): name for name, one in LAYOUTS.items()}
-        points = list(table[list(layout)].itertuples(index=False, name=None))
-        if all(point in named for point in points):
-            return "layout", pd.Series([named[point] for point in points], index=table.index)
-    texts = [", ".join(map(written, row)) for row in table[columns].itertuples(index=False)]
-    return ", ".join(columns), pd.Series(texts, index=table.index)
+    key = table[columns[0]]  # it determines the others
+    firsts = table[~key.duplicated()]
+    texts = [layout_name(row) for row in firsts.to_dict("records")]
+    name = "layout" if set(columns) <= set(STEM) and all(texts) else ", ".join(columns)
+    if name != "layout":
+        texts = [", ".join(map(written, row)) for row in firsts[columns].itertuples(index=False)]
+    return name, key.map(dict(zip(firsts[columns[0]], texts, strict=True)))
 
 
 def _ordered(name: str, values: pd.Series[Any]) -> tuple[Any, ...]:
@@ -112,13 +130,8 @@ def _ordered(name: str, values: pd.Series[Any]) -> tuple[Any, ...]:
 
 def accuracy_column(rows: pd.DataFrame) -> str:
     """`top1`, or `top5` where all data sets have at least `TOP5_FROM_CLASSES` classes."""
-    sets = rows[["data", "manifest"]].drop_duplicates().itertuples(index=False, name=None)
-    return "top5" if min(_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
-
-
-def _classes(data: str, manifest: str) -> int:
-    """Classes of a data set; the manifest of a folder of pictures begins with them."""
-    return int(manifest.split("-")[0]) if manifest != "none" else DATA_SETS[data].num_classes
+    sets = rows[["data", "manifest"]].drop_duplicates().itertuples(index=False)
+    return "top5" if min(num_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
 
 
 # Configurations -----------------------------------------------------------------------------
@@ -132,6 +145,7 @@ def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
     `val_top1`, the mean over the seeds, percent; the `SIZES`; `seconds`, the mean over the seeds.
     """
     answer = answer or found.answer
+    require(found.rows, answer)
     names = [axis.name for axis in found.axes]
     keys: Any = names or np.zeros(len(found.rows), dtype=int)
     groups = found.rows.groupby(keys, sort=False)
@@ -161,8 +175,6 @@ def _half_width(count: Any, deviation: Any) -> Any:
     return np.where(count >= INTERVAL_SEEDS, half, np.nan)
 
 
-INTERVAL_SEEDS = 3
-
 # Lines --------------------------------------------------------------------------------------
 
 
@@ -171,8 +183,7 @@ class Line:
     """Configurations that differ along one axis only.
 
     `setting` is the values of the other axes; `points` are rows of `configurations`, in the order
-    of the axis, and `trials` their trials, with the columns `trial_id`, `seed`, the axes and the
-    answer.
+    of the axis, and `trials` their rows of the sweep.
     """
 
     setting: Mapping[str, Any]
@@ -185,25 +196,38 @@ class Line:
         return ", ".join(f"{name} {written(value)}" for name, value in self.setting.items())
 
 
-def lines(found: Sweep, name: str, answer: str = "") -> tuple[Line, ...]:
+def lines(found: Sweep, name: str, answer: str = "", most: float = math.inf) -> tuple[Line, ...]:
     """The lines along the axis with this name or field: one for each setting of the others.
 
-    A setting with a single value of the axis gives no line: `left_out` counts such trials. Raises
-    `NoSweep` where there is no line.
+    A setting with a single value of the axis gives no line: `left_out` counts such trials, and
+    those without a value of `answer`. Raises `NoSweep` where there is no line, and `TooMany` where
+    there are more than `most`.
     """
     axis = found.axis(name)
     others = [other.name for other in found.axes if other is not axis]
     points = configurations(found, answer)
-    drawn = [
-        (key, chosen) for key, chosen in _groups(points, others) if chosen[axis.name].nunique() > 1
-    ]
-    if not drawn:
+    points = points[points["mean"].notna()]
+    sizes = points.groupby(others or np.zeros(len(points)), sort=False)[axis.name].transform("size")
+    points = points[sizes > 1]
+    count = len(points[others].drop_duplicates()) if others else min(len(points), 1)
+    if not count:
         raise NoSweep(f"no two values of `{axis.name}` have all else equal")
-    columns = ["trial_id", "seed", *(axis.name for axis in found.axes), answer or found.answer]
-    trials = dict(_groups(found.rows[list(dict.fromkeys(columns))], others))
+    if count > most:
+        raise TooMany(
+            f"{count:,} lines along `{axis.name}` are too many to read (at most {most}); select "
+            "some with key=value in `python -m dse.plot`"
+        )
+    rows = found.rows[found.rows[answer or found.answer].notna()]
+    trials = rows.groupby(others) if others else None
+    ranks = {other.name: {v: n for n, v in enumerate(other.values)} for other in found.axes}
+    points = points.sort_values(others, key=lambda c: c.map(ranks[str(c.name)]), kind="stable")
     return tuple(
-        Line(setting=dict(zip(others, key, strict=True)), points=chosen, trials=trials[key])
-        for key, chosen in drawn
+        Line(
+            setting=dict(zip(others, key, strict=True)),
+            points=chosen,
+            trials=rows if trials is None else trials.get_group(key),
+        )
+        for key, chosen in _groups(points, others)
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dse.results import atomic, files
 
@@ -14,59 +16,84 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def draw(folder: Path, table: pd.DataFrame) -> dict[str, bytes]:
-    """Draw the figures and tables of the sweeps in `table` into `folder` and print their paths.
+Pages = Mapping[str, tuple["pd.DataFrame", str]]
+"""Name of a page of `sweeps/` -> its rows, and the note for its caption."""
 
-    Returns the SVG of each figure by name. Where the same table was drawn last, by the same code,
-    and no file is missing, nothing is drawn (matplotlib takes a second to import).
+
+def draw(
+    folder: Path, table: pd.DataFrame, note: str = "", pages: Pages | None = None
+) -> dict[str, bytes]:
+    """Draw the figures and tables of `table` into `folder` and print their paths.
+
+    What is drawn follows from what varies in the table. With `pages`, it is the figure or table of
+    each page, from that page's own rows. `note` is for the captions.
+
+    Returns the SVG of each figure by name. Where the same was drawn last, by the same code, and no
+    file is missing, nothing is drawn (matplotlib takes a second to import).
     """
-    drawn_from = _digest(table)
-    paths = _drawn(folder, drawn_from)
-    if paths is None:
-        paths = []
+    parts = pages if pages is not None else {"": (table, note)}
+    drawn_from = _digest(parts)
+    drawn = _drawn(folder, drawn_from)
+    if drawn is None:
         (folder / files.DRAWN).unlink(missing_ok=True)
-        for name, content in _drawings(table):
+        drawn = {"digest": drawn_from, "files": [], "messages": []}
+        for name, content in _drawings(parts):
+            if isinstance(content, str):
+                drawn["messages"].append(f"{name} is not drawn: {content}")
+                continue
             atomic.write(folder / name, content)
-            paths.append(folder / name)
-        mark = "\n".join([drawn_from, *(path.name for path in paths)])
-        atomic.write(folder / files.DRAWN, mark.encode())
+            drawn["files"].append(name)
+        atomic.write(folder / files.DRAWN, json.dumps(drawn).encode())
+    paths = [folder / name for name in drawn["files"]]
     print(folder / "table.csv", *paths, sep="\n")
+    for message in drawn["messages"]:
+        print(message, file=sys.stderr)
     return {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
 
 
-def _drawings(table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
-    """The name and content of each file that the sweeps in `table` give."""
+def _drawings(parts: Pages) -> Iterator[tuple[str, bytes | str]]:
+    """The name and content of each file; or the name of a figure, and why it is not drawn."""
+    from dse.analysis.axes import NoSweep, TooMany
     from dse.analysis.figures import FIGURES
     from dse.analysis.plotting import encoded
     from dse.analysis.rendering import markdown
-    from dse.analysis.sweeps import NoSweep
     from dse.analysis.table3 import TABLES
 
-    for name, figure in FIGURES.items():
-        with suppress(NoSweep):
-            svg, png = encoded(figure(table), "svg", "png")
-            yield f"{name}.svg", svg
-            yield f"{name}.png", png
-    for name, tabulated in TABLES.items():
-        with suppress(NoSweep):
-            rows = tabulated(table)
-            yield f"{name}.csv", rows.to_csv(index=False).encode()
-            yield f"{name}.md", markdown([*map(str, rows)], rows.itertuples(index=False)).encode()
+    for page, (rows, note) in parts.items():
+        for name in [page] if page else [*FIGURES, *TABLES]:
+            try:
+                if name in FIGURES:
+                    svg, png = encoded(FIGURES[name](rows, note), "svg", "png")
+                    yield f"{name}.svg", svg
+                    yield f"{name}.png", png
+                else:
+                    shown = TABLES[name](rows)
+                    yield f"{name}.csv", shown.to_csv(index=False).encode()
+                    text = markdown([*map(str, shown)], shown.itertuples(index=False))
+                    yield f"{name}.md", f"{text}\n{note}".rstrip("\n").encode() + b"\n"
+            except NoSweep as error:
+                if page or isinstance(error, TooMany):
+                    yield name, str(error)
 
 
-def _drawn(folder: Path, drawn_from: str) -> list[Path] | None:
-    """The files drawn last, if from this digest and all there; else None."""
-    with suppress(OSError, ValueError):  # no mark, or a damaged one
-        digest, *names = (folder / files.DRAWN).read_text(encoding="utf-8").splitlines()
-        paths = [folder / name for name in names]
-        if digest == drawn_from and all(path.is_file() for path in paths):
-            return paths
+def _drawn(folder: Path, drawn_from: str) -> dict[str, Any] | None:
+    """What was drawn last, if from this digest and all there; else None."""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # no mark, or a damaged one
+        drawn: dict[str, Any] = json.loads((folder / files.DRAWN).read_bytes())
+        there = all((folder / name).is_file() for name in drawn["files"])
+        if there and drawn["digest"] == drawn_from and isinstance(drawn["messages"], list):
+            return drawn
     return None
 
 
-def _digest(table: pd.DataFrame) -> str:
-    """A digest of what figures depend on: the table, and the code of this package."""
-    digest = hashlib.sha256(table.to_csv().encode())
+def _digest(parts: Pages) -> str:
+    """A digest of what figures depend on: rows, notes, and the code of this package."""
+    from pandas.util import hash_pandas_object
+
+    digest = hashlib.sha256()
+    for name, (rows, note) in parts.items():
+        digest.update(json.dumps([name, note, *map(str, rows)]).encode())
+        digest.update(hash_pandas_object(rows, index=False).to_numpy().tobytes())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -1,182 +1,179 @@
-"""The figures of a table of records, with the paper's own points where it has some.
+"""The paper's figures from a table of records, with the paper's own points where they compare.
 
-Each function finds the sweep that it draws in the table of a results folder and raises `NoSweep`
-where there is none. Nothing trains here, and a figure depends on the table alone.
+A figure shows the whole table that it is given: a line for each setting of what else varies. Where
+that cannot be drawn it raises `NoSweep`, whose message says why. Nothing trains here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dse.analysis.axes import MOST_LINES, Line, Sweep, lines, require
+from dse.analysis.figure3 import FIGURE_3, Figure3
+from dse.analysis.pairs import axis_alone, sweep_once
 from dse.analysis.plotting import (
-    COLOURS,
-    MARKERS,
-    OURS,
     SIZE_LABEL,
-    STYLE,
     THEIRS,
+    WIDTH,
     accuracy_label,
+    caption,
     described,
-    line,
+    draw_line,
+    legend,
+    look,
+    measured,
     plain_log,
-    sizes_and_values,
+    style,
 )
-from dse.analysis.statistics import share
-from dse.analysis.sweeps import FIGURE_3, NoSweep, Swept, measured, one_sweep
-from dse.space.architecture import Metaparameters, field_names
+from dse.analysis.trainability import trainability
 from dse.space.cost import mebibytes
-from dse.trial.question import QUESTION
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDE = 8.0
+"""Sizes that differ by more than this factor are drawn on a logarithmic axis."""
 
 
-def figure3a(table: pd.DataFrame) -> Figure:
-    """Figure 3(a): the squeeze ratio (section 5.2)."""
-    return _figure3(table, FIGURE_3["figure3a"])
+def figure3a(table: pd.DataFrame, note: str = "") -> Figure:
+    """Figure 3(a): the squeeze ratio (section 5.2). `note` is added to the caption."""
+    return _figure3(table, FIGURE_3["figure3a"], note)
 
 
-def figure3b(table: pd.DataFrame) -> Figure:
-    """Figure 3(b): the share of 3x3 filters (section 5.3)."""
-    return _figure3(table, FIGURE_3["figure3b"])
+def figure3b(table: pd.DataFrame, note: str = "") -> Figure:
+    """Figure 3(b): the share of 3x3 filters (section 5.3). `note` is added to the caption."""
+    return _figure3(table, FIGURE_3["figure3b"], note)
 
 
-def _figure3(table: pd.DataFrame, swept: Swept) -> Figure:
+def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
     """Size against accuracy; ours and the paper's have a panel each, as their data differ."""
-    rows = one_sweep(table, swept.column)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 3.9), layout="constrained")
-        ours, theirs = figure.subplots(1, 2)
-        points = measured(rows, swept.column)
-        sizes = [mebibytes(point.size_bytes) for point in points]
-        line(ours, sizes, points, color=OURS, marker="o")
-        sizes_and_values(ours, sizes, [point.value for point in points], swept.label)
-        ours.set_title(described(rows), color=OURS)
-        ours.set_ylabel(accuracy_label(rows))
-
-        sizes = [mebibytes(swept.size_bytes(point.value)) for point in swept.points]
-        theirs.plot(sizes, [point.top5 for point in swept.points], color=THEIRS, marker="s")
-        sizes_and_values(theirs, sizes, [point.value for point in swept.points], swept.label)
-        theirs.set_title("the paper: ImageNet\none run each; a scale of its own", color=THEIRS)
-        theirs.set_ylabel("top-5 on ImageNet (%)")
+    found, drawn = _lines(table, paper.column)
+    theirs = any(map(paper.comparable, drawn))
+    with style():
+        figure = Figure(figsize=(WIDTH, 6.6 if theirs else 4.0), layout="constrained")
+        panels = figure.subplots(2 if theirs else 1, squeeze=False)[:, 0]
+        _over_sizes(panels[0], found, drawn, paper.column, paper.label)
+        panels[0].set_title(f"{paper.title}, measured: {described(found)}")
+        if theirs:
+            _published(panels[1], paper)
+        caption(figure, measured(found, drawn, paper.column), note, paper.missing(drawn))
     return figure
 
 
-def downsample(table: pd.DataFrame) -> Figure:
-    """Early or late max-pooling: MACs against accuracy (section 3.1, strategy 3)."""
-    rows = one_sweep(table, "pool_after")
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+def _published(axes: Axes, paper: Figure3) -> None:
+    """The paper's points, at the exact sizes of its networks."""
+    sizes = [mebibytes(paper.size_bytes(point.value)) for point in paper.points]
+    axes.plot(sizes, [point.top5 for point in paper.points], color=THEIRS, marker="s")
+    _values_above(axes, sizes, [point.value for point in paper.points], paper.label)
+    axes.set_xlabel(SIZE_LABEL)
+    axes.set_ylabel("top-5 on ImageNet (%)")
+    name, value = next(iter(paper.fixed.items()))
+    axes.set_title(f"{paper.title} of the paper: ImageNet, one run each, {name} {written(value)}")
+
+
+def widths(table: pd.DataFrame, note: str = "") -> Figure:
+    """Width: size against accuracy along base_e (section 5.1). `note` is added to the caption."""
+    found, drawn = _lines(table, "base_e")
+    with style():
+        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
         axes = figure.subplots()
-        points = measured(rows, "pool_after")
-        for point in points:
-            place = (point.macs / 1e6, point.accuracy.mean)
-            line(axes, place[:1], [point], color=OURS, marker="o")
-            axes.annotate(point.value, place, textcoords="offset points", xytext=(7, -3))
-        plain_log(axes, [point.macs / 1e6 for point in points])
-        axes.margins(x=0.12)
-        axes.set_xlabel("MACs of one picture (millions); all have one size; labels: pool_after")
-        axes.set_ylabel(accuracy_label(rows))
-        axes.set_title(described(rows), color=OURS)
+        _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
+        axes.set_title(f"Width: {described(found)}")
+        caption(figure, measured(found, drawn, "base_e"), note)
     return figure
 
 
-def widths(table: pd.DataFrame) -> Figure:
-    """Width: size against accuracy for base_e, incr_e and freq (section 5.1).
+def downsample(table: pd.DataFrame, note: str = "") -> Figure:
+    """Early or late max-pooling: accuracy in the order of the MACs (section 3.1, strategy 3).
 
-    Each line connects values of base_e; its colour is incr_e, its marker freq.
+    `note` is added to the caption.
     """
-    rows = one_sweep(table, "base_e", "incr_e", "freq")
-    growths, freqs = sorted(rows["incr_e"].unique()), sorted(rows["freq"].unique())
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 4.4), layout="constrained")
-        axes = figure.subplots()
-        sizes: list[float] = []
-        for (growth, freq), chosen in rows.groupby(["incr_e", "freq"], sort=True):
-            points = measured(chosen, "base_e")
-            x = [mebibytes(point.size_bytes) for point in points]
-            line(
-                axes,
-                x,
-                points,
-                color=COLOURS[growths.index(growth) % len(COLOURS)],
-                marker=MARKERS[freqs.index(freq) % len(MARKERS)],
-                label=f"incr_e {growth}, freq {freq}",
-                elinewidth=0.6,
-            )
-            sizes += x
-        plain_log(axes, [min(sizes) * (max(sizes) / min(sizes)) ** (i / 5) for i in range(6)])
-        values = ", ".join(str(value) for value in sorted(rows["base_e"].unique()))
-        title = f"along a line: base_e {values}"
-        figure.legend(loc="outside right upper", fontsize="small", title=title)
-        axes.set_xlabel(SIZE_LABEL)
-        axes.set_ylabel(accuracy_label(rows))
-        axes.set_title(described(rows), color=OURS)
-    return figure
-
-
-CAUSES = ("norm", "head_relu", "init")
-
-
-def trainability(table: pd.DataFrame) -> Figure:
-    """How often a network never learns, for each norm, ReLU on the scores, and initialisation.
-
-    Shares over all metaparameters and seeds of the sweep, with Wilson's 95 % intervals; a run that
-    diverged never learned.
-    """
-    combinations = _combinations(table)
-    names = [
-        f"{'batch norm' if norm == 'batch' else 'no norm'}, {'ReLU' if relu else 'no ReLU'}, {init}"
-        for (norm, relu, init), _ in combinations
+    found, drawn = _lines(table, "pool_after")
+    points = pd.concat([line.points for line in drawn])
+    macs = points.groupby("pool_after")["macs"].agg(["min", "max"]).sort_values("min") / 1e6
+    places = {pools: float(place) for place, pools in enumerate(macs.index)}
+    ticks = [
+        f"{pools}\n{least:.3g}" if least == most else f"{pools}\n{least:.3g}-{most:.3g}"
+        for pools, least, most in macs.itertuples()
     ]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 1.4 + 0.3 * len(names)), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
         axes = figure.subplots()
-        for offset, statuses, label, colour, marker in (
-            (-0.12, ["never_learned", "diverged"], "never learned, or diverged", OURS, "o"),
-            (0.12, ["partly_dead"], "some class never predicted", THEIRS, "s"),
-        ):
-            shares = [share(int(r["status"].isin(statuses).sum()), len(r)) for _, r in combinations]
-            axes.errorbar(
-                [100 * s.mean for s in shares],
-                [place + offset for place in range(len(shares))],
-                xerr=[
-                    [100 * (s.mean - s.low) for s in shares],
-                    [100 * (s.high - s.mean) for s in shares],
-                ],
-                fmt=marker,
-                color=colour,
-                label=label,
-            )
-        axes.set_yticks(range(len(names)), names)
-        axes.invert_yaxis()
-        axes.set_xlim(-3, 103)
-        axes.set_xlabel("share of the runs (%), 95 % interval")
-        runs = "-".join(str(count) for count in sorted({len(rows) for _, rows in combinations}))
-        first = combinations[0][1].iloc[0]
-        axes.set_title(
-            f"{first['data']}, {first['epochs']} epochs, {runs} runs a line; "
-            "ReLU: on the class scores",
-            color=OURS,
-        )
-        figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+        _draw(axes, found, drawn, "pool_after", lambda line: places)
+        axes.set_xticks(list(places.values()), ticks)
+        axes.set_xlabel("layers before max-pooling (pool_after)\nMACs of one picture (millions)")
+        axes.set_title(f"Downsampling: {described(found)}")
+        caption(figure, measured(found, drawn, "pool_after"), note)
     return figure
 
 
-def _combinations(table: pd.DataFrame) -> Sequence[tuple[Any, pd.DataFrame]]:
-    """The combinations of `CAUSES` and their rows, in the sweep that has most of them."""
-    varied = (*CAUSES, *field_names(Metaparameters), "seed")
-    rest = [name for name in QUESTION if name not in varied]
-    sweeps = [list(rows.groupby(list(CAUSES))) for _, rows in table.groupby(rest, sort=True)]
-    largest = max(sweeps, key=len, default=[])
-    if len(largest) < 2:
-        raise NoSweep(f"the table holds no sweep over {', '.join(CAUSES)}")
-    return largest
+# Lines --------------------------------------------------------------------------------------
 
 
-FIGURES: Mapping[str, Callable[[pd.DataFrame], Figure]] = {
+def _lines(table: pd.DataFrame, column: str) -> tuple[Sweep, tuple[Line, ...]]:
+    """What varies in a table, and the lines along a field."""
+    found = sweep_once(table)
+    require(table, column, "size_bytes", "macs", "status")
+    return found, lines(found, axis_alone(found, column).name, most=MOST_LINES)
+
+
+def _draw(
+    axes: Axes,
+    found: Sweep,
+    drawn: Sequence[Line],
+    column: str,
+    places: Callable[[Line], Mapping[Any, float]],
+    title: str = "",
+) -> None:
+    """The lines, with a legend of what they differ in."""
+    figure: Any = axes.figure
+    for number, line in enumerate(drawn):
+        draw_line(axes, line, found.answer, places(line), column, label=line.label, **look(number))
+    if drawn[0].setting:
+        legend(figure, [line.label for line in drawn], title)
+    axes.set_ylabel(accuracy_label(found.answer))
+
+
+def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> None:
+    """Lines over the sizes of their networks.
+
+    The values along the lines are on an axis above where all lines have them at the same sizes,
+    else in the title of the legend.
+    """
+    sizes = [
+        dict(zip(line.points[column], line.points["size_bytes"] / 2**20, strict=True))
+        for line in drawn
+    ]
+    merged: dict[Any, float] = {}
+    for one in sizes:
+        merged |= one
+    shared = all(merged[value] == size for one in sizes for value, size in one.items())
+    values = ", ".join(written(value) for value in found.axis(column).values)
+    places = dict(zip(map(id, drawn), sizes, strict=True))
+    title = "" if shared else f"along a line: {column} {values}"
+    _draw(axes, found, drawn, column, lambda line: places[id(line)], title)
+    every = sorted({size for one in sizes for size in one.values()})
+    if every[-1] > WIDE * every[0]:
+        plain_log(axes, [every[0] * (every[-1] / every[0]) ** (i / 5) for i in range(6)])
+    if shared:
+        _values_above(axes, list(merged.values()), list(merged), label)
+    axes.set_xlabel(SIZE_LABEL)
+
+
+def _values_above(axes: Axes, sizes: Sequence[float], values: Sequence[float], label: str) -> None:
+    """The swept values, with their label, on an axis above."""
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(sizes, [f"{value:g}" for value in values])
+    above.minorticks_off()
+    above.set_xlabel(label)
+
+
+FIGURES: Mapping[str, Callable[[pd.DataFrame, str], Figure]] = {
     "figure3a": figure3a,
     "figure3b": figure3b,
     "downsample": downsample,

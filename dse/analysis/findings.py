@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
+
 import pandas as pd
 
-from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.analysis.sweeps import FIGURE_3, gain, one_sweep
-from dse.trial.names import outcomes
+from dse.analysis.axes import MOST_LINES, lines
+from dse.analysis.figure3 import FIGURE_3
+from dse.analysis.pairs import Pairs, axis_alone, pairs, sweep_once
+from dse.analysis.statistics import INTERVAL_SEEDS, POINTS, interval
+from dse.trial.names import outcomes, written
 
 MIDDLE = 0.5  # where Figure 3's curves bend, and where 3(a) and 3(b) meet
 
 
 def summary(table: pd.DataFrame, asked: int) -> str:
     """What was trained and how it ended, in a sentence or two."""
+    if table.empty:
+        return f"None of {asked} trainings has finished."
     data = " and ".join(sorted(table["data"].unique()))
     seeds = ", ".join(str(s) for s in sorted(table["seed"].unique()))
     return (
@@ -24,26 +31,41 @@ def summary(table: pd.DataFrame, asked: int) -> str:
 
 
 def findings(table: pd.DataFrame, name: str) -> list[str]:
-    """What Figure 3 shows: the gains up to the middle, from there on, and in all."""
+    """What Figure 3 shows: the gains up to the middle, from there on, and in all.
+
+    A sentence for each step along each line of the figure. None for another figure. Raises
+    `NoSweep` where the figure cannot be drawn.
+    """
     if name not in FIGURE_3:
         return []
-    swept = FIGURE_3[name]
-    values = sorted(one_sweep(table, swept.column)[swept.column].unique())
-    first, last = values[0], values[-1]
-    steps = [(first, MIDDLE), (MIDDLE, last)] if first < MIDDLE < last and MIDDLE in values else []
-    steps.append((first, last))
-    paper = {point.value: point.top5 for point in swept.points}
-    lines = []
-    for low, high in steps:
-        answer, gained = gain(table, swept.column, low, high)
-        text = f"From {swept.column} {low:g} to {high:g}: {gained.mean:+.1f} points of {answer}"
-        if gained.count < INTERVAL_SEEDS:
-            text += " (too few seeds for an interval)"
-        else:
-            text += (
-                f" (95 % interval {gained.low:+.1f} to {gained.high:+.1f}, {gained.count} seeds)"
-            )
-        if low in paper and high in paper:
-            text += f"; in the paper {paper[high] - paper[low]:+.1f} points of top-5 on ImageNet"
-        lines.append(f"{text}.")
-    return lines
+    paper, found = FIGURE_3[name], sweep_once(table)
+    axis = axis_alone(found, paper.column)
+    texts = []
+    for line in lines(found, axis.name, most=MOST_LINES):
+        values = line.points[axis.name].tolist()
+        ends = [values[0], *([MIDDLE] if MIDDLE in values[1:-1] else []), values[-1]]
+        steps = [*pairwise(ends), (ends[0], ends[-1])]
+        points = {p.value: p.top5 for p in paper.points} if paper.comparable(line) else {}
+        texts += [
+            _gain(one, points)
+            for one in pairs(found, axis, list(dict.fromkeys(steps)))
+            if one.setting == line.setting
+        ]
+    return texts
+
+
+def _gain(step: Pairs, paper: Mapping[float, float]) -> str:
+    """The gain from one value to another, and the paper's where it has both."""
+    gained = interval(step.differences, within=POINTS)
+    text = f"From {step.column} {step.before:g} to {step.after:g}"
+    if step.setting:
+        text += " with " + ", ".join(f"{n} {written(v)}" for n, v in step.setting.items())
+    text += f": {gained.mean:+.1f} points of {step.answer.replace('top', 'top-')}"
+    if gained.count < INTERVAL_SEEDS:
+        text += " (too few seeds for an interval)"
+    else:
+        text += f" (95 % interval {gained.low:+.1f} to {gained.high:+.1f}, {gained.count} seeds)"
+    if step.before in paper and step.after in paper:
+        points = paper[step.after] - paper[step.before]
+        text += f"; in the paper {points:+.1f} points of top-5 on ImageNet"
+    return f"{text}."

@@ -1,18 +1,20 @@
-"""What all figures share: style, error bars, axes, titles, and their encoding as files."""
+"""What all figures share: style, lines, legends, captions, and their encoding as files."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 
+from dse.analysis.axes import Line, Sweep, left_out
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.analysis.sweeps import Measured, accuracy_column
 from dse.trial.names import outcomes
-from dse.trial.question import QUESTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,80 +24,149 @@ STYLE: Any = {
     "svg.hashsalt": "dse",
     "svg.fonttype": "path",
     "font.size": 9.0,
+    "axes.titlesize": "medium",
     "axes.spines.right": False,
+    "axes.spines.top": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "errorbar.capsize": 2.5,
     "lines.markersize": 5.0,
+    "legend.fontsize": "small",
+    "legend.title_fontsize": "small",
 }
-OURS, THEIRS = "#1f5fa8", "#b5541c"
-COLOURS = ("#1f5fa8", "#2f9e77", "#c77f1a", "#8b4fa0", "#b03a48")
-MARKERS = ("o", "s", "^", "D", "v")
+WIDTH = 5.6
+"""Inches: a phone shows a figure of this width at about four fifths of its size."""
+MOST_DOTS = 2_000
+"""More dots than this are drawn as a picture inside the figure, which stays small."""
+
+COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#aa4499", "#000000",
+    "#56b4e9", "#b8860b", "#7f7f7f", "#882255", "#44aa99",
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1)))
+"""Lines differ in colour, marker and dashes, so that they differ in grey print too."""
+OURS, THEIRS = COLOURS[0], COLOURS[1]
 SIZE_LABEL = "size of the weights (MB of 2$^{20}$ bytes)"
 
 
-def line(axes: Axes, x: Sequence[float], points: Sequence[Measured], **style: Any) -> None:
-    """A line through the mean accuracies, with an interval at each point and a dot for each seed.
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's own defaults and `STYLE`, whatever the user's matplotlibrc and backend."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
 
-    There is no interval below `INTERVAL_SEEDS` seeds. `style` is for matplotlib's `errorbar` and
-    must hold `color`.
+
+def look(number: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the line with this number."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": DASHES[number % len(DASHES)],
+    }
+
+
+def draw_line(
+    axes: Axes, line: Line, answer: str, places: Mapping[Any, float], along: str, **looks: Any
+) -> None:
+    """A line through the means, with an interval at each point and a dot for each trial.
+
+    `places` maps the values of `along`, the axis of the line, to places on the x axis. There is no
+    interval below `INTERVAL_SEEDS` seeds. `looks` is for matplotlib's `errorbar` and must hold
+    `color`.
     """
-    known = [point.accuracy for point in points]
-    below, above = [k.mean - k.low for k in known], [k.high - k.mean for k in known]
-    axes.errorbar(x, [k.mean for k in known], yerr=[below, above], **style)
-    for at, point in zip(x, points, strict=True):
-        axes.plot([at] * len(point.seeds), point.seeds, ".", color=style["color"], alpha=0.35)
+    points, trials = line.points, line.trials
+    ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
+    axes.errorbar(
+        points[along].map(places), points["mean"], yerr=np.array(ends), elinewidth=0.8, **looks
+    )
+    axes.plot(
+        trials[along].map(places),
+        trials[answer],
+        ".",
+        color=looks["color"],
+        markersize=6,
+        alpha=0.45,
+        rasterized=len(trials) > MOST_DOTS,
+    )
 
 
 def plain_log(axes: Axes, ticks: Sequence[float]) -> None:
     """A logarithmic x axis whose ticks are plain numbers of two digits."""
     axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    axes.set_xticks(ticks, [f"{float(f'{tick:.2g}'):g}" for tick in ticks])
     axes.minorticks_off()
 
 
-def sizes_and_values(
-    axes: Axes, sizes: Sequence[float], values: Sequence[float], label: str
-) -> None:
-    """Sizes (MB) on the x axis, and the swept values, with their label, on one above."""
-    axes.set_xlabel(SIZE_LABEL)
-    above = axes.secondary_xaxis("top")
-    above.set_xticks(sizes, [f"{value:g}" for value in values])
-    above.minorticks_off()
-    above.set_xlabel(label)
+def legend(figure: Figure, labels: Sequence[str], title: str = "") -> None:
+    """A legend of the figure's labelled artists above the plot, in as many columns as fit."""
+    widest = max(map(len, labels), default=1) + 7
+    columns = min(max(int(figure.get_figwidth() * 14) // widest, 1), len(labels))
+    figure.legend(loc="outside upper center", ncols=columns, title=title, frameon=False)
 
 
-def accuracy_label(rows: pd.DataFrame) -> str:
-    """The label of the accuracy's axis."""
-    return f"{accuracy_column(rows).replace('top', 'top-')} on the test set (%)"
+def accuracy_label(answer: str) -> str:
+    """The label of an accuracy's axis."""
+    return f"{answer.replace('top', 'top-')} on the test set (%)"
 
 
-def described(rows: pd.DataFrame) -> str:
-    """What was measured: the title of a panel, in two lines."""
-    counts = rows.groupby([name for name in QUESTION if name != "seed"])["seed"].nunique()
-    seeds = _range(counts)
-    parts = [f"{_range(rows['epochs'])} epochs"]
-    parts += sorted(name for name in rows["precision"].unique() if name != "fp32")
-    parts.append(f"{seeds} seed" if seeds == "1" else f"{seeds} seeds")
-    if (rows["status"] != "learned").any():
-        parts.append(outcomes(rows))
-    spread = ", 95 % interval" if counts.min() >= INTERVAL_SEEDS else ""
-    runs = "one run each" if seeds == "1" else f"mean{spread}, each seed"
-    data = " and ".join(sorted(rows["data"].unique()))
-    return f"measured: {data}, {', '.join(parts)}\n{runs}"
+# Captions -----------------------------------------------------------------------------------
 
 
-def _range(values: pd.Series[int]) -> str:
-    """The least and the greatest value: "3", or "2-3"."""
-    return "-".join(str(value) for value in sorted({values.min(), values.max()}))
+def caption(figure: Figure, *sentences: str) -> None:
+    """Small text below the plot, wrapped; empty sentences are left out."""
+    text = " ".join(sentence for sentence in sentences if sentence)
+    wrapped = textwrap.fill(text, int(figure.get_figwidth() * 16.5))
+    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color="#444444", parse_math=False)
+
+
+def described(found: Sweep) -> str:
+    """What the networks were trained on, and how long: "digits, 20 epochs"."""
+    data = found.fixed.get("data") or " and ".join(sorted(found.rows["data"].unique()))
+    return f"{data}, {found.fixed['epochs']} epochs" if "epochs" in found.fixed else str(data)
+
+
+def measured(found: Sweep, drawn: Sequence[Line], along: str) -> str:
+    """What the lines along an axis show, and how many trials of the sweep are on none of them."""
+    counts = pd.concat([line.points["count"] for line in drawn])
+    shown = pd.concat([line.trials["status"] for line in drawn])
+    ended = f"{outcomes({'status': shown})}." if (shown != "learned").any() else ""
+    others = ""
+    if count := left_out(found, drawn):
+        trials = "1 more trial is" if count == 1 else f"{count:,} more trials are"
+        others = f"{trials} on no line: no other differs from them in {along} alone."
+    return " ".join(text for text in (spread(counts), ended, others) if text)
+
+
+def spread(counts: pd.Series[int]) -> str:
+    """What is drawn at points of so many seeds each.
+
+    >>> spread(pd.Series([3, 3]))
+    'Mean, 95 % interval and each of 3 seeds.'
+    >>> spread(pd.Series([1, 3]))
+    'Mean, 95 % interval (from 3 seeds on) and each of 1-3 seeds.'
+    """
+    fewest, most = int(counts.min()), int(counts.max())
+    if most == 1:
+        return "One run each."
+    seeds = f"each of {fewest} seeds." if fewest == most else f"each of {fewest}-{most} seeds."
+    if most < INTERVAL_SEEDS:
+        return f"Mean and {seeds}"
+    some = f" (from {INTERVAL_SEEDS} seeds on)" if fewest < INTERVAL_SEEDS else ""
+    return f"Mean, 95 % interval{some} and {seeds}"
+
+
+# Files --------------------------------------------------------------------------------------
 
 
 def encoded(figure: Figure, *kinds: str) -> tuple[bytes, ...]:
     """The contents of a file of each kind ("svg", "png"); equal figures give equal bytes."""
     unset = {"svg": "Date", "png": "Software"}
     contents = []
-    with mpl.rc_context(STYLE):
+    with style():
         for kind in kinds:
             stream = io.BytesIO()
             figure.savefig(stream, format=kind, dpi=150, metadata={unset[kind]: None})

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
+from dse.analysis.figure3 import FIGURE_3
 from dse.analysis.findings import findings
 from dse.analysis.page import Curve, Picture, Point, Section, Table, page
-from dse.analysis.sweeps import FIGURE_3
 from dse.analysis.table3 import table3
 from dse.results import atomic, commands, records
 from dse.results.files import trial_folder

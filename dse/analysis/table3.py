@@ -2,50 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
-from dse.analysis.sweeps import accuracy_column, gain, measured, one_sweep
+from dse.analysis.axes import MOST_LINES, Line, lines, require
+from dse.analysis.pairs import axis_alone, pairs, sweep_once
+from dse.analysis.statistics import POINTS, Interval, interval
 from dse.paper.published import TABLE_3
+
+FIXED = {"sr": 0.125, "pct3x3": 0.5, "freq": 2}
+"""What the paper's networks share with ours where their accuracies are shown next to ours."""
 
 
 def table3(table: pd.DataFrame) -> pd.DataFrame:
-    """Table 3: a row for each bypass, ours and the paper's accuracies in percent.
+    """Table 3: a row for each bypass and setting of what else varies, accuracies in percent.
 
     `gain` is the mean difference from no bypass over the shared seeds, with its 95 % interval
     (`gain_low` .. `gain_high`); sizes are labelled as in the paper. The paper's columns are from
-    ImageNet, with one run each. Raises `NoSweep` where the table holds no sweep over `bypass`.
+    ImageNet, with one run each; they are left out where no setting has the paper's `FIXED` values.
+
+    Raises `NoSweep` where no two values of `bypass` have all else equal, and where there are more
+    than `MOST_LINES` settings.
     """
-    rows = one_sweep(table, "bypass")
-    answer = accuracy_column(rows)
-    ours = {point.value: point for point in measured(rows, "bypass")}
+    found = sweep_once(table)
+    require(table, "bypass", "size_bytes")
+    axis = axis_alone(found, "bypass")
+    gains = {
+        (*one.setting.values(), one.after): interval(one.differences, within=POINTS)
+        for one in pairs(found, axis, [("none", "simple"), ("none", "complex")])
+    }
+    drawn = lines(found, axis.name, most=MOST_LINES)
+    return pd.DataFrame([row for line in drawn for row in _rows(line, found.answer, gains)])
+
+
+def _rows(
+    line: Line, answer: str, gains: Mapping[tuple[Any, ...], Interval]
+) -> Iterator[dict[str, Any]]:
+    """The rows of one setting, in the paper's order."""
     paper = {row.bypass: row for row in TABLE_3}
-    lines = []
-    for bypass, published in paper.items():
-        if bypass not in ours:
-            continue
-        point, wired = ours[bypass], bypass != "none"
-        gained = gain(table, "bypass", "none", bypass)[1] if wired and "none" in ours else None
-        lines.append(
-            {
-                "bypass": bypass,
-                "seeds": point.accuracy.count,
-                answer: point.accuracy.mean,
-                f"{answer}_low": point.accuracy.low,
-                f"{answer}_high": point.accuracy.high,
-                "gain": gained.mean if gained else float("nan"),
-                "gain_low": gained.low if gained else float("nan"),
-                "gain_high": gained.high if gained else float("nan"),
-                "size_bytes": point.size_bytes,
+    first = line.trials.iloc[0]
+    comparable = all(first[name] == value for name, value in FIXED.items())
+    for point in line.points.to_dict("records"):
+        bypass = point["bypass"]
+        gained = gains.get((*line.setting.values(), bypass), UNKNOWN)
+        row = {
+            **line.setting,
+            "bypass": bypass,
+            "seeds": point["count"],
+            answer: point["mean"],
+            f"{answer}_low": point["low"],
+            f"{answer}_high": point["high"],
+            "gain": gained.mean,
+            "gain_low": gained.low,
+            "gain_high": gained.high,
+            "size_bytes": point["size_bytes"],
+        }
+        if comparable:
+            published, base = paper[bypass], paper["none"]
+            row |= {
                 "paper_top1": published.top1,
-                "paper_gain": published.top1 - paper["none"].top1 if wired else float("nan"),
+                "paper_gain": published.top1 - base.top1 if bypass != "none" else math.nan,
                 "paper_top5": published.top5,
                 "paper_size": f"{published.size_label}MB",
             }
-        )
-    return pd.DataFrame(lines)
+        yield row
 
+
+UNKNOWN = Interval(mean=math.nan, low=math.nan, high=math.nan, count=0)
+"""A gain where no seed has both values."""
 
 TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"table3": table3}
 """Name of a page of `sweeps/` -> the table of its sweep."""

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dse.analysis.drawing import draw
 from dse.results import tables
+from dse.sweep.captions import caption
 from dse.sweep.launch import asked
 from dse.trial.question import Trial
 
 
-def close(trials: Sequence[Trial], folder: Path, command: str) -> None:
+def close(
+    trials: Sequence[Trial],
+    folder: Path,
+    command: str,
+    pages: Mapping[str, Sequence[Trial]] | None = None,
+) -> None:
     """Write the tables, figures and report of `trials` to `folder`; print a summary, and the paths.
 
-    `command` is the command line that the report shows.
+    `command` is the command line that the report shows. With `pages`, the figures are those of
+    these pages of `sweeps/`, each of the trials that the page asked for.
     """
-    table = asked(tables.write_tables(folder), trials, folder)
-    figures = draw(folder, table)
+    whole = tables.write_tables(folder)
+    table = asked(whole, trials, folder)
+    others = len(whole) - len(table)
+    parts = None
+    if pages is not None:
+        ids = {name: [trial.trial_id for trial in of_page] for name, of_page in pages.items()}
+        rows = {name: table[table["trial_id"].isin(known)] for name, known in ids.items()}
+        parts = {name: (one, caption(one, others)) for name, one in rows.items()}
+    figures = draw(folder, table, caption(table, others), parts)
     from dse.analysis import report, summary  # pandas, which a wrong request need not wait for
 
     path = report.write(folder, table, figures, command)

@@ -111,7 +111,7 @@ def asked(table: pd.DataFrame, trials: Sequence[Trial], folder: Path) -> pd.Data
     if others := len(table) - len(rows):
         trials_are = "1 other trial is" if others == 1 else f"{others:,} other trials are"
         say(f"{trials_are} in {folder}; the figures do not show them")
-    return rows
+    return rows.reset_index(drop=True)
 
 
 def _runner(execute: str, workers: Workers) -> Runner:

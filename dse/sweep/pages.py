@@ -41,6 +41,15 @@ def defaults() -> dict[str, Any]:
     return {key: page[key] for key in RULES}
 
 
+def protocols() -> dict[str, str]:
+    """Each data set that has a page in `sweeps/protocol`, and the first such page."""
+    folder = bundled() / "protocol"
+    texts: dict[str, Any] = {
+        n: OmegaConf.load(folder / f"{n}.yaml") for n in names([bundled()], "protocol")
+    }
+    return {page["data"]: name for name, page in reversed(texts.items())}
+
+
 def choices(
     folders: Sequence[Path], page: str, overrides: dict[str, list[Any]], errors: list[str]
 ) -> list[dict[str, str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dse.space.architecture import LAYOUTS, Layout, field_names
 from dse.trial.datasets import num_classes
 from dse.trial.question import QUESTION, Trial
 
@@ -54,6 +55,26 @@ def written(value: Any) -> str:
     if isinstance(value, float):
         return short if float(short := f"{value:g}") == value else repr(value)
     return str(value)
+
+
+STEM = tuple(n for n in field_names(Layout) if n not in ("norm", "head_relu", "dropout"))
+"""What a named layout is recognised by: recipes and protocols change the other fields."""
+
+
+def layout_name(question: Mapping[Any, Any]) -> str:
+    """The name of the layout in `LAYOUTS` that a question has, or "".
+
+    >>> layout_name({"conv1_filters": 7})
+    ''
+    """
+    return next(
+        (
+            name
+            for name, layout in LAYOUTS.items()
+            if all(question.get(field) == getattr(layout, field) for field in STEM)
+        ),
+        "",
+    )
 
 
 def outcome(row: Any) -> str:

@@ -1,0 +1,88 @@
+"""What a caption says of a table: the fixed values that are not the defaults, and what is left out.
+
+The defaults are those of the page `squeezenet` with the protocol of the table's data set, whichever
+command trained the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dse.sweep import pages
+from dse.sweep.keys import RULES
+from dse.trial.names import STEM, layout_name, written
+from dse.trial.question import SEMANTICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HOME = "demo"
+"""The protocol for data sets that have no page."""
+SEVERAL = 2
+"""So many differences or more, of a layout or a recipe that has a name, are that name."""
+
+
+def caption(table: pd.DataFrame, others: int = 0) -> str:
+    """What a figure of `table` must say: "Fixed: lr 0.01, epochs 8."
+
+    `others` counts the trials of the folder that are not in the table.
+    """
+    values = ", ".join(f"{name} {value}" for name, value in differences(table).items())
+    parts = [f"Fixed: {values}."] if values else []
+    if others:
+        trials = "trial in this folder is" if others == 1 else "trials in this folder are"
+        parts.append(f"{others:,} other {trials} not shown.")
+    return " ".join(parts)
+
+
+def differences(table: pd.DataFrame) -> dict[str, str]:
+    """What is fixed in a table and differs from the defaults of its data sets.
+
+    Names and values are those of the command line. Several differences that are a named layout or
+    recipe are one: `layout` or `recipe`.
+    """
+    if table.empty:
+        return {}
+    names = [name for name in (*RULES, "semantics") if name in table and name != "seed"]
+    fixed = {name: table[name].iloc[0] for name in names if table[name].nunique() == 1}
+    page_of = pages.protocols()
+    protocols = sorted({page_of.get(data, HOME) for data in table["data"].unique()})
+    groups: dict[str, str] = {}
+    different = _different(fixed, protocols, groups)
+    layout = layout_name(fixed)
+    if layout and len(different.keys() & set(STEM)) >= SEVERAL:
+        groups["layout"] = layout
+        different = _different(fixed, protocols, groups)
+    if len(different) >= SEVERAL:
+        known = pages.names([pages.bundled()], "recipe")
+        left = {name: _different(fixed, protocols, groups | {"recipe": name}) for name in known}
+        recipe = min(known, key=lambda name: len(left[name]))
+        if len(left[recipe]) <= len(different) - SEVERAL:
+            groups["recipe"], different = recipe, left[recipe]
+    return groups | different
+
+
+def _different(
+    fixed: Mapping[str, Any], protocols: list[str], groups: Mapping[str, str]
+) -> dict[str, str]:
+    """The fixed values that differ from the defaults of one of the protocols."""
+    every = [_defaults((("protocol", name), *groups.items())) for name in protocols]
+    return {
+        name: written(value)
+        for name, value in fixed.items()
+        if name in every[0] and any(value != defaults[name] for defaults in every)
+    }
+
+
+@cache
+def _defaults(choice: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The value of each key on the page `squeezenet` with these pages of the groups.
+
+    The data set is that of the page `squeezenet` alone, so that another one is a difference.
+    """
+    values = pages.composed([pages.bundled()], "squeezenet", dict(choice), [])
+    defaults = {name: RULES[name].rule.accept(name, values[name][0]) for name in RULES}
+    del defaults["manifest"]
+    return defaults | {"data": pages.defaults()["data"], "semantics": SEMANTICS}

@@ -1,0 +1,60 @@
+"""Captions name what is fixed and not the default, and count what is left out."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from reading import composed_once, read
+
+from dse.sweep.captions import caption
+
+__all__ = ["composed_once"]
+
+FOLDER = f"manifest=10-2000-20-{'0' * 20}"
+
+
+def table(*arguments: str, page: str = "squeezenet") -> pd.DataFrame:
+    return pd.DataFrame([trial.question for trial in read(*arguments, page=page).trials])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ""),
+        (["seed=1,2"], ""),
+        (["sr=0.125,0.5"], ""),
+        (["sr=0.5"], "Fixed: sr 0.5."),
+        (["lr=0.01", "epochs=8", "sr=0.25,0.5"], "Fixed: epochs 8, lr 0.01."),
+        (["protocol=cifar10"], "Fixed: data cifar10."),
+        (["protocol=cifar10", "epochs=8"], "Fixed: data cifar10, epochs 8."),
+        (["protocol=imagenet", FOLDER], "Fixed: data image_folder."),
+        (["layout=px8"], "Fixed: layout px8."),
+        (["layout=v1_1", "image_size=64"], "Fixed: layout v1_1, image_size 64."),
+        (
+            ["layout=zynqnet", "image_size=64", "lr=0.1"],
+            "Fixed: layout zynqnet, image_size 64, lr 0.1.",
+        ),
+        (["pool_after=1-3-5"], "Fixed: pool_after 1-3-5."),
+        (["recipe=paper", "epochs=60"], "Fixed: recipe paper, epochs 60."),
+        (["protocol=demo,cifar10", "lr=0.01"], "Fixed: lr 0.01."),
+    ],
+)
+def test_a_caption_names_what_is_not_the_default(arguments: list[str], words: str) -> None:
+    assert caption(table(*arguments)) == words
+
+
+def test_a_page_that_changes_a_default_is_no_exception() -> None:
+    """Whichever command drew it, the figure says that Figure 3(b) is at sr 0.5."""
+    assert caption(table(page="figure3b")) == "Fixed: sr 0.5."
+
+
+def test_other_trials_are_counted() -> None:
+    assert caption(table(), 1) == "1 other trial in this folder is not shown."
+    assert caption(table("lr=0.01"), 1200) == (
+        "Fixed: lr 0.01. 1,200 other trials in this folder are not shown."
+    )
+    assert caption(table()[:0], 2) == "2 other trials in this folder are not shown."
+
+
+def test_older_training_semantics_are_named() -> None:
+    assert caption(table().assign(semantics=2)) == "Fixed: semantics 2."
