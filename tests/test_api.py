@@ -31,8 +31,9 @@ from dse.training.trained import Preprocess
 from dse.trial.record import COLUMNS
 
 ROOT = Path(__file__).parents[1]
+SMALL = dse.Metaparameters(base_e=8, incr_e=4, sr=0.5)
 TRIAL = dse.Trial(
-    metaparameters=dse.Metaparameters(base_e=8, incr_e=4, sr=0.5),
+    metaparameters=SMALL,
     layout=replace(dse.LAYOUTS["px8"], norm="batch", head_relu=False),
     protocol=dse.Protocol(
         image_size=10, train_share=0.3, recipe=dse.Recipe(epochs=2, batch_size=32, warmup=0)
@@ -333,8 +334,12 @@ def examples() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_documentation_s_examples_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(results.parents[1])
+def test_the_documentation_s_examples_run(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(results, "results/reproduce")
+    leave(Path("results/reproduce"), replace(TRIAL, metaparameters=replace(SMALL, sr=0.125)))
     Image.fromarray(memory.digits(TRIAL.protocol.facts).test_pictures[0, :, :, 0]).save("digit.png")
     for other in ("monday", "tuesday"):
         shutil.copytree(results, Path("results") / other, dirs_exist_ok=True)

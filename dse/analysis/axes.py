@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from dse.analysis.statistics import INTERVAL_SEEDS
+from dse.analysis.statistics import CONFIDENCE, INTERVAL_SEEDS
 from dse.trial.datasets import num_classes
 from dse.trial.names import STEM, layout_name, written
 from dse.trial.question import QUESTION
@@ -171,7 +171,7 @@ def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
 def _half_width(count: Any, deviation: Any) -> Any:
     """Half the width of Student's 95 % interval of each mean; NaN below `INTERVAL_SEEDS`."""
     with np.errstate(invalid="ignore"):
-        half = stdtrit(np.maximum(count - 1, 1), 0.975) * deviation / np.sqrt(count)
+        half = stdtrit(np.maximum(count - 1, 1), (1 + CONFIDENCE) / 2) * deviation / np.sqrt(count)
     return np.where(count >= INTERVAL_SEEDS, half, np.nan)
 
 
