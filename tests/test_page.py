@@ -49,7 +49,7 @@ class Reader(HTMLParser):
 def made(curves: dict[str, Curve] | None = None, **parts: Any) -> bytes:
     """A page of one section."""
     section = Section(**{"id": "a", "title": "A", **parts})
-    return page("Title", ["Lead."], {"Fact": "1"}, [section], curves or {})
+    return page("Title", ["Lead."], ["High"], {"Fact": "1"}, [section], curves or {})
 
 
 def test_a_page_holds_its_figures_and_tables() -> None:
@@ -75,13 +75,15 @@ def test_every_text_is_escaped_and_nothing_is_loaded() -> None:
     html = page(
         HOSTILE,
         [HOSTILE],
+        [HOSTILE],
         {HOSTILE: HOSTILE},
         [
             Section(
                 id="a",
                 title=HOSTILE,
+                headline=HOSTILE,
                 text=[HOSTILE],
-                points=[Point(text=HOSTILE, verdict=HOSTILE)],
+                points=[Point(text=HOSTILE, verdict=HOSTILE, more=[HOSTILE])],
                 figures=[Picture(name=HOSTILE, svg=HOSTILE.encode(), caption=HOSTILE)],
                 commands=[HOSTILE],
                 tables=[table],
@@ -97,7 +99,7 @@ def test_every_text_is_escaped_and_nothing_is_loaded() -> None:
     links = [a.get(name) for _, a in reader.elements for name in ("src", "href") if a.get(name)]
     assert all(re.match("data:|#", str(link)) for link in links)
     assert len(links) >= 2
-    assert reader.texts.count(HOSTILE) >= 12
+    assert reader.texts.count(HOSTILE) >= 15
 
 
 def test_curves_are_data_with_a_gap_where_they_are_unknown() -> None:
@@ -107,4 +109,4 @@ def test_curves_are_data_with_a_gap_where_they_are_unknown() -> None:
 
 
 def test_a_lone_surrogate_of_a_folder_name_is_written_as_an_escape() -> None:
-    assert b"\\udcff" in page("a\udcff", [], {}, [], {})
+    assert b"\\udcff" in page("a\udcff", [], [], {}, [], {})

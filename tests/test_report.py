@@ -58,7 +58,7 @@ def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None
 def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
     trials = [record(0.125, 0, top1=90.0, val_top1=50.0), record(0.5, 0, top1=60.0, val_top1=80.0)]
     text = shown(folder_of(tmp_path, trials))
-    assert "sr 0.5: top-1 60.0 %" in text
+    assert "Best by validation accuracy: sr=0.5; on the test set 60.0 %" in text
 
 
 def test_other_trials_and_failures_are_counted(tmp_path: Path) -> None:

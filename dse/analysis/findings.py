@@ -1,71 +1,211 @@
-"""What a table of trials says about the paper's figures, in sentences."""
+"""The paper's claims about accuracy, tested on a table of trials.
+
+A claim `agrees` or `contradicts` only where the trials decide it at the 5 % level (see
+`dse.analysis.compare` and `dse.analysis.plateau`); else it is `not decided`. Each claim is tested
+by itself, with pairs of trials that have the same seed and are equal in all else; where something
+else varies, differences are means over its settings. Trials with the paper's fixed values are
+preferred; where there are none, the differences from these values are named.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import MOST_LINES, lines
-from dse.analysis.figure3 import FIGURE_3
-from dse.analysis.pairs import Pairs, axis_alone, pairs, sweep_once
-from dse.analysis.statistics import INTERVAL_SEEDS, POINTS, interval
-from dse.trial.names import outcomes, written
+from dse.analysis.axes import NoSweep
+from dse.analysis.compare import Comparison, judged
+from dse.analysis.pairs import averaged, axis_alone, sweep_once
+from dse.analysis.plateau import MARGIN, PAPER, Claim
+from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3, Point
+from dse.trial.names import written
 
-MIDDLE = 0.5  # where Figure 3's curves bend, and where 3(a) and 3(b) meet
+VERDICTS = ("agrees", "not decided", "contradicts")
 
 
-def summary(table: pd.DataFrame, asked: int) -> str:
-    """What was trained and how it ended, in a sentence or two."""
-    if table.empty:
-        return f"None of {asked} trainings has finished."
-    data = " and ".join(sorted(table["data"].unique()))
-    seeds = ", ".join(str(s) for s in sorted(table["seed"].unique()))
-    return (
-        f"{len(table)} of {asked} trainings from scratch on {data}, seeds {seeds}: "
-        f"{outcomes(table)}. Accuracies are on the whole test set, which was not used for any "
-        "choice. These data are not ImageNet: the paper's points are shown in separate panels and "
-        "columns."
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What the trials on one data set say about one claim.
+
+    `paper` and `evidence` are the numbers of the paper and of the table, in sentences; `verdict` is
+    one of `VERDICTS`.
+    """
+
+    claim: str
+    data: str
+    paper: str
+    verdict: str
+    evidence: str
+
+    def __str__(self) -> str:
+        verdict = f"{self.verdict.capitalize()} on {self.data}"
+        return f"{self.claim} {verdict}: {self.evidence} Paper: {self.paper}"
+
+
+Judge = Callable[[pd.DataFrame], tuple[str, str]]
+"""A table -> the verdict and the evidence; raises `ValueError` where it lacks what that needs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Claim:
+    """One claim: its page of `sweeps/`, its text, the paper's numbers and fixed values."""
+
+    page: str
+    text: str
+    paper: str
+    fixed: Mapping[str, Any]
+    judge: Judge
+
+
+def findings(table: pd.DataFrame, page: str = "") -> list[Finding]:
+    """Test the paper's claims, or those of one page of `sweeps/`, on each data set of a table.
+
+    A claim whose trials the table lacks is left out; there may be none.
+    """
+    return [
+        found
+        for claim in CLAIMS
+        if page in ("", claim.page)
+        for _, rows in table.groupby("data")
+        if (found := _tested(claim, rows))
+    ]
+
+
+def _tested(claim: _Claim, table: pd.DataFrame) -> Finding | None:
+    """The claim at the paper's fixed values, or else at those of the table; None if at neither."""
+    names = list(claim.fixed)
+    same = (table[names] == [claim.fixed[name] for name in names]).all(axis=1)
+    for rows in (table[same], table) if same.any() else (table,):
+        with suppress(ValueError):
+            verdict, evidence = claim.judge(rows)
+            return Finding(
+                claim=claim.text,
+                data=str(rows["data"].iloc[0]),
+                paper=claim.paper,
+                verdict=verdict,
+                evidence=evidence + _other(claim, rows),
+            )
+    return None
+
+
+def _other(claim: _Claim, rows: pd.DataFrame) -> str:
+    """The paper's fixed values that these trials do not have, in a sentence."""
+    lacking = [n for n, value in claim.fixed.items() if not (rows[n] == value).any()]
+    here = " ".join(f"{n}={','.join(map(written, sorted(rows[n].unique())))}" for n in lacking)
+    paper = " ".join(f"{n}={written(claim.fixed[n])}" for n in lacking)
+    return f" These trials have {here}, the paper's {paper}." if lacking else ""
+
+
+def _compared(table: pd.DataFrame, column: str, low: Any, highs: Sequence[Any]) -> list[Comparison]:
+    """The values `highs` of a column compared with `low`; raises `NoSweep` where none can be."""
+    found = sweep_once(table)
+    axis = axis_alone(found, column)
+    compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
+    if not compared:
+        raise NoSweep(f"no seed has two of these values of `{column}` with all else equal")
+    return compared
+
+
+def _higher(column: str, low: Any, high: Any) -> Judge:
+    """The test that accuracy at `high` is higher than at `low`."""
+
+    def judge(table: pd.DataFrame) -> tuple[str, str]:
+        (one,) = _compared(table, column, low, [high])
+        if not one.decided:
+            return "not decided", one.sentence
+        return ("agrees" if one.difference.mean > 0 else "contradicts"), one.sentence
+
+    return judge
+
+
+def _plateau(column: str) -> Judge:
+    """The test that accuracy stops rising at the paper's value of `column`."""
+
+    def judge(table: pd.DataFrame) -> tuple[str, str]:
+        value = PAPER[column]
+        greater = sorted(table.loc[table[column] > value, column].unique())
+        steps = _compared(table, column, value, greater)
+        one = Claim(column=column, value=value, setting={}, margin=MARGIN, comparisons=tuple(steps))
+        verdict = "agrees" if one.stops else "contradicts" if one.rises else "not decided"
+        return verdict, one.sentence
+
+    return judge
+
+
+def _late_pooling(table: pd.DataFrame) -> tuple[str, str]:
+    """The test that pooling as late as the table has it is better than pooling as early."""
+    by_depth = sorted(table["pool_after"].unique(), key=_depth)
+    return _higher("pool_after", by_depth[0], by_depth[-1])(table)
+
+
+def _depth(pool_after: str) -> tuple[float, str]:
+    """The mean layer after which a network pools; -1 for none."""
+    if pool_after == "none":
+        return -1.0, pool_after
+    layers = [int(layer) for layer in pool_after.split("-")]
+    return sum(layers) / len(layers), pool_after
+
+
+def _points(points: Sequence[Point], *values: float) -> str:
+    """The paper's accuracies at some values."""
+    known = {point.value: point.top5 for point in points}
+    texts = [f"{known[value]:.1f} % at {value:g}" for value in values]
+    return f"{', '.join(texts)} (top-5 on ImageNet)"
+
+
+def _order(better: str, worse: str) -> _Claim:
+    """One of the steps of Table 3's order."""
+    known = {row.bypass: row.top1 for row in TABLE_3}
+    names = {"none": "no bypass", "simple": "simple bypass", "complex": "complex bypass"}
+    return _Claim(
+        page="table3",
+        text=f"{names[better].capitalize()} is better than {names[worse]}.",
+        paper=f"Table 3: {known[better]:.1f} and {known[worse]:.1f} % (top-1 on ImageNet).",
+        fixed={"sr": 0.125, "pct3x3": 0.5},
+        judge=_higher("bypass", worse, better),
     )
 
 
-def findings(table: pd.DataFrame, name: str) -> list[str]:
-    """What Figure 3 shows: the gains up to the middle, from there on, and in all.
-
-    A sentence for each step along each line of the figure. None for another figure. Raises
-    `NoSweep` where the figure cannot be drawn.
-    """
-    if name not in FIGURE_3:
-        return []
-    paper, found = FIGURE_3[name], sweep_once(table)
-    axis = axis_alone(found, paper.column)
-    texts = []
-    for line in lines(found, axis.name, most=MOST_LINES):
-        values = line.points[axis.name].tolist()
-        ends = [values[0], *([MIDDLE] if MIDDLE in values[1:-1] else []), values[-1]]
-        steps = [*pairwise(ends), (ends[0], ends[-1])]
-        points = {p.value: p.top5 for p in paper.points} if paper.comparable(line) else {}
-        texts += [
-            _gain(one, points)
-            for one in pairs(found, axis, list(dict.fromkeys(steps)))
-            if one.setting == line.setting
-        ]
-    return texts
-
-
-def _gain(step: Pairs, paper: Mapping[float, float]) -> str:
-    """The gain from one value to another, and the paper's where it has both."""
-    gained = interval(step.differences, within=POINTS)
-    text = f"From {step.column} {step.before:g} to {step.after:g}"
-    if step.setting:
-        text += " with " + ", ".join(f"{n} {written(v)}" for n, v in step.setting.items())
-    text += f": {gained.mean:+.1f} points of {step.answer.replace('top', 'top-')}"
-    if gained.count < INTERVAL_SEEDS:
-        text += " (too few seeds for an interval)"
-    else:
-        text += f" (95 % interval {gained.low:+.1f} to {gained.high:+.1f}, {gained.count} seeds)"
-    if step.before in paper and step.after in paper:
-        points = paper[step.after] - paper[step.before]
-        text += f"; in the paper {points:+.1f} points of top-5 on ImageNet"
-    return f"{text}."
+CLAIMS = (
+    _Claim(
+        page="figure3a",
+        text="Accuracy rises with the squeeze ratio.",
+        paper=f"Figure 3(a): {_points(FIGURE_3A, 0.125, 0.75)}.",
+        fixed={"pct3x3": 0.5, "bypass": "none"},
+        judge=_higher("sr", 0.125, 0.75),
+    ),
+    _Claim(
+        page="figure3a",
+        text="Accuracy stops rising at a squeeze ratio of 0.75.",
+        paper=f"Figure 3(a): {_points(FIGURE_3A, 0.75, 1.0)}.",
+        fixed={"pct3x3": 0.5, "bypass": "none"},
+        judge=_plateau("sr"),
+    ),
+    _Claim(
+        page="figure3b",
+        text="Accuracy rises with the share of 3x3 filters.",
+        paper=f"Figure 3(b): {_points(FIGURE_3B, 0.01, 0.5)}.",
+        fixed={"sr": 0.5, "bypass": "none"},
+        judge=_higher("pct3x3", 0.01, 0.5),
+    ),
+    _Claim(
+        page="figure3b",
+        text="Accuracy stops rising at a share of 3x3 filters of 50 %.",
+        paper=f"Figure 3(b): {_points(FIGURE_3B, 0.5, 0.625, 0.99)}.",
+        fixed={"sr": 0.5, "bypass": "none"},
+        judge=_plateau("pct3x3"),
+    ),
+    _order("simple", "none"),
+    _order("complex", "none"),
+    _order("simple", "complex"),
+    _Claim(
+        page="downsample",
+        text="Late downsampling raises accuracy.",
+        paper="Strategy 3 (section 3.1), without numbers.",
+        fixed={"sr": 0.125, "pct3x3": 0.5, "bypass": "none"},
+        judge=_late_pooling,
+    ),
+)

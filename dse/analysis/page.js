@@ -18,8 +18,6 @@ function sortable(table) {
   const body = table.tBodies[0];
   const rows = [...body.rows];
   headers.forEach((header, column) => {
-    const isNumber = header.classList.contains("number");
-    if (isNumber) rows.forEach(row => row.cells[column].classList.add("number"));
     const button = make("button", { type: "button" }, ...header.childNodes);
     header.append(button);
     button.addEventListener("click", () => {
@@ -52,7 +50,10 @@ function filterable(table) {
   const input = make("input", { type: "search", id: "filter", placeholder: "seed=0 val_top1>80" });
   const status = make("output", { htmlFor: "filter" });
   const label = make("label", { htmlFor: "filter" }, "Filter");
-  const form = make("form", { className: "filter" }, label, input, status);
+  const hint = make("small", { id: "hint" },
+    "Rows that fit all words: texts such as simple, conditions such as sr=0.125,0.25 or val_top1>80.");
+  input.setAttribute("aria-describedby", "hint");
+  const form = make("form", { className: "filter" }, label, input, status, hint);
   form.addEventListener("submit", event => event.preventDefault());
   table.closest(".box").before(form);
   const update = () => {

@@ -19,23 +19,23 @@ from dse.analysis.axes import ORDER
 from dse.space.architecture import Layout, Metaparameters, field_names
 from dse.trial.names import written
 from dse.trial.protocol import Protocol
-from dse.trial.question import Trial
+from dse.trial.question import QUESTION, Trial
 from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance
 
-PLACES = {
-    **dict.fromkeys(("top1", "top5", "val_top1", "train_top1", "low", "high"), 2),
-    **{"loss": 4, "seconds": 1},
-}
-"""Decimals of a column's cells; other numbers are shown as they are."""
+DECIMALS = {"loss": 4, "seconds": 1, "front_share": 0}
+"""How many decimals a measured number has, where it is not 2."""
+DIGITS = dict.fromkeys(("p", "Holm's p", "allreduce_seconds", "download_seconds"), 3)
+"""Numbers that have so many digits instead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """A sentence of a list, with a verdict such as "agrees", or none."""
+    """A sentence of a list, with a verdict such as "agrees" and more lines on it, or without."""
 
     text: str
     verdict: str = ""
+    more: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +62,25 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """One part of a page; what is empty is left out. `id` is the end of its address."""
+    """One part of a page; what is empty is left out.
+
+    `id` is the end of its address, and `headline` a line of it for the top of the page.
+    """
 
     id: str
     title: str
+    headline: str = ""
     text: Sequence[str] = ()
     points: Sequence[Point] = ()
     figures: Sequence[Picture] = ()
     commands: Sequence[str] = ()
     tables: Sequence[Table] = ()
     details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.text or self.points or self.figures or self.commands or self.tables)
 
 
 Curve = tuple[Sequence[float], Sequence[float], Sequence[float]]
@@ -81,6 +90,7 @@ Curve = tuple[Sequence[float], Sequence[float], Sequence[float]]
 def page(
     title: str,
     lead: Sequence[str],
+    highlights: Sequence[str],
     facts: Mapping[str, str],
     sections: Sequence[Section],
     curves: Mapping[str, Curve],
@@ -90,9 +100,11 @@ def page(
     html = _template().render(
         title=title,
         lead=lead,
+        highlights=highlights,
         facts=facts,
         sections=sections,
         cells=cells,
+        meanings=lambda columns: {one.name: one.about for one in columns if one.about},
         zip=zip,
         base64=b64encode,
         style=_source("page.css"),
@@ -146,7 +158,7 @@ def _column(name: str, values: pd.Series[Any], about: Mapping[str, str]) -> Colu
     plain = values.tolist()
     if not numeric:
         rank = {text: str(at) for at, text in enumerate(ORDER.get(name, ()))}
-        texts = ["" if v is None or v != v else written(v) for v in plain]
+        texts = [_text(v) for v in plain]
         sort = [rank.get(text, "") for text in texts]
     else:
         texts = [_number(name, v) for v in plain]
@@ -160,13 +172,28 @@ def _column(name: str, values: pd.Series[Any], about: Mapping[str, str]) -> Colu
     )
 
 
+def _text(value: Any) -> str:
+    """A value that is no number as a cell shows it; unknown is empty."""
+    if value is None or value is pd.NA or value != value:
+        return ""
+    return ("no", "yes")[value] if isinstance(value, bool) else written(value)
+
+
 def _number(name: str, value: float) -> str:
-    """A number as a cell shows it; unknown is empty."""
+    """A number as a cell shows it; unknown is empty.
+
+    >>> [_number(name, 0.125) for name in ("sr", "top1", "p")], _number("size_bytes", 54120)
+    (['0.125', '0.12', '0.125'], '54,120')
+    """
     if value != value:
         return ""
-    if name in PLACES:
-        return f"{value:.{PLACES[name]}f}"
-    return f"{value:,}" if isinstance(value, int) else written(value)
+    if name in QUESTION:
+        return written(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if name in DIGITS:
+        return str(np.format_float_positional(value, DIGITS[name], fractional=False, trim="-"))
+    return f"{value:,.{DECIMALS.get(name, 2)}f}"
 
 
 def _meanings(kind: type[Any]) -> dict[str, str]:

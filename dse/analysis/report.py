@@ -11,20 +11,17 @@ from typing import Any
 
 import pandas as pd
 
+from dse.analysis import sections
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
-from dse.analysis.figure3 import FIGURE_3
-from dse.analysis.findings import findings
-from dse.analysis.page import Curve, Picture, Point, Section, Table, page
-from dse.analysis.table3 import table3
+from dse.analysis.page import Curve, Picture, Section, Table, page
+from dse.analysis.summary import best, trained
 from dse.results import atomic, commands, records
 from dse.results.files import trial_folder
-from dse.trial.names import outcome, outcomes, short_id, written
+from dse.trial.names import written
 
 REPORT = "report.html"
 EPOCHS = 200
 """Maximum number of epochs of a curve that are drawn."""
-ROWS = 2000
-"""Maximum number of rows of a table on the page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,14 +70,21 @@ def report(contents: Contents) -> bytes:
         found = sweep(contents.table)
     except NoSweep:
         found = None
-    lead = [_trained(found), *_left_out(contents)]
-    sections = [_figures(contents), _paper(contents.table)]
+    lead = [NOTHING if found is None else trained(found), *_left_out(contents)]
+    shown = [_figures(contents)]
     if found is not None:
-        sections += [_configurations(found), _trials(found)]
-    sections.append(_origin(contents))
-    shown = [one for one in sections if one.text or one.figures or one.tables or one.points]
-    facts = {} if found is None else _facts(found)
-    return page(contents.title, lead, facts, shown, contents.curves)
+        shown += [sections.paper(found), sections.compared(found), sections.pareto(found)]
+        shown += [sections.per_configuration(found), sections.each_trial(found)]
+        shown.append(sections.small(found))
+    shown.append(_origin(contents))
+    return page(
+        contents.title,
+        lead,
+        [] if found is None else [f"{line[0].upper()}{line[1:]}." for line in best(found)],
+        {} if found is None else _facts(found),
+        [one for one in shown if one.is_filled],
+        contents.curves,
+    )
 
 
 def read_curve(folder: Path, trial_id: str) -> Curve | None:
@@ -99,17 +103,7 @@ def read_curve(folder: Path, trial_id: str) -> Curve | None:
 # The top of the page ------------------------------------------------------------------------
 
 
-def _trained(found: Sweep | None) -> str:
-    """What was trained and how it ended, in a sentence or two."""
-    if found is None:
-        return "No trial has finished yet: there is nothing to show."
-    rows = found.rows
-    trained = "1 network was" if len(rows) == 1 else f"{len(rows):,} networks were"
-    data = " and ".join(sorted(rows["data"].unique()))
-    return (
-        f"{trained} trained from scratch on {data}: {outcomes(rows)}. "
-        "Accuracies are on the test set, which was not used for any choice."
-    )
+NOTHING = "No trial has finished yet: there is nothing to show."
 
 
 def _left_out(contents: Contents) -> list[str]:
@@ -126,26 +120,15 @@ def _left_out(contents: Contents) -> list[str]:
 
 def _facts(found: Sweep) -> dict[str, str]:
     """The main numbers of a sweep."""
-    rows, points = found.rows, configurations(found)
-    counts = points["count"]
+    rows = found.rows
+    counts = configurations(found)["count"]
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()}-{counts.max()}"
-    names = [axis.name for axis in found.axes]
-    best = points.iloc[int(points["val_top1"].argmax())]
-    setting = ", ".join(f"{name} {written(best[name])}" for name in names)
-    answer = found.answer.replace("top", "top-")
-    accuracy = f"{answer} {best['mean']:.1f} %{_interval(best['low'], best['high'])}"
     return {
         "Varied": "; ".join(f"{a.name} {_values(a.values)}" for a in found.axes) or "the seed only",
-        "Configurations": f"{len(points):,}, with {seeds} {'seed' if seeds == '1' else 'seeds'}",
+        "Configurations": f"{len(counts):,}, with {seeds} {'seed' if seeds == '1' else 'seeds'}",
         "Training": f"{_values(sorted(rows['epochs'].unique()))} epochs, "
         f"{_duration(rows['seconds'].sum())} in all",
-        "Best on the validation part": f"{setting}: {accuracy}" if setting else accuracy,
     }
-
-
-def _interval(low: float, high: float) -> str:
-    """A 95 % interval as text; empty where it is unknown."""
-    return f" [{low:.1f}, {high:.1f}]" if low == low else ""
 
 
 def _values(values: Sequence[Any], most: int = 6) -> str:
@@ -160,7 +143,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-# The sections -------------------------------------------------------------------------------
+# What the folder holds apart from the table ------------------------------------------------
 
 
 def _figures(contents: Contents) -> Section:
@@ -180,75 +163,6 @@ CAPTIONS = {
 }
 
 
-def _paper(table: pd.DataFrame) -> Section:
-    """The paper's claims against these trials."""
-    points, tables = [], []
-    for name in FIGURE_3:
-        with suppress(ValueError):  # no such sweep, or no seed of both
-            points += [Point(text=line) for line in findings(table, name)]
-    with suppress(ValueError):  # no such sweep, or no seed of both
-        tables.append(Table(caption="Table 3: bypass connections", frame=table3(table)))
-    text = [NOT_IMAGENET] if points or tables else []
-    return Section(id="paper", title="The paper's results", text=text, points=points, tables=tables)
-
-
-NOT_IMAGENET = (
-    "The paper's numbers are of single runs on ImageNet. These data are not ImageNet: a claim of "
-    "the paper may hold there and not here, or here and not there."
-)
-
-
-def _configurations(found: Sweep) -> Section:
-    """The configurations where they have several seeds; else the trials show them."""
-    points = configurations(found)
-    if len(found.rows) == len(points):
-        return Section(id="configurations", title="Configurations")
-    chosen = points.nlargest(ROWS, "val_top1").sort_index()
-    columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs", "seconds"]
-    shown = chosen[[*(axis.name for axis in found.axes), *columns]]
-    shown = shown.rename(columns={"count": "seeds", "mean": found.answer})
-    about = {
-        "seeds": "trials that differ in their seed only",
-        found.answer: "mean accuracy on the test set over the seeds, percent",
-        "low": "lower end of its 95 % interval, percent; empty below 3 seeds",
-        "high": "upper end of its 95 % interval, percent; empty below 3 seeds",
-        "val_top1": "mean accuracy on the validation part over the seeds, percent",
-        "seconds": "mean duration of a training, seconds",
-    }
-    table = Table(caption=_caption(len(points), "configurations"), frame=shown, about=about)
-    return Section(id="configurations", title="Configurations", tables=[table])
-
-
-def _trials(found: Sweep) -> Section:
-    rows = found.rows.nlargest(ROWS, "val_top1").sort_index()
-    names = list(dict.fromkeys(axis.name for axis in found.axes))
-    frame = pd.DataFrame({"trial": rows["trial_id"].map(short_id)})
-    frame[[*names, "seed"]] = rows[[*names, "seed"]]
-    frame["outcome"] = [outcome(row) for row in rows.to_dict("records")]
-    columns = list(dict.fromkeys([found.answer, *COLUMNS]))
-    frame[columns] = rows[columns]
-    table = Table(
-        caption=_caption(len(found.rows), "trials"), frame=frame, ids=rows["trial_id"].tolist()
-    )
-    fixed = {name: written(value) for name, value in found.fixed.items()}
-    return Section(
-        id="trials",
-        title="Trials",
-        text=["Select a trial to see its learning curve. A click on a column's name sorts by it."],
-        tables=[table],
-        details={"What all trials have in common": fixed},
-    )
-
-
-COLUMNS = ("top1", "val_top1", "loss", "size_bytes", "params", "macs", "seconds")
-
-
-def _caption(count: int, noun: str) -> str:
-    if count <= ROWS:
-        return f"{count:,} {noun if count > 1 else noun[:-1]}"
-    return f"The {ROWS:,} of {count:,} {noun} with the highest validation accuracy"
-
-
 def _origin(contents: Contents) -> Section:
     """How to repeat it; versions, machines and dates."""
     text = ["These commands trained the networks in this folder; each resumes or repeats its own:"]
@@ -257,10 +171,10 @@ def _origin(contents: Contents) -> Section:
     lines = [command.line for command in contents.commands]
     tables = []
     if len(contents.table):
-        tables.append(Table(caption="Where and when", frame=_machines(contents.table)))
+        tables.append(Table("Where and when", _machines(contents.table)))
     if contents.failures:
         failed = pd.DataFrame(contents.failures.items(), columns=["trial", "reason"])
-        tables.append(Table(caption="Failed trials", frame=failed))
+        tables.append(Table("Failed trials", failed))
     return Section(
         id="origin",
         title="How to run it again",

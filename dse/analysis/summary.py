@@ -29,15 +29,26 @@ def summary(table: pd.DataFrame, asked: int) -> str:
         return count
     found = sweep(table)
     points = configurations(found)
-    ranked = points.sort_values(["val_top1", "size_bytes"], ascending=[False, True], kind="stable")
+    ranked = _ranked(points)
     shown = points if len(points) <= LINES else ranked.head(LINES)
     means = "means over the seeds, " if table["seed"].nunique() > 1 else ""
     lines = [f"{count}: {_outcome(table)}; {means}accuracies in percent", *_table(found, shown)]
     if more := len(points) - len(shown):
         lines.append(f"and {more:,} more in table.csv")
     if len(points) > 1:
-        lines += _best(found, ranked)
+        lines += best(found)
     return "\n".join(lines)
+
+
+def trained(found: Sweep) -> str:
+    """What was trained and how it ended, in two sentences."""
+    count = len(found.rows)
+    networks = "1 network was" if count == 1 else f"{count:,} networks were"
+    data = " and ".join(sorted(found.rows["data"].unique()))
+    return (
+        f"{networks} trained from scratch on {data}: {outcomes(found.rows)}. "
+        "Accuracies are on the test set, which was not used for any choice."
+    )
 
 
 def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
@@ -66,8 +77,14 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     return columns([[*table], *table.to_numpy().tolist()], sides)
 
 
-def _best(found: Sweep, ranked: pd.DataFrame) -> Iterator[str]:
-    """The best configuration by validation accuracy, of each data set."""
+def _ranked(points: pd.DataFrame) -> pd.DataFrame:
+    """Configurations in the order of their validation accuracy, of equal ones the smaller first."""
+    return points.sort_values(["val_top1", "size_bytes"], ascending=[False, True], kind="stable")
+
+
+def best(found: Sweep) -> Iterator[str]:
+    """The best configuration by validation accuracy, a line for each data set."""
+    ranked = _ranked(configurations(found))
     names = [axis.name for axis in found.axes if axis.name != "data"]
     for data, trials in found.rows.groupby("data", sort=False):
         on = "" if len(names) == len(found.axes) else f" on {data!s}"
@@ -75,9 +92,9 @@ def _best(found: Sweep, ranked: pd.DataFrame) -> Iterator[str]:
             yield f"no network learned{on}"
             continue
         points = ranked[ranked["data"] == data] if on else ranked
-        best = points.iloc[0]
-        name = " ".join(f"{name}={written(best[name])}" for name in names) or "the only one"
-        test = f"{best['mean']:.1f} % {_interval(best)}".rstrip()
+        first = points.iloc[0]
+        name = " ".join(f"{name}={written(first[name])}" for name in names) or "the only one"
+        test = f"{first['mean']:.1f} % {_interval(first)}".rstrip()
         yield f"best by validation accuracy{on}: {name}; on the test set {test}"
 
 

@@ -1,0 +1,223 @@
+"""The sections of a report that come from the table of its trials."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+
+import pandas as pd
+
+from dse.analysis.axes import Sweep, configurations
+from dse.analysis.compare import Comparison, comparisons
+from dse.analysis.findings import findings
+from dse.analysis.front import front
+from dse.analysis.page import Point, Section, Table
+from dse.analysis.small import Environment, explained, what_small_buys
+from dse.analysis.table3 import table3
+from dse.trial.names import outcome, short_id, written
+
+ROWS = 2000
+"""Maximum number of rows of a table on the page."""
+SENTENCES = 10
+"""Up to so many comparisons each has a sentence; of more, those that are decided."""
+
+
+def compared(found: Sweep) -> Section:
+    """Each value of each axis compared with the axis' first value."""
+    known: list[Comparison] = []
+    with suppress(ValueError):
+        known = comparisons(found.rows)
+    if not known:
+        return Section(id="comparisons", title="Comparisons")
+    decided = [one for one in known if one.decided]
+    shown = known if len(known) <= SENTENCES else decided
+    differences = "1 difference is" if len(known) == 1 else f"{len(known):,} differences are"
+    count = f"{len(decided):,} of {differences} decided"
+    text = (
+        "Each value is compared with the first one of its axis, paired by seed: both trials of a "
+        f"pair are equal in all else. {count}: more than chance at the 5 % level, all of them "
+        "considered together (Holm)."
+    )
+    frame = pd.DataFrame([_comparison(one) for one in known])
+    return Section(
+        id="comparisons",
+        title="Comparisons",
+        headline=f"{count}.",
+        text=[text],
+        points=[Point(text=one.sentence) for one in shown],
+        tables=[Table("All comparisons; differences in points", frame, ABOUT_COMPARISONS)],
+    )
+
+
+def _comparison(one: Comparison) -> dict[str, object]:
+    pairs, difference = one.pairs, one.difference
+    where = " ".join(f"{name}={written(value)}" for name, value in pairs.setting.items())
+    if pairs.settings > 1:
+        where = f"mean over {pairs.settings} settings"
+    return {
+        "value": f"{pairs.column}={written(pairs.after)}",
+        "compared with": written(pairs.before),
+        "where": where,
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "seeds": difference.count,
+        "p": one.p,
+        "Holm's p": one.adjusted_p,
+        "verdict": one.verdict.partition(",")[0],
+    }
+
+
+ABOUT_COMPARISONS = {
+    "difference": "mean difference of accuracy, points",
+    "low": "lower end of its 95 % interval; empty below 3 seeds",
+    "high": "upper end of its 95 % interval; empty below 3 seeds",
+    "seeds": "pairs of trials",
+    "p": "of a sign-flip permutation test",
+    "Holm's p": "adjusted for the number of comparisons",
+}
+
+
+def paper(found: Sweep) -> Section:
+    """The paper's claims against these trials."""
+    tested, tables = findings(found.rows), []
+    with suppress(ValueError):
+        rows = table3(found.rows)
+        tables.append(Table("Table 3: bypass connections, here and in the paper", rows))
+    if not (tested or tables):
+        return Section(id="paper", title="The paper's claims")
+    text = (
+        "The paper's numbers are of single runs on ImageNet, and these data are not ImageNet: a "
+        "claim may hold there and not here. Each claim is tested by itself at the 5 % level; "
+        "where these trials cannot tell, it is not decided."
+    )
+    several = any(axis.name == "data" for axis in found.axes)
+    points = [
+        Point(
+            verdict=one.verdict,
+            text=f"{one.claim} ({one.data})" if several else one.claim,
+            more=(f"Paper: {one.paper}", f"Here: {one.evidence}"),
+        )
+        for one in tested
+    ]
+    counts = Counter(one.verdict for one in tested)
+    verdicts = ", ".join(f"{counts[name]} {word}" for name, word in WORDS.items() if counts[name])
+    return Section(
+        id="paper",
+        title="The paper's claims",
+        headline=f"{len(tested)} tested here, {verdicts}." if tested else "",
+        text=[text],
+        points=points,
+        tables=tables,
+    )
+
+
+WORDS = {"agrees": "agreed with", "contradicts": "contradicted", "not decided": "not decided"}
+
+
+def pareto(found: Sweep) -> Section:
+    """The networks that no other one beats in both size and validation accuracy."""
+    if not found.axes:
+        return Section(id="front", title="Pareto front")
+    points = front(found.rows)
+    names = [axis.name for axis in found.axes]
+    columns = ["size_bytes", "val_top1", "mean", "low", "high", "count", "front_share"]
+    shown = points[points["on_front"]].sort_values("size_bytes")[[*names, *columns]]
+    shown["front_share"] *= 100
+    shown = shown.rename(columns={"mean": found.answer, "count": "seeds"}).head(ROWS)
+    text = (
+        "No other network has at least the validation accuracy of one of these at no more bytes. "
+        "front_share says how sure that is: the share of resamples of the seeds (%) in which the "
+        "network is on the front; empty below 3 seeds."
+    )
+    about = {**_about(found), "front_share": "share of resamples with it on the front, percent"}
+    caption = f"{len(shown):,} of {len(points):,} configurations"
+    return Section(
+        id="front",
+        title="Pareto front",
+        headline=f"{caption} on that of validation accuracy against size.",
+        text=[text],
+        tables=[Table(caption, shown, about)],
+    )
+
+
+def per_configuration(found: Sweep) -> Section:
+    """The configurations where they have several seeds; else the trials show them."""
+    points = configurations(found)
+    if len(found.rows) == len(points):
+        return Section(id="configurations", title="Configurations")
+    chosen = points.nlargest(ROWS, "val_top1").sort_index()
+    columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs", "seconds"]
+    shown = chosen[[*(axis.name for axis in found.axes), *columns]]
+    shown = shown.rename(columns={"count": "seeds", "mean": found.answer})
+    table = Table(_caption(len(points), "configurations"), shown, _about(found))
+    return Section(id="configurations", title="Configurations", tables=[table])
+
+
+def _about(found: Sweep) -> dict[str, str]:
+    """What the columns of a configuration mean."""
+    return {
+        "seeds": "trials that differ in their seed only",
+        found.answer: "mean accuracy on the test set over the seeds, percent",
+        "low": "lower end of its 95 % interval, percent; empty below 3 seeds",
+        "high": "upper end of its 95 % interval, percent; empty below 3 seeds",
+        "val_top1": "mean accuracy on the validation part over the seeds, percent",
+        "seconds": "mean duration of a training, seconds",
+    }
+
+
+def each_trial(found: Sweep) -> Section:
+    """A row for each trial, which opens its learning curve."""
+    rows = found.rows.nlargest(ROWS, "val_top1").sort_index()
+    names = [*(axis.name for axis in found.axes), "seed"]
+    frame = pd.DataFrame({"trial": rows["trial_id"].map(short_id)}).join(rows[names])
+    frame["outcome"] = [outcome(row) for row in rows.to_dict("records")]
+    columns = list(dict.fromkeys([found.answer, *COLUMNS]))
+    frame[columns] = rows[columns]
+    caption = _caption(len(found.rows), "trials")
+    return Section(
+        id="trials",
+        title="Trials",
+        text=["Select a trial to see its learning curve, or the name of a column to sort by it."],
+        tables=[Table(caption, frame, ids=rows["trial_id"].tolist())],
+        details={"What all trials have in common": {n: written(v) for n, v in found.fixed.items()}},
+    )
+
+
+COLUMNS = ("top1", "val_top1", "loss", "size_bytes", "params", "macs", "seconds")
+
+
+def _caption(count: int, noun: str) -> str:
+    if count <= ROWS:
+        return f"{count:,} {noun if count > 1 else noun[:-1]}"
+    return f"The {ROWS:,} of {count:,} {noun} with the highest validation accuracy"
+
+
+def small(found: Sweep) -> Section:
+    """What small networks buy: communication, updates, memory on a chip."""
+    environment = Environment()
+    points = configurations(found)
+    names = [axis.name for axis in found.axes]
+    bought = what_small_buys(points, environment)
+    distinct = bought.drop_duplicates(["size_bytes", "params", "peak_activation_bytes"])
+    columns = ["size_bytes", "gradient_bytes", "allreduce_bytes", "allreduce_seconds"]
+    columns += ["download_seconds", "weights_fit", "all_fits"]
+    shown = distinct[[*names, *columns]].sort_values("size_bytes").head(SIZES)
+    caption = "Networks by size" + (f" (the smallest {SIZES})" if len(distinct) > SIZES else "")
+    return Section(
+        id="small",
+        title="What small buys",
+        text=[explained(environment)],
+        tables=[Table(caption, shown, ABOUT_SMALL)],
+    )
+
+
+SIZES = 50
+ABOUT_SMALL = {
+    "gradient_bytes": "the gradient of one step, float32",
+    "allreduce_bytes": "what each worker sends in a step, bytes",
+    "allreduce_seconds": "the time that takes, seconds",
+    "download_seconds": "the time of an update over the air, seconds",
+    "weights_fit": "whether the weights fit in the chip's memory",
+    "all_fits": "whether weights and activations fit",
+}

@@ -1,0 +1,116 @@
+"""The paper's claims on made-up tables: true effects agree, reversed ones contradict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+import pytest
+from planted import planted
+
+from dse.analysis.findings import findings
+
+Question = Mapping[str, Any]
+SR = (0.125, 0.25, 0.5, 0.75, 1.0)
+PCT3X3 = (0.01, 0.25, 0.5, 0.75, 0.99)
+BYPASS = {"none": 0, "complex": 2, "simple": 4}
+DEPTH = {"1-2-3": 0, "1-4-8": 2, "7-8-9": 4}
+
+
+def until(value: float, end: float) -> float:
+    """An accuracy that rises up to `end` and is level from there on."""
+    return 60 + 20 * min(value, end)
+
+
+PAGES: dict[str, tuple[Callable[[Question], float], dict[str, Any]]] = {
+    "figure3a": (lambda q: until(q["sr"], 0.75), {"sr": SR, "pct3x3": [0.5]}),
+    "figure3b": (lambda q: until(q["pct3x3"], 0.5), {"pct3x3": PCT3X3, "sr": [0.5]}),
+    "table3": (lambda q: 70 + BYPASS[q["bypass"]], {"bypass": BYPASS, "sr": [0.125]}),
+    "downsample": (lambda q: 70 + DEPTH[q["pool_after"]], {"pool_after": DEPTH}),
+}
+
+
+def verdicts(table: pd.DataFrame, page: str = "") -> list[str]:
+    return [one.verdict for one in findings(table, page)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_effects_as_in_the_paper_agree_and_reversed_ones_contradict(page: str) -> None:
+    accuracy, axes = PAGES[page]
+    table = planted(accuracy, **axes)
+    found = verdicts(table)
+    assert found == ["agrees"] * len(found) != []
+    assert verdicts(table, page) == found
+    if page.startswith("figure3"):  # a falling curve stops rising everywhere
+        assert verdicts(planted(lambda q: -accuracy(q), **axes)) == ["contradicts", "agrees"]
+        beyond = planted(lambda q: 60 + 20 * (q["sr"] + q["pct3x3"]), **axes)
+        assert verdicts(beyond) == ["agrees", "contradicts"]
+    else:
+        reversed_ = verdicts(planted(lambda q: -accuracy(q), **axes))
+        assert reversed_ == ["contradicts"] * len(found)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_an_effect_or_enough_seeds_nothing_is_decided(page: str) -> None:
+    accuracy, axes = PAGES[page]
+    few = planted(accuracy, seeds=range(3), **axes)
+    level = planted(lambda q: 70, spread=3, **axes)
+    for table in (few, level):
+        found = findings(table)
+        assert {one.verdict for one in found} == {"not decided"}
+    assert all("which needs at least" in one.evidence for one in findings(few))
+
+
+def test_the_papers_fixed_values_are_preferred() -> None:
+    """Simple bypass helps at the paper's sr, and does harm at others."""
+    table = planted(
+        lambda q: 70 + BYPASS[q["bypass"]] * (1 if q["sr"] == 0.125 else -9),
+        bypass=("none", "simple"),
+        sr=(0.125, 0.5),
+    )
+    (found,) = findings(table)
+    assert (found.verdict, "These trials" in found.evidence) == ("agrees", False)
+    (found,) = findings(table[table["sr"] == 0.5])
+    assert found.verdict == "contradicts"
+    assert "These trials have sr=0.5, the paper's sr=0.125." in found.evidence
+    assert "[" in found.evidence
+
+
+def test_what_else_varies_is_averaged() -> None:
+    """The effect changes its sign with the number of epochs, and is positive on average."""
+    table = planted(
+        lambda q: 70 + BYPASS[q["bypass"]] * (q["epochs"] - 10) / 10,
+        bypass=("none", "simple"),
+        epochs=(5, 20),
+    )
+    (found,) = findings(table)
+    assert found.verdict == "agrees"
+    assert "mean over 2 settings" in found.evidence
+
+
+def test_data_sets_are_tested_apart() -> None:
+    accuracy, axes = PAGES["downsample"]
+    table = planted(accuracy, **axes)
+    other = planted(lambda q: -accuracy(q), **axes).assign(data="mnist")
+    other["trial_id"] = other["trial_id"].str[::-1]
+    found = findings(pd.concat([table, other]))
+    assert [(one.data, one.verdict) for one in found] == [
+        ("digits", "agrees"),
+        ("mnist", "contradicts"),
+    ]
+
+
+def test_a_table_without_such_sweeps_has_no_findings() -> None:
+    assert findings(planted(lambda q: 70, lr=(0.1, 0.2))) == []
+    assert findings(planted(lambda q: 70, sr=(0.3, 0.4))) == []
+
+
+def test_a_finding_is_a_sentence_of_numbers() -> None:
+    accuracy, axes = PAGES["figure3a"]
+    rise, plateau = map(str, findings(planted(accuracy, spread=0.01, **axes)))
+    assert rise.startswith(
+        "Accuracy rises with the squeeze ratio. Agrees on digits: sr=0.75: +12.5"
+    )
+    assert rise.endswith("Paper: Figure 3(a): 80.3 % at 0.125, 86.0 % at 0.75 (top-5 on ImageNet).")
+    assert "86.0 % at 0.75, 86.1 % at 1" in plateau
