@@ -1,11 +1,12 @@
-"""How long a finished sweep takes when it is run again, and how long a large table takes to load.
+"""How long a finished sweep takes when it is run again, and a large table to load and to draw.
 
     python benchmarks/large_tables.py [--rounds 7] [--resumed 1000] [--loaded 100000]
 
-The records are made up: real questions of a grid of seeds, with random answers. Measures the
-command of a finished sweep of `--resumed` trials from its start to its end; then, for `--loaded`
-records, `tables.load` in a new process with and without its index, and `python -m dse.status`.
-Making the records takes minutes.
+The records are made up: real questions of five squeeze ratios and many seeds, with random answers.
+Measures the command of a finished sweep of `--resumed` trials from its start to its end; then, for
+`--loaded` records, `tables.load` in a new process with and without its index, `drawing.draw` of the
+loaded table (matplotlib's import included), and `python -m dse.status`. Making the records takes
+minutes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,18 @@ from pathlib import Path
 from dse.results import tables
 assert len(tables.load(Path(sys.argv[1]))) == int(sys.argv[2])
 print(time.perf_counter() - start)
+"""
+DRAW = """
+import sys, time
+from pathlib import Path
+from dse.analysis import drawing
+from dse.results import files, tables
+folder = Path(sys.argv[1])
+table = tables.load(folder)
+(folder / files.DRAWN).unlink(missing_ok=True)
+start = time.perf_counter()
+assert drawing.draw(folder, table)
+sys.stderr.write(str(time.perf_counter() - start))
 """
 
 
@@ -89,7 +102,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
 
         def words(count: int) -> list[str]:
-            return [f"seed=range(0,{count})", f"limit={count}", f"results.root={place}", "name=x"]
+            grid = [f"seed=range(0,{count // 5})", "sr=0.125,0.25,0.5,0.75,1", f"limit={count}"]
+            return [*grid, f"results.root={place}", "name=x"]
 
         def trials(count: int) -> tuple[Trial, ...]:
             return read_request("sweep", "", words(count), page="squeezenet").trials
@@ -113,6 +127,12 @@ def main() -> None:
             for _ in range(options.rounds)
         ]
         show(f"load of {rows}, imports included", inside)
+        draw = [sys.executable, "-c", DRAW, str(folder)]
+        drawn = [
+            float(subprocess.run(draw, check=True, capture_output=True, text=True).stderr)
+            for _ in range(options.rounds)
+        ]
+        show(f"drawing of {rows}", drawn)
         status = [sys.executable, "-m", "dse.status", str(folder)]
         show(f"status of {rows}", [timed(status) for _ in range(options.rounds)])
 
