@@ -244,6 +244,8 @@ def test_trials_without_an_accuracy_are_counted_not_averaged(table: pd.DataFrame
     assert len(means(figure.axes[0])[1]) == 4
     assert [len(ends) for ends in intervals(figure.axes[0])] == [2, 2, 2, 0]
     assert f"{30 + 4} more trials are on no line" in text(figure)
+    with pytest.raises(NoSweep, match="no trial has a value of `top1`"):
+        figure3a(table.assign(top1=math.nan))
 
 
 # Other figures -----------------------------------------------------------------------------------

@@ -34,6 +34,9 @@ CASES: dict[str, Callable[[], Figure]] = {
     "downsample": lambda: downsample(
         shuffled(swept(pool_after=("1-2-3", "1-3-5", "1-4-8", "4-6-8", "5-7-9", "7-8-9"))), NOTE
     ),
+    "downsample, 3 lines": lambda: downsample(
+        shuffled(swept(pool_after=("1-2-3", "1-3-5", "1-4-8", "4-6-8"), sr=(0.125, 0.25, 0.5)))
+    ),
     "widths": lambda: widths(shuffled(swept(base_e=(8, 16, 32), incr_e=(8, 16), freq=(1, 2, 4)))),
     "demo, 3a": lambda: figure3a(tables.load(REFERENCE / "demo"), NOTE),
     "demo, 3b": lambda: figure3b(tables.load(REFERENCE / "demo"), NOTE),
@@ -55,6 +58,15 @@ def test_crowded_texts_are_found() -> None:
     figure.text(0.51, 0.5, "two")
     figure.text(0.99, 0.1, "outside")
     assert crowded(figure) == [("one", "two"), ("outside", "the edge")]
+
+
+def test_lines_at_the_same_places_do_not_hide_each_other() -> None:
+    axes = CASES["3a, 10 lines"]().axes[0]
+    places = {
+        round(container.lines[0].get_transform().transform((0.2, 50))[0], 1)
+        for container in axes.containers
+    }
+    assert len(places) == 10
 
 
 def test_lines_differ_in_grey_print() -> None:

@@ -207,6 +207,8 @@ def lines(found: Sweep, name: str, answer: str = "", most: float = math.inf) -> 
     others = [other.name for other in found.axes if other is not axis]
     points = configurations(found, answer)
     points = points[points["mean"].notna()]
+    if points.empty:
+        raise NoSweep(f"no trial has a value of `{answer or found.answer}`")
     sizes = points.groupby(others or np.zeros(len(points)), sort=False)[axis.name].transform("size")
     points = points[sizes > 1]
     count = len(points[others].drop_duplicates()) if others else min(len(points), 1)

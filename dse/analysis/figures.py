@@ -27,6 +27,7 @@ from dse.analysis.plotting import (
     look,
     measured,
     plain_log,
+    side_by_side,
     style,
 )
 from dse.analysis.trainability import trainability
@@ -97,16 +98,18 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
     points = pd.concat([line.points for line in drawn])
     macs = points.groupby("pool_after")["macs"].agg(["min", "max"]).sort_values("min") / 1e6
     places = {pools: float(place) for place, pools in enumerate(macs.index)}
-    ticks = [
-        f"{pools}\n{least:.3g}" if least == most else f"{pools}\n{least:.3g}-{most:.3g}"
-        for pools, least, most in macs.itertuples()
-    ]
+    label, ticks = "layers followed by max-pooling (pool_after)", list(macs.index)
+    if (macs["min"] == macs["max"]).all():
+        label += "\nMACs of one picture (millions)"
+        ticks = [f"{pools}\n{millions:.3g}" for pools, millions in macs["min"].items()]
+    else:
+        label += ", in the order of the MACs"
     with style():
         figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
         axes = figure.subplots()
-        _draw(axes, found, drawn, "pool_after", lambda line: places)
+        _draw(axes, found, drawn, "pool_after", [places] * len(drawn))
         axes.set_xticks(list(places.values()), ticks)
-        axes.set_xlabel("layers before max-pooling (pool_after)\nMACs of one picture (millions)")
+        axes.set_xlabel(label)
         axes.set_title(f"Downsampling: {described(found)}")
         caption(figure, measured(found, drawn, "pool_after"), note)
     return figure
@@ -127,16 +130,26 @@ def _draw(
     found: Sweep,
     drawn: Sequence[Line],
     column: str,
-    places: Callable[[Line], Mapping[Any, float]],
+    places: Sequence[Mapping[Any, float]],
     title: str = "",
 ) -> None:
-    """The lines, with a legend of what they differ in."""
+    """The lines, each with its places on the x axis, and a legend of what they differ in."""
     figure: Any = axes.figure
-    for number, line in enumerate(drawn):
-        draw_line(axes, line, found.answer, places(line), column, label=line.label, **look(number))
+    artists = [
+        draw_line(axes, line, found.answer, at, column, label=line.label, **look(number))
+        for number, (line, at) in enumerate(zip(drawn, places, strict=True))
+    ]
+    if _shared(places):
+        side_by_side(axes, artists)
     if drawn[0].setting:
         legend(figure, [line.label for line in drawn], title)
     axes.set_ylabel(accuracy_label(found.answer))
+
+
+def _shared(places: Sequence[Mapping[Any, float]]) -> bool:
+    """Whether all lines have their values at the same places."""
+    every = {value: place for one in places for value, place in one.items()}
+    return all(every[value] == place for one in places for value, place in one.items())
 
 
 def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> None:
@@ -145,22 +158,18 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
     The values along the lines are on an axis above where all lines have them at the same sizes,
     else in the title of the legend.
     """
-    sizes = [
+    sizes: list[dict[Any, float]] = [
         dict(zip(line.points[column], line.points["size_bytes"] / 2**20, strict=True))
         for line in drawn
     ]
-    merged: dict[Any, float] = {}
-    for one in sizes:
-        merged |= one
-    shared = all(merged[value] == size for one in sizes for value, size in one.items())
+    shared = _shared(sizes)
     values = ", ".join(written(value) for value in found.axis(column).values)
-    places = dict(zip(map(id, drawn), sizes, strict=True))
-    title = "" if shared else f"along a line: {column} {values}"
-    _draw(axes, found, drawn, column, lambda line: places[id(line)], title)
+    _draw(axes, found, drawn, column, sizes, "" if shared else f"along a line: {column} {values}")
     every = sorted({size for one in sizes for size in one.values()})
     if every[-1] > WIDE * every[0]:
         plain_log(axes, [every[0] * (every[-1] / every[0]) ** (i / 5) for i in range(6)])
     if shared:
+        merged = {value: size for one in sizes for value, size in one.items()}
         _values_above(axes, list(merged.values()), list(merged), label)
     axes.set_xlabel(SIZE_LABEL)
 

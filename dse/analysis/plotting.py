@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Line, Sweep, left_out
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.trial.names import outcomes
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -71,19 +73,19 @@ def look(number: int) -> dict[str, Any]:
 
 def draw_line(
     axes: Axes, line: Line, answer: str, places: Mapping[Any, float], along: str, **looks: Any
-) -> None:
+) -> list[Artist]:
     """A line through the means, with an interval at each point and a dot for each trial.
 
     `places` maps the values of `along`, the axis of the line, to places on the x axis. There is no
     interval below `INTERVAL_SEEDS` seeds. `looks` is for matplotlib's `errorbar` and must hold
-    `color`.
+    `color`. Returns what was drawn.
     """
     points, trials = line.points, line.trials
     ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
-    axes.errorbar(
+    bars = axes.errorbar(
         points[along].map(places), points["mean"], yerr=np.array(ends), elinewidth=0.8, **looks
     )
-    axes.plot(
+    dots = axes.plot(
         trials[along].map(places),
         trials[answer],
         ".",
@@ -92,6 +94,21 @@ def draw_line(
         alpha=0.45,
         rasterized=len(trials) > MOST_DOTS,
     )
+    return [*bars.get_children(), *dots]
+
+
+def side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]]) -> None:
+    """Move groups of artists at the same places sideways, so that they do not hide each other.
+
+    Their data stay as they are.
+    """
+    step = min(4.0, 24.0 / max(len(groups) - 1, 1)) / 72  # inches
+    for number, artists in enumerate(groups):
+        inches = step * (number - (len(groups) - 1) / 2)
+        scale = axes.figure.dpi_scale_trans
+        moved = axes.transData + ScaledTranslation(inches, 0, scale)
+        for artist in artists:
+            artist.set_transform(moved)
 
 
 def plain_log(axes: Axes, ticks: Sequence[float]) -> None:
