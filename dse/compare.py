@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -73,28 +73,40 @@ def _compared(folder: Path, arguments: Sequence[str]) -> tuple[list[Comparison],
     """The comparisons asked for, and the values; raises `ValueError` or `OSError` for a mistake."""
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare
+    from dse.analysis.pairs import axis_alone
 
     wanted = parse(arguments)
-    several = [key for key, texts in wanted.items() if len(texts) > 1]
-    if len(several) != 1:
-        raise ValueError(
-            "one key must have two or more values, as in bypass=none,simple, "
-            f"got {len(several)}: {' '.join(arguments)}"
-        )
-    (key,) = several
+    key = _key(wanted)
     if not ((folder / "trials").is_dir() and files.is_results(folder)):
         raise ValueError(f"`folder` must be a results folder, got {folder}")
     found = sweep(tables.load(folder))
-    rows, axes = found.rows, [axis.name for axis in found.axes]
-    values = [select(rows, {key: [text]})[key].iloc[0] for text in wanted[key]]
-    if key not in axes:
-        varying = "; ".join(axes) or "nothing but the seed does"
-        raise ValueError(f"`{key}` must vary alone in {folder}, as do: {varying}")
-    if len(set(values)) < len(values):
-        raise ValueError(f"the values of `{key}` must differ, got {','.join(wanted[key])}")
     for text in wanted[key]:
-        select(rows, {**wanted, key: [text]})
-    return compare(select(rows, wanted), key, values), values
+        select(found.rows, {**wanted, key: [text]})
+    rows, names = select(found.rows, wanted), [axis.name for axis in found.axes]
+    if key not in names:
+        varying = "; ".join(names) or "nothing but the seed does"
+        raise ValueError(f"`{key}` must vary alone in {folder}, as do: {varying}")
+    if rows[key].nunique() < len(wanted[key]):
+        raise ValueError(f"the values of `{key}` must differ, got {','.join(wanted[key])}")
+
+    columns, chosen = found.axis(key).columns, sweep(rows)  # of a layout, perhaps one field varies
+    column = next(name for name in columns if rows[name].nunique() > 1)
+    axis = chosen.axis(column)
+    if not set(axis.columns) <= set(columns):
+        axis = axis_alone(chosen, column)
+    values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in wanted[key]]
+    return compare(rows, axis.name, values), values
+
+
+def _key(wanted: Mapping[str, Sequence[str]]) -> str:
+    """The only key that has several values."""
+    several = [key for key, texts in wanted.items() if len(texts) > 1]
+    if len(several) != 1:
+        keys = " and ".join(several) or "none"
+        raise ValueError(
+            f"one key must have two or more values, as in bypass=none,simple, got {keys}"
+        )
+    return several[0]
 
 
 def table(comparisons: Sequence[Comparison]) -> str:

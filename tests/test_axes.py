@@ -57,6 +57,13 @@ def test_fields_that_vary_together_are_one_axis() -> None:
     assert found.axis("pool_after") is found.axes[0]
     assert lines(found, "layout")[0].points["mean"].tolist() == [50, 60]
 
+    three = [row(50, layout="px16"), row(60, layout="px8"), row(70, layout="px32")]
+    found = sweep(table(*three))  # pool_after is the same for two of them
+    assert [(axis.name, axis.values) for axis in found.axes] == [
+        ("layout", ("px16", "px32", "px8"))
+    ]
+    assert lines(found, "layout")[0].points["mean"].tolist() == [50, 70, 60]
+
     found = sweep(table(row(50, epochs=20, sr=0.5), row(60, epochs=40, sr=0.25)))
     assert [(axis.name, axis.values) for axis in found.axes] == [
         ("sr, epochs", ("0.25, 40", "0.5, 20"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from dse.analysis.axes import NoSweep
 from dse.analysis.compare import Comparison, compare, comparisons, fewest_seeds
 from dse.analysis.statistics import interval
 from dse.results import records
+from dse.space.architecture import LAYOUTS
 
 BYPASSES = ("none", "simple", "complex")
 GAINS = {"none": 0.0, "simple": 1.5, "complex": -1.5}
@@ -254,13 +257,36 @@ def test_values_that_share_no_seed_are_named(
     ]
 
 
+def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They differ in two fields; px16 and px32 in one. Only one of them selects trials."""
+    for layout, gain in {"px8": 0, "px16": 2, "px32": 1}.items():
+        for sr, seed in itertools.product((0.125, 0.25), range(6)):
+            one = record(sr=sr, seed=seed, top1=50.0 + seed + gain)
+            trial = replace(one.trial, layout=LAYOUTS[layout])
+            records.save(tmp_path, replace(one, trial=trial), {})
+    for arguments, sentence in {
+        "layout=px8,px16 sr=0.125": "layout=px16: +2.0 points of top-1 [2.0, 2.0] compared",
+        "layout=px16,px32 sr=0.125": "conv1_filters=64: -1.0 points of top-1 [-1.0, -1.0] compared",
+        "sr=0.125,0.25 layout=px16": "sr=0.25: +0.0 points of top-1 [0.0, 0.0] compared",
+    }.items():
+        assert command.main([str(tmp_path), *arguments.split()]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith(sentence)
+    assert command.main([str(tmp_path), "pool_after=1-4,1-4-8"]) == 2
+    assert capsys.readouterr().err == (
+        f"`pool_after` must vary alone in {tmp_path}, as do: sr; layout\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["srr=1,2"], "`srr` must be a column of the table: trial_id, base_e"),
         (["sr=0.125,0.3"], "`sr` must be one of 0.125, 0.25, 0.5, got 0.3"),
-        (["sr=0.25"], "one key must have two or more values, as in bypass=none,simple, got 0: sr"),
-        (["sr=0.25,0.5", "seed=0,1"], "one key must have two or more values"),
+        (["sr=0.25"], "one key must have two or more values, as in bypass=none,simple, got none"),
+        (
+            ["sr=0.25,0.5", "seed=0,1"],
+            "one key must have two or more values, as in bypass",
+        ),
         (["sr=0.25,.250"], "the values of `sr` must differ, got 0.25,.250"),
         (["seed=0,1"], "`seed` must vary alone in "),
         (["epochs=20,40"], "`epochs` must be one of 20, got 40"),

@@ -78,9 +78,9 @@ class Sweep:
 def sweep(table: pd.DataFrame) -> Sweep:
     """Find the axes of a table of records.
 
-    Fields whose values determine each other are one axis: two layouts differ in many fields. It is
-    called `layout` or `data` where it is one, else by its fields. Raises `NoSweep` for an empty
-    table, and for one that lacks a column of every table of records.
+    Fields whose values determine each other are one axis, and so are the fields of named layouts.
+    It is called `layout` or `data` where it is one, else by its fields. Raises `NoSweep` for an
+    empty table, and for one that lacks a column of every table of records.
     """
     if table.empty:
         raise NoSweep("there are no trials")
@@ -94,12 +94,24 @@ def sweep(table: pd.DataFrame) -> Sweep:
         else:  # numbered by first appearance: equal if they agree
             together.setdefault(codes.tobytes(), []).append(name)
     rows, axes = table.copy(), []
-    for columns in together.values():
+    for columns in _layouts_joined(table, list(together.values())):
         name, labels = _named(table, columns)
         if labels is not None:
             rows[name] = labels
         axes.append(Axis(name=name, columns=tuple(columns), values=_ordered(name, rows[name])))
     return Sweep(rows=rows, axes=tuple(axes), fixed=fixed)
+
+
+def _layouts_joined(table: pd.DataFrame, groups: list[list[str]]) -> list[list[str]]:
+    """The groups of fields, those of a layout in one where all trials have named layouts."""
+    stems = [columns for columns in groups if set(columns) <= set(STEM)]
+    joined = [name for columns in stems for name in columns]
+    points = table[~table.duplicated(joined)] if len(stems) > 1 else table[:0]
+    if points.empty or not all(map(layout_name, points.to_dict("records"))):
+        return groups
+    first = groups.index(stems[0])
+    others = [columns for columns in groups if columns not in stems]
+    return [*others[:first], joined, *others[first:]]
 
 
 def require(table: pd.DataFrame, *columns: str) -> None:
@@ -113,13 +125,13 @@ def _named(table: pd.DataFrame, columns: list[str]) -> tuple[str, pd.Series[str]
     """The name of an axis, and its values where they are not those of a column."""
     if len(columns) == 1 or "data" in columns:
         return ("data" if "data" in columns else columns[0]), None
-    key = table[columns[0]]  # it determines the others
+    key = table.groupby(columns).ngroup()
     firsts = table[~key.duplicated()]
     texts = [layout_name(row) for row in firsts.to_dict("records")]
     name = "layout" if set(columns) <= set(STEM) and all(texts) else ", ".join(columns)
     if name != "layout":
         texts = [", ".join(map(written, row)) for row in firsts[columns].itertuples(index=False)]
-    return name, key.map(dict(zip(firsts[columns[0]], texts, strict=True)))
+    return name, key.map(dict(zip(key[firsts.index], texts, strict=True)))
 
 
 def _ordered(name: str, values: pd.Series[Any]) -> tuple[Any, ...]:
