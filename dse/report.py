@@ -41,11 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
         wanted = selection.parse(options.wanted)
         table = selection.select(tables.load(folder), wanted)
-        others = len(records.ids(folder)) - len(table)
-        figures = drawing.draw(folder, table, caption(table, others))
-        print(
-            report.write(folder, table, figures, shlex.join(["python", "-m", "dse.report", *given]))
-        )
+        note = caption(table, len(records.ids(folder)) - len(table))
+        figures = drawing.draw(folder, table, note)
+        command = shlex.join(["python", "-m", "dse.report", *given])
+        print(report.write(folder, table, figures, command, note))
     except records.Damaged as error:
         print(error, file=sys.stderr)
         return 1

@@ -29,9 +29,9 @@ def folder_of(folder: Path, trials: Iterable[Record], curve: str = "") -> Path:
     return folder
 
 
-def shown(folder: Path, wanted: slice = slice(None)) -> str:
+def shown(folder: Path, note: str = "") -> str:
     """The texts of a folder's report."""
-    path = report.write(folder, load(folder)[wanted], FIGURES, "python -m dse.sweep")
+    path = report.write(folder, load(folder), FIGURES, "python -m dse.sweep", note)
     return " ".join(" ".join(Reader(path.read_bytes()).texts).split())
 
 
@@ -61,12 +61,12 @@ def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
     assert "Best by validation accuracy: sr=0.5; on the test set 60.0 %" in text
 
 
-def test_other_trials_and_failures_are_counted(tmp_path: Path) -> None:
+def test_failures_and_the_note_are_shown(tmp_path: Path) -> None:
     folder_of(tmp_path, sample())
     failure = {"name": "sr=0.9 <b>", "reason": "out of memory", "details": ""}
     records.fail(tmp_path, "0" * 20, failure)
-    text = shown(tmp_path, slice(4))
-    assert "2 other trials in this folder are not shown." in text
+    text = shown(tmp_path, "Fixed: lr 0.01. 2 other trials in this folder are not shown.")
+    assert "Fixed: lr 0.01. 2 other trials in this folder are not shown." in text
     assert "1 trial failed and has no result yet" in text
     assert "sr=0.9 <b> out of memory" in text
 

@@ -28,8 +28,8 @@ EPOCHS = 200
 class Contents:
     """What a report shows: `table` has the rows of its trials, `figures` their SVG by name.
 
-    `command` repeats the report. `others` counts the trials in the folder that are not shown;
-    `failures` maps the names of trials without a record to the reason.
+    `command` repeats the report. `note` says what is fixed, and how many trials of the folder are
+    not shown. `failures` maps the names of trials without a record to the reason.
     """
 
     title: str
@@ -39,14 +39,16 @@ class Contents:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     commands: Sequence[commands.Command] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    others: int = 0
+    note: str = ""
 
 
-def write(folder: Path, table: pd.DataFrame, figures: Mapping[str, bytes], command: str) -> Path:
+def write(
+    folder: Path, table: pd.DataFrame, figures: Mapping[str, bytes], command: str, note: str = ""
+) -> Path:
     """Write the report of the trials in `table` to their results folder; returns its path.
 
     `figures` maps the names of figures to their SVG; `command` is a command line that gives this
-    report. Raises `OSError` where the folder cannot be written.
+    report, and `note` is the figures' own. Raises `OSError` where the folder cannot be written.
     """
     failures = records.failures(folder)
     contents = Contents(
@@ -57,7 +59,7 @@ def write(folder: Path, table: pd.DataFrame, figures: Mapping[str, bytes], comma
         curves={i: curve for i in table["trial_id"] if (curve := read_curve(folder, i))},
         commands=commands.noted(folder),
         failures={failure.name: failure.reason for failure in failures.values()},
-        others=len(records.ids(folder)) - len(table),
+        note=note,
     )
     path = folder / REPORT
     atomic.write(path, report(contents))
@@ -70,7 +72,9 @@ def report(contents: Contents) -> bytes:
         found = sweep(contents.table)
     except NoSweep:
         found = None
-    lead = [NOTHING if found is None else trained(found), *_left_out(contents)]
+    lead = [NOTHING if found is None else trained(found)]
+    lead += [_failed(len(contents.failures))] if contents.failures else []
+    lead += [contents.note] if contents.note else []
     shown = [_figures(contents)]
     if found is not None:
         shown += [sections.paper(found), sections.compared(found), sections.pareto(found)]
@@ -106,16 +110,9 @@ def read_curve(folder: Path, trial_id: str) -> Curve | None:
 NOTHING = "No trial has finished yet: there is nothing to show."
 
 
-def _left_out(contents: Contents) -> list[str]:
-    lines = []
-    if contents.others == 1:
-        lines.append("1 other trial in this folder is not shown.")
-    elif contents.others > 1:
-        lines.append(f"{contents.others:,} other trials in this folder are not shown.")
-    if failed := len(contents.failures):
-        have = "1 trial failed and has" if failed == 1 else f"{failed:,} trials failed and have"
-        lines.append(f"{have} no result yet; the same sweep tries again.")
-    return lines
+def _failed(count: int) -> str:
+    have = "1 trial failed and has" if count == 1 else f"{count:,} trials failed and have"
+    return f"{have} no result yet; the same sweep tries again."
 
 
 def _facts(found: Sweep) -> dict[str, str]:

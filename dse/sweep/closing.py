@@ -31,8 +31,9 @@ def close(
         ids = {name: [trial.trial_id for trial in of_page] for name, of_page in pages.items()}
         rows = {name: table[table["trial_id"].isin(known)] for name, known in ids.items()}
         parts = {name: (one, caption(one, others)) for name, one in rows.items()}
-    figures = draw(folder, table, caption(table, others), parts)
+    note = caption(table, others)
+    figures = draw(folder, table, note, parts)
     from dse.analysis import report, summary  # pandas, which a wrong request need not wait for
 
-    path = report.write(folder, table, figures, command)
+    path = report.write(folder, table, figures, command, note)
     print(summary.summary(table, len(trials)), path, sep="\n")
