@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
-
-from dse.analysis.plotting import STYLE
 
 LINE = "#333333"
 BLUE, ORANGE, WHITE = "#a9c8ea", "#fbe3c0", "#ffffff"
 SMALL, NORMAL, LARGE = 7.5, 8.5, 10.0  # sizes of letters, points
 MARGIN = 0.12
 PLUS = 0.065  # the radius of a sum
-
-
-@contextmanager
-def defaults() -> Iterator[None]:
-    """matplotlib's own settings and this project's style, whatever the user's matplotlibrc."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        yield
 
 
 def columns(

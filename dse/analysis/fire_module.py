@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dse.analysis import blocks
+from dse.analysis.plotting import style
 from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.cost import LayerCost, layers
 from dse.space.rules import one_of
@@ -48,7 +49,7 @@ def fire_modules(networks: Mapping[str, tuple[Architecture, int]], name: str = "
         shown.append((steps[at - 1], steps[at]))
         captions[title] = _caption(one, steps[at])
     widths = [_width(step) + _side(fire) for (_, step), fire in zip(shown, fires, strict=True)]
-    with blocks.defaults():
+    with style():
         figure, axes, middles, top = blocks.columns(captions, widths, HEIGHT)
         for x, fire, (before, step) in zip(middles, fires, shown, strict=True):
             _module(axes, x - _side(fire) / 2, top, fire, before, step.side)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dse.analysis import blocks
 from dse.analysis.fire_module import bypass_filters, fire_modules
+from dse.analysis.plotting import style
 from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.cost import LayerCost, layers, size_label, total
 
@@ -48,7 +49,7 @@ def macroarchitectures(networks: Mapping[str, tuple[Architecture, int]]) -> Figu
     width = 0.7 + blocks.widest(texts, blocks.NORMAL)  # a layer's name, and its filters
     rooms = [width + _side(one) for one, _ in networks.values()]
     height = (max(map(len, steps.values())) + 2) * (BOX + GAP) - GAP
-    with blocks.defaults():
+    with style():
         figure, axes, middles, top = blocks.columns(captions, rooms, height, NOTE)
         for x, (title, (one, size)) in zip(middles, networks.items(), strict=True):
             _column(axes, x - _side(one) / 2, top, width, one, size, steps[title])
