@@ -1,0 +1,96 @@
+"""How often training ends at chance, for each configuration or value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.marks import words
+from dse.analysis.plotting import WIDTH, caption, described, legend, look, style
+from dse.analysis.scales import groups
+from dse.analysis.statistics import share
+from dse.trial.names import OUTCOMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_ROWS = 50
+"""More rows than this cannot be read."""
+SHOWN = ("never_learned", "diverged", "partly_dead")
+"""Outcomes in the order in which they are drawn; the first one always is."""
+
+
+def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
+    """The share of trials that ended at chance, and with each other outcome but `learned`.
+
+    A row for each configuration, or for each setting of the axes named in `by`, over all trials
+    that have it. Columns: those axes, `count`, and for each status in `SHOWN` its share, 0 to 1,
+    with the ends of Wilson's 95 % interval: `never_learned`, `never_learned_low`, ...
+    """
+    names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
+    ranks = {axis.name: {v: n for n, v in enumerate(axis.values)} for axis in found.axes}
+    rows = []
+    for key, trials in groups(found.rows, names):
+        row = {**dict(zip(names, key, strict=True)), "count": len(trials)}
+        for status in SHOWN:
+            known = share(int((trials["status"] == status).sum()), len(trials))
+            row |= {status: known.mean, f"{status}_low": known.low, f"{status}_high": known.high}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    if not names:
+        return table
+    return table.sort_values(
+        names, key=lambda c: c.map(ranks[str(c.name)]), kind="stable", ignore_index=True
+    )
+
+
+def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure:
+    """`shares` as a figure: a line of text for each row, and a mark for each outcome that occurs.
+
+    Raises `NoSweep` for more rows than can be read.
+    """
+    table = shares(found, by)
+    names = [name for name in table if name in {axis.name for axis in found.axes}]
+    if len(table) > MOST_ROWS:
+        raise NoSweep(
+            f"there would be {len(table):,} rows, and at most {MOST_ROWS} can be read: name some "
+            f"axes, as in x={names[0]}, or select trials by key=value"
+        )
+    labels = [words({name: row[name] for name in names}) for row in table.to_dict("records")]
+    drawn = [status for status in SHOWN if status == SHOWN[0] or table[status].any()]
+    with style():
+        figure = Figure(figsize=(WIDTH, 1.6 + 0.3 * len(table)), layout="constrained")
+        axes = figure.subplots()
+        for number, status in enumerate(drawn):
+            _marks(axes, table, status, number, (number - (len(drawn) - 1) / 2) * 0.2)
+        axes.set_yticks(range(len(table)), labels)
+        axes.set_ylim(len(table) - 0.5, -0.5)
+        axes.set_xlim(-3, 103)
+        axes.set_xlabel("share of the trials (%), with its 95 % interval")
+        counts = axes.secondary_yaxis("right")
+        counts.set_yticks(range(len(table)), [f"of {count:,}" for count in table["count"]])
+        counts.spines["right"].set_visible(False)
+        counts.tick_params(length=0)
+        axes.set_title(described(found))
+        legend(figure, [OUTCOMES[status] for status in drawn])
+        others = [axis.name for axis in found.axes if axis.name not in names]
+        over = f"Over all trials, whatever their {', '.join(others)}." if others else ""
+        caption(figure, "Wilson's intervals. Decided on the validation part.", over, note)
+    return figure
+
+
+def _marks(axes: Axes, table: pd.DataFrame, status: str, number: int, shift: float) -> None:
+    """The shares of one outcome, percent, with their intervals."""
+    x, low, high = (100 * table[f"{status}{end}"] for end in ("", "_low", "_high"))
+    axes.errorbar(
+        x,
+        table.index.to_numpy(float) + shift,
+        xerr=[x - low, high - x],
+        label=OUTCOMES[status],
+        **{**look(number), "linestyle": "none"},
+        elinewidth=0.9,
+    )

@@ -1,0 +1,164 @@
+"""The trials of a folder, and a figure of them by its kind: what `python -m dse.plot` draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import NoSweep, Sweep, sweep
+from dse.analysis.chance import at_chance
+from dse.analysis.compare import compare, comparisons
+from dse.analysis.effects import effects
+from dse.analysis.forest import forest
+from dse.analysis.fronts import fronts
+from dse.analysis.heat_map import heat_map
+from dse.analysis.labels import is_numeric
+from dse.analysis.learning_curves import learning_curves
+from dse.analysis.overview import overview
+from dse.analysis.plots import plot
+from dse.analysis.selection import select
+from dse.results import curves, files, tables
+from dse.trial.record import COLUMNS
+
+MOST_CURVES = 1_000
+"""More curves than this are not read."""
+TEXTS = ("manifest", "pool_after", "strided_fires", "squeeze_filters", "expand_filters", "ladder")
+"""Fields that are text although one may look like a number."""
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """The table of a results folder, or of a folder that has its `table.csv` only.
+
+    Raises `ValueError` where it is neither, or has no trials.
+    """
+    if (folder / "trials").is_dir() and files.is_results(folder):
+        table = tables.load(folder)
+    elif (folder / "table.csv").is_file():
+        table = _csv(folder / "table.csv")
+    else:
+        raise ValueError(f"`folder` must be a results folder, got {folder}")
+    if table.empty:
+        raise ValueError(f"there are no finished trials in {folder}")
+    return table
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    texts = dict.fromkeys(TEXTS, str)
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=texts)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} must be a table of trials: {error}") from None
+    if missing := [name for name in COLUMNS if name not in table]:
+        raise ValueError(f"{path} must be a table of trials: it has no column {missing[0]}")
+    return table
+
+
+def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The rows with the wanted values; keys are columns, or axes such as `layout`."""
+    found = sweep(table)
+    for name in wanted:
+        column("a key", name, found.rows)
+    return table.loc[select(found.rows, wanted).index]
+
+
+def column(what: str, name: str, rows: pd.DataFrame) -> str:
+    """`name`, where it is a column; else raises `ValueError` with those that are similar."""
+    if name in rows:
+        return name
+    similar = get_close_matches(name, map(str, rows), n=3, cutoff=0.5)
+    hint = f"; similar: {', '.join(similar)}" if similar else ""
+    raise ValueError(f"{what} must be a column of the table, got {name}{hint}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A figure that is wanted: its columns, "" where it is left to the figure; see `drawn`."""
+
+    found: Sweep
+    folder: Path
+    x: tuple[str, ...]
+    y: str
+    hue: str
+    value: str
+    log: Sequence[str] | None
+    note: str
+
+
+def drawn(
+    kind: str,
+    rows: pd.DataFrame,
+    folder: Path,
+    keys: Mapping[str, Sequence[str]],
+    note: str = "",
+) -> dict[str, Figure]:
+    """The figures of some trials by name.
+
+    `kind` is one of `KINDS`, or "" for x against y and, without keys, for the `overview`. `keys`
+    are columns by the names x, y, hue and value, and the logarithmic axes by the name log. `folder`
+    is where the learning curves are. Raises `ValueError` for a column that is not there, and
+    `NoSweep`, a `ValueError` too, where there is nothing to draw.
+    """
+    found = sweep(rows)
+    if not kind and not keys:
+        return overview(found, note)
+    columns = {key: names for key, names in keys.items() if key != "log"}
+    for key, names in columns.items():
+        for name in names if (kind, key) != ("curves", "y") else ():
+            column(f"`{key}`", name, found.rows)
+    y, hue, value = (columns.get(key, [""])[0] for key in ("y", "hue", "value"))
+    if number := value or (y if kind == "effects" else ""):
+        _check_numbers("value" if value else "y", found.rows[number])
+    request = Request(
+        found=found,
+        folder=folder,
+        x=tuple(columns.get("x", ())),
+        y=y,
+        hue=hue,
+        value=value,
+        log=keys.get("log"),
+        note=note,
+    )
+    return {kind or "plot": KINDS[kind](request)}
+
+
+def _check_numbers(key: str, values: pd.Series[Any]) -> None:
+    if not is_numeric(values):
+        raise ValueError(f"`{key}` must be a column of numbers, got {values.name}")
+
+
+def _curves(wanted: Request) -> Figure:
+    y, count = wanted.y or "val_top1", len(wanted.found.rows)
+    if y not in curves.MEASURES:
+        raise ValueError(f"`y` must be one of {', '.join(curves.MEASURES)}, got {y}")
+    if not (wanted.folder / "trials").is_dir():
+        raise ValueError(f"{wanted.folder} has a table only, and no learning curves")
+    if count > MOST_CURVES:
+        raise NoSweep(
+            f"there would be {count:,} curves, and at most {MOST_CURVES:,} can be read: select "
+            "trials by key=value"
+        )
+    known, _ = curves.load(wanted.folder, wanted.found.rows["trial_id"])
+    return learning_curves(wanted.found, known, y, wanted.hue, log=wanted.log, note=wanted.note)
+
+
+def _forest(wanted: Request) -> Figure:
+    rows = wanted.found.rows
+    known = compare(rows, wanted.x[0]) if wanted.x else comparisons(rows)
+    return forest(wanted.found, known, note=wanted.note)
+
+
+KINDS: Mapping[str, Callable[[Request], Figure]] = {
+    "": lambda r: plot(r.found, r.x[0], r.y, r.hue, log=r.log, note=r.note),
+    "curves": _curves,
+    "heatmap": lambda r: heat_map(r.found, r.x[0], r.y, r.value, note=r.note),
+    "effects": lambda r: effects(r.found, r.y, note=r.note),
+    "front": lambda r: fronts(r.found, note=r.note),
+    "chance": lambda r: at_chance(r.found, r.x, note=r.note),
+    "forest": _forest,
+}

@@ -1,0 +1,122 @@
+"""The main effect of each axis of a sweep: what its values change, all else being equal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.labels import ACCURACIES, label
+from dse.analysis.plotting import OURS, WIDTH, caption, described, style
+from dse.analysis.scales import finite, is_log, scale_of, set_scale
+from dse.analysis.statistics import INTERVAL_SEEDS, interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_VALUES = 50
+"""Axes with more values than this have no panel."""
+
+
+def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
+    """The main effect of each axis on a column of numbers (default: the accuracy, percent).
+
+    A block is a setting of the other axes with one seed, in which every value of the axis was
+    tried. In each block a value is compared with the mean of all values; a seed's effect is the
+    mean over its blocks. So neither other axes nor seeds are mixed up with the effect, even where
+    the sweep is not a full grid.
+
+    Returns a table by axis, the one with the widest range first, with a row for each value:
+    `value`, `effect` (the mean over the seeds, in the unit of the column), `low` and `high` (its
+    95 % interval), and `seeds` and `blocks`, their numbers. Axes without a block are left out.
+    """
+    answer = answer or found.answer
+    tables = {}
+    for axis in found.axes:
+        others = ["seed", *(other.name for other in found.axes if other is not axis)]
+        columns = found.rows.dropna(subset=[answer])
+        blocks = columns.pivot_table(index=others, columns=axis.name, values=answer, sort=False)
+        blocks = blocks.reindex(columns=list(axis.values)).dropna()
+        if len(blocks):
+            tables[axis.name] = _effect(blocks, axis)
+    return dict(sorted(tables.items(), key=lambda item: -np.ptp(item[1]["effect"])))
+
+
+def _effect(blocks: pd.DataFrame, axis: Axis) -> pd.DataFrame:
+    """The effects of one axis; `blocks` has a row for each block and a column for each value."""
+    differences = blocks.sub(blocks.mean(axis="columns"), axis="index")
+    by_seed = differences.groupby(level="seed").mean()
+    known = [interval(by_seed[value].tolist()) for value in axis.values]
+    return pd.DataFrame(
+        {
+            "value": list(axis.values),
+            "effect": [one.mean for one in known],
+            "low": [one.low for one in known],
+            "high": [one.high for one in known],
+            "seeds": len(by_seed),
+            "blocks": len(blocks),
+        }
+    )
+
+
+def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
+    """`main_effects` as a figure: a panel for each axis, all to one scale, the widest range first.
+
+    Raises `NoSweep` where no axis has all its values tried with all else equal.
+    """
+    answer = answer or found.answer
+    known, lost = finite(found, answer)
+    tables = main_effects(known, answer)
+    if not tables:
+        raise NoSweep("no axis has all its values tried with all else equal: there is no effect")
+    shown = {name: table for name, table in tables.items() if len(table) <= MOST_VALUES}
+    columns = min(len(shown), 2)
+    lines = -(-len(shown) // columns)
+    with style():
+        figure = Figure(figsize=(WIDTH, 1.2 + 2.1 * lines), layout="constrained")
+        places = figure.subplots(lines, columns, squeeze=False, sharey=True)
+        for axes, (name, table) in zip(places.flat, shown.items(), strict=False):
+            _panel(axes, found, name, table)
+        for spare in [*places.flat][len(shown) :]:
+            spare.set_axis_off()
+        unit = "points" if answer in ACCURACIES else "in its unit"
+        figure.supylabel(f"effect on {label(answer)}, {unit}", fontsize="medium")
+        figure.suptitle(described(found), fontsize="medium")
+        rest = [axis.name for axis in found.axes if axis.name not in shown]
+        missing = (
+            f"No effect is known of {', '.join(rest)}: its values were never all tried with all "
+        )
+        missing += "else equal, or are more than fit."
+        caption(figure, EXPLAINED, _counted(shown), missing if rest else "", lost, note)
+    return figure
+
+
+EXPLAINED = (
+    "Effect: the difference from the mean over all values of the axis, all else and the seed "
+    "being equal; mean and 95 % interval over the seeds. Widest range first."
+)
+
+
+def _panel(axes: Axes, found: Sweep, name: str, table: pd.DataFrame) -> None:
+    """The effects of one axis, with their intervals, around zero."""
+    values = scale_of(found, name)
+    x, y = values.position(table["value"]), table["effect"]
+    ends = np.array([y - table["low"], table["high"] - y])
+    line = "none" if values.names else "-"
+    axes.axhline(0, color="#888888", linewidth=0.8)
+    axes.errorbar(x, y, yerr=ends, color=OURS, marker="o", linestyle=line, elinewidth=0.9)
+    set_scale(axes, "x", values, log=is_log("x", name, table["value"], None), room=6)
+    axes.set_xlabel(textwrap.fill(label(name), 38))
+
+
+def _counted(tables: Mapping[str, pd.DataFrame]) -> str:
+    """How many seeds and blocks there are, where it is the same for all axes or not."""
+    seeds = sorted({int(table["seeds"].iloc[0]) for table in tables.values()})
+    text = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
+    few = f"; intervals need {INTERVAL_SEEDS} seeds" if seeds[0] < INTERVAL_SEEDS else ""
+    return f"Seeds: {text}{few}."

@@ -1,0 +1,111 @@
+"""A forest plot: many comparisons below each other, with their intervals and what is decided."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.compare import Comparison, at
+from dse.analysis.plotting import OURS, WIDTH, caption, described, legend, style
+from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_ROWS = 50
+"""More rows than this cannot be read."""
+UNDECIDED = "#7f7f7f"
+
+
+def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -> Figure:
+    """The differences of `dse.analysis.compare`, in points, with their 95 % intervals.
+
+    A filled mark is a difference that is decided: Holm's p over all comparisons, at the right, is
+    at most 0.05. To the right of zero, the value named first is better. `note` is added to the
+    caption.
+
+    Raises `NoSweep` where there is no comparison, or more than can be read.
+    """
+    if not comparisons:
+        raise NoSweep("no seed has two values of an axis with all else equal: nothing is compared")
+    if len(comparisons) > MOST_ROWS:
+        raise NoSweep(
+            f"there would be {len(comparisons):,} comparisons, and at most {MOST_ROWS} can be "
+            "read: name an axis, as in x=bypass, or select values by key=value"
+        )
+    with style():
+        figure = Figure(figsize=(WIDTH, 1.8 + 0.3 * len(comparisons)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color="#888888", linewidth=0.8)
+        for row, one in enumerate(comparisons):
+            _mark(axes, row, one)
+        rows = range(len(comparisons))
+        axes.set_yticks(rows, [_name(one) for one in comparisons])
+        axes.set_ylim(len(comparisons) - 0.5, -0.5)
+        right = axes.secondary_yaxis("right")
+        right.set_yticks(rows, [_probability(one.adjusted_p) for one in comparisons])
+        right.spines["right"].set_visible(False)
+        right.tick_params(length=0)
+        answer = comparisons[0].pairs.answer.replace("top", "top-")
+        axes.set_xlabel(f"difference of {answer} on the test set (points)")
+        axes.set_title(described(found))
+        _legend(axes, comparisons)
+        caption(figure, *_remarks(comparisons), note)
+    return figure
+
+
+def _mark(axes: Axes, row: int, one: Comparison) -> None:
+    """The difference and its interval: filled where it is decided."""
+    known = one.difference
+    colour = OURS if one.decided else UNDECIDED
+    axes.errorbar(
+        [known.mean],
+        [row],
+        xerr=[[known.mean - known.low], [known.high - known.mean]],
+        color=colour,
+        marker="o",
+        markerfacecolor=colour if one.decided else "white",
+        elinewidth=1.2,
+    )
+
+
+def _name(one: Comparison) -> str:
+    """What is compared: "bypass simple - none"."""
+    pairs = one.pairs
+    text = f"{pairs.column} {written(pairs.after)} – {written(pairs.before)} {at(pairs.setting)}"
+    return textwrap.fill(text.strip(), 34)
+
+
+def _probability(p: float) -> str:
+    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+
+
+def _legend(axes: Axes, comparisons: Sequence[Comparison]) -> None:
+    labels = []
+    for decided, text in ((True, "decided"), (False, "not decided")):
+        if any(one.decided is decided for one in comparisons):
+            colour = OURS if decided else UNDECIDED
+            face = colour if decided else "white"
+            axes.plot([], [], "o", color=colour, markerfacecolor=face, label=text)
+            labels.append(text)
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    legend(figure, labels)
+
+
+def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
+    """How many seeds there are, and what p is."""
+    counts = sorted({one.difference.count for one in comparisons})
+    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+    bars = "95 % interval" if counts[-1] >= INTERVAL_SEEDS else "no interval for so few seeds"
+    settings = max(one.pairs.settings for one in comparisons)
+    means = "; means over the settings of the other axes" if settings > 1 else ""
+    holm = (
+        f"p: sign-flip test, Holm's for {len(comparisons)} comparisons; decided: at most {ALPHA}."
+    )
+    return [f"Paired differences over {seeds} seeds, {bars}{means}.", holm]

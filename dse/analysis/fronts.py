@@ -1,0 +1,105 @@
+"""Pareto fronts of accuracy against each cost, and how sure it is which networks are on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.front import front
+from dse.analysis.labels import label, scale
+from dse.analysis.marks import words
+from dse.analysis.plotting import MOST_DOTS, OURS, WIDTH, caption, described, style
+from dse.analysis.scales import is_log, set_scale
+from dse.analysis.statistics import INTERVAL_SEEDS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COSTS = ("size_bytes", "macs", "activations", "seconds")
+MOST_NAMED = 12
+"""Networks on a front have a number and a name where they are at most this many."""
+SHADES = mpl.colormaps["viridis_r"]
+
+
+def fronts(found: Sweep, *, note: str = "") -> Figure:
+    """The front of accuracy against size, MACs, activations and time: a panel for each cost.
+
+    See `dse.analysis.front`: the front is chosen by the validation part, and what is shown is the
+    accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
+    it is on the front. `note` is added to the caption.
+
+    Raises `NoSweep` where there are not two configurations.
+    """
+    if not found.axes:
+        raise NoSweep("there is one configuration only: a front needs two")
+    costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
+    tables = {cost: front(found.rows, cost) for cost in costs}
+    names = [axis.name for axis in found.axes]
+    on_any = pd.concat([table[table["on_front"]] for table in tables.values()])
+    numbers = {key: n for n, key in enumerate(dict.fromkeys(_keys(on_any, names)), 1)}
+    if len(numbers) > MOST_NAMED:
+        numbers = {}
+    known = any(table["front_share"].notna().any() for table in tables.values())
+    with style():
+        lines = -(-len(costs) // 2)
+        figure = Figure(figsize=(WIDTH, 1.2 + 2.4 * lines), layout="constrained")
+        places = figure.subplots(lines, 2, squeeze=False, sharey=True)
+        for axes, (cost, table) in zip(places.flat, tables.items(), strict=False):
+            _panel(axes, cost, table, _keys(table, names), numbers)
+        for spare in [*places.flat][len(costs) :]:
+            spare.set_axis_off()
+        figure.supylabel(label(found.answer), fontsize="medium")
+        figure.suptitle(described(found), fontsize="medium")
+        if known:
+            image = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), SHADES)
+            text = "share of resamples on the front (%)"
+            figure.colorbar(image, ax=places, label=text, aspect=40, location="top")
+        listed = [
+            f"{n}: {words(dict(zip(names, key, strict=True)))}." for key, n in numbers.items()
+        ]
+        few = "" if known else f"Shares need {INTERVAL_SEEDS} seeds."
+        caption(figure, EXPLAINED, few, *listed, note)
+    return figure
+
+
+EXPLAINED = (
+    "Large marks, joined: on the front, no other network having at least the accuracy at no more "
+    "cost. The front is chosen on the validation part; means on the test set are shown."
+)
+
+
+def _keys(table: pd.DataFrame, names: list[str]) -> list[tuple[Any, ...]]:
+    return list(table[names].itertuples(index=False, name=None))
+
+
+def _panel(
+    axes: Axes,
+    cost: str,
+    table: pd.DataFrame,
+    keys: list[tuple[Any, ...]],
+    numbers: dict[tuple[Any, ...], int],
+) -> None:
+    """The configurations of one front, the numbers of those on it, and a line through them."""
+    across = scale(cost, table[cost].tolist())
+    x, y = across.position(table[cost]), table["mean"].to_numpy()
+    shade = SHADES(table["front_share"].fillna(0)) if table["front_share"].notna().any() else OURS
+    chosen = table["on_front"].to_numpy()
+    order = x[chosen].argsort()
+    axes.plot(x[chosen][order], y[chosen][order], color="#555555", linewidth=0.8, zorder=1)
+    axes.scatter(
+        x,
+        y,
+        s=[38 if on else 12 for on in chosen],
+        c=shade,
+        edgecolor=["black" if on else "none" for on in chosen],
+        linewidth=0.8,
+        rasterized=len(table) > MOST_DOTS,
+    )
+    for place, key, on in zip(zip(x, y, strict=True), keys, chosen, strict=True):
+        if on and numbers:
+            axes.annotate(str(numbers[key]), place, (4, -9), textcoords="offset points", fontsize=7)
+    set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)

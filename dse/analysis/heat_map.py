@@ -1,0 +1,139 @@
+"""A heat map of two axes of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import Axis, NoSweep, Sweep, configurations
+from dse.analysis.labels import MOST_TICKS, label, scale
+from dse.analysis.marks import words
+from dse.analysis.plotting import MOST_DOTS, WIDTH, caption, described, style
+from dse.analysis.scales import finite, groups
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_PANELS = 9
+MOST_NUMBERS = 120
+"""Numbers are written into at most this many cells of a panel."""
+COLOURS = mpl.colormaps["cividis"].with_extremes(bad="white")
+"""Its lightness rises steadily, in grey and for colour-blind people too."""
+
+
+def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -> Figure:
+    """The mean of `value` over the seeds for each pair of values of two axes.
+
+    `value` is a column of numbers (default: the accuracy, percent). Values of the axes are equally
+    spaced, in order, upwards and to the right. Each setting of the other axes has a panel. A cell
+    without a trial is empty and crossed. `note` is added to the caption.
+
+    Raises `NoSweep` where `x` or `y` is not an axis, and for more than `MOST_PANELS` panels.
+    """
+    value = value or found.answer
+    across, up = found.axis(x), found.axis(y)
+    if across is up:
+        raise NoSweep(f"`x` and `y` must be two axes, got {x} and {y}, which vary together")
+    others = [axis.name for axis in found.axes if axis not in (across, up)]
+    found, left_out = _crossed(found, across, up, others)
+    _check_panels(found, others)
+    known, lost = finite(found, value)
+    points = configurations(known, value)
+    colour_scale = scale(value, points["mean"].tolist())
+    points["mean"] = colour_scale.position(points["mean"])
+    shades = mpl.colors.Normalize(points["mean"].min(), points["mean"].max())
+    panels = groups(points, others)
+    with style():
+        figure, places = _panels(len(panels), up)
+        for axes, (key, chosen) in zip(places, panels, strict=False):
+            _panel(axes, _cells(chosen, across, up), shades)
+            _ticks(axes, across, up, narrow=len(panels) > 1)
+            axes.set_title(words(dict(zip(others, key, strict=True))), fontsize="small")
+        image = mpl.cm.ScalarMappable(shades, COLOURS)
+        figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
+        figure.supylabel(label(up.name), fontsize="medium")
+        places[len(panels) - 1].set_xlabel(label(across.name))
+        figure.suptitle(described(found), fontsize="medium")
+        seeds = sorted(set(points["count"]))
+        counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
+        caption(figure, f"Mean over the seeds of each cell: {counts}.", left_out, lost, note)
+    return figure
+
+
+def _crossed(found: Sweep, across: Axis, up: Axis, others: list[str]) -> tuple[Sweep, str]:
+    """The settings in which both axes vary, and how many other trials there are, in words."""
+    if not others:
+        return found, ""
+    rows = found.rows.groupby(others)
+    crossed = [rows[axis.name].transform("nunique") > 1 for axis in (across, up)]
+    kept = found.rows[crossed[0] & crossed[1]]
+    if kept.empty:
+        raise NoSweep(f"`{across.name}` and `{up.name}` never both vary with all else equal")
+    count = len(found.rows) - len(kept)
+    trials = "1 trial is" if count == 1 else f"{count:,} trials are"
+    text = f"{trials} not shown: only one of the two axes varies there." if count else ""
+    return replace(found, rows=kept), text
+
+
+def _check_panels(found: Sweep, others: Sequence[str]) -> None:
+    count = len(found.rows[[*others]].drop_duplicates()) if others else 1
+    if count > MOST_PANELS:
+        raise NoSweep(
+            f"the heat map would have {count:,} panels, and at most {MOST_PANELS} can be read: "
+            f"select values of {', '.join(others)} by key=value"
+        )
+
+
+def _panels(count: int, up: Axis) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels, each as wide and high as its cells need."""
+    columns = 1 if count == 1 else 2 if count <= 4 else 3
+    lines = -(-count // columns)
+    height = np.clip(0.3 * len(up.values), 1.6, 5.0) + 0.5
+    figure = Figure(figsize=(WIDTH, lines * height + 1.2), layout="constrained")
+    places = [*figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat]
+    for spare in places[count:]:
+        spare.set_axis_off()
+    return figure, places[:count]
+
+
+def _cells(points: pd.DataFrame, across: Axis, up: Axis) -> Any:
+    """The means as an array, (values of `up`, values of `across`), NaN without a trial."""
+    table = points.pivot(index=up.name, columns=across.name, values="mean")
+    return table.reindex(index=up.values, columns=across.values).to_numpy(float)
+
+
+def _panel(axes: Axes, cells: Any, shades: mpl.colors.Normalize) -> None:
+    """Coloured cells, with their number where there is room, and a cross where there is none."""
+    masked = np.ma.masked_invalid(cells)
+    axes.pcolormesh(masked, cmap=COLOURS, norm=shades, rasterized=cells.size > MOST_DOTS)
+    axes.grid(visible=False)
+    if cells.size > MOST_NUMBERS:
+        return
+    for (row, column), number in np.ndenumerate(cells):
+        place = (column + 0.5, row + 0.5)
+        if np.isnan(number):
+            axes.plot(*place, "x", color="#999999")
+        else:
+            ink = "white" if shades(number) < 0.5 else "black"
+            axes.annotate(_short(number), place, color=ink, ha="center", va="center", fontsize=7)
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}" if 1 <= abs(number) < 1000 else f"{number:.3g}"
+
+
+def _ticks(axes: Axes, across: Axis, up: Axis, *, narrow: bool) -> None:
+    """The values of the axes at the middles of their cells; some of them where they are many."""
+    for axis, values in ((axes.xaxis, across.values), (axes.yaxis, up.values)):
+        every = -(-len(values) // MOST_TICKS)
+        texts = [written(value) for value in values[::every]]
+        axis.set_ticks(np.arange(0, len(values), every) + 0.5, texts)
+    if sum(len(written(value)) for value in across.values) > (15 if narrow else 45):
+        axes.tick_params("x", rotation=90)

@@ -1,0 +1,166 @@
+"""The label of every column on an axis, with its unit, and the scale that it is drawn on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dse.space.architecture import Layout, Metaparameters
+from dse.trial.names import OUTCOMES, written
+from dse.trial.protocol import Protocol
+from dse.trial.question import QUESTION, Trial
+from dse.trial.recipe import Recipe
+from dse.trial.record import Answer, Circumstance
+
+PARTS = (Metaparameters, Layout, Protocol, Recipe, Trial, Answer, Circumstance)
+MEANINGS = {
+    item.name: item.metadata["meaning"]
+    for part in PARTS
+    for item in fields(part)
+    if "meaning" in item.metadata
+}
+"""What each column holds, as its field says; where that is too long for an axis, in other words."""
+MEANINGS |= {
+    "top1": "top-1 on the test set (%)",
+    "top5": "top-5 on the test set (%)",
+    "val_top1": "top-1 on the validation part (%)",
+    "train_top1": "top-1 over the last epoch (%)",
+    "loss": "loss on the test set (nats per picture)",
+    "val_loss": "loss on the validation part (nats per picture)",
+    "train_loss": "loss over the last epoch (nats per picture)",
+    "seconds": "time of one trial (seconds)",
+    "size_bytes": "size of the weights at fp32",
+    "macs": "multiply-accumulates for one picture",
+    "peak_activation_bytes": "most memory for activations, one picture",
+    "normalise": "normalisation of the pictures",
+    "init": "initial weights",
+    "layout": "layout of the network",
+    "status": "how training ended",
+    "diverged_step": "first step with a non-finite loss or gradient, or -1",
+    "dead_step": "steps after which a dead run was stopped, or -1",
+    "epoch": "epoch",
+}
+ACCURACIES = ("top1", "top5", "val_top1", "train_top1")
+UNITED = (*ACCURACIES, "loss", "val_loss", "train_loss", "seconds", "epoch")
+BYTES = ("size_bytes", "peak_activation_bytes")
+COUNTS = ("params", "macs", "activations")
+KILO, MEGA = 2**10, 2**20
+LOGARITHMIC = (*BYTES, *COUNTS, "lr", "weight_decay")
+"""Columns that are drawn on a logarithmic axis where they span a factor of `WIDE`."""
+WIDE = 4.0
+MOST_TICKS = 12
+"""More ticks than this do not fit on an axis."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """How a column is drawn: where its values are, and what its axis says.
+
+    `position` maps values to numbers on the axis. `ticks` are the places of the values of a field
+    of the question, and `names` what is written there where it is text.
+    """
+
+    label: str
+    position: Callable[[Any], Any]
+    ticks: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def scale(name: str, values: Sequence[Any]) -> Scale:
+    """The scale of a column with these values; text has its places 0, 1, ... in this order."""
+    data = pd.Series(list(values))
+    if not is_numeric(data):
+        places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+        return Scale(
+            label=label(name),
+            position=lambda shown: np.array([places[value] for value in shown], dtype=float),
+            ticks=tuple(places.values()),
+            names=tuple(value_text(name, value) for value in places),
+        )
+    text, unit = _unit(name, float(data.max()))
+    return Scale(
+        label=text,
+        position=lambda shown: np.asarray(shown, dtype=float) / unit,
+        ticks=tuple(np.unique(data.astype(float)).tolist()) if name in QUESTION else (),
+    )
+
+
+def value_text(name: str, value: Any) -> str:
+    """A value of a column for a reader: a `status` in words, others as on the command line."""
+    return OUTCOMES[value] if name == "status" else written(value)
+
+
+def spaced(ticks: Sequence[float], room: int) -> list[float]:
+    """Those ticks, from the left, that are far enough apart where there is room for `room`.
+
+    >>> spaced([0.01, 0.125, 0.25, 0.5, 0.99], room=5)
+    [0.01, 0.25, 0.5, 0.99]
+    """
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or (tick - kept[-1]) * room >= ticks[-1] - ticks[0]:
+            kept.append(tick)
+    return kept
+
+
+def is_numeric(values: pd.Series[Any]) -> bool:
+    """Whether a column holds numbers; true and false are text."""
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def label(name: str) -> str:
+    """A column's meaning, with its unit or its name.
+
+    >>> label("val_top1"), label("sr")
+    ('top-1 on the validation part (%)', 'squeeze ratio: squeeze / expand filters (sr)')
+    """
+    if name not in MEANINGS:
+        return name
+    return MEANINGS[name] if name in UNITED else f"{MEANINGS[name]} ({name})"
+
+
+def _unit(name: str, largest: float) -> tuple[str, float]:
+    """The label of a column of numbers, and how much of it is 1 on the axis.
+
+    >>> _unit("size_bytes", 4_993_696), _unit("macs", 1_000)
+    (('size of the weights at fp32 (MB of 2$^{20}$ bytes)', 1048576), ('macs', 1))
+    """
+    meaning = MEANINGS.get(name, name)
+    if name in BYTES:
+        if largest < 2 * MEGA:
+            return f"{meaning} (KB of 2$^{{10}}$ bytes)", KILO
+        return f"{meaning} (MB of 2$^{{20}}$ bytes)", MEGA
+    if name in COUNTS:
+        for unit, word in ((1_000_000, "millions"), (1_000, "thousands")):
+            if largest >= 2 * unit:
+                return f"{meaning} ({word})", unit
+    return label(name), 1
+
+
+def logarithmic(name: str, values: Any) -> bool:
+    """Whether a column's axis is logarithmic unless the user says otherwise."""
+    data = np.asarray(values)
+    return name in LOGARITHMIC and bool(data.min() > 0 and data.max() >= WIDE * data.min())
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis from `low` to `high`, at most about eight.
+
+    >>> log_ticks(0.9, 25)
+    [1.0, 2.0, 5.0, 10.0, 20.0]
+    """
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(np.arange(10, 100) / 10)):
+        ticks = [
+            float(f"{step * 10.0**power:.3g}")
+            for power in range(first, last + 1)
+            for step in steps
+            if low <= step * 10.0**power <= high
+        ]
+        if len(ticks) >= 4:
+            break
+    return ticks[:: -(-len(ticks) // 8)]

@@ -1,0 +1,194 @@
+"""How the rows of a sweep are drawn: lines or points, intervals, and a dot for each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import Axis, Sweep, configurations
+from dse.analysis.labels import Scale, is_numeric, value_text
+from dse.analysis.plotting import (
+    MOST_DOTS,
+    OURS,
+    WIDTH,
+    caption,
+    described,
+    legend,
+    spread,
+    style,
+)
+from dse.analysis.scales import colours, finite, groups, is_log, marker, scale_of, set_scale
+from dse.trial.names import outcomes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_BARS = 150
+"""Intervals are drawn for at most this many points."""
+MOST_NUMBERS = 150
+OTHER = "#555555"
+"""The colour of a marker in the legend that stands for several colours."""
+
+
+def draw(
+    found: Sweep,
+    columns: tuple[str, str],
+    hued: Axis | None,
+    joined: Sequence[Axis] | None,
+    *,
+    means: bool,
+    log: Collection[str] | None,
+    note: str,
+) -> Figure:
+    """A line for each setting of the axes `joined`, or points where it is None.
+
+    `columns` are x and y, `hued` gives the colours. With `means` there is a mark for each
+    configuration, with its interval; there is a dot for each trial in any case.
+    """
+    found, lost = finite(found, *columns)
+    scales = [scale_of(found, name) for name in columns]
+    names = [axis.name for axis in ([hued] if joined is None else joined) if axis]
+    points = _points(found, *columns) if means else found.rows
+    drawn, trials = dict(groups(points, names)), dict(groups(found.rows, names))
+    looks = find_looks(list(drawn), names, hued)
+    with style():
+        figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+        axes = figure.subplots()
+        for number, (key, chosen) in enumerate(drawn.items()):
+            look, shift = looks[key], 0.0
+            if scales[0].names:  # nothing lies between categories, and lines are side by side
+                shift = (number - (len(drawn) - 1) / 2) * 0.6 / len(drawn)
+            if scales[0].names or joined is None:
+                look = {**look, "linestyle": "none"}
+            place = [one.position(trials[key][n]) for one, n in zip(scales, columns, strict=True)]
+            _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), alone=not means)
+            if means:
+                _means(axes, chosen, scales, shift, look, len(points))
+        for which, name, one in zip("xy", columns, scales, strict=True):
+            set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
+        draw_legend(axes, looks, names, hued)
+        axes.set_title(described(found))
+        shown = spread(points["count"]) if means else "A dot is a trial."
+        if means and len(points) > MOST_BARS:
+            shown = f"A mark is a mean; the intervals of {len(points):,} means are not drawn."
+        ended = outcomes(found.rows) if (found.rows["status"] != "learned").any() else ""
+        caption(figure, shown, ended and f"{ended}.", lost, note)
+    return figure
+
+
+def draw_counts(
+    found: Sweep, columns: tuple[str, str], log: Collection[str] | None, note: str
+) -> Figure:
+    """How many trials have each pair of values: the area of a mark is their number."""
+    found, lost = finite(found, *columns)
+    scales = [scale_of(found, name) for name in columns]
+    counts = found.rows.groupby(list(columns), sort=False).size().reset_index(name="count")
+    x, y = (one.position(counts[name]) for one, name in zip(scales, columns, strict=True))
+    largest = int(counts["count"].max())
+    with style():
+        figure = Figure(figsize=(WIDTH, 2.4 + 0.3 * len(scales[1].names)), layout="constrained")
+        axes = figure.subplots()
+        area = 10 + 300 * counts["count"] / largest
+        axes.scatter(x, y, area, color=OURS, alpha=0.35, rasterized=len(counts) > MOST_DOTS)
+        if largest > 1 and len(counts) <= MOST_NUMBERS:
+            for *place, number in zip(x, y, counts["count"], strict=True):
+                axes.text(
+                    place[0], place[1], f"{number:,}", ha="center", va="center", fontsize="small"
+                )
+        axes.margins(x=0.1)
+        for which, name, one in zip("xy", columns, scales, strict=True):
+            set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
+        axes.set_title(described(found))
+        caption(figure, "The area of a mark is the number of trials.", lost, note)
+    return figure
+
+
+def words(setting: Mapping[str, Any]) -> str:
+    """Values with their names: "pct3x3 0.25, bypass simple"."""
+    return ", ".join(f"{name} {value_text(name, value)}" for name, value in setting.items())
+
+
+def _points(found: Sweep, x: str, y: str) -> pd.DataFrame:
+    """`configurations` of `y`, with their `x` (its mean over the seeds) in the column `x`."""
+    points = configurations(found, y)
+    names = [axis.name for axis in found.axes]
+    by: Any = names or np.zeros(len(found.rows), dtype=int)
+    column = found.rows.groupby(by, sort=False)[x]
+    values = column.mean() if is_numeric(found.rows[x]) else column.first()
+    if not names:
+        return points.assign(x=values.to_numpy())
+    return points.join(values.rename("x"), on=names)
+
+
+def find_looks(
+    keys: Sequence[tuple[Any, ...]], names: Sequence[str], hued: Axis | None
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """How each group is drawn: the colour is that of `hued`, the marker that of the rest."""
+    palette, looks, numbers = colours(hued), {}, dict[str, int]()
+    for key in keys:
+        setting = dict(zip(names, key, strict=True))
+        colour, number = OURS, 0
+        if hued:
+            value = setting.pop(hued.name)
+            colour, number = palette[value], hued.values.index(value)
+        if setting:
+            number = numbers.setdefault(words(setting), len(numbers))
+        looks[key] = {"color": colour, **marker(number)}
+    return looks
+
+
+def draw_legend(
+    axes: Axes,
+    looks: Mapping[tuple[Any, ...], Mapping[str, Any]],
+    names: Sequence[str],
+    hued: Axis | None,
+) -> None:
+    """A legend of the colours, then one of the markers where other axes than `hued` have lines."""
+    by_colour, by_marker = {}, {}
+    for key, look in looks.items():
+        setting = dict(zip(names, key, strict=True))
+        if hued:
+            by_colour[words({hued.name: setting.pop(hued.name)})] = look
+        if setting:
+            by_marker[words(setting)] = {**look, "color": OTHER}
+    if by_marker:
+        by_colour = {
+            text: {"color": look["color"], "linewidth": 4} for text, look in by_colour.items()
+        }
+    entries = by_colour | by_marker
+    for text, look in entries.items():
+        axes.plot([], [], label=text, **look)
+    if entries:
+        figure: Any = axes.figure
+        legend(figure, list(entries))
+
+
+def _dots(axes: Axes, x: Any, y: Any, colour: Any, count: int, *, alone: bool) -> None:
+    """A dot for each trial; `count` is how many the whole figure has."""
+    size = 7 if alone else 4
+    axes.plot(x, y, ".", color=colour, alpha=0.45, markersize=size, rasterized=count > MOST_DOTS)
+
+
+def _means(
+    axes: Axes,
+    points: pd.DataFrame,
+    scales: Sequence[Scale],
+    shift: float,
+    look: Mapping[str, Any],
+    count: int,
+) -> None:
+    """The means of configurations, a line through them, and an interval where it is known."""
+    x = scales[0].position(points["x"]) + shift
+    mean, low, high = (scales[1].position(points[name]) for name in ("mean", "low", "high"))
+    look = {**look, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    if count > MOST_BARS:
+        axes.plot(x, mean, **look, rasterized=count > MOST_DOTS)
+    else:
+        thin: dict[str, Any] = (
+            {"elinewidth": 0.7, "capsize": 0} if count > 20 else {"elinewidth": 0.9}
+        )
+        axes.errorbar(x, mean, yerr=[mean - low, high - mean], **look, **thin)

@@ -1,0 +1,43 @@
+"""What is drawn of a sweep unless a figure is asked for: it follows from its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.effects import effects
+from dse.analysis.heat_map import heat_map
+from dse.analysis.labels import is_numeric
+from dse.analysis.plots import line_plot, scatter
+
+
+def overview(found: Sweep, note: str = "") -> dict[str, Figure]:
+    """The figures of a sweep by name. `note` is added to the captions.
+
+    One axis: a line. Two: lines along the first, and a heat map. More: the effect of each axis.
+    Where these cannot be drawn, as for a random sample, which is no grid: accuracy against size.
+    Raises `NoSweep` where nothing varies but the seed.
+    """
+    names = [axis.name for axis in sorted(found.axes, key=lambda axis: _rank(found, axis))]
+    if not names:
+        raise NoSweep("nothing varies but the seed: there is one configuration")
+    drawings: dict[str, Callable[[], Figure]] = {}
+    if len(names) <= 2:
+        drawings["lines"] = lambda: line_plot(found, names[0], note=note)
+    if len(names) == 2:
+        drawings["heat_map"] = lambda: heat_map(found, names[0], names[1], note=note)
+    if len(names) > 2:
+        drawings["effects"] = lambda: effects(found, note=note)
+    figures = {}
+    for name, draw in drawings.items():
+        with suppress(NoSweep):
+            figures[name] = draw()
+    return figures or {"points": scatter(found, "size_bytes", note=note)}
+
+
+def _rank(found: Sweep, axis: Axis) -> tuple[bool, int]:
+    """Numbers first, then many values: what is best on an x axis."""
+    return not is_numeric(found.rows[axis.name]), -len(axis.values)

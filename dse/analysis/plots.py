@@ -1,0 +1,157 @@
+"""Any column of a sweep against any other: lines along an axis, or points."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, sweep
+from dse.analysis.labels import is_numeric
+from dse.analysis.marks import draw, draw_counts, words
+from dse.analysis.scales import column_axis, find_axis, hue_axis
+from dse.trial.names import written
+
+MOST_LINES = 30
+"""More lines than this cannot be read."""
+LABELS = ("seed", "semantics")
+"""Numbers whose mean says nothing."""
+
+
+def plot(
+    found: Sweep,
+    x: str,
+    y: str = "",
+    hue: str = "",
+    *,
+    log: Collection[str] | None = None,
+    note: str = "",
+) -> Figure:
+    """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
+
+    Raises `NoSweep` where `x` or `hue` has one value only.
+    """
+    for name in (x, hue):
+        if name and found.rows[name].nunique(dropna=False) == 1:
+            raise NoSweep(f"`{name}` has one value only: {written(found.rows[name].iloc[0])}")
+    if hue and find_axis(found, hue) is not None and find_axis(found, hue) is find_axis(found, x):
+        raise NoSweep(f"`hue` must be another axis than `x`, got {hue}")
+    of_a_line = line_axis(found, x, hue) and (not hue or find_axis(found, hue))
+    draw = line_plot if of_a_line and (not y or is_numeric(found.rows[y])) else scatter
+    return draw(found, x, y, hue, log=log, note=note)
+
+
+def line_plot(
+    found: Sweep,
+    x: str,
+    y: str = "",
+    hue: str = "",
+    *,
+    log: Collection[str] | None = None,
+    note: str = "",
+) -> Figure:
+    """Lines along an axis: the mean of `y` over the seeds, its 95 % interval, and each trial.
+
+    `x` is an axis of the sweep, or one of the `SIZES` where a single axis of numbers other than
+    `hue` changes it. `y` is a column of numbers (default: the accuracy, percent). `hue` is the axis
+    that gives the colours (default: the one with the fewest values). Each setting of the other axes
+    is a line of its own: nothing but seeds is averaged. `log` names the logarithmic axes, of "x"
+    and "y" (default: sizes that span a wide range). `note` is added to the caption.
+
+    Raises `NoSweep` where there is no line, or more than `MOST_LINES`.
+    """
+    along = line_axis(found, x, hue)
+    if along is None:
+        raise NoSweep(f"`{x}` does not change along a single axis: there is no line to draw")
+    found, left_out = _with_lines(found, along)
+    along = found.axis(along.columns[0])
+    others = [axis for axis in found.axes if axis is not along]
+    hued = hue_axis(found, hue, others)
+    check_lines(found, others)
+    followed = f"Along a line: {along.name} {', '.join(map(written, along.values))}."
+    followed *= x != along.name and len(along.values) <= 12
+    caption = " ".join(text for text in (followed, left_out, note) if text)
+    return draw(found, (x, y or found.answer), hued, others, means=True, log=log, note=caption)
+
+
+def scatter(
+    found: Sweep,
+    x: str,
+    y: str = "",
+    hue: str = "",
+    *,
+    log: Collection[str] | None = None,
+    note: str = "",
+) -> Figure:
+    """A point for each configuration, at its means over the seeds, and a dot for each trial.
+
+    `x`, `y` and `hue` are any columns; see `line_plot`. Where `x` or `hue` differs between the
+    seeds of a configuration, as `status` does, there are only dots. Where `y` is text, there is the
+    number of trials at each place.
+    """
+    y = y or found.answer
+    if not is_numeric(found.rows[y]):
+        return draw_counts(found, (x, y), log, note)
+    others = [axis for axis in found.axes if axis is not find_axis(found, x)]
+    hued = hue_axis(found, hue, others) or (column_axis(found, hue) if hue else None)
+    mean_of_x = is_numeric(found.rows[x]) and x not in LABELS
+    means = (not hued or find_axis(found, hued.name) is hued) and (
+        x in SIZES or find_axis(found, x) is not None or mean_of_x
+    )
+    varying = [axis.name for axis in others if axis is not hued]
+    also = f"{', '.join(varying)}: different too." if varying else ""
+    note = f"{also} {note}".strip()
+    return draw(found, (x, y), hued, None, means=means, log=log, note=note)
+
+
+# What varies --------------------------------------------------------------------------------
+
+
+def line_axis(found: Sweep, x: str, hue: str = "") -> Axis | None:
+    """The axis that a line of `x` follows; None where there is none, or more than one."""
+    if axis := find_axis(found, x):
+        return axis
+    if x not in SIZES:
+        return None
+    changing = [
+        axis
+        for axis in found.axes
+        if axis is not find_axis(found, hue)
+        and is_numeric(found.rows[axis.name])
+        and _changes(found, axis, x)
+    ]
+    return changing[0] if len(changing) == 1 else None
+
+
+def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
+    """The trials on lines of at least two points, and in words how many others there are."""
+    others = [axis.name for axis in found.axes if axis is not along]
+    if not others:
+        return found, ""
+    values = found.rows.groupby(others)[along.name].transform("nunique")
+    kept = found.rows[values > 1]
+    if kept.empty:
+        raise NoSweep(f"no two values of `{along.name}` have all else equal")
+    count = len(found.rows) - len(kept)
+    fixed = {name: kept[name].iloc[0] for name in others if kept[name].nunique() == 1}
+    shown = f" Shown: {words(fixed)}." if fixed else ""
+    trials = "1 trial has" if count == 1 else f"{count:,} trials have"
+    missing = f"{trials} no second value of {along.name} and are not shown.{shown}"
+    return sweep(kept), missing if count else ""
+
+
+def _changes(found: Sweep, axis: Axis, x: str) -> bool:
+    """Whether `x` changes along an axis while the others are fixed."""
+    others = [other.name for other in found.axes if other is not axis]
+    return not others or bool(found.rows.groupby(others)[x].nunique().max() > 1)
+
+
+def check_lines(found: Sweep, others: Sequence[Axis]) -> None:
+    """Raise `NoSweep` where the settings of the axes `others` are more lines than can be read."""
+    names = [axis.name for axis in others]
+    count = len(found.rows[names].drop_duplicates()) if names else 1
+    if count > MOST_LINES:
+        raise NoSweep(
+            f"there would be {count:,} lines, and at most {MOST_LINES} can be read: select values "
+            f"of {', '.join(names)} by key=value, or draw `effects`"
+        )

@@ -1,0 +1,150 @@
+"""What the figures of any sweep share: colours, markers, the scale of an axis, missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.labels import MOST_TICKS, Scale, is_numeric, log_ticks, logarithmic, scale, spaced
+from dse.analysis.plotting import COLOURS, DASHES, MARKERS
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_TEXTS = 50
+"""More texts than this do not fit on an axis."""
+
+
+def find_axis(found: Sweep, name: str) -> Axis | None:
+    """The axis with this name or field, if there is one."""
+    named = (axis for axis in found.axes if name in (axis.name, *axis.columns))
+    return next(named, None)
+
+
+def hue_axis(found: Sweep, hue: str, choices: Sequence[Axis]) -> Axis | None:
+    """The choice with this name or field; without a name, the one with the fewest values.
+
+    None where there is none, or too many values to be distinguished by colour.
+    """
+    if hue:
+        return next((axis for axis in choices if axis is find_axis(found, hue)), None)
+    few = [axis for axis in choices if len(axis.values) <= len(COLOURS)]
+    return min(few, key=lambda axis: len(axis.values), default=None)
+
+
+def column_axis(found: Sweep, name: str) -> Axis:
+    """Any column as an axis, although it differs between the seeds of a configuration."""
+    values = sorted(found.rows[name].dropna().unique().tolist())
+    return Axis(name=name, columns=(name,), values=tuple(values))
+
+
+def colours(axis: Axis | None) -> dict[Any, Any]:
+    """A colour for each value of an axis; numbers go from dark to light.
+
+    Both are distinguishable by colour-blind people, and the numbers' in grey. Raises `NoSweep` for
+    more values than there are `COLOURS`.
+    """
+    if axis is None:
+        return {}
+    values = axis.values
+    if len(values) > len(COLOURS):
+        raise NoSweep(
+            f"`{axis.name}` has {len(values):,} values, and at most {len(COLOURS)} colours can be "
+            f"distinguished: choose another `hue`, or some of its values"
+        )
+    if not is_numeric(pd.Series(values)):
+        return dict(zip(values, COLOURS, strict=False))
+    dark_to_light = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(values)))
+    return dict(zip(values, map(tuple, dark_to_light.tolist()), strict=True))
+
+
+def marker(number: int) -> dict[str, Any]:
+    """One of 50 combinations of a marker and dashes."""
+    dash = DASHES[(number + number // len(MARKERS)) % len(DASHES)]
+    return {"marker": MARKERS[number % len(MARKERS)], "linestyle": dash}
+
+
+def set_scale(axes: Axes, which: str, drawn: Scale, *, log: bool, room: int = MOST_TICKS) -> None:
+    """Label the axis `which`, "x" or "y", and place its ticks, for which there is `room`.
+
+    They are at the values of a field of the question; else at round numbers, plain ones where it is
+    logarithmic. Call it once everything is drawn.
+    """
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_label_text(drawn.label)
+    if drawn.names:
+        every = -(-len(drawn.names) // room)
+        axis.set_ticks(drawn.ticks[::every], drawn.names[::every])
+        margin = (-0.5, len(drawn.names) - 0.5)
+        axes.set_xlim(margin) if which == "x" else axes.set_ylim(margin)
+        if which == "x" and sum(map(len, drawn.names[::every])) > 4.5 * room:
+            axis.set_tick_params(rotation=30)
+            for text in axis.get_ticklabels():
+                text.set(ha="right", rotation_mode="anchor")
+    elif log:
+        axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
+        ticks = log_ticks(*axis.get_view_interval())
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_minor_locator(mpl.ticker.NullLocator())
+    elif drawn.ticks:
+        ticks = spaced(drawn.ticks, room)
+        axis.set_ticks(ticks, [written(tick) for tick in ticks])
+
+
+def is_log(which: str, name: str, values: pd.Series[Any], chosen: Collection[str] | None) -> bool:
+    """Whether an axis is logarithmic: as chosen, else as suits the column.
+
+    Raises `NoSweep` where that is impossible.
+    """
+    if not is_numeric(values):
+        return False
+    if chosen is None:
+        return logarithmic(name, values)
+    if which in chosen and values.min() <= 0:
+        raise NoSweep(f"`log={which}` needs `{name}` above 0, got {written(float(values.min()))}")
+    return which in chosen
+
+
+def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
+    """The sweep without the trials that have NaN in a column, and how many they are in words.
+
+    Raises `NoSweep` where no trial is left.
+    """
+    lacking = [name for name in dict.fromkeys(columns) if found.rows[name].isna().any()]
+    if not lacking:
+        return found, ""
+    known = found.rows.dropna(subset=lacking)
+    count = len(found.rows) - len(known)
+    if known.empty:
+        raise NoSweep(f"no trial has a finite value of {' and '.join(lacking)}")
+    lost = "1 trial is" if count == 1 else f"{count:,} trials are"
+    return replace(found, rows=known), f"{lost} not shown: no finite {' or '.join(lacking)}."
+
+
+def groups(rows: pd.DataFrame, names: Sequence[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The groups of equal values of `names`, in order of appearance; all rows without names."""
+    if not names:
+        return [((), rows)]
+    return [(tuple(key), some) for key, some in rows.groupby(list(names), sort=False)]
+
+
+def scale_of(found: Sweep, name: str) -> Scale:
+    """The scale of a column of the sweep; the values of an axis keep their order.
+
+    Raises `NoSweep` for more texts than fit on an axis.
+    """
+    values = found.rows[name]
+    if is_numeric(values):
+        return scale(name, values.tolist())
+    texts = next((axis.values for axis in found.axes if axis.name == name), None)
+    texts = texts or tuple(sorted(values.unique().tolist()))
+    if len(texts) > MOST_TEXTS:
+        raise NoSweep(f"`{name}` has {len(texts):,} texts; at most {MOST_TEXTS} fit on an axis")
+    return scale(name, texts)

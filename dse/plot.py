@@ -1,0 +1,198 @@
+"""`python -m dse.plot results/NAME x=size_bytes y=top1 hue=bypass`: figures of any sweep."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dse.analysis.selection import parse
+from dse.results import records
+from dse.sweep.errors import RequestError, printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DESCRIPTION = """\
+Draw the trials of a results folder. Without a kind and x=, what is drawn follows
+from what varies: lines, a heat map, or the effect of each axis."""
+EPILOG = """\
+kinds:
+  (none)     x= y= hue= log=  any column against any (default of y: the accuracy);
+             a line where x is an axis, or a size that one axis changes; else points
+  curves     y= hue= log=     learning curves of y (default: val_top1)
+  heatmap    x= y= value=     the mean of value (default: the accuracy) over two axes
+  effects    y=               the effect of each axis on y, all else being equal
+  front                       Pareto fronts: accuracy against size, MACs, activations, time
+  chance     x=AXIS,...       share of trials that end at chance, by configuration or axes
+  forest     x=AXIS           comparisons of each axis' first value with the others, or of
+                              each two values of one axis
+  architecture                networks as in the paper's Figures 1 and 2; no folder is
+                              named: see python -m dse.plot architecture --help
+
+keys:
+  hue=AXIS     what the colours are
+  log=         the logarithmic axes: x, y, "x,y" or none (default: sizes are)
+  output=FILE  .svg, .png or .pdf (default: .svg and .png in results/NAME/plots/)
+  key=value    selects trials by any other column, as in sr=0.125,0.25 bypass=none
+
+examples:
+  python -m dse.plot results/mine
+  python -m dse.plot results/mine x=size_bytes y=top1 hue=bypass
+  python -m dse.plot results/mine x=sr y=val_loss log=y bypass=none output=loss.pdf
+  python -m dse.plot results/mine curves hue=sr seed=0,1
+  python -m dse.plot results/mine heatmap x=sr y=pct3x3
+  python -m dse.plot architecture sr=0.25 bypass=none,complex"""
+USES = {
+    "": ("x", "y", "hue", "log"),
+    "curves": ("y", "hue", "log"),
+    "heatmap": ("x", "y", "value"),
+    "effects": ("y",),
+    "front": (),
+    "chance": ("x",),
+    "forest": ("x",),
+}
+"""Each kind and the keys that it uses; "" is any column against any other."""
+KEYS = ("x", "y", "hue", "value", "log", "output")
+SUFFIXES = (".svg", ".png", ".pdf")
+LONGEST = 120
+"""Most characters of a file's name."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a mistake."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        paths = _architecture(given[1:]) if given[:1] == ["architecture"] else _results(given)
+    except (RequestError, OSError, ValueError) as error:
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        return 1 if isinstance(error, records.Damaged) else 2
+    print(*paths, sep="\n")
+    return 0
+
+
+def _architecture(arguments: list[str]) -> list[Path]:
+    """Draw networks into plots/, or into the file that is given."""
+    from dse.sweep.networks import read_drawing
+
+    outputs = [text.partition("=")[2] for text in arguments if text.startswith("output=")]
+    output = _output(outputs)
+    networks, module = read_drawing([a for a in arguments if not a.startswith("output=")])
+
+    from dse.analysis.macroarchitecture import drawings
+
+    return _write(drawings(networks, module), Path("plots"), output)
+
+
+def _results(arguments: list[str]) -> list[Path]:
+    """Draw trials of a results folder."""
+    parser = _Parser(
+        prog="python -m dse.plot",
+        usage="python -m dse.plot results/NAME [kind] [key=value ...]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
+    parser.add_argument("words", nargs="*", metavar="kind, key=value", help="see below")
+    options = parser.parse_args(arguments)
+    kind = _kind([word for word in options.words if "=" not in word])
+    wanted = parse([word for word in options.words if "=" in word])
+    keys = {key: wanted.pop(key) for key in KEYS if key in wanted}
+    output = _output(keys.pop("output", []))
+    _check_keys(kind, keys)
+
+    from dse.analysis.drawn import drawn, read, rows_of
+    from dse.sweep.captions import caption
+
+    table = read(options.folder)
+    rows = rows_of(table, wanted)
+    note = caption(rows, len(table) - len(rows))
+    figures = drawn(kind, rows, options.folder, keys, note)
+    named = _name(kind, {**keys, **wanted})
+    if not kind and not keys:  # the names say what was chosen
+        figures = {f"{name}_{named}".strip("_"): one for name, one in figures.items()}
+    else:
+        figures = {named: figures.popitem()[1]}
+    return _write(figures, options.folder / "plots", output)
+
+
+def _kind(words: Sequence[str]) -> str:
+    """The kind that is named, or ""."""
+    known = [kind for kind in USES if kind]
+    for word in words:
+        if word not in known:
+            raise ValueError(f"the kind must be one of {', '.join(known)}, got {word!a}")
+    if len(words) > 1:
+        raise ValueError(f"one kind must be named, got {' '.join(words)}")
+    return words[0] if words else ""
+
+
+def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
+    """Raise `ValueError` for a key without use, or a necessary one that is missing."""
+    for key, values in keys.items():
+        if key not in USES[kind]:
+            kinds = ", ".join(one or "x= y=" for one, uses in USES.items() if key in uses)
+            raise ValueError(f"`{key}` is for {kinds}, got {kind or 'x= y='}")
+        if len(values) > 1 and key != "log" and not (key == "x" and kind == "chance"):
+            raise ValueError(f"`{key}` must be one column, got {','.join(values)}")
+    needed = {"heatmap": ("x", "y"), "": ("x",) if keys else ()}.get(kind, ())
+    for key in needed:
+        if key not in keys:
+            raise ValueError(f"`{key}` must be given, as in {key}=sr")
+    if not set(keys.get("log", ["x"])) <= {"x", "y"} and keys["log"] != ["none"]:
+        raise ValueError(f"`log` must be x, y, x,y or none, got {','.join(keys['log'])}")
+
+
+def _output(values: Sequence[str]) -> Path | None:
+    """The file to write; raises `ValueError` for an extension that is not known."""
+    if not values:
+        return None
+    path = Path(",".join(values))
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"`output` must end with {', '.join(SUFFIXES)}, got {path}")
+    return path
+
+
+def _name(kind: str, given: Mapping[str, Sequence[str]]) -> str:
+    """A file's name that repeats the command: "x=size_bytes_y=top1"."""
+    words = [kind] * bool(kind) + [f"{key}={','.join(texts)}" for key, texts in given.items()]
+    return re.sub(r"[^\w.,=+-]", "-", "_".join(words))[:LONGEST]
+
+
+def _write(figures: Mapping[str, Figure], folder: Path, output: Path | None) -> list[Path]:
+    """Write figures as SVG and PNG into a folder, or into one file, and others next to it."""
+    from dse.analysis.plotting import encoded
+
+    contents: dict[Path, bytes] = {}
+    for number, (name, figure) in enumerate(figures.items()):
+        if output:
+            path = output.with_stem(f"{output.stem}-{name}") if number else output
+            (contents[path],) = encoded(figure, path.suffix[1:])
+        else:
+            svg, png = encoded(figure, "svg", "png")
+            contents |= {folder / f"{name}.svg": svg, folder / f"{name}.png": png}
+    try:
+        if not output:
+            folder.mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            path.write_bytes(content)
+    except OSError as error:
+        place = f"`output` must be writable, got {output or folder}: {error.strerror}"
+        raise ValueError(place if output else f"{place}; choose another with output=FILE") from None
+    return list(contents)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
