@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.marks import words
 from dse.analysis.plotting import WIDTH, caption, described, legend, look, style
-from dse.analysis.scales import groups
+from dse.analysis.scales import groups, in_order
 from dse.analysis.statistics import share
 from dse.trial.names import OUTCOMES
 
@@ -24,6 +24,9 @@ SHOWN = ("never_learned", "diverged", "partly_dead")
 """Outcomes in the order in which they are drawn; the first one always is."""
 
 
+WILSON = "Wilson's 95 % intervals; how a trial ended is decided on the validation part."
+
+
 def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
     """The share of trials that ended at chance, and with each other outcome but `learned`.
 
@@ -32,7 +35,6 @@ def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
     with the ends of Wilson's 95 % interval: `never_learned`, `never_learned_low`, ...
     """
     names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
-    ranks = {axis.name: {v: n for n, v in enumerate(axis.values)} for axis in found.axes}
     rows = []
     for key, trials in groups(found.rows, names):
         row = {**dict(zip(names, key, strict=True)), "count": len(trials)}
@@ -40,12 +42,7 @@ def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
             known = share(int((trials["status"] == status).sum()), len(trials))
             row |= {status: known.mean, f"{status}_low": known.low, f"{status}_high": known.high}
         rows.append(row)
-    table = pd.DataFrame(rows)
-    if not names:
-        return table
-    return table.sort_values(
-        names, key=lambda c: c.map(ranks[str(c.name)]), kind="stable", ignore_index=True
-    )
+    return in_order(pd.DataFrame(rows), [axis for axis in found.axes if axis.name in names])
 
 
 def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure:
@@ -79,7 +76,7 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
         legend(figure, [OUTCOMES[status] for status in drawn])
         others = [axis.name for axis in found.axes if axis.name not in names]
         over = f"Over all trials, whatever their {', '.join(others)}." if others else ""
-        caption(figure, "Wilson's intervals. Decided on the validation part.", over, note)
+        caption(figure, WILSON, over, note)
     return figure
 
 

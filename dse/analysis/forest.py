@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep
-from dse.analysis.compare import Comparison, at
+from dse.analysis.compare import Comparison
+from dse.analysis.marks import words
 from dse.analysis.plotting import OURS, WIDTH, caption, described, legend, style
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
 from dse.trial.names import written
@@ -26,8 +27,8 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
     """The differences of `dse.analysis.compare`, in points, with their 95 % intervals.
 
     A filled mark is a difference that is decided: Holm's p over all comparisons, at the right, is
-    at most 0.05. To the right of zero, the value named first is better. `note` is added to the
-    caption.
+    at most 0.05. To the right of zero, the value named first has the higher accuracy. `note` is
+    added to the caption.
 
     Raises `NoSweep` where there is no comparison, or more than can be read.
     """
@@ -39,13 +40,15 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
             "read: name an axis, as in x=bypass, or select values by key=value"
         )
     with style():
-        figure = Figure(figsize=(WIDTH, 1.8 + 0.3 * len(comparisons)), layout="constrained")
+        names = [_name(one) for one in comparisons]
+        height = 1.8 + sum(0.16 + 0.14 * (1 + name.count("\n")) for name in names)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color="#888888", linewidth=0.8)
         for row, one in enumerate(comparisons):
             _mark(axes, row, one)
         rows = range(len(comparisons))
-        axes.set_yticks(rows, [_name(one) for one in comparisons])
+        axes.set_yticks(rows, names)
         axes.set_ylim(len(comparisons) - 0.5, -0.5)
         right = axes.secondary_yaxis("right")
         right.set_yticks(rows, [_probability(one.adjusted_p) for one in comparisons])
@@ -75,10 +78,10 @@ def _mark(axes: Axes, row: int, one: Comparison) -> None:
 
 
 def _name(one: Comparison) -> str:
-    """What is compared: "bypass simple - none"."""
+    """What is compared: "bypass simple vs none, sr 0.5"."""
     pairs = one.pairs
-    text = f"{pairs.column} {written(pairs.after)} – {written(pairs.before)} {at(pairs.setting)}"
-    return textwrap.fill(text.strip(), 34)
+    text = f"{pairs.column} {written(pairs.after)} vs {written(pairs.before)}"
+    return textwrap.fill(", ".join(part for part in (text, words(pairs.setting)) if part), 36)
 
 
 def _probability(p: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 COSTS = ("size_bytes", "macs", "activations", "seconds")
 MOST_NAMED = 12
 """Networks on a front have a number and a name where they are at most this many."""
-SHADES = mpl.colormaps["viridis_r"]
+SHADES = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#00203a"])
 
 
 def fronts(found: Sweep, *, note: str = "") -> Figure:
@@ -68,7 +69,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
 
 EXPLAINED = (
     "Large marks, joined: on the front, no other network having at least the accuracy at no more "
-    "cost. The front is chosen on the validation part; means on the test set are shown."
+    "cost. The front is chosen on the validation part; means on the test set are shown, with their "
+    "95 % interval on the front."
 )
 
 
@@ -90,6 +92,7 @@ def _panel(
     chosen = table["on_front"].to_numpy()
     order = x[chosen].argsort()
     axes.plot(x[chosen][order], y[chosen][order], color="#555555", linewidth=0.8, zorder=1)
+    axes.vlines(x[chosen], table["low"][chosen], table["high"][chosen], "#555555", linewidth=0.8)
     axes.scatter(
         x,
         y,
@@ -103,3 +106,4 @@ def _panel(
         if on and numbers:
             axes.annotate(str(numbers[key]), place, (4, -9), textcoords="offset points", fontsize=7)
     set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)
+    axes.set_xlabel(textwrap.fill(across.label, 36))

@@ -95,7 +95,7 @@ def _panels(count: int, up: Axis) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels, each as wide and high as its cells need."""
     columns = 1 if count == 1 else 2 if count <= 4 else 3
     lines = -(-count // columns)
-    height = np.clip(0.3 * len(up.values), 1.6, 5.0) + 0.5
+    height = np.clip(0.3 * len(up.values), 2.0, 5.0) + 0.5
     figure = Figure(figsize=(WIDTH, lines * height + 1.2), layout="constrained")
     places = [*figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat]
     for spare in places[count:]:
@@ -135,5 +135,5 @@ def _ticks(axes: Axes, across: Axis, up: Axis, *, narrow: bool) -> None:
         every = -(-len(values) // MOST_TICKS)
         texts = [written(value) for value in values[::every]]
         axis.set_ticks(np.arange(0, len(values), every) + 0.5, texts)
-    if sum(len(written(value)) for value in across.values) > (15 if narrow else 45):
+    if sum(len(written(value)) for value in across.values) > (20 if narrow else 45):
         axes.tick_params("x", rotation=90)

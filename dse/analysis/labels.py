@@ -126,8 +126,10 @@ def label(name: str) -> str:
 def _unit(name: str, largest: float) -> tuple[str, float]:
     """The label of a column of numbers, and how much of it is 1 on the axis.
 
-    >>> _unit("size_bytes", 4_993_696), _unit("macs", 1_000)
-    (('size of the weights at fp32 (MB of 2$^{20}$ bytes)', 1048576), ('macs', 1))
+    >>> _unit("size_bytes", 4_993_696)
+    ('size of the weights at fp32 (MB of 2$^{20}$ bytes)', 1048576)
+    >>> _unit("macs", 832_700_000)
+    ('multiply-accumulates for one picture (millions)', 1000000)
     """
     meaning = MEANINGS.get(name, name)
     if name in BYTES:
@@ -147,20 +149,17 @@ def logarithmic(name: str, values: Any) -> bool:
     return name in LOGARITHMIC and bool(data.min() > 0 and data.max() >= WIDE * data.min())
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers for a logarithmic axis from `low` to `high`, at most about eight.
+def log_ticks(low: float, high: float, room: int = MOST_TICKS) -> list[float]:
+    """Round numbers for a logarithmic axis from `low` to `high` where there is `room` for so many.
 
-    >>> log_ticks(0.9, 25)
-    [1.0, 2.0, 5.0, 10.0, 20.0]
+    >>> log_ticks(0.9, 25), log_ticks(0.9, 2500, room=5)
+    ([1.0, 2.0, 5.0, 10.0, 20.0], [1.0, 10.0, 100.0, 1000.0])
     """
-    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(np.arange(10, 100) / 10)):
-        ticks = [
-            float(f"{step * 10.0**power:.3g}")
-            for power in range(first, last + 1)
-            for step in steps
-            if low <= step * 10.0**power <= high
-        ]
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), np.arange(10, 100) / 10):
+        every = [float(f"{step * 10.0**power:.3g}") for power in powers for step in steps]
+        ticks = [tick for tick in every if low <= tick <= high]
         if len(ticks) >= 4:
             break
-    return ticks[:: -(-len(ticks) // 8)]
+    kept = set(spaced([float(np.log10(tick)) for tick in ticks], room))
+    return [tick for tick in ticks if float(np.log10(tick)) in kept]

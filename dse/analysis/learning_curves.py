@@ -15,12 +15,16 @@ from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.labels import ACCURACIES, scale
 from dse.analysis.marks import draw_legend, find_looks
 from dse.analysis.plots import check_lines
-from dse.analysis.plotting import MOST_DOTS, WIDTH, caption, described, style
-from dse.analysis.scales import groups, hue_axis, is_log, set_scale
+from dse.analysis.plotting import COLOURS, MOST_DOTS, WIDTH, caption, described, style
+from dse.analysis.scales import groups, hue_axis, in_order, is_log, set_scale
 from dse.analysis.statistics import CONFIDENCE, INTERVAL_SEEDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+FEW = 6
+"""Intervals are drawn of at most this many lines."""
 
 
 def learning_curves(
@@ -46,46 +50,65 @@ def learning_curves(
     known = curves[curves[y].notna()].merge(columns, on="trial_id", sort=False)
     if known.empty:
         raise NoSweep(f"no trial has a curve of {y}")
-    ranks = {axis.name: {v: n for n, v in enumerate(axis.values)} for axis in found.axes}
-    known = known.sort_values(names, key=lambda c: c.map(ranks[str(c.name)]), kind="stable")
-    lines = dict(groups(known, names))
-    hued = hue_axis(found, hue, found.axes)
+    lines = dict(groups(in_order(known, found.axes), names))
+    hued = hue_axis(found, hue or _most_values(found), found.axes)
     looks = find_looks(list(lines), names, hued)
     heights = scale(y, known[y].tolist())
     with style():
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         axes = figure.subplots()
         for key, rows in lines.items():
-            _line(axes, rows, y, looks[key], len(known))
+            _line(axes, rows, y, looks[key], few=len(lines) <= FEW, count=len(known))
         set_scale(axes, "x", scale("epoch", [1]), log=is_log("x", "epoch", known["epoch"], log))
         if not log or "x" not in log:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        set_scale(axes, "y", heights, log=is_log("y", y, known[y], log))
+        log_y = is_log("y", y, known[y], log)
+        axes.set_ylim(_limits(known[y], log=log_y))
+        set_scale(axes, "y", heights, log=log_y)
         draw_legend(axes, looks, names, hued)
         axes.set_title(described(found))
-        caption(figure, *_remarks(found, known), note)
+        caption(figure, *_remarks(found, known, few=len(lines) <= FEW), note)
     return figure
 
 
-def _line(axes: Axes, rows: pd.DataFrame, y: str, look: Mapping[str, Any], count: int) -> None:
-    """The curves of one configuration; `count` is how many points the whole figure has."""
+def _most_values(found: Sweep) -> str:
+    """The axis that colours show best: the one with the most values, if not too many."""
+    few = [axis for axis in found.axes if len(axis.values) <= len(COLOURS)]
+    return max(few, key=lambda axis: len(axis.values)).name if few else ""
+
+
+def _limits(values: pd.Series[float], *, log: bool) -> tuple[float, float]:
+    """The ends of an axis for the curves of single trials; intervals may be cut."""
+    low, high = float(values.min()), float(values.max())
+    room = (high - low) / 20 or 1.0
+    return (low / 1.2, high * 1.2) if log else (low - room, high + room)
+
+
+def _line(
+    axes: Axes, rows: pd.DataFrame, y: str, look: Mapping[str, Any], *, few: bool, count: int
+) -> None:
+    """The curves of one configuration, and the interval of their mean where there are few lines.
+
+    `count` is how many points the whole figure has.
+    """
     table = rows.pivot(index="epoch", columns="trial_id", values=y)
-    epochs = table.index.to_numpy(float)
-    broken = pd.concat([table, table.head(1) * np.nan])  # a gap after each trial's curve
-    axes.plot(
-        np.tile([*epochs, np.nan], table.shape[1]),
-        broken.to_numpy().T.ravel(),
-        color=look["color"],
-        linewidth=0.6,
-        alpha=0.35,
-        rasterized=count > MOST_DOTS,
-    )
     whole = table.dropna()
-    if table.shape[1] < 2 or whole.empty:
-        return
     x, mean, half = whole.index.to_numpy(float), whole.mean(axis=1), _half_width(whole)
     every = max(len(x) // 12, 1)
     axes.plot(x, mean, **look, linewidth=1.6, markevery=every, markersize=4)
+    if table.shape[1] < 2:
+        return
+    broken = pd.concat([table, table.head(1) * np.nan])  # a gap after each trial's curve
+    axes.plot(
+        np.tile([*table.index.to_numpy(float), np.nan], table.shape[1]),
+        broken.to_numpy().T.ravel(),
+        color=look["color"],
+        linewidth=0.6,
+        alpha=0.4 if few else 0.2,
+        rasterized=count > MOST_DOTS,
+    )
+    if not few:
+        return
     ends = [mean - half, mean + half]
     if y in ACCURACIES:
         ends = [end.clip(0, 100) for end in ends]
@@ -100,14 +123,15 @@ def _half_width(whole: pd.DataFrame) -> Any:
     return stdtrit(count - 1, (1 + CONFIDENCE) / 2) * whole.std(axis=1) / np.sqrt(count)
 
 
-def _remarks(found: Sweep, known: pd.DataFrame) -> list[str]:
+def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
     """What the lines are, and how many trials have none."""
     counts = known.groupby([axis.name for axis in found.axes] or np.zeros(len(known)))["trial_id"]
     fewest, most = counts.nunique().min(), counts.nunique().max()
     seeds = f"{most}" if fewest == most else f"{fewest}-{most}"
-    words = f"Mean and 95 % interval over {seeds} seeds; thin lines: each trial."
-    if most < INTERVAL_SEEDS:
-        words = f"Mean of {seeds} seeds; thin lines: each trial." if most > 1 else "One run each."
+    spread = " and 95 % interval" if few and most >= INTERVAL_SEEDS else ""
+    words = f"Mean{spread} over {seeds} seeds; thin lines: each trial."
+    if most == 1:
+        words = "One run each."
     lost = len(found.rows) - known["trial_id"].nunique()
     trials = "1 trial has" if lost == 1 else f"{lost:,} trials have"
     return [words, f"{trials} no curve and are not shown." if lost else ""]

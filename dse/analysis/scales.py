@@ -90,7 +90,8 @@ def set_scale(axes: Axes, which: str, drawn: Scale, *, log: bool, room: int = MO
                 text.set(ha="right", rotation_mode="anchor")
     elif log:
         axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
-        ticks = log_ticks(*axis.get_view_interval())
+        low, high = axis.get_view_interval()
+        ticks = log_ticks(low, high, room)
         axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_minor_locator(mpl.ticker.NullLocator())
     elif drawn.ticks:
@@ -126,6 +127,17 @@ def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
         raise NoSweep(f"no trial has a finite value of {' and '.join(lacking)}")
     lost = "1 trial is" if count == 1 else f"{count:,} trials are"
     return replace(found, rows=known), f"{lost} not shown: no finite {' or '.join(lacking)}."
+
+
+def in_order(rows: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
+    """The rows in the order of the values of some axes, the first axis first."""
+    if not axes:
+        return rows
+    ranks = {axis.name: {v: n for n, v in enumerate(axis.values)} for axis in axes}
+    names = list(ranks)
+    return rows.sort_values(
+        names, key=lambda c: c.map(ranks[str(c.name)]), kind="stable", ignore_index=True
+    )
 
 
 def groups(rows: pd.DataFrame, names: Sequence[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
