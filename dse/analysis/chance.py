@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.axes import Sweep, TooMany
 from dse.analysis.marks import words
 from dse.analysis.plotting import WIDTH, caption, described, legend, look, style
 from dse.analysis.scales import groups, in_order
@@ -50,13 +50,14 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
 
     Raises `NoSweep` for more rows than can be read.
     """
-    table = shares(found, by)
-    names = [name for name in table if name in {axis.name for axis in found.axes}]
-    if len(table) > MOST_ROWS:
-        raise NoSweep(
-            f"there would be {len(table):,} rows, and at most {MOST_ROWS} can be read: name some "
+    names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
+    count = len(found.rows[names].drop_duplicates()) if names else 1
+    if count > MOST_ROWS:
+        raise TooMany(
+            f"there would be {count:,} rows, and at most {MOST_ROWS} can be read: name some "
             f"axes, as in x={names[0]}, or select trials by key=value"
         )
+    table = shares(found, by)
     labels = [words({name: row[name] for name in names}) for row in table.to_dict("records")]
     drawn = [status for status in SHOWN if status == SHOWN[0] or table[status].any()]
     with style():

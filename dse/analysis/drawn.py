@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import comb
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import NoSweep, Sweep, sweep
+from dse.analysis.axes import Sweep, TooMany, sweep
 from dse.analysis.chance import at_chance
 from dse.analysis.compare import compare, comparisons
 from dse.analysis.effects import effects
-from dse.analysis.forest import forest
+from dse.analysis.forest import check_rows, forest
 from dse.analysis.fronts import fronts
 from dse.analysis.heat_map import heat_map
 from dse.analysis.labels import is_numeric
@@ -139,7 +140,7 @@ def _curves(wanted: Request) -> Figure:
     if not (wanted.folder / "trials").is_dir():
         raise ValueError(f"{wanted.folder} has a table only, and no learning curves")
     if count > MOST_CURVES:
-        raise NoSweep(
+        raise TooMany(
             f"there would be {count:,} curves, and at most {MOST_CURVES:,} can be read: select "
             "trials by key=value"
         )
@@ -149,8 +150,13 @@ def _curves(wanted: Request) -> Figure:
 
 def _forest(wanted: Request) -> Figure:
     rows = wanted.found.rows
-    known = compare(rows, wanted.x[0]) if wanted.x else comparisons(rows)
-    return forest(wanted.found, known, note=wanted.note)
+    if not wanted.x:
+        return forest(wanted.found, comparisons(rows), note=wanted.note)
+    axis = wanted.found.axis(wanted.x[0])
+    others = [other.name for other in wanted.found.axes if other is not axis]
+    settings = len(rows[others].drop_duplicates()) if others else 1
+    check_rows(comb(len(axis.values), 2) * settings)
+    return forest(wanted.found, compare(rows, axis.name), note=wanted.note)
 
 
 KINDS: Mapping[str, Callable[[Request], Figure]] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison
 from dse.analysis.marks import words
 from dse.analysis.plotting import OURS, WIDTH, caption, described, legend, style
@@ -34,11 +34,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
     """
     if not comparisons:
         raise NoSweep("no seed has two values of an axis with all else equal: nothing is compared")
-    if len(comparisons) > MOST_ROWS:
-        raise NoSweep(
-            f"there would be {len(comparisons):,} comparisons, and at most {MOST_ROWS} can be "
-            "read: name an axis, as in x=bypass, or select values by key=value"
-        )
+    check_rows(len(comparisons))
     with style():
         names = [_name(one) for one in comparisons]
         height = 1.8 + sum(0.16 + 0.14 * (1 + name.count("\n")) for name in names)
@@ -60,6 +56,15 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
         _legend(axes, comparisons)
         caption(figure, *_remarks(comparisons), note)
     return figure
+
+
+def check_rows(count: int) -> None:
+    """Raise `TooMany` for more comparisons than can be read."""
+    if count > MOST_ROWS:
+        raise TooMany(
+            f"there would be {count:,} comparisons, and at most {MOST_ROWS} can be read: name an "
+            "axis, as in x=bypass, or select values by key=value"
+        )
 
 
 def _mark(axes: Axes, row: int, one: Comparison) -> None:

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
 from dse.analysis.marks import words
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COSTS = ("size_bytes", "macs", "activations", "seconds")
 MOST_NAMED = 12
 """Networks on a front have a number and a name where they are at most this many."""
+MOST_NETWORKS = 3_000
 SHADES = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#00203a"])
 
 
@@ -37,6 +38,12 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     """
     if not found.axes:
         raise NoSweep("there is one configuration only: a front needs two")
+    count = len(found.rows[[axis.name for axis in found.axes]].drop_duplicates())
+    if count > MOST_NETWORKS:
+        raise TooMany(
+            f"there are {count:,} configurations, and at most {MOST_NETWORKS:,} are compared: "
+            "select some by key=value"
+        )
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
     tables = {cost: front(found.rows, cost) for cost in costs}
     names = [axis.name for axis in found.axes]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import Axis, NoSweep, Sweep, configurations
+from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
 from dse.analysis.marks import words
 from dse.analysis.plotting import MOST_DOTS, WIDTH, caption, described, style
@@ -85,7 +85,7 @@ def _crossed(found: Sweep, across: Axis, up: Axis, others: list[str]) -> tuple[S
 def _check_panels(found: Sweep, others: Sequence[str]) -> None:
     count = len(found.rows[[*others]].drop_duplicates()) if others else 1
     if count > MOST_PANELS:
-        raise NoSweep(
+        raise TooMany(
             f"the heat map would have {count:,} panels, and at most {MOST_PANELS} can be read: "
             f"select values of {', '.join(others)} by key=value"
         )

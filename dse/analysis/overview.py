@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.effects import effects
 from dse.analysis.heat_map import heat_map
-from dse.analysis.labels import is_numeric
+from dse.analysis.labels import MOST_TICKS, is_numeric
 from dse.analysis.plots import line_plot, scatter
 
 
@@ -25,7 +25,7 @@ def overview(found: Sweep, note: str = "") -> dict[str, Figure]:
     if not names:
         raise NoSweep("nothing varies but the seed: there is one configuration")
     drawings: dict[str, Callable[[], Figure]] = {}
-    if len(names) <= 2:
+    if len(names) <= 2 and not any(_is_sample(found, axis) for axis in found.axes):
         drawings["lines"] = lambda: line_plot(found, names[0], note=note)
     if len(names) == 2:
         drawings["heat_map"] = lambda: heat_map(found, names[0], names[1], note=note)
@@ -36,6 +36,11 @@ def overview(found: Sweep, note: str = "") -> dict[str, Figure]:
         with suppress(NoSweep):
             figures[name] = draw()
     return figures or {"points": scatter(found, "size_bytes", note=note)}
+
+
+def _is_sample(found: Sweep, axis: Axis) -> bool:
+    """Whether an axis is many points whose fields never vary alone."""
+    return not is_numeric(found.rows[axis.name]) and len(axis.values) > MOST_TICKS
 
 
 def _rank(found: Sweep, axis: Axis) -> tuple[bool, int]:

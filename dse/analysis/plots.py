@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, sweep
+from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, sweep
 from dse.analysis.labels import is_numeric
 from dse.analysis.marks import draw, draw_counts, words
 from dse.analysis.scales import column_axis, find_axis, hue_axis
@@ -99,7 +99,7 @@ def scatter(
         x in SIZES or find_axis(found, x) is not None or mean_of_x
     )
     varying = [axis.name for axis in others if axis is not hued]
-    also = f"{', '.join(varying)}: different too." if varying else ""
+    also = f"Also varying: {', '.join(varying)}." if varying else ""
     note = f"{also} {note}".strip()
     return draw(found, (x, y), hued, None, means=means, log=log, note=note)
 
@@ -151,7 +151,7 @@ def check_lines(found: Sweep, others: Sequence[Axis]) -> None:
     names = [axis.name for axis in others]
     count = len(found.rows[names].drop_duplicates()) if names else 1
     if count > MOST_LINES:
-        raise NoSweep(
+        raise TooMany(
             f"there would be {count:,} lines, and at most {MOST_LINES} can be read: select values "
             f"of {', '.join(names)} by key=value, or draw `effects`"
         )

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany
 from dse.analysis.labels import MOST_TICKS, Scale, is_numeric, log_ticks, logarithmic, scale, spaced
 from dse.analysis.plotting import COLOURS, DASHES, MARKERS
 from dse.trial.names import written
@@ -55,7 +55,7 @@ def colours(axis: Axis | None) -> dict[Any, Any]:
         return {}
     values = axis.values
     if len(values) > len(COLOURS):
-        raise NoSweep(
+        raise TooMany(
             f"`{axis.name}` has {len(values):,} values, and at most {len(COLOURS)} colours can be "
             f"distinguished: choose another `hue`, or some of its values"
         )
@@ -158,5 +158,5 @@ def scale_of(found: Sweep, name: str) -> Scale:
     texts = next((axis.values for axis in found.axes if axis.name == name), None)
     texts = texts or tuple(sorted(values.unique().tolist()))
     if len(texts) > MOST_TEXTS:
-        raise NoSweep(f"`{name}` has {len(texts):,} texts; at most {MOST_TEXTS} fit on an axis")
+        raise TooMany(f"`{name}` has {len(texts):,} texts; at most {MOST_TEXTS} fit on an axis")
     return scale(name, texts)

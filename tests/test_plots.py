@@ -1,0 +1,239 @@
+"""Figures of any sweep show the planted effects, average nothing but seeds, and can be read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import NoSweep, TooMany, sweep
+from dse.analysis.heat_map import heat_map
+from dse.analysis.overview import overview
+from dse.analysis.plots import line_plot, plot, scatter
+from tests.drawn import crowded, intervals, means, text
+from tests.swept import PCT, SEEDS, SR, WIRES, shuffled, swept
+
+
+def made(*sweeps: list[dict[str, Any]], **changes: Any) -> pd.DataFrame:
+    """Rows of made-up sweeps with the other columns of a record; `changes` are to all rows."""
+    table = shuffled(*sweeps)
+    table["val_top1"] = table["top1"] + 1
+    table["seconds"] = 1 + table["macs"] / 1e6 + table["seed"] / 10
+    table["loss"] = 3 - table["top1"] / 50
+    table["params"] = table["size_bytes"] // 4
+    table["activations"] = table["macs"] // 20
+    return table.assign(**changes)
+
+
+def colours(figure: Figure) -> list[Any]:
+    return [container.lines[0].get_color() for container in figure.axes[0].containers]
+
+
+def dots(axes: Axes) -> list[tuple[float, float]]:
+    """The places of the dots of single trials."""
+    drawn = [line for line in axes.lines if line.get_marker() == "."]
+    return [place for line in drawn for place in zip(*line.get_data(), strict=True)]
+
+
+def mean(table: pd.DataFrame, **values: Any) -> float:
+    for name, value in values.items():
+        table = table[table[name] == value]
+    return float(table["top1"].mean())
+
+
+def test_a_line_is_the_means_over_the_seeds_along_an_axis() -> None:
+    table = made(swept(sr=SR))
+    figure = line_plot(sweep(table), "sr")
+    (axes,) = figure.axes
+    x, y = means(axes)
+    assert x == list(SR)
+    assert y == pytest.approx([mean(table, sr=value) for value in SR])
+    assert y == sorted(y)  # the planted effect rises
+    assert sorted(dots(axes)) == sorted(zip(table["sr"], table["top1"], strict=True))
+    assert all(low < high for low, high in intervals(axes))
+    assert "Mean, 95 % interval and each of 3 seeds." in text(figure)
+
+
+def test_each_setting_of_what_else_varies_is_a_line_of_its_own() -> None:
+    table = made(swept(sr=SR[:3], pct3x3=PCT[:4], bypass=WIRES))
+    figure = line_plot(sweep(table), "sr", hue="bypass")
+    drawn = [means(figure.axes[0], number)[1] for number in range(12)]
+    expected = [
+        [mean(table, sr=sr, pct3x3=pct, bypass=wire) for sr in SR[:3]]
+        for wire in WIRES
+        for pct in PCT[:4]
+    ]
+    assert sorted(drawn) == [pytest.approx(one) for one in sorted(expected)]
+    by_colour = {colour: colours(figure).count(colour) for colour in colours(figure)}
+    assert list(by_colour.values()) == [4, 4, 4]
+    for words in (*(f"bypass {wire}" for wire in WIRES), *(f"pct3x3 {pct}" for pct in PCT[:4])):
+        assert words in text(figure)
+
+
+def test_over_sizes_a_line_follows_the_axis_that_changes_them() -> None:
+    table = made(swept(sr=SR, bypass=WIRES))
+    figure = plot(sweep(table), "size_bytes", "top1", "bypass")
+    for number, wire in enumerate(WIRES):
+        x, y = means(figure.axes[0], number)
+        rows = table[(table["bypass"] == wire) & (table["seed"] == 0)].sort_values("sr")
+        assert x == pytest.approx(list(rows["size_bytes"] / 2**10))
+        assert y == pytest.approx([mean(table, sr=sr, bypass=wire) for sr in SR])
+    assert "KB of 2" in figure.axes[0].get_xlabel()
+    assert figure.axes[0].get_xscale() == "log"
+    assert "Along a line: sr 0.125, 0.25, 0.5, 0.75, 1." in text(figure)
+
+
+def test_over_sizes_that_two_axes_change_there_are_points() -> None:
+    table = made(swept(sr=SR[:3], pct3x3=PCT[2:5], bypass=WIRES))
+    figure = plot(sweep(table), "size_bytes", "top1", "bypass")
+    assert "-" not in {one.lines[0].get_linestyle() for one in figure.axes[0].containers}
+    for number, wire in enumerate(WIRES):
+        expected = [
+            mean(table, sr=sr, pct3x3=pct, bypass=wire) for sr in SR[:3] for pct in PCT[2:5]
+        ]
+        assert sorted(means(figure.axes[0], number)[1]) == pytest.approx(sorted(expected))
+    assert "Also varying: pct3x3, sr." in text(figure)
+
+
+def test_a_column_that_differs_between_seeds_has_its_mean_and_each_trial() -> None:
+    table = made(swept(sr=SR))
+    figure = scatter(sweep(table), "seconds", "top1")
+    x = [place for number in range(len(SR)) for place in means(figure.axes[0], number)[0]]
+    assert x == pytest.approx(table.groupby("sr")["seconds"].mean().tolist())
+    assert len(dots(figure.axes[0])) == len(table)
+    seeds = plot(sweep(table), "seed", "top1").axes[0]
+    assert not seeds.containers  # the mean of a seed means nothing
+    assert sorted(dots(seeds)) == sorted(zip(table["seed"], table["top1"], strict=True))
+
+
+def test_categories_are_in_order_and_their_points_do_not_cover_each_other() -> None:
+    table = made(swept(sr=SR, bypass=WIRES))
+    (axes,) = line_plot(sweep(table), "bypass").axes
+    places = [means(axes, number) for number in range(len(SR))]
+    xs = [x for xs, _ in places for x in xs]
+    assert len(set(xs)) == len(xs)
+    for (x, y), sr in zip(places, SR, strict=True):
+        assert [round(place) for place in x] == [0, 1, 2]
+        assert y == pytest.approx([mean(table, sr=sr, bypass=wire) for wire in WIRES])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == list(WIRES)
+
+
+def test_text_on_the_y_axis_is_counted() -> None:
+    table = made(swept(sr=SR[:2]))
+    table.loc[table["sr"] == SR[0], "status"] = "never_learned"
+    figure = plot(sweep(table), "sr", "status")
+    (axes,) = figure.axes
+    numbers = {one.xy if hasattr(one, "xy") else one.get_position() for one in axes.texts}
+    assert numbers == {(SR[0], 1.0), (SR[1], 0.0)}
+    assert {one.get_text() for one in axes.texts} == {"3"}
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["learned", "at chance"]
+
+
+def test_trials_that_are_on_no_line_are_counted() -> None:
+    table = made(swept(sr=SR), swept(pct3x3=PCT[:2], sr=(0.25,)))
+    figure = line_plot(sweep(table), "sr")
+    assert len(figure.axes[0].containers) == 1
+    assert len(dots(figure.axes[0])) == len(SR) * len(SEEDS)
+    assert "6 trials have no second value of sr and are not shown. Shown: pct3x3 0.5." in text(
+        figure
+    )
+
+
+def test_losses_that_are_not_finite_are_counted_and_not_averaged() -> None:
+    table = made(swept(sr=SR))
+    table.loc[(table["sr"] == 1.0) & (table["seed"] < 2), "loss"] = math.nan
+    figure = plot(sweep(table), "sr", "loss")
+    _, y = means(figure.axes[0])
+    assert y[-1] == pytest.approx(3 - table.query("sr == 1 and seed == 2")["top1"].item() / 50)
+    assert "2 trials are not shown: no finite loss." in text(figure)
+    with pytest.raises(NoSweep, match="no trial has a finite value of loss"):
+        plot(sweep(table.assign(loss=math.nan)), "sr", "loss")
+
+
+def test_logarithmic_axes_are_as_asked_for() -> None:
+    found = sweep(made(swept(sr=SR, dropout=(0.0, 0.5))))
+    assert line_plot(found, "sr").axes[0].get_xscale() == "linear"
+    drawn = line_plot(found, "sr", log=("x", "y")).axes[0]
+    assert (drawn.get_xscale(), drawn.get_yscale()) == ("log", "log")
+    assert plot(found, "size_bytes", log=("none",)).axes[0].get_xscale() == "linear"
+    with pytest.raises(NoSweep, match="`log=x` needs `dropout` above 0, got 0"):
+        line_plot(found, "dropout", log=("x",))
+
+
+def test_what_cannot_be_drawn_is_said() -> None:
+    found = sweep(made(swept(sr=SR)))
+    with pytest.raises(NoSweep, match=r"`pct3x3` has one value only: 0\.5"):
+        plot(found, "pct3x3")
+    with pytest.raises(NoSweep, match="`hue` must be another axis than `x`"):
+        plot(found, "sr", hue="sr")
+    values = np.linspace(0.01, 0.99, 31).round(2).tolist()
+    with pytest.raises(TooMany, match="31 lines, and at most 30 can be read"):
+        line_plot(sweep(made(swept(sr=SR[:2], pct3x3=values, seed=(0,)))), "sr")
+    with pytest.raises(TooMany, match="`pct3x3` has 31 values, and at most 10 colours"):
+        plot(sweep(made(swept(pct3x3=values, seed=(0,)))), "seconds", hue="pct3x3")
+
+
+def test_a_heat_map_has_the_means_at_their_values_and_gaps() -> None:
+    table = made(swept(sr=SR, bypass=WIRES))
+    table = table[(table["sr"] != 0.25) | (table["bypass"] != "simple")]
+    axes = heat_map(sweep(table), "sr", "bypass").axes[0]
+    (mesh,) = axes.collections
+    cells = np.ma.filled(mesh.get_array(), np.nan).reshape(len(WIRES), len(SR))
+    for row, wire in enumerate(WIRES):
+        for column, sr in enumerate(SR):
+            expected = mean(table, sr=sr, bypass=wire)
+            assert cells[row, column] == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(cells).sum() == 1
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(WIRES)
+    low, high = axes.get_ylim()
+    assert low < high  # values rise upwards
+
+
+def test_a_heat_map_has_a_panel_for_each_setting() -> None:
+    table = made(swept(sr=SR, pct3x3=PCT[:3], bypass=WIRES), swept(sr=SR, pct3x3=PCT[5:6]))
+    figure = heat_map(sweep(table), "sr", "pct3x3")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:3] == [f"bypass {wire}" for wire in WIRES]
+    values = np.linspace(0.01, 0.5, 10).round(2).tolist()
+    with pytest.raises(TooMany, match="10 panels"):
+        heat_map(sweep(made(swept(sr=SR, bypass=WIRES, dropout=values, seed=(0,)))), "sr", "bypass")
+
+
+@pytest.mark.parametrize(
+    ("axes", "names"),
+    [
+        ({"sr": SR}, ["lines"]),
+        ({"sr": SR, "bypass": WIRES}, ["lines", "heat_map"]),
+        ({"sr": SR, "pct3x3": PCT[:3], "bypass": WIRES}, ["effects"]),
+    ],
+)
+def test_what_is_drawn_follows_from_the_axes(axes: dict[str, Any], names: list[str]) -> None:
+    figures = overview(sweep(made(swept(**axes))), "Fixed: nothing.")
+    assert list(figures) == names
+    for figure in figures.values():
+        assert "Fixed: nothing." in text(figure)
+        assert crowded(figure) == []
+
+
+def test_a_random_sample_is_drawn_as_points() -> None:
+    """In a sample no two values of sr have all else equal."""
+    points = [(round(0.1 + 0.06 * n, 2), round(0.9 - 0.05 * n, 2)) for n in range(14)]
+    table = made(*(swept(sr=[sr], pct3x3=[pct], seed=(0,)) for sr, pct in points))
+    assert list(overview(sweep(table))) == ["points"]
+    wires = [*WIRES] * 3
+    table = made(
+        *(swept(sr=[sr], pct3x3=[pct], bypass=[wire], freq=[1 + n % 2], seed=(0,))
+          for n, ((sr, pct), wire) in enumerate(zip(points, wires, strict=False)))
+    )  # fmt: skip
+    (figure,) = overview(sweep(table)).values()
+    assert len(dots(figure.axes[0])) == len(wires)
+
+
+def test_seeds_alone_are_nothing_to_draw() -> None:
+    with pytest.raises(NoSweep, match="nothing varies but the seed"):
+        overview(sweep(made(swept())))
