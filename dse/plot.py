@@ -7,14 +7,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 from dse.analysis.selection import parse
 from dse.results import records
 from dse.sweep.errors import RequestError, printable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DESCRIPTION = """\
 Draw the trials of a results folder. Without a kind and x=, what is drawn follows
@@ -171,7 +168,7 @@ def _name(kind: str, given: Mapping[str, Sequence[str]]) -> str:
     return re.sub(r"[^\w.,=+-]", "-", "_".join(words))[:LONGEST]
 
 
-def _write(figures: Mapping[str, Figure], folder: Path, output: Path | None) -> list[Path]:
+def _write(figures: Mapping[str, Any], folder: Path, output: Path | None) -> list[Path]:
     """Write figures as SVG and PNG into a folder, or into one file, and others next to it."""
     from dse.analysis.plotting import encoded
 
