@@ -34,7 +34,8 @@ FENCES = {
     "dse.analysis.blocks dse.analysis.fire_module dse.analysis.macroarchitecture "
     "dse.analysis.marks dse.analysis.scales dse.analysis.plots dse.analysis.heat_map "
     "dse.analysis.effects dse.analysis.learning_curves dse.analysis.fronts dse.analysis.chance "
-    "dse.analysis.forest dse.analysis.overview dse.analysis.drawn",
+    "dse.analysis.forest dse.analysis.overview dse.analysis.drawn "
+    "dse.analysis.notebook",
     "pickle": "dse.runner dse.data.formats",  # pipes and spools; and CIFAR's batches
     "ray": "dse.runner",
     "submitit": "dse.runner",
