@@ -68,6 +68,8 @@ def test_cells_are_sorted_by_their_exact_values() -> None:
     values = [cell.get("data-v") for cell in Reader(made(tables=[Table("T", frame)])).all("td")]
     assert values == ["1", repr(200 / 3), None, "0", None, None]
     assert Reader(made(tables=[Table("T", frame)])).cells[4] == ""  # an unknown accuracy
+    unknown = frame.assign(low=math.nan)  # in every row
+    assert len(Reader(made(tables=[Table("T", unknown)])).cells) == 6
 
 
 def test_every_text_is_escaped_and_nothing_is_loaded() -> None:

@@ -149,8 +149,12 @@ class Column:
 
 
 def cells(table: Table) -> list[Column]:
-    """The columns of a table. Numbers have a fixed number of decimals, and are sorted unrounded."""
-    return [_column(str(name), table.frame[name], table.about) for name in table.frame]
+    """The columns of a table, without those that are unknown in all rows.
+
+    Numbers have a fixed number of decimals, and are sorted unrounded.
+    """
+    known = table.frame.dropna(axis="columns", how="all") if len(table.frame) else table.frame
+    return [_column(str(name), known[name], table.about) for name in known]
 
 
 def _column(name: str, values: pd.Series[Any], about: Mapping[str, str]) -> Column:

@@ -162,10 +162,13 @@ CAPTIONS = {
 
 def _origin(contents: Contents) -> Section:
     """How to repeat it; versions, machines and dates."""
-    text = ["These commands trained the networks in this folder; each resumes or repeats its own:"]
-    if not contents.commands:
-        text = ["The commands that trained these networks were not noted."]
     lines = [command.line for command in contents.commands]
+    text = ["These commands trained the networks in this folder; each resumes or repeats its own."]
+    if not lines:
+        text = ["The commands that trained these networks were not noted."]
+    if contents.command not in lines:
+        text.append("The last command below writes this page.")
+        lines.append(contents.command)
     tables = []
     if len(contents.table):
         tables.append(Table("Where and when", _machines(contents.table)))
@@ -173,22 +176,18 @@ def _origin(contents: Contents) -> Section:
         failed = pd.DataFrame(contents.failures.items(), columns=["trial", "reason"])
         tables.append(Table("Failed trials", failed))
     return Section(
-        id="origin",
-        title="How to run it again",
-        text=text,
-        commands=[*lines, f"{contents.command}  # this report"],
-        tables=tables,
+        id="origin", title="How to run it again", text=text, commands=lines, tables=tables
     )
 
 
 def _machines(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each kind of machine and software that the trials ran on."""
-    kinds = ["device", "machine", "threads", "versions"]
-    groups = table.groupby(kinds, sort=True)
+    minutes = table["finished"].str.slice(0, len("2026-01-01T00:00")).str.replace("T", " ")
+    groups = table.assign(finished=minutes).groupby(["device", "machine", "threads", "versions"])
     found = groups.agg(
         trials=("seed", "size"),
         seconds=("seconds", "sum"),
         first=("finished", "min"),
         last=("finished", "max"),
     )
-    return found.reset_index()
+    return found.reset_index().rename(columns={"first": "first (UTC)", "last": "last (UTC)"})
