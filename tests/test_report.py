@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,31 @@ def test_a_curve_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     assert training[0] == 10
     assert report.read_curve(tmp_path, other.trial.trial_id) is None
     assert report.read_curve(tmp_path, "0" * 20) is None
+
+
+def test_a_thousand_trials_fit_on_a_page() -> None:
+    points = itertools.product(range(1, 11), range(1, 11), ("none", "simple"), range(5))
+    rows = [
+        {
+            **record().row(),
+            "trial_id": f"{n:020x}",
+            **{"sr": sr / 10, "pct3x3": pct / 10, "bypass": bypass, "seed": seed},
+            **{"top1": 50 + 2 * sr + seed / 7, "val_top1": 50 + 2 * pct, "size_bytes": sr * 10**5},
+        }
+        for n, (sr, pct, bypass, seed) in enumerate(points)
+    ]
+    epochs = [float(epoch) for epoch in range(1, 101)]
+    contents = report.Contents(
+        title="large",
+        table=pd.DataFrame(rows),
+        command="command",
+        curves={row["trial_id"]: (epochs, epochs, epochs) for row in rows},
+    )
+    start = time.process_time()
+    html = report.report(contents)
+    assert time.process_time() - start < 10
+    assert len(html) < 3e6  # figures take the rest of 5 MB
+    assert html.count(b"<tr data-id=") == 1000
 
 
 # The command --------------------------------------------------------------------------------
