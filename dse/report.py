@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _selected(table: pd.DataFrame, arguments: Sequence[str]) -> pd.DataFrame:
-    """The rows that `key=value` arguments select; a key is a column, or an axis such as `layout`."""
+    """The rows that `key=value` arguments select, by a column or an axis such as `layout`."""
     wanted = selection.parse(arguments)
     rows = sweep(table).rows if len(table) else table
     return selection.select(rows, wanted)[[*table]]
