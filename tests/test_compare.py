@@ -20,7 +20,7 @@ from scipy import stats
 from dse import compare as command
 from dse.analysis.axes import NoSweep
 from dse.analysis.compare import Comparison, compare, comparisons, fewest_seeds
-from dse.analysis.statistics import interval
+from dse.analysis.statistics import interval, seeds_for_power
 from dse.results import records
 from dse.space.architecture import LAYOUTS
 
@@ -166,6 +166,14 @@ def test_more_comparisons_need_more_seeds() -> None:
         assert one.verdict == "not decided, which needs at least 7 seeds"
 
 
+def test_more_comparisons_need_more_seeds_for_the_same_power() -> None:
+    table = planted(lambda q: 60 + 0.4 * (q["bypass"] != "none"), spread=0.4, bypass=BYPASSES)
+    for one in compare(table, "bypass"):
+        seeds = seeds_for_power(one.effect, 0.05 / 3)
+        assert (seeds or math.inf) > (seeds_for_power(one.effect) or math.inf)
+        assert one.seeds_needed == (seeds and max(seeds - 8, 0))
+
+
 # Odd tables -----------------------------------------------------------------------------------
 
 
@@ -202,6 +210,8 @@ def test_what_cannot_be_compared_is_a_clear_line() -> None:
     assert comparisons(unshared) == []
     with pytest.raises(NoSweep, match="`sr` has one value only"):
         compare(table, "sr")
+    with pytest.raises(NoSweep, match="the table has no column `top1`"):
+        compare(table.drop(columns="top1"), "bypass")
     with pytest.raises(NoSweep, match="there are no trials"):
         comparisons(table[:0])
     with pytest.raises(ValueError, match="the table must hold each trial once"):

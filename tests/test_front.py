@@ -128,6 +128,8 @@ def test_mistakes_are_a_clear_line() -> None:
     table = planted(rising, sr=SR)
     with pytest.raises(ValueError, match="`cost` must be one of size_bytes, seconds, got top1"):
         front(table, "top1")
+    with pytest.raises(ValueError, match="the table has no column `val_top1`"):
+        front(table.drop(columns="val_top1"))
     with pytest.raises(ValueError, match="there are no trials"):
         front(table[:0])
     with pytest.raises(ValueError, match="the table must hold each trial once"):

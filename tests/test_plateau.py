@@ -149,6 +149,8 @@ def test_what_cannot_be_tested_is_a_clear_line() -> None:
         plateaus(table, "pct3x3")
     with pytest.raises(ValueError, match="`bypass` must have numbers as values, got none, simple"):
         plateaus(table, "bypass")
+    with pytest.raises(NoSweep, match="the table has no column `val_top1`"):
+        plateaus(table.drop(columns="val_top1"), "sr")
     with pytest.raises(ValueError, match="there are no trials"):
         claims(table[:0], "sr", 0.75)
     with pytest.raises(ValueError, match="the table must hold each trial once"):

@@ -248,6 +248,11 @@ def test_power_is_the_share_of_simulated_tests_that_reject() -> None:
         assert power(0.8, 8, level) == pytest.approx(rejected, abs=0.011)
 
 
+def test_power_without_an_effect_is_the_level() -> None:
+    assert power(0.0, 8, 0.05) == pytest.approx(0.05)
+    assert power(0.0, 3, 0.01) == pytest.approx(0.01)
+
+
 def test_no_effect_needs_more_seeds_than_are_counted() -> None:
     assert seeds_for_power(0.0) is None
     assert seeds_for_power(1e-3) is None

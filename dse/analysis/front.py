@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dse.analysis.axes import SIZES, Sweep, configurations
+from dse.analysis.axes import SIZES, Sweep, configurations, require
 from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import INTERVAL_SEEDS, Floats, resampled_means, resamples
 
@@ -33,6 +33,7 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     if cost not in COSTS or cost not in table:
         known = ", ".join(name for name in COSTS if name in table)
         raise ValueError(f"`cost` must be one of {known}, got {cost}")
+    require(table, "val_top1")
     result = configurations(found)
     values = by_seed(found, result)
     known = (~np.isnan(values)).sum(axis=1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, require, sweep
 from dse.analysis.statistics import Floats
 
 
@@ -100,6 +100,7 @@ def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Ite
 
 def _by_setting(found: Sweep, axis: Axis) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The answers by setting (a number) and seed, a column for each value; and the settings."""
+    require(found.rows, found.answer)
     others = [other for other in found.axes if other is not axis]
     names = [other.name for other in others]
     ranks = [
