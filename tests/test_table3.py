@@ -37,7 +37,7 @@ def test_it_is_in_the_papers_order_with_paired_gains() -> None:
 def test_each_setting_of_what_else_varies_has_its_rows() -> None:
     """The paper's columns are filled where its squeeze ratio is, 0.125."""
     result = table3(shuffled(swept(bypass=WIRES, sr=(0.125, 0.5))))
-    assert result["sr"].tolist() == [0.125] * 3 + [0.5] * 3
+    assert result["sr"].tolist() == ["0.125"] * 3 + ["0.5"] * 3
     assert result["bypass"].tolist() == [*WIRES] * 2
     base = 50 + 30 * math.sqrt(0.5) + 7 / 3
     assert result["top1"].tolist()[3:] == pytest.approx([base, base + 0.5, base - 0.25])

@@ -12,6 +12,7 @@ from dse.analysis.axes import MOST_LINES, Line, lines, require
 from dse.analysis.pairs import axis_alone, pairs, sweep_once
 from dse.analysis.statistics import POINTS, Interval, interval
 from dse.paper.published import TABLE_3
+from dse.trial.names import written
 
 FIXED = {"sr": 0.125, "pct3x3": 0.5, "freq": 2}
 """What the paper's networks share with ours where their accuracies are shown next to ours."""
@@ -20,6 +21,7 @@ FIXED = {"sr": 0.125, "pct3x3": 0.5, "freq": 2}
 def table3(table: pd.DataFrame) -> pd.DataFrame:
     """Table 3: a row for each bypass and setting of what else varies, accuracies in percent.
 
+    The first columns are the settings, as the command line writes them.
     `gain` is the mean difference from no bypass over the shared seeds, with its 95 % interval
     (`gain_low` .. `gain_high`); sizes are labelled as in the paper. The paper's columns are from
     ImageNet, with one run each; they are left out where no setting has the paper's `FIXED` values.
@@ -49,7 +51,7 @@ def _rows(
         bypass = point["bypass"]
         gained = gains.get((*line.setting.values(), bypass), UNKNOWN)
         row = {
-            **line.setting,
+            **{name: written(value) for name, value in line.setting.items()},
             "bypass": bypass,
             "seeds": point["count"],
             answer: point["mean"],
