@@ -59,7 +59,7 @@ def trainability(table: pd.DataFrame, note: str = "") -> Figure:
         axes.invert_yaxis()
         axes.set_xlim(-3, 103)
         axes.set_xlabel("share of the runs (%)")
-        axes.set_title(f"Networks that do not learn: {described(found)}")
+        axes.set_title(f"Trainability: {described(found)}")
         legend(figure, [label for _, label, _, _ in ENDS])
         caption(figure, _runs(found, [len(chosen) for _, chosen in rows]), note)
     return figure
