@@ -38,7 +38,7 @@ def text(figure: Figure) -> str:
 
 def content(figure: Figure, *kinds: str) -> tuple[bytes, ...]:
     """All that a figure shows, as text: in place of `encoded`, where files are not looked at."""
-    lines = [line.get_ydata().tolist() for axes in figure.axes for line in axes.lines]
+    lines = [[float(y) for y in line.get_ydata()] for axes in figure.axes for line in axes.lines]
     return (f"<svg>{text(figure)} {lines}</svg>".encode(),) * len(kinds)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from drawn import content
 from swept import PCT, SR, swept
 
-from dse.analysis import drawing
+from dse.analysis import drawing, plotting
 from dse.analysis.figures import figure3b
 from dse.analysis.plotting import encoded
 from dse.results import files
+from dse.trial.record import COLUMNS
 
 NAMES = ("figure3a.svg", "figure3a.png")
 
@@ -134,3 +137,40 @@ def test_why_a_figure_is_not_drawn_is_said_each_time(
         error = capsys.readouterr().err
         assert error.startswith("figure3a is not drawn: 11 lines along `sr` are too many to read")
         assert error.count("\n") == 1
+
+
+NOTHING = "no figure is drawn: nothing varies but the seed: there is one configuration\n"
+
+
+@pytest.mark.parametrize(
+    ("axes", "names", "error"),
+    [
+        ({}, set(), NOTHING),
+        ({"sr": SR[:2]}, {"figure3a"}, ""),
+        ({"epochs": (10, 20)}, {"lines"}, ""),
+        ({"bypass": ("none", "simple")}, {"lines"}, ""),
+        ({"sr": SR[:2], "pct3x3": PCT[3:5]}, {"figure3a", "figure3b", "heat_map"}, ""),
+        ({"epochs": (10, 20), "lr": (0.1, 0.2)}, {"lines", "heat_map"}, ""),
+        ({"epochs": (10, 20), "lr": (0.1, 0.2), "clip": (1.0, 2.0)}, {"effects"}, ""),
+        ({"init": ("he", "xavier")}, {"trainability", "lines"}, ""),
+    ],
+)
+def test_what_is_drawn_follows_from_the_axes(
+    axes: dict[str, Any],
+    names: set[str],
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is drawn twice: lines along sr are Figure 3(a)."""
+    monkeypatch.setattr(plotting, "encoded", content)
+    images = drawing.draw(tmp_path, pd.DataFrame(swept(**axes, seed=(0, 1))), "A note.")
+    assert images.keys() == names
+    assert all(b"A note." in image for image in images.values())
+    assert capsys.readouterr().err == error
+
+
+def test_a_table_without_trials_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert drawing.draw(tmp_path, pd.DataFrame(columns=list(COLUMNS))) == {}
+    assert capsys.readouterr().err == "no figure is drawn: there are no trials\n"

@@ -15,7 +15,6 @@ from dse.results import atomic, files
 if TYPE_CHECKING:
     import pandas as pd
 
-
 Pages = Mapping[str, tuple["pd.DataFrame", str]]
 """Name of a page of `sweeps/` -> its rows, and the note for its caption."""
 
@@ -39,7 +38,8 @@ def draw(
         drawn = {"digest": drawn_from, "files": [], "messages": []}
         for name, content in _drawings(parts):
             if isinstance(content, str):
-                drawn["messages"].append(f"{name} is not drawn: {content}")
+                what = f"{name} is not drawn" if name else "no figure is drawn"
+                drawn["messages"].append(f"{what}: {content}")
                 continue
             atomic.write(folder / name, content)
             drawn["files"].append(name)
@@ -53,27 +53,57 @@ def draw(
 
 def _drawings(parts: Pages) -> Iterator[tuple[str, bytes | str]]:
     """The name and content of each file; or the name of a figure, and why it is not drawn."""
+    for page, (rows, note) in parts.items():
+        names = set()
+        for name, content in _paper(rows, note, page):
+            yield name, content
+            names.add(name)
+        if not page:
+            yield from _overview(rows, note, names)
+
+
+def _paper(rows: pd.DataFrame, note: str, page: str) -> Iterator[tuple[str, bytes | str]]:
+    """The paper's figures and tables of some rows; with a page, that of the page."""
     from dse.analysis.axes import NoSweep, TooMany
     from dse.analysis.figures import FIGURES
-    from dse.analysis.plotting import encoded
     from dse.analysis.rendering import markdown
     from dse.analysis.table3 import TABLES
 
-    for page, (rows, note) in parts.items():
-        for name in [page] if page else [*FIGURES, *TABLES]:
-            try:
-                if name in FIGURES:
-                    svg, png = encoded(FIGURES[name](rows, note), "svg", "png")
-                    yield f"{name}.svg", svg
-                    yield f"{name}.png", png
-                else:
-                    shown = TABLES[name](rows)
-                    yield f"{name}.csv", shown.to_csv(index=False).encode()
-                    text = markdown([*map(str, shown)], shown.itertuples(index=False))
-                    yield f"{name}.md", f"{text}\n{note}".rstrip("\n").encode() + b"\n"
-            except NoSweep as error:
-                if page or isinstance(error, TooMany):
-                    yield name, str(error)
+    for name in [page] if page else [*FIGURES, *TABLES]:
+        try:
+            if name in FIGURES:
+                yield from _files(name, FIGURES[name](rows, note))
+            else:
+                shown = TABLES[name](rows)
+                yield f"{name}.csv", shown.to_csv(index=False).encode()
+                text = markdown([*map(str, shown)], shown.itertuples(index=False))
+                yield f"{name}.md", f"{text}\n{note}".rstrip("\n").encode() + b"\n"
+        except NoSweep as error:
+            if page or isinstance(error, TooMany):
+                yield name, str(error)
+
+
+def _overview(rows: pd.DataFrame, note: str, names: set[str]) -> Iterator[tuple[str, bytes | str]]:
+    """What follows from the axes, without lines where the files `names` show them already."""
+    from dse.analysis.axes import NoSweep, sweep
+    from dse.analysis.figures import LINES
+    from dse.analysis.overview import overview
+
+    without = ("lines", "points") if names & {f"{name}.svg" for name in LINES} else ()
+    try:
+        for name, figure in overview(sweep(rows), note, without).items():
+            yield from _files(name, figure)
+    except NoSweep as error:
+        yield "", str(error)
+
+
+def _files(name: str, figure: Any) -> Iterator[tuple[str, bytes]]:
+    """A figure in both formats."""
+    from dse.analysis.plotting import encoded
+
+    svg, png = encoded(figure, "svg", "png")
+    yield f"{name}.svg", svg
+    yield f"{name}.png", png
 
 
 def _drawn(folder: Path, drawn_from: str) -> dict[str, Any] | None:

@@ -190,3 +190,5 @@ FIGURES: Mapping[str, Callable[[pd.DataFrame, str], Figure]] = {
     "trainability": trainability,
 }
 """Name of a page of `sweeps/` -> the figure of its sweep."""
+LINES = {"figure3a", "figure3b", "downsample", "widths"}
+"""The figures that show lines along an axis of their own."""

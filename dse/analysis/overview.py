@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from matplotlib.figure import Figure
@@ -14,8 +14,8 @@ from dse.analysis.labels import MOST_TICKS, is_numeric
 from dse.analysis.plots import line_plot, scatter
 
 
-def overview(found: Sweep, note: str = "") -> dict[str, Figure]:
-    """The figures of a sweep by name. `note` is added to the captions.
+def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dict[str, Figure]:
+    """The figures of a sweep by name, except `without`. `note` is added to the captions.
 
     One axis: a line. Two: lines along the first, and a heat map. More: the effect of each axis.
     Where these cannot be drawn, as for a random sample, which is no grid: accuracy against size.
@@ -32,10 +32,12 @@ def overview(found: Sweep, note: str = "") -> dict[str, Figure]:
     if len(names) > 2:
         drawings["effects"] = lambda: effects(found, note=note)
     figures = {}
-    for name, draw in drawings.items():
+    for name in [name for name in drawings if name not in without]:
         with suppress(NoSweep):
-            figures[name] = draw()
-    return figures or {"points": scatter(found, "size_bytes", note=note)}
+            figures[name] = drawings[name]()
+    if not figures and "points" not in without:
+        figures["points"] = scatter(found, "size_bytes", note=note)
+    return figures
 
 
 def _is_sample(found: Sweep, axis: Axis) -> bool:
