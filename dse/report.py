@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import pandas as pd
-
 from dse.analysis import drawing, report, selection
-from dse.analysis.axes import sweep
 from dse.results import files, records, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import printable
@@ -42,7 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not ((folder / "trials").is_dir() and files.is_results(folder)):
             raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
-        table = _selected(tables.load(folder), options.wanted)
+        table = tables.load(folder)
+        if wanted := selection.parse(options.wanted):
+            from dse.analysis.drawn import rows_of  # imports matplotlib
+
+            table = rows_of(table, wanted)
         note = caption(table, len(records.ids(folder)) - len(table))
         figures = drawing.draw(folder, table, note)
         command = shlex.join(["python", "-m", "dse.report", *given])
@@ -54,13 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2
     return 0
-
-
-def _selected(table: pd.DataFrame, arguments: Sequence[str]) -> pd.DataFrame:
-    """The rows that `key=value` arguments select, by a column or an axis such as `layout`."""
-    wanted = selection.parse(arguments)
-    rows = sweep(table).rows if len(table) else table
-    return selection.select(rows, wanted)[[*table]]
 
 
 if __name__ == "__main__":

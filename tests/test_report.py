@@ -102,15 +102,17 @@ def test_any_folder_gives_a_page(tmp_path: Path, trials: list[Record]) -> None:
     assert expected in text
 
 
-def test_a_curve_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    curve = "attempt,epoch,train_top1,val_top1\n1,1,5,6\n2,1,10,20\n2,2,nan,30\n"
+def test_long_curves_are_thinned_and_damaged_ones_left_out(tmp_path: Path) -> None:
+    head = "attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n"
+    lines = [f"1,{epoch},1,0.1,,{epoch / 10},50,1.5\n" for epoch in range(1, 502)]
     one, other = record(seed=1), record(seed=2)
-    folder_of(folder_of(tmp_path, [one], curve), [other], "{not a curve}")
-    epochs, training, validation = report.read_curve(tmp_path, one.trial.trial_id) or ((), (), ())
-    assert (epochs, validation) == ([1, 2], [20, 30])  # of the last attempt
-    assert training[0] == 10
-    assert report.read_curve(tmp_path, other.trial.trial_id) is None
-    assert report.read_curve(tmp_path, "0" * 20) is None
+    folder_of(folder_of(tmp_path, [one], head + "".join(lines)), [other], "{not a curve}")
+    found = report.read_curves(tmp_path, [one.trial.trial_id, other.trial.trial_id, "0" * 20])
+    assert list(found) == [one.trial.trial_id]
+    epochs, training, validation = found[one.trial.trial_id]
+    assert (epochs[0], epochs[1], epochs[-1], len(epochs)) == (1, 3, 501, 200)
+    assert training[1] == 0.3
+    assert set(validation) == {50}
 
 
 def test_a_thousand_trials_fit_on_a_page() -> None:
@@ -172,7 +174,7 @@ def test_the_command_shows_the_selected_trials(
     ("arguments", "words"),
     [
         (["sr=0.9"], "`sr` must be one of 0.125, 0.5, got 0.9"),
-        (["srr=1"], "`srr` must be a column of the table"),
+        (["srr=1"], "must be a column of the table, got srr; similar: sr"),
         (["sr"], "arguments must be key=value"),
     ],
 )

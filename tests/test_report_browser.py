@@ -40,7 +40,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table=table,
         command=f"python -m dse.report {'sr=0.125,' * 60}0.5",
         figures={"figure3a": SVG},
-        curves={i: c for i in table["trial_id"][1:] if (c := report.read_curve(DEMO, i))},
+        curves=report.read_curves(DEMO, table["trial_id"][1:]),
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_bytes(report.report(contents))

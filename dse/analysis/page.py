@@ -83,8 +83,9 @@ class Section:
         return bool(self.text or self.points or self.figures or self.commands or self.tables)
 
 
-Curve = tuple[Sequence[float], Sequence[float], Sequence[float]]
-"""Epochs, and the training and the validation accuracy (percent) after each."""
+Curve = tuple[Sequence[float], ...]
+"""The columns `CURVE` of a trial: epochs, and accuracies after each, percent."""
+CURVE = ("epoch", "train_top1", "val_top1")
 
 
 def page(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dse.analysis import sections
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
-from dse.analysis.page import Curve, Picture, Section, Table, page
+from dse.analysis.page import CURVE, Curve, Picture, Section, Table, page
 from dse.analysis.summary import best, trained
-from dse.results import atomic, commands, records
-from dse.results.files import trial_folder
+from dse.results import atomic, commands, curves, records
 from dse.trial.names import written
 
 REPORT = "report.html"
@@ -56,7 +54,7 @@ def write(
         table=table,
         command=command,
         figures=figures,
-        curves={i: curve for i in table["trial_id"] if (curve := read_curve(folder, i))},
+        curves=read_curves(folder, table["trial_id"]),
         commands=commands.noted(folder),
         failures={failure.name: failure.reason for failure in failures.values()},
         note=note,
@@ -91,17 +89,14 @@ def report(contents: Contents) -> bytes:
     )
 
 
-def read_curve(folder: Path, trial_id: str) -> Curve | None:
-    """The learning curve of a trial's last attempt; None where there is none that can be read."""
-    with suppress(OSError, ValueError, KeyError):
-        text = (trial_folder(folder, trial_id) / "curve.csv").read_text(encoding="utf-8")
-        rows = list(csv.DictReader(text.splitlines()))
-        rows = [row for row in rows if row["attempt"] == rows[-1]["attempt"]]
-        rows = rows[:: -(-len(rows) // EPOCHS) or 1]
-        names = ("epoch", "train_top1", "val_top1")
-        epochs, training, validation = ([float(row[n]) for row in rows] for n in names)
-        return (epochs, training, validation) if rows else None
-    return None
+def read_curves(folder: Path, trial_ids: Iterable[str]) -> dict[str, Curve]:
+    """The learning curves of trials, of each at most `EPOCHS` epochs; none where it is damaged."""
+    known, _ = curves.load(folder, trial_ids)
+    found: dict[str, Curve] = {}
+    for trial_id, rows in known.groupby("trial_id", sort=False):
+        places = np.linspace(0, len(rows) - 1, min(len(rows), EPOCHS)).astype(int)
+        found[str(trial_id)] = tuple(rows[name].iloc[places].tolist() for name in CURVE)
+    return found
 
 
 # The top of the page ------------------------------------------------------------------------
