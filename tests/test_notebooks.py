@@ -28,7 +28,7 @@ TRAINS = "dse.sweep"
 
 
 def test_there_are_notebooks() -> None:
-    assert {path.stem for path in NOTEBOOKS} >= {"audit", "figure3", "space_map"}
+    assert {path.stem for path in NOTEBOOKS} >= {"audit", "figure3", "space_map", "table3", "tour"}
 
 
 @pytest.fixture
