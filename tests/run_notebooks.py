@@ -19,6 +19,7 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         timeout=120,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     ).execute()
 

@@ -116,4 +116,5 @@ def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
     holm = (
         f"p: sign-flip test, Holm's for {len(comparisons)} comparisons; decided: at most {ALPHA}."
     )
-    return [f"Paired differences over {seeds} seeds, {bars}{means}.", holm]
+    noun = "seed" if seeds == "1" else "seeds"
+    return [f"Paired differences over {seeds} {noun}, {bars}{means}.", holm]
