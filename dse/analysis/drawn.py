@@ -23,6 +23,7 @@ from dse.analysis.labels import is_numeric
 from dse.analysis.learning_curves import learning_curves
 from dse.analysis.overview import overview
 from dse.analysis.plots import plot
+from dse.analysis.scales import find_axis
 from dse.analysis.selection import select
 from dse.results import curves, files, tables
 from dse.trial.record import COLUMNS
@@ -113,6 +114,9 @@ def drawn(
         for name in names if (kind, key) != ("curves", "y") else ():
             column(f"`{key}`", name, found.rows)
     y, hue, value = (columns.get(key, [""])[0] for key in ("y", "hue", "value"))
+    for key in ("x", "y") if kind in ("heatmap", "chance", "forest") else ():
+        for name in columns.get(key, ()):
+            _check_axis(found, key, name)
     if number := value or (y if kind == "effects" else ""):
         _check_numbers("value" if value else "y", found.rows[number])
     request = Request(
@@ -126,6 +130,12 @@ def drawn(
         note=note,
     )
     return {kind or "plot": KINDS[kind](request)}
+
+
+def _check_axis(found: Sweep, key: str, name: str) -> None:
+    if not find_axis(found, name):
+        axes = ", ".join(axis.name for axis in found.axes) or "nothing but the seed"
+        raise ValueError(f"`{key}` must be one of what varies ({axes}), got {name}")
 
 
 def _check_numbers(key: str, values: pd.Series[Any]) -> None:

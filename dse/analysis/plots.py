@@ -33,7 +33,7 @@ def plot(
     """
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:
-            raise NoSweep(f"`{name}` has one value only: {written(found.rows[name].iloc[0])}")
+            raise NoSweep(f"`{name}` has one value only: {written(found.rows[name].tolist()[0])}")
     if hue and find_axis(found, hue) is not None and find_axis(found, hue) is find_axis(found, x):
         raise NoSweep(f"`hue` must be another axis than `x`, got {hue}")
     of_a_line = line_axis(found, x, hue) and (not hue or find_axis(found, hue))

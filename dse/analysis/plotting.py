@@ -180,8 +180,8 @@ def spread(counts: pd.Series[int]) -> str:
 
 
 def encoded(figure: Figure, *kinds: str) -> tuple[bytes, ...]:
-    """The contents of a file of each kind ("svg", "png"); equal figures give equal bytes."""
-    unset = {"svg": "Date", "png": "Software"}
+    """The contents of a file of each kind ("svg", "png", "pdf"); equal figures, equal bytes."""
+    unset = {"svg": "Date", "png": "Software", "pdf": "CreationDate"}
     contents = []
     with style():
         for kind in kinds:

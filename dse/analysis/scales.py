@@ -104,10 +104,10 @@ def is_log(which: str, name: str, values: pd.Series[Any], chosen: Collection[str
 
     Raises `NoSweep` where that is impossible.
     """
-    if not is_numeric(values):
-        return False
     if chosen is None:
-        return logarithmic(name, values)
+        return is_numeric(values) and logarithmic(name, values)
+    if which in chosen and not is_numeric(values):
+        raise NoSweep(f"`log={which}` needs numbers, and `{name}` is text")
     if which in chosen and values.min() <= 0:
         raise NoSweep(f"`log={which}` needs `{name}` above 0, got {written(float(values.min()))}")
     return which in chosen
