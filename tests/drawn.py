@@ -26,6 +26,12 @@ def intervals(axes: Axes, number: int = 0) -> list[tuple[float, ...]]:
     return [tuple(y for _, y in bar if not math.isnan(y)) for bar in segments.get_segments()]
 
 
+def dots(axes: Axes) -> list[tuple[float, float]]:
+    """The places of the dots of single trials."""
+    drawn = [line for line in axes.lines if line.get_marker() == "."]
+    return [place for line in drawn for place in zip(*line.get_data(), strict=True)]
+
+
 def labels(axes: Axes) -> list[str]:
     """The label of each line with error bars."""
     return [str(container.get_label()) for container in axes.containers]

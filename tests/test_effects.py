@@ -1,167 +1,97 @@
-"""Fields without effect are refused, and only they: what is refused would train equal networks."""
+"""The effect of each axis is the planted one, whatever the other axes and the seeds do."""
 
 from __future__ import annotations
 
+import math
+import random
+
+import pandas as pd
 import pytest
-import torch
-from reading import composed_once, lines, read
 
-from dse.sweep import request
-from dse.training.execute import execute
-from dse.trial.question import Trial
-
-__all__ = ["composed_once"]
-
-TINY = (
-    "layout=px8", "image_size=8", "base_e=3", "incr_e=2", "train_share=0.05", "batch_size=16",
-    "warmup=0", "epochs=1",
-)  # fmt: skip
-"""45 pictures: three steps an epoch."""
-
-LIST = "squeeze_filters=none,1-1-1-1-1-1-1-1"
-EQUAL = [
-    ("warmup=1", "schedule=linear,cosine,step,constant", "has no effect where `warmup` (1) is at"),
-    ("warmup=0.7", "schedule=linear,constant", "has no effect where `warmup` (0.7) leaves 1 of"),
-    ("warmup=0.4", "schedule=linear,cosine", "linear and cosine give the two steps after `warmup`"),
-    ("ladder=none", "dead_after=0,4", "has no effect where `dead_after` (4) exceeds the number of"),
-    ("", "ladder=none,rate", "has no effect where `dead_after` (30) exceeds the number of steps"),
-    ("incr_e=0", "freq=1,4", "has no effect where `incr_e` is 0: 2 values would train the same"),
-    ("freq=8", "incr_e=0,2", "has no effect where `freq` is 8"),
-    ("", "pct3x3=0.01,0.1", "0.01 and 0.1 give every Fire module the same filters: 2 values"),
-    ("", "sr=0.1,0.125", "0.1 and 0.125 give every Fire module the same filters"),
-    ("", LIST, "none and 1-1-1-1-1-1-1-1 give every Fire module the same filters"),
-    (
-        "freq=1",
-        "bypass=none,simple",
-        "has no effect where no Fire module keeps its shape: 2 values",
-    ),
-    ("incr_e=0 base_e=12", "bypass=simple,complex", "simple and complex add the same connections"),
-    ("", "conv10_multiple=1,5", "1 and 5 give conv10 the same filters"),
-    ("", "augment=shift,crop", "shift and crop move pictures by up to a pixel"),
-    ("", "batch_size=45,60", "45 and 60 put all training pictures in one batch"),
-    ("", "validation_share=0.25,0.2501", "0.25 and 0.2501 hold out the same pictures"),
-    ("", "train_share=0.05,0.0501", "0.05 and 0.0501 train on the same pictures"),
-    ("", "warmup=0.3,0.4", "0.3 and 0.4 are the same number of steps"),
-]
-DIFFERENT = [
-    ("warmup=0.4", "schedule=linear,step"),
-    ("", "schedule=linear,cosine"),
-    ("freq=7", "incr_e=0,2"),
-    ("incr_e=1", "freq=7,8"),
-    ("", "pct3x3=0.1,0.3"),
-    ("", "sr=0.125,0.2"),
-    ("", "bypass=none,simple"),
-    ("incr_e=0 base_e=11", "bypass=simple,complex"),
-    ("", "conv10_multiple=1,16"),
-    ("image_size=16", "augment=shift,crop"),
-    ("", "batch_size=44,45"),
-    ("", "validation_share=0.25,0.26"),
-    ("", "warmup=0.3,0.6"),
-    ("conv1_kernel=9 pool_after=none", "conv1_stride=1,2"),
-]
+from dse.analysis.axes import NoSweep, sweep
+from dse.analysis.effects import effects, main_effects
+from tests.drawn import crowded, intervals, means, text
+from tests.swept import PCT, SR, WIRES, made, swept
 
 
-def trials(monkeypatch: pytest.MonkeyPatch, common: str, grid: str) -> tuple[Trial, ...]:
-    """The trials of a grid, which is not checked for fields without effect."""
-    monkeypatch.setattr(request, "without_effect", lambda *_: [])
-    return read(*arguments(common, grid)).trials
+def test_planted_effects_are_found_the_widest_first() -> None:
+    table = made(swept(sr=SR, pct3x3=PCT[:5], bypass=WIRES))
+    found = main_effects(sweep(table))
+    assert list(found) == ["sr", "pct3x3", "bypass"]
+    roots = [30 * math.sqrt(sr) for sr in SR]
+    mean = sum(roots) / len(SR)
+    assert found["sr"]["value"].tolist() == list(SR)
+    assert found["sr"]["effect"].tolist() == pytest.approx([root - mean for root in roots])
+    wires = {"none": -0.25 / 3, "simple": 0.5 - 0.25 / 3, "complex": -0.25 - 0.25 / 3}
+    assert found["bypass"]["effect"].tolist() == pytest.approx(list(wires.values()))
+    assert set(found["bypass"]["blocks"]) == {3 * len(SR) * 5}
 
 
-def arguments(common: str, grid: str) -> list[str]:
-    given = dict(text.split("=") for text in (*TINY, *common.split(), grid))
-    return [f"{key}={value}" for key, value in given.items()]
+def test_intervals_are_paired_by_seed() -> None:
+    """Seeds differ by 5 points, and yet each shows the same effect of sr."""
+    found = main_effects(sweep(made(swept(sr=SR, bypass=WIRES))))
+    assert (found["sr"]["high"] - found["sr"]["low"]).max() < 1e-9
+    simple = found["bypass"].iloc[1]  # gains 0.1 more from seed to seed
+    assert simple["low"] < simple["effect"] - 0.01
+    assert simple["low"] < 0.5 - 0.25 / 3 < simple["high"]
+    assert math.isnan(main_effects(sweep(made(swept(sr=SR, seed=(0, 1)))))["sr"]["low"].iloc[0])
 
 
-def equal(some: tuple[Trial, ...]) -> bool:
-    """Whether the trials' weights are equal, bit for bit."""
-    first, *others = (execute(trial).weights for trial in some)
-    return all(
-        first.keys() == other.keys() and all(torch.equal(first[n], other[n]) for n in first)
-        for other in others
+def test_a_sweep_that_is_no_grid_does_not_mix_effects() -> None:
+    """Simple bypass was tried at a low sr mostly: its plain mean is lower, its effect is not."""
+    table = made(
+        swept(sr=SR, bypass=("none",)), swept(sr=SR[:2], bypass=("simple",)), swept(freq=(4,))
     )
+    plain = table.groupby("bypass")["top1"].mean()
+    assert plain["simple"] < plain["none"]
+    found = main_effects(sweep(table))["bypass"]
+    assert found["effect"].tolist() == pytest.approx([-0.25, 0.25])
+    assert found["blocks"].tolist() == [6, 6]
 
 
-@pytest.mark.parametrize(("common", "grid", "words"), EQUAL)
-def test_values_that_train_equal_networks_are_refused(
-    monkeypatch: pytest.MonkeyPatch, common: str, grid: str, words: str
-) -> None:
-    field, _, values = grid.partition("=")
-    count = len(values.split(","))
-    (line,) = lines(*arguments(common, grid))
-    assert line.startswith(f"`{field}` {words}")
-    assert line.endswith(f": {count} values would train the same network {count} times")
-    found = trials(monkeypatch, common, grid)
-    assert len(found) == count
-    assert equal(found)
+def test_effects_do_not_depend_on_the_order_of_values_or_rows() -> None:
+    """An effect that falls is drawn as falling."""
+    table = made(swept(sr=SR, freq=(1, 2, 4)))
+    found = main_effects(sweep(table))["freq"]
+    assert found["effect"].tolist() == pytest.approx([4 / 3, 1 / 3, -5 / 3])
+    random.seed(0)
+    again = main_effects(sweep(table.sample(frac=1, random_state=3)))["freq"]
+    pd.testing.assert_frame_equal(found, again)
 
 
-@pytest.mark.parametrize(("common", "grid"), DIFFERENT)
-def test_values_that_train_different_networks_are_accepted(
-    monkeypatch: pytest.MonkeyPatch, common: str, grid: str
-) -> None:
-    assert len(read(*arguments(common, grid)).trials) == 2
-    assert not equal(trials(monkeypatch, common, grid))
-
-
-# Keys of the command line -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (
-            "warmup=2 epochs=2 schedule=cosine ladder=rate",
-            [
-                "`schedule` has no effect where `warmup` (2) is at least `epochs` (2), got cosine",
-                "`ladder` has no effect where `dead_after` (30) exceeds the number of steps after "
-                "`warmup` (0), got rate",
-            ],
-        ),
-        (
-            "bypass=simple freq=1 conv1_filters=12 sr=0.125,0.5",
-            ["`bypass` has no effect where no Fire module keeps its shape, got simple"],
-        ),
-        ("incr_e=0 freq=4 seed=0,1", ["`freq` has no effect where `incr_e` is 0, got 4"]),
-        ("-cn widths freq=8 incr_e=8", ["`incr_e` has no effect where `freq` is 8, got 8"]),
-    ],
-)
-def test_a_key_that_no_trial_reads_is_refused(arguments: str, expected: list[str]) -> None:
-    assert lines(*arguments.split()) == expected
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "epochs=2",  # the page's own schedule, dead_after and ladder
-        "epochs=2,5 schedule=cosine dead_after=10",  # each is read somewhere
-        "incr_e=0 base_e=16,32",
-        "incr_e=0,8 freq=4",
-        "bypass=simple freq=1,2",
-        "epochs=1 dead_after=0 ladder=none",  # what does nothing anyway
-    ],
-)
-def test_what_is_read_somewhere_or_left_at_a_pages_value_is_accepted(arguments: str) -> None:
-    assert read(*arguments.split()).trials
-
-
-def test_what_must_be_off_is_off_unless_it_was_given() -> None:
-    with_momentum, without = read("momentum=0.9,0").trials
-    assert with_momentum.protocol.recipe.nesterov
-    assert not without.protocol.recipe.nesterov
-    (never,) = read("dead_after=0").trials
-    assert never.protocol.recipe.ladder == "none"
-    assert never == read("dead_after=0", "ladder=none").trials[0]
-    assert lines("dead_after=0", "ladder=rate") == [
-        "`ladder` must be none where `dead_after` is 0, got rate"
+def test_noise_has_no_effect() -> None:
+    random.seed(1)
+    table = made(swept(sr=SR, bypass=WIRES))
+    table["top1"] = [50 + random.gauss(0, 1) for _ in range(len(table))]
+    found = main_effects(sweep(table))
+    covered = [
+        low <= 0 <= high
+        for one in found.values()
+        for low, high in zip(one.low, one.high, strict=True)
     ]
+    assert sum(covered) >= len(covered) - 1
 
 
-def test_each_line_is_said_once() -> None:
-    assert len(lines("schedule=linear,cosine", "epochs=2", "sr=0.5,1", "seed=0,1")) == 1
+def test_the_figure_has_a_panel_for_each_axis_on_one_scale() -> None:
+    table = made(swept(sr=SR, pct3x3=PCT[:5], bypass=WIRES, freq=(1, 2)))
+    found = sweep(table)
+    figure = effects(found, note="Fixed: dropout 0.5.")
+    panels = [axes for axes in figure.axes if axes.containers]
+    for axes, (name, expected) in zip(panels, main_effects(found).items(), strict=True):
+        assert name in axes.get_xlabel()
+        _, y = means(axes)
+        assert y == pytest.approx(expected["effect"])
+        ends = [end for low, high in intervals(axes) for end in (low, high)]
+        assert ends[0] == pytest.approx(expected["low"].iloc[0])
+        assert axes.get_ylim() == panels[0].get_ylim()
+    assert "points" in text(figure)
+    assert "Fixed: dropout 0.5." in text(figure)
+    assert crowded(figure) == []
 
 
-def test_grids_of_several_pages_are_compared_with_one_another() -> None:
-    assert lines("recipe=robust,paper", "epochs=1", "schedule=linear,step") == [
-        "`schedule` has no effect where `warmup` (2) is at least `epochs` (1): 2 values would "
-        "train the same network 2 times"
-    ]
+def test_axes_without_an_effect_to_know_are_named() -> None:
+    table = made(swept(sr=SR), swept(freq=(1, 4), pct3x3=(0.1,)))
+    figure = effects(sweep(table))
+    assert "No effect is known of freq, pct3x3" in text(figure)
+    with pytest.raises(NoSweep, match="no axis has all its values tried"):
+        effects(sweep(made(swept(freq=(2, 4)), swept(freq=(1,), sr=(0.25,)))))

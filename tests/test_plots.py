@@ -8,36 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.heat_map import heat_map
 from dse.analysis.overview import overview
 from dse.analysis.plots import line_plot, plot, scatter
-from tests.drawn import crowded, intervals, means, text
-from tests.swept import PCT, SEEDS, SR, WIRES, shuffled, swept
-
-
-def made(*sweeps: list[dict[str, Any]], **changes: Any) -> pd.DataFrame:
-    """Rows of made-up sweeps with the other columns of a record; `changes` are to all rows."""
-    table = shuffled(*sweeps)
-    table["val_top1"] = table["top1"] + 1
-    table["seconds"] = 1 + table["macs"] / 1e6 + table["seed"] / 10
-    table["loss"] = 3 - table["top1"] / 50
-    table["params"] = table["size_bytes"] // 4
-    table["activations"] = table["macs"] // 20
-    return table.assign(**changes)
+from tests.drawn import crowded, dots, intervals, means, text
+from tests.swept import PCT, SEEDS, SR, WIRES, made, swept
 
 
 def colours(figure: Figure) -> list[Any]:
     return [container.lines[0].get_color() for container in figure.axes[0].containers]
-
-
-def dots(axes: Axes) -> list[tuple[float, float]]:
-    """The places of the dots of single trials."""
-    drawn = [line for line in axes.lines if line.get_marker() == "."]
-    return [place for line in drawn for place in zip(*line.get_data(), strict=True)]
 
 
 def mean(table: pd.DataFrame, **values: Any) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
-from dse.analysis.labels import ACCURACIES, label
+from dse.analysis.labels import label
 from dse.analysis.plotting import OURS, WIDTH, caption, described, style
 from dse.analysis.scales import finite, is_log, scale_of, set_scale
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
@@ -84,8 +84,9 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
             _panel(axes, found, name, table)
         for spare in [*places.flat][len(shown) :]:
             spare.set_axis_off()
-        unit = "points" if answer in ACCURACIES else "in its unit"
-        figure.supylabel(f"effect on {label(answer)}, {unit}", fontsize="medium")
+        effect = f"effect on {label(answer)}".replace("(%)", "(points)")
+        for axes in places[:, 0]:
+            axes.set_ylabel(textwrap.fill(effect, 28))
         figure.suptitle(described(found), fontsize="medium")
         rest = [axis.name for axis in found.axes if axis.name not in shown]
         missing = (

@@ -60,7 +60,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
             _panel(axes, cost, table, _keys(table, names), numbers)
         for spare in [*places.flat][len(costs) :]:
             spare.set_axis_off()
-        figure.supylabel(label(found.answer), fontsize="medium")
+        for axes in places[:, 0]:
+            axes.set_ylabel(label(found.answer))
         figure.suptitle(described(found), fontsize="medium")
         if known:
             image = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), SHADES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,9 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
             axes.set_title(words(dict(zip(others, key, strict=True))), fontsize="small")
         image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
-        figure.supylabel(label(up.name), fontsize="medium")
+        for axes in places:
+            if axes.get_subplotspec().is_first_col():
+                axes.set_ylabel(textwrap.fill(label(up.name), 32))
         places[len(panels) - 1].set_xlabel(label(across.name))
         figure.suptitle(described(found), fontsize="medium")
         seeds = sorted(set(points["count"]))

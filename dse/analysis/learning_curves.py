@@ -133,5 +133,7 @@ def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
     if most == 1:
         words = "One run each."
     lost = len(found.rows) - known["trial_id"].nunique()
-    trials = "1 trial has" if lost == 1 else f"{lost:,} trials have"
-    return [words, f"{trials} no curve and are not shown." if lost else ""]
+    trials = (
+        "1 trial has no curve and is" if lost == 1 else f"{lost:,} trials have no curve and are"
+    )
+    return [words, f"{trials} not shown." if lost else ""]

@@ -18,7 +18,7 @@ from dse.trial.names import written
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_TEXTS = 50
+MOST_TEXTS = 40
 """More texts than this do not fit on an axis."""
 
 

@@ -40,6 +40,8 @@ def _curve(path: Path, trial_id: str) -> list[dict[str, Any]]:
     """The last attempt of one trial; raises an error where it is missing or damaged."""
     with path.open(encoding="utf-8", newline="") as file:
         every = list(csv.DictReader(file))
+    if not every:
+        raise ValueError("it is empty")
     attempts = [int(row.get("attempt") or 1) for row in every]
     rows = [row for row, attempt in zip(every, attempts, strict=True) if attempt == max(attempts)]
     return [
@@ -53,6 +55,6 @@ def _curve(path: Path, trial_id: str) -> list[dict[str, Any]]:
 
 
 def _finite(text: str) -> float:
-    """A number; what is empty or not finite is NaN."""
-    number = float(text or math.nan)
+    """A number; one that is not finite is NaN."""
+    number = float(text)
     return number if math.isfinite(number) else math.nan

@@ -1,0 +1,113 @@
+"""Shares at chance, Pareto fronts and forest plots show what was planted in made-up records."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from dse.analysis.axes import NoSweep, TooMany, sweep
+from dse.analysis.chance import at_chance, shares
+from dse.analysis.compare import comparisons
+from dse.analysis.forest import forest
+from dse.analysis.fronts import fronts
+from dse.analysis.statistics import share
+from tests.drawn import crowded, text
+from tests.swept import PCT, SR, WIRES, made, swept
+
+
+def test_shares_at_chance_are_those_of_the_trials() -> None:
+    table = made(swept(sr=SR[:3], bypass=WIRES))
+    dead = (table["bypass"] == "none") & (table["seed"] < 2)
+    table.loc[dead, "status"] = "never_learned"
+    table.loc[(table["bypass"] == "complex") & (table["seed"] == 0), "status"] = "diverged"
+    found = shares(sweep(table), ["bypass"])
+    assert found["bypass"].tolist() == list(WIRES)
+    assert found["count"].tolist() == [9, 9, 9]
+    assert found["never_learned"].tolist() == pytest.approx([6 / 9, 0, 0])
+    wilson = share(6, 9)
+    assert (found["never_learned_low"][0], found["never_learned_high"][0]) == (
+        wilson.low,
+        wilson.high,
+    )
+    assert found["diverged"].tolist() == pytest.approx([0, 0, 3 / 9])
+    by_configuration = shares(sweep(table))
+    assert len(by_configuration) == 9
+    assert set(by_configuration["count"]) == {3}
+
+
+def test_the_figure_of_shares_has_a_mark_for_each_outcome_that_occurs() -> None:
+    table = made(swept(sr=SR[:3], bypass=WIRES))
+    table.loc[table["bypass"] == "none", "status"] = "never_learned"
+    figure = at_chance(sweep(table), ["bypass"])
+    axes = figure.axes[0]
+    (drawn,) = axes.containers
+    assert drawn.lines[0].get_xdata().tolist() == [100, 0, 0]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is at the top
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"bypass {w}" for w in WIRES]
+    assert "Over all trials, whatever their sr." in text(figure)
+    table.loc[table["sr"] == SR[0], "status"] = "partly_dead"
+    more = at_chance(sweep(table))
+    assert len(more.axes[0].containers) == 2
+    assert crowded(more) == []
+    values = [round(0.015 * n, 3) for n in range(1, 52)]
+    with pytest.raises(TooMany, match="51 rows, and at most 50"):
+        at_chance(sweep(made(swept(pct3x3=values, seed=(0,)))))
+
+
+def test_a_front_joins_the_planted_networks() -> None:
+    """More 3x3 filters than half cost more and are worse: no front may have them."""
+    found = sweep(made(swept(pct3x3=PCT)))
+    figure = fronts(found)
+    labels = [axes.get_xlabel().replace("\n", " ") for axes in figure.axes[:4]]
+    for words, one in zip(("weights", "multiply", "outputs", "time"), labels, strict=True):
+        assert words in one
+    for axes in figure.axes[:2]:
+        (line,) = axes.lines
+        x, y = line.get_data()
+        assert len(x) == PCT.index(0.5) + 1
+        assert list(y) == sorted(y)
+        assert list(x) == sorted(x)
+        assert {one.get_text() for one in axes.texts} == {str(n) for n in range(1, 6)}
+    words = text(figure)
+    assert "1: pct3x3 0.01." in words
+    assert "5: pct3x3 0.5." in words
+    assert "pct3x3 0.99" not in words
+    assert crowded(figure) == []
+
+
+def test_a_front_needs_two_networks() -> None:
+    with pytest.raises(NoSweep, match="one configuration"):
+        fronts(sweep(made(swept())))
+
+
+def test_a_forest_plot_marks_what_is_decided_and_its_direction() -> None:
+    table = pd.concat(
+        [made(swept(sr=(0.125, 0.25), bypass=("none", "complex"))).assign(
+            seed=lambda one, n=n: one["seed"] + 3 * n,
+            trial_id=lambda one, n=n: one["trial_id"] + str(n)) for n in range(4)]
+    )  # fmt: skip
+    table["top1"] += table["seed"] % 5 * 0.01 * (table["bypass"] == "complex")
+    found = sweep(table)
+    known = comparisons(table)
+    figure = forest(found, known)
+    axes = figure.axes[0]
+    rows = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.containers, strict=True))
+    assert list(rows) == ["sr 0.25 vs 0.125", "bypass complex vs none"]
+    rise, fall = (one.lines[0] for one in rows.values())
+    assert rise.get_xdata()[0] == pytest.approx(30 * (0.5 - 0.125**0.5))
+    assert fall.get_xdata()[0] < 0
+    for mark, one in zip((rise, fall), known, strict=True):
+        assert (to_hex(mark.get_markerfacecolor()) != "#ffffff") is one.decided
+    assert any(one.decided for one in known)
+    assert crowded(figure) == []
+
+
+def test_few_seeds_decide_nothing() -> None:
+    table = made(swept(sr=SR))
+    figure = forest(sweep(table), comparisons(table))
+    for one in figure.axes[0].containers:
+        assert to_hex(one.lines[0].get_markerfacecolor()) == "#ffffff"
+    assert "not decided" in text(figure)
+    with pytest.raises(NoSweep, match="nothing is compared"):
+        forest(sweep(table), [])

@@ -1,0 +1,105 @@
+"""Learning curves are read from trials and drawn as means over exactly the seeds that have them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dse.analysis.axes import NoSweep, TooMany, sweep
+from dse.analysis.learning_curves import learning_curves
+from dse.results import curves, files
+from tests.drawn import crowded, text
+from tests.swept import SEEDS, SR, made, swept
+
+HEADER = "attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n"
+
+
+def write(folder: Path, trial_id: str, content: str) -> None:
+    home = files.trial_folder(folder, trial_id)
+    home.mkdir(parents=True)
+    (home / "curve.csv").write_text(content)
+
+
+def test_curves_are_read_and_the_last_attempt_counts(tmp_path: Path) -> None:
+    write(tmp_path, "a1", HEADER + "1,1,5,0.1,2.5,10,11,2.4\n2,1,5,0.1,nan,20,21,inf\n")
+    write(tmp_path, "b2", "epoch,lr,train_loss,train_top1,val_top1,val_loss\n1,0.1,2,30,31,2\n")
+    write(tmp_path, "c3", HEADER + "1,1,5,0.1\n")
+    write(tmp_path, "d4", "")
+    table, missing = curves.load(tmp_path, ["a1", "b2", "c3", "d4", "e5"])
+    assert table["trial_id"].tolist() == ["a1", "b2"]
+    assert table["val_top1"].tolist() == [21, 31]
+    assert math.isnan(table["train_loss"][0])
+    assert math.isnan(table["val_loss"][0])
+    assert missing == ["c3", "d4", "e5"]
+
+
+def planted(table: pd.DataFrame, epochs: int = 10) -> pd.DataFrame:
+    """Curves that rise to the accuracy of each trial."""
+    return pd.DataFrame(
+        [
+            {
+                "trial_id": row.trial_id,
+                "epoch": epoch,
+                "val_top1": row.val_top1 * epoch / epochs,
+                "train_loss": 3 - 2 * epoch / epochs,
+            }
+            for row in table.itertuples()
+            for epoch in range(1, epochs + 1)
+        ]
+    )
+
+
+def test_lines_are_means_over_the_seeds_in_the_planted_order() -> None:
+    table = made(swept(sr=SR[:3]))
+    figure = learning_curves(sweep(table), planted(table))
+    (axes,) = figure.axes
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 10]
+    ends = [line.get_ydata()[-1] for line in lines]
+    assert ends == pytest.approx(table.groupby("sr")["val_top1"].mean().tolist())
+    assert all(list(line.get_ydata()) == sorted(line.get_ydata()) for line in lines)
+    bands = [collection.get_datalim(axes.transData) for collection in axes.collections]
+    assert all(band.y1 > end for band, end in zip(bands, ends, strict=True))
+    assert "Mean and 95 % interval over 3 seeds; thin lines: each trial." in text(figure)
+    assert crowded(figure) == []
+
+
+def test_a_mean_ends_where_the_first_of_its_trials_does() -> None:
+    """Else it would rise when a bad trial ends."""
+    table = made(swept(sr=SR[:2]))
+    known = planted(table)
+    first = table.sort_values(["sr", "seed"])["trial_id"].iloc[0]
+    known.loc[(known["trial_id"] == first) & (known["epoch"] > 4), "val_top1"] = math.nan
+    figure = learning_curves(sweep(table), known)
+    longest = [max(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) > 1]
+    assert 4 in longest
+    assert 10 in longest
+
+
+def test_trials_without_a_curve_are_counted() -> None:
+    table = made(swept(sr=SR[:2]))
+    known = planted(table)
+    figure = learning_curves(sweep(table), known[known["trial_id"] != table["trial_id"][0]])
+    assert "1 trial has no curve and are not shown" not in text(figure)
+    assert "1 trial has no curve and is not shown." in text(figure)
+    with pytest.raises(NoSweep, match="no trial has a curve of val_top1"):
+        learning_curves(sweep(table), known.head(0))
+
+
+def test_one_run_of_each_configuration_is_a_line() -> None:
+    table = made(swept(sr=SR, seed=(0,)))
+    figure = learning_curves(sweep(table), planted(table), "train_loss", log=("y",))
+    assert len([line for line in figure.axes[0].lines if len(line.get_xdata()) == 10]) == len(SR)
+    assert figure.axes[0].get_yscale() == "log"
+    assert "One run each." in text(figure)
+    assert not figure.axes[0].collections
+
+
+def test_too_many_lines_are_refused() -> None:
+    values = [round(0.02 * n, 2) for n in range(1, 32)]
+    table = made(swept(pct3x3=values))
+    assert len(table) == 31 * len(SEEDS)
+    with pytest.raises(TooMany, match="31 lines, and at most 30"):
+        learning_curves(sweep(table), planted(table))

@@ -1,0 +1,203 @@
+"""`python -m dse.plot`: what it writes, and the line that each mistake gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from dse import plot
+from dse.analysis import drawn
+from dse.analysis.plotting import encoded
+from dse.results import records
+from dse.trial.record import COLUMNS
+from tests import sample_records
+from tests.drawn import crowded, text
+from tests.swept import SR, WIRES, made, swept
+
+MADE = made(swept(sr=SR, bypass=WIRES))
+
+
+def write(folder: Path, table: pd.DataFrame = MADE) -> Path:
+    """A folder that has a table only."""
+    folder.mkdir(exist_ok=True)
+    table = table.assign(**{name: 1 for name in COLUMNS if name not in table})
+    table.to_csv(folder / "table.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("plot") / "mine")
+
+
+def error(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line that a mistake gives."""
+    assert plot.main([str(one) for one in arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    return line
+
+
+def test_the_figure_is_written_and_its_path_printed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plot.main([str(home), "x=size_bytes", "y=top1", "hue=bypass", "sr=0.5,0.25"]) == 0
+    svg, png = map(Path, capsys.readouterr().out.splitlines())
+    assert svg == home / "plots/x=size_bytes_y=top1_hue=bypass_sr=0.5,0.25.svg"
+    assert svg.read_bytes().startswith(b"<?xml")
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_output_may_be_chosen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(home.rglob("*"))
+    output = home.parent / "a.pdf"
+    assert plot.main([str(home), "x=sr", f"output={output}"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(output)]
+    assert output.read_bytes().startswith(b"%PDF")
+    assert sorted(home.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("unsynced")
+def test_a_results_folder_is_read_from_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in sample_records.RECORDS[:8]:
+        records.save(tmp_path / "mine", one, sample_records.FILES)
+    table = drawn.read(tmp_path / "mine")
+    assert len(drawn.rows_of(table, {"sr": ["0.3"], "seed": ["0", "1"]})) == 2
+    monkeypatch.setattr("dse.plot._write", lambda figures, *_: [text(*figures.values())])
+    assert plot.main([str(tmp_path / "mine"), "x=sr", "seed=0,1"]) == 0
+
+
+def test_captions_say_what_is_left_out() -> None:
+    rows = drawn.rows_of(MADE, {"bypass": ["none"]})
+    (figure,) = drawn.drawn("", rows, Path(), {"x": ["sr"]}, "30 other trials.").values()
+    assert "30 other trials." in text(figure)
+    assert len(figure.axes[0].containers) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("srr=0.5", "a key must be a column of the table, got srr; similar: sr"),
+        ("sr=0.3", "`sr` must be one of 0.125, 0.25, 0.5, 0.75, 1, got 0.3"),
+        ("x=tops1", "`x` must be a column of the table, got tops1; similar: top1, top5, val_top1"),
+        ("x=sr hue=bypas", "`hue` must be a column of the table, got bypas; similar: bypass"),
+        ("x=pct3x3", "`pct3x3` has one value only: 0.5"),
+        ("x=sr hue=sr", "`hue` must be another axis than `x`, got sr"),
+        ("x=sr log=z", "`log` must be x, y, x,y or none, got z"),
+        ("x=bypass log=x", "`log=x` needs numbers, and `bypass` is text"),
+        ("x=trial_id", "`trial_id` has 45 texts"),
+        ("x=sr output=a.jpg", "`output` must end with .svg, .png, .pdf, got a.jpg"),
+        ("x=sr,bypass", "`x` must be one column, got sr,bypass"),
+        ("y=top1", "`x` must be given, as in x=sr"),
+        ("lines", "the kind must be one of curves, heatmap, effects, front, chance, forest, got"),
+        ("front forest", "one kind must be named, got front forest"),
+        (
+            "front x=sr",
+            "`x` is for x= and y=, heatmap, chance, forest; it means nothing with front",
+        ),
+        ("curves", "mine has a table only, and no learning curves"),
+        ("curves y=top1", "`y` must be one of lr, train_loss, train_top1, val_top1, val_loss"),
+        ("heatmap x=sr", "`y` must be given"),
+        ("heatmap x=sr y=top1", "`y` must be one of what varies (sr, bypass), got top1"),
+        ("heatmap x=sr y=bypass value=status", "`value` must be a column of numbers, got status"),
+        ("effects y=status", "`y` must be a column of numbers, got status"),
+        ("chance x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
+        ("forest x=epochs", "`x` must be one of what varies (sr, bypass), got epochs"),
+        ("sr=0.5 bypass=none", "nothing varies but the seed"),
+    ],
+)
+def test_a_mistake_gets_one_line(
+    home: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in error(home, *arguments.split(), capsys=capsys)
+
+
+def test_folders_without_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "must be a results folder" in error(tmp_path / "none", capsys=capsys)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/table.csv").write_text("a,b\n1,2\n")
+    assert "it has no column trial_id" in error(tmp_path / "other", capsys=capsys)
+    (tmp_path / "failed/trials").mkdir(parents=True)
+    assert "there are no finished trials" in error(tmp_path / "failed", capsys=capsys)
+    lacking = write(tmp_path / "lacking")
+    MADE.drop(columns="top1").to_csv(lacking / "table.csv")
+    assert "must be a table of trials: it has no column" in error(lacking, capsys=capsys)
+    one = write(tmp_path / "one", MADE.head(1))
+    for kind in ("", "front", "forest", "effects", "x=sr", "heatmap x=sr y=bypass"):
+        assert error(one, *kind.split(), capsys=capsys)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = write(tmp_path / "mine")
+    home.chmod(0o500)
+    assert "choose another with output=FILE" in error(home, "x=sr", capsys=capsys)
+
+
+def test_an_output_that_cannot_be_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = error(home, "x=sr", f"output={home}/none/a.svg", capsys=capsys)
+    assert line.endswith("none/a.svg: No such file or directory")
+
+
+EVERY = [
+    ("", {"x": ["sr"]}),
+    ("", {"x": ["size_bytes"], "hue": ["bypass"]}),
+    ("", {"x": ["seconds"], "y": ["val_top1"]}),
+    ("", {"x": ["bypass"], "y": ["status"]}),
+    ("", {"x": ["seed"], "hue": ["status"]}),
+    ("heatmap", {"x": ["sr"], "y": ["bypass"]}),
+    ("effects", {}),
+    ("front", {}),
+    ("chance", {}),
+    ("forest", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "keys"), EVERY)
+def test_no_text_of_a_figure_overlaps_another(kind: str, keys: dict[str, list[str]]) -> None:
+    table = MADE.assign(status=["learned", "never_learned", "partly_dead"] * 15)
+    (figure,) = drawn.drawn(kind, table, Path(), keys, "Fixed: epochs 8. " * 6).values()
+    assert crowded(figure) == []
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("", {"x": ["sr"]}), ("chance", {"x": ["sr"]})])
+def test_the_users_settings_of_matplotlib_change_no_byte(
+    kind: str, keys: dict[str, list[str]]
+) -> None:
+    def svg() -> bytes:
+        (figure,) = drawn.drawn(kind, MADE, Path(), keys).values()
+        return encoded(figure, "svg")[0]
+
+    first = svg()
+    with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.grid": False}):
+        assert svg() == first
+
+
+def test_networks_are_drawn_without_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plot.main(["architecture", "sr=0.25", "output=a.svg"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["a.svg", "a-fire2.svg"]
+    assert plot.main(["architecture", "srr=0.25"]) == 2
+    assert "did you mean `sr`?" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-fire2.svg", "a.svg"]
+
+
+def test_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        plot.main(["--help"])
+    shown = capsys.readouterr().out
+    for kind, uses in plot.USES.items():
+        (line,) = [one for one in shown.splitlines() if one.startswith(f"  {kind or '(none)'} ")]
+        assert all(f"{key}=" in line for key in uses)
+    assert set(plot.USES) == set(drawn.KINDS)
