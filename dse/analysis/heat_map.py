@@ -59,9 +59,6 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
             axes.set_title(words(dict(zip(others, key, strict=True))), fontsize="small")
         image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
-        for axes in places:
-            if axes.get_subplotspec().is_first_col():
-                axes.set_ylabel(textwrap.fill(label(up.name), 32))
         places[len(panels) - 1].set_xlabel(label(across.name))
         figure.suptitle(described(found), fontsize="medium")
         seeds = sorted(set(points["count"]))
@@ -100,7 +97,10 @@ def _panels(count: int, up: Axis) -> tuple[Figure, list[Axes]]:
     lines = -(-count // columns)
     height = np.clip(0.3 * len(up.values), 2.0, 5.0) + 0.5
     figure = Figure(figsize=(WIDTH, lines * height + 1.2), layout="constrained")
-    places = [*figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat]
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(textwrap.fill(label(up.name), 32))
+    places = [*grid.flat]
     for spare in places[count:]:
         spare.set_axis_off()
     return figure, places[:count]
