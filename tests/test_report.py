@@ -16,12 +16,28 @@ from test_page import Reader
 
 from dse import report as command
 from dse.analysis import drawing, report
+from dse.analysis.pictures import PLACES
+from dse.analysis.pictures import pictures as draw_pictures
 from dse.results import commands, records
 from dse.results.tables import load
 from dse.trial.record import Record
 
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 DEMO = Path(__file__).parents[1] / "results/reference/demo"
 FIGURES = {"figure3a": b"<svg/>"}
+
+
+@pytest.fixture(autouse=True)
+def pictures(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    """The tables that pictures were asked for; none is drawn."""
+    asked: list[pd.DataFrame] = []
+
+    def stub(table: pd.DataFrame, *_: object) -> dict[str, bytes]:
+        asked.append(table)
+        return dict.fromkeys(PLACES, SVG)
+
+    monkeypatch.setattr(report, "pictures", stub)
+    return asked
 
 
 def folder_of(folder: Path, trials: Iterable[Record], curve: str = "") -> Path:
@@ -100,6 +116,46 @@ def test_any_folder_gives_a_page(tmp_path: Path, trials: list[Record]) -> None:
     assert "nan" not in text.lower().split()
     expected = f"{len(trials)} network" if trials else "No trial has finished yet"
     assert expected in text
+
+
+def test_each_figure_is_in_its_section(tmp_path: Path) -> None:
+    folder_of(tmp_path, sample())
+    page = report.write(tmp_path, load(tmp_path), FIGURES, "command").read_text()
+    for name, place in {"figure3a": "figures", **PLACES}.items():
+        section = page.partition(f'<section id="{place}"')[2].partition("</section>")[0]
+        assert f'data-name="{name}.svg"' in section
+
+
+def test_a_report_is_written_again_only_where_something_has_changed(
+    tmp_path: Path, pictures: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "report", lambda contents: contents.note.encode())
+    folder_of(tmp_path, sample())
+    table = load(tmp_path)
+    settings: list[dict[str, Any]] = [
+        {"table": table},
+        {"note": "other"},
+        {"command": "other"},
+        {"figures": {"figure3a": SVG}},
+        {"table": table[1:]},
+        {"table": table.assign(top1=1.0)},
+    ]
+    usual = {"table": table, "figures": FIGURES, "command": "command"}
+    for count, changed in enumerate(settings, start=1):
+        for _ in range(2):
+            path = report.write(tmp_path, **{**usual, **changed})
+            assert len(pictures) == count
+    path.write_bytes(path.read_bytes()[:-1])  # damaged
+    report.write(tmp_path, **{**usual, **settings[-1]})
+    assert len(pictures) == len(settings) + 1
+
+
+def test_pictures_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
+    folder_of(tmp_path, [*sample(1), record(0.75, 0, status="never_learned", size_bytes=2)])
+    drawn = draw_pictures(load(tmp_path), tmp_path)
+    assert list(drawn) == ["forest", "front", "chance"]  # there are no curves
+    assert all(svg.startswith(b"<?xml") for svg in drawn.values())
+    assert draw_pictures(load(tmp_path)[:1], tmp_path) == {}
 
 
 def test_long_curves_are_thinned_and_damaged_ones_left_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -34,7 +35,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
     it is on the front. `note` is added to the caption.
 
-    Raises `NoSweep` where there are not two configurations.
+    Raises `NoSweep` where there are not two configurations, or they cost the same.
     """
     if not found.axes:
         raise NoSweep("there is one configuration only: a front needs two")
@@ -45,6 +46,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
             "select some by key=value"
         )
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
+    if not costs:
+        raise NoSweep("all networks cost the same: there is no front")
     tables = {cost: front(found.rows, cost) for cost in costs}
     names = [axis.name for axis in found.axes]
     on_any = pd.concat([table[table["on_front"]] for table in tables.values()])
@@ -96,20 +99,22 @@ def _panel(
     """The configurations of one front, the numbers of those on it, and a line through them."""
     across = scale(cost, table[cost].tolist())
     x, y = across.position(table[cost]), table["mean"].to_numpy()
-    shade = SHADES(table["front_share"].fillna(0)) if table["front_share"].notna().any() else OURS
+    known = table["front_share"].notna().any()
+    shades = SHADES(table["front_share"].fillna(0)) if known else np.full(len(table), OURS)
     chosen = table["on_front"].to_numpy()
     order = x[chosen].argsort()
     axes.plot(x[chosen][order], y[chosen][order], color="#555555", linewidth=0.8, zorder=1)
     axes.vlines(x[chosen], table["low"][chosen], table["high"][chosen], "#555555", linewidth=0.8)
-    axes.scatter(
-        x,
-        y,
-        s=[38 if on else 12 for on in chosen],
-        c=shade,
-        edgecolor=["black" if on else "none" for on in chosen],
-        linewidth=0.8,
-        rasterized=len(table) > MOST_DOTS,
-    )
+    for some, size, edge in ((~chosen, 12, "none"), (chosen, 38, "black")):  # one size: a small SVG
+        axes.scatter(
+            x[some],
+            y[some],
+            s=size,
+            c=shades[some],
+            edgecolor=edge,
+            linewidth=0.8,
+            rasterized=len(table) > MOST_DOTS,
+        )
     for place, key, on in zip(zip(x, y, strict=True), keys, chosen, strict=True):
         if on and numbers:
             axes.annotate(str(numbers[key]), place, (4, -9), textcoords="offset points", fontsize=7)

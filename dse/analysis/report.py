@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pandas as pd
 from dse.analysis import sections
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.page import CURVE, Curve, Picture, Section, Table, page
+from dse.analysis.pictures import PLACES, pictures
 from dse.analysis.summary import best, trained
 from dse.results import atomic, commands, curves, records
 from dse.trial.names import written
@@ -54,14 +58,36 @@ def write(
         table=table,
         command=command,
         figures=figures,
-        curves=read_curves(folder, table["trial_id"]),
         commands=commands.noted(folder),
         failures={failure.name: failure.reason for failure in failures.values()},
         note=note,
     )
-    path = folder / REPORT
-    atomic.write(path, report(contents))
+    path, mark = folder / REPORT, _mark(contents)
+    if not _is_marked(path, mark):
+        if len(table):
+            figures = {**figures, **pictures(table, folder, note)}
+            known = read_curves(folder, table["trial_id"])
+            contents = replace(contents, figures=figures, curves=known)
+        atomic.write(path, report(contents) + mark)
     return path
+
+
+def _mark(contents: Contents) -> bytes:
+    """A comment with a digest of all that a report depends on: its contents, and this code."""
+    rest = replace(contents, table=pd.DataFrame())
+    digest = hashlib.sha256(repr(rest).encode())
+    digest.update(pd.util.hash_pandas_object(contents.table, index=False).to_numpy().tobytes())
+    for path in sorted(path for path in Path(__file__).parent.iterdir() if path.is_file()):
+        digest.update(path.read_bytes())
+    return f"<!-- {digest.hexdigest()} -->\n".encode()
+
+
+def _is_marked(path: Path, mark: bytes) -> bool:
+    """Whether a file ends with this mark: then it has the same contents already."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(-len(mark), os.SEEK_END)
+        return file.read() == mark
+    return False
 
 
 def report(contents: Contents) -> bytes:
@@ -84,7 +110,7 @@ def report(contents: Contents) -> bytes:
         lead,
         [] if found is None else [f"{line[0].upper()}{line[1:]}." for line in best(found)],
         {} if found is None else _facts(found),
-        [one for one in shown if one.is_filled],
+        [_illustrated(one, contents.figures) for one in shown if one.is_filled],
         contents.curves,
     )
 
@@ -139,11 +165,21 @@ def _duration(seconds: float) -> str:
 
 
 def _figures(contents: Contents) -> Section:
-    pictures = [
-        Picture(name=name, svg=svg, caption=CAPTIONS.get(name, name))
-        for name, svg in contents.figures.items()
-    ]
+    """The figures that no other section shows."""
+    names = [name for name in contents.figures if name not in PLACES]
+    pictures = [_picture(name, contents.figures[name]) for name in names]
     return Section(id="figures", title="Figures", figures=pictures)
+
+
+def _illustrated(section: Section, figures: Mapping[str, bytes]) -> Section:
+    """The section with the figures that belong to it."""
+    own = [name for name, place in PLACES.items() if place == section.id and name in figures]
+    pictures = [_picture(name, figures[name]) for name in own]
+    return replace(section, figures=pictures) if own else section
+
+
+def _picture(name: str, svg: bytes) -> Picture:
+    return Picture(name=name, svg=svg, caption=CAPTIONS.get(name, name))
 
 
 CAPTIONS = {
@@ -152,6 +188,14 @@ CAPTIONS = {
     "downsample": "Late downsampling (section 3.1, strategy 3)",
     "widths": "Width: base_e, incr_e and freq",
     "trainability": "How often a network never learns",
+    "lines": "Accuracy along an axis",
+    "heat_map": "Accuracy over two axes",
+    "effects": "The effect of each axis",
+    "points": "Accuracy against size",
+    "forest": "Differences of accuracy and their intervals",
+    "front": "Accuracy against costs, and the Pareto fronts",
+    "chance": "How trainings ended",
+    "curves": "Learning curves",
 }
 
 

@@ -1,0 +1,38 @@
+"""The figures that a report has next to those of the folder: forest, fronts, curves, outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+
+from dse.analysis.axes import NoSweep
+
+PLACES: Mapping[str, str] = {
+    "forest": "comparisons",
+    "front": "front",
+    "chance": "configurations",
+    "curves": "trials",
+}
+"""A kind of `dse.analysis.drawn`, and the section of the report that shows it."""
+
+
+def pictures(rows: pd.DataFrame, folder: Path, note: str = "") -> dict[str, bytes]:
+    """Draw the figures of some trials as SVG, by kind; `note` is for their captions.
+
+    Those without enough trials, or with more than can be read, are left out; so is that of outcomes
+    where all networks learned.
+    """
+    from dse.analysis.drawn import drawn
+    from dse.analysis.plotting import encoded
+
+    learned = (rows["status"] == "learned").all()
+    found = {}
+    for kind in PLACES:
+        with suppress(NoSweep):
+            if kind != "chance" or not learned:
+                for name, figure in drawn(kind, rows, folder, {}, note).items():
+                    (found[name],) = encoded(figure, "svg")
+    return found
