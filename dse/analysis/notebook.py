@@ -17,7 +17,7 @@ from dse.analysis.rendering import markdown
 
 PIXELS = 100
 """Per inch of a figure, where it is shown; its picture is finer."""
-COLOURS = 64
+COLOURS = 256
 """With so many a picture of a figure has a third of the bytes, and no difference is seen."""
 NOTHING = "*Not shown: these trials do not allow it.*"
 
