@@ -21,7 +21,16 @@ from dse.analysis.plotting import (
     spread,
     style,
 )
-from dse.analysis.scales import colours, finite, groups, is_log, marker, scale_of, set_scale
+from dse.analysis.scales import (
+    colours,
+    finite,
+    groups,
+    in_order,
+    is_log,
+    marker,
+    scale_of,
+    set_scale,
+)
 from dse.trial.names import outcomes
 
 if TYPE_CHECKING:
@@ -52,7 +61,8 @@ def draw(
     found, lost = finite(found, *columns)
     scales = [scale_of(found, name) for name in columns]
     names = [axis.name for axis in ([hued] if joined is None else joined) if axis]
-    points = _points(found, *columns) if means else found.rows
+    order = [hued] if hued and hued not in found.axes else found.axes
+    points = _points(found, *columns) if means else in_order(found.rows, order)
     drawn, trials = dict(groups(points, names)), dict(groups(found.rows, names))
     looks = find_looks(list(drawn), names, hued)
     with style():

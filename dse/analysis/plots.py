@@ -29,7 +29,8 @@ def plot(
 ) -> Figure:
     """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
 
-    Raises `NoSweep` where `x` or `hue` has one value only.
+    Too many lines over a size are a scatter too. Raises `NoSweep` where `x` or `hue` has one value
+    only, and `TooMany` for more lines along an axis than can be read.
     """
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:
@@ -37,8 +38,13 @@ def plot(
     if hue and find_axis(found, hue) is not None and find_axis(found, hue) is find_axis(found, x):
         raise NoSweep(f"`hue` must be another axis than `x`, got {hue}")
     of_a_line = line_axis(found, x, hue) and (not hue or find_axis(found, hue))
-    draw = line_plot if of_a_line and (not y or is_numeric(found.rows[y])) else scatter
-    return draw(found, x, y, hue, log=log, note=note)
+    if of_a_line and (not y or is_numeric(found.rows[y])):
+        try:
+            return line_plot(found, x, y, hue, log=log, note=note)
+        except TooMany:
+            if x not in SIZES:
+                raise
+    return scatter(found, x, y, hue, log=log, note=note)
 
 
 def line_plot(
