@@ -32,9 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument(
-        "wanted", nargs="*", metavar="key=value", help="show only some trials: sr=0.125,0.25 seed=0"
+        "wanted",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="show only some trials: sr=0.125,0.25 seed=0",
     )
-    options = parser.parse_intermixed_args(given)
+    options = parser.parse_args(given)
     folder: Path = options.folder
     try:
         if not ((folder / "trials").is_dir() and files.is_results(folder)):

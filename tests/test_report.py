@@ -160,7 +160,7 @@ def test_pictures_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
 
 def test_long_curves_are_thinned_and_damaged_ones_left_out(tmp_path: Path) -> None:
     head = "attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n"
-    lines = [f"1,{epoch},1,0.1,,{epoch / 10},50,1.5\n" for epoch in range(1, 502)]
+    lines = [f"1,{epoch},1,0.1,nan,{epoch / 10},50,1.5\n" for epoch in range(1, 502)]
     one, other = record(seed=1), record(seed=2)
     folder_of(folder_of(tmp_path, [one], head + "".join(lines)), [other], "{not a curve}")
     found = report.read_curves(tmp_path, [one.trial.trial_id, other.trial.trial_id, "0" * 20])
@@ -243,6 +243,15 @@ def test_a_wrong_request_is_one_clear_line(
     assert (out, len(err.splitlines())) == ("", 1)
     assert words in err
     assert not (folder / "report.html").exists()
+
+
+def test_a_folder_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.main([])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "the following arguments are required: results/NAME; see --help"
+    ]
 
 
 def test_a_folder_without_trials_is_named(

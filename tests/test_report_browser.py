@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, found
+from test_page import HOSTILE
 
 from dse.analysis import report
 from dse.results.tables import load
@@ -33,10 +34,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the demo, with a figure and a wide name."""
+    """The report of the demo, with a figure and a wide and hostile name."""
     table = load(DEMO)
     contents = report.Contents(
-        title="a-long-name-" * 20,
+        title=HOSTILE + "a-long-name-" * 20,
         table=table,
         command=f"python -m dse.report {'sr=0.125,' * 60}0.5",
         figures={"figure3a": SVG},
@@ -55,6 +56,11 @@ def page(browser: Browser, path: Path) -> Iterator[Browser]:
     browser.run(AT)
     yield browser
     assert browser.messages == []
+
+
+def test_a_hostile_name_stays_text(page: Browser) -> None:
+    assert HOSTILE in page.run("document.querySelector('h1').textContent")
+    assert page.run("document.querySelectorAll('script').length") == 2
 
 
 def test_nothing_overflows(page: Browser) -> None:

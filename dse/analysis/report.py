@@ -202,9 +202,11 @@ CAPTIONS = {
 def _origin(contents: Contents) -> Section:
     """How to repeat it; versions, machines and dates."""
     lines = [command.line for command in contents.commands]
-    text = ["These commands trained the networks in this folder; each resumes or repeats its own."]
-    if not lines:
-        text = ["The commands that trained these networks were not noted."]
+    text = []
+    if lines:
+        text.append("These commands trained networks in this folder; each can be repeated.")
+    elif len(contents.table):
+        text.append("The commands that trained these networks were not noted.")
     if contents.command not in lines:
         text.append("The last command below writes this page.")
         lines.append(contents.command)
