@@ -44,9 +44,17 @@ def code(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def shape(cell: NotebookNode) -> list[tuple[str, ...]]:
-    """The kinds of a cell's outputs, without what may change from machine to machine."""
+    """The kinds of a cell's outputs, without what may change from machine to machine.
+
+    A picture may have taken the place of a line since records were added.
+    """
+    either = {"image/png": "shown", "text/markdown": "shown"}
+    kinds = [
+        [either.get(kind, kind) for kind in sorted(out.get("data", {}))] for out in cell.outputs
+    ]
     return [
-        (out.output_type, *sorted(out.get("data", {})), out.get("name", "")) for out in cell.outputs
+        (out.output_type, *of_one, out.get("name", ""))
+        for out, of_one in zip(cell.outputs, kinds, strict=True)
     ]
 
 
@@ -60,7 +68,7 @@ def test_a_notebook_runs_and_is_saved_with_its_outputs(path: Path, desk: Path) -
     run(rerun, desk)
     *cells, last = code(rerun)
     assert [shape(cell) for cell in code(saved)] == [shape(cell) for cell in cells]
-    assert any("image/png" in kinds for cell in code(saved) for kinds in shape(cell))
+    assert any("image/png" in out.get("data", {}) for cell in code(saved) for out in cell.outputs)
     trains = any(TRAINS in cell.source for cell in cells)
     assert last.outputs[0].text.strip() == str(trains), "only a trained network needs torch"
 
