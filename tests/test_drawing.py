@@ -13,7 +13,6 @@ from swept import PCT, SR, swept
 
 from dse.analysis import drawing, plotting
 from dse.analysis.figures import figure3b
-from dse.analysis.plotting import encoded
 from dse.results import files
 from dse.trial.record import COLUMNS
 
@@ -120,16 +119,20 @@ def test_a_table_without_figures_is_looked_at_once(
     assert len(drawn) == 1
 
 
-def test_pages_are_drawn_from_their_own_rows(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_pages_are_drawn_from_their_own_rows(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plotting, "encoded", content)
     wide = pd.DataFrame(swept(pct3x3=PCT[:2], sr=(0.125, 0.25), seed=(0,)))
     pages = {"figure3b": (wide, "Of b."), "table3": (table, "")}
     images = drawing.draw(tmp_path, table, pages=pages)
-    assert images == {"figure3b": encoded(figure3b(wide, "Of b."), "svg")[0]}
+    assert images == {"figure3b": content(figure3b(wide, "Of b."), "svg")[0]}
 
 
 def test_why_a_figure_is_not_drawn_is_said_each_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(plotting, "encoded", content)
     rates = [n / 100 for n in range(1, 12)]
     many = pd.DataFrame(swept(sr=SR[:2], lr=rates, seed=(0,)))
     for _ in range(2):

@@ -121,10 +121,9 @@ def test_lines_that_cannot_be_read_are_not_drawn() -> None:
 
 def test_two_thousand_settings_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their number is known before the first line is built."""
-    rows = pd.DataFrame(swept(seed=(0,), sr=SR[:2]))
-    many = pd.concat(
-        [rows.assign(lr=n / 1e4, trial_id=rows["trial_id"] + str(n)) for n in range(2000)]
-    )
+    pair = pd.DataFrame(swept(seed=(0,), sr=SR[:2]))
+    many = pair.loc[np.tile(pair.index, 2000)].reset_index(drop=True)
+    many = many.assign(lr=many.index // 2 + 1.0, trial_id=many.index.map(str))
     monkeypatch.delattr(analysis_axes, "Line")
     with pytest.raises(NoSweep, match="2,000 lines"):
         figure3a(many)
