@@ -132,9 +132,27 @@ def test_losses_that_are_not_finite_are_counted_and_not_averaged() -> None:
     figure = plot(sweep(table), "sr", "loss")
     _, y = means(figure.axes[0])
     assert y[-1] == pytest.approx(3 - table.query("sr == 1 and seed == 2")["top1"].item() / 50)
-    assert "2 trials are not shown: no finite loss." in text(figure)
-    with pytest.raises(NoSweep, match="no trial has a finite value of loss"):
+    assert "2 trials have no finite loss: not shown." in text(figure)
+    with pytest.raises(NoSweep, match="no trial has a value of loss"):
         plot(sweep(table.assign(loss=math.nan)), "sr", "loss")
+
+
+def test_a_step_that_did_not_happen_is_no_number() -> None:
+    """It is -1 in a record."""
+    table = made(swept(sr=SR), diverged_step=-1)
+    table.loc[(table["sr"] == 0.5), "diverged_step"] = 40
+    figure = plot(sweep(table), "sr", "diverged_step")
+    assert means(figure.axes[0]) == ([0.5], [40])
+    assert "12 trials have no finite diverged_step: not shown." in text(figure)
+
+
+def test_a_long_name_fits() -> None:
+    """Fields that vary together have one axis, named after all of them."""
+    table = made(swept(sr=(0.5,)), swept(sr=(0.25,), pct3x3=(0.1,), freq=(4,), base_e=(32,),
+                 incr_e=(8,), dropout=(0.3,), epochs=(7,), batch_size=(48,)))  # fmt: skip
+    (axis,) = sweep(table).axes
+    assert len(axis.name) > 50
+    assert crowded(plot(sweep(table), axis.name)) == []
 
 
 def test_logarithmic_axes_are_as_asked_for() -> None:

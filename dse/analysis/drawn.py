@@ -58,6 +58,8 @@ def _csv(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} must be a table of trials: {error}") from None
     if missing := [name for name in COLUMNS if name not in table]:
         raise ValueError(f"{path} must be a table of trials: it has no column {missing[0]}")
+    if table["trial_id"].duplicated().any():
+        raise ValueError(f"{path} must hold each trial once")
     return table
 
 

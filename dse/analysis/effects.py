@@ -112,7 +112,6 @@ def _panel(axes: Axes, found: Sweep, name: str, table: pd.DataFrame) -> None:
     axes.axhline(0, color="#888888", linewidth=0.8)
     axes.errorbar(x, y, yerr=ends, color=OURS, marker="o", linestyle=line, elinewidth=0.9)
     set_scale(axes, "x", values, log=is_log("x", name, table["value"], None), room=6)
-    axes.set_xlabel(textwrap.fill(label(name), 38))
 
 
 def _counted(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -119,4 +118,3 @@ def _panel(
         if on and numbers:
             axes.annotate(str(numbers[key]), place, (4, -9), textcoords="offset points", fontsize=7)
     set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)
-    axes.set_xlabel(textwrap.fill(across.label, 36))

@@ -40,8 +40,8 @@ MEANINGS |= {
     "init": "initial weights",
     "layout": "layout of the network",
     "status": "how training ended",
-    "diverged_step": "first step with a non-finite loss or gradient, or -1",
-    "dead_step": "steps after which a dead run was stopped, or -1",
+    "diverged_step": "first step with a non-finite loss or gradient",
+    "dead_step": "steps after which a dead run was stopped",
     "epoch": "epoch",
 }
 ACCURACIES = ("top1", "top5", "val_top1", "train_top1")
@@ -61,7 +61,7 @@ class Scale:
     """How a column is drawn: where its values are, and what its axis says.
 
     `position` maps values to numbers on the axis. `ticks` are the places of the values of a field
-    of the question, and `names` what is written there where it is text.
+    of the question, if they are few, and `names` what is written there where it is text.
     """
 
     label: str
@@ -82,10 +82,11 @@ def scale(name: str, values: Sequence[Any]) -> Scale:
             names=tuple(value_text(name, value) for value in places),
         )
     text, unit = _unit(name, float(data.max()))
+    ticks = np.unique(data.astype(float)) if name in QUESTION else ()
     return Scale(
         label=text,
         position=lambda shown: np.asarray(shown, dtype=float) / unit,
-        ticks=tuple(np.unique(data.astype(float)).tolist()) if name in QUESTION else (),
+        ticks=tuple(map(float, ticks)) if len(ticks) <= MOST_TICKS else (),
     )
 
 

@@ -70,9 +70,9 @@ def draw(
         axes = figure.subplots()
         for number, (key, chosen) in enumerate(drawn.items()):
             look, shift = looks[key], 0.0
-            if scales[0].names:  # nothing lies between categories, and lines are side by side
+            if scales[0].names:  # groups lie side by side
                 shift = (number - (len(drawn) - 1) / 2) * 0.6 / len(drawn)
-            if scales[0].names or joined is None:
+            if scales[0].names or joined is None:  # nothing lies between categories
                 look = {**look, "linestyle": "none"}
             place = [one.position(trials[key][n]) for one, n in zip(scales, columns, strict=True)]
             _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), alone=not means)
@@ -82,11 +82,7 @@ def draw(
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
         draw_legend(axes, looks, names, hued)
         axes.set_title(described(found))
-        shown = spread(points["count"]) if means else "A dot is a trial."
-        if means and len(points) > MOST_BARS:
-            shown = f"A mark is a mean; the intervals of {len(points):,} means are not drawn."
-        ended = outcomes(found.rows) if (found.rows["status"] != "learned").any() else ""
-        caption(figure, shown, ended and f"{ended}.", lost, note)
+        caption(figure, _shown(points if means else None), _ended(found), lost, note)
     return figure
 
 
@@ -115,6 +111,20 @@ def draw_counts(
         axes.set_title(described(found))
         caption(figure, "The area of a mark is the number of trials.", lost, note)
     return figure
+
+
+def _shown(points: pd.DataFrame | None) -> str:
+    """What the marks are; `points` are the means, if they are drawn."""
+    if points is None:
+        return "A dot is a trial."
+    if len(points) > MOST_BARS:
+        return f"A mark is a mean; the intervals of {len(points):,} means are not drawn."
+    return spread(points["count"])
+
+
+def _ended(found: Sweep) -> str:
+    """How the trainings ended, unless all learned."""
+    return "" if (found.rows["status"] == "learned").all() else f"{outcomes(found.rows)}."
 
 
 def words(setting: Mapping[str, Any]) -> str:
@@ -198,7 +208,5 @@ def _means(
     if count > MOST_BARS:
         axes.plot(x, mean, **look, rasterized=count > MOST_DOTS)
     else:
-        thin: dict[str, Any] = (
-            {"elinewidth": 0.7, "capsize": 0} if count > 20 else {"elinewidth": 0.9}
-        )
-        axes.errorbar(x, mean, yerr=[mean - low, high - mean], **look, **thin)
+        look |= {"elinewidth": 0.7, "capsize": 0} if count > 20 else {"elinewidth": 0.9}
+        axes.errorbar(x, mean, yerr=[mean - low, high - mean], **look)

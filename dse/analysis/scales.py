@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_TEXTS = 40
 """More texts than this do not fit on an axis."""
+STEPS = ("diverged_step", "dead_step")
 
 
 def find_axis(found: Sweep, name: str) -> Axis | None:
@@ -78,7 +80,7 @@ def set_scale(axes: Axes, which: str, drawn: Scale, *, log: bool, room: int = MO
     logarithmic. Call it once everything is drawn.
     """
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_label_text(drawn.label)
+    axis.set_label_text(textwrap.fill(drawn.label, 6 * room if which == "x" else 48))
     if drawn.names:
         every = -(-len(drawn.names) // room)
         axis.set_ticks(drawn.ticks[::every], drawn.names[::every])
@@ -114,19 +116,24 @@ def is_log(which: str, name: str, values: pd.Series[Any], chosen: Collection[str
 
 
 def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
-    """The sweep without the trials that have NaN in a column, and how many they are in words.
+    """The sweep without the trials that have no value in a column, and how many, in words.
+
+    A value is missing where it is NaN, and where one of the `STEPS` is -1: it did not happen.
 
     Raises `NoSweep` where no trial is left.
     """
-    lacking = [name for name in dict.fromkeys(columns) if found.rows[name].isna().any()]
-    if not lacking:
-        return found, ""
-    known = found.rows.dropna(subset=lacking)
+    unknown = {
+        name: found.rows[name].isna() | ((found.rows[name] < 0) if name in STEPS else False)
+        for name in dict.fromkeys(columns)
+    }
+    lacking = " or ".join(name for name, rows in unknown.items() if rows.any())
+    known = found.rows[~np.logical_or.reduce(list(unknown.values()))]
     count = len(found.rows) - len(known)
     if known.empty:
-        raise NoSweep(f"no trial has a finite value of {' and '.join(lacking)}")
-    lost = "1 trial is" if count == 1 else f"{count:,} trials are"
-    return replace(found, rows=known), f"{lost} not shown: no finite {' or '.join(lacking)}."
+        raise NoSweep(f"no trial has a value of {lacking}")
+    lost = "1 trial has" if count == 1 else f"{count:,} trials have"
+    words = f"{lost} no finite {lacking}: not shown." if count else ""
+    return replace(found, rows=known), words
 
 
 def in_order(rows: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
