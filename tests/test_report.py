@@ -71,6 +71,8 @@ def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None
     assert "not ImageNet" in text
     assert "dse=0.1.0 python=3.11.7" in text
     assert "2026-01-01" in text
+    assert "0 of 2 differences decided" in text
+    assert "With 2 comparisons it takes at least 7 seeds to decide any." in text
 
 
 def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Finding:
 
 
 Judge = Callable[[pd.DataFrame], tuple[str, str]]
-"""A table -> the verdict and the evidence; raises `ValueError` where it lacks what that needs."""
+"""A table -> the verdict and the evidence; raises `NoSweep` where it lacks what that needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ def _tested(claim: _Claim, table: pd.DataFrame) -> Finding | None:
     names = list(claim.fixed)
     same = (table[names] == [claim.fixed[name] for name in names]).all(axis=1)
     for rows in (table[same], table) if same.any() else (table,):
-        with suppress(ValueError):
+        with suppress(NoSweep):
             verdict, evidence = claim.judge(rows)
             return Finding(
                 claim=claim.text,

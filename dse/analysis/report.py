@@ -19,7 +19,7 @@ from dse.analysis.page import CURVE, Curve, Picture, Section, Table, page
 from dse.analysis.pictures import PLACES, pictures
 from dse.analysis.summary import best, trained
 from dse.results import atomic, commands, curves, records
-from dse.trial.names import written
+from dse.trial.names import duration, written
 
 REPORT = "report.html"
 EPOCHS = 200
@@ -145,7 +145,7 @@ def _facts(found: Sweep) -> dict[str, str]:
         "Varied": "; ".join(f"{a.name} {_values(a.values)}" for a in found.axes) or "the seed only",
         "Configurations": f"{len(counts):,}, with {seeds} {'seed' if seeds == '1' else 'seeds'}",
         "Training": f"{_values(sorted(rows['epochs'].unique()))} epochs, "
-        f"{_duration(rows['seconds'].sum())} in all",
+        f"{duration(rows['seconds'].sum())} in all",
     }
 
 
@@ -153,12 +153,6 @@ def _values(values: Sequence[Any], most: int = 6) -> str:
     """Values as text: all where they are few, else the ends."""
     texts = [written(value) for value in values]
     return ", ".join(texts) if len(texts) <= most else f"{texts[0]} .. {texts[-1]} ({len(texts)})"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 # What the folder holds apart from the table ------------------------------------------------

@@ -7,11 +7,12 @@ from contextlib import suppress
 
 import pandas as pd
 
-from dse.analysis.axes import Sweep, configurations
-from dse.analysis.compare import Comparison, comparisons
+from dse.analysis.axes import NoSweep, Sweep, configurations
+from dse.analysis.compare import Comparison, comparisons, fewest_seeds
 from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.page import Point, Section, Table
+from dse.analysis.rendering import counted
 from dse.analysis.small import Environment, explained, what_small_buys
 from dse.analysis.table3 import table3
 from dse.trial.names import outcome, short_id, written
@@ -25,19 +26,22 @@ SENTENCES = 10
 def compared(found: Sweep) -> Section:
     """Each value of each axis compared with the axis' first value."""
     known: list[Comparison] = []
-    with suppress(ValueError):
+    with suppress(NoSweep):
         known = comparisons(found.rows)
     if not known:
         return Section(id="comparisons", title="Comparisons")
     decided = [one for one in known if one.decided]
     shown = known if len(known) <= SENTENCES else decided
-    differences = "1 difference is" if len(known) == 1 else f"{len(known):,} differences are"
-    count = f"{len(decided):,} of {differences} decided"
+    count = f"{len(decided):,} of {counted(len(known), 'difference')} decided"
     text = (
         "Each value is compared with the first one of its axis, paired by seed: both trials of a "
         f"pair are equal in all else. {count}: more than chance at the 5 % level, all of them "
         "considered together (Holm)."
     )
+    fewest = fewest_seeds(len(known))
+    if max(one.difference.count for one in known) < fewest:
+        family = counted(len(known), "comparison")
+        text += f" With {family} it takes at least {fewest} seeds to decide any."
     frame = pd.DataFrame([_comparison(one) for one in known])
     return Section(
         id="comparisons",
@@ -81,7 +85,7 @@ ABOUT_COMPARISONS = {
 def paper(found: Sweep) -> Section:
     """The paper's claims against these trials."""
     tested, tables = findings(found.rows), []
-    with suppress(ValueError):
+    with suppress(NoSweep):
         rows = table3(found.rows)
         tables.append(Table("Table 3: bypass connections, here and in the paper", rows))
     if not (tested or tables):
@@ -150,7 +154,7 @@ def per_configuration(found: Sweep) -> Section:
     columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs", "seconds"]
     shown = chosen[[*(axis.name for axis in found.axes), *columns]]
     shown = shown.rename(columns={"count": "seeds", "mean": found.answer})
-    table = Table(_caption(len(points), "configurations"), shown, _about(found))
+    table = Table(_caption(len(points), "configuration"), shown, _about(found))
     return Section(id="configurations", title="Configurations", tables=[table])
 
 
@@ -174,7 +178,7 @@ def each_trial(found: Sweep) -> Section:
     frame["outcome"] = [outcome(row) for row in rows.to_dict("records")]
     columns = list(dict.fromkeys([found.answer, *COLUMNS]))
     frame[columns] = rows[columns]
-    caption = _caption(len(found.rows), "trials")
+    caption = _caption(len(found.rows), "trial")
     return Section(
         id="trials",
         title="Trials",
@@ -189,8 +193,8 @@ COLUMNS = ("top1", "val_top1", "loss", "size_bytes", "params", "macs", "seconds"
 
 def _caption(count: int, noun: str) -> str:
     if count <= ROWS:
-        return f"{count:,} {noun if count > 1 else noun[:-1]}"
-    return f"The {ROWS:,} of {count:,} {noun} with the highest validation accuracy"
+        return counted(count, noun)
+    return f"The {ROWS:,} of {count:,} {noun}s with the highest validation accuracy"
 
 
 def small(found: Sweep) -> Section:

@@ -29,8 +29,8 @@ from dse.results import atomic, files
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
 from dse.sweep.keys import cores
-from dse.sweep.messages import duration
 from dse.sweep.timing import Rates, fit, size_of, training_work
+from dse.trial.names import duration
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import SEMANTICS, Trial
 

@@ -12,11 +12,10 @@ from dse.results import records
 from dse.sweep import calibrate
 from dse.sweep.calibrate import Calibration, Say
 from dse.sweep.errors import RequestError
-from dse.sweep.messages import duration
 from dse.sweep.preflight import check_data
 from dse.sweep.request import Request
 from dse.sweep.timing import size_of, training_work, wall_time
-from dse.trial.names import trial_names
+from dse.trial.names import duration, trial_names
 from dse.trial.question import Trial
 
 BLOCK, RECORD, CURVE = 4096, 3500, 90

@@ -1,4 +1,4 @@
-"""Text for a person at a terminal: lines on stderr, durations, volumes, the command to resume."""
+"""Text for a person at a terminal: lines on stderr, volumes, the command to resume."""
 
 from __future__ import annotations
 
@@ -21,17 +21,6 @@ def say(*lines: str) -> None:
 def resume_command() -> str:
     """The command line of this process, quoted for a shell: repeating it resumes a sweep."""
     return shlex.join(sys.orig_argv)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them.
-
-    >>> duration(4.2), duration(200), duration(10_000)
-    ('4 s', '3 min', '2.8 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def volume(size_bytes: float) -> str:

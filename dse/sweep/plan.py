@@ -10,10 +10,10 @@ from dse.space.architecture import V1_0, Metaparameters, expand_filters
 from dse.sweep.calibrate import Say
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Estimate, estimate
-from dse.sweep.messages import duration, volume
+from dse.sweep.messages import volume
 from dse.sweep.request import Request
 from dse.sweep.timing import size_of
-from dse.trial.names import short_id, trial_names
+from dse.trial.names import duration, short_id, trial_names
 from dse.trial.question import Trial
 
 

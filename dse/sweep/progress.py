@@ -15,9 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
-from dse.sweep.messages import duration, resume_command, say
+from dse.sweep.messages import resume_command, say
 from dse.sweep.timing import TYPICAL, Rates, epoch_work, fit, judging_epochs, size_of, wall_time
-from dse.trial.names import outcome, short_id
+from dse.trial.names import duration, outcome, short_id
 from dse.trial.question import Trial
 
 EVERY, PUBLISH = 30.0, 1.0

@@ -1,4 +1,4 @@
-"""What trials and their outcomes are called where a person reads."""
+"""What trials, their outcomes and durations are called where a person reads."""
 
 from __future__ import annotations
 
@@ -75,6 +75,17 @@ def layout_name(question: Mapping[Any, Any]) -> str:
         ),
         "",
     )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them.
+
+    >>> duration(4.2), duration(200), duration(10_000)
+    ('4 s', '3 min', '2.8 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def outcome(row: Any) -> str:
