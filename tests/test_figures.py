@@ -163,10 +163,10 @@ def test_the_papers_points_have_a_panel_of_their_own(
 @pytest.mark.parametrize(
     ("draw", "rows", "words"),
     [
-        (figure3a, swept(sr=SR[:2], pct3x3=(0.25, 0.75)), "they have pct3x3 0.5, and no line here"),
-        (figure3b, swept(pct3x3=PCT[:2], sr=(0.125,)), "they have sr 0.5, and no line here has"),
-        (figure3a, swept(sr=SR[:2], freq=(1,)), "they have freq 2, and"),
-        (figure3a, swept(sr=SR[:2], bypass=("simple",)), "they have bypass none, and"),
+        (figure3a, swept(sr=SR[:2], pct3x3=(0.25, 0.75)), "no line here has their pct3x3 0.5."),
+        (figure3b, swept(pct3x3=PCT[:2], sr=(0.125,)), "no line here has their sr 0.5."),
+        (figure3a, swept(sr=SR[:2], freq=(1,)), "no line here has their freq 2."),
+        (figure3a, swept(sr=SR[:2], bypass=("simple",)), "no line here has their bypass none."),
     ],
 )
 def test_the_papers_points_are_shown_only_where_they_compare(

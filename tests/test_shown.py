@@ -83,7 +83,7 @@ def test_the_papers_points_are_not_next_to_other_networks() -> None:
     assert sweep.main(arguments) == 0
     found = shown("figure3a")
     assert "Fixed: pct3x3 0.25." in found
-    assert "The paper's points are not shown: they have pct3x3 0.5" in found
+    assert "The paper's points are not shown: no line here has their pct3x3 0.5" in found
     assert "ImageNet" not in found
 
 

@@ -43,7 +43,7 @@ class Figure3:
         firsts = [line.trials.iloc[0] for line in drawn]
         lacking = [n for n, v in self.fixed.items() if all(first[n] != v for first in firsts)]
         values = ", ".join(f"{n} {written(self.fixed[n])}" for n in lacking or self.fixed)
-        return f"The paper's points are not shown: they have {values}, and no line here has."
+        return f"The paper's points are not shown: no line here has their {values}."
 
 
 FIGURE_3: Mapping[str, Figure3] = {

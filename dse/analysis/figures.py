@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import MOST_LINES, Line, Sweep, lines, require
 from dse.analysis.figure3 import FIGURE_3, Figure3
+from dse.analysis.labels import log_ticks
 from dse.analysis.pairs import axis_alone, sweep_once
 from dse.analysis.plotting import (
     SIZE_LABEL,
@@ -167,7 +168,7 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
     _draw(axes, found, drawn, column, sizes, "" if shared else f"along a line: {column} {values}")
     every = sorted({size for one in sizes for size in one.values()})
     if every[-1] > WIDE * every[0]:
-        plain_log(axes, [every[0] * (every[-1] / every[0]) ** (i / 5) for i in range(6)])
+        plain_log(axes, log_ticks(every[0], every[-1]))
     if shared:
         merged = {value: size for one in sizes for value, size in one.items()}
         _values_above(axes, list(merged.values()), list(merged), label)
