@@ -40,7 +40,7 @@ def simulated(random: np.random.Generator) -> dict[str, Draw]:
     skewed = lambda size: random.gamma(1, 3, size)  # noqa: E731
     return {
         "normal": lambda size: random.normal(0, 1.5, size),
-        "normal, counted on 360 pictures": lambda size: (
+        "normal, in steps of 1 of 360 pictures": lambda size: (
             np.round(random.normal(0, 1.5, size) * 3.6) / 3.6
         ),
         "of two skewed accuracies": lambda size: skewed(size) - skewed(size),

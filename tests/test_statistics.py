@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -23,6 +25,8 @@ from dse.analysis.statistics import (
     sign_flip_p,
     smallest_p,
 )
+
+SAME = Path(__file__).parents[1] / "results/reference/same_configuration/accuracies.csv"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ def test_the_interval_is_scipys(values: Sequence[float]) -> None:
     assert (result.low, result.high) == pytest.approx(theirs, rel=1e-9)
 
 
-@pytest.mark.parametrize("count", [3, 5])
+@pytest.mark.parametrize("count", [3, 5, 10])
 def test_95_of_100_intervals_hold_the_true_mean(count: int) -> None:
     """The share of 10,000 is within 0.7 points (three standard deviations of a binomial)."""
     random = np.random.default_rng(20261120)
@@ -269,6 +273,21 @@ def test_one_of_20_comparisons_without_an_effect_is_decided(count: int) -> None:
     samples = np.random.default_rng(count).normal(0, 1, (3000, count))
     false = np.mean([sign_flip_p(sample) <= 0.05 for sample in samples])
     assert false == pytest.approx(0.05, abs=0.012)
+
+
+def test_real_trainings_that_differ_in_their_seed_alone_are_rarely_decided() -> None:
+    """400 networks of one configuration, paired at random, ten pairs an experiment."""
+    accuracies = pd.read_csv(SAME)["top1"].to_numpy()
+    random, false, held = np.random.default_rng(10), 0, 0
+    for _ in range(1500):
+        chosen = random.choice(accuracies, 20, replace=False)
+        differences = chosen[:10] - chosen[10:]
+        known = interval(differences)
+        false += sign_flip_p(differences) <= 0.05
+        held += known.low <= 0 <= known.high
+    assert len(accuracies) == 400
+    assert false / 1500 == pytest.approx(0.05, abs=0.017)  # three standard deviations
+    assert held / 1500 == pytest.approx(0.95, abs=0.017)
 
 
 def test_resampled_means_vary_as_means_do_and_together() -> None:
