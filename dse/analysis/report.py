@@ -66,7 +66,7 @@ def write(
     if not _is_marked(path, mark):
         if len(table):
             figures = {**figures, **pictures(table, folder, note)}
-            known = read_curves(folder, table["trial_id"])
+            known = read_curves(folder, sections.listed(table)["trial_id"])
             contents = replace(contents, figures=figures, curves=known)
         atomic.write(path, report(contents) + mark)
     return path

@@ -150,9 +150,8 @@ def per_configuration(found: Sweep) -> Section:
     points = configurations(found)
     if len(found.rows) == len(points):
         return Section(id="configurations", title="Configurations")
-    chosen = points.nlargest(ROWS, "val_top1").sort_index()
     columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs", "seconds"]
-    shown = chosen[[*(axis.name for axis in found.axes), *columns]]
+    shown = listed(points)[[*(axis.name for axis in found.axes), *columns]]
     shown = shown.rename(columns={"count": "seeds", "mean": found.answer})
     table = Table(_caption(len(points), "configuration"), shown, _about(found))
     return Section(id="configurations", title="Configurations", tables=[table])
@@ -170,9 +169,14 @@ def _about(found: Sweep) -> dict[str, str]:
     }
 
 
+def listed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a page has room for: those with the highest validation accuracy."""
+    return rows.nlargest(ROWS, "val_top1").sort_index() if len(rows) > ROWS else rows
+
+
 def each_trial(found: Sweep) -> Section:
     """A row for each trial, which opens its learning curve."""
-    rows = found.rows.nlargest(ROWS, "val_top1").sort_index()
+    rows = listed(found.rows)
     names = [*(axis.name for axis in found.axes), "seed"]
     frame = pd.DataFrame({"trial": rows["trial_id"].map(short_id)}).join(rows[names])
     frame["outcome"] = [outcome(row) for row in rows.to_dict("records")]
