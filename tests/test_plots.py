@@ -172,8 +172,12 @@ def test_what_cannot_be_drawn_is_said() -> None:
     with pytest.raises(NoSweep, match="`hue` must be another axis than `x`"):
         plot(found, "sr", hue="sr")
     values = np.linspace(0.01, 0.99, 31).round(2).tolist()
+    many = sweep(made(swept(sr=SR[:2], pct3x3=values, seed=(0,))))
     with pytest.raises(TooMany, match="31 lines, and at most 30 can be read"):
-        line_plot(sweep(made(swept(sr=SR[:2], pct3x3=values, seed=(0,)))), "sr")
+        line_plot(many, "sr")
+    figure = plot(many, "sr")
+    assert "There are too many lines to be read; points are shown." in text(figure)
+    assert len(dots(figure.axes[0])) == 62
     with pytest.raises(TooMany, match="`pct3x3` has 31 values, and at most 10 colours"):
         plot(sweep(made(swept(pct3x3=values, seed=(0,)))), "seconds", hue="pct3x3")
 
@@ -217,7 +221,6 @@ def test_what_is_drawn_follows_from_the_axes(axes: dict[str, Any], names: list[s
     assert list(figures) == names
     for figure in figures.values():
         assert "Fixed: nothing." in text(figure)
-        assert crowded(figure) == []
 
 
 def test_a_random_sample_is_drawn_as_points() -> None:
@@ -232,6 +235,8 @@ def test_a_random_sample_is_drawn_as_points() -> None:
     )  # fmt: skip
     (figure,) = overview(sweep(table)).values()
     assert len(dots(figure.axes[0])) == len(wires)
+    figure = plot(sweep(table), "freq")
+    assert sorted(x for x, _ in dots(figure.axes[0])) == sorted(table["freq"])
 
 
 def test_seeds_alone_are_nothing_to_draw() -> None:

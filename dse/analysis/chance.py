@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import Sweep, TooMany
-from dse.analysis.marks import words
+from dse.analysis.marks import row_height, words
 from dse.analysis.plotting import WIDTH, caption, described, legend, look, style
 from dse.analysis.scales import groups, in_order
 from dse.analysis.statistics import share
@@ -58,17 +59,18 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
             f"axes, as in x={names[0]}, or select trials by key=value"
         )
     table = shares(found, by)
-    labels = [words({name: row[name] for name in names}) for row in table.to_dict("records")]
+    texts = [words({name: row[name] for name in names}) for row in table.to_dict("records")]
+    labels = [textwrap.fill(text, 36) for text in texts]
     drawn = [status for status in SHOWN if status == SHOWN[0] or table[status].any()]
     with style():
-        figure = Figure(figsize=(WIDTH, 1.6 + 0.3 * len(table)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.6 + sum(map(row_height, labels))), layout="constrained")
         axes = figure.subplots()
         for number, status in enumerate(drawn):
             _marks(axes, table, status, number, (number - (len(drawn) - 1) / 2) * 0.2)
         axes.set_yticks(range(len(table)), labels)
         axes.set_ylim(len(table) - 0.5, -0.5)
         axes.set_xlim(-3, 103)
-        axes.set_xlabel("share of the trials (%), with its 95 % interval")
+        axes.set_xlabel("share of the trials (%)")
         counts = axes.secondary_yaxis("right")
         counts.set_yticks(range(len(table)), [f"of {count:,}" for count in table["count"]])
         counts.spines["right"].set_visible(False)

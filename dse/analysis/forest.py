@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison
-from dse.analysis.marks import words
+from dse.analysis.marks import row_height, words
 from dse.analysis.plotting import OURS, WIDTH, caption, described, legend, style
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
 from dse.trial.names import written
@@ -37,7 +37,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
     check_rows(len(comparisons))
     with style():
         names = [_name(one) for one in comparisons]
-        height = 1.8 + sum(0.16 + 0.14 * (1 + name.count("\n")) for name in names)
+        height = 1.8 + sum(map(row_height, names))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color="#888888", linewidth=0.8)

@@ -55,8 +55,9 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         figure, places = _panels(len(panels), up)
         for axes, (key, chosen) in zip(places, panels, strict=False):
             _panel(axes, _cells(chosen, across, up), shades)
-            _ticks(axes, across, up, narrow=len(panels) > 1)
-            axes.set_title(words(dict(zip(others, key, strict=True))), fontsize="small")
+            _ticks(axes, across, up, len(panels))
+            title = words(dict(zip(others, key, strict=True)))
+            axes.set_title(textwrap.fill(title, 34 if len(panels) <= 4 else 20), fontsize="small")
         image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
         places[len(panels) - 1].set_xlabel(label(across.name))
@@ -132,11 +133,13 @@ def _short(number: float) -> str:
     return f"{number:.1f}" if 1 <= abs(number) < 1000 else f"{number:.3g}"
 
 
-def _ticks(axes: Axes, across: Axis, up: Axis, *, narrow: bool) -> None:
+def _ticks(axes: Axes, across: Axis, up: Axis, panels: int) -> None:
     """The values of the axes at the middles of their cells; some of them where they are many."""
     for axis, values in ((axes.xaxis, across.values), (axes.yaxis, up.values)):
         every = -(-len(values) // MOST_TICKS)
         texts = [written(value) for value in values[::every]]
         axis.set_ticks(np.arange(0, len(values), every) + 0.5, texts)
-    if sum(len(written(value)) for value in across.values) > (20 if narrow else 45):
+    if sum(len(written(value)) for value in across.values) > (
+        45 if panels == 1 else 20 if panels <= 4 else 12
+    ):
         axes.tick_params("x", rotation=90)

@@ -132,6 +132,11 @@ def words(setting: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value_text(name, value)}" for name, value in setting.items())
 
 
+def row_height(text: str) -> float:
+    """Inches for a row whose name is this text, of one line or several."""
+    return 0.16 + 0.14 * (1 + text.count("\n"))
+
+
 def _points(found: Sweep, x: str, y: str) -> pd.DataFrame:
     """`configurations` of `y`, with their `x` (its mean over the seeds) in the column `x`."""
     points = configurations(found, y)

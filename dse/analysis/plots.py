@@ -29,8 +29,8 @@ def plot(
 ) -> Figure:
     """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
 
-    Too many lines over a size are a scatter too. Raises `NoSweep` where `x` or `hue` has one value
-    only, and `TooMany` for more lines along an axis than can be read.
+    It is a scatter too where there are too many lines, or none, as in a random sample. Raises
+    `NoSweep` where `x` or `hue` has one value only.
     """
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:
@@ -38,12 +38,13 @@ def plot(
     if hue and find_axis(found, hue) is not None and find_axis(found, hue) is find_axis(found, x):
         raise NoSweep(f"`hue` must be another axis than `x`, got {hue}")
     of_a_line = line_axis(found, x, hue) and (not hue or find_axis(found, hue))
-    if of_a_line and (not y or is_numeric(found.rows[y])):
+    if of_a_line and is_numeric(found.rows[y or found.answer]):
         try:
             return line_plot(found, x, y, hue, log=log, note=note)
         except TooMany:
-            if x not in SIZES:
-                raise
+            note = f"There are too many lines to be read; points are shown. {note}".strip()
+        except NoSweep:
+            pass  # as in a random sample: no two points of a line
     return scatter(found, x, y, hue, log=log, note=note)
 
 
