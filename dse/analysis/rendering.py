@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from dse.analysis.statistics import Interval
+if TYPE_CHECKING:
+    from dse.analysis.statistics import Interval
 
 
 def cell(value: object) -> str:
@@ -25,6 +27,7 @@ def cell(value: object) -> str:
 def signed(known: Interval, unit: str = "") -> str:
     """A difference and its interval, to a tenth, or to a hundredth where a tenth hides its sign.
 
+    >>> from dse.analysis.statistics import Interval
     >>> signed(Interval(mean=0.42, low=0.11, high=0.73, count=8), "points")
     '+0.4 points [0.1, 0.7]'
     >>> signed(Interval(mean=0.42, low=0.01, high=0.83, count=8), "points")
