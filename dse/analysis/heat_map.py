@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_PANELS = 9
-MOST_NUMBERS = 120
-"""Numbers are written into at most this many cells of a panel."""
+NARROW = 0.33
+"""Inches: numbers are written into cells that are wider."""
 COLOURS = mpl.colormaps["cividis"].with_extremes(bad="white")
 """Its lightness rises steadily, in grey and for colour-blind people too."""
 
@@ -53,8 +53,9 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
     panels = groups(points, others)
     with style():
         figure, places = _panels(len(panels), up)
+        width = 0.75 * WIDTH / _columns(len(panels)) / len(across.values)
         for axes, (key, chosen) in zip(places, panels, strict=False):
-            _panel(axes, _cells(chosen, across, up), shades)
+            _panel(axes, _cells(chosen, across, up), shades, numbers=width > NARROW)
             _ticks(axes, across, up, len(panels))
             title = words(dict(zip(others, key, strict=True)))
             axes.set_title(textwrap.fill(title, 34 if len(panels) <= 4 else 20), fontsize="small")
@@ -92,9 +93,13 @@ def _check_panels(found: Sweep, others: Sequence[str]) -> None:
         )
 
 
+def _columns(panels: int) -> int:
+    return 1 if panels == 1 else 2 if panels <= 4 else 3
+
+
 def _panels(count: int, up: Axis) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels, each as wide and high as its cells need."""
-    columns = 1 if count == 1 else 2 if count <= 4 else 3
+    columns = _columns(count)
     lines = -(-count // columns)
     height = np.clip(0.3 * len(up.values), 2.0, 5.0) + 0.5
     figure = Figure(figsize=(WIDTH, lines * height + 1.2), layout="constrained")
@@ -113,18 +118,16 @@ def _cells(points: pd.DataFrame, across: Axis, up: Axis) -> Any:
     return table.reindex(index=up.values, columns=across.values).to_numpy(float)
 
 
-def _panel(axes: Axes, cells: Any, shades: mpl.colors.Normalize) -> None:
-    """Coloured cells, with their number where there is room, and a cross where there is none."""
+def _panel(axes: Axes, cells: Any, shades: mpl.colors.Normalize, *, numbers: bool) -> None:
+    """Coloured cells, with their numbers if wanted, and a cross where there is no trial."""
     masked = np.ma.masked_invalid(cells)
     axes.pcolormesh(masked, cmap=COLOURS, norm=shades, rasterized=cells.size > MOST_DOTS)
     axes.grid(visible=False)
-    if cells.size > MOST_NUMBERS:
-        return
-    for (row, column), number in np.ndenumerate(cells):
+    empty = np.argwhere(np.isnan(cells)) + 0.5
+    axes.plot(empty[:, 1], empty[:, 0], "x", color="#999999", rasterized=len(empty) > MOST_DOTS)
+    for (row, column), number in np.ndenumerate(cells) if numbers else ():
         place = (column + 0.5, row + 0.5)
-        if np.isnan(number):
-            axes.plot(*place, "x", color="#999999")
-        else:
+        if not np.isnan(number):
             ink = "white" if shades(number) < 0.5 else "black"
             axes.annotate(_short(number), place, color=ink, ha="center", va="center", fontsize=7)
 

@@ -117,7 +117,7 @@ def _shown(points: pd.DataFrame | None) -> str:
     """What the marks are; `points` are the means, if they are drawn."""
     if points is None:
         return "A dot is a trial."
-    if len(points) > MOST_BARS:
+    if len(points) > MOST_BARS and points["count"].max() > 1:
         return f"A mark is a mean; the intervals of {len(points):,} means are not drawn."
     return spread(points["count"])
 
