@@ -12,6 +12,7 @@ from dse.analysis.compare import Comparison, comparisons, fewest_seeds
 from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.page import Point, Section, Table
+from dse.analysis.plateau import PAPER, plateaus
 from dse.analysis.rendering import counted
 from dse.analysis.small import Environment, explained, what_small_buys
 from dse.analysis.table3 import table3
@@ -21,6 +22,10 @@ ROWS = 2000
 """Maximum number of rows of a table on the page."""
 SENTENCES = 10
 """Up to so many comparisons each has a sentence; of more, those that are decided."""
+
+
+SETTINGS = 4
+"""Up to so many settings of what else varies, each has a sentence on its plateau."""
 
 
 def compared(found: Sweep) -> Section:
@@ -48,9 +53,19 @@ def compared(found: Sweep) -> Section:
         title="Comparisons",
         headline=f"{count}.",
         text=[text],
-        points=[Point(text=one.sentence) for one in shown],
+        points=[Point(text=text) for text in (*(one.sentence for one in shown), *_plateaus(found))],
         tables=[Table("All comparisons; differences in points", frame, ABOUT_COMPARISONS)],
     )
+
+
+def _plateaus(found: Sweep) -> list[str]:
+    """Where accuracy stops rising along the paper's axes, if there are few settings of others."""
+    sentences = []
+    for column in PAPER:
+        with suppress(ValueError):  # it does not vary, or not alone
+            known = plateaus(found.rows, column)
+            sentences += [one.sentence for one in known if len(known) <= SETTINGS]
+    return sentences
 
 
 def _comparison(one: Comparison) -> dict[str, object]:
@@ -181,6 +196,7 @@ def each_trial(found: Sweep) -> Section:
     frame = pd.DataFrame({"trial": rows["trial_id"].map(short_id)}).join(rows[names])
     frame["outcome"] = [outcome(row) for row in rows.to_dict("records")]
     columns = list(dict.fromkeys([found.answer, *COLUMNS]))
+    columns += ["restarts"] if rows["restarts"].any() else []
     frame[columns] = rows[columns]
     caption = _caption(len(found.rows), "trial")
     return Section(
