@@ -110,7 +110,8 @@ def _results(arguments: list[str]) -> list[Path]:
     output = _output(keys.pop("output", []))
     _check_keys(kind, keys)
 
-    from dse.analysis.drawn import drawn, read, rows_of
+    from dse.analysis.drawn import drawn
+    from dse.analysis.folder import read, rows_of
     from dse.sweep.captions import caption
 
     table = read(options.folder)

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
         table = tables.load(folder)
         if wanted := selection.parse(options.wanted):
-            from dse.analysis.drawn import rows_of  # imports matplotlib
+            from dse.analysis.folder import rows_of  # imports pandas
 
             table = rows_of(table, wanted)
         note = caption(table, len(records.ids(folder)) - len(table))

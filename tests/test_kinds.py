@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from drawn import crowded, text
 from matplotlib.colors import to_hex
+from swept import PCT, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.chance import at_chance, shares
@@ -12,8 +14,6 @@ from dse.analysis.compare import comparisons
 from dse.analysis.forest import forest
 from dse.analysis.fronts import fronts
 from dse.analysis.statistics import share
-from tests.drawn import crowded, text
-from tests.swept import PCT, SR, WIRES, made, swept
 
 
 def test_shares_at_chance_are_those_of_the_trials() -> None:

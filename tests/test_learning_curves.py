@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from drawn import crowded, text
+from swept import SEEDS, SR, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.learning_curves import learning_curves
 from dse.results import curves, files
-from tests.drawn import crowded, text
-from tests.swept import SEEDS, SR, made, swept
 
 HEADER = "attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n"
 

@@ -8,25 +8,25 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 import pytest
+import sample_records
+from drawn import crowded, text
+from swept import SR, WIRES, made, swept
 
 from dse import plot
-from dse.analysis import drawn
+from dse.analysis import drawn, folder
 from dse.analysis.plotting import encoded
 from dse.results import records
 from dse.trial.record import COLUMNS
-from tests import sample_records
-from tests.drawn import crowded, text
-from tests.swept import SR, WIRES, made, swept
 
 MADE = made(swept(sr=SR, bypass=WIRES))
 
 
-def write(folder: Path, table: pd.DataFrame = MADE) -> Path:
+def write(home: Path, table: pd.DataFrame = MADE) -> Path:
     """A folder that has a table only."""
-    folder.mkdir(exist_ok=True)
+    home.mkdir(exist_ok=True)
     table = table.assign(**{name: 1 for name in COLUMNS if name not in table})
-    table.to_csv(folder / "table.csv", index=False)
-    return folder
+    table.to_csv(home / "table.csv", index=False)
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,14 @@ def test_a_results_folder_is_read_from_its_records(
 ) -> None:
     for one in sample_records.RECORDS[:8]:
         records.save(tmp_path / "mine", one, sample_records.FILES)
-    table = drawn.read(tmp_path / "mine")
-    assert len(drawn.rows_of(table, {"sr": ["0.3"], "seed": ["0", "1"]})) == 2
+    table = folder.read(tmp_path / "mine")
+    assert len(folder.rows_of(table, {"sr": ["0.3"], "seed": ["0", "1"]})) == 2
     monkeypatch.setattr("dse.plot._write", lambda figures, *_: [text(*figures.values())])
     assert plot.main([str(tmp_path / "mine"), "x=sr", "seed=0,1"]) == 0
 
 
 def test_captions_say_what_is_left_out() -> None:
-    rows = drawn.rows_of(MADE, {"bypass": ["none"]})
+    rows = folder.rows_of(MADE, {"bypass": ["none"]})
     (figure,) = drawn.drawn("", rows, Path(), {"x": ["sr"]}, "30 other trials.").values()
     assert "30 other trials." in text(figure)
     assert len(figure.axes[0].containers) == 1
@@ -129,6 +129,13 @@ def test_folders_without_trials(tmp_path: Path, capsys: pytest.CaptureFixture[st
     lacking = write(tmp_path / "lacking")
     MADE.drop(columns="top1").to_csv(lacking / "table.csv")
     assert "must be a table of trials: it has no column" in error(lacking, capsys=capsys)
+    for wrong, message in (
+        ({"top1": "high"}, "top1 must be numbers"),
+        ({"status": "fine"}, "status must be one of learned"),
+        ({"data": "mine"}, "it has an unknown data set"),
+        ({"trial_id": "a"}, "it holds a trial twice"),
+    ):
+        assert message in error(write(lacking, MADE.assign(**wrong)), capsys=capsys)
     one = write(tmp_path / "one", MADE.head(1))
     for kind in ("", "front", "forest", "effects", "x=sr", "heatmap x=sr y=bypass"):
         assert error(one, *kind.split(), capsys=capsys)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import crowded, dots, intervals, means, text
 from matplotlib.figure import Figure
+from swept import PCT, SEEDS, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.heat_map import heat_map
 from dse.analysis.overview import overview
 from dse.analysis.plots import line_plot, plot, scatter
-from tests.drawn import crowded, dots, intervals, means, text
-from tests.swept import PCT, SEEDS, SR, WIRES, made, swept
 
 
 def colours(figure: Figure) -> list[Any]:

@@ -1,10 +1,9 @@
-"""The trials of a folder, and a figure of them by its kind: what `python -m dse.plot` draws."""
+"""The figures of some trials, by kind: what `python -m dse.plot` draws."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from dse.analysis.axes import Sweep, TooMany, sweep
 from dse.analysis.chance import at_chance
 from dse.analysis.compare import compare, comparisons
 from dse.analysis.effects import effects
+from dse.analysis.folder import column
 from dse.analysis.forest import check_rows, forest
 from dse.analysis.fronts import fronts
 from dse.analysis.heat_map import heat_map
@@ -24,60 +24,10 @@ from dse.analysis.learning_curves import learning_curves
 from dse.analysis.overview import overview
 from dse.analysis.plots import plot
 from dse.analysis.scales import find_axis
-from dse.analysis.selection import select
-from dse.results import curves, files, tables
-from dse.trial.record import COLUMNS
+from dse.results import curves
 
 MOST_CURVES = 1_000
 """More curves than this are not read."""
-TEXTS = ("manifest", "pool_after", "strided_fires", "squeeze_filters", "expand_filters", "ladder")
-"""Fields that are text although one may look like a number."""
-
-
-def read(folder: Path) -> pd.DataFrame:
-    """The table of a results folder, or of a folder that has its `table.csv` only.
-
-    Raises `ValueError` where it is neither, or has no trials.
-    """
-    if (folder / "trials").is_dir() and files.is_results(folder):
-        table = tables.load(folder)
-    elif (folder / "table.csv").is_file():
-        table = _csv(folder / "table.csv")
-    else:
-        raise ValueError(f"`folder` must be a results folder, got {folder}")
-    if table.empty:
-        raise ValueError(f"there are no finished trials in {folder}")
-    return table
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    texts = dict.fromkeys(TEXTS, str)
-    try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=texts)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path} must be a table of trials: {error}") from None
-    if missing := [name for name in COLUMNS if name not in table]:
-        raise ValueError(f"{path} must be a table of trials: it has no column {missing[0]}")
-    if table["trial_id"].duplicated().any():
-        raise ValueError(f"{path} must hold each trial once")
-    return table
-
-
-def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The rows with the wanted values; keys are columns, or axes such as `layout`."""
-    found = sweep(table)
-    for name in wanted:
-        column("a key", name, found.rows)
-    return table.loc[select(found.rows, wanted).index]
-
-
-def column(what: str, name: str, rows: pd.DataFrame) -> str:
-    """`name`, where it is a column; else raises `ValueError` with those that are similar."""
-    if name in rows:
-        return name
-    similar = get_close_matches(name, map(str, rows), n=3, cutoff=0.5)
-    hint = f"; similar: {', '.join(similar)}" if similar else ""
-    raise ValueError(f"{what} must be a column of the table, got {name}{hint}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

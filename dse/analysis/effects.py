@@ -11,16 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
-from dse.analysis.labels import label
+from dse.analysis.labels import MOST_TICKS, is_numeric, label
 from dse.analysis.plotting import OURS, WIDTH, caption, described, style
 from dse.analysis.scales import finite, is_log, scale_of, set_scale
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-MOST_VALUES = 50
-"""Axes with more values than this have no panel."""
 
 
 def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
@@ -72,9 +69,13 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
     answer = answer or found.answer
     known, lost = finite(found, answer)
     tables = main_effects(known, answer)
-    if not tables:
+    shown = {
+        name: table
+        for name, table in tables.items()
+        if is_numeric(table["value"]) or len(table) <= MOST_TICKS
+    }
+    if not shown:
         raise NoSweep("no axis has all its values tried with all else equal: there is no effect")
-    shown = {name: table for name, table in tables.items() if len(table) <= MOST_VALUES}
     columns = min(len(shown), 2)
     lines = -(-len(shown) // columns)
     with style():
@@ -89,11 +90,8 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
             axes.set_ylabel(textwrap.fill(effect, 28))
         figure.suptitle(described(found), fontsize="medium")
         rest = [axis.name for axis in found.axes if axis.name not in shown]
-        missing = (
-            f"No effect is known of {', '.join(rest)}: its values were never all tried with all "
-        )
-        missing += "else equal, or are more than fit."
-        caption(figure, EXPLAINED, _counted(shown), missing if rest else "", lost, note)
+        missing = f"No effect is known of {', '.join(rest)}: {UNKNOWN}" if rest else ""
+        caption(figure, EXPLAINED, _counted(shown), missing, lost, note)
     return figure
 
 
@@ -101,6 +99,9 @@ EXPLAINED = (
     "Effect: the difference from the mean over all values of the axis, all else and the seed "
     "being equal; mean and 95 % interval over the seeds. Widest range first."
 )
+
+
+UNKNOWN = "its values were never all tried with all else equal, or are more texts than fit."
 
 
 def _panel(axes: Axes, found: Sweep, name: str, table: pd.DataFrame) -> None:

@@ -1,0 +1,79 @@
+"""The trials of a folder as a table, and those of them that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+
+import pandas as pd
+
+from dse.analysis.axes import sweep
+from dse.analysis.labels import PARTS, is_numeric
+from dse.analysis.selection import select
+from dse.results import files, tables
+from dse.trial.datasets import DATA_SETS
+from dse.trial.record import COLUMNS, STATUSES
+
+KINDS = {item.name: item.type for part in PARTS for item in fields(part)}
+"""The type of each column, as its field declares it."""
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """The table of a results folder, or of a folder that has its `table.csv` only.
+
+    Raises `ValueError` where it is neither, or has no trials.
+    """
+    if (folder / "trials").is_dir() and files.is_results(folder):
+        table = tables.load(folder)
+    elif (folder / "table.csv").is_file():
+        table = _csv(folder / "table.csv")
+    else:
+        raise ValueError(f"`folder` must be a results folder, got {folder}")
+    if table.empty:
+        raise ValueError(f"there are no finished trials in {folder}")
+    return table
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    """A table that was written as CSV; raises `ValueError` where it is of another kind."""
+    try:
+        table = pd.read_csv(
+            path,
+            keep_default_na=False,
+            na_values=[""],
+            dtype={name: str for name, kind in KINDS.items() if kind == "str"},
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} must be a table of trials: {error}") from None
+    wrong = [f"it has no column {name}" for name in COLUMNS if name not in table]
+    for name, kind in KINDS.items():
+        if kind in ("int", "float") and name in table and not is_numeric(table[name]):
+            wrong.append(f"{name} must be numbers")
+    if not wrong and not set(table["status"]) <= set(STATUSES):
+        wrong.append(f"status must be one of {', '.join(STATUSES)}")
+    if not wrong and not set(table["data"]) <= {*DATA_SETS, "image_folder"}:
+        wrong.append("it has an unknown data set")
+    if not wrong and table["trial_id"].duplicated().any():
+        wrong.append("it holds a trial twice")
+    if wrong:
+        raise ValueError(f"{path} must be a table of trials: {wrong[0]}")
+    return table
+
+
+def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The rows with the wanted values; keys are columns, or axes such as `layout`."""
+    found = sweep(table)
+    for name in wanted:
+        column("a key", name, found.rows)
+    return table.loc[select(found.rows, wanted).index]
+
+
+def column(what: str, name: str, rows: pd.DataFrame) -> str:
+    """`name`, where it is a column; else raises `ValueError` with those that are similar."""
+    if name in rows:
+        return name
+    similar = get_close_matches(name, map(str, rows), n=3, cutoff=0.5)
+    hint = f"; similar: {', '.join(similar)}" if similar else ""
+    raise ValueError(f"{what} must be a column of the table, got {name}{hint}")
