@@ -76,6 +76,7 @@ def test_a_mean_ends_where_the_first_of_its_trials_does() -> None:
     longest = [max(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) > 1]
     assert 4 in longest
     assert 10 in longest
+    assert "A mean ends where the first of its trials does." in text(figure)
 
 
 def test_trials_without_a_curve_are_counted() -> None:

@@ -103,6 +103,7 @@ def test_captions_say_what_is_left_out() -> None:
             "`x` is for x= and y=, heatmap, chance, forest; it means nothing with front",
         ),
         ("curves", "mine has a table only, and no learning curves"),
+        ("curves hue=loss", "`hue` must be one of what varies (sr, bypass), got loss"),
         ("curves y=top1", "`y` must be one of lr, train_loss, train_top1, val_top1, val_loss"),
         ("heatmap x=sr", "`y` must be given"),
         ("heatmap x=sr y=top1", "`y` must be one of what varies (sr, bypass), got top1"),

@@ -28,6 +28,8 @@ from dse.results import curves
 
 MOST_CURVES = 1_000
 """More curves than this are not read."""
+AXES = {"curves": ("hue",), "heatmap": ("x", "y"), "chance": ("x",), "forest": ("x",)}
+"""Each kind and those of its keys that must be what varies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +68,7 @@ def drawn(
         for name in names if (kind, key) != ("curves", "y") else ():
             column(f"`{key}`", name, found.rows)
     y, hue, value = (columns.get(key, [""])[0] for key in ("y", "hue", "value"))
-    for key in ("x", "y") if kind in ("heatmap", "chance", "forest") else ():
+    for key in AXES.get(kind, ()):
         for name in columns.get(key, ()):
             _check_axis(found, key, name)
     if number := value or (y if kind == "effects" else ""):

@@ -136,4 +136,6 @@ def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
     trials = (
         "1 trial has no curve and is" if lost == 1 else f"{lost:,} trials have no curve and are"
     )
-    return [words, f"{trials} not shown." if lost else ""]
+    lengths = known.groupby("trial_id")["epoch"].max().nunique()
+    ends = "A mean ends where the first of its trials does." if lengths > 1 and most > 1 else ""
+    return [words, ends, f"{trials} not shown." if lost else ""]
