@@ -1,0 +1,82 @@
+"""The documentation has the numbers of the demo's records.
+
+`python tests/test_demo_page.py` prints what `docs/demo.md` should say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dse.analysis.axes import configurations, sweep
+from dse.analysis.compare import judged
+from dse.analysis.pairs import Pairs, pairs
+from dse.analysis.plateau import PAPER, claims, plateaus
+from dse.analysis.summary import summary
+from dse.results import tables
+from dse.trial.names import outcomes, written
+
+ROOT = Path(__file__).parents[1]
+FIXED = {"sr": 0.125, "pct3x3": 0.5, "bypass": "none"}
+SWEEPS = {
+    "sr": ("Figure 3(a)", {}, [(0.125, 1.0)]),
+    "pct3x3": ("Figure 3(b)", {"sr": 0.5}, [(0.01, 0.99)]),
+    "bypass": ("Table 3", {}, [("none", "simple"), ("none", "complex"), ("simple", "complex")]),
+}
+"""The axis of each sweep: its name in the paper, what it fixes, and what is compared in it."""
+
+
+def demo() -> pd.DataFrame:
+    return tables.load(ROOT / "results/reference/demo")
+
+
+def rows_of(table: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """The trials of one sweep."""
+    fixed = {name: value for name, value in (FIXED | SWEEPS[axis][1]).items() if name != axis}
+    return table[(table[list(fixed)] == list(fixed.values())).all(axis=1)]
+
+
+def lines(table: pd.DataFrame) -> list[str]:
+    """What the page says of a table: outcomes, a table for each sweep, plateaus, comparisons."""
+    said, known, beyond = [f"{len(table)} networks: {outcomes(table)}."], list[Pairs](), []
+    for axis, (title, _, compared) in SWEEPS.items():
+        rows = rows_of(table, axis)
+        found = sweep(rows)
+        points = configurations(found)
+        ends = zip(points["low"], points["high"], strict=True)
+        said += [
+            row(f"{title}, {axis}", *map(written, points[axis])),
+            f"|{'---|' * (len(points) + 1)}",
+            row("top-1, %", *(f"{mean:.1f}" for mean in points["mean"])),
+            row("95 % interval", *(f"{low:.1f} to {high:.1f}" for low, high in ends)),
+        ]
+        known += pairs(found, found.axis(axis), compared)
+        if axis in PAPER:
+            beyond += [one.sentence for one in plateaus(rows, axis)]
+            beyond += [one.sentence for one in claims(rows, axis, PAPER[axis])]
+    sentences = [*(one.sentence for one in judged(known)), *beyond]
+    return [*said, *(f"- {sentence}" for sentence in sentences)]
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def words(*texts: str) -> str:
+    """Texts with a single space between words, however their lines are broken."""
+    return " ".join(" ".join(texts).split())
+
+
+def test_the_demo_page_has_the_numbers_of_the_records() -> None:
+    text = words((ROOT / "docs/demo.md").read_text(encoding="utf-8"))
+    assert not [line for line in lines(demo()) if words(line) not in text]
+
+
+def test_the_example_of_a_closing_table_is_that_of_the_records() -> None:
+    rows = rows_of(demo(), "sr")
+    assert summary(rows, len(rows)) in (ROOT / "docs/sweeps.md").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print(*lines(demo()), "", summary(rows_of(demo(), "sr"), len(rows_of(demo(), "sr"))), sep="\n")
