@@ -63,7 +63,8 @@ def test_a_front_joins_the_planted_networks() -> None:
     for words, one in zip(("weights", "multiply", "outputs", "time"), labels, strict=True):
         assert words in one
     for axes in figure.axes[:2]:
-        (line,) = axes.lines
+        line, trials = axes.lines
+        assert len(trials.get_xdata()) == 3 * 5
         x, y = line.get_data()
         assert len(x) == PCT.index(0.5) + 1
         assert list(y) == sorted(y)

@@ -59,7 +59,9 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
         figure = Figure(figsize=(WIDTH, 1.2 + 2.4 * lines), layout="constrained")
         places = figure.subplots(lines, 2, squeeze=False, sharey=True)
         for axes, (cost, table) in zip(places.flat, tables.items(), strict=False):
-            _panel(axes, cost, table, _keys(table, names), numbers)
+            best = table.loc[table["on_front"], [*names, cost]]
+            trials = found.rows[[*names, found.answer]].merge(best, on=names)
+            _panel(axes, cost, table, trials[[cost, found.answer]], _keys(table, names), numbers)
         for spare in [*places.flat][len(costs) :]:
             spare.set_axis_off()
         for axes in places[:, 0]:
@@ -79,8 +81,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
 
 EXPLAINED = (
     "Large marks, joined: on the front, no other network having at least the accuracy at no more "
-    "cost. The front is chosen on the validation part; means on the test set are shown, with their "
-    "95 % interval on the front."
+    "cost. The front is chosen on the validation part; means on the test set are shown, on the "
+    "front with their 95 % interval and each seed."
 )
 
 
@@ -92,10 +94,14 @@ def _panel(
     axes: Axes,
     cost: str,
     table: pd.DataFrame,
+    trials: pd.DataFrame,
     keys: list[tuple[Any, ...]],
     numbers: dict[tuple[Any, ...], int],
 ) -> None:
-    """The configurations of one front, the numbers of those on it, and a line through them."""
+    """The configurations of one cost; those on the front are joined and numbered.
+
+    `trials` are their trials, at the place of the mean: the cost, and the accuracy.
+    """
     across = scale(cost, table[cost].tolist())
     x, y = across.position(table[cost]), table["mean"].to_numpy()
     known = table["front_share"].notna().any()
@@ -103,6 +109,8 @@ def _panel(
     chosen = table["on_front"].to_numpy()
     order = x[chosen].argsort()
     axes.plot(x[chosen][order], y[chosen][order], color="#555555", linewidth=0.8, zorder=1)
+    place = across.position(trials[cost])
+    axes.plot(place, trials.iloc[:, 1], ".", color="#777777", markersize=3, alpha=0.6, zorder=1.5)
     axes.vlines(x[chosen], table["low"][chosen], table["high"][chosen], "#555555", linewidth=0.8)
     for some, size, edge in ((~chosen, 12, "none"), (chosen, 38, "black")):  # one size: a small SVG
         axes.scatter(
