@@ -19,10 +19,10 @@ from dse.data.store import Store
 from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.sweep import pages
-from dse.sweep.effects import off, without_effect
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
 from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, accepted
+from dse.sweep.no_effect import off, without_effect
 from dse.sweep.overrides import parse_overrides
 from dse.trial.protocol import check_held_out
 from dse.trial.question import Trial, trial_from
