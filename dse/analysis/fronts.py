@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -36,33 +37,19 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
 
     Raises `NoSweep` where there are not two configurations, or they cost the same.
     """
-    if not found.axes:
-        raise NoSweep("there is one configuration only: a front needs two")
-    count = len(found.rows[[axis.name for axis in found.axes]].drop_duplicates())
-    if count > MOST_NETWORKS:
-        raise TooMany(
-            f"there are {count:,} configurations, and at most {MOST_NETWORKS:,} are compared: "
-            "select some by key=value"
-        )
-    costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
-    if not costs:
-        raise NoSweep("all networks cost the same: there is no front")
-    tables = {cost: front(found.rows, cost) for cost in costs}
+    tables = _fronts(found)
     names = [axis.name for axis in found.axes]
-    on_any = pd.concat([table[table["on_front"]] for table in tables.values()])
-    numbers = {key: n for n, key in enumerate(dict.fromkeys(_keys(on_any, names)), 1)}
-    if len(numbers) > MOST_NAMED:
-        numbers = {}
+    numbers = _numbers(tables.values(), names)
     known = any(table["front_share"].notna().any() for table in tables.values())
     with style():
-        lines = -(-len(costs) // 2)
+        lines = -(-len(tables) // 2)
         figure = Figure(figsize=(WIDTH, 1.2 + 2.4 * lines), layout="constrained")
         places = figure.subplots(lines, 2, squeeze=False, sharey=True)
         for axes, (cost, table) in zip(places.flat, tables.items(), strict=False):
             best = table.loc[table["on_front"], [*names, cost]]
             trials = found.rows[[*names, found.answer]].merge(best, on=names)
             _panel(axes, cost, table, trials[[cost, found.answer]], _keys(table, names), numbers)
-        for spare in [*places.flat][len(costs) :]:
+        for spare in [*places.flat][len(tables) :]:
             spare.set_axis_off()
         for axes in places[:, 0]:
             axes.set_ylabel(label(found.answer))
@@ -84,6 +71,29 @@ EXPLAINED = (
     "cost. The front is chosen on the validation part; means on the test set are shown, on the "
     "front with their 95 % interval and each seed."
 )
+
+
+def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
+    """The front of each cost that varies."""
+    if not found.axes:
+        raise NoSweep("there is one configuration only: a front needs two")
+    count = len(found.rows[[axis.name for axis in found.axes]].drop_duplicates())
+    if count > MOST_NETWORKS:
+        raise TooMany(
+            f"there are {count:,} configurations, and at most {MOST_NETWORKS:,} are compared: "
+            "select some by key=value"
+        )
+    costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
+    if not costs:
+        raise NoSweep("all networks cost the same: there is no front")
+    return {cost: front(found.rows, cost) for cost in costs}
+
+
+def _numbers(tables: Iterable[pd.DataFrame], names: list[str]) -> dict[tuple[Any, ...], int]:
+    """A number for each network that is on a front, unless they are many."""
+    on_any = pd.concat([table[table["on_front"]] for table in tables])
+    keys = dict.fromkeys(_keys(on_any, names))
+    return {key: n for n, key in enumerate(keys, 1)} if len(keys) <= MOST_NAMED else {}
 
 
 def _keys(table: pd.DataFrame, names: list[str]) -> list[tuple[Any, ...]]:
