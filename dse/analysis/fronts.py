@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.front import front
@@ -132,7 +133,10 @@ def _panel(
             linewidth=0.8,
             rasterized=len(table) > MOST_DOTS,
         )
-    for place, key, on in zip(zip(x, y, strict=True), keys, chosen, strict=True):
-        if on and numbers:
-            axes.annotate(str(numbers[key]), place, (4, -9), textcoords="offset points", fontsize=7)
+    for turn, row in enumerate(np.flatnonzero(chosen)[order] if numbers else ()):
+        beside = (0, -13) if turn % 2 else (0, 7)  # neighbours have their numbers apart
+        axes.annotate(
+            str(numbers[keys[row]]), (x[row], y[row]), beside, textcoords="offset points",
+            ha="center", fontsize=7, path_effects=[withStroke(linewidth=1.2, foreground="white")],
+        )  # fmt: skip
     set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)
