@@ -39,7 +39,7 @@ print(time.perf_counter() - start)
 DRAW = """
 import sys, time
 from pathlib import Path
-from dse.analysis import drawing
+from dse.figures import drawing
 from dse.results import files, tables
 folder = Path(sys.argv[1])
 table = tables.load(folder)

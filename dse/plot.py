@@ -86,7 +86,7 @@ def _architecture(arguments: list[str]) -> list[Path]:
     output = _output(outputs)
     networks, module = read_drawing([a for a in arguments if not a.startswith("output=")])
 
-    from dse.analysis.macroarchitecture import drawings
+    from dse.figures.macroarchitecture import drawings
 
     return _write(drawings(networks, module), Path("plots"), output)
 
@@ -110,8 +110,8 @@ def _results(arguments: list[str]) -> list[Path]:
     output = _output(keys.pop("output", []))
     _check_keys(kind, keys)
 
-    from dse.analysis.drawn import drawn
     from dse.analysis.folder import read, rows_of
+    from dse.figures.drawn import drawn
     from dse.sweep.captions import caption
 
     table = read(options.folder)
@@ -171,7 +171,7 @@ def _name(kind: str, given: Mapping[str, Sequence[str]]) -> str:
 
 def _write(figures: Mapping[str, Any], folder: Path, output: Path | None) -> list[Path]:
     """Write figures as SVG and PNG into a folder, or into one file, and others next to it."""
-    from dse.analysis.plotting import encoded
+    from dse.figures.plotting import encoded
 
     contents: dict[Path, bytes] = {}
     for number, (name, figure) in enumerate(figures.items()):

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from dse.analysis.plotting import style
+from dse.figures.plotting import style
 
 
 def means(axes: Axes, number: int = 0) -> tuple[list[float], list[float]]:

@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from dse.analysis.fire_module import fire_module, fire_modules
-from dse.analysis.macroarchitecture import macroarchitecture, macroarchitectures
-from dse.analysis.plotting import encoded
+from dse.figures.fire_module import fire_module, fire_modules
+from dse.figures.macroarchitecture import macroarchitecture, macroarchitectures
+from dse.figures.plotting import encoded
 from dse.space.architecture import (
     LAYOUTS,
     Architecture,

@@ -11,8 +11,8 @@ import pytest
 from drawn import content
 from swept import PCT, SR, swept
 
-from dse.analysis import drawing, plotting
-from dse.analysis.figures import figure3b
+from dse.figures import drawing, plotting
+from dse.figures.paper import figure3b
 from dse.results import files
 from dse.trial.record import COLUMNS
 

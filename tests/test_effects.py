@@ -11,7 +11,7 @@ from drawn import intervals, means, text
 from swept import PCT, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, sweep
-from dse.analysis.effects import effects, main_effects
+from dse.figures.effects import effects, main_effects
 
 
 def test_planted_effects_are_found_the_widest_first() -> None:

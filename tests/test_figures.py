@@ -17,9 +17,9 @@ from swept import PCT, POOLS, SR, WIRES, shuffled, swept
 
 from dse.analysis import axes as analysis_axes
 from dse.analysis.axes import NoSweep
-from dse.analysis.figures import FIGURES, downsample, figure3a, figure3b, widths
 from dse.analysis.statistics import interval
 from dse.analysis.table3 import TABLES
+from dse.figures.paper import FIGURES, downsample, figure3a, figure3b, widths
 from dse.paper import published as paper
 from dse.space.architecture import Metaparameters, generate
 from dse.space.cost import cost, mebibytes

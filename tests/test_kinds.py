@@ -9,11 +9,11 @@ from matplotlib.colors import to_hex
 from swept import PCT, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
-from dse.analysis.chance import at_chance, shares
 from dse.analysis.compare import comparisons
-from dse.analysis.forest import forest
-from dse.analysis.fronts import fronts
 from dse.analysis.statistics import share
+from dse.figures.chance import at_chance, shares
+from dse.figures.forest import forest
+from dse.figures.fronts import fronts
 
 
 def test_shares_at_chance_are_those_of_the_trials() -> None:

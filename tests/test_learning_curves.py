@@ -11,7 +11,7 @@ from drawn import crowded, text
 from swept import SEEDS, SR, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
-from dse.analysis.learning_curves import learning_curves
+from dse.figures.learning_curves import learning_curves
 from dse.results import curves, files
 
 HEADER = "attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n"

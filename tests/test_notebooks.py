@@ -17,9 +17,9 @@ from nbformat import NotebookNode
 from run_notebooks import NOTEBOOKS, run
 
 import dse
-from dse.analysis.notebook import Output, show
-from dse.analysis.page import Point, Section, Table
-from dse.analysis.plotting import encoded
+from dse.figures.plotting import encoded
+from dse.report.notebook import Output, show
+from dse.report.page import Point, Section, Table
 
 ROOT = Path(__file__).parents[1]
 OF_RECORDS = [path for path in NOTEBOOKS if path.stem in ("figure3", "table3", "tour")]
@@ -104,7 +104,7 @@ KINDS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 def test_a_notebook_says_what_a_folder_does_not_hold(
     kind: str, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dse.analysis.notebook.encoded", lambda figure, kind: [DOT])
+    monkeypatch.setattr("dse.report.notebook.encoded", lambda figure, kind: [DOT])
     demo = ROOT / "results/reference/demo"
     for trial_id in KINDS[kind](dse.load(demo)).trial_id:
         shutil.copytree(demo / "trials" / trial_id, tmp_path / "trials" / trial_id)

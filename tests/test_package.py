@@ -56,7 +56,7 @@ def test_a_wheel_brings_its_data(installed: Path, tmp_path: Path) -> None:
     assert listed(Path(pages)) == listed(ROOT / "sweeps")
     for room, files in {
         "data": {"digits.csv.gz", "digits.txt"},
-        "analysis": {"page.html.jinja", "page.css", "page.js"},
+        "report": {"page.html.jinja", "page.css", "page.js"},
     }.items():
         assert files <= {path.name for path in (Path(package).parent / room).iterdir()}
 

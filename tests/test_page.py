@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.page import Curve, Picture, Point, Section, Table, page
+from dse.report.page import Curve, Picture, Point, Section, Table, page
 
 HOSTILE = '</script><script>alert(1)</script><b title="x">&'
 

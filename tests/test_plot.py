@@ -13,8 +13,9 @@ from drawn import crowded, text
 from swept import SR, WIRES, made, swept
 
 from dse import plot
-from dse.analysis import drawn, folder
-from dse.analysis.plotting import encoded
+from dse.analysis import folder
+from dse.figures import drawn
+from dse.figures.plotting import encoded
 from dse.results import records
 from dse.trial.record import COLUMNS
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from swept import PCT, SEEDS, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
-from dse.analysis.heat_map import heat_map
-from dse.analysis.overview import overview
-from dse.analysis.plots import line_plot, plot, scatter
+from dse.figures.heat_map import heat_map
+from dse.figures.overview import overview
+from dse.figures.plots import line_plot, plot, scatter
 
 
 def colours(figure: Figure) -> list[Any]:

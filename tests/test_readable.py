@@ -18,8 +18,8 @@ from drawn import crowded
 from matplotlib.figure import Figure
 from swept import PCT, SR, WIRES, shuffled, swept
 
-from dse.analysis.figures import downsample, figure3a, figure3b, widths
-from dse.analysis.plotting import encoded
+from dse.figures.paper import downsample, figure3a, figure3b, widths
+from dse.figures.plotting import encoded
 from dse.results import tables
 
 REFERENCE = Path(__file__).parents[1] / "results/reference"

@@ -14,10 +14,11 @@ import pytest
 from sample_records import record
 from test_page import Reader
 
-from dse import report as command
-from dse.analysis import drawing, report
-from dse.analysis.pictures import PLACES
-from dse.analysis.pictures import pictures as draw_pictures
+from dse.figures import drawing
+from dse.report import __main__ as command
+from dse.report import build
+from dse.report.pictures import PLACES
+from dse.report.pictures import pictures as draw_pictures
 from dse.results import commands, records
 from dse.results.tables import load
 from dse.trial.record import Record
@@ -36,7 +37,7 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
         asked.append(table)
         return dict.fromkeys(PLACES, SVG)
 
-    monkeypatch.setattr(report, "pictures", stub)
+    monkeypatch.setattr(build, "pictures", stub)
     return asked
 
 
@@ -49,7 +50,7 @@ def folder_of(folder: Path, trials: Iterable[Record], curve: str = "") -> Path:
 
 def shown(folder: Path, note: str = "") -> str:
     """The texts of a folder's report."""
-    path = report.write(folder, load(folder), FIGURES, "python -m dse.sweep", note)
+    path = build.write(folder, load(folder), FIGURES, "python -m dse.sweep", note)
     return " ".join(" ".join(Reader(path.read_bytes()).texts).split())
 
 
@@ -94,7 +95,7 @@ def test_failures_and_the_note_are_shown(tmp_path: Path) -> None:
 
 def test_the_numbers_of_the_table_are_those_of_the_records(tmp_path: Path) -> None:
     table = load(DEMO)
-    path = report.write(shutil.copytree(DEMO, tmp_path / "demo"), table, {}, "command")
+    path = build.write(shutil.copytree(DEMO, tmp_path / "demo"), table, {}, "command")
     reader = Reader(path.read_bytes())
     rows = [a["data-id"] for a in reader.all("tr") if "data-id" in a]
     assert rows == table["trial_id"].tolist()
@@ -123,7 +124,7 @@ def test_any_folder_gives_a_page(tmp_path: Path, trials: list[Record]) -> None:
 
 def test_each_figure_is_in_its_section(tmp_path: Path) -> None:
     folder_of(tmp_path, sample())
-    page = report.write(tmp_path, load(tmp_path), FIGURES, "command").read_text()
+    page = build.write(tmp_path, load(tmp_path), FIGURES, "command").read_text()
     for name, place in {"figure3a": "figures", **PLACES}.items():
         section = page.partition(f'<section id="{place}"')[2].partition("</section>")[0]
         assert f'data-name="{name}.svg"' in section
@@ -132,7 +133,7 @@ def test_each_figure_is_in_its_section(tmp_path: Path) -> None:
 def test_a_report_is_written_again_only_where_something_has_changed(
     tmp_path: Path, pictures: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "report", lambda contents: contents.note.encode())
+    monkeypatch.setattr(build, "report", lambda contents: contents.note.encode())
     folder_of(tmp_path, sample())
     table = load(tmp_path)
     settings: list[dict[str, Any]] = [
@@ -146,10 +147,10 @@ def test_a_report_is_written_again_only_where_something_has_changed(
     usual = {"table": table, "figures": FIGURES, "command": "command"}
     for count, changed in enumerate(settings, start=1):
         for _ in range(2):
-            path = report.write(tmp_path, **{**usual, **changed})
+            path = build.write(tmp_path, **{**usual, **changed})
             assert len(pictures) == count
     path.write_bytes(path.read_bytes()[:-1])  # damaged
-    report.write(tmp_path, **{**usual, **settings[-1]})
+    build.write(tmp_path, **{**usual, **settings[-1]})
     assert len(pictures) == len(settings) + 1
 
 
@@ -166,7 +167,7 @@ def test_long_curves_are_thinned_and_damaged_ones_left_out(tmp_path: Path) -> No
     lines = [f"1,{epoch},1,0.1,nan,{epoch / 10},50,1.5\n" for epoch in range(1, 502)]
     one, other = record(seed=1), record(seed=2)
     folder_of(folder_of(tmp_path, [one], head + "".join(lines)), [other], "{not a curve}")
-    found = report.read_curves(tmp_path, [one.trial.trial_id, other.trial.trial_id, "0" * 20])
+    found = build.read_curves(tmp_path, [one.trial.trial_id, other.trial.trial_id, "0" * 20])
     assert list(found) == [one.trial.trial_id]
     epochs, training, validation = found[one.trial.trial_id]
     assert (epochs[0], epochs[1], epochs[-1], len(epochs)) == (1, 3, 501, 200)
@@ -186,14 +187,14 @@ def test_a_thousand_trials_fit_on_a_page() -> None:
         for n, (sr, pct, bypass, seed) in enumerate(points)
     ]
     epochs = [float(epoch) for epoch in range(1, 101)]
-    contents = report.Contents(
+    contents = build.Contents(
         title="large",
         table=pd.DataFrame(rows),
         command="command",
         curves={row["trial_id"]: (epochs, epochs, epochs) for row in rows},
     )
     start = time.process_time()
-    html = report.report(contents)
+    html = build.report(contents)
     assert time.process_time() - start < 10
     assert len(html) < 3e6  # figures take the rest of 5 MB
     assert html.count(b"<tr data-id=") == 1000

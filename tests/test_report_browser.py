@@ -9,7 +9,7 @@ import pytest
 from browser import Browser, found
 from test_page import HOSTILE
 
-from dse.analysis import report
+from dse.report import build
 from dse.results.tables import load
 
 DEMO = Path(__file__).parents[1] / "results/reference/demo"
@@ -36,15 +36,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the demo, with a figure and a wide and hostile name."""
     table = load(DEMO)
-    contents = report.Contents(
+    contents = build.Contents(
         title=HOSTILE + "a-long-name-" * 20,
         table=table,
         command=f"python -m dse.report {'sr=0.125,' * 60}0.5",
         figures={"figure3a": SVG},
-        curves=report.read_curves(DEMO, table["trial_id"][1:]),
+        curves=build.read_curves(DEMO, table["trial_id"][1:]),
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_bytes(report.report(contents))
+    path.write_bytes(build.report(contents))
     return path
 
 

@@ -19,8 +19,8 @@ import toy_trial
 from test_page import Reader
 
 from dse import reproduce
-from dse.analysis import report
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3
+from dse.report import build
 from dse.results import records, tables
 from dse.sweep import launch
 from dse.sweep.request import read_request
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("reproduced")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        patch.setattr(report, "pictures", lambda *_: {})
+        patch.setattr(build, "pictures", lambda *_: {})
         patch.setattr(launch, "run", partial(launch.run, execute="toy_trial:run"))
         assert reproduce.main([*FAST]) == 0
     return home / "results/reproduce"

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from reading import composed_once
 
 from dse import reproduce
-from dse.analysis import plotting, report
-from dse.analysis.figures import figure3a, figure3b
+from dse.figures import plotting
+from dse.figures.paper import figure3a, figure3b
+from dse.report import build
 from dse.results import records, tables
 from dse.sweep import __main__ as sweep
 from dse.sweep.request import read_request
@@ -30,7 +31,7 @@ FOLDER = Path("results/figure3a")
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(plotting, "encoded", content)
-    monkeypatch.setattr(report, "write", lambda *_: Path("report.html"))
+    monkeypatch.setattr(build, "write", lambda *_: Path("report.html"))
 
 
 def done(*arguments: str, page: str = "figure3a", name: str = "figure3a") -> None:

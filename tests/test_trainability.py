@@ -8,7 +8,7 @@ from drawn import crowded, means, text
 from swept import SR, shuffled, swept
 
 from dse.analysis.axes import NoSweep
-from dse.analysis.trainability import trainability
+from dse.figures.trainability import trainability
 
 DEATHS = {("none", True): 0.75, ("none", False): 0.25, ("batch", True): 0.0, ("batch", False): 0.0}
 """norm and ReLU on the scores -> the share of runs that never learn."""

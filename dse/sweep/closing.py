@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dse.analysis.drawing import draw
+from dse.figures.drawing import draw
 from dse.results import tables
 from dse.sweep.captions import caption
 from dse.sweep.launch import asked
@@ -33,7 +33,8 @@ def close(
         parts = {name: (one, caption(one, others)) for name, one in rows.items()}
     note = caption(table, others)
     figures = draw(folder, table, note, parts)
-    from dse.analysis import report, summary  # pandas, which a wrong request need not wait for
+    from dse.analysis import summary  # these import pandas: a wrong request need not wait for it
+    from dse.report import build
 
-    path = report.write(folder, table, figures, command, note)
+    path = build.write(folder, table, figures, command, note)
     print(summary.summary(table, len(trials)), path, sep="\n")

@@ -123,7 +123,7 @@ def _runner(execute: str, workers: Workers) -> Runner:
 
 def _import_figures() -> None:
     """Import what draws the figures while the workers start, since it takes a second."""
-    threading.Thread(target=importlib.import_module, args=("dse.analysis.figures",)).start()
+    threading.Thread(target=importlib.import_module, args=("dse.figures.paper",)).start()
 
 
 def _train(

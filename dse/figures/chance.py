@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import Sweep, TooMany
-from dse.analysis.marks import row_height, words
-from dse.analysis.plotting import WIDTH, caption, described, legend, look, style
-from dse.analysis.scales import groups, in_order
 from dse.analysis.statistics import share
+from dse.figures.marks import row_height, words
+from dse.figures.plotting import WIDTH, caption, described, legend, look, style
+from dse.figures.scales import groups, in_order
 from dse.trial.names import OUTCOMES
 
 if TYPE_CHECKING:

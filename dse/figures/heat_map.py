@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
-from dse.analysis.marks import words
-from dse.analysis.plotting import MOST_DOTS, WIDTH, caption, described, style
-from dse.analysis.scales import finite, groups
+from dse.figures.marks import words
+from dse.figures.plotting import MOST_DOTS, WIDTH, caption, described, style
+from dse.figures.scales import finite, groups
 from dse.trial.names import written
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison
-from dse.analysis.marks import row_height, words
-from dse.analysis.plotting import OURS, WIDTH, caption, described, legend, style
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
+from dse.figures.marks import row_height, words
+from dse.figures.plotting import OURS, WIDTH, caption, described, legend, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:

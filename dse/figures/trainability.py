@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany, require
 from dse.analysis.pairs import sweep_once
-from dse.analysis.plotting import OURS, THEIRS, WIDTH, caption, described, legend, style
 from dse.analysis.statistics import share
+from dse.figures.plotting import OURS, THEIRS, WIDTH, caption, described, legend, style
 from dse.space.architecture import Metaparameters, field_names
 from dse.trial.names import written
 

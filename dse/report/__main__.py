@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from dse.analysis import drawing, report, selection
+from dse.analysis import selection
+from dse.figures import drawing
+from dse.report import build
 from dse.results import files, records, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import printable
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note = caption(table, len(records.ids(folder)) - len(table))
         figures = drawing.draw(folder, table, note)
         command = shlex.join(["python", "-m", "dse.report", *given])
-        print(report.write(folder, table, figures, command, note))
+        print(build.write(folder, table, figures, command, note))
     except records.Damaged as error:
         print(error, file=sys.stderr)
         return 1

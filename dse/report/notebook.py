@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dse.analysis.page import Point, Section, Table, cells
-from dse.analysis.plotting import encoded
 from dse.analysis.rendering import markdown
+from dse.figures.plotting import encoded
+from dse.report.page import Point, Section, Table, cells
 
 PIXELS = 100
 """Per inch of a figure, where it is shown; its picture is finer."""

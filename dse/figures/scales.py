@@ -13,7 +13,7 @@ import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany
 from dse.analysis.labels import MOST_TICKS, Scale, is_numeric, log_ticks, logarithmic, scale, spaced
-from dse.analysis.plotting import COLOURS, DASHES, MARKERS
+from dse.figures.plotting import COLOURS, DASHES, MARKERS
 from dse.trial.names import written
 
 if TYPE_CHECKING:

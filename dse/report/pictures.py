@@ -16,7 +16,7 @@ PLACES: Mapping[str, str] = {
     "chance": "configurations",
     "curves": "trials",
 }
-"""A kind of `dse.analysis.drawn`, and the section of the report that shows it."""
+"""A kind of `dse.figures.drawn`, and the section of the report that shows it."""
 
 
 def pictures(rows: pd.DataFrame, folder: Path, note: str = "") -> dict[str, bytes]:
@@ -25,8 +25,8 @@ def pictures(rows: pd.DataFrame, folder: Path, note: str = "") -> dict[str, byte
     Those without enough trials, or with more than can be read, are left out; so is that of outcomes
     where all networks learned.
     """
-    from dse.analysis.drawn import drawn
-    from dse.analysis.plotting import encoded
+    from dse.figures.drawn import drawn
+    from dse.figures.plotting import encoded
 
     learned = (rows["status"] == "learned").all()
     found = {}

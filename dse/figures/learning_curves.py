@@ -13,11 +13,11 @@ from scipy.special import stdtrit
 
 from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.labels import ACCURACIES, scale
-from dse.analysis.marks import draw_legend, find_looks
-from dse.analysis.plots import check_lines
-from dse.analysis.plotting import COLOURS, MOST_DOTS, WIDTH, caption, described, style
-from dse.analysis.scales import groups, hue_axis, in_order, is_log, set_scale
 from dse.analysis.statistics import CONFIDENCE, INTERVAL_SEEDS
+from dse.figures.marks import draw_legend, find_looks
+from dse.figures.plots import check_lines
+from dse.figures.plotting import COLOURS, MOST_DOTS, WIDTH, caption, described, style
+from dse.figures.scales import groups, hue_axis, in_order, is_log, set_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dse.analysis import blocks
-from dse.analysis.fire_module import bypass_filters, fire_modules
-from dse.analysis.plotting import style
+from dse.figures import blocks
+from dse.figures.fire_module import bypass_filters, fire_modules
+from dse.figures.plotting import style
 from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.cost import LayerCost, layers, size_label, total
 

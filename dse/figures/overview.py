@@ -8,10 +8,10 @@ from contextlib import suppress
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
-from dse.analysis.effects import effects
-from dse.analysis.heat_map import heat_map
 from dse.analysis.labels import MOST_TICKS, is_numeric
-from dse.analysis.plots import line_plot, scatter
+from dse.figures.effects import effects
+from dse.figures.heat_map import heat_map
+from dse.figures.plots import line_plot, scatter
 
 
 def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dict[str, Figure]:

@@ -16,7 +16,7 @@ from dse.analysis.axes import MOST_LINES, Line, Sweep, lines, require
 from dse.analysis.figure3 import FIGURE_3, Figure3
 from dse.analysis.labels import log_ticks
 from dse.analysis.pairs import axis_alone, sweep_once
-from dse.analysis.plotting import (
+from dse.figures.plotting import (
     SIZE_LABEL,
     THEIRS,
     WIDTH,
@@ -31,7 +31,7 @@ from dse.analysis.plotting import (
     side_by_side,
     style,
 )
-from dse.analysis.trainability import trainability
+from dse.figures.trainability import trainability
 from dse.space.cost import mebibytes
 from dse.trial.names import written
 

@@ -11,11 +11,11 @@ from dse.analysis.axes import NoSweep, Sweep, configurations
 from dse.analysis.compare import Comparison, comparisons, fewest_seeds
 from dse.analysis.findings import findings
 from dse.analysis.front import front
-from dse.analysis.page import Point, Section, Table
 from dse.analysis.plateau import PAPER, plateaus
 from dse.analysis.rendering import counted
 from dse.analysis.small import Environment, explained, what_small_buys
 from dse.analysis.table3 import table3
+from dse.report.page import Point, Section, Table
 from dse.trial.names import outcome, short_id, written
 
 ROWS = 2000

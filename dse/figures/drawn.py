@@ -12,18 +12,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import Sweep, TooMany, sweep
-from dse.analysis.chance import at_chance
 from dse.analysis.compare import compare, comparisons
-from dse.analysis.effects import effects
 from dse.analysis.folder import column
-from dse.analysis.forest import check_rows, forest
-from dse.analysis.fronts import fronts
-from dse.analysis.heat_map import heat_map
 from dse.analysis.labels import is_numeric
-from dse.analysis.learning_curves import learning_curves
-from dse.analysis.overview import overview
-from dse.analysis.plots import plot
-from dse.analysis.scales import find_axis
+from dse.figures.chance import at_chance
+from dse.figures.effects import effects
+from dse.figures.forest import check_rows, forest
+from dse.figures.fronts import fronts
+from dse.figures.heat_map import heat_map
+from dse.figures.learning_curves import learning_curves
+from dse.figures.overview import overview
+from dse.figures.plots import plot
+from dse.figures.scales import find_axis
 from dse.results import curves
 
 MOST_CURVES = 1_000

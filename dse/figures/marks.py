@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, Sweep, configurations
 from dse.analysis.labels import Scale, is_numeric, value_text
-from dse.analysis.plotting import (
+from dse.figures.plotting import (
     MOST_DOTS,
     OURS,
     WIDTH,
@@ -21,7 +21,7 @@ from dse.analysis.plotting import (
     spread,
     style,
 )
-from dse.analysis.scales import (
+from dse.figures.scales import (
     colours,
     finite,
     groups,

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.labels import MOST_TICKS, is_numeric, label
-from dse.analysis.plotting import OURS, WIDTH, caption, described, style
-from dse.analysis.scales import finite, is_log, scale_of, set_scale
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
+from dse.figures.plotting import OURS, WIDTH, caption, described, style
+from dse.figures.scales import finite, is_log, scale_of, set_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

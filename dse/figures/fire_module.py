@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dse.analysis import blocks
-from dse.analysis.plotting import style
+from dse.figures import blocks
+from dse.figures.plotting import style
 from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.cost import LayerCost, layers
 from dse.space.rules import one_of

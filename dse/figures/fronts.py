@@ -14,10 +14,10 @@ from matplotlib.patheffects import withStroke
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
-from dse.analysis.marks import words
-from dse.analysis.plotting import MOST_DOTS, OURS, WIDTH, caption, described, style
-from dse.analysis.scales import is_log, set_scale
 from dse.analysis.statistics import INTERVAL_SEEDS
+from dse.figures.marks import words
+from dse.figures.plotting import MOST_DOTS, OURS, WIDTH, caption, described, style
+from dse.figures.scales import is_log, set_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

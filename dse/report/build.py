@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis import sections
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
-from dse.analysis.page import CURVE, Curve, Picture, Section, Table, page
-from dse.analysis.pictures import PLACES, pictures
 from dse.analysis.summary import best, trained
+from dse.report import sections
+from dse.report.page import CURVE, Curve, Picture, Section, Table, page
+from dse.report.pictures import PLACES, pictures
 from dse.results import atomic, commands, curves, records
 from dse.trial.names import duration, written
 
@@ -77,8 +77,9 @@ def _mark(contents: Contents) -> bytes:
     rest = replace(contents, table=pd.DataFrame())
     digest = hashlib.sha256(repr(rest).encode())
     digest.update(pd.util.hash_pandas_object(contents.table, index=False).to_numpy().tobytes())
-    for path in sorted(path for path in Path(__file__).parent.iterdir() if path.is_file()):
-        digest.update(path.read_bytes())
+    for room in "analysis", "figures", "report":
+        for path in sorted((Path(__file__).parents[1] / room).glob("*.*")):
+            digest.update(path.read_bytes())
     return f"<!-- {digest.hexdigest()} -->\n".encode()
 
 

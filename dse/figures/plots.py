@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, sweep
 from dse.analysis.labels import is_numeric
-from dse.analysis.marks import draw, draw_counts, words
-from dse.analysis.scales import column_axis, find_axis, hue_axis
+from dse.figures.marks import draw, draw_counts, words
+from dse.figures.scales import column_axis, find_axis, hue_axis
 from dse.trial.names import written
 
 MOST_LINES = 30

@@ -65,9 +65,9 @@ def _drawings(parts: Pages) -> Iterator[tuple[str, bytes | str]]:
 def _paper(rows: pd.DataFrame, note: str, page: str) -> Iterator[tuple[str, bytes | str]]:
     """The paper's figures and tables of some rows; with a page, that of the page."""
     from dse.analysis.axes import NoSweep, TooMany
-    from dse.analysis.figures import FIGURES
     from dse.analysis.rendering import markdown
     from dse.analysis.table3 import TABLES
+    from dse.figures.paper import FIGURES
 
     for name in [page] if page else [*FIGURES, *TABLES]:
         try:
@@ -86,8 +86,8 @@ def _paper(rows: pd.DataFrame, note: str, page: str) -> Iterator[tuple[str, byte
 def _overview(rows: pd.DataFrame, note: str, names: set[str]) -> Iterator[tuple[str, bytes | str]]:
     """What follows from the axes, without lines where the files `names` show them already."""
     from dse.analysis.axes import NoSweep, sweep
-    from dse.analysis.figures import LINES
-    from dse.analysis.overview import overview
+    from dse.figures.overview import overview
+    from dse.figures.paper import LINES
 
     without = ("lines", "points") if names & {f"{name}.svg" for name in LINES} else ()
     try:
@@ -99,7 +99,7 @@ def _overview(rows: pd.DataFrame, note: str, names: set[str]) -> Iterator[tuple[
 
 def _files(name: str, figure: Any) -> Iterator[tuple[str, bytes]]:
     """A figure in both formats."""
-    from dse.analysis.plotting import encoded
+    from dse.figures.plotting import encoded
 
     svg, png = encoded(figure, "svg", "png")
     yield f"{name}.svg", svg
@@ -117,13 +117,14 @@ def _drawn(folder: Path, drawn_from: str) -> dict[str, Any] | None:
 
 
 def _digest(parts: Pages) -> str:
-    """A digest of what figures depend on: rows, notes, and the code of this package."""
+    """A digest of what figures depend on: rows, notes, and the code that draws them."""
     from pandas.util import hash_pandas_object
 
     digest = hashlib.sha256()
     for name, (rows, note) in parts.items():
         digest.update(json.dumps([name, note, *map(str, rows)]).encode())
         digest.update(hash_pandas_object(rows, index=False).to_numpy().tobytes())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for room in "analysis", "figures":
+        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
