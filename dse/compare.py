@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dse.analysis.rendering import aligned
 from dse.analysis.selection import parse, select
-from dse.results import files, tables
+from dse.results import records
 from dse.sweep.errors import printable
 from dse.trial.names import written
 
@@ -44,7 +44,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, or 2 for a mistake. It changes nothing."""
+    """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a mistake.
+
+    It changes nothing.
+    """
     parser = _Parser(
         prog="python -m dse.compare",
         description=DESCRIPTION,
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found, values = _compared(options.folder, options.wanted)
     except (OSError, ValueError) as error:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, records.Damaged) else 2
     print(table(found), *lines(found), *unpaired(found, values), sep="\n")
     return 0
 
@@ -73,13 +76,15 @@ def _compared(folder: Path, arguments: Sequence[str]) -> tuple[list[Comparison],
     """The comparisons asked for, and the values; raises `ValueError` or `OSError` for a mistake."""
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare
+    from dse.analysis.folder import column as known
+    from dse.analysis.folder import read
     from dse.analysis.pairs import axis_alone
 
     wanted = parse(arguments)
     key = _key(wanted)
-    if not ((folder / "trials").is_dir() and files.is_results(folder)):
-        raise ValueError(f"`folder` must be a results folder, got {folder}")
-    found = sweep(tables.load(folder))
+    found = sweep(read(folder))
+    for name in wanted:
+        known("a key", name, found.rows)
     for text in wanted[key]:
         select(found.rows, {**wanted, key: [text]})
     rows, names = select(found.rows, wanted), [axis.name for axis in found.axes]

@@ -35,6 +35,7 @@ def table(*arguments: str, page: str = "squeezenet") -> pd.DataFrame:
             "Fixed: layout zynqnet, image_size 64, lr 0.1.",
         ),
         (["pool_after=1-3-5"], "Fixed: pool_after 1-3-5."),
+        (["nesterov=false"], "Fixed: nesterov false."),
         (["recipe=paper", "epochs=60"], "Fixed: recipe paper, epochs 60."),
         (["protocol=demo,cifar10", "lr=0.01"], "Fixed: lr 0.01."),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -290,7 +291,7 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["srr=1,2"], "`srr` must be a column of the table: trial_id, base_e"),
+        (["srr=1,2"], "a key must be a column of the table, got srr; similar: sr"),
         (["sr=0.125,0.3"], "`sr` must be one of 0.125, 0.25, 0.5, got 0.3"),
         (["sr=0.25"], "one key must have two or more values, as in bypass=none,simple, got none"),
         (
@@ -324,12 +325,28 @@ def test_a_folder_without_trials_is_one_line(
     for name, line in {
         "none": "`folder` must be a results folder, got",
         "other": "`folder` must be a results folder, got",
-        "empty": "there are no trials",
+        "empty": "there are no finished trials in",
     }.items():
         assert command.main([str(tmp_path / name), "sr=1,2"]) == 2
         errors = capsys.readouterr().err
         assert errors.startswith(line)
         assert errors.count("\n") == 1
+
+
+def test_a_folder_that_has_its_table_only_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(Path(__file__).parents[1] / "results/reference/demo/table.csv", tmp_path)
+    assert command.main([str(tmp_path), "bypass=none,simple"]) == 0
+    assert "8 seeds, p = 0.0078: higher." in capsys.readouterr().out
+
+
+def test_a_damaged_record_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trials" / ("0" * 20) / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    assert command.main([str(tmp_path), "sr=1,2"]) == 1
+    assert capsys.readouterr().err.startswith(f"{path} is damaged")
 
 
 def test_help_and_a_missing_argument(capsys: pytest.CaptureFixture[str]) -> None:

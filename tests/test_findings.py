@@ -101,6 +101,14 @@ def test_data_sets_are_tested_apart() -> None:
     ]
 
 
+def test_networks_that_never_pool_are_neither_early_nor_late() -> None:
+    depth = {"1-2-3": 0, "7-8-9": 4, "none": -9}
+    (found,) = findings(planted(lambda q: 70 + depth[q["pool_after"]], pool_after=depth))
+    assert found.evidence.startswith("pool_after=7-8-9: +4")
+    assert "compared with 1-2-3" in found.evidence
+    assert findings(planted(lambda q: 70, pool_after=("1-2-3", "none"))) == []
+
+
 def test_a_table_without_such_sweeps_has_no_findings() -> None:
     assert findings(planted(lambda q: 70, lr=(0.1, 0.2))) == []
     assert findings(planted(lambda q: 70, sr=(0.3, 0.4))) == []

@@ -118,6 +118,17 @@ def test_missing_seeds_and_unknown_accuracies() -> None:
     assert found["on_front"][0.75]
 
 
+def test_each_data_set_has_a_front_of_its_own() -> None:
+    """Else the easier data would be on it alone."""
+    table = planted(rising, spread=0.2, sr=SR)
+    harder = table.assign(data="mnist", trial_id=table["trial_id"].str[::-1])
+    harder[["top1", "val_top1"]] -= 30
+    alone, both = front(table), front(pd.concat([table, harder])).set_index("data")
+    for data in ("digits", "mnist"):
+        assert both.loc[data, "on_front"].tolist() == alone["on_front"].tolist()
+        assert both.loc[data, "front_share"].tolist() == alone["front_share"].tolist()
+
+
 def test_one_configuration_is_the_front() -> None:
     found = front(planted(rising))
     assert found["on_front"].tolist() == [True]

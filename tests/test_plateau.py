@@ -34,7 +34,7 @@ def test_a_planted_plateau_is_located(end: float) -> None:
 def test_accuracy_that_rises_to_the_end_has_no_plateau() -> None:
     (found,) = plateaus(planted(rise_to(1.0), sr=SR), "sr")
     assert found.start == found.last == 1.0
-    assert "rises up to sr=1, the greatest value" in found.sentence
+    assert "is highest at sr=1, the greatest value" in found.sentence
 
 
 def test_accuracy_that_falls_has_its_plateau_at_the_start() -> None:

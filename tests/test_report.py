@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -91,6 +93,21 @@ def test_failures_and_the_note_are_shown(tmp_path: Path) -> None:
     assert "Fixed: lr 0.01. 2 other trials in this folder are not shown." in text
     assert "1 trial failed and has no result yet" in text
     assert "sr=0.9 <b> out of memory" in text
+
+
+def test_failures_with_the_same_name_are_counted_each(tmp_path: Path) -> None:
+    folder_of(tmp_path, sample())
+    for digit in "01":  # of two sweeps, which name their trials by what varies in them
+        records.fail(tmp_path, digit * 20, {"name": "sr=0.9", "reason": f"reason {digit}"})
+    text = shown(tmp_path)
+    assert "2 trials failed and have no result yet" in text
+    assert "sr=0.9 reason 0 sr=0.9 reason 1" in text
+
+
+def test_values_are_written_as_on_the_command_line(tmp_path: Path) -> None:
+    text = shown(folder_of(tmp_path, sample(1)))
+    assert "nesterov true" in text
+    assert "head_relu true" in text
 
 
 def test_the_numbers_of_the_table_are_those_of_the_records(tmp_path: Path) -> None:
@@ -273,3 +290,29 @@ def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
         file.write('{"command": 1\n[]\n{"started": "x"}\n')
     assert [one.line for one in commands.noted(tmp_path)] == ["a 'b\nc'", "d"]
     assert commands.noted(tmp_path / "elsewhere") == []
+
+
+def test_the_command_writes_the_table_that_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path, [record()])
+    monkeypatch.setenv("MPLBACKEND", "unknown")
+    assert command.main([str(folder)]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert folder / "table.csv" in paths
+    assert all(path.is_file() for path in paths)
+    assert "MPLBACKEND" not in os.environ
+
+
+def test_a_full_disk_and_an_interruption_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path, [record()])
+    full = f"`folder` must be writable, got {folder}: No space left on device\n"
+    for error, code, line in (
+        (OSError(28, "No space left on device", "x"), 2, full),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ):
+        monkeypatch.setattr(drawing, "draw", Mock(side_effect=error))
+        assert command.main([str(folder)]) == code
+        assert capsys.readouterr().err == line

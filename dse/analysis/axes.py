@@ -90,7 +90,7 @@ def sweep(table: pd.DataFrame) -> Sweep:
     for name in [name for name in QUESTION if name != "seed" and name in table]:
         codes, values = pd.factorize(table[name], use_na_sentinel=False)
         if len(values) == 1:
-            fixed[name] = table[name].iloc[0]
+            fixed[name] = table[name].iloc[:1].item()
         else:  # numbered by first appearance: equal if they agree
             together.setdefault(codes.tobytes(), []).append(name)
     rows, axes = table.copy(), []

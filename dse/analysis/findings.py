@@ -137,14 +137,14 @@ def _plateau(column: str) -> Judge:
 
 def _late_pooling(table: pd.DataFrame) -> tuple[str, str]:
     """The test that pooling as late as the table has it is better than pooling as early."""
-    by_depth = sorted(table["pool_after"].unique(), key=_depth)
+    by_depth = sorted({*table["pool_after"]} - {"none"}, key=_depth)
+    if len(by_depth) < 2:
+        raise NoSweep("no two networks pool after different layers")
     return _higher("pool_after", by_depth[0], by_depth[-1])(table)
 
 
 def _depth(pool_after: str) -> tuple[float, str]:
-    """The mean layer after which a network pools; -1 for none."""
-    if pool_after == "none":
-        return -1.0, pool_after
+    """The mean layer after which a network pools."""
     layers = [int(layer) for layer in pool_after.split("-")]
     return sum(layers) / len(layers), pool_after
 

@@ -21,11 +21,11 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     """The configurations of a table, and which are on the front of accuracy against `cost`.
 
     The columns are those of `configurations`, and two more: `on_front`, whether no other
-    configuration has a mean validation accuracy at least as high at no more cost, one of them
-    better; and `front_share`, the share of `RESAMPLES` resamples of the seeds in which it is on the
-    front, NaN below `INTERVAL_SEEDS` seeds. Resamples are paired: all configurations get the same
-    seeds. The front is chosen by `val_top1`; the accuracy to show is `mean`, of the test set.
-    `seconds` are means over the seeds and are not resampled.
+    configuration on the same data has a mean validation accuracy at least as high at no more cost,
+    one of them better; and `front_share`, the share of `RESAMPLES` resamples of the seeds in which
+    it is on the front, NaN below `INTERVAL_SEEDS` seeds. Resamples are paired: all configurations
+    get the same seeds. The front is chosen by `val_top1`; the accuracy to show is `mean`, of the
+    test set. `seconds` are means over the seeds and are not resampled.
 
     Raises `ValueError` for a table that is empty, holds a trial twice, or has no such cost.
     """
@@ -38,16 +38,22 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     values = by_seed(found, result)
     known = (~np.isnan(values)).sum(axis=1)
     usable = (known > 0) & result[cost].notna().to_numpy()
-    costs, values = result[cost].to_numpy(float)[usable], values[usable]
-
-    draws = resamples(values.shape[1])
-    chunks = np.array_split(draws, max(1, len(draws) * len(costs) // CHUNK))
-    hits = sum(pareto(costs, resampled_means(values, chunk)).sum(axis=0) for chunk in chunks)
+    costs, draws = result[cost].to_numpy(float), resamples(values.shape[1])
     on_front, share = np.zeros(len(result), dtype=bool), np.full(len(result), np.nan)
-    on_front[usable] = pareto(costs, np.nanmean(values, axis=1)[None])[0]
-    share[usable] = hits / len(draws)
+    for some in _by_data(result, usable):
+        on_front[some] = pareto(costs[some], np.nanmean(values[some], axis=1)[None])[0]
+        chunks = np.array_split(draws, max(1, len(draws) * len(some) // CHUNK))
+        means = (resampled_means(values[some], chunk) for chunk in chunks)
+        share[some] = sum(pareto(costs[some], one).sum(axis=0) for one in means) / len(draws)
     share[known < INTERVAL_SEEDS] = np.nan
     return result.assign(on_front=on_front, front_share=share)
+
+
+def _by_data(points: pd.DataFrame, usable: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:
+    """The places of the usable points of each data set: accuracies on two cannot be compared."""
+    sets = [name for name in ("data", "manifest") if name in points]
+    codes = points.groupby(sets).ngroup().to_numpy() if sets else np.zeros(len(points))
+    return [np.flatnonzero(usable & (codes == code)) for code in np.unique(codes[usable])]
 
 
 def by_seed(found: Sweep, points: pd.DataFrame) -> Floats:

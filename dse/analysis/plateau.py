@@ -65,7 +65,7 @@ class Plateau:
         start, seeds = f"{self.column}={written(self.start)}", counted(self.seeds, "seed")
         found = f"rises by at most {self.margin:g} points beyond {start}"
         if self.start == self.last:
-            found = f"rises up to {start}, the greatest value"
+            found = f"is highest at {start}, the greatest value"
         ends = "too few seeds for an interval"
         if self.low is not None:
             ends = f"95 % interval of this value {written(self.low)} to {written(self.high)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -30,6 +31,7 @@ def draw(
     Returns the SVG of each figure by name. Where the same was drawn last, by the same code, and no
     file is missing, nothing is drawn (matplotlib takes a second to import).
     """
+    os.environ.pop("MPLBACKEND", None)  # files need none, and matplotlib stops at an unknown one
     parts = pages if pages is not None else {"": (table, note)}
     drawn_from = _digest(parts)
     drawn = _drawn(folder, drawn_from)

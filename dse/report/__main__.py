@@ -25,7 +25,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a wrong request."""
+    """Run the command; returns its exit code.
+
+    0, or 1 for damaged records, 2 for a wrong request, 130 for an interruption.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _Parser(
         prog="python -m dse.report",
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not ((folder / "trials").is_dir() and files.is_results(folder)):
             raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
-        table = tables.load(folder)
+        table = tables.write_tables(folder)
         if wanted := selection.parse(options.wanted):
             from dse.analysis.folder import rows_of  # imports pandas
 
@@ -57,9 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except records.Damaged as error:
         print(error, file=sys.stderr)
         return 1
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        print(printable(f"`folder` must be writable, got {folder}: {reason}"), file=sys.stderr)
+        return 2
+    except ValueError as error:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -31,7 +31,7 @@ class Contents:
     """What a report shows: `table` has the rows of its trials, `figures` their SVG by name.
 
     `command` repeats the report. `note` says what is fixed, and how many trials of the folder are
-    not shown. `failures` maps the names of trials without a record to the reason.
+    not shown. `failures` are those of trials without a record.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Contents:
     figures: Mapping[str, bytes] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     commands: Sequence[commands.Command] = ()
-    failures: Mapping[str, str] = field(default_factory=dict)
+    failures: Sequence[records.Failure] = ()
     note: str = ""
 
 
@@ -52,14 +52,13 @@ def write(
     `figures` maps the names of figures to their SVG; `command` is a command line that gives this
     report, and `note` is the figures' own. Raises `OSError` where the folder cannot be written.
     """
-    failures = records.failures(folder)
     contents = Contents(
         title=folder.resolve().name,
         table=table,
         command=command,
         figures=figures,
         commands=commands.noted(folder),
-        failures={failure.name: failure.reason for failure in failures.values()},
+        failures=tuple(records.failures(folder).values()),
         note=note,
     )
     path, mark = folder / REPORT, _mark(contents)
@@ -209,7 +208,7 @@ def _origin(contents: Contents) -> Section:
     if len(contents.table):
         tables.append(Table("Where and when", _machines(contents.table)))
     if contents.failures:
-        failed = pd.DataFrame(contents.failures.items(), columns=["trial", "reason"])
+        failed = pd.DataFrame(contents.failures, columns=["trial", "reason"])
         tables.append(Table("Failed trials", failed))
     return Section(
         id="origin", title="How to run it again", text=text, commands=lines, tables=tables

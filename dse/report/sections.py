@@ -40,8 +40,8 @@ def compared(found: Sweep) -> Section:
     count = f"{len(decided):,} of {counted(len(known), 'difference')} decided"
     text = (
         "Each value is compared with the first one of its axis, paired by seed: both trials of a "
-        f"pair are equal in all else. {count}: more than chance at the 5 % level, all of them "
-        "considered together (Holm)."
+        "pair are equal in all else. A difference is decided where it is more than chance at the "
+        f"5 % level, all of them considered together (Holm). {count}."
     )
     fewest = fewest_seeds(len(known))
     if max(one.difference.count for one in known) < fewest:
@@ -145,7 +145,8 @@ def pareto(found: Sweep) -> Section:
     shown["front_share"] *= 100
     shown = shown.rename(columns={"mean": found.answer, "count": "seeds"}).head(ROWS)
     text = (
-        "No other network has at least the validation accuracy of one of these at no more bytes. "
+        "For each of these networks, no other one has at least its validation accuracy at no more "
+        "bytes. "
         "front_share says how sure that is: the share of resamples of the seeds (%) in which the "
         "network is on the front; empty below 3 seeds."
     )
@@ -154,7 +155,7 @@ def pareto(found: Sweep) -> Section:
     return Section(
         id="front",
         title="Pareto front",
-        headline=f"{caption} on that of validation accuracy against size.",
+        headline=f"{caption}, by validation accuracy and size.",
         text=[text],
         tables=[Table(caption, shown, about)],
     )

@@ -46,7 +46,7 @@ def differences(table: pd.DataFrame) -> dict[str, str]:
     if table.empty:
         return {}
     names = [name for name in (*RULES, "semantics") if name in table and name != "seed"]
-    fixed = {name: table[name].iloc[0] for name in names if table[name].nunique() == 1}
+    fixed = {n: table[n].iloc[:1].item() for n in names if table[n].nunique() == 1}
     page_of = pages.protocols()
     protocols = sorted({page_of.get(data, HOME) for data in table["data"].unique()})
     groups: dict[str, str] = {}
