@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned
 from dse.analysis.selection import parse, select
 from dse.results import records
-from dse.sweep.errors import printable
+from dse.sweep.errors import Parser, printable
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -36,19 +36,12 @@ SENTENCES = 10
 """Up to so many comparisons, each has a sentence; of more, those that are decided."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a mistake.
 
     It changes nothing.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="python -m dse.compare",
         description=DESCRIPTION,
         epilog=COLUMNS,

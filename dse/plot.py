@@ -7,11 +7,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dse.analysis.selection import parse
 from dse.results import records
-from dse.sweep.errors import RequestError, printable
+from dse.sweep.errors import Parser, RequestError, printable
 
 DESCRIPTION = """\
 Draw the trials of a results folder. Without a kind and x=, what is drawn follows
@@ -59,13 +59,6 @@ LONGEST = 120
 """Most characters of a file's name."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a mistake."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -93,7 +86,7 @@ def _architecture(arguments: list[str]) -> list[Path]:
 
 def _results(arguments: list[str]) -> list[Path]:
     """Draw trials of a results folder."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m dse.plot",
         usage="python -m dse.plot results/NAME [kind] [key=value ...]",
         description=DESCRIPTION,

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dse.results import drivers, files, locks, records
-from dse.sweep.errors import printable
+from dse.sweep.errors import Parser, printable
 from dse.trial.names import short_id
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, or 2 for a wrong folder. It changes nothing."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m dse.status",
         description="Show what is done, failed and running in a results folder. Changes nothing.",
     )

@@ -16,7 +16,6 @@ from dse.analysis.statistics import (
     PERCENT,
     holm,
     interval,
-    paired,
     power,
     resampled_means,
     resamples,
@@ -81,13 +80,6 @@ def test_an_interval_of_accuracies_stays_within_0_and_100_percent() -> None:
     assert bottom.high == interval([5.0, 0.0, 0.0]).high
 
 
-def test_a_gain_stays_within_100_points() -> None:
-    full, empty = {0: 100.0, 1: 100.0, 2: 100.0}, {0: 0.0, 1: 0.0, 2: 20.0}
-    assert paired(full, empty).high == 100.0
-    assert paired(empty, full).low == -100.0
-    assert paired(full, empty).low == pytest.approx(-paired(empty, full).high)
-
-
 def test_no_values_are_refused() -> None:
     with pytest.raises(ValueError, match="`values` must hold at least one value, got none"):
         interval([])
@@ -98,45 +90,6 @@ def test_an_unknown_value_makes_the_mean_unknown() -> None:
     assert math.isnan(result.mean)
     assert math.isnan(result.low)
     assert math.isnan(result.high)
-
-
-# Pairs ----------------------------------------------------------------------------------------
-
-
-def test_a_pair_is_ours_minus_theirs_seed_by_seed() -> None:
-    ours = {0: 80.0, 1: 90.0, 2: 70.0}
-    theirs = {2: 69.0, 1: 88.5, 0: 79.5}  # in another order
-    result = paired(ours, theirs)
-    assert result == interval([0.5, 1.5, 1.0])
-    assert result.mean == 1.0
-    back = paired(theirs, ours)
-    assert (back.low, back.mean, back.high) == (-result.high, -result.mean, -result.low)
-
-
-def test_pairing_shows_what_the_two_sides_hide() -> None:
-    """The sides vary by tens of points, the difference by tenths."""
-    ours = {0: 60.1, 1: 80.3, 2: 95.2}
-    theirs = {0: 59.0, 1: 79.0, 2: 94.0}
-    assert interval(list(ours.values())).low < interval(list(theirs.values())).mean
-    assert paired(ours, theirs).low > 0
-
-
-def test_only_seeds_that_both_have_are_compared() -> None:
-    result = paired({0: 1.0, 1: 2.0, 7: 99.0}, {1: 1.0, 0: 0.5, 8: 1.0})
-    assert (result.mean, result.count) == (0.75, 2)
-
-
-def test_one_shared_seed_has_no_interval() -> None:
-    result = paired({0: 3.0, 1: 5.0}, {1: 4.0})
-    assert (result.mean, result.count) == (1.0, 1)
-    assert math.isnan(result.low)
-
-
-def test_no_shared_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="`ours` and `theirs` must share a seed, got none"):
-        paired({0: 1.0}, {1: 1.0})
-    with pytest.raises(ValueError, match="must share a seed"):
-        paired({}, {})
 
 
 # Shares ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,20 +68,6 @@ def interval(
     half = stdtrit(count - 1, (1 + CONFIDENCE) / 2) * data.std(ddof=1) / np.sqrt(count)
     low, high = np.clip([mean - half, mean + half], *within).tolist()
     return Interval(mean=mean, low=low, high=high, count=count)
-
-
-def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
-    """The interval of `ours - theirs`, in points, over the seeds that both have (keys are seeds).
-
-    Equal seeds share their initial weights where layers agree, their order of pictures and
-    their augmentation, so that their differences vary less than either does.
-
-    Raises `ValueError` where no seed is shared.
-    """
-    shared = sorted(set(ours) & set(theirs))
-    if not shared:
-        raise ValueError("`ours` and `theirs` must share a seed, got none")
-    return interval([ours[seed] - theirs[seed] for seed in shared], within=POINTS)
 
 
 def share(hits: int, count: int) -> Interval:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from dse.analysis import selection
 from dse.figures import drawing
 from dse.report import build
 from dse.results import files, records, tables
 from dse.sweep.captions import caption
-from dse.sweep.errors import printable
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
+from dse.sweep.errors import Parser, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, or 1 for damaged records, 2 for a wrong request, 130 for an interruption.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _Parser(
+    parser = Parser(
         prog="python -m dse.report",
         description="Write a report of the trials in a results folder: one HTML page, which needs "
         "no network, and the figures that it shows. It trains nothing.",

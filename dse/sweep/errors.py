@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
+from typing import NoReturn
 
 MAX_LINES, MAX_LENGTH = 30, 400
 
@@ -29,3 +31,17 @@ def printable(text: str) -> str:
 def _shortened(line: str) -> str:
     half = MAX_LENGTH // 2
     return line if len(line) <= MAX_LENGTH else f"{line[:half]} ... {line[-half:]}"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see --help\n")
+
+
+class RequestParser(argparse.ArgumentParser):
+    """A parser whose errors are raised like a request's other mistakes."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError([f"{message}; see --help"])

@@ -6,10 +6,9 @@ import argparse
 import functools
 import textwrap
 from collections.abc import Mapping
-from typing import NoReturn
 
 from dse.sweep import pages
-from dse.sweep.errors import RequestError
+from dse.sweep.errors import RequestParser
 from dse.sweep.keys import GROUPS, PARTS, RULES, SETTINGS, knobs
 from dse.trial.names import written
 
@@ -42,11 +41,8 @@ exit codes: 0 all done; 1 some trials failed; 2 the request is wrong and nothing
 was run; 130 interrupted. The same command resumes after 1 and 130."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised like a request's other mistakes."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError([f"{message}; see --help"])
+class _Parser(RequestParser):
+    """The parser of a request."""
 
     def format_help(self) -> str:
         self.epilog = _epilog(self.prog.rpartition(".")[2])  # reads every page: only on request

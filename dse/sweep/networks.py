@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from dse.space.architecture import (
     FIRES,
@@ -21,7 +20,7 @@ from dse.space.architecture import (
     map_sizes,
 )
 from dse.space.rules import one_of
-from dse.sweep.errors import RequestError
+from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.keys import SETTINGS, accepted
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import checked_axes, read_grids
@@ -51,13 +50,6 @@ DESCRIPTION = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised like a request's other mistakes."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError([f"{message}; see --help"])
-
-
 def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture, int]], str]:
     """The distinct networks that a command's arguments describe, and the Fire module to draw.
 
@@ -66,7 +58,7 @@ def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture
     says otherwise. `module=fire4` chooses the module (default: fire2). Raises `RequestError` with
     all mistakes; `--help` prints and exits. Nothing is read but the pages of `sweeps/`.
     """
-    parser = _Parser(prog="python -m dse.plot architecture", description=DESCRIPTION)
+    parser = RequestParser(prog="python -m dse.plot architecture", description=DESCRIPTION)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for dse.sweep")
     parser.add_argument("-cn", "--config-name", metavar="PAGE", help="page to start from")
     parser.add_argument("-cd", "--config-dir", metavar="DIR", default="", help="your own pages")
