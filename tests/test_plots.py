@@ -126,6 +126,15 @@ def test_trials_that_are_on_no_line_are_counted() -> None:
     )
 
 
+def test_every_value_of_the_hue_is_shown() -> None:
+    """Bypass was tried at one sr only: its points are on no line."""
+    table = made(swept(sr=SR), swept(sr=[0.125], bypass=list(WIRES)[1:]))
+    figure = plot(sweep(table), "sr", hue="bypass")
+    assert all(f"bypass {wire}" in text(figure) for wire in WIRES)
+    assert "not shown" not in text(figure)
+    assert len(dots(figure.axes[0])) == len(table)
+
+
 def test_losses_that_are_not_finite_are_counted_and_not_averaged() -> None:
     table = made(swept(sr=SR))
     table.loc[(table["sr"] == 1.0) & (table["seed"] < 2), "loss"] = math.nan

@@ -29,16 +29,20 @@ def plot(
 ) -> Figure:
     """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
 
-    It is a scatter too where there are too many lines, or none, as in a random sample. Raises
-    `NoSweep` where `x` or `hue` has one value only.
+    It is a scatter too where there are too many lines, or none, as in a random sample, and where a
+    value of `hue` would be on no line. Raises `NoSweep` where `x` or `hue` has one value only.
     """
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:
             raise NoSweep(f"`{name}` has one value only: {written(found.rows[name].tolist()[0])}")
     if hue and find_axis(found, hue) is not None and find_axis(found, hue) is find_axis(found, x):
         raise NoSweep(f"`hue` must be another axis than `x`, got {hue}")
-    of_a_line = line_axis(found, x, hue) and (not hue or find_axis(found, hue))
-    if of_a_line and is_numeric(found.rows[y or found.answer]):
+    along = line_axis(found, x, hue)
+    if (
+        along
+        and (not hue or _on_lines(found, along, hue))
+        and is_numeric(found.rows[y or found.answer])
+    ):
         try:
             return line_plot(found, x, y, hue, log=log, note=note)
         except TooMany:
@@ -145,6 +149,15 @@ def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
     trials = "1 trial has" if count == 1 else f"{count:,} trials have"
     missing = f"{trials} no second value of {along.name} and are not shown.{shown}"
     return sweep(kept), missing if count else ""
+
+
+def _on_lines(found: Sweep, along: Axis, hue: str) -> bool:
+    """Whether `hue` is an axis, and each of its values is on some line along the axis `along`."""
+    if not (hued := find_axis(found, hue)):
+        return False
+    others = [axis.name for axis in found.axes if axis is not along]
+    values = found.rows.groupby(others)[along.name].transform("nunique")
+    return set(found.rows.loc[values > 1, hued.name]) == set(hued.values)
 
 
 def _changes(found: Sweep, axis: Axis, x: str) -> bool:
