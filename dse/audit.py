@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dse.analysis import table1
 from dse.analysis.audit import legend, render, summary
@@ -80,8 +80,15 @@ def table1_command(arguments: Sequence[str]) -> None:
     _write(table1.render(architecture, image_size, options.format), options.output)
 
 
-def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see --help\n")
+
+
+def _parser(name: str, description: str) -> _Parser:
+    parser = _Parser(
         prog=f"python -m dse.audit{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
