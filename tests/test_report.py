@@ -253,6 +253,7 @@ def test_the_command_shows_the_selected_trials(
         (["sr=0.9"], "`sr` must be one of 0.125, 0.5, got 0.9"),
         (["srr=1"], "must be a column of the table, got srr; similar: sr"),
         (["sr"], "arguments must be key=value"),
+        (["sr=0.125", "sr=0.5"], "`sr` must be given once"),
     ],
 )
 def test_a_wrong_request_is_one_clear_line(

@@ -39,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not ((folder / "trials").is_dir() and files.is_results(folder)):
             raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+        wanted = selection.parse(options.wanted)
         table = tables.write_tables(folder)
-        if wanted := selection.parse(options.wanted):
+        if wanted:
             from dse.analysis.folder import rows_of  # imports pandas
 
             table = rows_of(table, wanted)
