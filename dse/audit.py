@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dse.analysis import table1
 from dse.analysis.audit import legend, render, summary
@@ -31,6 +31,7 @@ from dse.space.architecture import (
     map_sizes,
 )
 from dse.space.rules import integer, knob, mistakes, one_of
+from dse.sweep.errors import Parser
 
 FORMATS = ("text", "markdown", "csv")
 
@@ -80,15 +81,8 @@ def table1_command(arguments: Sequence[str]) -> None:
     _write(table1.render(architecture, image_size, options.format), options.output)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
-
-
-def _parser(name: str, description: str) -> _Parser:
-    parser = _Parser(
+def _parser(name: str, description: str) -> Parser:
+    parser = Parser(
         prog=f"python -m dse.audit{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
