@@ -142,6 +142,12 @@ def test_what_the_boxes_do_not_show_is_in_the_caption() -> None:
     assert "10 class scores" in shown
 
 
+def test_megabytes_are_explained_where_they_are_shown() -> None:
+    small, large = (generate(Metaparameters(base_e=e, incr_e=e)) for e in (8, 128))
+    for network, shown in ((small, False), (large, True)):
+        assert any("MB" in text for text in texts(macroarchitecture(network, 224))) == shown
+
+
 def test_networks_are_next_to_each_other() -> None:
     figure = macroarchitectures({bypass: drawn("v1_0", bypass) for bypass in BYPASSES})
     places = {text.get_text(): text.get_position() for text in figure.axes[0].texts}

@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"conv": blocks.BLUE, "pool": blocks.WHITE, "fire": blocks.ORANGE}
-NOTE = (
-    "arrows: height x width x channels\n"
-    "Fire modules: squeeze → expand 1x1 + 3x3\n"
-    "MB of 2$^{20}$ bytes, rounded up as in the paper"
-)
+NOTE = "arrows: height x width x channels\nFire modules: squeeze → expand 1x1 + 3x3"
+SIZES = "\nMB of 2$^{20}$ bytes, rounded up as in the paper"
 # Inches.
 BOX, GAP = 0.27, 0.34
 WIRE = 0.2  # between a box and the wire around it
@@ -49,8 +46,9 @@ def macroarchitectures(networks: Mapping[str, tuple[Architecture, int]]) -> Figu
     width = 0.7 + blocks.widest(texts, blocks.NORMAL)  # a layer's name, and its filters
     rooms = [width + _side(one) for one, _ in networks.values()]
     height = (max(map(len, steps.values())) + 2) * (BOX + GAP) - GAP
+    note = NOTE + (SIZES if any(" MB)" in caption for caption in captions.values()) else "")
     with style():
-        figure, axes, middles, top = blocks.columns(captions, rooms, height, NOTE)
+        figure, axes, middles, top = blocks.columns(captions, rooms, height, note)
         for x, (title, (one, size)) in zip(middles, networks.items(), strict=True):
             _column(axes, x - _side(one) / 2, top, width, one, size, steps[title])
     return figure
