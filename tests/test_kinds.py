@@ -80,6 +80,10 @@ def test_a_front_joins_the_planted_networks() -> None:
 def test_a_front_needs_two_networks() -> None:
     with pytest.raises(NoSweep, match="one configuration"):
         fronts(sweep(made(swept())))
+    table = made(swept(sr=SR[:2]))
+    two = pd.concat([table, table.assign(data="mnist")])
+    with pytest.raises(TooMany, match="accuracies on digits and mnist cannot be compared"):
+        fronts(sweep(two))
 
 
 def test_a_forest_plot_marks_what_is_decided_and_its_direction() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -136,8 +137,14 @@ def test_folders_without_trials(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ({"status": "fine"}, "status must be one of learned"),
         ({"data": "mine"}, "it has an unknown data set"),
         ({"trial_id": "a"}, "it holds a trial twice"),
+        ({"sr": math.nan}, "sr is empty in a row"),
+        ({"val_top1": 100.1}, "val_top1 must be in 0 .. 100"),
     ):
         assert message in error(write(lacking, MADE.assign(**wrong)), capsys=capsys)
+    write(lacking, MADE.head(0))
+    assert "there are no finished trials" in error(lacking, capsys=capsys)
+    unknown = write(lacking, MADE.assign(top1=math.nan))
+    assert "no trial has a value of top1" in error(unknown, "front", capsys=capsys)
     one = write(tmp_path / "one", MADE.head(1))
     for kind in ("", "front", "forest", "effects", "x=sr", "heatmap x=sr y=bypass"):
         assert error(one, *kind.split(), capsys=capsys)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from dse.analysis.axes import sweep
-from dse.analysis.labels import PARTS, is_numeric
+from dse.analysis.labels import ACCURACIES, PARTS, is_numeric
 from dse.analysis.selection import select
 from dse.results import files, tables
 from dse.trial.datasets import DATA_SETS
+from dse.trial.question import QUESTION
 from dse.trial.record import COLUMNS, STATUSES
 
 KINDS = {item.name: item.type for part in PARTS for item in fields(part)}
@@ -48,9 +49,15 @@ def _csv(path: Path) -> pd.DataFrame:
     except ValueError as error:
         raise ValueError(f"{path} must be a table of trials: {error}") from None
     wrong = [f"it has no column {name}" for name in COLUMNS if name not in table]
+    if table.empty and not wrong:
+        return table
     for name, kind in KINDS.items():
         if kind in ("int", "float") and name in table and not is_numeric(table[name]):
             wrong.append(f"{name} must be numbers")
+    if not wrong:
+        wrong += [f"{name} is empty in a row" for name in QUESTION if table[name].isna().any()]
+        within = ((name, table[name].dropna().between(0, 100)) for name in ACCURACIES)
+        wrong += [f"{name} must be in 0 .. 100" for name, known in within if not known.all()]
     if not wrong and not set(table["status"]) <= set(STATUSES):
         wrong.append(f"status must be one of {', '.join(STATUSES)}")
     if not wrong and not set(table["data"]) <= {*DATA_SETS, "image_folder"}:

@@ -36,7 +36,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
     it is on the front. `note` is added to the caption.
 
-    Raises `NoSweep` where there are not two configurations, or they cost the same.
+    Raises `NoSweep` where there are not two configurations, or they cost the same, and `TooMany`
+    for several data sets.
     """
     tables = _fronts(found)
     names = [axis.name for axis in found.axes]
@@ -84,6 +85,10 @@ def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
             f"there are {count:,} configurations, and at most {MOST_NETWORKS:,} are compared: "
             "select some by key=value"
         )
+    if found.rows[found.answer].isna().all():
+        raise NoSweep(f"no trial has a value of {found.answer}")
+    if len(sets := sorted(found.rows["data"].unique())) > 1:
+        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
     if not costs:
         raise NoSweep("all networks cost the same: there is no front")
