@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -60,13 +61,20 @@ LONGEST = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a mistake."""
+    """Run the command; returns its exit code.
+
+    0, or 1 for damaged records, 2 for a mistake, 130 for an interruption.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.pop("MPLBACKEND", None)  # files need none, and matplotlib stops at an unknown one
     try:
         paths = _architecture(given[1:]) if given[:1] == ["architecture"] else _results(given)
     except (RequestError, OSError, ValueError) as error:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 1 if isinstance(error, records.Damaged) else 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     print(*paths, sep="\n")
     return 0
 
@@ -178,11 +186,21 @@ def _write(figures: Mapping[str, Any], folder: Path, output: Path | None) -> lis
         if not output:
             folder.mkdir(parents=True, exist_ok=True)
         for path, content in contents.items():
-            path.write_bytes(content)
+            _replace(path, content)
     except OSError as error:
         place = f"`output` must be writable, got {output or folder}: {error.strerror}"
         raise ValueError(place if output else f"{place}; choose another with output=FILE") from None
     return list(contents)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file as a whole: on a full disk, the old one stays."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

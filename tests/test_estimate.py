@@ -122,7 +122,7 @@ def test_a_plan_of_what_is_done_measures_nothing(
 ) -> None:
     grid = request(tmp_path, "sr=0.25")
     records.save(grid.folder, toy_trial.record(grid.trials[0]), {})
-    assert plan(grid, grid.trials, pytest.fail).splitlines()[-1] == "1 trials, 1 done, 0 to do"
+    assert plan(grid, grid.trials, pytest.fail).splitlines()[-1] == "1 trial, 1 done, 0 to do"
     assert measured == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import matplotlib as mpl
 import pandas as pd
@@ -162,6 +163,35 @@ def test_a_folder_that_cannot_be_written(
 def test_an_output_that_cannot_be_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = error(home, "x=sr", f"output={home}/none/a.svg", capsys=capsys)
     assert line.endswith("none/a.svg: No such file or directory")
+    assert not (home / "none").exists()
+
+
+def test_a_full_disk_leaves_the_old_figure(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = home.parent / "kept.svg"
+    output.write_text("the old figure")
+
+    def full(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    line = error(home, "x=sr", f"output={output}", capsys=capsys)
+    assert line.endswith("kept.svg: No space left on device")
+    assert output.read_text() == "the old figure"
+    assert sorted(path.name for path in home.parent.glob("*kept*")) == ["kept.svg"]
+
+
+def test_an_interruption_is_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "read", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setenv("MPLBACKEND", "unknown")
+    assert plot.main([str(home)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert "MPLBACKEND" not in os.environ
 
 
 EVERY = [

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 from sample_records import record
 
-from dse.analysis.summary import LINES, summary
+from dse.analysis.axes import sweep
+from dse.analysis.summary import LINES, best, summary
 
 
 def trials(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -65,6 +66,11 @@ def test_the_validation_part_chooses_never_the_test_set() -> None:
     assert more == "and 80 more in table.csv"
     assert best == "best by validation accuracy: sr=1; on the test set 90.0 %"
     assert head == "100 trials: 100 learned; accuracies in percent"
+
+
+def test_of_one_configuration_none_is_the_best() -> None:
+    (line,) = best(sweep(accuracies({0.5: [80.0, 82.0]})))
+    assert line == "accuracy: on the test set 81.0 %"
 
 
 def test_of_equal_networks_the_smaller_is_the_best() -> None:

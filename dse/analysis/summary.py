@@ -93,9 +93,11 @@ def best(found: Sweep) -> Iterator[str]:
             continue
         points = ranked[ranked["data"] == data] if on else ranked
         first = points.iloc[0]
-        name = " ".join(f"{name}={written(first[name])}" for name in names) or "the only one"
-        test = f"{first['mean']:.1f} % {_interval(first)}".rstrip()
-        yield f"best by validation accuracy{on}: {name}; on the test set {test}"
+        name = " ".join(f"{name}={written(first[name])}" for name in names)
+        test = f"on the test set {first['mean']:.1f} % {_interval(first)}".rstrip()
+        yield (
+            f"best by validation accuracy{on}: {name}; {test}" if name else f"accuracy{on}: {test}"
+        )
 
 
 def _trials(found: Sweep, point: Mapping[Any, Any]) -> pd.DataFrame:

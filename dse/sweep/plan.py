@@ -27,7 +27,8 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
             total = _total(expected)
     except (RuntimeError, RequestError) as error:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
-    count = f"{len(trials)} trials, {len(trials) - len(todo)} done, {len(todo)} to do"
+    one_or_more = "trial" if len(trials) == 1 else "trials"
+    count = f"{len(trials)} {one_or_more}, {len(trials) - len(todo)} done, {len(todo)} to do"
     return "\n".join([*_table(trials, todo, expected), _widths(trials), count, *total])
 
 
