@@ -91,8 +91,12 @@ def scale(name: str, values: Sequence[Any]) -> Scale:
 
 
 def value_text(name: str, value: Any) -> str:
-    """A value of a column for a reader: a `status` in words, others as on the command line."""
-    return OUTCOMES[value] if name == "status" else written(value)
+    r"""A value of a column for a figure: a `status` in words, others as on the command line.
+
+    >>> value_text("status", "never_learned"), value_text("sr", 0.5), value_text("device", "a$b")
+    ('at chance', '0.5', 'a\\$b')
+    """
+    return OUTCOMES[value] if name == "status" else written(value).replace("$", r"\$")
 
 
 def spaced(ticks: Sequence[float], room: int) -> list[float]:
