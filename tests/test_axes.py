@@ -89,6 +89,8 @@ def test_a_single_configuration_has_one_row() -> None:
     assert configurations(found)["mean"].tolist() == [60]
     with pytest.raises(NoSweep, match="`sr` has one value only"):
         lines(found, "sr")
+    with pytest.raises(NoSweep, match="`seed` is not one of the axes: nothing but the seed"):
+        lines(found, "seed")
 
 
 def test_each_setting_of_the_other_axes_has_its_own_line() -> None:

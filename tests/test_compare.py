@@ -211,6 +211,10 @@ def test_what_cannot_be_compared_is_a_clear_line() -> None:
     assert comparisons(unshared) == []
     with pytest.raises(NoSweep, match="`sr` has one value only"):
         compare(table, "sr")
+    with pytest.raises(NoSweep, match="`bypass` must be one of none, simple, got 'complex'"):
+        compare(table, "bypass", ["none", "complex"])
+    with pytest.raises(NoSweep, match="`seed` is not one of the axes: bypass"):
+        compare(table, "seed")
     with pytest.raises(NoSweep, match="the table has no column `top1`"):
         compare(table.drop(columns="top1"), "bypass")
     with pytest.raises(NoSweep, match="there are no trials"):

@@ -178,6 +178,8 @@ def test_what_cannot_be_drawn_is_said() -> None:
     found = sweep(made(swept(sr=SR)))
     with pytest.raises(NoSweep, match=r"`pct3x3` has one value only: 0\.5"):
         plot(found, "pct3x3")
+    with pytest.raises(NoSweep, match="the table has no column `nope`"):
+        plot(found, "sr", "nope")
     with pytest.raises(NoSweep, match="`hue` must be another axis than `x`"):
         plot(found, "sr", hue="sr")
     values = np.linspace(0.01, 0.99, 31).round(2).tolist()

@@ -67,6 +67,9 @@ class Sweep:
             if name == axis.name or name in axis.columns:
                 return axis
         require(self.rows, name)
+        if self.rows[name].nunique() > 1:
+            names = ", ".join(axis.name for axis in self.axes) or "nothing but the seed"
+            raise NoSweep(f"`{name}` is not one of the axes: {names}")
         raise NoSweep(f"`{name}` has one value only")
 
     @property

@@ -105,12 +105,16 @@ def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> lis
     """Compare each two of `values` (default: all) of an axis, for each setting of the others.
 
     `column` is a field of the question, or the name of an axis such as `layout`. A difference is
-    that of the later value from the earlier one. Raises `NoSweep` where no seed has two of the
-    values with all else equal, and `ValueError` for a table that holds a trial twice.
+    that of the later value from the earlier one. Raises `NoSweep` where a value is not in the
+    table, or no seed has two of the values with all else equal, and `ValueError` for a table that
+    holds a trial twice.
     """
     found = sweep_once(table)
     axis = axis_alone(found, column)
     values = values or axis.values
+    if strange := [value for value in values if value not in axis.values]:
+        one_of = ", ".join(map(written, axis.values))
+        raise NoSweep(f"`{column}` must be one of {one_of}, got {strange[0]!r}")
     known = list(pairs(found, axis, list(combinations(values, 2))))
     if not known:
         texts = ", ".join(map(written, values))

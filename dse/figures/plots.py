@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, sweep
+from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, require, sweep
 from dse.analysis.labels import is_numeric
 from dse.figures.marks import draw, draw_counts, words
 from dse.figures.scales import column_axis, find_axis, hue_axis
@@ -30,8 +30,10 @@ def plot(
     """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
 
     It is a scatter too where there are too many lines, or none, as in a random sample, and where a
-    value of `hue` would be on no line. Raises `NoSweep` where `x` or `hue` has one value only.
+    value of `hue` would be on no line. Raises `NoSweep` where `x` or `hue` has one value only, and
+    for a column that is not there.
     """
+    require(found.rows, *filter(None, (x, y, hue)))
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:
             raise NoSweep(f"`{name}` has one value only: {written(found.rows[name].tolist()[0])}")
