@@ -70,6 +70,12 @@ def test_over_sizes_a_line_follows_the_axis_that_changes_them() -> None:
     assert "Along a line: sr 0.125, 0.25, 0.5, 0.75, 1." in text(figure)
 
 
+def test_fields_that_vary_together_are_followed_as_one() -> None:
+    table = made([*swept(lr=(0.1,), epochs=(20,)), *swept(lr=(0.05,), epochs=(40,))])
+    shown = text(plot(sweep(table), "epochs"))
+    assert "Along a line: epochs, lr 20, 0.1; 40, 0.05." in shown
+
+
 def test_over_sizes_that_two_axes_change_there_are_points() -> None:
     table = made(swept(sr=SR[:3], pct3x3=PCT[2:5], bypass=WIRES))
     figure = plot(sweep(table), "size_bytes", "top1", "bypass")

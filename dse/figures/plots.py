@@ -81,7 +81,8 @@ def line_plot(
     others = [axis for axis in found.axes if axis is not along]
     hued = hue_axis(found, hue, others)
     check_lines(found, others)
-    followed = f"Along a line: {along.name} {', '.join(map(written, along.values))}."
+    comma = "; " if len(along.columns) > 1 else ", "  # a value of several fields has commas itself
+    followed = f"Along a line: {along.name} {comma.join(map(written, along.values))}."
     followed *= x != along.name and len(along.values) <= 12
     caption = " ".join(text for text in (followed, left_out, note) if text)
     return draw(found, (x, y or found.answer), hued, others, means=True, log=log, note=caption)
