@@ -157,6 +157,12 @@ def test_too_few_seeds_decide_nothing_however_large_the_difference(seeds: int) -
     assert "nan" not in one.sentence
 
 
+def test_data_sets_are_not_compared() -> None:
+    table = planted(wired, bypass=BYPASSES[:2])
+    both = [table, table.assign(data="cifar10", trial_id="c" + table["trial_id"])]
+    assert {one.pairs.column for one in comparisons(pd.concat(both))} == {"bypass"}
+
+
 def test_more_comparisons_need_more_seeds() -> None:
     """Six seeds decide one comparison; of three, none."""
     table = planted(wired, seeds=range(6), bypass=BYPASSES)

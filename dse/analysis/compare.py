@@ -125,13 +125,13 @@ def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> lis
 def comparisons(table: pd.DataFrame) -> list[Comparison]:
     """Compare each value of each axis of a sweep with the axis' first value.
 
-    Where other axes vary too, differences are means over their settings: the effect of one axis
-    alone. None where nothing can be compared. Raises `NoSweep` for an empty table, and `ValueError`
-    for one that holds a trial twice.
+    Data sets are not compared. Where other axes vary too, differences are means over their
+    settings: the effect of one axis alone. None where nothing can be compared. Raises `NoSweep`
+    for an empty table, and `ValueError` for one that holds a trial twice.
     """
     found = sweep_once(table)
     known: list[Pairs] = []
-    for axis in found.axes:
+    for axis in (axis for axis in found.axes if "data" not in axis.columns):
         known += averaged(found, axis, [(axis.values[0], value) for value in axis.values[1:]])
     return judged(known)
 
