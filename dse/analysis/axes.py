@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-from dse.analysis.statistics import CONFIDENCE, INTERVAL_SEEDS
+from dse.analysis.statistics import PERCENT, half_width
 from dse.trial.datasets import num_classes
 from dse.trial.names import STEM, layout_name, written
 from dse.trial.question import QUESTION
@@ -48,6 +47,10 @@ class Axis:
     columns: tuple[str, ...]
     values: tuple[Any, ...]
 
+    def places(self, rows: pd.DataFrame) -> pd.Series[int]:
+        """The place of each row's value among `values`, from 0."""
+        return rows[self.name].map({value: place for place, value in enumerate(self.values)})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
@@ -75,7 +78,8 @@ class Sweep:
     @property
     def answer(self) -> str:
         """`top1`, or `top5` where all data sets have at least `TOP5_FROM_CLASSES` classes."""
-        return accuracy_column(self.rows)
+        sets = self.rows[["data", "manifest"]].drop_duplicates().itertuples(index=False)
+        return "top5" if min(num_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
 
 
 def sweep(table: pd.DataFrame) -> Sweep:
@@ -143,12 +147,6 @@ def _ordered(name: str, values: pd.Series[Any]) -> tuple[Any, ...]:
     return tuple(sorted(found, key=lambda v: (order.index(v) if v in order else -1, v)))
 
 
-def accuracy_column(rows: pd.DataFrame) -> str:
-    """`top1`, or `top5` where all data sets have at least `TOP5_FROM_CLASSES` classes."""
-    sets = rows[["data", "manifest"]].drop_duplicates().itertuples(index=False)
-    return "top5" if min(num_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
-
-
 # Configurations -----------------------------------------------------------------------------
 
 
@@ -165,29 +163,19 @@ def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
     keys: Any = names or np.zeros(len(found.rows), dtype=int)
     groups = found.rows.groupby(keys, sort=False)
     table = pd.DataFrame({"count": groups[answer].count(), "mean": groups[answer].mean()})
-    half = _half_width(table["count"].to_numpy(), groups[answer].std().to_numpy(float))
-    percent = answer.endswith(("top1", "top5"))
-    table["low"] = np.maximum(table["mean"] - half, 0.0 if percent else -np.inf)
-    table["high"] = np.minimum(table["mean"] + half, 100.0 if percent else np.inf)
+    half = half_width(table["count"].to_numpy(), groups[answer].std().to_numpy(float))
+    least, most = PERCENT if answer.endswith(("top1", "top5")) else (-np.inf, np.inf)
+    table["low"] = np.maximum(table["mean"] - half, least)
+    table["high"] = np.minimum(table["mean"] + half, most)
     extra = [name for name in ("val_top1", "seconds") if name in found.rows and name != answer]
     table[extra] = groups[extra].mean()
     sizes = [name for name in SIZES if name in found.rows and name != answer]
     table[sizes] = groups[sizes].first()
     if names:
         table = table.reset_index()
-    ranks = [
-        table[axis.name].map({value: rank for rank, value in enumerate(axis.values)})
-        for axis in found.axes
-    ]
-    order = np.lexsort(ranks[::-1]) if ranks else np.arange(len(table))
+    places = [axis.places(table) for axis in found.axes]
+    order = np.lexsort(places[::-1]) if places else np.arange(len(table))
     return table.iloc[order].set_axis(range(len(table)))
-
-
-def _half_width(count: Any, deviation: Any) -> Any:
-    """Half the width of Student's 95 % interval of each mean; NaN below `INTERVAL_SEEDS`."""
-    with np.errstate(invalid="ignore"):
-        half = stdtrit(np.maximum(count - 1, 1), (1 + CONFIDENCE) / 2) * deviation / np.sqrt(count)
-    return np.where(count >= INTERVAL_SEEDS, half, np.nan)
 
 
 # Lines --------------------------------------------------------------------------------------
@@ -220,10 +208,11 @@ def lines(found: Sweep, name: str, answer: str = "", most: float = math.inf) -> 
     """
     axis = found.axis(name)
     others = [other.name for other in found.axes if other is not axis]
+    answer = answer or found.answer
     points = configurations(found, answer)
     points = points[points["mean"].notna()]
     if points.empty:
-        raise NoSweep(f"no trial has a value of `{answer or found.answer}`")
+        raise NoSweep(f"no trial has a value of `{answer}`")
     sizes = points.groupby(others or np.zeros(len(points)), sort=False)[axis.name].transform("size")
     points = points[sizes > 1]
     count = len(points[others].drop_duplicates()) if others else min(len(points), 1)
@@ -234,30 +223,22 @@ def lines(found: Sweep, name: str, answer: str = "", most: float = math.inf) -> 
             f"{count:,} lines along `{axis.name}` are too many to read (at most {most}); select "
             "some with key=value in `python -m dse.plot`"
         )
-    rows = found.rows[found.rows[answer or found.answer].notna()]
-    trials = rows.groupby(others) if others else None
-    ranks = {other.name: {v: n for n, v in enumerate(other.values)} for other in found.axes}
-    points = points.sort_values(others, key=lambda c: c.map(ranks[str(c.name)]), kind="stable")
+    rows = found.rows[found.rows[answer].notna()]
+    if not others:
+        return (Line(setting={}, points=points, trials=rows),)
+    trials = rows.groupby(others)
+    places = [other.places(points) for other in found.axes if other is not axis]
+    points = points.iloc[np.lexsort(places[::-1])]
     return tuple(
         Line(
             setting=dict(zip(others, key, strict=True)),
             points=chosen,
-            trials=rows if trials is None else trials.get_group(key),
+            trials=trials.get_group(key),
         )
-        for key, chosen in _groups(points, others)
+        for key, chosen in points.groupby(others, sort=False)
     )
 
 
 def left_out(found: Sweep, drawn: Sequence[Line]) -> int:
     """How many trials of the sweep are not on the lines drawn."""
     return len(found.rows) - sum(len(line.trials) for line in drawn)
-
-
-def _groups(rows: pd.DataFrame, names: list[str]) -> list[tuple[tuple[Hashable, ...], Any]]:
-    """The groups of equal values of `names`, in order of appearance; all rows without names."""
-    if not names:
-        return [((), rows)]
-    return [
-        (key if isinstance(key, tuple) else (key,), group)
-        for key, group in rows.groupby(names, sort=False)
-    ]

@@ -51,24 +51,22 @@ Judge = Callable[[pd.DataFrame], tuple[str, str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Claim:
-    """One claim: its page of `sweeps/`, its text, the paper's numbers and fixed values."""
+    """One claim: its text, the paper's numbers and fixed values, and its test."""
 
-    page: str
     text: str
     paper: str
     fixed: Mapping[str, Any]
     judge: Judge
 
 
-def findings(table: pd.DataFrame, page: str = "") -> list[Finding]:
-    """Test the paper's claims, or those of one page of `sweeps/`, on each data set of a table.
+def findings(table: pd.DataFrame) -> list[Finding]:
+    """Test the paper's claims on each data set of a table.
 
     A claim whose trials the table lacks is left out; there may be none.
     """
     return [
         found
         for claim in CLAIMS
-        if page in ("", claim.page)
         for _, rows in table.groupby("data")
         if (found := _tested(claim, rows))
     ]
@@ -161,7 +159,6 @@ def _order(better: str, worse: str) -> _Claim:
     known = {row.bypass: row.top1 for row in TABLE_3}
     names = {"none": "no bypass", "simple": "simple bypass", "complex": "complex bypass"}
     return _Claim(
-        page="table3",
         text=f"{names[better].capitalize()} is better than {names[worse]}.",
         paper=f"Table 3: {known[better]:.1f} and {known[worse]:.1f} % (top-1 on ImageNet).",
         fixed={"sr": 0.125, "pct3x3": 0.5},
@@ -171,28 +168,24 @@ def _order(better: str, worse: str) -> _Claim:
 
 CLAIMS = (
     _Claim(
-        page="figure3a",
         text="Accuracy rises with the squeeze ratio.",
         paper=f"Figure 3(a): {_points(FIGURE_3A, 0.125, 0.75)}.",
         fixed={"pct3x3": 0.5, "bypass": "none"},
         judge=_higher("sr", 0.125, 0.75),
     ),
     _Claim(
-        page="figure3a",
         text="Accuracy stops rising at a squeeze ratio of 0.75.",
         paper=f"Figure 3(a): {_points(FIGURE_3A, 0.75, 1.0)}.",
         fixed={"pct3x3": 0.5, "bypass": "none"},
         judge=_plateau("sr"),
     ),
     _Claim(
-        page="figure3b",
         text="Accuracy rises with the share of 3x3 filters.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.01, 0.5)}.",
         fixed={"sr": 0.5, "bypass": "none"},
         judge=_higher("pct3x3", 0.01, 0.5),
     ),
     _Claim(
-        page="figure3b",
         text="Accuracy stops rising at a share of 3x3 filters of 50 %.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.5, 0.625, 0.99)}.",
         fixed={"sr": 0.5, "bypass": "none"},
@@ -202,7 +195,6 @@ CLAIMS = (
     _order("complex", "none"),
     _order("simple", "complex"),
     _Claim(
-        page="downsample",
         text="Late downsampling raises accuracy.",
         paper="Strategy 3 (section 3.1), without numbers.",
         fixed={"sr": 0.125, "pct3x3": 0.5, "bypass": "none"},

@@ -103,11 +103,8 @@ def _by_setting(found: Sweep, axis: Axis) -> tuple[pd.DataFrame, list[dict[str, 
     require(found.rows, found.answer)
     others = [other for other in found.axes if other is not axis]
     names = [other.name for other in others]
-    ranks = [
-        found.rows[other.name].map({value: rank for rank, value in enumerate(other.values)})
-        for other in others
-    ]
-    codes = found.rows.groupby(ranks).ngroup() if ranks else 0
+    places = [other.places(found.rows) for other in others]
+    codes = found.rows.groupby(places).ngroup() if places else 0
     rows = found.rows[[*names, axis.name, "seed", found.answer]].assign(setting=codes)
     points = rows.sort_values("setting").drop_duplicates("setting")[names]
     settings = [dict(zip(names, point, strict=True)) for point in points.to_numpy().tolist()]

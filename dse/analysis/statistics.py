@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,9 +66,18 @@ def interval(
     mean, count = float(data.mean()), len(data)
     if count < INTERVAL_SEEDS:
         return Interval(mean=mean, low=math.nan, high=math.nan, count=count)
-    half = stdtrit(count - 1, (1 + CONFIDENCE) / 2) * data.std(ddof=1) / np.sqrt(count)
+    half = half_width(count, data.std(ddof=1))
     low, high = np.clip([mean - half, mean + half], *within).tolist()
     return Interval(mean=mean, low=low, high=high, count=count)
+
+
+def half_width(count: Any, deviation: Any) -> Any:
+    """Half the width of Student's 95 % interval of means, in the unit of `deviation`.
+
+    `count` and `deviation` (of the sample) are numbers or arrays. NaN below `INTERVAL_SEEDS`.
+    """
+    usable = np.where(np.asarray(count) >= INTERVAL_SEEDS, count, np.nan)
+    return stdtrit(usable - 1, (1 + CONFIDENCE) / 2) * deviation / np.sqrt(usable)
 
 
 def share(hits: int, count: int) -> Interval:

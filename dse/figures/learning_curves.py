@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.special import stdtrit
 
 from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.labels import ACCURACIES, scale
-from dse.analysis.statistics import CONFIDENCE, INTERVAL_SEEDS
+from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
 from dse.figures.marks import draw_legend, find_looks
 from dse.figures.plots import check_lines
 from dse.figures.plotting import COLOURS, MOST_DOTS, WIDTH, caption, described, style
@@ -93,7 +92,7 @@ def _line(
     """
     table = rows.pivot(index="epoch", columns="trial_id", values=y)
     whole = table.dropna()
-    x, mean, half = whole.index.to_numpy(float), whole.mean(axis=1), _half_width(whole)
+    x, mean = whole.index.to_numpy(float), whole.mean(axis=1)
     every = max(len(x) // 12, 1)
     axes.plot(x, mean, **look, linewidth=1.6, markevery=every, markersize=4)
     if table.shape[1] < 2:
@@ -109,18 +108,11 @@ def _line(
     )
     if not few:
         return
+    half = half_width(whole.shape[1], whole.std(axis=1))
     ends = [mean - half, mean + half]
     if y in ACCURACIES:
-        ends = [end.clip(0, 100) for end in ends]
+        ends = [end.clip(*PERCENT) for end in ends]
     axes.fill_between(x, *ends, color=look["color"], alpha=0.15, linewidth=0)
-
-
-def _half_width(whole: pd.DataFrame) -> Any:
-    """Half the width of Student's 95 % interval of each row's mean; NaN for too few seeds."""
-    count = whole.shape[1]
-    if count < INTERVAL_SEEDS:
-        return np.nan
-    return stdtrit(count - 1, (1 + CONFIDENCE) / 2) * whole.std(axis=1) / np.sqrt(count)
 
 
 def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
