@@ -25,7 +25,7 @@ from dse.sweep.keys import SETTINGS, accepted
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import checked_axes, read_grids
 from dse.trial.datasets import DATA_SETS
-from dse.trial.names import written
+from dse.trial.names import layout_name, written
 
 PAPER = "protocol=imagenet_torchvision"
 """The network of the paper: v1.0 at 224 pixels, with its widths and 1,000 classes."""
@@ -33,8 +33,6 @@ MODULES = tuple(f"fire{number}" for number in FIRES)
 MAX_NETWORKS, MAX_VALUES = 8, 1000
 FIELDS = (*field_names(Metaparameters), *field_names(Layout), "image_size", "data", "manifest")
 """The keys that decide what a drawing shows."""
-STRUCTURE = tuple(n for n in field_names(Layout) if n not in ("head_relu", "norm", "dropout"))
-"""The keys of a layout, without those that recipes and protocols set too."""
 USUAL = {
     "layout": "v1_0",
     **{name: getattr(Metaparameters(), name) for name in field_names(Metaparameters)},
@@ -123,8 +121,8 @@ def _titled(
     networks: Mapping[tuple[Architecture, int], Mapping[str, Any]],
 ) -> dict[str, tuple[Architecture, int]]:
     """The networks by title: what differs from v1.0, and among the networks."""
-    names = [_layout_name(one.layout) for one, _ in networks]
     rows = list(networks.values())
+    names = [layout_name(row) for row in rows]
     if all(names):  # a name says what its layout is
         rows = [
             {**{k: v for k, v in row.items() if v != getattr(LAYOUTS[n], k, None)}, "layout": n}
@@ -139,15 +137,3 @@ def _titled(
     unbroken: Any = {"break_long_words": False, "break_on_hyphens": False}
     wrapped = (textwrap.fill(title or "SqueezeNet v1.0", 26, **unbroken) for title in titles)
     return dict(zip(wrapped, networks, strict=True))
-
-
-def _layout_name(layout: Layout) -> str:
-    """The name of the layout whose structure this one has; "" if none has it."""
-    return next(
-        (
-            name
-            for name, known in LAYOUTS.items()
-            if all(getattr(known, field) == getattr(layout, field) for field in STRUCTURE)
-        ),
-        "",
-    )

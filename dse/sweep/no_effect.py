@@ -79,7 +79,7 @@ NEUTRAL: Mapping[str, Any] = {"incr_e": 0, "bypass": "none", "dead_after": 0, "l
 """Values that do nothing in any trial; they may always be given."""
 
 
-# Values that come to the same ---------------------------------------------------------------
+# Different values with the same effect ------------------------------------------------------
 
 FILTERS = (
     "base_e", "incr_e", "freq", "pct3x3", "sr",
@@ -88,36 +88,29 @@ FILTERS = (
 ALIKE: Mapping[str, str] = {
     **dict.fromkeys(FILTERS, "give every Fire module the same filters"),
     "bypass": "add the same connections",
-    "conv1_stride": "apply conv1 at one place only",
     "conv10_multiple": "give conv10 the same filters",
     "augment": "move pictures by up to a pixel",
     "validation_share": "hold out the same pictures",
     "train_share": "train on the same pictures",
     "batch_size": "put all training pictures in one batch",
-    "schedule": "give the two steps after `warmup` the same learning rates",
     "warmup": "are the same number of steps",
 }
-"""Fields whose values may come to the same, and how."""
+"""Fields of which different values may have the same effect, and that effect."""
 
 
 def _trained(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
-    """What training makes of some fields: equal where it would train the same network."""
-    protocol, layout, network = trial.protocol, trial.layout, architecture_of(trial)
-    recipe, (warm, left) = protocol.recipe, _steps(protocol)
+    """A key that trials share where they would train the same network; `fields` vary."""
+    protocol, network = trial.protocol, architecture_of(trial)
+    recipe, (warm, _) = protocol.recipe, _steps(protocol)
     made = trial.question
     made.update({f: NEUTRAL.get(f) for f in UNREAD if UNREAD[f](trial)})
     made.update(dict.fromkeys((*FILTERS, "bypass")))  # they are in `network.fires`
-    room = protocol.image_size + 2 * layout.conv1_padding - layout.conv1_kernel
-    if room < layout.conv1_stride:
-        made["conv1_stride"] = room + 1
     made["conv10_multiple"] = network.conv10_filters
     if made["augment"] == "crop" and protocol.image_size // 8 == 1:
         made["augment"] = "shift"
     made["validation_share"] = protocol.validation_pictures
     made["train_share"] = protocol.train_pictures
     made["batch_size"] = min(recipe.batch_size, protocol.train_pictures)
-    if (left, recipe.schedule) == (2, "cosine"):
-        made["schedule"] = "linear"
     made["warmup"] = (warm, recipe.warmup if "warmup" in made["ladder"] else 0)
     return (network.fires, *(made[name] for name in fields))
 
