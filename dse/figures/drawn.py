@@ -33,7 +33,7 @@ AXES = {"curves": ("hue",), "heatmap": ("x", "y"), "chance": ("x",), "forest": (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class Wanted:
     """A figure that is wanted: its columns, "" where it is left to the figure; see `drawn`."""
 
     found: Sweep
@@ -73,7 +73,7 @@ def drawn(
             _check_axis(found, key, name)
     if number := value or (y if kind == "effects" else ""):
         _check_numbers("value" if value else "y", found.rows[number])
-    request = Request(
+    wanted = Wanted(
         found=found,
         folder=folder,
         x=tuple(columns.get("x", ())),
@@ -83,7 +83,7 @@ def drawn(
         log=keys.get("log"),
         note=note,
     )
-    return {kind or "plot": KINDS[kind](request)}
+    return {kind or "plot": KINDS[kind](wanted)}
 
 
 def _check_axis(found: Sweep, key: str, name: str) -> None:
@@ -97,7 +97,7 @@ def _check_numbers(key: str, values: pd.Series[Any]) -> None:
         raise ValueError(f"`{key}` must be a column of numbers, got {values.name}")
 
 
-def _curves(wanted: Request) -> Figure:
+def _curves(wanted: Wanted) -> Figure:
     y, count = wanted.y or "val_top1", len(wanted.found.rows)
     if y not in curves.MEASURES:
         raise ValueError(f"`y` must be one of {', '.join(curves.MEASURES)}, got {y}")
@@ -112,7 +112,7 @@ def _curves(wanted: Request) -> Figure:
     return learning_curves(wanted.found, known, y, wanted.hue, log=wanted.log, note=wanted.note)
 
 
-def _forest(wanted: Request) -> Figure:
+def _forest(wanted: Wanted) -> Figure:
     rows = wanted.found.rows
     if not wanted.x:
         return forest(wanted.found, comparisons(rows), note=wanted.note)
@@ -123,7 +123,7 @@ def _forest(wanted: Request) -> Figure:
     return forest(wanted.found, compare(rows, axis.name), note=wanted.note)
 
 
-KINDS: Mapping[str, Callable[[Request], Figure]] = {
+KINDS: Mapping[str, Callable[[Wanted], Figure]] = {
     "": lambda r: plot(r.found, r.x[0], r.y, r.hue, log=r.log, note=r.note),
     "curves": _curves,
     "heatmap": lambda r: heat_map(r.found, r.x[0], r.y, r.value, note=r.note),

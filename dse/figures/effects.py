@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.labels import MOST_TICKS, is_numeric, label
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
-from dse.figures.plotting import OURS, WIDTH, caption, described, style
+from dse.figures.plotting import OURS, WIDTH, caption, described, span, style
 from dse.figures.scales import finite, is_log, scale_of, set_scale
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
         figure.suptitle(described(found), fontsize="medium")
         rest = [axis.name for axis in found.axes if axis.name not in shown]
         missing = f"No effect is known of {', '.join(rest)}: {UNKNOWN}" if rest else ""
-        caption(figure, EXPLAINED, _counted(shown), missing, lost, note)
+        caption(figure, EXPLAINED, _seeds(shown), missing, lost, note)
     return figure
 
 
@@ -115,9 +115,8 @@ def _panel(axes: Axes, found: Sweep, name: str, table: pd.DataFrame) -> None:
     set_scale(axes, "x", values, log=is_log("x", name, table["value"], None), room=6)
 
 
-def _counted(tables: Mapping[str, pd.DataFrame]) -> str:
-    """How many seeds and blocks there are, where it is the same for all axes or not."""
+def _seeds(tables: Mapping[str, pd.DataFrame]) -> str:
+    """How many seeds the effects are means of, and whether these are too few for intervals."""
     seeds = sorted({int(table["seeds"].iloc[0]) for table in tables.values()})
-    text = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
     few = f"; intervals need {INTERVAL_SEEDS} seeds" if seeds[0] < INTERVAL_SEEDS else ""
-    return f"Seeds: {text}{few}."
+    return f"Seeds: {span(seeds)}{few}."

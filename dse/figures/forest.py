@@ -12,7 +12,7 @@ from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
 from dse.figures.marks import row_height, words
-from dse.figures.plotting import OURS, WIDTH, caption, described, legend, style
+from dse.figures.plotting import OURS, WIDTH, caption, described, legend, span, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -109,12 +109,11 @@ def _legend(axes: Axes, comparisons: Sequence[Comparison]) -> None:
 def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
     """How many seeds there are, and what p is."""
     counts = sorted({one.difference.count for one in comparisons})
-    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
     bars = "95 % interval" if counts[-1] >= INTERVAL_SEEDS else "no interval for so few seeds"
     settings = max(one.pairs.settings for one in comparisons)
     means = "; means over the settings of the other axes" if settings > 1 else ""
     holm = (
         f"p: sign-flip test, Holm's for {len(comparisons)} comparisons; decided: at most {ALPHA}."
     )
-    noun = "seed" if seeds == "1" else "seeds"
-    return [f"Paired differences over {seeds} {noun}, {bars}{means}.", holm]
+    noun = "seed" if counts == [1] else "seeds"
+    return [f"Paired differences over {span(counts)} {noun}, {bars}{means}.", holm]

@@ -139,9 +139,9 @@ def _panel(
             rasterized=len(table) > MOST_DOTS,
         )
     for turn, row in enumerate(np.flatnonzero(chosen)[order] if numbers else ()):
-        beside = (0, -13) if turn % 2 else (0, 7)  # neighbours have their numbers apart
+        offset = (0, -13) if turn % 2 else (0, 7)  # neighbours have their numbers apart
         axes.annotate(
-            str(numbers[keys[row]]), (x[row], y[row]), beside, textcoords="offset points",
+            str(numbers[keys[row]]), (x[row], y[row]), offset, textcoords="offset points",
             ha="center", fontsize=7, path_effects=[withStroke(linewidth=1.2, foreground="white")],
         )  # fmt: skip
     set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
 from dse.figures.marks import words
-from dse.figures.plotting import MOST_DOTS, WIDTH, caption, described, style
+from dse.figures.plotting import MOST_DOTS, WIDTH, caption, described, span, style
 from dse.figures.scales import finite, groups
 from dse.trial.names import written
 
@@ -63,9 +63,8 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
         places[len(panels) - 1].set_xlabel(label(across.name))
         figure.suptitle(described(found), fontsize="medium")
-        seeds = sorted(set(points["count"]))
-        counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
-        caption(figure, f"Mean over the seeds of each cell: {counts}.", left_out, lost, note)
+        seeds = f"Mean over the seeds of each cell: {span(points['count'])}."
+        caption(figure, seeds, left_out, lost, note)
     return figure
 
 

@@ -15,7 +15,7 @@ from dse.analysis.labels import ACCURACIES, scale
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
 from dse.figures.marks import draw_legend, find_looks
 from dse.figures.plots import check_lines
-from dse.figures.plotting import COLOURS, MOST_DOTS, WIDTH, caption, described, style
+from dse.figures.plotting import COLOURS, MOST_DOTS, WIDTH, caption, described, span, style
 from dse.figures.scales import groups, hue_axis, in_order, is_log, set_scale
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def _line(
 def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
     """What the lines are, and how many trials have none."""
     counts = known.groupby([axis.name for axis in found.axes] or np.zeros(len(known)))["trial_id"]
-    fewest, most = counts.nunique().min(), counts.nunique().max()
-    seeds = f"{most}" if fewest == most else f"{fewest}-{most}"
+    seeds = counts.nunique()
+    most = seeds.max()
     spread = " and 95 % interval" if few and most >= INTERVAL_SEEDS else ""
-    words = f"Mean{spread} over {seeds} seeds; thin lines: each trial."
+    words = f"Mean{spread} over {span(seeds)} seeds; thin lines: each trial."
     if most == 1:
         words = "One run each."
     lost = len(found.rows) - known["trial_id"].nunique()

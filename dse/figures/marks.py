@@ -40,7 +40,7 @@ MOST_BARS = 150
 """Intervals are drawn for at most this many points."""
 MOST_NUMBERS = 150
 OTHER = "#555555"
-"""The colour of a marker in the legend that stands for several colours."""
+"""The colour of a marker in the legend where lines of several colours have it."""
 
 
 def draw(

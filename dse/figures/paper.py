@@ -16,19 +16,12 @@ from dse.analysis.axes import MOST_LINES, Line, Sweep, lines, require
 from dse.analysis.figure3 import FIGURE_3, Figure3
 from dse.analysis.labels import log_ticks
 from dse.analysis.pairs import axis_alone, sweep_once
+from dse.figures.lines import draw_lines, measured, same_places
 from dse.figures.plotting import (
-    SIZE_LABEL,
     THEIRS,
     WIDTH,
-    accuracy_label,
     caption,
     described,
-    draw_line,
-    legend,
-    look,
-    measured,
-    plain_log,
-    side_by_side,
     style,
 )
 from dse.figures.trainability import trainability
@@ -38,6 +31,7 @@ from dse.trial.names import written
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SIZE_LABEL = "size of the weights (MB of 2$^{20}$ bytes)"
 WIDE = 8.0
 """Sizes that differ by more than this factor are drawn on a logarithmic axis."""
 
@@ -108,7 +102,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
     with style():
         figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
         axes = figure.subplots()
-        _draw(axes, found, drawn, "pool_after", [places] * len(drawn))
+        draw_lines(axes, found, drawn, "pool_after", [places] * len(drawn))
         axes.set_xticks(list(places.values()), ticks)
         axes.set_xlabel(label)
         axes.set_title(f"Downsampling: {described(found)}")
@@ -126,33 +120,6 @@ def _lines(table: pd.DataFrame, column: str) -> tuple[Sweep, tuple[Line, ...]]:
     return found, lines(found, axis_alone(found, column).name, most=MOST_LINES)
 
 
-def _draw(
-    axes: Axes,
-    found: Sweep,
-    drawn: Sequence[Line],
-    column: str,
-    places: Sequence[Mapping[Any, float]],
-    title: str = "",
-) -> None:
-    """The lines, each with its places on the x axis, and a legend of what they differ in."""
-    figure: Any = axes.figure
-    artists = [
-        draw_line(axes, line, found.answer, at, column, label=line.label, **look(number))
-        for number, (line, at) in enumerate(zip(drawn, places, strict=True))
-    ]
-    if _shared(places):
-        side_by_side(axes, artists)
-    if drawn[0].setting:
-        legend(figure, [line.label for line in drawn], title)
-    axes.set_ylabel(accuracy_label(found.answer))
-
-
-def _shared(places: Sequence[Mapping[Any, float]]) -> bool:
-    """Whether all lines have their values at the same places."""
-    every = {value: place for one in places for value, place in one.items()}
-    return all(every[value] == place for one in places for value, place in one.items())
-
-
 def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> None:
     """Lines over the sizes of their networks.
 
@@ -163,12 +130,17 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
         dict(zip(line.points[column], line.points["size_bytes"] / 2**20, strict=True))
         for line in drawn
     ]
-    shared = _shared(sizes)
+    shared = same_places(sizes)
     values = ", ".join(written(value) for value in found.axis(column).values)
-    _draw(axes, found, drawn, column, sizes, "" if shared else f"along a line: {column} {values}")
+    draw_lines(
+        axes, found, drawn, column, sizes, "" if shared else f"along a line: {column} {values}"
+    )
     every = sorted({size for one in sizes for size in one.values()})
     if every[-1] > WIDE * every[0]:
-        plain_log(axes, log_ticks(every[0], every[-1]))
+        ticks = log_ticks(every[0], every[-1])
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{float(f'{tick:.2g}'):g}" for tick in ticks])
+        axes.minorticks_off()
     if shared:
         merged = {value: size for one in sizes for value, size in one.items()}
         _values_above(axes, list(merged.values()), list(merged), label)

@@ -1,25 +1,20 @@
-"""What all figures share: style, lines, legends, captions, and their encoding as files."""
+"""What all figures share: style, legends, captions, and their encoding as files."""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
-from matplotlib.transforms import ScaledTranslation
 
-from dse.analysis.axes import Line, Sweep, left_out
+from dse.analysis.axes import Sweep
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.trial.names import outcomes
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLE: Any = {
@@ -50,7 +45,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1)))
 """Lines differ in colour, marker and dashes, so that they differ in grey print too."""
 OURS, THEIRS = COLOURS[0], COLOURS[1]
-SIZE_LABEL = "size of the weights (MB of 2$^{20}$ bytes)"
 
 
 @contextmanager
@@ -71,63 +65,11 @@ def look(number: int) -> dict[str, Any]:
     }
 
 
-def draw_line(
-    axes: Axes, line: Line, answer: str, places: Mapping[Any, float], along: str, **looks: Any
-) -> list[Artist]:
-    """A line through the means, with an interval at each point and a dot for each trial.
-
-    `places` maps the values of `along`, the axis of the line, to places on the x axis. There is no
-    interval below `INTERVAL_SEEDS` seeds. `looks` is for matplotlib's `errorbar` and must hold
-    `color`. Returns what was drawn.
-    """
-    points, trials = line.points, line.trials
-    ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
-    bars = axes.errorbar(
-        points[along].map(places), points["mean"], yerr=np.array(ends), elinewidth=0.8, **looks
-    )
-    dots = axes.plot(
-        trials[along].map(places),
-        trials[answer],
-        ".",
-        color=looks["color"],
-        markersize=6,
-        alpha=0.45,
-        rasterized=len(trials) > MOST_DOTS,
-    )
-    return [*bars.get_children(), *dots]
-
-
-def side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]]) -> None:
-    """Move groups of artists at the same places sideways, so that they do not hide each other.
-
-    Their data stay as they are.
-    """
-    step = min(4.0, 24.0 / max(len(groups) - 1, 1)) / 72  # inches
-    for number, artists in enumerate(groups):
-        inches = step * (number - (len(groups) - 1) / 2)
-        scale = axes.figure.dpi_scale_trans
-        moved = axes.transData + ScaledTranslation(inches, 0, scale)
-        for artist in artists:
-            artist.set_transform(moved)
-
-
-def plain_log(axes: Axes, ticks: Sequence[float]) -> None:
-    """A logarithmic x axis whose ticks are plain numbers of two digits."""
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{float(f'{tick:.2g}'):g}" for tick in ticks])
-    axes.minorticks_off()
-
-
 def legend(figure: Figure, labels: Sequence[str], title: str = "") -> None:
     """A legend of the figure's labelled artists above the plot, in as many columns as fit."""
     widest = max(map(len, labels), default=1) + 7
     columns = min(max(int(figure.get_figwidth() * 14) // widest, 1), len(labels))
     figure.legend(loc="outside upper center", ncols=columns, title=title, frameon=False)
-
-
-def accuracy_label(answer: str) -> str:
-    """The label of an accuracy's axis."""
-    return f"{answer.replace('top', 'top-')} on the test set (%)"
 
 
 # Captions -----------------------------------------------------------------------------------
@@ -146,16 +88,14 @@ def described(found: Sweep) -> str:
     return f"{data}, {found.fixed['epochs']} epochs" if "epochs" in found.fixed else str(data)
 
 
-def measured(found: Sweep, drawn: Sequence[Line], along: str) -> str:
-    """What the lines along an axis show, and how many trials of the sweep are on none of them."""
-    counts = pd.concat([line.points["count"] for line in drawn])
-    shown = pd.concat([line.trials["status"] for line in drawn])
-    ended = f"{outcomes({'status': shown})}." if (shown != "learned").any() else ""
-    others = ""
-    if count := left_out(found, drawn):
-        trials = "1 more trial is" if count == 1 else f"{count:,} more trials are"
-        others = f"{trials} on no line: no other differs from them in {along} alone."
-    return " ".join(text for text in (spread(counts), ended, others) if text)
+def span(counts: Iterable[int]) -> str:
+    """The smallest and the largest count, once where they are equal.
+
+    >>> span([3, 3]), span([3, 1, 2])
+    ('3', '1-3')
+    """
+    ends = sorted(set(counts))
+    return f"{ends[0]:,}" if len(ends) == 1 else f"{ends[0]:,}-{ends[-1]:,}"
 
 
 def spread(counts: pd.Series[int]) -> str:
@@ -169,7 +109,7 @@ def spread(counts: pd.Series[int]) -> str:
     fewest, most = int(counts.min()), int(counts.max())
     if most == 1:
         return "One run each."
-    seeds = f"each of {fewest} seeds." if fewest == most else f"each of {fewest}-{most} seeds."
+    seeds = f"each of {span(counts)} seeds."
     if most < INTERVAL_SEEDS:
         return f"Mean and {seeds}"
     some = f" (from {INTERVAL_SEEDS} seeds on)" if fewest < INTERVAL_SEEDS else ""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dse.analysis.axes import NoSweep, Sweep, TooMany, require
 from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import share
-from dse.figures.plotting import OURS, THEIRS, WIDTH, caption, described, legend, style
+from dse.figures.plotting import OURS, THEIRS, WIDTH, caption, described, legend, span, style
 from dse.space.architecture import Metaparameters, field_names
 from dse.trial.names import written
 
@@ -96,11 +96,12 @@ def _worded(name: str, value: Any) -> str:
 
 def _runs(found: Sweep, counts: Sequence[int]) -> str:
     """How many runs a row has, and what they differ in."""
-    runs = "-".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
     over = [
         f"{axis.name} {', '.join(map(written, axis.values))}"
         for axis in found.axes
         if METAPARAMETERS.issuperset(axis.columns)
     ]
     which = " and ".join([*over, "seeds"])
-    return f"{runs} runs a row (over {which}), with 95 % intervals. ReLU: on the class scores."
+    return (
+        f"{span(counts)} runs a row (over {which}), with 95 % intervals. ReLU: on the class scores."
+    )

@@ -24,7 +24,7 @@ VERDICTS: Mapping[str, str] = {
     "this number too; nothing was computed",
     "transcribed": "a number that was copied; there is nothing to compare it with",
     "contradicted": "what was computed here, or what is printed elsewhere, is another number",
-    "needs ImageNet": "measured on ImageNet; only networks trained on it can tell",
+    "needs ImageNet": "measured on ImageNet; only networks trained on it could decide",
 }
 """The verdicts, and what each means."""
 

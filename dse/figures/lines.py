@@ -1,0 +1,98 @@
+"""Lines along an axis of a sweep, as in the paper's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.transforms import ScaledTranslation
+
+from dse.analysis.axes import Line, Sweep, left_out
+from dse.analysis.labels import label
+from dse.figures.plotting import MOST_DOTS, legend, look, spread
+from dse.trial.names import outcomes
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+
+def draw_lines(
+    axes: Axes,
+    found: Sweep,
+    drawn: Sequence[Line],
+    column: str,
+    places: Sequence[Mapping[Any, float]],
+    title: str = "",
+) -> None:
+    """The lines, each with its places on the x axis, and a legend of what they differ in."""
+    figure: Any = axes.figure
+    artists = [
+        _draw_line(axes, line, found.answer, at, column, label=line.label, **look(number))
+        for number, (line, at) in enumerate(zip(drawn, places, strict=True))
+    ]
+    if same_places(places):
+        _side_by_side(axes, artists)
+    if drawn[0].setting:
+        legend(figure, [line.label for line in drawn], title)
+    axes.set_ylabel(label(found.answer))
+
+
+def same_places(places: Sequence[Mapping[Any, float]]) -> bool:
+    """Whether all lines have their values at the same places."""
+    every = {value: place for one in places for value, place in one.items()}
+    return all(every[value] == place for one in places for value, place in one.items())
+
+
+def _draw_line(
+    axes: Axes, line: Line, answer: str, places: Mapping[Any, float], along: str, **looks: Any
+) -> list[Artist]:
+    """A line through the means, with an interval at each point and a dot for each trial.
+
+    `places` maps the values of `along`, the axis of the line, to places on the x axis. There is no
+    interval below `INTERVAL_SEEDS` seeds. `looks` is for matplotlib's `errorbar` and must hold
+    `color`. Returns what was drawn.
+    """
+    points, trials = line.points, line.trials
+    ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
+    bars = axes.errorbar(
+        points[along].map(places), points["mean"], yerr=np.array(ends), elinewidth=0.8, **looks
+    )
+    dots = axes.plot(
+        trials[along].map(places),
+        trials[answer],
+        ".",
+        color=looks["color"],
+        markersize=6,
+        alpha=0.45,
+        rasterized=len(trials) > MOST_DOTS,
+    )
+    return [*bars.get_children(), *dots]
+
+
+def _side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]]) -> None:
+    """Move groups of artists at the same places sideways, so that they do not hide each other.
+
+    Their data stay as they are.
+    """
+    step = min(4.0, 24.0 / max(len(groups) - 1, 1)) / 72  # inches
+    for number, artists in enumerate(groups):
+        inches = step * (number - (len(groups) - 1) / 2)
+        scale = axes.figure.dpi_scale_trans
+        moved = axes.transData + ScaledTranslation(inches, 0, scale)
+        for artist in artists:
+            artist.set_transform(moved)
+
+
+def measured(found: Sweep, drawn: Sequence[Line], along: str) -> str:
+    """What the lines along an axis show, and how many trials of the sweep are on none of them."""
+    counts = pd.concat([line.points["count"] for line in drawn])
+    shown = pd.concat([line.trials["status"] for line in drawn])
+    ended = f"{outcomes({'status': shown})}." if (shown != "learned").any() else ""
+    others = ""
+    if count := left_out(found, drawn):
+        trials = "1 more trial is" if count == 1 else f"{count:,} more trials are"
+        others = f"{trials} on no line: no other differs from them in {along} alone."
+    return " ".join(text for text in (spread(counts), ended, others) if text)
