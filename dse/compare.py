@@ -23,7 +23,7 @@ Compare values of a key by the accuracy of the trials in a results folder. Trial
 are paired: both of a pair have the same seed and are equal in all else. If other
 keys vary in the folder, each of their settings is compared by itself; key=value
 selects one."""
-COLUMNS = """\
+EPILOG = """\
 p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
 adjusted for the number of comparisons; a difference is decided where it is at
 most 0.05. d_z is the mean difference over its standard deviation. "more seeds"
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="python -m dse.compare",
         description=DESCRIPTION,
-        epilog=COLUMNS,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -48,25 +48,29 @@ def _csv(path: Path) -> pd.DataFrame:
         )
     except ValueError as error:
         raise ValueError(f"{path} must be a table of trials: {error}") from None
-    wrong = [f"it has no column {name}" for name in COLUMNS if name not in table]
-    if table.empty and not wrong:
-        return table
+    for fault in _faults(table):
+        raise ValueError(f"{path} must be a table of trials: {fault}")
+    return table
+
+
+def _faults(table: pd.DataFrame) -> Iterator[str]:
+    """What is wrong with a table; each check assumes that those before it found nothing."""
+    yield from (f"it has no column {name}" for name in COLUMNS if name not in table)
+    if table.empty:
+        return
     for name, kind in KINDS.items():
         if kind in ("int", "float") and name in table and not is_numeric(table[name]):
-            wrong.append(f"{name} must be numbers")
-    if not wrong:
-        wrong += [f"{name} is empty in a row" for name in QUESTION if table[name].isna().any()]
-        within = ((name, table[name].dropna().between(0, 100)) for name in ACCURACIES)
-        wrong += [f"{name} must be in 0 .. 100" for name, known in within if not known.all()]
-    if not wrong and not set(table["status"]) <= set(STATUSES):
-        wrong.append(f"status must be one of {', '.join(STATUSES)}")
-    if not wrong and not set(table["data"]) <= {*DATA_SETS, "image_folder"}:
-        wrong.append("it has an unknown data set")
-    if not wrong and table["trial_id"].duplicated().any():
-        wrong.append("it holds a trial twice")
-    if wrong:
-        raise ValueError(f"{path} must be a table of trials: {wrong[0]}")
-    return table
+            yield f"{name} must be numbers"
+    yield from (f"{name} is empty in a row" for name in QUESTION if table[name].isna().any())
+    for name in ACCURACIES:
+        if not table[name].dropna().between(0, 100).all():
+            yield f"{name} must be in 0 .. 100"
+    if not set(table["status"]) <= set(STATUSES):
+        yield f"status must be one of {', '.join(STATUSES)}"
+    if not set(table["data"]) <= {*DATA_SETS, "image_folder"}:
+        yield "it has an unknown data set"
+    if table["trial_id"].duplicated().any():
+        yield "it holds a trial twice"
 
 
 def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:

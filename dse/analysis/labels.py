@@ -23,8 +23,8 @@ MEANINGS = {
     for item in fields(part)
     if "meaning" in item.metadata
 }
-"""What each column holds, as its field says; where that is too long for an axis, in other words."""
-MEANINGS |= {
+"""What each column holds, as its field says."""
+LABELS = MEANINGS | {
     "top1": "top-1 on the test set (%)",
     "top5": "top-5 on the test set (%)",
     "val_top1": "top-1 on the validation part (%)",
@@ -44,6 +44,7 @@ MEANINGS |= {
     "dead_step": "steps after which a dead run was stopped",
     "epoch": "epoch",
 }
+"""The same for an axis: in other words where a meaning is too long."""
 ACCURACIES = ("top1", "top5", "val_top1", "train_top1")
 UNITED = (*ACCURACIES, "loss", "val_loss", "train_loss", "seconds", "epoch")
 BYTES = ("size_bytes", "peak_activation_bytes")
@@ -123,9 +124,9 @@ def label(name: str) -> str:
     >>> label("val_top1"), label("sr")
     ('top-1 on the validation part (%)', 'squeeze ratio: squeeze / expand filters (sr)')
     """
-    if name not in MEANINGS:
+    if name not in LABELS:
         return name
-    return MEANINGS[name] if name in UNITED else f"{MEANINGS[name]} ({name})"
+    return LABELS[name] if name in UNITED else f"{LABELS[name]} ({name})"
 
 
 def _unit(name: str, largest: float) -> tuple[str, float]:
@@ -136,7 +137,7 @@ def _unit(name: str, largest: float) -> tuple[str, float]:
     >>> _unit("macs", 832_700_000)
     ('multiply-accumulates for one picture (millions)', 1000000)
     """
-    meaning = MEANINGS.get(name, name)
+    meaning = LABELS.get(name, name)
     if name in BYTES:
         if largest < 2 * MEGA:
             return f"{meaning} (KB of 2$^{{10}}$ bytes)", KILO

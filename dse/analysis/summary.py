@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.axes import Sweep, configurations, sweep
-from dse.analysis.rendering import columns
+from dse.analysis.rendering import columns, counted
 from dse.trial.names import outcome, outcomes, written
 
 LINES = 20
@@ -22,7 +22,7 @@ def summary(table: pd.DataFrame, asked: int) -> str:
     more than `LINES` configurations the best by validation accuracy are listed. `asked` is how many
     trials were to be trained; those without a record have failed.
     """
-    count = f"{asked:,} trial{'' if asked == 1 else 's'}"
+    count = counted(asked, "trial")
     if len(table) < asked:
         count = f"{len(table):,} of {count} done, {asked - len(table):,} failed"
     if table.empty:

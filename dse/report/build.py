@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
+from dse.analysis.rendering import counted
 from dse.analysis.summary import best, trained
 from dse.report import sections
 from dse.report.page import CURVE, Curve, Picture, Section, Table, page
@@ -132,8 +133,8 @@ NOTHING = "No trial has finished yet: there is nothing to show."
 
 
 def _failed(count: int) -> str:
-    have = "1 trial failed and has" if count == 1 else f"{count:,} trials failed and have"
-    return f"{have} no result yet; the same sweep tries again."
+    have = "has" if count == 1 else "have"
+    return f"{counted(count, 'trial')} failed and {have} no result yet; the same sweep tries again."
 
 
 def _facts(found: Sweep) -> dict[str, str]:

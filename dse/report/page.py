@@ -16,12 +16,9 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import ORDER
-from dse.space.architecture import Layout, Metaparameters, field_names
+from dse.analysis.labels import MEANINGS, is_numeric
 from dse.trial.names import written
-from dse.trial.protocol import Protocol
-from dse.trial.question import QUESTION, Trial
-from dse.trial.recipe import Recipe
-from dse.trial.record import Answer, Circumstance
+from dse.trial.question import QUESTION
 
 DECIMALS = {"loss": 4, "seconds": 1, "front_share": 0}
 """How many decimals a measured number has, where it is not 2."""
@@ -159,7 +156,7 @@ def cells(table: Table) -> list[Column]:
 
 
 def _column(name: str, values: pd.Series[Any], about: Mapping[str, str]) -> Column:
-    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    numeric = is_numeric(values)
     plain = values.tolist()
     if not numeric:
         rank = {text: str(at) for at, text in enumerate(ORDER.get(name, ()))}
@@ -199,14 +196,3 @@ def _number(name: str, value: float) -> str:
     if name in DIGITS:
         return str(np.format_float_positional(value, DIGITS[name], fractional=False, trim="-"))
     return f"{value:,.{DECIMALS.get(name, 2)}f}"
-
-
-def _meanings(kind: type[Any]) -> dict[str, str]:
-    return {n: kind.__dataclass_fields__[n].metadata.get("meaning", "") for n in field_names(kind)}
-
-
-MEANINGS = {
-    name: meaning
-    for kind in (Metaparameters, Layout, Protocol, Recipe, Trial, Answer, Circumstance)
-    for name, meaning in _meanings(kind).items()
-}

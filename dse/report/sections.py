@@ -13,7 +13,7 @@ from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.plateau import PAPER, plateaus
 from dse.analysis.rendering import counted
-from dse.analysis.small import Environment, explained, what_small_buys
+from dse.analysis.small import ABOUT, Environment, explained, what_small_buys
 from dse.analysis.table3 import table3
 from dse.report.page import Point, Section, Table
 from dse.trial.names import outcome, short_id, written
@@ -22,8 +22,6 @@ ROWS = 2000
 """Maximum number of rows of a table on the page."""
 SENTENCES = 10
 """Up to so many comparisons each has a sentence; of more, those that are decided."""
-
-
 SETTINGS = 4
 """Up to so many settings of what else varies, each has a sentence on its plateau."""
 
@@ -107,8 +105,7 @@ def paper(found: Sweep) -> Section:
         return Section(id="paper", title="The paper's claims")
     text = (
         "The paper's numbers are of single runs on ImageNet, and these data are not ImageNet: a "
-        "claim may hold there and not here. Each claim is tested by itself at the 5 % level; "
-        "where these trials cannot tell, it is not decided."
+        "claim may hold there and not here. Each claim is tested by itself at the 5 % level."
     )
     several = any(axis.name == "data" for axis in found.axes)
     points = [
@@ -146,9 +143,8 @@ def pareto(found: Sweep) -> Section:
     shown = shown.rename(columns={"mean": found.answer, "count": "seeds"}).head(ROWS)
     text = (
         "For each of these networks, no other one has at least its validation accuracy at no more "
-        "bytes. "
-        "front_share says how sure that is: the share of resamples of the seeds (%) in which the "
-        "network is on the front; empty below 3 seeds."
+        "bytes. front_share says how sure that is: the share of resamples of the seeds (%) in "
+        "which the network is on the front; empty below 3 seeds."
     )
     about = {**_about(found), "front_share": "share of resamples with it on the front, percent"}
     caption = f"{len(shown):,} of {len(points):,} configurations"
@@ -225,24 +221,15 @@ def small(found: Sweep) -> Section:
     names = [axis.name for axis in found.axes]
     bought = what_small_buys(points, environment)
     distinct = bought.drop_duplicates(["size_bytes", "params", "peak_activation_bytes"])
-    columns = ["size_bytes", "gradient_bytes", "allreduce_bytes", "allreduce_seconds"]
-    columns += ["download_seconds", "weights_fit", "all_fits"]
-    shown = distinct[[*names, *columns]].sort_values("size_bytes").head(SIZES)
+    shown = distinct[[*names, *ABOUT]].sort_values("size_bytes").head(SIZES)
     caption = "Networks by size" + (f" (the smallest {SIZES})" if len(distinct) > SIZES else "")
     return Section(
         id="small",
         title="What small buys",
         text=[explained(environment)],
-        tables=[Table(caption, shown, ABOUT_SMALL)],
+        tables=[Table(caption, shown, ABOUT)],
     )
 
 
 SIZES = 50
-ABOUT_SMALL = {
-    "gradient_bytes": "the gradient of one step, float32",
-    "allreduce_bytes": "what each worker sends in a step, bytes",
-    "allreduce_seconds": "the time that takes, seconds",
-    "download_seconds": "the time of an update over the air, seconds",
-    "weights_fit": "whether the weights fit in the chip's memory",
-    "all_fits": "whether weights and activations fit",
-}
+"""Maximum number of networks in the table of what small networks buy."""
