@@ -50,11 +50,11 @@ def test_a_page_that_changes_a_default_is_no_exception() -> None:
 
 
 def test_other_trials_are_counted() -> None:
-    assert caption(table(), 1) == "1 other trial in this folder is not shown."
+    assert caption(table(), 1) == "Not shown: 1 other trial in this folder."
     assert caption(table("lr=0.01"), 1200) == (
-        "Fixed: lr 0.01. 1,200 other trials in this folder are not shown."
+        "Fixed: lr 0.01. Not shown: 1,200 other trials in this folder."
     )
-    assert caption(table()[:0], 2) == "2 other trials in this folder are not shown."
+    assert caption(table()[:0], 2) == "Not shown: 2 other trials in this folder."
 
 
 def test_older_training_semantics_are_named() -> None:

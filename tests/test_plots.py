@@ -127,9 +127,7 @@ def test_trials_that_are_on_no_line_are_counted() -> None:
     figure = line_plot(sweep(table), "sr")
     assert len(figure.axes[0].containers) == 1
     assert len(dots(figure.axes[0])) == len(SR) * len(SEEDS)
-    assert "6 trials have no second value of sr and are not shown. Shown: pct3x3 0.5." in text(
-        figure
-    )
+    assert "Not shown: 6 trials without a second value of sr. Shown: pct3x3 0.5." in text(figure)
 
 
 def test_every_value_of_the_hue_is_shown() -> None:
@@ -137,7 +135,7 @@ def test_every_value_of_the_hue_is_shown() -> None:
     table = made(swept(sr=SR), swept(sr=[0.125], bypass=list(WIRES)[1:]))
     figure = plot(sweep(table), "sr", hue="bypass")
     assert all(f"bypass {wire}" in text(figure) for wire in WIRES)
-    assert "not shown" not in text(figure)
+    assert "Not shown" not in text(figure)
     assert len(dots(figure.axes[0])) == len(table)
 
 
@@ -147,7 +145,7 @@ def test_losses_that_are_not_finite_are_counted_and_not_averaged() -> None:
     figure = plot(sweep(table), "sr", "loss")
     _, y = means(figure.axes[0])
     assert y[-1] == pytest.approx(3 - table.query("sr == 1 and seed == 2")["top1"].item() / 50)
-    assert "2 trials have no finite loss: not shown." in text(figure)
+    assert "Not shown: 2 trials without a finite loss." in text(figure)
     with pytest.raises(NoSweep, match="no trial has a value of loss"):
         plot(sweep(table.assign(loss=math.nan)), "sr", "loss")
 
@@ -158,7 +156,7 @@ def test_a_step_that_did_not_happen_is_no_number() -> None:
     table.loc[(table["sr"] == 0.5), "diverged_step"] = 40
     figure = plot(sweep(table), "sr", "diverged_step")
     assert means(figure.axes[0]) == ([0.5], [40])
-    assert "12 trials have no finite diverged_step: not shown." in text(figure)
+    assert "Not shown: 12 trials without a finite diverged_step." in text(figure)
 
 
 def test_a_long_name_fits() -> None:

@@ -42,7 +42,7 @@ CASES: dict[str, Callable[[], Figure]] = {
     "demo, 3b": lambda: figure3b(tables.load(REFERENCE / "demo"), NOTE),
 }  # fmt: skip
 RATES = [n / 10 for n in range(1, 11)]
-NOTE = "Fixed: data cifar10, lr 0.01, epochs 8. 30 other trials in this folder are not shown. " * 2
+NOTE = "Fixed: data cifar10, lr 0.01, epochs 8. Not shown: 30 other trials in this folder. " * 2
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -89,8 +89,8 @@ def test_failures_and_the_note_are_shown(tmp_path: Path) -> None:
     folder_of(tmp_path, sample())
     failure = {"name": "sr=0.9 <b>", "reason": "out of memory", "details": ""}
     records.fail(tmp_path, "0" * 20, failure)
-    text = shown(tmp_path, "Fixed: lr 0.01. 2 other trials in this folder are not shown.")
-    assert "Fixed: lr 0.01. 2 other trials in this folder are not shown." in text
+    text = shown(tmp_path, "Fixed: lr 0.01. Not shown: 2 other trials in this folder.")
+    assert "Fixed: lr 0.01. Not shown: 2 other trials in this folder." in text
     assert "1 trial failed and has no result yet" in text
     assert "sr=0.9 <b> out of memory" in text
 
@@ -242,7 +242,7 @@ def test_the_command_shows_the_selected_trials(
     assert capsys.readouterr().out.splitlines()[-1] == str(folder / "report.html")
     assert undrawn[0]["sr"].tolist() == [0.5, 0.5]
     text = " ".join(Reader((folder / "report.html").read_bytes()).texts)
-    assert "4 other trials in this folder are not shown." in text
+    assert "Not shown: 4 other trials in this folder." in text
     assert "python -m dse.sweep 'sr=0.125,0.5'" in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
 

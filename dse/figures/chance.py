@@ -13,7 +13,7 @@ from dse.analysis.axes import Sweep, TooMany
 from dse.analysis.statistics import share
 from dse.figures.marks import row_height, words
 from dse.figures.plotting import WIDTH, caption, described, legend, look, style
-from dse.figures.scales import groups, in_order
+from dse.figures.scales import count_groups, groups, in_order
 from dse.trial.names import OUTCOMES
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
     Raises `NoSweep` for more rows than can be read.
     """
     names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
-    count = len(found.rows[names].drop_duplicates()) if names else 1
+    count = count_groups(found.rows, names)
     if count > MOST_ROWS:
         raise TooMany(
             f"there would be {count:,} rows, and at most {MOST_ROWS} can be read: name some "

@@ -23,7 +23,7 @@ from dse.figures.heat_map import heat_map
 from dse.figures.learning_curves import learning_curves
 from dse.figures.overview import overview
 from dse.figures.plots import plot
-from dse.figures.scales import find_axis
+from dse.figures.scales import count_groups, find_axis
 from dse.results import curves
 
 MOST_CURVES = 1_000
@@ -118,8 +118,7 @@ def _forest(wanted: Wanted) -> Figure:
         return forest(wanted.found, comparisons(rows), note=wanted.note)
     axis = wanted.found.axis(wanted.x[0])
     others = [other.name for other in wanted.found.axes if other is not axis]
-    settings = len(rows[others].drop_duplicates()) if others else 1
-    check_rows(comb(len(axis.values), 2) * settings)
+    check_rows(comb(len(axis.values), 2) * count_groups(rows, others))
     return forest(wanted.found, compare(rows, axis.name), note=wanted.note)
 
 

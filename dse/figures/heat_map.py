@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
+from dse.analysis.rendering import counted
 from dse.figures.marks import words
 from dse.figures.plotting import MOST_DOTS, WIDTH, caption, described, span, style
-from dse.figures.scales import finite, groups
+from dse.figures.scales import count_groups, finite, groups
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -78,13 +79,12 @@ def _crossed(found: Sweep, across: Axis, up: Axis, others: list[str]) -> tuple[S
     if kept.empty:
         raise NoSweep(f"`{across.name}` and `{up.name}` never both vary with all else equal")
     count = len(found.rows) - len(kept)
-    trials = "1 trial is" if count == 1 else f"{count:,} trials are"
-    text = f"{trials} not shown: only one of the two axes varies there." if count else ""
-    return replace(found, rows=kept), text
+    lost = f"Not shown: {counted(count, 'trial')} where only one of the two axes varies."
+    return replace(found, rows=kept), lost if count else ""
 
 
 def _check_panels(found: Sweep, others: Sequence[str]) -> None:
-    count = len(found.rows[[*others]].drop_duplicates()) if others else 1
+    count = count_groups(found.rows, others)
     if count > MOST_PANELS:
         raise TooMany(
             f"the heat map would have {count:,} panels, and at most {MOST_PANELS} can be read: "

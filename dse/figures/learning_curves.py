@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.labels import ACCURACIES, scale
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
 from dse.figures.marks import draw_legend, find_looks
 from dse.figures.plots import check_lines
@@ -125,9 +126,6 @@ def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
     if most == 1:
         words = "One run each."
     lost = len(found.rows) - known["trial_id"].nunique()
-    trials = (
-        "1 trial has no curve and is" if lost == 1 else f"{lost:,} trials have no curve and are"
-    )
     lengths = known.groupby("trial_id")["epoch"].max().nunique()
     ends = "A mean ends where the first of its trials does." if lengths > 1 and most > 1 else ""
-    return [words, ends, f"{trials} not shown." if lost else ""]
+    return [words, ends, f"Not shown: {counted(lost, 'trial')} without a curve." if lost else ""]

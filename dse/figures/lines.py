@@ -11,6 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Line, Sweep, left_out
 from dse.analysis.labels import label
+from dse.analysis.rendering import counted
 from dse.figures.plotting import MOST_DOTS, legend, look, spread
 from dse.trial.names import outcomes
 
@@ -93,6 +94,6 @@ def measured(found: Sweep, drawn: Sequence[Line], along: str) -> str:
     ended = f"{outcomes({'status': shown})}." if (shown != "learned").any() else ""
     others = ""
     if count := left_out(found, drawn):
-        trials = "1 more trial is" if count == 1 else f"{count:,} more trials are"
-        others = f"{trials} on no line: no other differs from them in {along} alone."
+        lost = counted(count, "trial")
+        others = f"Not shown: {lost} without another that differs in {along} alone."
     return " ".join(text for text in (spread(counts), ended, others) if text)

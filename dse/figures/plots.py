@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, require, sweep
 from dse.analysis.labels import is_numeric
+from dse.analysis.rendering import counted
 from dse.figures.marks import draw, draw_counts, words
-from dse.figures.scales import column_axis, find_axis, hue_axis
+from dse.figures.scales import column_axis, count_groups, find_axis, hue_axis
 from dse.trial.names import written
 
 MOST_LINES = 30
@@ -149,8 +150,8 @@ def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
     count = len(found.rows) - len(kept)
     fixed = {name: kept[name].iloc[0] for name in others if kept[name].nunique() == 1}
     shown = f" Shown: {words(fixed)}." if fixed else ""
-    trials = "1 trial has" if count == 1 else f"{count:,} trials have"
-    missing = f"{trials} no second value of {along.name} and are not shown.{shown}"
+    lost = counted(count, "trial")
+    missing = f"Not shown: {lost} without a second value of {along.name}.{shown}"
     return sweep(kept), missing if count else ""
 
 
@@ -172,7 +173,7 @@ def _changes(found: Sweep, axis: Axis, x: str) -> bool:
 def check_lines(found: Sweep, others: Sequence[Axis]) -> None:
     """Raise `NoSweep` where the settings of the axes `others` are more lines than can be read."""
     names = [axis.name for axis in others]
-    count = len(found.rows[names].drop_duplicates()) if names else 1
+    count = count_groups(found.rows, names)
     if count > MOST_LINES:
         raise TooMany(
             f"there would be {count:,} lines, and at most {MOST_LINES} can be read: select values "

@@ -13,6 +13,7 @@ import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany
 from dse.analysis.labels import MOST_TICKS, Scale, is_numeric, log_ticks, logarithmic, scale, spaced
+from dse.analysis.rendering import counted
 from dse.figures.plotting import COLOURS, DASHES, MARKERS
 from dse.trial.names import written
 
@@ -131,9 +132,8 @@ def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
     count = len(found.rows) - len(known)
     if known.empty:
         raise NoSweep(f"no trial has a value of {lacking}")
-    lost = "1 trial has" if count == 1 else f"{count:,} trials have"
-    words = f"{lost} no finite {lacking}: not shown." if count else ""
-    return replace(found, rows=known), words
+    lost = f"Not shown: {counted(count, 'trial')} without a finite {lacking}." if count else ""
+    return replace(found, rows=known), lost
 
 
 def in_order(rows: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
@@ -145,6 +145,11 @@ def in_order(rows: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
     return rows.sort_values(
         names, key=lambda c: c.map(ranks[str(c.name)]), kind="stable", ignore_index=True
     )
+
+
+def count_groups(rows: pd.DataFrame, names: Sequence[str]) -> int:
+    """How many `groups` there are."""
+    return len(rows[[*names]].drop_duplicates()) if names else 1
 
 
 def groups(rows: pd.DataFrame, names: Sequence[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:

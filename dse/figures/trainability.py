@@ -101,7 +101,5 @@ def _runs(found: Sweep, counts: Sequence[int]) -> str:
         for axis in found.axes
         if METAPARAMETERS.issuperset(axis.columns)
     ]
-    which = " and ".join([*over, "seeds"])
-    return (
-        f"{span(counts)} runs a row (over {which}), with 95 % intervals. ReLU: on the class scores."
-    )
+    runs = f"{span(counts)} runs a row (over {' and '.join([*over, 'seeds'])})"
+    return f"{runs}, with 95 % intervals. ReLU: on the class scores."

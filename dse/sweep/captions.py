@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from dse.analysis.rendering import counted
 from dse.sweep import pages
 from dse.sweep.keys import RULES
 from dse.trial.names import STEM, layout_name, written
@@ -32,8 +33,7 @@ def caption(table: pd.DataFrame, others: int = 0) -> str:
     values = ", ".join(f"{name} {value}" for name, value in differences(table).items())
     parts = [f"Fixed: {values}."] if values else []
     if others:
-        trials = "trial in this folder is" if others == 1 else "trials in this folder are"
-        parts.append(f"{others:,} other {trials} not shown.")
+        parts.append(f"Not shown: {counted(others, 'other trial')} in this folder.")
     return " ".join(parts)
 
 

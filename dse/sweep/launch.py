@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dse.analysis.rendering import counted
 from dse.data.store import Store
 from dse.results import atomic, commands, drivers, files, locks, records
 from dse.runner.events import Failed
@@ -84,8 +85,8 @@ def run(
     the sweep is asked to stop.
     """
     todo = records.unfinished(folder, trials)
-    noun = "trial" if len(trials) == 1 else "trials"
-    count = f"{len(trials)} {noun}, {len(trials) - len(todo)} already done, {len(todo)} to do"
+    every = counted(len(trials), "trial")
+    count = f"{every}, {len(trials) - len(todo)} already done, {len(todo)} to do"
     failed = set()
     if not todo:
         say(count)
@@ -109,8 +110,7 @@ def asked(table: pd.DataFrame, trials: Sequence[Trial], folder: Path) -> pd.Data
     """The rows of `trials` in the table of `folder`, which may hold other sweeps' trials too."""
     rows = table[table["trial_id"].isin([trial.trial_id for trial in trials])]
     if others := len(table) - len(rows):
-        trials_are = "1 other trial is" if others == 1 else f"{others:,} other trials are"
-        say(f"{trials_are} in {folder}; the figures do not show them")
+        say(f"figures do not show {counted(others, 'other trial')} in {folder}")
     return rows.reset_index(drop=True)
 
 
