@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dse.analysis.axes import Sweep, TooMany
 from dse.analysis.statistics import share
-from dse.figures.marks import row_height, words
+from dse.figures.marks import label_rows, row_height, words
 from dse.figures.plotting import WIDTH, caption, described, legend, look, style
 from dse.figures.scales import count_groups, groups, in_order
 from dse.trial.names import OUTCOMES
@@ -23,8 +23,6 @@ MOST_ROWS = 50
 """More rows than this cannot be read."""
 SHOWN = ("never_learned", "diverged", "partly_dead")
 """Outcomes in the order in which they are drawn; the first one always is."""
-
-
 WILSON = "Wilson's 95 % intervals; how a trial ended is decided on the validation part."
 
 
@@ -67,14 +65,9 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
         axes = figure.subplots()
         for number, status in enumerate(drawn):
             _marks(axes, table, status, number, (number - (len(drawn) - 1) / 2) * 0.2)
-        axes.set_yticks(range(len(table)), labels)
-        axes.set_ylim(len(table) - 0.5, -0.5)
+        label_rows(axes, labels, [f"of {count:,}" for count in table["count"]])
         axes.set_xlim(-3, 103)
         axes.set_xlabel("share of the trials (%)")
-        counts = axes.secondary_yaxis("right")
-        counts.set_yticks(range(len(table)), [f"of {count:,}" for count in table["count"]])
-        counts.spines["right"].set_visible(False)
-        counts.tick_params(length=0)
         axes.set_title(described(found))
         legend(figure, [OUTCOMES[status] for status in drawn])
         others = [axis.name for axis in found.axes if axis.name not in names]

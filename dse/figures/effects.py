@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+EXPLAINED = (
+    "Effect: the difference from the mean over all values of the axis, all else and the seed "
+    "being equal; mean and 95 % interval over the seeds. Widest range first."
+)
+UNKNOWN = "its values were never all tried with all else equal, or are more texts than fit."
+
+
 def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
     """The main effect of each axis on a column of numbers (default: the accuracy, percent).
 
@@ -93,15 +100,6 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
         missing = f"No effect is known of {', '.join(rest)}: {UNKNOWN}" if rest else ""
         caption(figure, EXPLAINED, _seeds(shown), missing, lost, note)
     return figure
-
-
-EXPLAINED = (
-    "Effect: the difference from the mean over all values of the axis, all else and the seed "
-    "being equal; mean and 95 % interval over the seeds. Widest range first."
-)
-
-
-UNKNOWN = "its values were never all tried with all else equal, or are more texts than fit."
 
 
 def _panel(axes: Axes, found: Sweep, name: str, table: pd.DataFrame) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison
+from dse.analysis.labels import label
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
-from dse.figures.marks import row_height, words
+from dse.figures.marks import label_rows, row_height, words
 from dse.figures.plotting import OURS, WIDTH, caption, described, legend, span, style
 from dse.trial.names import written
 
@@ -43,15 +44,9 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
         axes.axvline(0, color="#888888", linewidth=0.8)
         for row, one in enumerate(comparisons):
             _mark(axes, row, one)
-        rows = range(len(comparisons))
-        axes.set_yticks(rows, names)
-        axes.set_ylim(len(comparisons) - 0.5, -0.5)
-        right = axes.secondary_yaxis("right")
-        right.set_yticks(rows, [_probability(one.adjusted_p) for one in comparisons])
-        right.spines["right"].set_visible(False)
-        right.tick_params(length=0)
-        answer = comparisons[0].pairs.answer.replace("top", "top-")
-        axes.set_xlabel(f"difference of {answer} on the test set (points)")
+        label_rows(axes, names, [_probability(one.adjusted_p) for one in comparisons])
+        answer = label(comparisons[0].pairs.answer).replace("(%)", "(points)")
+        axes.set_xlabel(f"difference of {answer}")
         axes.set_title(described(found))
         _legend(axes, comparisons)
         caption(figure, *_remarks(comparisons), note)
@@ -101,8 +96,7 @@ def _legend(axes: Axes, comparisons: Sequence[Comparison]) -> None:
             face = colour if decided else "white"
             axes.plot([], [], "o", color=colour, markerfacecolor=face, label=text)
             labels.append(text)
-    figure = axes.get_figure()
-    assert isinstance(figure, Figure)
+    figure: Any = axes.figure
     legend(figure, labels)
 
 

@@ -137,6 +137,16 @@ def row_height(text: str) -> float:
     return 0.16 + 0.14 * (1 + text.count("\n"))
 
 
+def label_rows(axes: Axes, left: Sequence[str], right: Sequence[str]) -> None:
+    """Texts at both sides of the rows 0, 1, ..., from the top."""
+    axes.set_yticks(range(len(left)), left)
+    axes.set_ylim(len(left) - 0.5, -0.5)
+    other = axes.secondary_yaxis("right")
+    other.set_yticks(range(len(right)), right)
+    other.spines["right"].set_visible(False)
+    other.tick_params(length=0)
+
+
 def _points(found: Sweep, x: str, y: str) -> pd.DataFrame:
     """`configurations` of `y`, with their `x` (its mean over the seeds) in the column `x`."""
     points = configurations(found, y)
