@@ -143,7 +143,7 @@ def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
     for key, values in keys.items():
         if key not in USES[kind]:
             kinds = ", ".join(one or "x= and y=" for one, uses in USES.items() if key in uses)
-            raise ValueError(f"`{key}` is for {kinds}; it means nothing with {kind or 'x='}")
+            raise ValueError(f"`{key}` is for {kinds}; it has no effect with {kind or 'x='}")
         if len(values) > 1 and key != "log" and not (key == "x" and kind == "chance"):
             raise ValueError(f"`{key}` must be one column, got {','.join(values)}")
     needed = {"heatmap": ("x", "y"), "": ("x",) if keys else ()}.get(kind, ())

@@ -103,7 +103,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("front forest", "one kind must be named, got front forest"),
         (
             "front x=sr",
-            "`x` is for x= and y=, heatmap, chance, forest; it means nothing with front",
+            "`x` is for x= and y=, heatmap, chance, forest; it has no effect with front",
         ),
         ("curves", "mine has a table only, and no learning curves"),
         ("curves hue=loss", "`hue` must be one of what varies (sr, bypass), got loss"),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dse.analysis.rendering import counted
 from dse.figures.drawing import draw
 from dse.results import tables
 from dse.sweep.captions import caption
-from dse.sweep.launch import asked
+from dse.sweep.messages import say
 from dse.trial.question import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def close(
@@ -24,12 +29,12 @@ def close(
     these pages of `sweeps/`, each of the trials that the page asked for.
     """
     whole = tables.write_tables(folder)
-    table = asked(whole, trials, folder)
-    others = len(whole) - len(table)
+    table = _rows(whole, trials)
+    if others := len(whole) - len(table):
+        say(f"figures do not show {counted(others, 'other trial')} in {folder}")
     parts = None
     if pages is not None:
-        ids = {name: [trial.trial_id for trial in of_page] for name, of_page in pages.items()}
-        rows = {name: table[table["trial_id"].isin(known)] for name, known in ids.items()}
+        rows = {name: _rows(table, of_page) for name, of_page in pages.items()}
         parts = {name: (one, caption(one, others)) for name, one in rows.items()}
     note = caption(table, others)
     figures = draw(folder, table, note, parts)
@@ -38,3 +43,9 @@ def close(
 
     path = build.write(folder, table, figures, command, note)
     print(summary.summary(table, len(trials)), path, sep="\n")
+
+
+def _rows(table: pd.DataFrame, trials: Sequence[Trial]) -> pd.DataFrame:
+    """The rows of `trials`."""
+    rows = table[table["trial_id"].isin([trial.trial_id for trial in trials])]
+    return rows.reset_index(drop=True)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dse.analysis.rendering import counted
 from dse.data.store import Store
@@ -24,9 +23,6 @@ from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EXECUTE = "dse.training.worker:run"
 
@@ -104,14 +100,6 @@ def run(
             failed = _train(todo, trial_names(trials), folder, workers, store, runner)
     atomic.tidy(folder)
     return _report_missing(trials, folder, failed)
-
-
-def asked(table: pd.DataFrame, trials: Sequence[Trial], folder: Path) -> pd.DataFrame:
-    """The rows of `trials` in the table of `folder`, which may hold other sweeps' trials too."""
-    rows = table[table["trial_id"].isin([trial.trial_id for trial in trials])]
-    if others := len(table) - len(rows):
-        say(f"figures do not show {counted(others, 'other trial')} in {folder}")
-    return rows.reset_index(drop=True)
 
 
 def _runner(execute: str, workers: Workers) -> Runner:
