@@ -89,7 +89,7 @@ def draw(
 def draw_counts(
     found: Sweep, columns: tuple[str, str], log: Collection[str] | None, note: str
 ) -> Figure:
-    """How many trials have each pair of values: the area of a mark is their number."""
+    """How many trials have each pair of values: the area of a mark grows with their number."""
     found, lost = finite(found, *columns)
     scales = [scale_of(found, name) for name in columns]
     counts = found.rows.groupby(list(columns), sort=False).size().reset_index(name="count")
@@ -109,7 +109,7 @@ def draw_counts(
         for which, name, one in zip("xy", columns, scales, strict=True):
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
         axes.set_title(described(found))
-        caption(figure, "The area of a mark is the number of trials.", lost, note)
+        caption(figure, "The area of a mark grows with the number of trials.", lost, note)
     return figure
 
 

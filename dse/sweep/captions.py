@@ -19,10 +19,10 @@ from dse.trial.question import SEMANTICS
 if TYPE_CHECKING:
     import pandas as pd
 
-HOME = "demo"
+DEFAULT = "demo"
 """The protocol for data sets that have no page."""
 SEVERAL = 2
-"""So many differences or more, of a layout or a recipe that has a name, are that name."""
+"""A layout or recipe is named where that replaces at least this many differences."""
 
 
 def caption(table: pd.DataFrame, others: int = 0) -> str:
@@ -48,7 +48,7 @@ def differences(table: pd.DataFrame) -> dict[str, str]:
     names = [name for name in (*RULES, "semantics") if name in table and name != "seed"]
     fixed = {n: table[n].iloc[:1].item() for n in names if table[n].nunique() == 1}
     page_of = pages.protocols()
-    protocols = sorted({page_of.get(data, HOME) for data in table["data"].unique()})
+    protocols = sorted({page_of.get(data, DEFAULT) for data in table["data"].unique()})
     groups: dict[str, str] = {}
     different = _different(fixed, protocols, groups)
     layout = layout_name(fixed)

@@ -36,6 +36,10 @@ EXAMPLES = {
         "protocol=cifar10 data.root=DIR data.download=true",
     ),
 }
+DEFAULTS = (
+    "Defaults in brackets are those of the page squeezenet; the other pages, layouts, recipes "
+    "and protocols change some of them. The command line overrides them all."
+)
 CODES = """\
 exit codes: 0 all done; 1 some trials failed; 2 the request is wrong and nothing
 was run; 130 interrupted. The same command resumes after 1 and 130."""
@@ -79,12 +83,6 @@ def _epilog(program: str) -> str:
     for part, entries in _keys().items():
         text += _section(f"{part} keys", entries)
     return "\n".join([*text, "", CODES])
-
-
-DEFAULTS = (
-    "Defaults in brackets are those of the page squeezenet; the other pages, layouts, recipes "
-    "and protocols change some of them. The command line overrides them all."
-)
 
 
 def _summaries(group: str) -> dict[str, str]:
