@@ -36,16 +36,16 @@ class Comparison:
     """What the pairs of two values show, as one of a family of `family` comparisons.
 
     `difference` is in points. `p` is that of `sign_flip_p` and `adjusted_p` Holm's over the family;
-    `smallest_p` and `smallest_adjusted_p` are the smallest that these numbers of seeds can give.
-    `effect` is Cohen's d_z, NaN for one seed and for equal values. `seeds_needed` more seeds give
-    an effect of this size a chance of 80 % to be decided; None: above `MAX_SEEDS`, or unknown.
+    `smallest_adjusted_p` is the smallest that these numbers of seeds can give. `effect` is Cohen's
+    d_z: infinite where all differences are equal, NaN for one seed and where all are 0.
+    `seeds_needed` more seeds give an effect of this size a chance of 80 % to be decided; None:
+    above `MAX_SEEDS`, or unknown.
     """
 
     pairs: Pairs
     difference: Interval
     effect: float
     p: float
-    smallest_p: float
     adjusted_p: float
     smallest_adjusted_p: float
     family: int
@@ -139,33 +139,26 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
 def judged(known: Sequence[Pairs]) -> list[Comparison]:
     """The comparisons of one family: p is adjusted over all of them."""
     ps = [sign_flip_p(one.differences) for one in known]
-    smallest = [smallest_p(len(one.differences)) for one in known]
+    smallest = holm([smallest_p(len(one.differences)) for one in known])
     return [
-        _comparison(
-            one,
-            len(known),
+        Comparison(
+            pairs=one,
+            difference=interval(one.differences, within=POINTS),
+            effect=(effect := _effect(one.differences)),
             p=p,
-            smallest_p=least,
             adjusted_p=adjusted,
-            smallest_adjusted_p=attainable,
+            smallest_adjusted_p=least,
+            family=len(known),
+            seeds_needed=_seeds_needed(effect, len(one.differences), len(known)),
         )
-        for one, p, least, adjusted, attainable in zip(
-            known, ps, smallest, holm(ps), holm(smallest), strict=True
-        )
+        for one, p, adjusted, least in zip(known, ps, holm(ps), smallest, strict=True)
     ]
 
 
-def _comparison(pairs: Pairs, family: int, **ps: float) -> Comparison:
-    count, effect = len(pairs.differences), _effect(pairs.differences)
+def _seeds_needed(effect: float, count: int, family: int) -> int | None:
+    """How many more than `count` seeds would decide this effect, as `Comparison` says."""
     seeds = seeds_for_power(effect, ALPHA / family)
-    return Comparison(
-        pairs=pairs,
-        difference=interval(pairs.differences, within=POINTS),
-        effect=effect,
-        family=family,
-        seeds_needed=seeds and max(max(seeds, fewest_seeds(family)) - count, 0),
-        **ps,
-    )
+    return None if seeds is None else max(seeds - count, fewest_seeds(family) - count, 0)
 
 
 def fewest_seeds(family: int) -> int:
@@ -178,10 +171,10 @@ def fewest_seeds(family: int) -> int:
 
 
 def _effect(differences: Sequence[float]) -> float:
-    """Cohen's d_z: the mean over the standard deviation."""
-    data = np.asarray(differences)
-    spread = float(data.std(ddof=1)) if len(data) > 1 else 0.0
-    mean = float(data.mean())
-    if len(data) > 1 and spread > 1e-9 * abs(mean):
+    """Cohen's d_z: the mean over the standard deviation; see `Comparison`."""
+    if len(differences) < 2:
+        return math.nan
+    mean, spread = float(np.mean(differences)), float(np.std(differences, ddof=1))
+    if spread > 1e-9 * abs(mean):
         return mean / spread
-    return math.copysign(math.inf, mean) if mean and len(data) > 1 else math.nan
+    return math.copysign(math.inf, mean) if mean else math.nan

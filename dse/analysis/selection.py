@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from dse.trial.names import written
 
@@ -60,11 +61,7 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
 
 def _normal(text: str) -> str:
     """A value as `written` writes it."""
-    value: Any = text
     for kind in (int, float):
-        try:
-            value = kind(text)
-            break
-        except ValueError:
-            continue
-    return written(value) if text.lower() not in ("true", "false") else text.lower()
+        with suppress(ValueError):
+            return written(kind(text))
+    return text.lower() if text.lower() in ("true", "false") else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -75,6 +75,3 @@ def _rows(
 
 UNKNOWN = Interval(mean=math.nan, low=math.nan, high=math.nan, count=0)
 """A gain where no seed has both values."""
-
-TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"table3": table3}
-"""Name of a page of `sweeps/` -> the table of its sweep."""

@@ -68,15 +68,15 @@ def _paper(rows: pd.DataFrame, note: str, page: str) -> Iterator[tuple[str, byte
     """The paper's figures and tables of some rows; with a page, that of the page."""
     from dse.analysis.axes import NoSweep, TooMany
     from dse.analysis.rendering import markdown
-    from dse.analysis.table3 import TABLES
+    from dse.analysis.table3 import table3
     from dse.figures.paper import FIGURES
 
-    for name in [page] if page else [*FIGURES, *TABLES]:
+    for name in [page] if page else [*FIGURES, "table3"]:
         try:
             if name in FIGURES:
                 yield from _files(name, FIGURES[name](rows, note))
             else:
-                shown = TABLES[name](rows)
+                shown = table3(rows)
                 yield f"{name}.csv", shown.to_csv(index=False).encode()
                 text = markdown([*map(str, shown)], shown.itertuples(index=False))
                 yield f"{name}.md", f"{text}\n{note}".rstrip("\n").encode() + b"\n"
