@@ -3,7 +3,8 @@
     python benchmarks/large_tables.py [--rounds 7] [--resumed 1000] [--loaded 100000]
 
 The records are made up: real questions of five squeeze ratios and many seeds, with random answers.
-Measures the command of a finished sweep of `--resumed` trials from its start to its end; then, for
+Measures the command of a finished sweep of `--resumed` trials from its start to its end, and
+`python -m dse.report` of them, with learning curves of 100 epochs and all figures drawn; then, for
 `--loaded` records, `tables.load` in a new process with and without its index, `drawing.draw` of the
 loaded table (matplotlib's import included), and `python -m dse.status`. Making the records takes
 minutes.
@@ -36,6 +37,10 @@ from dse.results import tables
 assert len(tables.load(Path(sys.argv[1]))) == int(sys.argv[2])
 print(time.perf_counter() - start)
 """
+CURVE = "attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n" + "".join(
+    f"1,{epoch},{9 * epoch},0.1,{3 / epoch},{90 - 80 / epoch},{90 - 80 / epoch},{3 / epoch}\n"
+    for epoch in range(1, 101)
+)
 DRAW = """
 import sys, time
 from pathlib import Path
@@ -72,12 +77,14 @@ def made_up(trial: Trial) -> Record:
     return Record(trial=trial, answer=answer, circumstance=circumstance)
 
 
-def fill(folder: Path, trials: tuple[Trial, ...]) -> None:
+def fill(folder: Path, trials: tuple[Trial, ...], curve: str = "") -> None:
     """Write a made-up record of each trial, not durably: it is removed in a minute."""
     for trial in trials:
         home = files.trial_folder(folder, trial.trial_id)
         home.mkdir(parents=True)
         (home / files.RECORD).write_bytes(files.sealed(made_up(trial).row()))
+        if curve:
+            (home / "curve.csv").write_text(curve)
 
 
 def timed(command: list[str]) -> float:
@@ -109,11 +116,17 @@ def main() -> None:
             return read_request("sweep", "", words(count), page="squeezenet").trials
 
         folder = Path(place) / "x"
-        fill(folder, trials(options.resumed))
+        fill(folder, trials(options.resumed), CURVE)
         command = [sys.executable, "-m", "dse.sweep", "-cn", "squeezenet", *words(options.resumed)]
         timed(command)  # it writes the tables
         rows = f"{options.resumed:,} rows"
         show(f"resume of {rows}", [timed(command) for _ in range(options.rounds)])
+        seconds, page = [], folder / "report.html"
+        for _ in range(options.rounds):
+            for path in page, folder / files.DRAWN:
+                path.unlink(missing_ok=True)
+            seconds.append(timed([sys.executable, "-m", "dse.report", str(folder)]))
+        show(f"report of {rows}, {page.stat().st_size / 1e6:.1f} MB", seconds)
         shutil.rmtree(folder)
         fill(folder, trials(options.loaded))
         rows = f"{options.loaded:,} rows"

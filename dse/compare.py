@@ -32,8 +32,6 @@ estimates how many more give such a difference a chance of 80 % to be decided.
 examples:
   python -m dse.compare results/reproduce bypass=none,simple
   python -m dse.compare results/mine sr=0.125,0.25,0.5 bypass=none"""
-SENTENCES = 10
-"""Up to so many comparisons, each has a sentence; of more, those that are decided."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,9 +130,10 @@ def _cells(one: Comparison, settings: Sequence[str]) -> Iterator[Any]:
 
 def lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """What the comparisons show, in sentences."""
-    shown = comparisons
-    if len(comparisons) > SENTENCES:
-        shown = [one for one in comparisons if one.decided]
+    from dse.analysis.compare import highlights
+
+    shown = highlights(comparisons)
+    if len(shown) < len(comparisons):
         yield f"{len(shown)} of {len(comparisons)} differences are decided."
     yield from (one.sentence for one in shown)
 

@@ -30,6 +30,9 @@ from dse.analysis.statistics import (
 )
 from dse.trial.names import written
 
+SENTENCES = 10
+"""The most comparisons that are all put in words."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
@@ -134,6 +137,11 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
     for axis in (axis for axis in found.axes if "data" not in axis.columns):
         known += averaged(found, axis, [(axis.values[0], value) for value in axis.values[1:]])
     return judged(known)
+
+
+def highlights(known: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons to put in words: all of up to `SENTENCES`, else those that are decided."""
+    return [one for one in known if one.decided or len(known) <= SENTENCES]
 
 
 def judged(known: Sequence[Pairs]) -> list[Comparison]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, require, sweep
@@ -43,7 +44,7 @@ def plot(
     along = line_axis(found, x, hue)
     if (
         along
-        and (not hue or _on_lines(found, along, hue))
+        and (not hue or _has_lines(found, along, hue))
         and is_numeric(found.rows[y or found.answer])
     ):
         try:
@@ -143,8 +144,7 @@ def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
     others = [axis.name for axis in found.axes if axis is not along]
     if not others:
         return found, ""
-    values = found.rows.groupby(others)[along.name].transform("nunique")
-    kept = found.rows[values > 1]
+    kept = _on_lines(found, along)
     if kept.empty:
         raise NoSweep(f"no two values of `{along.name}` have all else equal")
     count = len(found.rows) - len(kept)
@@ -155,13 +155,16 @@ def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
     return sweep(kept), missing if count else ""
 
 
-def _on_lines(found: Sweep, along: Axis, hue: str) -> bool:
-    """Whether `hue` is an axis, and each of its values is on some line along the axis `along`."""
-    if not (hued := find_axis(found, hue)):
-        return False
+def _on_lines(found: Sweep, along: Axis) -> pd.DataFrame:
+    """The rows that differ from some others along `along` alone, which is not the only axis."""
     others = [axis.name for axis in found.axes if axis is not along]
-    values = found.rows.groupby(others)[along.name].transform("nunique")
-    return set(found.rows.loc[values > 1, hued.name]) == set(hued.values)
+    return found.rows[found.rows.groupby(others)[along.name].transform("nunique") > 1]
+
+
+def _has_lines(found: Sweep, along: Axis, hue: str) -> bool:
+    """Whether `hue` is an axis, and each of its values is on some line along the axis `along`."""
+    hued = find_axis(found, hue)
+    return hued is not None and set(_on_lines(found, along)[hued.name]) == set(hued.values)
 
 
 def _changes(found: Sweep, axis: Axis, x: str) -> bool:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations
-from dse.analysis.compare import Comparison, comparisons, fewest_seeds
+from dse.analysis.compare import Comparison, comparisons, fewest_seeds, highlights
 from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.plateau import PAPER, plateaus
@@ -20,8 +20,6 @@ from dse.trial.names import outcome, short_id, written
 
 ROWS = 2000
 """Maximum number of rows of a table on the page."""
-SENTENCES = 10
-"""Up to so many comparisons each has a sentence; of more, those that are decided."""
 SETTINGS = 4
 """Up to so many settings of what else varies, each has a sentence on its plateau."""
 
@@ -33,9 +31,8 @@ def compared(found: Sweep) -> Section:
         known = comparisons(found.rows)
     if not known:
         return Section(id="comparisons", title="Comparisons")
-    decided = [one for one in known if one.decided]
-    shown = known if len(known) <= SENTENCES else decided
-    count = f"{len(decided):,} of {counted(len(known), 'difference')} decided"
+    decided = sum(one.decided for one in known)
+    count = f"{decided:,} of {counted(len(known), 'difference')} decided"
     text = (
         "Each value is compared with the first one of its axis, paired by seed: both trials of a "
         "pair are equal in all else. A difference is decided where it is more than chance at the "
@@ -45,13 +42,14 @@ def compared(found: Sweep) -> Section:
     if max(one.difference.count for one in known) < fewest:
         family = counted(len(known), "comparison")
         text += f" With {family} it takes at least {fewest} seeds to decide any."
+    sentences = [*(one.sentence for one in highlights(known)), *_plateaus(found)]
     frame = pd.DataFrame([_comparison(one) for one in known])
     return Section(
         id="comparisons",
         title="Comparisons",
         headline=f"{count}.",
         text=[text],
-        points=[Point(text=text) for text in (*(one.sentence for one in shown), *_plateaus(found))],
+        points=[Point(text=text) for text in sentences],
         tables=[Table("All comparisons; differences in points", frame, ABOUT_COMPARISONS)],
     )
 
