@@ -113,11 +113,14 @@ def test_a_table_without_such_sweeps_has_no_findings() -> None:
     assert findings(planted(lambda q: 70, sr=(0.3, 0.4))) == []
 
 
-def test_a_finding_is_a_sentence_of_numbers() -> None:
+def test_a_finding_has_the_numbers_of_both_sides() -> None:
     accuracy, axes = PAGES["figure3a"]
-    rise, plateau = map(str, findings(planted(accuracy, spread=0.01, **axes)))
-    assert rise.startswith(
-        "Accuracy rises with the squeeze ratio. Agrees on digits: sr=0.75: +12.5"
+    rise, plateau = findings(planted(accuracy, spread=0.01, **axes))
+    assert (rise.claim, rise.verdict, rise.data) == (
+        "Accuracy rises with the squeeze ratio.",
+        "agrees",
+        "digits",
     )
-    assert rise.endswith("Paper: Figure 3(a): 80.3 % at 0.125, 86.0 % at 0.75 (top-5 on ImageNet).")
-    assert "86.0 % at 0.75, 86.1 % at 1" in plateau
+    assert rise.evidence.startswith("sr=0.75: +12.5")
+    assert rise.paper == "Figure 3(a): 80.3 % at 0.125, 86.0 % at 0.75 (top-5 on ImageNet)."
+    assert "86.0 % at 0.75, 86.1 % at 1" in plateau.paper

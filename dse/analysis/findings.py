@@ -40,10 +40,6 @@ class Finding:
     verdict: str
     evidence: str
 
-    def __str__(self) -> str:
-        verdict = f"{self.verdict.capitalize()} on {self.data}"
-        return f"{self.claim} {verdict}: {self.evidence} Paper: {self.paper}"
-
 
 Judge = Callable[[pd.DataFrame], tuple[str, str]]
 """A table -> the verdict and the evidence; raises `NoSweep` where it lacks what that needs."""
