@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 from dse.space.architecture import FIRES, Layout, Metaparameters, map_sizes
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in as many processes as there are cores
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `pytest &` ignores it
 
 
 class Point(NamedTuple):
