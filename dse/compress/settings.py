@@ -1,0 +1,83 @@
+"""How a network is compressed: `Settings`, and which of them each method reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from dse.space.rules import check, integer, knob, one_of, real
+
+METHODS = ("none", "svd", "prune", "deep_compression", "ristretto")
+"""`none` keeps every weight at fp32: with `retrain_epochs`, the network that the others are
+compared with at equal total epochs."""
+
+SEMANTICS = 1
+"""The version of what fitting means. A change that may alter a compressed network raises it."""
+
+ID_DIGITS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One way to compress a trained network.
+
+    Raises `ValueError` for a value outside its rule.
+    """
+
+    method: str = knob("deep_compression", one_of(*METHODS), "compression method")
+    bits: int = knob(8, integer(2, 8), "bits of a weight: deep_compression, ristretto")
+    density: float = knob(
+        0.33, real(0, 1, above=True), "share of weights kept: prune, deep_compression"
+    )
+    quality: float = knob(
+        0.0,
+        real(0, 10),
+        "weights below this many standard deviations of their layer are pruned (0: by density)",
+    )
+    energy: float = knob(
+        0.9, real(0, 1, above=True), "share of a layer's squared singular values kept: svd"
+    )
+    margin: float = knob(
+        0.5, real(0, 100), "points of val_top1 that narrower activations may lose: ristretto"
+    )
+    coder: str = knob("adaptive", one_of("adaptive", "huffman"), "entropy coder of the file")
+    retrain_epochs: int = knob(4, integer(0, 10_000), "epochs of retraining in all")
+    retrain_lr: float = knob(
+        0.1, real(0, 10, above=True), "peak learning rate of retraining, as a share of the trial's"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+USES: Mapping[str, tuple[str, ...]] = {
+    "none": ("coder", "retrain_epochs", "retrain_lr"),
+    "svd": ("energy", "coder", "retrain_epochs", "retrain_lr"),
+    "prune": ("density", "quality", "coder", "retrain_epochs", "retrain_lr"),
+    "deep_compression": ("bits", "density", "quality", "coder", "retrain_epochs", "retrain_lr"),
+    "ristretto": ("bits", "margin", "coder", "retrain_epochs", "retrain_lr"),
+}
+"""The settings that each method reads; the others have no effect on it."""
+
+
+def effective(settings: Settings) -> Settings:
+    """The settings with those that the method does not read at their defaults.
+
+    >>> effective(Settings(method="svd", bits=4)).bits
+    8
+    """
+    used = {"method", *USES[settings.method]}
+    idle: dict[str, Any] = {f.name: f.default for f in fields(settings) if f.name not in used}
+    return replace(settings, **idle)
+
+
+def compressed_id(trial_id: str, settings: Settings) -> str:
+    """The identity of a compressed network: its trial, the method, and the settings it reads."""
+    own: dict[str, Any] = asdict(settings)
+    used = ("method", *USES[settings.method])
+    question = {name: own[name] for name in used} | {"trial": trial_id, "semantics": SEMANTICS}
+    text = json.dumps(question, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
