@@ -112,6 +112,7 @@ def record(**changes: Any) -> Record:
     """A record of `TRIAL`; `changes` are to its answer or circumstance."""
     answer = dict.fromkeys(ANSWER, 1) | {"status": "learned", "diverged_step": -1}
     circumstance = dict.fromkeys(CIRCUMSTANCE, "x") | {"seconds": 1.5, "threads": 1}
+    circumstance["peak_memory_bytes"] = 0
     row = {**answer, **circumstance, **changes}
     return Record(
         trial=TRIAL,

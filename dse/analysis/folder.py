@@ -14,7 +14,7 @@ from dse.analysis.labels import ACCURACIES, PARTS, is_numeric
 from dse.analysis.selection import select
 from dse.results import files, tables
 from dse.trial.datasets import DATA_SETS
-from dse.trial.question import QUESTION
+from dse.trial.question import QUESTION, SINCE
 from dse.trial.record import COLUMNS, STATUSES
 
 KINDS = {item.name: item.type for part in PARTS for item in fields(part)}
@@ -48,6 +48,8 @@ def _csv(path: Path) -> pd.DataFrame:
         )
     except ValueError as error:
         raise ValueError(f"{path} must be a table of trials: {error}") from None
+    for name in SINCE.keys() - set(table):
+        table[name] = SINCE[name]
     for fault in _faults(table):
         raise ValueError(f"{path} must be a table of trials: {fault}")
     return table

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +13,7 @@ from torch import Tensor, nn
 from dse.data.memory import Data, load
 from dse.data.store import DEFAULT, Store
 from dse.space.cost import cost
+from dse.training.circumstance import circumstance
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
 from dse.training.loop import CPU, Epoch, OnEpoch, State, Training, train
@@ -24,7 +22,7 @@ from dse.training.state import Unreadable, decode, encode
 from dse.training.step import Mismatch
 from dse.trial.question import SEMANTICS, Trial
 from dse.trial.recipe import Recipe
-from dse.trial.record import Answer, Circumstance, Record, status_of
+from dse.trial.record import Answer, Record, status_of
 
 PIXELS_AT_A_TIME = 2**16
 """Approximate number of pixels of a picture plane that are judged at a time."""
@@ -84,7 +82,7 @@ def execute(
         record=Record(
             trial=trial,
             answer=_answer(trial, attempts, test),
-            circumstance=_circumstance(time.perf_counter() - start),
+            circumstance=circumstance(time.perf_counter() - start, CPU),
         ),
         curves=tuple(attempt.curve for attempt in attempts),
         weights=weights_of(model),
@@ -194,20 +192,4 @@ def _answer(trial: Trial, attempts: Sequence[Training], test: Judgement) -> Answ
         diverged_step=training.diverged_step,
         dead_step=training.dead_step,
         restarts=len(attempts) - 1,
-    )
-
-
-def _circumstance(seconds: float) -> Circumstance:
-    versions = {
-        "dse": importlib.metadata.version("squeezenet-dse"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    return Circumstance(
-        seconds=round(seconds, 3),
-        device=CPU.type,
-        threads=torch.get_num_threads(),
-        machine=platform.machine() or "unknown",
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=" ".join(f"{name}={version}" for name, version in versions.items()),
     )

@@ -38,6 +38,7 @@ SINCE: Mapping[str, Any] = {
     "ladder": "none",
     "dead_step": -1,
     "restarts": 0,
+    "peak_memory_bytes": 0,
 }
 """Fields added after a release, with the neutral value that a record without them has. In a
 question that value keeps the field out of the identity, so old results stay valid."""

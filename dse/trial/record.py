@@ -87,11 +87,12 @@ class Circumstance:
     """
 
     seconds: float = knob(MISSING, real(0, math.inf), "from loading data to the record, seconds")
-    device: str = knob(MISSING, _text(), "processor or accelerator")
+    device: str = knob(MISSING, _text(), "what it was trained on: cpu, or the name of a GPU")
     threads: int = knob(MISSING, integer(1, 65_536), "threads of the training")
     machine: str = knob(MISSING, _text(), "the processor's architecture")
     finished: str = knob(MISSING, _text(), "time it finished: ISO 8601, UTC")
     versions: str = knob(MISSING, _text(), "name=version of the software used, joined by spaces")
+    peak_memory_bytes: int = knob(0, _COUNT, "most memory used of a GPU, bytes (0: not measured)")
 
     def __post_init__(self) -> None:
         check(self)

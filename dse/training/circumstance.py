@@ -1,0 +1,51 @@
+"""How and where a trial was run: the device, its memory, and the versions of the software."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from dse.trial.record import Circumstance
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""Where Linux states the version of the driver of NVIDIA's GPUs."""
+
+
+def circumstance(seconds: float, device: torch.device) -> Circumstance:
+    """The circumstance of a trial that took `seconds` on `device` and ends now."""
+    on_gpu = device.type == "cuda"
+    versions = {
+        "dse": importlib.metadata.version("squeezenet-dse"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **(_gpu_versions() if on_gpu else {}),
+    }
+    return Circumstance(
+        seconds=round(seconds, 3),
+        device=torch.cuda.get_device_name(device) if on_gpu else device.type,
+        threads=torch.get_num_threads(),
+        machine=platform.machine() or "unknown",
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=" ".join(f"{name}={version}" for name, version in versions.items()),
+        peak_memory_bytes=torch.cuda.max_memory_reserved(device) if on_gpu else 0,
+    )
+
+
+def _gpu_versions() -> dict[str, str]:
+    """The versions of CUDA, cuDNN and the driver; unknown ones are left out."""
+    text = ""
+    with suppress(OSError):
+        text = DRIVER.read_text()
+    driver = re.search(r"\b\d{3,}(\.\d+)+\b", text)
+    versions = {
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "driver": driver and driver[0],
+    }
+    return {name: str(version) for name, version in versions.items() if version}
