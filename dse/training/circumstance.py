@@ -45,7 +45,7 @@ def _gpu_versions() -> dict[str, str]:
     driver = re.search(r"\b\d{3,}(\.\d+)+\b", text)
     versions = {
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "driver": driver and driver[0],
     }
     return {name: str(version) for name, version in versions.items() if version}
