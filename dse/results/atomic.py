@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dse.results.files import CLAIMS, UNFINISHED, finished, names, remove, sync, write_new
+from dse.results.files import CLAIMS, KINDS, UNFINISHED, finished, names, remove, sync, write_new
 from dse.results.locks import locked
 
 
@@ -50,7 +50,7 @@ def tidy(folder: Path) -> None:
     for home in homes:
         if finished(folder, [home.name]):
             shutil.rmtree(home, ignore_errors=True)
-    for place in (folder, folder / "trials", *homes):
+    for place in (folder, *(folder / kind for kind in KINDS), *homes):
         for name in names(place):
             if token := re.fullmatch(r"\..+\.([0-9a-f]{16})", name):
                 with locked(place / CLAIMS / token[1]) as lock:

@@ -1,8 +1,8 @@
 """What a results folder holds, and how files in it are written durably.
 
 A results folder holds `trials/<trial_id>/`, with `record.json` and what else a trial leaves, or
-with `failure.json` where it failed. Names that start with a dot are unfinished work, caches and
-claims.
+with `failure.json` where it failed; and `compressed/<compressed_id>/` in the same way. Names that
+start with a dot are unfinished work, caches and claims.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ from typing import Any
 
 from dse.trial.question import ID_DIGITS
 
+TRIALS, COMPRESSED = KINDS = ("trials", "compressed")
+"""The folders of a results folder: what each holds is by id."""
 RECORD, FAILURE = "record.json", "failure.json"
 CLAIMS, INDEX, RUNNING, UNFINISHED, DRAWN = ".claims", ".index", "running", ".unfinished", ".drawn"
 
 
-def trial_folder(folder: Path, trial_id: str) -> Path:
-    """The folder of a trial's files."""
-    return folder / "trials" / trial_id
+def trial_folder(folder: Path, trial_id: str, kind: str = TRIALS) -> Path:
+    """The folder of a trial's files, or with `kind` of a compressed network's."""
+    return folder / kind / trial_id
 
 
-def trial_ids(folder: Path) -> list[str]:
-    """The names of a results folder's trials, finished or not."""
-    return [name for name in names(folder / "trials") if name[0] in "0123456789abcdef"]
+def trial_ids(folder: Path, kind: str = TRIALS) -> list[str]:
+    """The ids of a results folder's trials, or of another kind, finished or not."""
+    return [name for name in names(folder / kind) if name[0] in "0123456789abcdef"]
 
 
-def finished(folder: Path, trial_ids: Iterable[str]) -> set[str]:
+def finished(folder: Path, trial_ids: Iterable[str], kind: str = TRIALS) -> set[str]:
     """Those of `trial_ids` that have a record."""
     done = set()
     for trial_id in trial_ids:
         with suppress(FileNotFoundError, NotADirectoryError):
-            os.stat(f"{folder}/trials/{trial_id}/{RECORD}")  # noqa: PTH116  faster than a Path
+            os.stat(f"{folder}/{kind}/{trial_id}/{RECORD}")  # noqa: PTH116  faster than a Path
             done.add(trial_id)
     return done
 

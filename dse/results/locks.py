@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from dse.results.files import CLAIMS, finished, make
+from dse.results.files import CLAIMS, TRIALS, finished, make
 
 ATTEMPTS = 1000
 """How often a process tries to lock a file that others keep removing."""
@@ -34,23 +34,27 @@ when the process closes any handle of the file, so a file listed here must not b
 
 
 @contextmanager
-def claim(folder: Path, trial_id: str) -> Iterator[Literal["mine", "held", "done"]]:
-    """Hold the right to train a trial while the context lasts, if it is free.
+def claim(
+    folder: Path, trial_id: str, kind: str = TRIALS
+) -> Iterator[Literal["mine", "held", "done"]]:
+    """Hold the right to train a trial, or to make what is of another kind, if it is free.
 
     "mine": this process may train it; "held": another one may, so ask again later; "done": it has
     a record. A claim ends with the context or the process. Raises `OSError` where the folder cannot
     be written.
     """
-    with locked(folder / "trials" / CLAIMS / trial_id) as lock:
-        if finished(folder, [trial_id]):  # checked under the lock: the last holder may have saved
+    with locked(folder / kind / CLAIMS / trial_id) as lock:
+        if finished(
+            folder, [trial_id], kind
+        ):  # checked under the lock: the last holder may have saved
             yield "done"
         else:
             yield "held" if lock == "held" else "mine"
 
 
-def held(folder: Path, trial_id: str) -> bool:
+def held(folder: Path, trial_id: str, kind: str = TRIALS) -> bool:
     """Whether a process holds the claim to a trial now. Writes nothing."""
-    return is_locked(folder / "trials" / CLAIMS / trial_id)
+    return is_locked(folder / kind / CLAIMS / trial_id)
 
 
 def has_claims(folder: Path) -> bool:

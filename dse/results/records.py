@@ -15,12 +15,13 @@ import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dse.results.atomic import hidden
 from dse.results.files import (
     FAILURE,
     RECORD,
+    TRIALS,
     finished,
     make,
     sealed,
@@ -50,18 +51,25 @@ class Failure(NamedTuple):
 
 
 def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
-    """Save a trial's record and its files; False where another record was first.
+    """Save a trial's record and its files; False where another record was first."""
+    return save_row(folder, record.trial.trial_id, record.row(), files)
+
+
+def save_row(
+    folder: Path, name: str, row: Mapping[str, Any], files: Mapping[str, bytes], kind: str = TRIALS
+) -> bool:
+    """Save the row and the files of what is called `name`; False where another row was first.
 
     They appear together, by one rename that fails where there is a record, so that neither a kill
     nor a second writer can leave a mixture. What a failed attempt left there is removed. Raises
     `OSError` where the folder cannot be written.
     """
-    home = trial_folder(folder, record.trial.trial_id)
+    home = trial_folder(folder, name, kind)
     make(home.parent)
     with hidden(home) as unfinished:
         unfinished.mkdir()
-        for name, content in {**files, RECORD: sealed(record.row())}.items():
-            write_new(unfinished / name, content)
+        for file, content in {**files, RECORD: sealed(row)}.items():
+            write_new(unfinished / file, content)
         sync(unfinished)
         if not _rename(unfinished, home):
             return False
@@ -69,13 +77,13 @@ def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
     return True
 
 
-def fail(folder: Path, trial_id: str, failure: Mapping[str, str]) -> None:
+def fail(folder: Path, trial_id: str, failure: Mapping[str, str], kind: str = TRIALS) -> None:
     """Note a failed trial's `name`, `reason` and `details`, unless it has a record.
 
     This is not a record: the next sweep tries the trial again. Raises `OSError` where the folder
     cannot be written.
     """
-    home = trial_folder(folder, trial_id)
+    home = trial_folder(folder, trial_id, kind)
     home.mkdir(parents=True, exist_ok=True)
     with hidden(home) as temporary:
         write_new(temporary, (json.dumps(dict(failure), indent=1) + "\n").encode())
@@ -85,10 +93,11 @@ def fail(folder: Path, trial_id: str, failure: Mapping[str, str]) -> None:
             (home / FAILURE).unlink(missing_ok=True)
 
 
-def failures(folder: Path) -> dict[str, Failure]:
-    """The failures of trials that have no record, by `trial_id`."""
-    done = ids(folder)
-    paths = {i: trial_folder(folder, i) / FAILURE for i in trial_ids(folder) if i not in done}
+def failures(folder: Path, kind: str = TRIALS) -> dict[str, Failure]:
+    """The failures of trials that have no record, by `trial_id`; or of another kind, by its id."""
+    done = ids(folder, kind)
+    every = trial_ids(folder, kind)
+    paths = {i: trial_folder(folder, i, kind) / FAILURE for i in every if i not in done}
     return {i: _failure(i, path) for i, path in paths.items() if path.exists()}
 
 
@@ -101,9 +110,9 @@ def _failure(trial_id: str, path: Path) -> Failure:
     return Failure(" ".join(str(name).split()), " ".join(str(reason).split()))
 
 
-def ids(folder: Path) -> set[str]:
-    """The ids of all trials that have a record."""
-    return finished(folder, trial_ids(folder))
+def ids(folder: Path, kind: str = TRIALS) -> set[str]:
+    """The ids of all trials that have a record, or of all of another kind."""
+    return finished(folder, trial_ids(folder, kind), kind)
 
 
 def unfinished(folder: Path, trials: Iterable[Trial]) -> list[Trial]:
@@ -119,8 +128,7 @@ def read(path: Path) -> Record:
     Raises `Damaged` where it was cut or changed, is not a record, or is that of another trial.
     """
     try:
-        row = unsealed(path.read_bytes())
-        record = record_from({k: math.nan if v is None else v for k, v in row.items()})
+        record = record_from(read_row(path))
         if path.parent.name != record.trial.trial_id:
             raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
@@ -129,6 +137,12 @@ def read(path: Path) -> Record:
             f"{path} is damaged ({reason}): remove its folder to train the trial again"
         ) from None
     return record
+
+
+def read_row(path: Path) -> dict[str, Any]:
+    """The row in a `record.json`; raises `ValueError` where it was cut or changed."""
+    row = unsealed(path.read_bytes())
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 def _rename(unfinished: Path, home: Path) -> bool:

@@ -37,8 +37,9 @@ def _text() -> Rule:
     return Rule("printable text that begins with a letter or a digit", read)
 
 
-_COUNT = integer(0, 2**63 - 1)
-_PERCENT = real(0, 100)
+COUNT = integer(0, 2**63 - 1)
+PERCENT = real(0, 100)
+LOSS = _loss()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,21 +51,21 @@ class Answer:
     rule.
     """
 
-    params: int = knob(MISSING, _COUNT, "weights and biases")
-    macs: int = knob(MISSING, _COUNT, "multiply-accumulates for one picture")
-    activations: int = knob(MISSING, _COUNT, "outputs of all convolutions for one picture")
-    peak_activation_bytes: int = knob(MISSING, _COUNT, "most bytes alive at once, one picture")
-    size_bytes: int = knob(MISSING, _COUNT, "bytes of the weights at fp32")
+    params: int = knob(MISSING, COUNT, "weights and biases")
+    macs: int = knob(MISSING, COUNT, "multiply-accumulates for one picture")
+    activations: int = knob(MISSING, COUNT, "outputs of all convolutions for one picture")
+    peak_activation_bytes: int = knob(MISSING, COUNT, "most bytes alive at once, one picture")
+    size_bytes: int = knob(MISSING, COUNT, "bytes of the weights at fp32")
     status: str = knob(MISSING, one_of(*STATUSES), "how training ended: see `status_of`")
-    top1: float = knob(MISSING, _PERCENT, "top-1 accuracy on the test set, percent")
-    top5: float = knob(MISSING, _PERCENT, "top-5 accuracy on the test set, percent")
-    loss: float = knob(MISSING, _loss(), "loss on the test set, nats per picture")
-    val_top1: float = knob(MISSING, _PERCENT, "top-1 accuracy on the validation part, percent")
-    val_loss: float = knob(MISSING, _loss(), "loss on the validation part, nats per picture")
-    train_top1: float = knob(MISSING, _PERCENT, "top-1 accuracy over the last epoch, percent")
-    train_loss: float = knob(MISSING, _loss(), "loss over the last epoch, nats per picture")
-    classes_predicted: int = knob(MISSING, _COUNT, "classes predicted on the validation part")
-    steps: int = knob(MISSING, _COUNT, "steps of the optimizer, of the last attempt")
+    top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the test set, percent")
+    top5: float = knob(MISSING, PERCENT, "top-5 accuracy on the test set, percent")
+    loss: float = knob(MISSING, LOSS, "loss on the test set, nats per picture")
+    val_top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the validation part, percent")
+    val_loss: float = knob(MISSING, LOSS, "loss on the validation part, nats per picture")
+    train_top1: float = knob(MISSING, PERCENT, "top-1 accuracy over the last epoch, percent")
+    train_loss: float = knob(MISSING, LOSS, "loss over the last epoch, nats per picture")
+    classes_predicted: int = knob(MISSING, COUNT, "classes predicted on the validation part")
+    steps: int = knob(MISSING, COUNT, "steps of the optimizer, of the last attempt")
     diverged_step: int = knob(
         MISSING,
         integer(-1, 2**63 - 1),
@@ -73,7 +74,7 @@ class Answer:
     dead_step: int = knob(
         MISSING, integer(-1, 2**63 - 1), "steps after which the run was stopped as dead, or -1"
     )
-    restarts: int = knob(MISSING, _COUNT, "dead attempts before this one")
+    restarts: int = knob(MISSING, COUNT, "dead attempts before this one")
 
     def __post_init__(self) -> None:
         check(self)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from dse.space.architecture import field_names
 from dse.space.rules import check, integer, knob, one_of, real
+from dse.trial.question import ID_DIGITS
 
 METHODS = ("none", "svd", "prune", "deep_compression", "ristretto")
 """`none` keeps every weight at fp32: with `retrain_epochs`, the network that the others are
@@ -16,8 +18,6 @@ compared with at equal total epochs."""
 
 SEMANTICS = 1
 """The version of what fitting means. A change that may alter a compressed network raises it."""
-
-ID_DIGITS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,22 +62,35 @@ USES: Mapping[str, tuple[str, ...]] = {
 }
 """The settings that each method reads; the others have no effect on it."""
 
+SETTINGS = field_names(Settings)
+"""The names of the settings, in order."""
+
+
+def used(settings: Settings) -> tuple[str, ...]:
+    """The settings that have an effect, `method` first.
+
+    >>> used(Settings(method="prune", quality=1, retrain_epochs=0))
+    ('method', 'quality', 'coder', 'retrain_epochs')
+    """
+    idle = {"density"} if settings.quality else set()
+    idle |= set() if settings.retrain_epochs else {"retrain_lr"}
+    return ("method", *(name for name in USES[settings.method] if name not in idle))
+
 
 def effective(settings: Settings) -> Settings:
-    """The settings with those that the method does not read at their defaults.
+    """The settings with those that have no effect at their defaults.
 
     >>> effective(Settings(method="svd", bits=4)).bits
     8
     """
-    used = {"method", *USES[settings.method]}
-    idle: dict[str, Any] = {f.name: f.default for f in fields(settings) if f.name not in used}
+    names = used(settings)
+    idle: dict[str, Any] = {f.name: f.default for f in fields(settings) if f.name not in names}
     return replace(settings, **idle)
 
 
 def compressed_id(trial_id: str, settings: Settings) -> str:
-    """The identity of a compressed network: its trial, the method, and the settings it reads."""
-    own: dict[str, Any] = asdict(settings)
-    used = ("method", *USES[settings.method])
-    question = {name: own[name] for name in used} | {"trial": trial_id, "semantics": SEMANTICS}
+    """The identity of a compressed network: its trial, and the settings that have an effect."""
+    question: dict[str, Any] = {name: getattr(settings, name) for name in used(settings)}
+    question |= {"trial": trial_id, "semantics": SEMANTICS}
     text = json.dumps(question, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]

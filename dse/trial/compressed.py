@@ -1,0 +1,120 @@
+"""The record of a compressed network: its trial, its settings, and what its file measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from dse.space.architecture import field_names
+from dse.space.rules import Rule, check, knob, real
+from dse.trial.compression import SETTINGS, Settings, compressed_id
+from dse.trial.question import QUESTION, SINCE, Trial, trial_from
+from dse.trial.record import CIRCUMSTANCE, COUNT, LOSS, PERCENT, Circumstance, Record
+
+
+def _digest() -> Rule:
+    """A SHA-256 in hexadecimal digits."""
+
+    def read(value: Any) -> str:
+        if not (
+            isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+        ):
+            raise ValueError
+        return value
+
+    return Rule("64 hexadecimal digits", read)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What was measured of a compressed network's file: the accuracies are those of the network
+    that was decoded from it. Raises `ValueError` for a value outside its rule."""
+
+    file_bytes: int = knob(MISSING, COUNT, "length of the compressed file, bytes")
+    file_sha256: str = knob(MISSING, _digest(), "SHA-256 of the compressed file")
+    fp32_bytes: int = knob(MISSING, COUNT, "bytes of the trial's weights at fp32: its size_bytes")
+    stored_density: float = knob(
+        MISSING, real(0, math.inf), "numbers other than 0 that are stored, for each weight"
+    )
+    epochs_total: int = knob(MISSING, COUNT, "epochs of the trial and of retraining")
+    top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the test set, percent")
+    top5: float = knob(MISSING, PERCENT, "top-5 accuracy on the test set, percent")
+    loss: float = knob(MISSING, LOSS, "loss on the test set, nats per picture")
+    val_top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the validation part, percent")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompressedRecord:
+    """The flat row that a compressed network leaves."""
+
+    trial: Trial
+    settings: Settings
+    measured: Measured
+    circumstance: Circumstance
+
+    @property
+    def compressed_id(self) -> str:
+        """The identity of the network: see `dse.trial.compression.compressed_id`."""
+        return compressed_id(self.trial.trial_id, self.settings)
+
+    def row(self) -> dict[str, Any]:
+        """The record as one flat row: ids, question, settings, what was measured, circumstance."""
+        parts = (self.settings, self.measured, self.circumstance)
+        rest = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
+        ids = {"compressed_id": self.compressed_id, "trial_id": self.trial.trial_id}
+        return {**ids, **self.trial.question, **rest}
+
+
+def compressed_from(row: Mapping[str, Any]) -> CompressedRecord:
+    """The record of a flat row. A setting that is missing has its default.
+
+    Raises `ValueError` where another column is missing, a value is outside its rule, or an id is
+    not the hash of what it names.
+    """
+    defaults = {f.name: f.default for f in fields(Settings)}
+    row = {**SINCE, **defaults, **row}
+    missing = [name for name in COLUMNS if name not in row]
+    if missing:
+        raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
+    record = CompressedRecord(
+        trial=trial_from(row),
+        settings=Settings(**{n: row[n] for n in SETTINGS}),
+        measured=Measured(**{n: row[n] for n in MEASURED}),
+        circumstance=Circumstance(**{n: row[n] for n in CIRCUMSTANCE}),
+    )
+    own = {"trial_id": record.trial.trial_id, "compressed_id": record.compressed_id}
+    for name, value in own.items():
+        if row[name] != value:
+            raise ValueError(f"`{name}` must be {value}, the hash of this row, got {row[name]}")
+    return record
+
+
+def uncompressed(record: Record) -> dict[str, Any]:
+    """A trial's record as a row of compressed networks: `method` none, every weight at fp32.
+
+    It has no file: `compressed_id` and `file_sha256` are empty, `file_bytes` is `size_bytes`.
+    """
+    answer, settings = record.answer, Settings(method="none", retrain_epochs=0)
+    measured = {
+        "file_bytes": answer.size_bytes,
+        "file_sha256": "",
+        "fp32_bytes": answer.size_bytes,
+        "stored_density": 1.0,
+        "epochs_total": record.trial.protocol.recipe.epochs,
+        **{name: getattr(answer, name) for name in ("top1", "top5", "loss", "val_top1")},
+    }
+    parts = (settings, record.circumstance)
+    rest = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
+    whole = {**record.trial.question, **rest, **measured, "compressed_id": ""}
+    whole["trial_id"] = record.trial.trial_id
+    return {name: whole[name] for name in COLUMNS}
+
+
+MEASURED = field_names(Measured)
+COLUMNS = ("compressed_id", "trial_id", *QUESTION, *SETTINGS, *MEASURED, *CIRCUMSTANCE)
+"""The columns of a compressed network's record, in order."""

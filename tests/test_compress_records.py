@@ -1,0 +1,119 @@
+"""Records of compressed networks: identity, files that appear whole and once, tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_compressed import compressed_record
+from sample_records import record
+
+from dse.results import atomic, compressed, records, tables
+from dse.results.files import COMPRESSED, RECORD, trial_folder
+from dse.results.locks import claim, held
+from dse.trial.compressed import COLUMNS, MEASURED, compressed_from
+from dse.trial.compression import METHODS, SETTINGS, Settings, compressed_id, effective, used
+from dse.trial.record import ANSWER
+
+
+def save(folder: Path, **settings: Any) -> str:
+    one = compressed_record(**settings)
+    files = {compressed.FILE: b"file"}
+    assert records.save_row(folder, one.compressed_id, one.row(), files, COMPRESSED)
+    return one.compressed_id
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_without_effect_change_nothing_and_others_the_identity(method: str) -> None:
+    own = Settings(method=method)
+    others: dict[str, Any] = {
+        "bits": 4,
+        "density": 0.5,
+        "quality": 1.0,
+        "energy": 0.5,
+        "margin": 1.0,
+        "coder": "huffman",
+        "retrain_epochs": 9,
+        "retrain_lr": 0.2,
+    }
+    for name in others.keys() & set(SETTINGS):
+        changed = replace(own, **{name: others[name]})
+        same = compressed_id("a", changed) == compressed_id("a", own)
+        assert same == (name not in used(own)) == (effective(changed) == own)
+    assert compressed_id("a", own) != compressed_id("b", own)
+
+
+def test_a_threshold_by_quality_has_no_density_and_no_retraining_no_rate() -> None:
+    one = Settings(method="prune", quality=1, density=0.2, retrain_epochs=0, retrain_lr=0.5)
+    assert effective(one) == Settings(method="prune", quality=1, retrain_epochs=0)
+
+
+def test_a_record_is_a_row_and_a_changed_value_is_refused(tmp_path: Path) -> None:
+    one = compressed_record(method="svd", energy=0.8)
+    row = one.row()
+    assert tuple(row) == COLUMNS
+    assert compressed_from(row).row() == row
+    with pytest.raises(ValueError, match="`compressed_id` must be"):
+        compressed_from(row | {"energy": 0.7})
+    with pytest.raises(ValueError, match="`trial_id` must be"):
+        compressed_from(row | {"seed": 7})
+    own = save(tmp_path, method="svd", energy=0.8)
+    assert compressed.read(tmp_path, own).row() == row
+    path = trial_folder(tmp_path, own, COMPRESSED) / RECORD
+    path.write_bytes(path.read_bytes().replace(b"0.8", b"0.7"))
+    with pytest.raises(records.Damaged, match="remove its folder to compress the network again"):
+        compressed.read(tmp_path, own)
+
+
+def test_one_table_holds_trials_uncompressed_and_compressed(tmp_path: Path) -> None:
+    one = record()
+    records.save(tmp_path, one, {})
+    empty = compressed.load(tmp_path, tables.load(tmp_path))
+    assert list(empty) == list(COLUMNS)
+    save(tmp_path, method="prune")
+    save(tmp_path, method="deep_compression", bits=6)
+    table = compressed.load(tmp_path, tables.load(tmp_path))
+    assert table["method"].tolist() == ["deep_compression", "none", "prune"]
+    none = table[table["method"] == "none"].iloc[0]
+    assert none["file_bytes"] == none["fp32_bytes"] == one.answer.size_bytes
+    assert none["epochs_total"] == one.trial.protocol.recipe.epochs
+    shared = [name for name in MEASURED if name in ANSWER]
+    assert [none[name] for name in shared] == [getattr(one.answer, name) for name in shared]
+    assert list(tables.load(tmp_path)["trial_id"]) == [one.trial.trial_id]
+
+
+def test_the_first_record_stays_and_a_failure_is_replaced(tmp_path: Path) -> None:
+    one = compressed_record()
+    records.fail(tmp_path, one.compressed_id, {"name": "one", "reason": "none"}, COMPRESSED)
+    assert list(records.failures(tmp_path, COMPRESSED)) == [one.compressed_id]
+    assert not records.failures(tmp_path)
+    save(tmp_path)
+    late = compressed_record(top1=1.0)
+    assert not records.save_row(tmp_path, late.compressed_id, late.row(), {}, COMPRESSED)
+    assert compressed.read(tmp_path, one.compressed_id).row() == one.row()
+    assert not records.failures(tmp_path, COMPRESSED)
+
+
+def test_a_claim_is_of_its_kind_and_what_a_kill_left_is_removed(tmp_path: Path) -> None:
+    own = save(tmp_path)
+    place = tmp_path / COMPRESSED
+    with claim(tmp_path, own, COMPRESSED) as state, claim(tmp_path, own) as of_trial:
+        assert (state, of_trial) == ("done", "mine")
+        with claim(tmp_path, own, COMPRESSED) as second:
+            assert second == "done"
+    with claim(tmp_path, "0" * 20, COMPRESSED) as state:
+        assert state == "mine"
+        assert held(tmp_path, "0" * 20, COMPRESSED)
+        assert not held(tmp_path, "0" * 20)
+    (place / f".{'1' * 20}.{'a' * 16}").mkdir()
+    atomic.tidy(tmp_path)
+    assert [path.name for path in place.iterdir()] == [own]
+
+
+def test_a_loss_that_is_not_finite_is_read_as_nan(tmp_path: Path) -> None:
+    one = compressed_record(loss=math.inf)
+    records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
+    assert math.isnan(compressed.read(tmp_path, one.compressed_id).measured.loss)
