@@ -44,9 +44,8 @@ def claim(
     be written.
     """
     with locked(folder / kind / CLAIMS / trial_id) as lock:
-        if finished(
-            folder, [trial_id], kind
-        ):  # checked under the lock: the last holder may have saved
+        # checked under the lock: the last holder may have saved
+        if finished(folder, [trial_id], kind):
             yield "done"
         else:
             yield "held" if lock == "held" else "mine"

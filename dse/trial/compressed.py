@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
@@ -18,9 +19,7 @@ def _digest() -> Rule:
     """A SHA-256 in hexadecimal digits."""
 
     def read(value: Any) -> str:
-        if not (
-            isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
-        ):
+        if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
             raise ValueError
         return value
 

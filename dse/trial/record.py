@@ -93,7 +93,7 @@ class Circumstance:
     machine: str = knob(MISSING, _text(), "the processor's architecture")
     finished: str = knob(MISSING, _text(), "time it finished: ISO 8601, UTC")
     versions: str = knob(MISSING, _text(), "name=version of the software used, joined by spaces")
-    peak_memory_bytes: int = knob(0, _COUNT, "most memory used of a GPU, bytes (0: not measured)")
+    peak_memory_bytes: int = knob(0, COUNT, "most memory used of a GPU, bytes (0: not measured)")
 
     def __post_init__(self) -> None:
         check(self)
