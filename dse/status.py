@@ -35,26 +35,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def lines(folder: Path) -> Iterator[str]:
-    """A line for the whole folder, one for each failed trial, and those of each sweep on it."""
-    failures = records.failures(folder)
-    yield f"{folder}: {len(records.ids(folder))} done, {len(failures)} failed"
-    for trial_id, failure in failures.items():
-        yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
+    """A line for the whole folder, one for each failed trial, and those of each command on it."""
+    for kind, what in (files.TRIALS, ""), (files.COMPRESSED, " compressed"):
+        done, failures = records.ids(folder, kind), records.failures(folder, kind)
+        if done or failures or kind == files.TRIALS:
+            yield f"{folder}: {len(done)}{what or ' done'}, {len(failures)} failed"
+        for trial_id, failure in failures.items():
+            yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
     for status, is_running in drivers.published(folder):
         try:
-            yield from _sweep(folder, status, is_running)
+            yield from _command(folder, status, is_running)
         except (TypeError, KeyError, AttributeError):
-            yield "a sweep whose status cannot be read"
+            yield "a command whose status cannot be read"
 
 
-def _sweep(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:
-    """A running sweep and its trials, or how to resume one that was killed."""
+def _command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:
+    """A running command and its tasks, or how to resume one that was killed."""
+    kind = status["kind"]
+    what = f"a {drivers.COMMANDS[kind]}"
     if not is_running:
         command = f"cd {shlex.quote(status['folder'])} && {status['command']}"
-        return [f"a sweep was killed: {status['summary']}; to resume: {command}"]
-    shown = [f"a sweep is running: {status['summary']}"]
+        return [f"{what} was killed: {status['summary']}; to resume: {command}"]
+    shown = [f"{what} is running: {status['summary']}"]
     for trial_id, progress in status["running"].items():
-        state = "running" if locks.held(folder, trial_id) else "ending"
+        state = "running" if locks.held(folder, trial_id, kind) else "ending"
         shown.append(f"{state}: {_called(status['names'][trial_id], trial_id)}: {progress}")
     return shown
 

@@ -14,7 +14,7 @@ from dse.runner.events import Failed, Finished, Reported, Retried, Started, Wait
 from dse.space.architecture import V1_0
 from dse.space.cost import Cost, cost
 from dse.sweep.progress import Progress
-from dse.sweep.timing import fit, training_work, wall_time
+from dse.sweep.timing import fit, length_of, training_work, wall_time
 from dse.trial.names import short_id, trial_names
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import Trial, trial_from
@@ -79,6 +79,7 @@ TRIALS = [
     for sr, base_e, epochs in itertools.product((0.125, 0.75), (8, 24, 64), (4, 20))
 ]
 NAMES = trial_names(TRIALS)
+LENGTHS = {trial.trial_id: length_of(trial) for trial in TRIALS}
 
 
 def effort(trial: Trial, activation: float, step: float) -> float:
@@ -99,7 +100,7 @@ def simulated(
     The seconds of a trial are its effort, within `noise`, and `overhead` of the mean trial.
     """
     rng, now, queue = random.Random(0), 0.0, list(TRIALS)
-    progress = Progress(TRIALS, NAMES, workers, clock=lambda: now)
+    progress = Progress(LENGTHS, NAMES, workers, clock=lambda: now)
     efforts = {trial.trial_id: effort(trial, *law) for trial in TRIALS}
     mean = sum(efforts.values()) / len(TRIALS)
     events: list[tuple[float, int, object]] = []
@@ -158,10 +159,10 @@ def test_the_time_left_is_right_after_a_third(
 def test_a_calibration_gives_the_time_left_from_the_start() -> None:
     rates = np.array([0.1, 1e-9, 1e-8])
     work = [training_work(t.protocol, size.macs, size.activations) for t, size in sizes()]
-    progress = Progress(TRIALS, NAMES, 2, rates=rates, clock=lambda: 0.0)
+    progress = Progress(LENGTHS, NAMES, 2, rates=rates, clock=lambda: 0.0)
     expected = wall_time([float(rates @ row) for row in work], 2)
     assert progress.seconds_left() == pytest.approx(expected, rel=0.01)
-    assert Progress(TRIALS, NAMES, 2, clock=lambda: 0.0).seconds_left() is None
+    assert Progress(LENGTHS, NAMES, 2, clock=lambda: 0.0).seconds_left() is None
 
 
 def sizes() -> list[tuple[Trial, Cost]]:
@@ -175,7 +176,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     now, messages = 0.0, []
     ids, names = [trial.trial_id for trial in TRIALS], list(NAMES.values())
     assert names[0] == "base_e=8 sr=0.125 epochs=4"
-    progress = Progress(TRIALS, NAMES, 2, publish=messages.append, clock=lambda: now)
+    progress = Progress(LENGTHS, NAMES, 2, publish=messages.append, clock=lambda: now)
     row = {"status": "never_learned", "top1": 10.0, "size_bytes": 1000}
     for event in (
         Started(ids[0]), Started(ids[1]), Waiting(ids[1]), Started(ids[2]),
@@ -210,7 +211,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
 
 def test_lines_of_progress_come_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    progress = Progress(TRIALS, NAMES, 1, clock=lambda: now)
+    progress = Progress(LENGTHS, NAMES, 1, clock=lambda: now)
     progress.take(Started(TRIALS[0].trial_id))
     for epoch in range(1000):
         now += 0.1

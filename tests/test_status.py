@@ -76,7 +76,7 @@ def test_control_characters_are_shown_as_text(
     assert shown(tmp_path, capsys) == [
         f"{tmp_path}: 0 done, 1 failed",
         f"failed: trial {one.trial_id[:8]}: \\x1b[2Jgone",
-        "a sweep whose status cannot be read",
+        "a command whose status cannot be read",
     ]
 
 

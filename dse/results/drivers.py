@@ -1,6 +1,6 @@
-"""What the sweeps that run on a results folder publish about themselves, for `dse.status`.
+"""What the commands that run on a results folder publish about themselves, for `dse.status`.
 
-Nothing depends on it: it is not durable, and gone when the sweep ends.
+Nothing depends on it: it is not durable, and gone when the command ends.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from dse.results.atomic import hidden
-from dse.results.files import CLAIMS, RUNNING, names
+from dse.results.files import CLAIMS, COMPRESSED, RUNNING, TRIALS, names
 from dse.results.locks import is_locked
+
+COMMANDS = {TRIALS: "sweep", COMPRESSED: "compression"}
+"""What a command is called that makes each kind."""
 
 
 @contextmanager
 def publishing(folder: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A function that publishes a sweep's status in place of its last one, while the context lasts.
+    """A function that publishes a command's status in place of its last one, while the context lasts.
 
     A full disk only leaves the last one there.
     """
@@ -34,7 +37,7 @@ def publishing(folder: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
 
 def published(folder: Path) -> list[tuple[dict[str, Any], bool]]:
-    """The status of each sweep on a results folder, and whether that sweep still runs."""
+    """The status of each command on a results folder, and whether it still runs."""
     statuses = []
     trials = folder / "trials"
     for name in names(trials):

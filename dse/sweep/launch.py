@@ -21,6 +21,7 @@ from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
 from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress
+from dse.sweep.timing import length_of
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
 
@@ -124,10 +125,11 @@ def _train(
 ) -> set[str]:
     """Train trials; return the ids of those that failed."""
     failed, rates = set(), known_rates(todo, workers, store)
+    lengths = {trial.trial_id: length_of(trial) for trial in todo}
     folder, store = folder.absolute(), store.absolute()  # workers have other working directories
     with (
         drivers.publishing(folder) as publish,
-        Progress(todo, names, workers.count, publish, rates) as progress,
+        Progress(lengths, names, workers.count, publish, rates) as progress,
         stopped_by_signals(runner) as received,
     ):
         for trial in todo:

@@ -1,4 +1,7 @@
-"""Progress of a sweep: which trials are done, running, waiting and failed, and the time left."""
+"""Progress of a command: which tasks are done, running, waiting and failed, and the time left.
+
+The tasks of a sweep are its trials; those of a compression are compressed networks.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,22 +17,23 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dse.results.drivers import COMMANDS
+from dse.results.files import TRIALS
 from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
 from dse.sweep.messages import resume_command, say
-from dse.sweep.timing import TYPICAL, Rates, epoch_work, fit, judging_epochs, size_of, wall_time
+from dse.sweep.timing import TYPICAL, Length, Rates, fit, wall_time
 from dse.trial.names import duration, outcome, short_id
-from dse.trial.question import Trial
 
 EVERY, PUBLISH = 30.0, 1.0
 """Seconds between two lines where stderr is no terminal, and between two published messages."""
 
 OBSERVED = 1000
-"""How many of the trials that ended last the rates are fitted to."""
+"""How many of the tasks that ended last the rates are fitted to."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Run:
-    """What was seen of a trial that runs or has ended: times in seconds on one clock, or NaN.
+    """What was seen of a task that runs or has ended: times in seconds on one clock, or NaN.
 
     `began` is its start; `first` is when an epoch was first reported, after `skipped` epochs;
     `latest` is the last report, and `ended` the end. `val_top1` is in percent.
@@ -65,29 +69,34 @@ class Run:
         return self.first - self.began - self.epoch_seconds if separable else math.nan
 
 
+def trained(row: Mapping[str, Any]) -> str:
+    """What a trial's row says of its training, in words."""
+    return f"{outcome(row)}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
+
+
 class Progress:
-    """Which trials are done, running, waiting and failed, and the time left.
+    """Which tasks are done, running, waiting and failed, and the time left.
 
     It is shown as a bar on a terminal, else as lines. The same goes to `publish` as a mapping, at
-    most once in `PUBLISH` seconds. `names` are those of at least these trials, by id; `rates` are
-    those of a calibration, None without one.
+    most once in `PUBLISH` seconds. `lengths` and `names` are those of the tasks, by id; `rates` are
+    those of a calibration, None without one. `result` says in words what a task returned, and
+    `kind` is one of `dse.results.files.KINDS`.
     """
 
     def __init__(
         self,
-        trials: Sequence[Trial],
+        lengths: Mapping[str, Length],
         names: Mapping[str, str],
         workers: int,
         publish: Callable[[Mapping[str, Any]], None] = lambda message: None,
         rates: Rates | None = None,
         clock: Callable[[], float] = time.monotonic,
+        result: Callable[[Mapping[str, Any]], str] = trained,
+        kind: str = TRIALS,
     ) -> None:
-        self._epochs = {t.trial_id: t.protocol.recipe.epochs for t in trials}
-        self._work = {
-            t.trial_id: epoch_work(t.protocol, size_of(t).macs, size_of(t).activations)
-            for t in trials
-        }
-        self._test = {t.trial_id: judging_epochs(t.protocol) for t in trials}
+        self._epochs = {i: length.epochs for i, length in lengths.items()}
+        self._lengths = lengths
+        self._result, self._kind = result, kind
         self._names, self._workers = names, workers
         self._publish, self._rates, self._clock = publish, rates, clock
         self._left = dict.fromkeys(self._epochs)
@@ -110,7 +119,7 @@ class Progress:
         self._bar.close()
 
     def take(self, event: Event) -> None:
-        """Note what happened to a trial, and show it."""
+        """Note what happened to a task, and show it."""
         trial_id, now = str(event.key), self._clock()
         if isinstance(event, Started):
             self._running[trial_id] = Run(began=now, latest=now)
@@ -130,7 +139,8 @@ class Progress:
             if event.value and run:
                 run.ended = now
                 self._ended.append((trial_id, run))
-            self._end(trial_id, f"{name}: {_result(event.value)}")
+            done = f"done by another {COMMANDS[self._kind]}"
+            self._end(trial_id, f"{name}: {self._result(event.value) if event.value else done}")
         elif isinstance(event, Failed):
             self._failed += 1
             text = f"{name} ({short_id(trial_id)}): failed: {event.reason}"
@@ -139,24 +149,24 @@ class Progress:
             say(f"{name}: retrying after attempt {event.attempt}: {event.reason}")
 
     def _end(self, trial_id: str, text: str, *, important: bool = False) -> None:
-        """Note that a trial has ended; on a terminal only an `important` text is printed."""
+        """Note that a task has ended; on a terminal only an `important` text is printed."""
         self._left.pop(trial_id, None)
         self._waiting.discard(trial_id)
         if important or not self._terminal:
             say(f"[{len(self._epochs) - len(self._left)}/{len(self._epochs)}] {text}")
 
     def seconds_left(self) -> float | None:
-        """Estimated seconds until this sweep's own trials are done; None where nothing is known.
+        """Estimated seconds until this command's own tasks are done; None where nothing is known.
 
-        The seconds of an epoch follow from the fitted rates. For the start of a trial the least
-        seen is taken, since the first trials also wait for the workers' imports. Trials that other
-        sweeps train are left out.
+        The seconds of an epoch follow from the fitted rates. For the start of a task the least
+        seen is taken, since the first tasks also wait for the workers' imports. Tasks that other
+        commands carry out are left out.
         """
         seen = [(i, r) for i, r in [*self._ended, *self._running.items()] if r.epoch_seconds > 0]
         rates = TYPICAL if self._rates is None else self._rates
         if seen:
             seconds = [run.epoch_seconds for _, run in seen]
-            rates = fit([self._work[i] for i, _ in seen], seconds, rates)
+            rates = fit([self._lengths[i].epoch for i, _ in seen], seconds, rates)
         elif self._rates is None:
             return None
         starts = [run.start_seconds for _, run in seen if math.isfinite(run.start_seconds)]
@@ -165,14 +175,15 @@ class Progress:
         now, times = self._clock(), []
 
         def needed(trial_id: str, epochs: int) -> float:
-            """Seconds of the last `epochs` of a trial, and of judging the test part."""
-            test = median(tests) if tests else self._test[trial_id]
-            return float(self._work[trial_id] @ rates) * (epochs + test)
+            """Seconds of the last `epochs` of a task, and of judging after them."""
+            length = self._lengths[trial_id]
+            judging = median(tests) if tests else length.judging
+            return float(length.epoch @ rates) * (epochs + judging)
 
         for i, run in self._running.items():
             epochs = self._epochs[i] - run.epoch
             rest = needed(i, epochs) + (0 if run.epoch else start) - (now - run.latest)
-            # a trial may wait in a queue for long: at most the present epoch has passed
+            # a task may wait in a queue for long: at most the present epoch has passed
             times.append(max(rest, needed(i, epochs - 1) if epochs else 0.0))
         idle = [i for i in self._left if i not in self._running and i not in self._waiting]
         return wall_time(
@@ -180,9 +191,10 @@ class Progress:
         )
 
     def message(self) -> dict[str, Any]:
-        """The state of the sweep for `dse.status`: texts, and the command that resumes it."""
+        """The state of the command for `dse.status`: texts, and the command that resumes it."""
         seconds = self.seconds_left()
         return {
+            "kind": self._kind,
             "summary": self._summary(seconds),
             "seconds_left": seconds,
             "running": {
@@ -198,7 +210,7 @@ class Progress:
         counts = {
             "failed": self._failed,
             "running": len(self._running),
-            "waiting for other sweeps": len(self._waiting),
+            f"waiting for other {COMMANDS[self._kind]}s": len(self._waiting),
         }
         done = len(self._epochs) - len(self._left) - self._failed
         texts = [f"{done} of {len(self._epochs)} done"]
@@ -220,9 +232,3 @@ class Progress:
         elif now - self._shown >= EVERY:
             self._shown = now
             say(text)
-
-
-def _result(row: Mapping[str, Any] | None) -> str:
-    if row is None:
-        return "done by another sweep"
-    return f"{outcome(row)}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"

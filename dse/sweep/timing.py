@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -43,6 +44,25 @@ def architecture_of(trial: Trial) -> Architecture:
 def size_of(trial: Trial) -> Cost:
     """The cost of a trial's network."""
     return cost(architecture_of(trial), trial.protocol.image_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long a task is: its `epochs`, the work of each, and judging after them, in epochs."""
+
+    epochs: int
+    epoch: Work
+    judging: float
+
+
+def length_of(trial: Trial) -> Length:
+    """How long the training of a trial is."""
+    protocol, size = trial.protocol, size_of(trial)
+    return Length(
+        epochs=protocol.recipe.epochs,
+        epoch=epoch_work(protocol, size.macs, size.activations),
+        judging=judging_epochs(protocol),
+    )
 
 
 def epoch_work(protocol: Protocol, macs: float, activations: float) -> Work:
