@@ -22,7 +22,7 @@ COMMANDS = {TRIALS: "sweep", COMPRESSED: "compression"}
 
 @contextmanager
 def publishing(folder: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A function that publishes a command's status in place of its last one, while the context lasts.
+    """A function that publishes a command's status in place of its last one, within the context.
 
     A full disk only leaves the last one there.
     """
