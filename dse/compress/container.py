@@ -1,0 +1,99 @@
+"""The file of a compressed network: `encode` and `decode`, lossless in both directions.
+
+A file is magic and version, a header (deflated JSON: coder, architecture, tensors' names and
+heads, activations), the coder's payload and a digest of all that. `docs/compressed_format.md` has
+it byte by byte. Nothing in a file is run; what it declares is checked before memory is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from dse.compress import header, huffman
+from dse.compress.heads import BadFile, Head, head
+from dse.compress.tensors import CompressedModel, Tensor
+
+MAGIC = b"DSEc"
+VERSION = 1
+LENGTH_BYTES = 3
+DIGEST_BYTES = 8
+
+FREE_WEIGHTS, WEIGHTS_PER_BYTE = 1 << 22, 1 << 12
+"""A file may declare 2**22 weights, and 4096 more for each of its bytes: a few bytes of damage
+cannot ask for gigabytes."""
+
+
+class Coder(Protocol):
+    """Codes all tensors of a network at once, so that they may share statistics."""
+
+    def encode(self, tensors: Sequence[Tensor]) -> bytes: ...
+
+    def decode(self, payload: bytes, heads: Sequence[Head]) -> list[Tensor]:
+        """Raises `ValueError` for a payload that `encode` does not write."""
+        ...
+
+
+CODERS: dict[str, Coder] = {"huffman": huffman}
+
+
+def encode(model: CompressedModel, coder: str = "adaptive") -> bytes:
+    """The file of a compressed network; `coder` is one of `CODERS`.
+
+    Raises `ValueError` for a model that no file can hold, with the tensor's name.
+    """
+    if coder not in CODERS:
+        raise ValueError(f"`coder` must be one of {', '.join(CODERS)}, got {coder}")
+    heads = []
+    for name, tensor in model.tensors.items():
+        try:
+            heads.append(head(tensor))
+        except ValueError as error:
+            raise ValueError(f"tensor {name}: {error}") from None
+    top = header.write(model, coder, heads)
+    payload = CODERS[coder].encode(list(model.tensors.values()))
+    length = len(top).to_bytes(LENGTH_BYTES, "little")
+    content = b"".join([MAGIC, bytes([VERSION]), length, top, payload])
+    _check_size(heads, len(content) + DIGEST_BYTES, ValueError)
+    return content + _digest(content)
+
+
+def decode(content: bytes) -> CompressedModel:
+    """The network in a file's content.
+
+    Raises `BadFile`, with one line, for a file that is damaged or of another format.
+    """
+    start = len(MAGIC) + 1 + LENGTH_BYTES
+    if len(content) < start + DIGEST_BYTES or not content.startswith(MAGIC):
+        raise BadFile("the file is not a compressed network")
+    if content[len(MAGIC)] != VERSION:
+        raise BadFile(f"the file's version must be {VERSION}, got {content[len(MAGIC)]}")
+    body = memoryview(content)[:-DIGEST_BYTES]
+    if _digest(body) != content[-DIGEST_BYTES:]:
+        raise BadFile("the file is damaged: its checksum differs")
+    length = int.from_bytes(content[start - LENGTH_BYTES : start], "little")
+    try:
+        top = header.read(bytes(body[start : start + length]))
+        if top.coder not in CODERS:
+            raise ValueError("its coder is unknown")
+        _check_size(top.heads, len(content), BadFile)
+        payload = bytes(body[start + length :])
+        tensors = CODERS[top.coder].decode(payload, top.heads)
+    except ValueError as error:
+        raise BadFile(f"the file is damaged: {error}") from None
+    return CompressedModel(
+        architecture=top.architecture,
+        tensors=dict(zip(top.names, tensors, strict=True)),
+        activations=top.activations,
+    )
+
+
+def _check_size(heads: Sequence[Head], length: int, error: type[ValueError]) -> None:
+    weights, most = sum(own.size for own in heads), FREE_WEIGHTS + WEIGHTS_PER_BYTE * length
+    if weights > most:
+        raise error(f"a file of {length} bytes holds at most {most} weights, got {weights}")
+
+
+def _digest(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
