@@ -215,7 +215,7 @@ def test_what_is_measured_is_the_training_itself(tmp_path: Path) -> None:
     before it or after: other programs run at the same time."""
     trial = request(tmp_path, "sr=0.25", "epochs=8").trials[0]
     before = measured_seconds(trial)
-    row = run((trial, tmp_path, Store()), Reporter(silent))
+    row = run((trial, tmp_path, Store(), "cpu"), Reporter(silent))
     after = measured_seconds(trial)
     assert row is not None
     assert 0.5 * min(before, after) < row["seconds"] < 2 * max(before, after)

@@ -86,7 +86,8 @@ def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> Non
         records.save(grid.folder, toy_trial.record(trial), {})
     expected = estimate(grid, grid.trials[2:], silent)
     names = trial_names(grid.trials)
-    head, *rows, widths, count, time, space, source = plan(grid, grid.trials, silent).splitlines()
+    text = plan(grid, grid.trials, silent)
+    head, *rows, widths, where, count, time, space, source = text.splitlines()
     assert head.split() == ["trial", "id", "params", "bytes", "MACs", "seconds"]
     for trial, row in zip(grid.trials, rows, strict=True):
         size = cost(trial.architecture, trial.protocol.image_size)
@@ -101,6 +102,7 @@ def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> Non
         "expand filters of fire2 to fire9: 16-16-32-32-48-48-64-64 "
         "(the paper's: 128-128-256-256-384-384-512-512)"
     )
+    assert where == "trains on the processor, 2 trials at a time"
     assert count == "5 trials, 2 done, 3 to do"
     wall = OVERHEAD + 2 * seconds(grid.trials[0])
     assert time.startswith(f"estimated time with 2 workers: {wall:.0f} s (")

@@ -139,7 +139,7 @@ def curve_lines(home: Path) -> list[dict[str, float]]:
 def test_a_worker_leaves_record_curve_and_weights(tmp_path: Path, outcome: Outcome) -> None:
     reports: list[Any] = []
     torch.set_num_threads(2)
-    row = run((TRIAL, tmp_path, DEFAULT), Reporter(reports.append))
+    row = run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(reports.append))
     assert [report.value for report in reports if report] == [
         (epoch.epoch, epoch.val_top1) for epoch in outcome.curves[0]
     ]
@@ -161,7 +161,7 @@ def test_saved_weights_are_the_network_that_was_judged(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path, DEFAULT), Reporter(lambda report: None))
+    row = run((trial, tmp_path, DEFAULT, "cpu"), Reporter(lambda report: None))
     home = files.trial_folder(tmp_path, trial.trial_id)
     saved = load_file(home / "weights.safetensors")
     assert sum(t.numel() * t.element_size() for t in saved.values()) == row["size_bytes"]
@@ -189,7 +189,7 @@ if __name__ == "__main__":
     for workers in (1, 2):
         with Runner("dse.training.worker:run", Workers(count=workers)) as runner:
             for trial in trials:
-                runner.submit(trial.trial_id, (trial, Path(str(workers)), DEFAULT))
+                runner.submit(trial.trial_id, (trial, Path(str(workers)), DEFAULT, "cpu"))
             failed = [event for event in runner.events() if isinstance(event, Failed)]
         assert not failed, failed
 """
@@ -330,7 +330,7 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
         **{"norm": "none", "bypass": "none", "lr": 8, "warmup": 0, "epochs": 4},
         **{"dead_after": 8, "ladder": "rate-rate-lsuv"},
     )
-    row = run((trial, tmp_path, DEFAULT), Reporter(lambda report: None))
+    row = run((trial, tmp_path, DEFAULT, "cpu"), Reporter(lambda report: None))
     assert (row["status"], row["restarts"]) == ("never_learned", 3)
     assert 8 <= row["dead_step"] == row["steps"] < 4 * 14
     home = files.trial_folder(tmp_path, trial.trial_id)
@@ -458,14 +458,14 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     trial = changed(**values)
-    row = run((trial, tmp_path / "once", DEFAULT), Reporter(lambda report: None))
+    row = run((trial, tmp_path / "once", DEFAULT, "cpu"), Reporter(lambda report: None))
     assert row
     total = row["steps"]
     stops = 0
     again = None
     while again is None:
         try:
-            again = run((trial, tmp_path / "often", DEFAULT), AfterSteps(total // 3))
+            again = run((trial, tmp_path / "often", DEFAULT, "cpu"), AfterSteps(total // 3))
         except Stopped:
             stops += 1
             assert len(list(checkpoints.newest(tmp_path / "often", trial.trial_id))) in (1, 2)
@@ -496,7 +496,7 @@ def test_a_trial_may_be_stopped_at_any_moment(
     """After each step and each batch that is judged, with the state of that moment."""
     trial = changed(**{"epochs": 2, **values, "train_share": 0.15, "batch_size": 32})
     counted = AfterSteps(10**6)
-    row = run((trial, tmp_path / "once", DEFAULT), counted)
+    row = run((trial, tmp_path / "once", DEFAULT, "cpu"), counted)
     assert row
     reads = 10**6 - counted.reads
     assert reads > row["steps"]
@@ -507,9 +507,9 @@ def test_a_trial_may_be_stopped_at_any_moment(
     for stop in {reads * number // stops for number in range(stops)} | {reads - 1}:
         folder = tmp_path / str(stop)
         with pytest.raises(Stopped):
-            run((trial, folder, DEFAULT), AfterSteps(stop))
+            run((trial, folder, DEFAULT, "cpu"), AfterSteps(stop))
         assert len(list(checkpoints.newest(folder, trial.trial_id))) == 1
-        again = run((trial, folder, DEFAULT), Reporter(lambda report: None))
+        again = run((trial, folder, DEFAULT, "cpu"), Reporter(lambda report: None))
         assert again
         assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
         once, often = (files.trial_folder(f, trial.trial_id) for f in (tmp_path / "once", folder))
@@ -528,9 +528,9 @@ def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(tmp_path: Path
     for epochs in (1, 2, 3):  # after the last one it is about to judge the test part
         reporter = Reporter(send)
         with pytest.raises(Stopped):
-            run((TRIAL, tmp_path, DEFAULT), reporter)
+            run((TRIAL, tmp_path, DEFAULT, "cpu"), reporter)
         assert reports == list(range(1, epochs + 1))
-    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda sign: None))
+    assert run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda sign: None))
 
 
 @pytest.mark.parametrize(
@@ -543,10 +543,10 @@ def test_a_state_that_cannot_be_read_gives_way_to_the_start(
     for step in (7000, 7001):  # after the end of the trial
         checkpoints.save(tmp_path, TRIAL.trial_id, step, content)
     with pytest.raises(Stopped):
-        run((TRIAL, tmp_path, DEFAULT), AfterSteps(5))
+        run((TRIAL, tmp_path, DEFAULT, "cpu"), AfterSteps(5))
     assert next(checkpoints.newest(tmp_path, TRIAL.trial_id)) != content
     reads = AfterSteps(10**6)
-    row = run((TRIAL, tmp_path, DEFAULT), reads)
+    row = run((TRIAL, tmp_path, DEFAULT, "cpu"), reads)
     assert row
     assert row["top1"] == outcome.record.answer.top1
     assert reads.reads > 10**6 - row["steps"] - 10  # it resumed from its own checkpoint
@@ -557,7 +557,7 @@ def test_what_another_process_trains_is_asked_for_later_and_a_record_is_left_alo
 ) -> None:
     records.save(tmp_path, outcome.record, {})
     checkpoints.save(tmp_path, TRIAL.trial_id, 7, b"of a trial that another one finished")
-    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda report: None)) is None
+    assert run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda report: None)) is None
     assert not checkpoints.checkpoint_folder(tmp_path, TRIAL.trial_id).exists()
 
 
@@ -574,7 +574,7 @@ def test_a_record_that_comes_too_late_is_discarded_with_a_note(
         yield "mine"
 
     monkeypatch.setattr("dse.training.worker.claim", contextmanager(first))
-    assert run((TRIAL, tmp_path, DEFAULT), Reporter(lambda report: None)) is None
+    assert run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda report: None)) is None
     note = f"{TRIAL.trial_id}: another process saved its record first; this one is discarded\n"
     assert capsys.readouterr().err == note
     home = files.trial_folder(tmp_path, TRIAL.trial_id)
@@ -590,7 +590,7 @@ def test_checkpoints_are_written_by_the_clock_and_a_full_disk_is_an_error(
     monkeypatch.setattr(
         checkpoints, "save", lambda folder, trial_id, step, state: kept.append(step)
     )
-    row = run((TRIAL, tmp_path, DEFAULT), Reporter(lambda report: None))
+    row = run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda report: None))
     assert row
     assert kept == list(range(1, row["steps"] + 1))
 
@@ -599,7 +599,7 @@ def test_checkpoints_are_written_by_the_clock_and_a_full_disk_is_an_error(
 
     monkeypatch.setattr(checkpoints, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        run((TRIAL, tmp_path / "full", DEFAULT), Reporter(lambda report: None))
+        run((TRIAL, tmp_path / "full", DEFAULT, "cpu"), Reporter(lambda report: None))
 
 
 def test_checkpoints_take_a_hundredth_of_the_time_at_most(

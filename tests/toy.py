@@ -197,6 +197,16 @@ def _report_unpicklable(report: Reporter) -> None:
     report(Unpicklable())
 
 
+def _on_gpu(report: Reporter, seconds: float, lost: str = "none") -> str | None:
+    """Return which GPUs are visible; where it is the `lost` one, it fails in mid-task."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    report(visible)
+    time.sleep(seconds)
+    if visible == lost:
+        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
+    return visible
+
+
 def _imports(_: Reporter) -> list[str]:
     return sorted({"torch", "hydra", "omegaconf", "pandas", "numpy"} & set(sys.modules))
 
@@ -236,6 +246,7 @@ BEHAVIOUR: dict[str, Any] = {
     "return poison": lambda _: Poison(),
     "report unpicklable": _report_unpicklable,
     "report poison": lambda report: report(Poison()) or time.sleep(30),
+    "on gpu": _on_gpu,
     "imports": _imports,
     "main": lambda _: vars(sys.modules["__main__"]).get("__file__"),
     "subprocess": lambda _: subprocess.run(["true"], check=True).returncode,

@@ -101,9 +101,9 @@ def files(of: Trial) -> dict[str, bytes]:
     return {"curve.csv": of.canonical().encode(), "weights": of.trial_id.encode() * 1000}
 
 
-def run(argument: tuple[Trial, Path, Store], report: Reporter) -> dict[str, Any] | None:
+def run(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
     """What `dse.training.worker:run` does, without the training; it logs what it did."""
-    of, folder, _ = argument
+    of, folder, _, _ = argument
     with locks.claim(folder, of.trial_id) as state:
         if state == "held":
             raise Later

@@ -35,7 +35,7 @@ class Engine(Protocol):
 
 
 ENGINES: Mapping[str, Callable[[str, float, Any], Engine]] = {
-    "local": lambda function, patience, _: Local(function, patience),
+    "local": Local,
     "submitit": Submitit,
     "ray": Ray,
 }

@@ -9,6 +9,7 @@ import pickle
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver, resource_tracker
@@ -18,8 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dse.runner.gpus import VISIBLE, Gpus
 from dse.runner.process import work
-from dse.runner.task import End, Report, failure
+from dse.runner.task import End, Report, failure, is_of_gpu
 
 GRACE = 5.0
 """Seconds that a process may take to end after its task has."""
@@ -32,6 +34,9 @@ TAIL = 8192
 
 DESCRIPTORS = 12
 """File descriptors that a driver needs to start a process, with some to spare."""
+
+LOST = 2
+"""Tasks in a row that fail on a GPU before it is considered lost."""
 
 VMSTAT = Path("/proc/vmstat")
 
@@ -48,6 +53,7 @@ class Attempt:
     errors: Connection
     alive: Connection
     oom_kills: int
+    visible: str | None
     tail: bytes = b""
     writes: bool = True
     silent: float = -TURN  # the turn in which it starts may have begun earlier
@@ -60,12 +66,16 @@ class Local:
     considered hung and is killed. Only the time in which this driver was awake and listening
     counts, so that one that is suspended together with its tasks kills none of them; it counts from
     the fork, after the server's imports. A process's stderr is forwarded to this one's.
+
+    With `gpus`, each process sees one of them: the one with the fewest tasks, except those that
+    failed `LOST` tasks in a row while others did not.
     """
 
     pauses = (0.1, 2.0)
 
-    def __init__(self, function: str, patience: float) -> None:
+    def __init__(self, function: str, patience: float, gpus: Gpus | None = None) -> None:
         self._function, self._patience = function, patience
+        self._gpus, self._gpu_failures = gpus or (), Counter[str | None]()
         self._context = multiprocessing.get_context("forkserver")
         imports = ["dse.runner.server", __name__, function.partition(":")[0]]
         self._context.set_forkserver_preload(imports)
@@ -85,14 +95,15 @@ class Local:
                 ours.enter_context(end)
             for end in (their_reports, their_errors, their_alive):
                 theirs.enter_context(end)
-            arguments = (self._function, content, their_reports, their_errors, their_alive)
+            visible = self._visible()
+            arguments = (self._function, content, visible, their_reports, their_errors, their_alive)
             process = self._context.Process(target=work, args=arguments)
             oom_kills = _oom_kills()
             with _shielded():
                 _fork(process)
             ours.pop_all()
         os.set_blocking(errors.fileno(), False)
-        attempt = Attempt(process, reports, errors, alive, oom_kills)
+        attempt = Attempt(process, reports, errors, alive, oom_kills, visible)
         self._attempts.append(attempt)
         return attempt
 
@@ -133,6 +144,15 @@ class Local:
         """End every attempt."""
         self.kill(*self._attempts)
 
+    def _visible(self) -> str | None:
+        """The next process's `CUDA_VISIBLE_DEVICES`; without GPUs to choose from, this one's."""
+        if not self._gpus:
+            return os.environ.get(VISIBLE)
+        tasks = Counter(attempt.visible for attempt in self._attempts)
+        lost = {name: count >= LOST for name, count in self._gpu_failures.items()}
+        names = [gpu.visible for gpu in self._gpus]
+        return min(names, key=lambda name: (lost.get(name, False), tasks[name]))
+
     def _messages(self, attempt: Attempt, ended: bool) -> Iterator[Report | End]:
         """What has come: a message, or all of them and the end where the process has `ended`."""
         if ended:
@@ -166,7 +186,9 @@ class Local:
     def _finish(self, attempt: Attempt, end: End) -> End:
         """Kill what is left of an attempt; its end, with the last of stderr where it died."""
         self.kill(attempt)
-        if end.kind != "died":
+        lost = is_of_gpu(end.reason)
+        self._gpu_failures[attempt.visible] = lost * (self._gpu_failures[attempt.visible] + 1)
+        if end.kind != "died" or end.details:
             return end
         return replace(end, details=attempt.tail.decode(errors="replace"))
 

@@ -10,19 +10,29 @@ import signal
 import threading
 from multiprocessing.connection import Connection
 
+from dse.runner.gpus import VISIBLE
 from dse.runner.task import Reporter, failure, run_task
 
 
 def work(
-    function: str, content: bytes, reports: Connection, errors: Connection, alive: Connection
+    function: str,
+    content: bytes,
+    visible: str | None,
+    reports: Connection,
+    errors: Connection,
+    alive: Connection,
 ) -> None:
     """Run one task in this process, which leads a process group of its own.
 
+    `visible` are its GPUs, as `CUDA_VISIBLE_DEVICES` lists them; None for all.
     Reports and the end go over `reports`; stderr goes to `errors`; when the driver ends, `alive`
     is closed and the whole group is killed. SIGTERM asks the task to stop; SIGUSR2 writes to
     stderr where it is.
     """
     os.setpgrp()
+    os.environ.pop(VISIBLE, None)  # the server may have been started with another value
+    if visible is not None:
+        os.environ[VISIBLE] = visible
     os.dup2(errors.fileno(), 2)
     errors.close()
     faulthandler.enable(2, all_threads=False)

@@ -8,8 +8,8 @@ An attempt at a task ends in one of these ways; the rules are the same for all e
 
 - It returns a value: `Finished`.
 - It raises an exception: `Failed` at once, because it would raise it again.
-- Its process dies, or hangs and is killed: it is retried after the queued tasks, `retries` times
-  at most, then `Failed` with the last lines that the process wrote to stderr.
+- Its process dies, or hangs and is killed, or its GPU fails: it is retried after the queued tasks,
+  `retries` times at most, then `Failed` with the last lines that the process wrote to stderr.
 - It runs out of memory: it is retried once while no other task runs, then `Failed`.
 - It raises `Later`: it is started again after the queued tasks, with growing pauses.
 - It is asked to stop (`Runner.stop`) and raises `Stopped`, or is killed: `Interrupted`.
@@ -47,6 +47,7 @@ from dse.runner.events import (
     Started,
     Waiting,
 )
+from dse.runner.gpus import Gpus
 from dse.runner.local import TURN
 from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs
@@ -61,8 +62,9 @@ SPACING = 0.1
 class Workers:
     """How tasks run: `count` at a time, on an engine.
 
-    `settings` are the engine's, None for its defaults. `retries` is how often a task whose process
-    died is retried.
+    `settings` are the engine's, None for its defaults; those of the local engine are the GPUs among
+    which tasks are divided. `device` is what tasks compute on: cpu or cuda. `retries` is how often
+    a task whose process died is retried.
 
     `patience` is the longest silence of a task in seconds: one that neither reports nor reads
     `report.stopping` for longer is considered hung. The imports of the function's module do not
@@ -72,7 +74,8 @@ class Workers:
 
     count: int = 1
     engine: str = "local"
-    settings: Jobs | Cluster | None = None
+    settings: Jobs | Cluster | Gpus | None = None
+    device: str = "cpu"
     retries: int = 2
     patience: float = 0.0
 

@@ -50,6 +50,7 @@ class Jobs:
     notice: int = knob(60, integer(1, 3600), "seconds that a task has to stop when preempted")
     mem_gb: float = knob(4.0, real(0, 1e5, above=True), "memory of a job, GB")
     cpus_per_task: int = knob(1, integer(1, 4096), "processor cores of a job")
+    gpus: int = knob(0, integer(0, 1), "GPUs of a job")
 
     def __post_init__(self) -> None:
         check(self)
@@ -241,6 +242,7 @@ def _executor(folder: Path, jobs: Jobs) -> Any:
         slurm_job_name="dse",
         slurm_additional_parameters={"requeue": True},
         **{f"slurm_{name}": choice for name, choice in choices.items() if choice},
+        **({"gpus_per_node": jobs.gpus} if jobs.gpus else {}),
     )
     return executor
 

@@ -22,6 +22,9 @@ OUT_OF_MEMORY = (
 )
 """How torch reports a lack of memory on a processor or a GPU, in lower case."""
 
+GPU_FAILURE = ("cuda error", "cudnn error", "cublas error", "no cuda gpus are available")
+"""How torch reports that a GPU has failed or is gone, in lower case."""
+
 
 class Stopped(BaseException):
     """Raised in a task that was asked to stop: it saves a checkpoint if it can, and lets this pass.
@@ -46,8 +49,8 @@ class End:
     """How an attempt at a task ended; `reason` is one line, `details` may be many.
 
     `finished`: it returned `value`; `failed`: it raised an exception; `memory`: it ran out of
-    memory; `died`: its process ended or was killed without a result; `later`, `stopped`: it raised
-    `Later` or `Stopped`.
+    memory; `died`: its process ended or was killed without a result, or its GPU failed; `later`,
+    `stopped`: it raised `Later` or `Stopped`.
     """
 
     kind: Literal["finished", "failed", "memory", "died", "later", "stopped"]
@@ -108,8 +111,16 @@ def failure(error: BaseException) -> End:
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or (isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY))
     )
-    trace = "".join(traceback.format_exception(error))
-    return End("memory" if out_of_memory else "failed", reason=first_line(error), details=trace)
+    reason, trace = first_line(error), "".join(traceback.format_exception(error))
+    if out_of_memory:
+        return End("memory", reason=reason, details=trace)
+    lost = isinstance(error, RuntimeError) and is_of_gpu(text)
+    return End("died" if lost else "failed", reason=reason, details=trace)
+
+
+def is_of_gpu(text: str) -> bool:
+    """Whether a message says that a GPU has failed."""
+    return any(words in text.lower() for words in GPU_FAILURE)
 
 
 def first_line(error: BaseException) -> str:

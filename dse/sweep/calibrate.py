@@ -156,7 +156,10 @@ def load(conditions: str, store: Store) -> Calibration:
 
 
 def known_rates(trials: Sequence[Trial], workers: Workers, store: Store) -> Rates | None:
-    """Rates of the first trial's protocol by a calibration made earlier; None without one."""
+    """Rates of the first trial's protocol by a calibration made earlier; None without one, as on a
+    GPU."""
+    if workers.device == "cuda":
+        return None
     known = load(conditions(trials[0], workers, store), store)
     return known.rates(trials[0].protocol) if known.samples else None
 

@@ -102,6 +102,7 @@ def _keys() -> dict[str, dict[str, str]]:
         for part, kinds in PARTS.items()
     }
     shown = {"name": "the page's name", "budget": "none", "data.cache": "in the user's cache"}
+    shown["runner.workers"] = "by device"
     parts["run"] = {}
     for name, setting in SETTINGS.items():
         part = "data" if name.startswith("data.") else "run"

@@ -104,10 +104,14 @@ SETTINGS: Mapping[str, Setting] = {
         "processes that decode the pictures of a large data set (0: the trial's own process)",
         DEFAULT.loaders,
     ),
+    "runner.device": Setting(
+        one_of("auto", "cpu", "cuda"), "where to train: auto is every GPU, else the cores", "auto"
+    ),
+    "runner.per_gpu": Setting(integer(1, 256), "trials at a time on each GPU", 1),
     "runner.workers": Setting(
         integer(1, 1024),
-        "trials at a time, one thread each (default: one per core)",
-        cores(),
+        "trials at a time, one thread each (default: one per core, or runner.per_gpu per GPU)",
+        0,
     ),
     "runner.engine": Setting(
         one_of(*ENGINES), "where trials run: this machine, SLURM (submitit) or Ray", "local"

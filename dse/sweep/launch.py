@@ -17,6 +17,7 @@ from dse.runner.events import Failed
 from dse.runner.local import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
 from dse.sweep.calibrate import known_rates
+from dse.sweep.devices import described
 from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
 from dse.sweep.preflight import check_data
@@ -90,7 +91,7 @@ def run(
     else:
         with _runner(execute, workers) as runner:
             check_data(todo, store, say)
-            say(count)
+            say(count if workers.device == "cpu" else f"{count}, on {described(workers)}")
             atomic.tidy(folder)
             if not locks.has_claims(folder):
                 say(f"{folder} does not support file locks: other sweeps may train the same trials")
@@ -133,7 +134,7 @@ def _train(
         stopped_by_signals(runner) as received,
     ):
         for trial in todo:
-            runner.submit(trial.trial_id, (trial, folder, store))
+            runner.submit(trial.trial_id, (trial, folder, store, workers.device))
         for event in runner.events():
             if isinstance(event, Failed):
                 failed.add(str(event.key))

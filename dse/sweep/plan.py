@@ -8,6 +8,7 @@ from dse.analysis.rendering import columns
 from dse.results import records
 from dse.space.architecture import V1_0, Metaparameters, expand_filters
 from dse.sweep.calibrate import Say
+from dse.sweep.devices import described
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Estimate, estimate
 from dse.sweep.messages import volume
@@ -29,7 +30,8 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
     one_or_more = "trial" if len(trials) == 1 else "trials"
     count = f"{len(trials)} {one_or_more}, {len(trials) - len(todo)} done, {len(todo)} to do"
-    return "\n".join([*_table(trials, todo, expected), _widths(trials), count, *total])
+    where = [f"trains on {described(request.workers)}"] if todo else []
+    return "\n".join([*_table(trials, todo, expected), _widths(trials), *where, count, *total])
 
 
 def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | None) -> list[str]:

@@ -19,6 +19,7 @@ from dse.data.store import Store
 from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.sweep import pages
+from dse.sweep.devices import placed
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
 from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, accepted
@@ -122,20 +123,25 @@ def _workers(grids: Sequence[Values], settings: Mapping[str, Any], errors: list[
         elif engine in ENGINE_SETTINGS and known:
             rule = f"must be left out where `runner.engine` is {chosen}"
             errors.append(f"`{key}` {rule}, got {given[key]}")
-    engine_settings = None
+    engine_settings: Any = None
     if chosen in ENGINE_SETTINGS:
         try:
             require(chosen)
             engine_settings = ENGINE_SETTINGS[chosen](**own)
         except ValueError as error:
             errors += str(error).splitlines()
-    return Workers(
-        count=settings["runner.workers"],
+            return Workers()
+    workers = Workers(
         engine=chosen,
         settings=engine_settings,
         retries=settings["runner.retries"],
         patience=settings["runner.patience"],
     )
+    try:
+        return placed(workers, settings, given)
+    except ValueError as error:
+        errors.append(str(error))
+        return workers
 
 
 def checked_axes(grid: Values, limit: int, errors: list[str]) -> Values:

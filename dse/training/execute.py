@@ -59,6 +59,7 @@ def execute(
     *,
     store: Store = DEFAULT,
     states: Iterable[bytes] = (),
+    device: torch.device = CPU,
 ) -> Outcome:
     """Train one configuration from scratch and judge it once on the whole test set.
 
@@ -82,7 +83,7 @@ def execute(
         record=Record(
             trial=trial,
             answer=_answer(trial, attempts, test),
-            circumstance=circumstance(time.perf_counter() - start, CPU),
+            circumstance=circumstance(time.perf_counter() - start, device),
         ),
         curves=tuple(attempt.curve for attempt in attempts),
         weights=weights_of(model),

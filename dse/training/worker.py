@@ -32,23 +32,26 @@ CHECKPOINT_COST = 100
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
-def run(argument: tuple[Trial, Path, Store], reporter: Reporter) -> dict[str, Any] | None:
-    """Execute a trial on one thread and save it in a results folder.
+def run(argument: tuple[Trial, Path, Store, str], reporter: Reporter) -> dict[str, Any] | None:
+    """Execute a trial on a device, cpu or cuda, and save it in a results folder; on the processor
+    it has one thread.
 
     Sends (epoch, val_top1) each epoch; returns the record's row, or None where another process
     has saved one. Raises `Later` where another process trains the trial.
     """
-    trial, folder, store = argument
+    trial, folder, store, device = argument
     with claim(folder, trial.trial_id) as claimed:
         if claimed == "held":
             raise Later
-        row = _train_and_save(trial, folder, store, reporter) if claimed == "mine" else None
+        row = None
+        if claimed == "mine":
+            row = _train_and_save(trial, folder, store, torch.device(device), reporter)
         checkpoints.clear(folder, trial.trial_id)
         return row
 
 
 def _train_and_save(
-    trial: Trial, folder: Path, store: Store, reporter: Reporter
+    trial: Trial, folder: Path, store: Store, device: torch.device, reporter: Reporter
 ) -> dict[str, Any] | None:
     torch.set_num_threads(1)
     keep_memory()
@@ -62,6 +65,7 @@ def _train_and_save(
         ),
         store=store,
         states=checkpoints.newest(folder, trial.trial_id),
+        device=device,
     )
     files = {
         "curve.csv": curve_csv(outcome.curves),
