@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dse.api import load, network
+    from dse.space.alexnet import AlexNet
     from dse.space.architecture import LAYOUTS, Layout, Metaparameters, generate
     from dse.space.cost import cost
     from dse.space.grid import cost_grid
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LAYOUTS",
+    "AlexNet",
     "Layout",
     "Metaparameters",
     "Protocol",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AlexNet": "dse.space.alexnet",
     "LAYOUTS": "dse.space.architecture",
     "Layout": "dse.space.architecture",
     "Metaparameters": "dse.space.architecture",

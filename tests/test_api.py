@@ -78,7 +78,7 @@ def records_only(results: Path, tmp_path: Path) -> Path:
 
 def test_the_public_names_are_these() -> None:
     assert dse.__all__ == [
-        *("LAYOUTS", "Layout", "Metaparameters", "Protocol", "Recipe", "Trial"),
+        *("LAYOUTS", "AlexNet", "Layout", "Metaparameters", "Protocol", "Recipe", "Trial"),
         *("cost", "cost_grid", "generate", "load", "network"),
     ]
     assert set(dse.__all__) <= set(dir(dse))

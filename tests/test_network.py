@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dse.space.architecture import FIRES, LAYOUTS, V1_0, V1_1, Layout, Metaparameters, generate
-from dse.space.cost import cost
+from dse.space.cost import Cost, cost
 from dse.training.initial import initialise
 from dse.training.network import Dropout, SqueezeNet
 from dse.training.torchvision_names import (
@@ -108,40 +108,41 @@ def meta_module(point) -> tuple[SqueezeNet, torch.Tensor]:
     return module, picture
 
 
+def measured(module: nn.Module, picture: torch.Tensor) -> Cost:
+    """Parameters by numel, MACs by torch's flop counter, activations by hooks, peak by liveness."""
+    activations: list[int] = []
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(lambda m, i, out: activations.append(out.numel()))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(picture)
+    put_out = sum(activations)
+    live = Liveness()
+    for weight in module.parameters():
+        live.hold(weight)
+        live.sizes[live.name(weight)] = 0  # no activation
+    live.hold(picture)
+    live.born[live.name(picture)] = 0
+    with torch.no_grad(), live:
+        module(picture)
+    kept = [t for t in module.state_dict().values() if t.is_floating_point()]
+    return Cost(
+        params=sum(p.numel() for p in module.parameters()),
+        macs=counter.get_total_flops() // 2,
+        activations=put_out,
+        peak_activation_bytes=4 * live.peak(),
+        size_bytes=sum(t.numel() * t.element_size() for t in kept),
+    )
+
+
 @pytest.mark.parametrize("count", [60, pytest.param(320, marks=pytest.mark.slow)])
 def test_cost_is_that_of_the_real_module_for_random_points(count: int) -> None:
-    """Parameters by numel, MACs by torch's flop counter, activations by hooks, peak by liveness."""
     wrong = []
     for point in random_points(count, seed=20261120):
         module, picture = meta_module(point)
         promised = cost(module.architecture, point.image_size)
-        activations = []
-        for layer in module.modules():
-            if isinstance(layer, torch.nn.Conv2d):
-                layer.register_forward_hook(
-                    lambda m, i, out, seen=activations: seen.append(out.numel())
-                )
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module(picture)
-        put_out = sum(activations)
-        live = Liveness()
-        for weight in module.parameters():
-            live.hold(weight)
-            live.sizes[live.name(weight)] = 0  # no activation
-        live.hold(picture)
-        live.born[live.name(picture)] = 0
-        with torch.no_grad(), live:
-            module(picture)
-        kept = [t for t in module.state_dict().values() if t.is_floating_point()]
-        bytes_kept = sum(t.numel() * t.element_size() for t in kept)
-        actual = (
-            sum(p.numel() for p in module.parameters()),
-            counter.get_total_flops() // 2,
-            put_out,
-            4 * live.peak(),
-            bytes_kept,
-        )
-        if actual != tuple(getattr(promised, n) for n in type(promised).__slots__):
+        actual = measured(module, picture)
+        if actual != promised:
             wrong.append((point, promised, actual))
     assert not wrong, wrong[0]
 

@@ -105,7 +105,7 @@ def test_squeezenet_is_the_small_network_of_the_demo() -> None:
     assert trial.seed == 0
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", SWEPT)
 def test_a_page_is_its_grid(page: str) -> None:
     request = read(page=page)
     base = read().trials[0].question

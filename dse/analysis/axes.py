@@ -14,6 +14,7 @@ from dse.analysis.statistics import PERCENT, half_width
 from dse.trial.datasets import num_classes
 from dse.trial.names import STEM, layout_name, written
 from dse.trial.question import QUESTION
+from dse.trial.unread import unread
 
 TOP5_FROM_CLASSES = 100
 """Top-5 accuracy is shown from this many classes on: with ten it is near 100 % for all."""
@@ -57,7 +58,8 @@ class Sweep:
     """The rows of a table, what varies in them except the seed, and what does not.
 
     `rows` has a row per trial, the columns of the table, and one more for each axis of several
-    fields. `fixed` maps every other field of the question to its only value.
+    fields. A field that some trials do not read has there the first value of those that do. `fixed`
+    maps every other field of the question that is read to its only value.
     """
 
     rows: pd.DataFrame
@@ -92,9 +94,10 @@ def sweep(table: pd.DataFrame) -> Sweep:
     if table.empty:
         raise NoSweep("there are no trials")
     require(table, "trial_id", "seed", "data", "manifest")
+    table, idle = as_read(table)
     together: dict[bytes, list[str]] = {}
     fixed: dict[str, Any] = {}
-    for name in [name for name in QUESTION if name != "seed" and name in table]:
+    for name in [n for n in QUESTION if n != "seed" and n in table and n not in idle]:
         codes, values = pd.factorize(table[name], use_na_sentinel=False)
         if len(values) == 1:
             fixed[name] = table[name].iloc[:1].item()
@@ -107,6 +110,22 @@ def sweep(table: pd.DataFrame) -> Sweep:
             rows[name] = labels
         axes.append(Axis(name=name, columns=tuple(columns), values=_ordered(name, rows[name])))
     return Sweep(rows=rows, axes=tuple(axes), fixed=fixed)
+
+
+def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
+    """The table, with the fields that some trials do not read at the first value of those that do;
+    and the fields that no trial reads."""
+    if "network" not in table:
+        return table, set()
+    kinds = {kind: unread({"network": kind}) for kind in table["network"].unique()}
+    idle, changed = set(), {}
+    for name in {name for fields in kinds.values() for name in fields if name in table}:
+        reads = ~table["network"].isin([kind for kind, fields in kinds.items() if name in fields])
+        if reads.any():
+            changed[name] = table[name].where(reads, table[name][reads].iloc[0])
+        else:
+            idle.add(name)
+    return table.assign(**changed), idle
 
 
 def _layouts_joined(table: pd.DataFrame, groups: list[list[str]]) -> list[list[str]]:

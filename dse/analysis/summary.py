@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from dse.analysis.axes import Sweep, configurations, sweep
 from dse.analysis.rendering import columns, counted
 from dse.trial.names import outcome, outcomes, written
+from dse.trial.unread import unread
 
 LINES = 20
 """Maximum number of configurations that are listed."""
@@ -57,7 +58,7 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     header = [*names, found.answer, "95 % interval", "val_top1", "seeds", "params", "size_bytes"]
     rows = [
         [
-            *(written(point[name]) for name in names),
+            *_read(point, names).values(),
             f"{point['mean']:.1f}",
             _interval(point),
             f"{point['val_top1']:.1f}",
@@ -77,6 +78,12 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     return columns([[*table], *table.to_numpy().tolist()], sides)
 
 
+def _read(point: Any, names: Sequence[str]) -> dict[str, str]:
+    """A configuration's values of some axes; "-" for a field that its trials do not read."""
+    idle = unread(point) if "network" in point else ()
+    return {name: "-" if name in idle else written(point[name]) for name in names}
+
+
 def _ranked(points: pd.DataFrame) -> pd.DataFrame:
     """Configurations in the order of their validation accuracy, of equal ones the smaller first."""
     return points.sort_values(["val_top1", "size_bytes"], ascending=[False, True], kind="stable")
@@ -93,7 +100,7 @@ def best(found: Sweep) -> Iterator[str]:
             continue
         points = ranked[ranked["data"] == data] if on else ranked
         first = points.iloc[0]
-        name = " ".join(f"{name}={written(first[name])}" for name in names)
+        name = " ".join(f"{k}={v}" for k, v in _read(first, names).items() if v != "-")
         test = f"on the test set {first['mean']:.1f} % {_interval(first)}".rstrip()
         yield (
             f"best by validation accuracy{on}: {name}; {test}" if name else f"accuracy{on}: {test}"

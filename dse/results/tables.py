@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from dse.results.atomic import hidden, write
 from dse.results.files import INDEX, RECORD, trial_folder, trial_ids
 from dse.results.records import Damaged, read
-from dse.space import architecture, rules
-from dse.trial import datasets, protocol, question, recipe, record
+from dse.space import alexnet, architecture, rules
+from dse.trial import datasets, protocol, question, recipe, record, unread
 from dse.trial.question import QUESTION
 from dse.trial.record import COLUMNS
 
@@ -152,6 +152,6 @@ def _cache(folder: Path) -> Cache:
 @functools.cache
 def _rules() -> str:
     """A digest of the modules that decide what a record is; others may read it differently."""
-    modules = (rules, architecture, datasets, recipe, protocol, question, record)
+    modules = (rules, architecture, alexnet, datasets, recipe, protocol, unread, question, record)
     sources = [Path(str(module.__file__)).read_bytes() for module in modules]
     return hashlib.sha256(b"".join(sources) + repr(COLUMNS).encode()).hexdigest()

@@ -5,10 +5,10 @@ or for whole grids at once (`dse.space.grid`), with the same formulas. Nothing h
 
 Conventions, each checked against the real module in the tests:
 
-- `params`: weights and biases of the convolutions; with norm, a convolution has no bias and its
-  norm has a scale and a shift.
-- `macs`: multiply-accumulates of the convolutions, padding included (as torch's flop counter).
-- `activations`: outputs of the convolutions (pycls' definition).
+- `params`: weights and biases of the convolutions and linear layers; with norm, a convolution has
+  no bias and its norm has a scale and a shift.
+- `macs`: multiply-accumulates of these layers, padding included (as torch's flop counter).
+- `activations`: outputs of these layers (pycls' definition).
 - `peak_activation_bytes`: float32 inference with norm folded into the convolutions. A tensor
   lives from the operation that makes it to the last one that reads it; ReLU and the sum of a
   bypass work in place; a Fire module runs squeeze, expand1x1, expand3x3, concatenation, then its
@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from dse.space.alexnet import AlexNet
 from dse.space.architecture import (
     FIRES,
     Architecture,
@@ -67,20 +68,23 @@ class LayerCost:
     live: Count
 
 
-def cost(architecture: Architecture, image_size: int) -> Cost:
+def cost(architecture: Architecture | AlexNet, image_size: int) -> Cost:
     """The cost of one network for square pictures of `image_size` pixels (1 .. 2048).
 
     >>> from dse.space.architecture import Metaparameters, generate
     >>> cost(generate(Metaparameters()), 224).params
     1248424
 
-    Raises `ValueError` where the picture is too small for the layout.
+    Raises `ValueError` where the picture is too small for the network.
     """
     return total(layers(architecture, image_size))
 
 
-def layers(architecture: Architecture, image_size: int) -> list[LayerCost]:
-    """Each layer's share of the cost, in order: conv1, pool1, fire2, ... conv10, pool10."""
+def layers(architecture: Architecture | AlexNet, image_size: int) -> list[LayerCost]:
+    """Each layer's share of the cost, in order: conv1, pool1, fire2, ... conv10, pool10; of
+    AlexNet conv1, pool1, conv2, ... fc8."""
+    if isinstance(architecture, AlexNet):
+        return list(_alexnet(architecture, image_size))
     expect("architecture", architecture, Architecture)
     a = architecture
     return list(
@@ -195,6 +199,51 @@ def walk(
     live = here + done if len(conv10) == 1 else _most(here + done, 2 * done)
     yield entry("conv10", total, live, weights=channels * total, filters=total, normed=False)
     yield entry("pool10", total, done + total)
+
+
+def _alexnet(a: AlexNet, image_size: int) -> Iterator[LayerCost]:
+    """Each layer's cost; while one runs, its input and its output are alive."""
+    sides, norm = a.map_sizes(image_size), a.norm == "batch"
+    channels, here = a.in_channels, image_size**2 * a.in_channels
+    for number, conv in enumerate(a.convolutions, 1):
+        weights = conv.filters * (channels // conv.groups) * conv.kernel**2
+        channels, area = conv.filters, sides[f"conv{number}"] ** 2
+        before, here = here, area * channels
+        yield LayerCost(
+            name=f"conv{number}",
+            side=sides[f"conv{number}"],
+            channels=channels,
+            params=weights + (2 if norm else 1) * channels,
+            statistics=2 * channels if norm else 0,
+            macs=area * weights,
+            activations=here,
+            live=before + here,
+        )
+        if conv.pool:
+            side = sides[f"pool{number}"]
+            before, here = here, side**2 * channels
+            yield LayerCost(
+                name=f"pool{number}",
+                side=side,
+                channels=channels,
+                params=0,
+                statistics=0,
+                macs=0,
+                activations=0,
+                live=before + here,
+            )
+    for number, outputs in enumerate((*a.linear, a.num_classes), 6):
+        yield LayerCost(
+            name=f"fc{number}",
+            side=1,
+            channels=outputs,
+            params=(here + 1) * outputs,
+            statistics=0,
+            macs=here * outputs,
+            activations=outputs,
+            live=here + outputs,
+        )
+        here = outputs
 
 
 def _most(a: Count, b: Count) -> Count:

@@ -117,6 +117,7 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
         **{name: getattr(protocol, name) for name in names},
         "batch_size": protocol.recipe.batch_size,
         "precision": protocol.recipe.precision,
+        "network": trial.network,
         "norm": trial.layout.norm,
     }
     return json.dumps(values, sort_keys=True)

@@ -45,7 +45,10 @@ def differences(table: pd.DataFrame) -> dict[str, str]:
     """
     if table.empty:
         return {}
-    names = [name for name in (*RULES, "semantics") if name in table and name != "seed"]
+    from dse.analysis.axes import as_read  # imports pandas: a wrong request need not wait for it
+
+    table, idle = as_read(table)
+    names = [n for n in (*RULES, "semantics") if n in table and n != "seed" and n not in idle]
     fixed = {n: table[n].iloc[:1].item() for n in names if table[n].nunique() == 1}
     page_of = pages.protocols()
     protocols = sorted({page_of.get(data, DEFAULT) for data in table["data"].unique()})

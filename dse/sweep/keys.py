@@ -33,7 +33,8 @@ PARTS: Mapping[str, tuple[type, ...]] = {
     "network": (Metaparameters,),
     "layout": (Layout,),
     "data": (Protocol,),
-    "training": (Recipe, Trial),
+    "training": (Recipe,),
+    "trial": (Trial,),
 }
 """The parts of a question, and the types whose fields are its keys."""
 

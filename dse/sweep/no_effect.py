@@ -9,11 +9,13 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from dse.space.architecture import Architecture
 from dse.sweep.timing import architecture_of
 from dse.trial.names import written
 from dse.trial.protocol import Protocol, epoch_steps
 from dse.trial.question import Trial
 from dse.trial.schedule import warmup_steps
+from dse.trial.unread import reason, unread
 
 OFF: Mapping[str, tuple[str, Any]] = {
     "nesterov": ("momentum", False),
@@ -43,10 +45,11 @@ def _freq(trial: Trial) -> str:
 
 
 def _bypass(trial: Trial) -> str:
-    wires = {fire.wire for fire in architecture_of(trial).fires}
-    if (trial.metaparameters.bypass, wires) != ("simple", {"none"}):
+    network = architecture_of(trial)
+    if not isinstance(network, Architecture) or trial.metaparameters.bypass != "simple":
         return ""
-    return "no Fire module keeps its shape"
+    kept = any(fire.wire != "none" for fire in network.fires)
+    return "" if kept else "no Fire module keeps its shape"
 
 
 def _schedule(trial: Trial) -> str:
@@ -105,23 +108,26 @@ def _trained(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
     made = trial.question
     made.update({f: NEUTRAL.get(f) for f in UNREAD if UNREAD[f](trial)})
     made.update(dict.fromkeys((*FILTERS, "bypass")))  # they are in `network.fires`
-    made["conv10_multiple"] = network.conv10_filters
+    fires: object = network
+    if isinstance(network, Architecture):
+        fires, made["conv10_multiple"] = network.fires, network.conv10_filters
     if made["augment"] == "crop" and protocol.image_size // 8 == 1:
         made["augment"] = "shift"
     made["validation_share"] = protocol.validation_pictures
     made["train_share"] = protocol.train_pictures
     made["batch_size"] = min(recipe.batch_size, protocol.train_pictures)
     made["warmup"] = (warm, recipe.warmup if "warmup" in made["ladder"] else 0)
-    return (network.fires, *(made[name] for name in fields))
+    return (fires, *(made[name] for name in fields))
 
 
 # What a request says ------------------------------------------------------------------------
 
 
 def off(point: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """A point of a grid; the fields of `OFF` that were not `given` are off where they must be."""
+    """A point of a grid, with the only values that its unread fields may have; the fields of `OFF`
+    that were not `given` are off where they must be."""
     must = {f: v for f, (switch, v) in OFF.items() if not point[switch] and f not in given}
-    return {**point, **must}
+    return {**point, **must, **unread(point)}
 
 
 def without_effect(
@@ -141,12 +147,23 @@ def without_effect(
         groups.setdefault(_trained(trial, varying), []).append(trial)
     repeated = [group for group in groups.values() if len(group) > 1]
     lines = [line for group in repeated for line in _repetitions(group, varying)]
+    lines += _unread_by_all(trials, given)
     for field in [f for f in UNREAD if f in given and f not in varying]:
         (value,) = values[field]
         if value != NEUTRAL.get(field) and all(UNREAD[field](trial) for trial in trials):
             reason = UNREAD[field](trials[0])
             lines.append(f"`{field}` has no effect where {reason}, got {written(value)}")
     return lines
+
+
+def _unread_by_all(trials: Sequence[Trial], given: Collection[str]) -> Iterator[str]:
+    """A line for each field `given` on the command line that no trial reads, whatever its value."""
+    questions = [trial.question for trial in trials]
+    idle = [unread(question) for question in questions]
+    for field in [field for field in given if all(field in fields for fields in idle)]:
+        yield f"`{field}` has no effect where {reason(field, questions[0])}"
+    if "layout" in given and all(trial.network != "squeezenet" for trial in trials):
+        yield f"`layout` has no effect where `network` is {trials[0].network}"
 
 
 def _repetitions(group: Sequence[Trial], fields: Collection[str]) -> Iterator[str]:

@@ -31,7 +31,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
     one_or_more = "trial" if len(trials) == 1 else "trials"
     count = f"{len(trials)} {one_or_more}, {len(trials) - len(todo)} done, {len(todo)} to do"
     where = [f"trains on {described(request.workers)}"] if todo else []
-    return "\n".join([*_table(trials, todo, expected), _widths(trials), *where, count, *total])
+    return "\n".join([*_table(trials, todo, expected), *_widths(trials), *where, count, *total])
 
 
 def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | None) -> list[str]:
@@ -55,12 +55,15 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
     return columns(rows, "<<>>>><")
 
 
-def _widths(trials: Sequence[Trial]) -> str:
-    """The expand filters of the narrowest and the widest trial."""
-    widths = {expand_filters(trial.metaparameters, trial.layout) for trial in trials}
+def _widths(trials: Sequence[Trial]) -> list[str]:
+    """A line with the expand filters of the narrowest and the widest SqueezeNet, if any."""
+    squeezenets = [trial for trial in trials if trial.network == "squeezenet"]
+    if not squeezenets:
+        return []
+    widths = {expand_filters(trial.metaparameters, trial.layout) for trial in squeezenets}
     ends = dict.fromkeys(end(widths, key=lambda e: (sum(e), e)) for end in (min, max))
     *ours, paper = ("-".join(map(str, e)) for e in (*ends, expand_filters(Metaparameters(), V1_0)))
-    return f"expand filters of fire2 to fire9: {' .. '.join(ours)} (the paper's: {paper})"
+    return [f"expand filters of fire2 to fire9: {' .. '.join(ours)} (the paper's: {paper})"]
 
 
 def _total(expected: Estimate) -> list[str]:

@@ -55,6 +55,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     options = parser(program, description, page).parse_intermixed_args(arguments)
     errors: list[str] = []
     overrides = parse_overrides(options.overrides, errors)
+    given = set(overrides)
     grids = read_grids(options.config_name, options.config_dir, overrides, errors)
     settings = _settings(grids, errors)
     axes = [checked_axes(grid, settings["limit"], errors) for grid in grids]
@@ -70,7 +71,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     if errors:
         raise RequestError(errors)
     return Request(
-        trials=_trials(axes, _manifest(axes, store), overrides),
+        trials=_trials(axes, _manifest(axes, store), given),
         folder=settings["results.root"] / settings["name"],
         store=store,
         workers=workers,

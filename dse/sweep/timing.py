@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dse.space.alexnet import AlexNet
 from dse.space.architecture import Architecture
 from dse.space.cost import Cost, cost
 from dse.trial.protocol import Protocol, epoch_steps
@@ -35,7 +36,7 @@ NOISE = 0.1
 
 
 @functools.lru_cache(2**14)
-def architecture_of(trial: Trial) -> Architecture:
+def architecture_of(trial: Trial) -> Architecture | AlexNet:
     """A trial's network."""
     return trial.architecture
 

@@ -17,7 +17,7 @@ from dse.training.circumstance import circumstance
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
 from dse.training.loop import CPU, Epoch, OnEpoch, State, Training, train
-from dse.training.network import SqueezeNet
+from dse.training.networks import network_of
 from dse.training.state import Unreadable, decode, encode
 from dse.training.step import Mismatch
 from dse.trial.question import SEMANTICS, Trial
@@ -92,7 +92,7 @@ def execute(
 
 def _first_attempt(
     trial: Trial, data: Data, states: Iterable[bytes], callbacks: Callbacks
-) -> tuple[SqueezeNet, list[Training]]:
+) -> tuple[nn.Module, list[Training]]:
     """The attempt to resume, or the first one where no state is usable, with those before it."""
     for attempts, state in _resumable(states):
         with suppress(Mismatch):  # of an earlier release
@@ -115,7 +115,7 @@ def train_attempt(
     before: Sequence[Training],
     state: State | None,
     callbacks: Callbacks,
-) -> tuple[SqueezeNet, Training]:
+) -> tuple[nn.Module, Training]:
     """Train the attempt that follows the dead ones `before`, from its state if there is one."""
     recipe = trial.protocol.recipe.restarted(len(before))
     model = build(trial, recipe, data, len(before))
@@ -138,9 +138,9 @@ def train_attempt(
     return model, training
 
 
-def build(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> SqueezeNet:
+def build(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> nn.Module:
     """The trial's network with the initial weights of an attempt (from 0)."""
-    model = SqueezeNet(trial.architecture)
+    model = network_of(trial.architecture, trial.protocol.image_size)
     model.to(memory_format=torch.channels_last)  # a quarter faster on a processor
     pictures = None
     if recipe.init == "lsuv":

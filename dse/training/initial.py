@@ -10,28 +10,32 @@ from torch import Tensor, nn
 
 from dse.trial.protocol import random_seed
 
+LAST = ("conv10", "fc8")
+"""How the names of networks' last layers begin."""
+
 
 @torch.no_grad()
 def initialise(
     model: nn.Module, init: str, seed: int, pictures: Tensor | None = None, attempt: int = 0
 ) -> None:
-    """Set every convolution's weights from the stream (seed, "init", the layer's name).
+    """Set each layer's weights from the stream (seed, "init", the layer's name).
 
     `he`: normal with variance 2 / fan_in (arXiv:1502.01852). `xavier`: Caffe's default, uniform
     within sqrt(3 / fan_in), as the authors trained. `lsuv`: orthonormal, then scaled layer by
     layer so that the outputs on `pictures` have variance 1 (arXiv:1511.06422). Biases are 0; the
-    last layer, conv10, is normal with deviation 0.01 (forresti/SqueezeNet, train_val.prototxt).
+    last layer, conv10 or AlexNet's fc8, is normal with deviation 0.01 (train_val.prototxt of
+    forresti/SqueezeNet and of bvlc_alexnet).
     Each `attempt` (from 0) of one trial has its own streams.
 
     Raises `ValueError` where `lsuv` has no `pictures`, float32 (batch, in_channels, h, w).
     """
-    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    for name, module in convolutions.items():
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
+    for name, module in layers.items():
         key = name if attempt == 0 else f"{name}/{attempt}"
         generator = torch.Generator().manual_seed(random_seed(seed, "init", key))
         weight = torch.empty(module.weight.shape)
         fan_in = weight[0].numel()
-        if name.startswith("conv10"):
+        if name.startswith(LAST):
             weight.normal_(0.0, 0.01, generator=generator)
         elif init == "he":
             weight.normal_(0.0, math.sqrt(2 / fan_in), generator=generator)
@@ -46,17 +50,19 @@ def initialise(
     if init == "lsuv":
         if pictures is None:
             raise ValueError("`pictures` must be given for `init` lsuv, got None")
-        scaled = [m for name, m in convolutions.items() if not name.startswith("conv10")]
+        scaled = [module for name, module in layers.items() if not name.startswith(LAST)]
         _unit_variance(model, scaled, pictures)
 
 
-def _unit_variance(model: nn.Module, convolutions: Sequence[nn.Conv2d], pictures: Tensor) -> None:
-    """Scale each convolution while the pictures pass; the layers after it see the scaled output.
+def _unit_variance(
+    model: nn.Module, layers: Sequence[nn.Conv2d | nn.Linear], pictures: Tensor
+) -> None:
+    """Scale each layer while the pictures pass; the layers after it see the scaled output.
 
     One whose outputs are all equal, as after a dead Fire module, stays orthonormal.
     """
 
-    def scale(module: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    def scale(module: nn.Conv2d | nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         del inputs
         deviation = output.std()
         if deviation < 1e-6:
@@ -64,7 +70,7 @@ def _unit_variance(model: nn.Module, convolutions: Sequence[nn.Conv2d], pictures
         module.weight.div_(deviation)
         return output / deviation
 
-    hooks = [module.register_forward_hook(scale) for module in convolutions]
+    hooks = [module.register_forward_hook(scale) for module in layers]
     training = model.training
     model.eval()
     model(pictures)

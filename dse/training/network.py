@@ -92,15 +92,15 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> the same shape; unchanged in eval mode."""
+        """(batch, channels, ...) -> the same shape; unchanged in eval mode."""
         share = round(self.p * 2**16)
         if not (self.training and share) or x.is_cuda:
             return super().forward(x)
-        batch, channels, height, width = x.shape
+        batch, channels, *sides = x.shape
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         kept = words.view(torch.int16)[: x.numel()] > share - 2**15 - 1
         mask = kept.to(x.dtype).mul_(1 / (1 - self.p))
-        return x * mask.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return x * mask.view(batch, *sides, channels).movedim(-1, 1)
 
 
 class SqueezeNet(nn.Module):

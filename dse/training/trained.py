@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from dse.data import memory
 from dse.results import records
 from dse.results.files import RECORD, trial_folder
-from dse.training.network import SqueezeNet
+from dse.training.networks import network_of
 from dse.trial.protocol import Protocol
-from dse.trial.question import Trial
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Trained(SqueezeNet):
-    """The network of a trial. `preprocess` turns a picture into its input."""
+class Trained(nn.Module):
+    """The network of a trial as `load` returns it: its module with a `preprocess`, which turns a
+    picture into its input."""
 
     preprocess: Preprocess
-
-    def __init__(self, trial: Trial) -> None:
-        super().__init__(trial.architecture)
-        self.preprocess = Preprocess(trial.protocol)
 
 
 def load(folder: Path, trial_id: str) -> Trained:
@@ -41,7 +37,9 @@ def load(folder: Path, trial_id: str) -> Trained:
     """
     home = trial_folder(folder, trial_id)
     path = home / "weights.safetensors"
-    network = Trained(records.read(home / RECORD).trial)
+    trial = records.read(home / RECORD).trial
+    network = cast(Trained, network_of(trial.architecture, trial.protocol.image_size))
+    network.preprocess = Preprocess(trial.protocol)
     if not path.exists():
         raise ValueError(
             f"`folder` must hold the trial's weights, got {folder}, which has its record only: "

@@ -9,6 +9,7 @@ from typing import Any
 from dse.space.architecture import LAYOUTS, Layout, field_names
 from dse.trial.datasets import num_classes
 from dse.trial.question import QUESTION, Trial
+from dse.trial.unread import unread
 
 OUTCOMES = {
     "learned": "learned",
@@ -22,16 +23,21 @@ OUTCOMES = {
 def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
     """Each trial's name by its `trial_id`; distinct trials have distinct names.
 
-    A name lists the fields that vary over `trials`, in the order of the question, as they are
-    written on the command line: `sr=0.125 seed=0`. A single trial is named by its short id.
+    A name lists the fields that vary over the `trials` that read them, in the order of the
+    question, as they are written on the command line: `sr=0.125 seed=0`. A single trial is named by
+    its short id.
     """
     questions = {trial.trial_id: trial.question for trial in trials}
-    rows = questions.values()
-    varying = [key for key in QUESTION if len({question[key] for question in rows}) > 1]
+    reads = {i: {k: v for k, v in q.items() if k not in unread(q)} for i, q in questions.items()}
+    values: dict[str, set[Any]] = {key: set() for key in QUESTION}
+    for read in reads.values():
+        for key, value in read.items():
+            values[key].add(value)
+    varying = [key for key in QUESTION if len(values[key]) > 1]
     return {
-        trial_id: " ".join(f"{key}={written(question[key])}" for key in varying)
+        trial_id: " ".join(f"{key}={written(read[key])}" for key in varying if key in read)
         or f"trial {short_id(trial_id)}"
-        for trial_id, question in questions.items()
+        for trial_id, read in reads.items()
     }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from dse.space.alexnet import SMALL_PIXELS, AlexNet, small_alexnet
 from dse.space.architecture import (
     LAYOUTS,
     Architecture,
@@ -23,9 +24,10 @@ from dse.space.architecture import (
     generate,
     map_sizes,
 )
-from dse.space.rules import check, expect, integer, knob
+from dse.space.rules import check, expect, integer, knob, one_of
 from dse.trial.protocol import Protocol
 from dse.trial.recipe import Recipe
+from dse.trial.unread import misplaced
 
 SEMANTICS = 3
 """The version of what training means. A change that may alter an answer raises it, which makes
@@ -39,6 +41,7 @@ SINCE: Mapping[str, Any] = {
     "dead_step": -1,
     "restarts": 0,
     "peak_memory_bytes": 0,
+    "network": "squeezenet",
 }
 """Fields added after a release, with the neutral value that a record without them has. In a
 question that value keeps the field out of the identity, so old results stay valid."""
@@ -51,9 +54,10 @@ class Trial:
     """One configuration, trained from scratch once.
 
     Raises `ValueError`, with a line for each mistake, where the parts do not fit together: a
-    picture too small for the layout, or a metaparameter without effect.
+    picture too small for the network, or a field that the network does not read.
     """
 
+    network: str = knob("squeezenet", one_of("squeezenet", "alexnet"), "kind of network")
     metaparameters: Metaparameters = field(default_factory=Metaparameters)
     layout: Layout
     protocol: Protocol
@@ -65,21 +69,38 @@ class Trial:
         expect("layout", self.layout, Layout)
         expect("protocol", self.protocol, Protocol)
         check(self)
-        lines = conflicts(self.metaparameters, self.layout)
+        lines = misplaced(self.question) or conflicts(self.metaparameters, self.layout)
         try:
-            map_sizes(self.layout, self.protocol.image_size)
+            self._check_pictures()
         except ValueError as error:
             lines.append(str(error))
         if lines:
             raise ValueError("\n".join(lines))
 
+    def _check_pictures(self) -> None:
+        size, (least, most) = self.protocol.image_size, SMALL_PIXELS
+        if self.network == "squeezenet":
+            map_sizes(self.layout, size)
+        elif not least <= size <= most:
+            raise ValueError(
+                f"`image_size` must be in {least} .. {most} where `network` is {self.network}, "
+                f"got {size}"
+            )
+
     @property
-    def architecture(self) -> Architecture:
+    def architecture(self) -> Architecture | AlexNet:
         """The network that this trial trains."""
-        facts = self.protocol.facts
+        facts, layout = self.protocol.facts, self.layout
+        if self.network == "alexnet":
+            return small_alexnet(
+                norm=layout.norm,
+                dropout=layout.dropout,
+                num_classes=facts.num_classes,
+                in_channels=facts.channels,
+            )
         return generate(
             self.metaparameters,
-            self.layout,
+            layout,
             num_classes=facts.num_classes,
             in_channels=facts.channels,
         )
@@ -90,7 +111,7 @@ class Trial:
         parts = (self.metaparameters, self.layout, self.protocol, self.protocol.recipe)
         row = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
         del row["recipe"]
-        return {**row, "seed": self.seed, "semantics": self.semantics}
+        return {"network": self.network, **row, "seed": self.seed, "semantics": self.semantics}
 
     @property
     def trial_id(self) -> str:
@@ -126,6 +147,7 @@ def trial_from(question: Mapping[str, Any]) -> Trial:
     if missing:
         raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
     return Trial(
+        network=whole["network"],
         metaparameters=Metaparameters(**part(Metaparameters)),
         layout=Layout(**part(Layout)),
         protocol=Protocol(**part(Protocol), recipe=Recipe(**part(Recipe))),

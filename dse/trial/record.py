@@ -53,7 +53,7 @@ class Answer:
 
     params: int = knob(MISSING, COUNT, "weights and biases")
     macs: int = knob(MISSING, COUNT, "multiply-accumulates for one picture")
-    activations: int = knob(MISSING, COUNT, "outputs of all convolutions for one picture")
+    activations: int = knob(MISSING, COUNT, "outputs of all layers with weights for one picture")
     peak_activation_bytes: int = knob(MISSING, COUNT, "most bytes alive at once, one picture")
     size_bytes: int = knob(MISSING, COUNT, "bytes of the weights at fp32")
     status: str = knob(MISSING, one_of(*STATUSES), "how training ended: see `status_of`")
