@@ -25,8 +25,8 @@ FLOORS = (
 )
 COMMANDS = "api audit compare plot reproduce status"  # and each package's `__main__`
 WITH_TORCH = (
-    "dse.training dse.compress dse.data.memory dse.data.stream dse.data.loaders dse.data.decode "
-    "dse.data.crops"
+    "dse.training dse.compress dse.data.memory dse.data.resident dse.data.stream dse.data.loaders "
+    "dse.data.decode dse.data.crops"
 )
 FENCES = {
     "hydra": "dse.sweep.overrides dse.sweep.pages",

@@ -70,7 +70,7 @@ class Data:
         number (from 0): from `start` on the batches are those of the whole epoch.
         """
         part, changes = self.train, AUGMENTATIONS[self.augment]
-        order = part.rows[_permutation(len(part), random_seed(seed, "order", epoch))]
+        order = epoch_order(part, seed, epoch)
         random, side = torch.Generator(), part.pictures.shape[1]
         for number in range(start, self.steps(batch_size)):
             rows = order[number * batch_size : (number + 1) * batch_size]
@@ -89,6 +89,11 @@ class Data:
     def normalise(self, pictures: Bytes) -> Tensor:
         """Pictures of this set, normalised: see `normalise`."""
         return normalise(pictures, self.facts)
+
+
+def epoch_order(part: Part, seed: int, epoch: int) -> Numbers:
+    """The rows of a part in the order in which an epoch takes them."""
+    return part.rows[_permutation(len(part), random_seed(seed, "order", epoch))]
 
 
 def normalise(pictures: Bytes, facts: DataSet) -> Tensor:

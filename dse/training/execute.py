@@ -11,21 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from dse.data.memory import Data, load
+from dse.data.resident import on_device
 from dse.data.store import DEFAULT, Store
 from dse.space.cost import cost
+from dse.training import cuda
 from dse.training.circumstance import circumstance
+from dse.training.cuda import CudaStep
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
 from dse.training.loop import CPU, Epoch, OnEpoch, State, Training, train
 from dse.training.networks import network_of
 from dse.training.state import Unreadable, decode, encode
-from dse.training.step import Mismatch
+from dse.training.step import Mismatch, TrainStep
 from dse.trial.question import SEMANTICS, Trial
 from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Record, status_of
 
-PIXELS_AT_A_TIME = 2**16
-"""Approximate number of pixels of a picture plane that are judged at a time."""
+PIXELS_AT_A_TIME = {"cpu": 2**16, "cuda": 2**21}
+"""Approximate number of pixels of a picture plane that are judged at a time, by device."""
+
+STEPS: dict[str, type[TrainStep]] = {"cpu": TrainStep, "cuda": CudaStep}
 
 OnState = Callable[[int, Callable[[], bytes]], None]
 """Called after each step with the number of steps a trial has done, and a function that gives its
@@ -61,24 +66,26 @@ def execute(
     states: Iterable[bytes] = (),
     device: torch.device = CPU,
 ) -> Outcome:
-    """Train one configuration from scratch and judge it once on the whole test set.
+    """Train one configuration from scratch on a device and judge it once on the whole test set.
 
     A dead run is restarted as the recipe's ladder says. The trial resumes from the first usable
     one of `states`, to the same end. Raises `ValueError` where the data are not the declared
     ones, or the trial is of an earlier version of what training means. On one machine's processor
-    and with one thread, equal trials give equal answers and bit-equal weights.
+    and with one thread, equal trials give equal answers and bit-equal weights; a GPU gives others,
+    which are as good.
     """
     if trial.semantics != SEMANTICS:
         raise ValueError(f"`semantics` must be {SEMANTICS} to train, got {trial.semantics}")
     start = time.perf_counter()
-    data = load(trial.protocol, store)
-    model, attempts = _first_attempt(trial, data, states, callbacks)
+    if device.type == "cuda":
+        cuda.prepare()
+    data = on_device(load(trial.protocol, store), device)
+    model, attempts = _first_attempt(trial, data, states, callbacks, device)
     while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:
-        model, training = train_attempt(trial, data, attempts, None, callbacks)
+        model, training = train_attempt(trial, data, attempts, None, callbacks, device)
         attempts = [*attempts, training]  # its checkpoints hold the list before it
-    test = judge(
-        model, lambda: data.batches(data.test, pictures_at_a_time(trial)), callbacks.on_judged
-    )
+    together = pictures_at_a_time(trial, device)
+    test = judge(model, lambda: data.batches(data.test, together), callbacks.on_judged)
     return Outcome(
         record=Record(
             trial=trial,
@@ -91,12 +98,12 @@ def execute(
 
 
 def _first_attempt(
-    trial: Trial, data: Data, states: Iterable[bytes], callbacks: Callbacks
+    trial: Trial, data: Data, states: Iterable[bytes], callbacks: Callbacks, device: torch.device
 ) -> tuple[nn.Module, list[Training]]:
     """The attempt to resume, or the first one where no state is usable, with those before it."""
     for attempts, state in _resumable(states):
         with suppress(Mismatch):  # of an earlier release
-            model, training = train_attempt(trial, data, attempts, state, callbacks)
+            model, training = train_attempt(trial, data, attempts, state, callbacks, device)
             return model, [*attempts, training]
     raise AssertionError("an attempt from the start is never a mismatch")
 
@@ -115,10 +122,17 @@ def train_attempt(
     before: Sequence[Training],
     state: State | None,
     callbacks: Callbacks,
+    device: torch.device = CPU,
 ) -> tuple[nn.Module, Training]:
-    """Train the attempt that follows the dead ones `before`, from its state if there is one."""
+    """Train the attempt that follows the dead ones `before`, from its state if there is one.
+
+    `data` are on `device`.
+    """
     recipe = trial.protocol.recipe.restarted(len(before))
     model = build(trial, recipe, data, len(before))
+    if device.type == "cuda":
+        model.to(device, memory_format=cuda.FORMATS[recipe.precision])  # type: ignore[call-overload]
+    together = pictures_at_a_time(trial, device)
     steps = sum(attempt.steps for attempt in before)
 
     def on_step(step: int, current: Callable[[], State]) -> None:
@@ -127,10 +141,12 @@ def train_attempt(
     training = train(
         model,
         data,
-        lambda: data.batches(data.validation, pictures_at_a_time(trial)),
+        lambda: data.batches(data.validation, together),
         recipe,
         seed=trial.seed,
         state=state,
+        device=device,
+        train_step=STEPS[device.type],
         on_epoch=callbacks.on_epoch,
         on_step=on_step,
         on_judged=callbacks.on_judged,
@@ -139,25 +155,26 @@ def train_attempt(
 
 
 def build(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> nn.Module:
-    """The trial's network with the initial weights of an attempt (from 0)."""
+    """The trial's network with the initial weights of an attempt (from 0), on the processor: they
+    are the same for every device."""
     model = network_of(trial.architecture, trial.protocol.image_size)
     model.to(memory_format=torch.channels_last)  # a quarter faster on a processor
     pictures = None
     if recipe.init == "lsuv":
-        pictures, _ = next(data.train_batches(recipe.batch_size, trial.seed, 1))
+        pictures = next(data.train_batches(recipe.batch_size, trial.seed, 1))[0].cpu()
     initialise(model, recipe.init, trial.seed, pictures, attempt)
     return model
 
 
-def pictures_at_a_time(trial: Trial) -> int:
+def pictures_at_a_time(trial: Trial, device: torch.device = CPU) -> int:
     """How many pictures are judged at a time: fewer calls for small ones, less memory for large."""
-    return max(PIXELS_AT_A_TIME // trial.protocol.image_size**2, 32)
+    return max(PIXELS_AT_A_TIME[device.type] // trial.protocol.image_size**2, 32)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of a model's weights, without the counts of batches that norms keep."""
+    """Copies of a model's weights in a processor's memory."""
     return {
-        name: tensor.clone(memory_format=torch.contiguous_format)
+        name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -51,25 +50,47 @@ def judge(
 
 
 def _judgement(model: nn.Module, batches: Batches, after_batch: Callable[[], None]) -> Judgement:
-    top1 = top5 = 0
-    loss = 0.0
-    predicted: set[int] = set()
-    counts: Counter[int] = Counter()
+    sums = None
     for x, y in batches():
         scores = model(x).float()
-        best = scores.topk(min(5, scores.shape[1]), 1).indices
-        top1 += int((best[:, 0] == y).sum())
-        top5 += int((best == y[:, None]).sum())
-        loss += F.cross_entropy(scores, y, reduction="sum").item()
-        counts.update(y.tolist())
-        predicted.update(best[:, 0].tolist())
+        sums = sums or _Sums(scores)
+        sums.add(scores, y)
         after_batch()
-    pictures = counts.total()
-    return Judgement(
-        top1=100 * top1 / pictures,
-        top5=100 * top5 / pictures,
-        loss=loss / pictures,
-        predicted=len(predicted),
-        missed=len(counts.keys() - predicted),
-        guess=max(chance(pictures, scores.shape[1]), 100 * max(counts.values()) / pictures),
-    )
+    if sums is None:
+        raise ValueError("a part must have pictures to be judged on, got none")
+    return sums.judgement()
+
+
+class _Sums:
+    """Sums over batches, on their device: they are read once, at the end."""
+
+    def __init__(self, scores: Tensor) -> None:
+        """`scores` (b, classes) says how many classes there are, and where."""
+        classes, device = scores.shape[1], scores.device
+        self._hits = torch.zeros(2, dtype=torch.int64, device=device)  # top-1, top-5
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._counts = torch.zeros(classes, dtype=torch.int64, device=device)
+        self._predicted = torch.zeros(classes, dtype=torch.bool, device=device)
+
+    def add(self, scores: Tensor, y: Tensor) -> None:
+        """Add a batch: class scores (b, classes), labels (b)."""
+        best = scores.topk(min(5, scores.shape[1]), 1).indices
+        right = best == y[:, None]
+        self._hits += torch.stack([right[:, 0].sum(), right.sum()])
+        self._loss += F.cross_entropy(scores, y, reduction="sum")
+        self._counts.index_add_(0, y, torch.ones_like(y))
+        self._predicted.index_fill_(0, best[:, 0], True)
+
+    def judgement(self) -> Judgement:
+        """What the sums say."""
+        top1, top5 = self._hits.tolist()
+        counts, predicted = self._counts.tolist(), self._predicted.tolist()
+        pictures = sum(counts)
+        return Judgement(
+            top1=100 * top1 / pictures,
+            top5=100 * top5 / pictures,
+            loss=self._loss.item() / pictures,
+            predicted=sum(predicted),
+            missed=sum(1 for n, found in zip(counts, predicted, strict=True) if n and not found),
+            guess=max(chance(pictures, len(counts)), 100 * max(counts) / pictures),
+        )

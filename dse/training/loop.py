@@ -134,13 +134,14 @@ def train(
 ) -> Training:
     """Train `model` in place as the recipe says; judge it on `validation` after each epoch.
 
-    Resumes from `state` if there is one, to the same end as if it had never stopped; raises
-    `Mismatch` where it belongs to another training. `on_judged` is called after each batch that is
-    judged. What a callback raises ends the training.
+    Model and batches are on `device`, and `train_step` is one for it. Resumes from `state` if there
+    is one, to the same end as if it had never stopped; raises `Mismatch` where it belongs to
+    another training. `on_judged` is called after each batch that is judged. What a callback raises
+    ends the training.
 
     Training ends early where a loss or its gradient is not finite (the model is then what it was
     before that step), and where the run is dead: `recipe.dead_after` steps in a row after warm-up
-    were `lifeless`, and `validation` is at chance too.
+    were `lifeless`, and `validation` is at chance too. Both are noticed where a step reports.
     """
     steps_per_epoch = data.steps(recipe.batch_size)
     step = train_step(model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device)
@@ -170,7 +171,7 @@ def train(
             at.add(report)
             if diverged := report.diverged:
                 break
-            if report.steps:
+            if report.steps:  # the model is where `at` says
                 on_step(at.step, current_state)
         judged = judge(model, validation, on_judged)
         if at.seen:

@@ -1,4 +1,4 @@
-"""One training step: forward, backward and SGD's update, on a processor.
+"""One training step: forward, backward and SGD's update, on a processor (`cuda` has a GPU's).
 
 This is the seam between the training loop and a device. The loop sees numbers in a `StepReport` and
 never a tensor, so that another device can report less often than once a step.
@@ -78,24 +78,16 @@ class TrainStep:
 
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
         """One step on pictures (b, channels, h, w) and their labels, int64 (b)."""
-        torch.default_generator.manual_seed(random_seed(self._seed, "step", self._next))
+        torch.default_generator.manual_seed(self._stream())
         buffers = [buffer.clone() for buffer in self._buffers]  # a norm's statistics
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
-        ):
-            scores = self._model(x)
-        loss = F.cross_entropy(scores.float(), y)
-        for parameter in self._parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
+        scores, loss, norm = self._gradients(x, y)
         value = loss.item()
         if not math.isfinite(value + norm.item()):
             for buffer, before in zip(self._buffers, buffers, strict=True):
                 buffer.copy_(before)
             return StepReport(diverged=True)
-        self._optimizer.step(learning_rate(self._recipe, self._next, self._steps_per_epoch))
-        watched = self._watched_from is not None and self._next >= self._watched_from
+        self._optimizer.step(self._learning_rate())
+        watched = self._watched(self._next)
         self._next += 1
         return StepReport(
             steps=1,
@@ -105,12 +97,37 @@ class TrainStep:
             lifeless=int(watched and lifeless(self._parameters, value, scores.shape[1])),
         )
 
+    def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Forward, backward and clipping: class scores, the loss, the gradient's norm before."""
+        with torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
+        ):
+            scores = self._model(x)
+        loss = F.cross_entropy(scores.float(), y)
+        for parameter in self._parameters:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
+        return scores.detach(), loss.detach(), norm
+
+    def _stream(self) -> int:
+        """The seed of the next step's random numbers."""
+        return random_seed(self._seed, "step", self._next)
+
+    def _learning_rate(self) -> float:
+        return learning_rate(self._recipe, self._next, self._steps_per_epoch)
+
+    def _watched(self, step: int) -> bool:
+        """Whether a step (from 0) may be lifeless: none is during warm-up."""
+        return self._watched_from is not None and step >= self._watched_from
+
     def tensors(self) -> dict[str, Tensor]:
-        """Copies of the model's ("model.NAME") and the optimizer's ("momentum.NAME") tensors."""
+        """Copies of the model's ("model.NAME") and the optimizer's ("momentum.NAME") tensors, in a
+        processor's memory."""
         tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
         tensors |= {f"momentum.{name}": t for name, t in self._optimizer.momentum.items()}
         return {
-            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, tensor in tensors.items()
         }
 
@@ -164,8 +181,9 @@ class SGD:
         )
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Move every parameter along its gradient, at a learning rate."""
+    def step(self, rate: float | Tensor, halted: Tensor | None = None) -> None:
+        """Move every parameter along its gradient, at a learning rate; where `halted` is 1, nothing
+        changes. Both may be on the device, float32, so that the processor need not know them."""
         for decay, names in self._groups:
             parameters = [self._parameters[name] for name in names]
             sgd(
@@ -181,6 +199,7 @@ class SGD:
                 dampening=0.0,
                 nesterov=self._recipe.nesterov,
                 maximize=False,
+                found_inf=halted,
             )
 
 

@@ -1,0 +1,150 @@
+"""A data set on a device: batches are cut out and normalised there.
+
+`Resident` has the interface of `dse.data.memory.Data` and the same batches: order and augmentation
+are drawn on the processor, from the same streams, and the pictures stay uint8 until they are
+normalised. `Uploaded` copies the batches of a set that is too large for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dse.data.memory import AUGMENTATIONS, Data, Numbers, epoch_order
+from dse.trial.protocol import random_seed
+
+PIXELS = 2**21
+"""Approximate number of pixels of a picture plane that are cut out at a time: enough that a batch
+takes a few microseconds, and less than 100 MB."""
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """As `dse.data.memory.Part`, with tensors on a device."""
+
+    pictures: Tensor
+    labels: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def on_device(data: Data, device: torch.device) -> Data:
+    """The same data with their batches on `device`; data on a processor stay as they are."""
+    if device.type == "cpu":
+        return data
+    kind = Resident if isinstance(data, Data) else Uploaded
+    return cast(Data, kind(data, device))  # other classes of the same interface
+
+
+class Resident:
+    """`Data` whose pictures are all on a device. Nothing here waits for the device."""
+
+    def __init__(self, data: Data, device: torch.device) -> None:
+        self._data, self._device = data, device
+        self._mean = (torch.tensor(data.facts.mean) * 255).to(device)
+        self._std = (torch.tensor(data.facts.std) * 255).to(device)
+        pictures, labels = data.train.pictures, data.train.labels
+        train = torch.tensor(pictures).to(device), torch.tensor(labels).to(device)
+        self.train = Part(*train, torch.from_numpy(data.train.rows).to(device))
+        self.validation = Part(*train, torch.from_numpy(data.validation.rows).to(device))
+        test = torch.tensor(data.test.pictures).to(device), torch.tensor(data.test.labels)
+        self.test = Part(test[0], test[1].to(device), torch.from_numpy(data.test.rows).to(device))
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch."""
+        return self._data.steps(batch_size)
+
+    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Batches:
+        """The batches of `Data.train_batches`, on the device."""
+        part = self.train
+        _, height, width, _ = part.pictures.shape
+        order = epoch_order(self._data.train, seed, epoch)
+        steps, together = self.steps(batch_size), max(PIXELS // (batch_size * height * width), 1)
+        margin = AUGMENTATIONS[self._data.augment].margin(height)
+        for first in range(start, steps, together):
+            numbers = range(first, min(first + together, steps))
+            drawn = [self._draw(order, batch_size, seed, epoch, number) for number in numbers]
+            host = torch.from_numpy(np.concatenate(drawn, 1))
+            if self._device.type == "cuda":
+                host = host.pin_memory()  # else the copy waits
+            rows, y, x, mirrored = host.to(self._device, non_blocking=True)
+            pictures = cut_out(part.pictures, rows, y - margin, x - margin, mirrored.bool())
+            labels = part.labels.index_select(0, rows)
+            whole = (self._normalise(pictures), labels)
+            yield from zip(*(torch.split(t, batch_size) for t in whole), strict=True)
+
+    def batches(self, part: Part, batch_size: int = 256) -> Batches:
+        """The batches of `Data.batches`, on the device."""
+        for rows in torch.split(part.rows, batch_size):
+            pictures = part.pictures.index_select(0, rows)
+            yield self._normalise(pictures), part.labels.index_select(0, rows)
+
+    def _draw(self, order: Numbers, batch_size: int, seed: int, epoch: int, number: int) -> Numbers:
+        """A batch's rows, shifts down and across, and flips (0 or 1): int64 (4, b)."""
+        rows = order[number * batch_size : (number + 1) * batch_size]
+        random = torch.Generator()
+        random.manual_seed(random_seed(seed, "augment", f"{epoch}/{number}"))
+        side = self._data.train.pictures.shape[1]
+        drawn = AUGMENTATIONS[self._data.augment].draw(len(rows), side, random)
+        table = np.zeros((4, len(rows)), np.int64)
+        table[0] = rows
+        for line, changes in zip(table[1:], (drawn.y, drawn.x, drawn.mirrored), strict=True):
+            line[: len(changes)] = changes
+        return table
+
+    def _normalise(self, pictures: Tensor) -> Tensor:
+        return pictures.float().sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)
+
+
+def cut_out(pictures: Tensor, rows: Tensor, y: Tensor, x: Tensor, mirrored: Tensor) -> Tensor:
+    """Windows of the pictures in `rows`, uint8 (b, h, w, channels), zero outside of the picture.
+
+    `y` and `x` (b) are their upper left corners, `mirrored` (b) says which are flipped.
+    """
+    _, height, width, channels = pictures.shape
+    down, across = (torch.arange(side, device=pictures.device) for side in (height, width))
+    ys = y[:, None] + down
+    xs = x[:, None] + torch.where(mirrored[:, None], across.flip(0), across)
+    inside = ((ys >= 0) & (ys < height))[:, :, None] & ((xs >= 0) & (xs < width))[:, None, :]
+    lines = rows[:, None] * height + ys.clamp(0, height - 1)
+    pixels = lines[:, :, None] * width + xs.clamp(0, width - 1)[:, None, :]
+    found = pictures.view(-1, channels).index_select(0, pixels.view(-1))
+    return found.view(*pixels.shape, channels).mul_(inside[..., None])
+
+
+class Uploaded:
+    """Data whose batches are copied to a device one by one, while it computes."""
+
+    def __init__(self, data: Data, device: torch.device) -> None:
+        self._data, self._device = data, device
+        self.train, self.validation, self.test = data.train, data.validation, data.test
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch."""
+        return self._data.steps(batch_size)
+
+    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Batches:
+        """The data's own batches, on the device."""
+        return self._copied(self._data.train_batches(batch_size, seed, epoch, start))
+
+    def batches(self, part: object, batch_size: int = 256) -> Batches:
+        """The data's own batches, on the device."""
+        return self._copied(self._data.batches(part, batch_size))  # type: ignore[arg-type]
+
+    def _copied(self, batches: Batches) -> Batches:
+        for x, y in batches:
+            if self._device.type == "cuda":
+                x, y = x.pin_memory(), y.pin_memory()
+            yield (
+                x.to(self._device, non_blocking=True),
+                y.to(self._device, non_blocking=True),
+            )

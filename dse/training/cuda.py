@@ -1,0 +1,170 @@
+"""The steps of a recipe on a GPU.
+
+The arithmetic is that of `TrainStep`. Nothing waits for the device within a step: what happened
+stays there and is read every `REPORT` steps. A step that diverges sets a flag on the device, after
+which nothing changes any more, so that the model is what it was before that step. The whole step is
+captured as a CUDA graph, which takes one launch instead of several hundred.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from dse.training.graphs import Graphs, NotCaptured
+from dse.training.step import GUESS, NEARLY_ALL, STILL, StepReport, TrainStep
+from dse.trial.recipe import Recipe
+
+REPORT = 16
+"""Steps between two reports; the last step of an epoch reports too. A run may be given up as dead
+as many steps late."""
+
+ALIGNED = 64
+"""Buffers begin at multiples of this many numbers: libraries ask for aligned memory."""
+
+FORMATS = {"bf16": torch.channels_last, "fp32": torch.contiguous_format}
+"""How a network lies in a GPU's memory: tensor cores take channels last, and fp32 uses none."""
+
+
+def prepare() -> None:
+    """Set how this process computes on a GPU.
+
+    fp32 is IEEE's, never TF32. Convolutions use deterministic algorithms, chosen without trying
+    them out: a trial resumes to the same end, and short ones start fast.
+    """
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+class CudaStep(TrainStep):
+    """As `TrainStep`; it reports after every `REPORT`th step of an epoch, and at its end.
+
+    Between reports the model may be ahead of what was reported. On a processor, for tests, nothing
+    is captured.
+    """
+
+    captures = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        *,
+        steps_per_epoch: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device)
+        self._flat = flattened(model)
+        self._halted = torch.zeros((), device=device)  # 1 after a step that diverged
+        self._rate = torch.zeros((), device=device)
+        self._log = torch.zeros(REPORT, 4, dtype=torch.float64, device=device)
+        self._sizes: list[int] = []  # of the batches since the last report
+        self._format = _format(self._parameters)
+        self._generator = _generator(device)
+        self._graphs = Graphs() if self.captures and device.type == "cuda" else None
+
+    def __call__(self, x: Tensor, y: Tensor) -> StepReport:
+        """One step on pictures (b, channels, h, w) and their labels, int64 (b), on the device."""
+        self._generator.manual_seed(self._stream())
+        self._rate.fill_(self._learning_rate())
+        self._log[len(self._sizes)].copy_(self._run(x, y))
+        self._sizes.append(len(y))
+        self._next += 1
+        batch = self._next % self._steps_per_epoch
+        return StepReport() if batch % REPORT else self._report()
+
+    def _run(self, x: Tensor, y: Tensor) -> Tensor:
+        """The step, as a graph where one can be captured."""
+        if self._graphs is not None:
+            try:
+                return self._graphs(self._step, x, y, self._format)
+            except NotCaptured as error:
+                print(f"training without CUDA graphs, which is slower: {error}", file=sys.stderr)
+                self._graphs = None
+                # A new state of the same stream: the old one still waits for the capture's end.
+                self._generator.graphsafe_set_state(self._generator.clone_state())
+        return self._step(x.contiguous(memory_format=self._format), y)
+
+    def _step(self, x: Tensor, y: Tensor) -> Tensor:
+        """The whole step on the device: its loss, its hits, whether training has halted, and
+        whether the step was lifeless, float64 (4)."""
+        before = [buffer.clone() for buffer in self._flat]
+        scores, loss, norm = self._gradients(x, y)
+        loss = loss.double()
+        self._halted.masked_fill_(~torch.isfinite(loss + norm.double()), 1.0)
+        self._optimizer.step(self._rate, self._halted)
+        for buffer, old in zip(self._flat, before, strict=True):
+            buffer.copy_(torch.where(self._halted > 0, old, buffer))
+        hits = (scores.argmax(1) == y).sum()
+        row = (loss, hits, self._halted, self._lifeless(loss, scores.shape[1]))
+        return torch.stack([value.double() for value in row])
+
+    @torch.no_grad()
+    def _lifeless(self, loss: Tensor, classes: int) -> Tensor:
+        """As `dse.training.step.lifeless`, on the device."""
+        pairs = [(p.grad, p) for p in self._parameters if p.dim() > 1 and p.grad is not None]
+        if not (self._recipe.dead_after and pairs):
+            return torch.zeros_like(loss)
+        gradients, norms = (
+            torch.stack(list(torch._foreach_norm(list(tensors)))).double()
+            for tensors in zip(*pairs, strict=True)
+        )
+        still = (gradients <= STILL * norms).sum() >= NEARLY_ALL * len(pairs)
+        return still & (loss >= GUESS * math.log(classes))
+
+    def _report(self) -> StepReport:
+        """What the steps since the last report did: the one place that waits for the device."""
+        rows = self._log[: len(self._sizes)].tolist()
+        finite = [row for row in rows if not row[2]]
+        sizes, self._sizes = self._sizes[: len(finite)], []
+        lifeless, first = 0, self._next - len(rows)
+        for step, row in enumerate(finite, first):
+            lifeless = lifeless + 1 if row[3] and self._watched(step) else 0
+        return StepReport(
+            steps=len(finite),
+            pictures=sum(sizes),
+            loss=sum(row[0] * size for row, size in zip(finite, sizes, strict=True)),
+            correct=round(sum(row[1] for row in finite)),
+            lifeless=lifeless,
+            diverged=len(finite) < len(rows),
+        )
+
+
+def flattened(model: nn.Module) -> list[Tensor]:
+    """Move the model's buffers into one tensor for each type of number, and return these.
+
+    The buffers become parts of them, so that all can be copied at once.
+    """
+    places = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
+    whole = []
+    for dtype in sorted({buffer.dtype for *_, buffer in places}, key=str):
+        chosen = [place for place in places if place[2].dtype == dtype]
+        sizes = [-(-b.numel() // ALIGNED) * ALIGNED for *_, b in chosen]
+        flat = torch.zeros(sum(sizes), dtype=dtype, device=chosen[0][2].device)
+        for (module, name, buffer), part in zip(chosen, torch.split(flat, sizes), strict=True):
+            view = part[: buffer.numel()].view(buffer.shape)
+            setattr(module, name, view.copy_(buffer))
+        whole.append(flat)
+    return whole
+
+
+def _format(parameters: Iterable[Tensor]) -> torch.memory_format:
+    """The memory format of a network's convolutions, in which it takes its pictures."""
+    weights = [parameter for parameter in parameters if parameter.dim() == 4]
+    last = all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    return torch.channels_last if weights and last else torch.contiguous_format
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout on this device draws from."""
+    if device.type != "cuda":
+        return torch.default_generator
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]
