@@ -17,7 +17,6 @@ from dse.compress.tensors import CompressedModel, Tensor
 
 MAGIC = b"DSEc"
 VERSION = 1
-LENGTH_BYTES = 3
 DIGEST_BYTES = 8
 
 FREE_WEIGHTS, WEIGHTS_PER_BYTE = 1 << 22, 1 << 12
@@ -53,8 +52,7 @@ def encode(model: CompressedModel, coder: str = "adaptive") -> bytes:
             raise ValueError(f"tensor {name}: {error}") from None
     top = header.write(model, coder, heads)
     payload = CODERS[coder].encode(list(model.tensors.values()))
-    length = len(top).to_bytes(LENGTH_BYTES, "little")
-    content = b"".join([MAGIC, bytes([VERSION]), length, top, payload])
+    content = MAGIC + bytes([VERSION]) + top + payload
     _check_size(heads, len(content) + DIGEST_BYTES, ValueError)
     return content + _digest(content)
 
@@ -64,21 +62,19 @@ def decode(content: bytes) -> CompressedModel:
 
     Raises `BadFile`, with one line, for a file that is damaged or of another format.
     """
-    start = len(MAGIC) + 1 + LENGTH_BYTES
+    start = len(MAGIC) + 1
     if len(content) < start + DIGEST_BYTES or not content.startswith(MAGIC):
         raise BadFile("the file is not a compressed network")
-    if content[len(MAGIC)] != VERSION:
-        raise BadFile(f"the file's version must be {VERSION}, got {content[len(MAGIC)]}")
+    if content[start - 1] != VERSION:
+        raise BadFile(f"the file's version must be {VERSION}, got {content[start - 1]}")
     body = memoryview(content)[:-DIGEST_BYTES]
     if _digest(body) != content[-DIGEST_BYTES:]:
         raise BadFile("the file is damaged: its checksum differs")
-    length = int.from_bytes(content[start - LENGTH_BYTES : start], "little")
     try:
-        top = header.read(bytes(body[start : start + length]))
+        top, payload = header.read(bytes(body[start:]))
         if top.coder not in CODERS:
             raise ValueError("its coder is unknown")
         _check_size(top.heads, len(content), BadFile)
-        payload = bytes(body[start + length :])
         tensors = CODERS[top.coder].decode(payload, top.heads)
     except ValueError as error:
         raise BadFile(f"the file is damaged: {error}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,27 +24,29 @@ FIELDS = {"coder": str, "architecture": dict, "names": list, "heads": list, "act
 NUMBERS = {"dense": 0, "sparse": 0, "shared": 1, "fixed": 2, "low_rank": 2}
 """How many numbers a head has between its kind and its shape."""
 
+BIAS = len(KINDS)
+"""Stands for a dense tensor as long as the first dimension of the one before it."""
+
 
 def _typical() -> str:
-    """The header's text of a network like SqueezeNet v1.0 with shared weights."""
-    heads, filters = "", 64
-    layers = ["conv1"]
-    for fire in range(2, 10):
-        layers += [f"fire{fire}.{part}" for part in ("squeeze", "expand1x1", "expand3x3")]
-    for layer in [*layers, "conv10"]:
-        side = 3 if layer in ("conv1", "expand3x3") else 1
-        heads += f"[2,255,{filters},{filters // 4},{side},{side}],[0,{filters}],"
-    names = ",".join(f'"{layer}.weight","{layer}.bias"' for layer in [*layers, "conv10"])
+    """A header's text of networks as they are trained here; what is most frequent comes last."""
+    heads = "".join(f"[2,{n},{n},{n},1,1],[5],[2,{n},{n},{n},3,3],[5]," for n in range(8, 257, 8))
+    parts = ("squeeze", "expand1x1", "expand3x3")
+    fires = [f"fire{number}.{part}" for number in range(2, 10) for part in parts]
+    linear = ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "fire2.bypass"]
+    more, names = (
+        ",".join(f'"{layer}.weight","{layer}.bias"' for layer in layers)
+        for layers in (linear, ["conv1", *fires, "conv10"])
+    )
     return (
-        '"dense_fires":"none","expand_filters":"none","squeeze_filters":"none","alexnet","conv2.'
-        'fc6.fc7.fc8.bypass.head_relu":false,"dropout":0.2,"bypass":"simple","complex",'
-        f'"heads":[{heads}'
-        '{"coder":"huffman","architecture":{"network":"squeezenet","classes":10,"channels":3,'
-        '"s1x1":[16,16,32,32,48,48,64,64],"e1x1":[64,64,128,128,192,192,256,256],'
-        '"e3x3":[64,64,128,128,192,192,256,256],"conv1_filters":64,"conv1_kernel":3,'
-        '"conv1_stride":1,"conv1_padding":1,"pool_after":"1-4-8","conv10_padding":1,'
-        f'"head_relu":false,"dropout":0.0}},"names":[{names}],"heads":[[2,64,64,3,3,3],[0,64],'
-        ',3,3],[0,1,1],[0,[0,10]],"activations":{}}'
+        f'"alexnet",{more}"conv1_kernel":7,"conv1_stride":2,"conv10_split":2,"conv10_multiple":16,'
+        '"strided_fires":"none","pool_after":"1-3-5","bypass":"complex""simple",'
+        f'"heads":[[{heads}{{"coder":"adaptive","architecture":{{"network":"squeezenet",'
+        '"classes":10,"channels":3,"s1x1":[16,16,32,32,48,48,64,64],'
+        '"e1x1":[16,16,32,32,48,48,64,64],"e3x3":[16,16,32,32,48,48,64,64],"conv1_filters":64,'
+        '"conv1_kernel":3,"conv1_stride":1,"conv1_padding":1,"pool_after":"1-4-8","conv10_padding":1,"head_relu":false,'
+        f'"dropout":0.2}},"names":[{names}],"heads":[[2,255,64,3,3,3],[5],[2,63,16,64,1,1],[5],'
+        '"activations":{}}'
     )
 
 
@@ -65,7 +67,7 @@ def write(model: CompressedModel, coder: str, heads: Sequence[Head]) -> bytes:
         "coder": coder,
         "architecture": model.architecture,
         "names": list(model.tensors),
-        "heads": [[KINDS.index(own.kind), *own.numbers, *own.shape] for own in heads],
+        "heads": [_row(own, before) for own, before in zip(heads, (None, *heads), strict=False)],
         "activations": model.activations,
     }
     try:
@@ -79,18 +81,18 @@ def write(model: CompressedModel, coder: str, heads: Sequence[Head]) -> bytes:
     return squeeze.compress(text.encode()) + squeeze.flush()
 
 
-def read(content: bytes) -> Header:
-    """The header that `write` gave as `content`. Raises `ValueError` for anything else."""
+def read(content: bytes) -> tuple[Header, bytes]:
+    """The header at the start of `content`, and what follows it.
+
+    Raises `ValueError` for a header that `write` does not write.
+    """
     inflate = zlib.decompressobj(wbits=-15, zdict=DICTIONARY)
     try:
         text = inflate.decompress(content, MAX_TEXT).decode()
-    except zlib.error:
-        raise ValueError("its header cannot be inflated") from None
-    if not inflate.eof or inflate.unused_data:
-        raise ValueError("its header has another length")
-    try:
-        return _read(text)
-    except (AttributeError, IndexError, TypeError, RecursionError):
+        if not inflate.eof:
+            raise ValueError("its header is too long")
+        return _read(text), inflate.unused_data
+    except (zlib.error, AttributeError, IndexError, TypeError, RecursionError):
         raise ValueError("its header is not one of a network") from None
 
 
@@ -114,17 +116,29 @@ def _read(text: str) -> Header:
         coder=coder,
         architecture=architecture,
         names=tuple(names),
-        heads=tuple(_head(own) for own in heads),
+        heads=tuple(_heads(heads)),
         activations={name: _format(own) for name, own in activations.items()},
     )
 
 
-def _head(values: list[int]) -> Head:
-    if type(values[0]) is not int or not 0 <= values[0] < len(KINDS):
-        raise ValueError("a tensor is of an unknown kind")
-    kind = KINDS[values[0]]
-    shape = 1 + NUMBERS[kind]
-    return Head(kind, tuple(values[shape:]), tuple(values[1:shape]))
+def _row(own: Head, before: Head | None) -> list[int]:
+    """A head as numbers: kind, the numbers of its kind, shape; `[BIAS]` for a bias."""
+    if before and own == Head("dense", before.shape[:1]):
+        return [BIAS]
+    return [KINDS.index(own.kind), *own.numbers, *own.shape]
+
+
+def _heads(rows: list[list[int]]) -> Iterator[Head]:
+    own = None
+    for row in rows:
+        if own and row == [BIAS]:
+            own = Head("dense", own.shape[:1])
+        elif type(row[0]) is int and 0 <= row[0] < len(KINDS):
+            start = 1 + NUMBERS[KINDS[row[0]]]
+            own = Head(KINDS[row[0]], tuple(row[start:]), tuple(row[1:start]))
+        else:
+            raise ValueError("a tensor is of an unknown kind")
+        yield own
 
 
 def _format(values: list[int]) -> tuple[int, int]:

@@ -10,29 +10,34 @@ Source: Han, Mao and Dally, arXiv:1510.00149. The bits are in `docs/compressed_f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from bitarray import bitarray
-from bitarray.util import int2ba
 
+from dse.compress.bits import Reader, Writer
 from dse.compress.bound import entropy
 from dse.compress.heads import Codes, Head, head, join, split
-from dse.compress.prefix import Integers, Reader, fit, write, write_table
+from dse.compress.prefix import Integers
 from dse.compress.tensors import Tensor
 
 WIDTHS = (0, 2, 3, 4, 5, 6, 7, 8)
-"""Bits of a relative index, by the three bits that say which."""
+"""Bits of a relative index, by the number that says which."""
+
+WIDTH_BITS = 3
 
 
 def encode(tensors: Sequence[Tensor]) -> bytes:
     """The payload of some tensors: the bits of all codes, then all float32 values."""
     bits, values = bitarray(), []
+    tables: Mapping[int, Integers] = {}
     for tensor in tensors:
         codes, floats = split(tensor)
         values.append(floats.astype("<f4").tobytes())
         if len(codes):
-            bits += _smallest(codes, head(tensor).alphabet)
+            written = _smallest(codes, head(tensor).alphabet, tables)
+            bits += written.bits
+            tables = written.tables
     bits.fill()
     return bits.tobytes() + b"".join(values)
 
@@ -53,35 +58,27 @@ def decode(payload: bytes, heads: Sequence[Head]) -> list[Tensor]:
     return tensors
 
 
-def _smallest(codes: Codes, alphabet: int) -> bitarray:
-    """The bits of a tensor's codes, with the width of index that gives the fewest.
+def _smallest(codes: Codes, alphabet: int, tables: Mapping[int, Integers]) -> Writer:
+    """A tensor's codes, with the width of index that gives the fewest bits.
 
-    Zeros are coded where at most four fifths of a layer are, indices where at least a tenth is.
+    Width 0 is tried unless nine tenths are zeros, the others unless nine tenths are not.
     """
     size, kept = len(codes), np.flatnonzero(codes)
     found = []
-    if 5 * len(kept) >= size:
-        found.append(_width(0) + _coded(codes, alphabet))
+    if 10 * len(kept) >= size:
+        found.append(Writer(tables))
+        found[-1].numbers(WIDTHS.index(0), WIDTH_BITS)
+        found[-1].symbols(codes, alphabet)
     if 10 * len(kept) <= 9 * size:
         gaps = np.diff(kept, prepend=-1) - 1
         width = min(WIDTHS[1:], key=lambda bits: _estimate(gaps, bits))
         indices, entries = _entries(gaps, codes[kept], width)
-        count = int2ba(len(entries), size.bit_length())
-        streams = _coded(indices, 1 << width) + _coded(entries, alphabet)
-        found.append(_width(width) + count + streams)
-    return min(found, key=len)
-
-
-def _width(width: int) -> bitarray:
-    return int2ba(WIDTHS.index(width), 3)
-
-
-def _coded(symbols: Codes, alphabet: int) -> bitarray:
-    """A table and the symbols in its code; nothing for no symbols."""
-    if not len(symbols):
-        return bitarray()
-    lengths = fit(np.bincount(symbols, minlength=alphabet))
-    return write_table(lengths) + write(symbols, lengths)
+        found.append(Writer(tables))
+        found[-1].numbers([WIDTHS.index(width), len(entries)], [WIDTH_BITS, size.bit_length()])
+        if len(entries):
+            found[-1].symbols(indices, 1 << width)
+            found[-1].symbols(entries, alphabet)
+    return min(found, key=lambda writer: len(writer.bits))
 
 
 def _estimate(gaps: Integers, width: int) -> float:
@@ -112,17 +109,17 @@ def _read(reader: Reader, own: Head) -> Codes:
     """A tensor's codes."""
     if not (own.alphabet and own.size):
         return np.zeros(own.size if own.alphabet else 0, np.uint16)
-    width = WIDTHS[reader.number(3)]
+    width = WIDTHS[reader.number(WIDTH_BITS)]
     if not width:
-        return reader.symbols(own.size, reader.table(own.alphabet))
+        return reader.symbols(own.size, own.alphabet)
     codes = np.zeros(own.size, np.uint16)
     count = reader.number(own.size.bit_length())
     if count > own.size:
         raise ValueError("it has more entries than places")
     if count:
-        places = reader.symbols(count, reader.table(1 << width)).cumsum(dtype=np.int64)
+        places = reader.symbols(count, 1 << width).cumsum(dtype=np.int64)
         places += np.arange(count)
         if places[-1] >= own.size:
             raise ValueError("its indices lead out of a layer")
-        codes[places] = reader.symbols(count, reader.table(own.alphabet))
+        codes[places] = reader.symbols(count, own.alphabet)
     return codes

@@ -1,0 +1,174 @@
+"""Bits of a payload: numbers, tables of prefix codes, and symbols in them, written and read.
+
+`docs/compressed_format.md` has them bit by bit. A table is not written again where the last one of
+as many symbols does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+import numpy as np
+from bitarray import bitarray
+from bitarray.util import ba2int, canonical_decode
+from numpy.typing import ArrayLike, NDArray
+
+from dse.compress.prefix import (
+    LONGEST,
+    Integers,
+    candidates,
+    canonical,
+    complete,
+    stream_bits,
+    words,
+)
+
+Symbols = NDArray[np.uint16]
+
+LENGTH_BITS = 5
+ORDER_BITS = 2
+
+
+# Writing ----------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Collects bits. `tables` are the last codes written, by their number of symbols."""
+
+    def __init__(self, tables: Mapping[int, Integers]) -> None:
+        self.bits, self.tables = bitarray(), dict(tables)
+
+    def numbers(self, values: ArrayLike, widths: ArrayLike) -> None:
+        """Numbers, each in as many bits as its width, the highest bit first."""
+        values, widths = np.atleast_1d(values, widths)
+        after = np.repeat(np.cumsum(widths), widths) - np.arange(widths.sum()) - 1
+        found = np.repeat(values, widths) >> after & 1
+        packed = bitarray()
+        packed.frombytes(np.packbits(found.astype(np.uint8)).tobytes())
+        self.bits += packed[: len(found)]
+
+    def symbols(self, symbols: Symbols, alphabet: int) -> None:
+        """Symbols below `alphabet` in the code that gives the fewest bits, its table included."""
+        counts = np.bincount(symbols, minlength=alphabet)
+        found = [(lengths, table(lengths)) for lengths in candidates(counts)]
+        last = self.tables.get(alphabet)
+        if last is not None and not counts[last == 0].any():
+            found.append((last, LAST))
+        lengths, (values, widths) = min(
+            found, key=lambda code: stream_bits(code[0], counts) + int(code[1][1].sum())
+        )
+        self.numbers(values, widths)
+        self.tables[alphabet] = lengths
+        if np.count_nonzero(lengths) > 1:
+            self.numbers(words(lengths)[symbols], lengths[symbols])
+
+
+Numbers = tuple[Integers, Integers]
+"""Numbers, and the bits of each."""
+
+LAST: Numbers = (np.array([1]), np.array([1]))
+"""What stands for the last table of as many symbols."""
+
+
+def table(lengths: Integers) -> Numbers:
+    """A code's table: a 0; the first length; an order k; then, run by run of equal lengths, how
+    many there are and the step to the next length.
+
+    A run is in the Exp-Golomb code of order k, a step in that of order 0: 1 or 2, 3 or 4, ... for
+    1, 2, ... in the direction of the step before it, or against it. The first direction is down.
+    """
+    starts = np.flatnonzero(np.diff(lengths, prepend=-1))
+    runs, steps = np.diff(starts, append=len(lengths)), np.diff(lengths[starts])
+    ahead = steps * np.concatenate([[-1], np.sign(steps[:-1])])[: len(steps)]
+    coded = golomb(np.where(ahead > 0, 2 * ahead - 2, -2 * ahead - 1), 0)
+    orders = [golomb(runs - 1, order) for order in range(1 << ORDER_BITS)]
+    order = min(range(len(orders)), key=lambda k: int(orders[k][1].sum()))
+    body = np.empty((2, len(runs) + len(steps)), np.int64)
+    body[:, ::2], body[:, 1::2] = orders[order], coded
+    top = np.array([[0, lengths[0], order], [1, LENGTH_BITS, ORDER_BITS]])
+    values, widths = np.concatenate([top, body], axis=1)
+    return values, widths
+
+
+def golomb(numbers: Integers, order: int) -> Numbers:
+    """The Exp-Golomb code of numbers from 0.
+
+    >>> [part.tolist() for part in golomb(np.array([0, 5]), 1)]  # 10, 0111
+    [[2, 7], [2, 4]]
+    """
+    values = numbers + (1 << order)
+    return values, 2 * np.frexp(values)[1] - 1 - order
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Reads what `Writer` wrote. Raises `ValueError` for anything else."""
+
+    def __init__(self, content: bytes) -> None:
+        self.bits, self.at = bitarray(), 0
+        self.tables: dict[int, Integers] = {}
+        self.bits.frombytes(content)
+
+    def number(self, width: int) -> int:
+        """A number in so many bits."""
+        part = self.bits[self.at : self.at + width]
+        if len(part) < width:
+            raise ValueError("its payload ends too soon")
+        self.at += width
+        return ba2int(part) if width else 0
+
+    def golomb(self, order: int) -> int:
+        """A number in the Exp-Golomb code."""
+        one = self.bits.find(1, self.at, self.at + LONGEST)
+        if one < 0:
+            raise ValueError("its payload has no number where one must be")
+        width, self.at = one - self.at + order + 1, one
+        return self.number(width) - (1 << order)
+
+    def symbols(self, count: int, alphabet: int) -> Symbols:
+        """So many symbols below `alphabet`."""
+        lengths = self._table(alphabet)
+        order = canonical(lengths)
+        if len(order) == 1:
+            return np.full(count, order[0], np.uint16)
+        if count > len(self.bits) - self.at:
+            raise ValueError("its payload ends too soon")
+        sizes = np.bincount(lengths[order]).tolist()
+        symbols = canonical_decode(self.bits[self.at :], sizes, order.tolist())
+        found = np.fromiter(islice(symbols, count), np.uint16, count)
+        self.at += int(lengths @ np.bincount(found, minlength=alphabet))
+        return found
+
+    def _table(self, alphabet: int) -> Integers:
+        if self.number(1):
+            if alphabet not in self.tables:
+                raise ValueError("its payload has no table of a Huffman code to use again")
+            return self.tables[alphabet]
+        lengths = np.empty(alphabet, np.int64)
+        length, order = self.number(LENGTH_BITS), self.number(ORDER_BITS)
+        start, direction = 0, -1
+        while True:
+            run = self.golomb(order) + 1
+            if not 0 <= length <= LONGEST or run > alphabet - start:
+                raise ValueError("its table of a Huffman code is too long")
+            lengths[start : start + run] = length
+            start += run
+            if start == alphabet:
+                break
+            step = self.golomb(0)
+            direction *= -1 if step % 2 else 1
+            length += direction * (step // 2 + 1)
+        if not complete(lengths):
+            raise ValueError("its table is not that of a complete Huffman code")
+        self.tables[alphabet] = lengths
+        return lengths
+
+    def end(self) -> int:
+        """The byte after the last bit; the bits between must be 0."""
+        stop = -(-self.at // 8)
+        if self.bits[self.at : 8 * stop].any():
+            raise ValueError("its payload has bits after its codes")
+        return stop
