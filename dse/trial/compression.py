@@ -40,6 +40,11 @@ class Settings:
     energy: float = knob(
         0.9, real(0, 1, above=True), "share of a layer's squared singular values kept: svd"
     )
+    factors: float = knob(
+        0.0,
+        real(0, 1),
+        "share of a layer's weights that its factors may have (0: by energy): svd",
+    )
     margin: float = knob(
         0.5, real(0, 100), "points of val_top1 that narrower activations may lose: ristretto"
     )
@@ -55,7 +60,7 @@ class Settings:
 
 USES: Mapping[str, tuple[str, ...]] = {
     "none": ("coder", "retrain_epochs", "retrain_lr"),
-    "svd": ("energy", "coder", "retrain_epochs", "retrain_lr"),
+    "svd": ("energy", "factors", "coder", "retrain_epochs", "retrain_lr"),
     "prune": ("density", "quality", "coder", "retrain_epochs", "retrain_lr"),
     "deep_compression": ("bits", "density", "quality", "coder", "retrain_epochs", "retrain_lr"),
     "ristretto": ("bits", "margin", "coder", "retrain_epochs", "retrain_lr"),

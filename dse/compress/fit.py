@@ -1,0 +1,55 @@
+"""A trained network and settings -> a compressed network, as values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from dse.compress.networks import compressed, describe, fold
+from dse.compress.prune import prune
+from dse.compress.retrain import Retraining, retrain
+from dse.compress.settings import Settings
+from dse.compress.shared import deep_compression
+from dse.compress.svd import svd
+from dse.compress.tensors import CompressedModel
+
+Method = Callable[[nn.Module, Retraining | None, Settings], CompressedModel]
+
+
+def none(network: nn.Module, training: Retraining | None, settings: Settings) -> CompressedModel:
+    """Retrain a network in place, fold its norms, and keep every weight as it is."""
+    retrain(network, training, settings, settings.retrain_epochs)
+    return compressed(fold(network), {})
+
+
+METHODS: Mapping[str, Method] = {
+    "none": none,
+    "svd": svd,
+    "prune": prune,
+    "deep_compression": deep_compression,
+}
+
+
+def fit(model: nn.Module, training: Retraining | None, settings: Settings) -> CompressedModel:
+    """Compress a trained network, which stays as it is.
+
+    Batch norm is folded into the convolutions: for `ristretto` first; for shared values after
+    pruning; for the other methods at the end, because a network that has lost much recovers
+    sooner with its norms. `training` is what the network is retrained with; None for weights
+    that were not trained here, which then are not retrained (`retrain_epochs` must be 0).
+
+    Nothing is chosen by the test part. Equal requests give equal values on one machine's processor
+    with one thread. Raises `ValueError` for a network that the method cannot take, where data are
+    needed and missing, and where retraining diverges.
+    """
+    if training is None and settings.retrain_epochs:
+        raise ValueError(
+            f"`retrain_epochs` must be 0 without data to train on, got {settings.retrain_epochs}"
+        )
+    describe(fold(model))  # a network that cannot be stored is not trained
+    network = copy.deepcopy(model)
+    if training is not None:
+        network.to(training.device)
+    return METHODS[settings.method](network, training, settings)

@@ -1,0 +1,107 @@
+"""Magnitude pruning with retraining, in rounds (Han 2015, arXiv:1506.02626)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dse.compress.networks import compressed, first_convolution, floats, fold, layers
+from dse.compress.retrain import Retraining, constrain, release_all, retrain
+from dse.compress.settings import Settings
+from dse.compress.tensors import CompressedModel, Floats, Sparse
+
+ROUNDS = 2
+"""Rounds of pruning and retraining; each keeps the same share of what the one before kept."""
+
+Mask = NDArray[np.bool_]
+
+
+def prune(network: nn.Module, training: Retraining | None, settings: Settings) -> CompressedModel:
+    """Prune a network in place, retrain what is kept, and fold its norms."""
+    masks = pruned(network, training, settings, settings.retrain_epochs)
+    network = fold(network)
+    weights = {name: floats(layer.weight) for name, layer in layers(network).items()}
+    return compressed(
+        network,
+        {f"{n}.weight": Sparse(kept=m, values=weights[n][m]) for n, m in masks.items()},
+    )
+
+
+def pruned(
+    network: nn.Module, training: Retraining | None, settings: Settings, epochs: int
+) -> dict[str, Mask]:
+    """Prune a network in place within some epochs of retraining: what is kept, by layer.
+
+    Weights are compared as they are after folding. Those that a round prunes are 0 from then on.
+    The rates of dropout shrink with the density of the last layer, as Han's do.
+    """
+    targets = densities(network, settings)
+    rounds = max(min(ROUNDS, epochs), 1)
+    ends = [epochs * n // rounds for n in range(rounds + 1)]
+    masks: dict[str, Mask] = {}
+    rates = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
+    for number, (done, end) in enumerate(pairwise(ends), 1):
+        weights = folded_weights(network)
+        for name, layer in layers(network).items():
+            masks[name] = keep(weights[name], targets[name] ** (number / rounds))
+            constrain(layer, Masked(torch.from_numpy(masks[name])))
+        density = float(masks[name].mean())
+        for dropout, rate in rates.items():
+            dropout.p = rate * math.sqrt(density)
+        retrain(network, training, settings, end - done, done)
+    release_all(network)
+    return masks
+
+
+def densities(network: nn.Module, settings: Settings) -> dict[str, float]:
+    """The share of weights to keep, by layer.
+
+    That is `density`, or the share of weights whose magnitude is at least `quality` standard
+    deviations of their layer. The first convolution is kept whole, as in the paper's Table 1 and in
+    DSD (arXiv:1607.04381): it has few weights, and all others depend on it.
+    """
+    shares = {
+        name: _above(weights, settings.quality) if settings.quality else settings.density
+        for name, weights in folded_weights(network).items()
+    }
+    return shares | {first_convolution(network): 1.0}
+
+
+def folded_weights(network: nn.Module) -> dict[str, Floats]:
+    """The weight of each layer after folding, by its name."""
+    return {name: floats(layer.weight) for name, layer in layers(fold(network)).items()}
+
+
+def _above(weights: Floats, quality: float) -> float:
+    return float(np.mean(np.abs(weights) >= quality * weights.std()))
+
+
+def keep(weights: Floats, density: float) -> Mask:
+    """The places of the largest weights in magnitude: `density` of them, at least one.
+
+    >>> keep(np.array([0.5, -2.0, 1.0, 0.1], np.float32), 0.5)
+    array([False,  True,  True, False])
+    """
+    count = max(round(density * weights.size), 1)
+    mask = np.zeros(weights.size, np.bool_)
+    mask[np.argsort(-np.abs(weights.ravel()), kind="stable")[:count]] = True
+    return mask.reshape(weights.shape)
+
+
+class Masked(nn.Module):
+    """A weight that is 0 where it is not kept."""
+
+    kept: Tensor
+
+    def __init__(self, kept: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("kept", kept)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """A weight of any shape -> the same shape."""
+        return weight * self.kept

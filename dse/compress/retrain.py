@@ -1,0 +1,128 @@
+"""Retraining of a network whose weights are constrained, with the trial's own data and recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from dse.compress.networks import layers
+from dse.compress.settings import Settings
+from dse.data.memory import Data, Part
+from dse.training.judge import judge
+from dse.training.loop import CPU, OnEpoch, train
+from dse.trial.protocol import random_seed
+from dse.trial.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retraining:
+    """What a network was trained with: its data, its trial's recipe and seed.
+
+    `on_epoch` is called after each epoch of retraining with its number (from 1) and `val_top1`;
+    `on_batch` after each batch that is trained or judged. What they raise ends the fitting.
+    """
+
+    data: Data
+    recipe: Recipe
+    seed: int
+    pictures_at_a_time: int = 256
+    device: torch.device = CPU
+    on_epoch: OnEpoch = lambda epoch, val_top1: None
+    on_batch: Callable[[], None] = lambda: None
+
+    def recipe_for(self, epochs: int, share: float) -> Recipe:
+        """The trial's recipe over `epochs`: `share` of its learning rate, linearly down to 0."""
+        return replace(
+            self.recipe,
+            epochs=epochs,
+            lr=share * self.recipe.lr,
+            schedule="linear",
+            warmup=0.0,
+            dead_after=0,
+            ladder="none",
+        )
+
+    # What `train` needs of its data, on this device
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch."""
+        return self.data.steps(batch_size)
+
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The training batches of one epoch."""
+        for x, y in self.data.train_batches(batch_size, seed, epoch, start):
+            yield x.to(self.device), y.to(self.device)
+
+    def batches(self, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a whole part, in order."""
+        for x, y in self.data.batches(part, self.pictures_at_a_time):
+            yield x.to(self.device), y.to(self.device)
+
+    def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of the validation part."""
+        return self.batches(self.data.validation)
+
+
+def val_top1(network: nn.Module, training: Retraining) -> float:
+    """Accuracy on the validation part, percent."""
+    return judge(network, training.validation, training.on_batch).top1
+
+
+def retrain(
+    network: nn.Module, training: Retraining | None, settings: Settings, epochs: int, done: int = 0
+) -> None:
+    """Train a network in place for some epochs, after `done` epochs of this retraining.
+
+    Equal requests give equal weights on one machine's processor. Raises `ValueError` where the
+    loss is not finite.
+    """
+    if not epochs or training is None:  # `fit` has checked that there are data for epochs
+        return
+    outcome = train(
+        network,
+        training,
+        training.validation,
+        training.recipe_for(epochs, settings.retrain_lr),
+        seed=random_seed(training.seed, "retrain", done),
+        device=training.device,
+        on_epoch=lambda epoch, val: training.on_epoch(done + epoch, val),
+        on_step=lambda step, state: training.on_batch(),
+        on_judged=training.on_batch,
+    )
+    network.eval()
+    if outcome.diverged_step >= 0:
+        raise ValueError(
+            f"`retrain_lr` must be smaller: retraining diverged at step {outcome.diverged_step}, "
+            f"got {settings.retrain_lr:g}"
+        )
+
+
+def constrain(layer: nn.Module, constraint: nn.Module) -> None:
+    """Compute a layer's weight by `constraint` from now on, in place of its present constraint."""
+    release(layer)
+    device = next(layer.parameters()).device
+    parametrize.register_parametrization(layer, "weight", constraint.to(device))
+
+
+def originals(layer: nn.Module) -> list[Tensor]:
+    """The tensors that a constrained weight is computed from."""
+    constraints = layer.get_submodule("parametrizations.weight")
+    return list(constraints.parameters(recurse=False))
+
+
+def release(layer: nn.Module) -> None:
+    """End the constraint of a layer's weight, if any; the weight stays as it is."""
+    if parametrize.is_parametrized(layer, "weight"):
+        parametrize.remove_parametrizations(layer, "weight")
+
+
+def release_all(network: nn.Module) -> None:
+    """End the constraints of all layers."""
+    for layer in layers(network).values():
+        release(layer)

@@ -1,0 +1,135 @@
+"""Shared weights: Deep Compression (Han 2016, arXiv:1510.00149) up to its coding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dse.compress.networks import compressed, floats, fold, layers
+from dse.compress.prune import Mask, pruned
+from dse.compress.retrain import Retraining, constrain, release_all, retrain
+from dse.compress.settings import Settings
+from dse.compress.tensors import CompressedModel, Floats, Shared
+
+TUNING = 0.25
+"""The share of the epochs in which the shared values are retrained, after pruning."""
+
+Doubles = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+def deep_compression(
+    network: nn.Module, training: Retraining | None, settings: Settings
+) -> CompressedModel:
+    """Prune a network in place, fold its norms, let the weights of each layer share 2**`bits`
+    values, 0 included, and retrain these."""
+    epochs = settings.retrain_epochs
+    tuning = round(TUNING * epochs)
+    masks = pruned(network, training, settings, epochs - tuning)
+    network = fold(network)
+    codes: dict[str, Indices] = {}
+    for name, layer in layers(network).items():
+        weights = floats(layer.weight)
+        codes[name], codebook = share(weights, masks[name], 2**settings.bits - 1)
+        constrain(layer, SharedValues(codes[name], codebook))
+    retrain(network, training, settings, tuning, epochs - tuning)
+    release_all(network)
+    own = {
+        f"{name}.weight": stored(floats(layer.weight), masks[name])
+        for name, layer in layers(network).items()
+    }
+    return compressed(network, own)
+
+
+def share(weights: Floats, kept: Mask, most: int) -> tuple[Indices, Floats]:
+    """The codes of a weight (0: pruned) and its codebook, whose entry 0 is 0."""
+    codes = np.zeros(weights.shape, np.int64)
+    assigned, centroids = k_means(weights[kept].astype(np.float64), most)
+    codes[kept] = assigned + 1
+    return codes, np.append(0.0, centroids).astype(np.float32)
+
+
+def stored(weights: Floats, kept: Mask) -> Shared:
+    """A weight of at most 256 distinct values, 0 included, with a sorted codebook."""
+    values, inverse = np.unique(weights[kept], return_inverse=True)
+    codebook = np.append(np.float32(0), values[values != 0]).astype(np.float32)
+    code = np.cumsum(values != 0) * (values != 0)
+    codes = np.zeros(weights.shape, np.uint8)
+    codes[kept] = code[inverse]
+    return Shared(codes=codes, codebook=codebook)
+
+
+# Clusters ---------------------------------------------------------------------------------------
+
+
+def k_means(values: Doubles, most: int, rounds: int = 100) -> tuple[Indices, Doubles]:
+    """Clusters of numbers (n, at least one) by Lloyd's iteration: each one's cluster, int64 (n),
+    and the ascending means, at most `most`.
+
+    It starts from centroids at equal distances between the smallest and the largest value, which
+    Han found to be best. A cluster without values takes half of the one with the largest squared
+    error.
+
+    >>> k_means(np.array([1.0, 9.0, 1.0, 2.0, 8.0]), 2)[0]
+    array([0, 1, 0, 0, 1])
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    sums, squares = (np.append(0.0, np.cumsum(ordered**n)) for n in (1, 2))
+    centroids = np.linspace(ordered[0], ordered[-1], most)
+    edges = np.zeros(0, np.int64)
+    for _ in range(rounds):
+        before = edges
+        middles = (centroids[1:] + centroids[:-1]) / 2
+        edges = np.unique([0, *np.searchsorted(ordered, middles, side="right"), len(values)])
+        edges = _split(edges, sums, squares, most)
+        centroids = np.diff(sums[edges]) / np.diff(edges)
+        if np.array_equal(before, edges):
+            break
+    assigned = np.empty(len(values), np.int64)
+    assigned[order] = np.repeat(np.arange(len(centroids)), np.diff(edges))
+    return assigned, centroids
+
+
+def _split(edges: Indices, sums: Doubles, squares: Doubles, most: int) -> Indices:
+    """The edges of clusters in sorted values, with as many of the widest halved as are missing."""
+    missing = most - (len(edges) - 1)
+    if not missing:
+        return edges
+    counts = np.diff(edges)
+    errors = np.diff(squares[edges]) - np.diff(sums[edges]) ** 2 / counts
+    worst = np.argsort(-errors, kind="stable")[:missing]
+    worst = worst[(counts[worst] > 1) & (errors[worst] > 1e-12 * squares[-1])]
+    return np.union1d(edges, edges[worst] + counts[worst] // 2)
+
+
+class SharedValues(nn.Module):
+    """A weight whose entries share the values of a codebook; code 0 stays 0.
+
+    What is trained is each value times the square root of the number of weights that share it.
+    So a step moves a value along the mean of its weights' gradients: SGD on the weights, kept
+    to equal steps where they share a value. (Han adds the gradients up, at a learning rate of its
+    own.)
+    """
+
+    codes: Tensor
+    scale: Tensor
+
+    def __init__(self, codes: Indices, codebook: Floats) -> None:
+        super().__init__()
+        counts = np.bincount(codes.ravel(), minlength=len(codebook))[1:]
+        self.shape = codes.shape
+        self.register_buffer("codes", torch.from_numpy(codes.ravel()))
+        self.register_buffer("scale", torch.from_numpy(1 / np.sqrt(counts)).float())
+        self._start = torch.from_numpy(codebook[1:])
+
+    def forward(self, scaled: Tensor) -> Tensor:
+        """Scaled values (k) -> the weight."""
+        values = torch.cat([scaled.new_zeros(1), scaled * self.scale])
+        return values.index_select(0, self.codes).view(self.shape)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The weight -> the scaled values that it starts with."""
+        return self._start.to(weight.device) / self.scale
