@@ -21,7 +21,7 @@ Method = Callable[[nn.Module, Retraining | None, Settings], CompressedModel]
 def none(network: nn.Module, training: Retraining | None, settings: Settings) -> CompressedModel:
     """Retrain a network in place, fold its norms, and keep every weight as it is."""
     retrain(network, training, settings, settings.retrain_epochs)
-    return compressed(fold(network), {})
+    return compressed(network, {})
 
 
 METHODS: Mapping[str, Method] = {

@@ -153,12 +153,13 @@ def compressed(
     own: Mapping[str, tensors.Tensor],
     activations: Mapping[str, tuple[int, int]] | None = None,
 ) -> CompressedModel:
-    """The values of a network without norm; tensors not in `own` are stored as they are."""
+    """The values of a network with its norms folded; what is not in `own` is stored as it is."""
+    plain = fold(network)
     return CompressedModel(
-        architecture=describe(network),
+        architecture=describe(plain),
         tensors={
             name: own[name] if name in own else Dense(values=floats(tensor))
-            for name, tensor in network.state_dict().items()
+            for name, tensor in plain.state_dict().items()
         },
         activations=activations or {},
     )

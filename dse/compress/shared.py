@@ -26,7 +26,7 @@ def deep_compression(
     """Prune a network in place, fold its norms, let the weights of each layer share 2**`bits`
     values, 0 included, and retrain these."""
     epochs = settings.retrain_epochs
-    tuning = round(TUNING * epochs)
+    tuning = max(round(TUNING * epochs), 1) if epochs > 1 else 0
     masks = pruned(network, training, settings, epochs - tuning)
     network = fold(network)
     codes: dict[str, Indices] = {}

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dse.compress.networks import compressed, floats, fold, layers, norms
+from dse.compress.networks import compressed, floats, layers, norms
 from dse.compress.retrain import Retraining, constrain, originals, release_all, retrain
 from dse.compress.settings import Settings
 from dse.compress.tensors import CompressedModel, Floats, LowRank
@@ -42,7 +42,7 @@ def svd(network: nn.Module, training: Retraining | None, settings: Settings) -> 
             left = left * factor.repeat_interleave(len(left) // len(factor))[:, None]
         own[f"{name}.weight"] = product.stored(left, right)
     release_all(network)
-    return compressed(fold(network), own)
+    return compressed(network, own)
 
 
 def smallest(weight: Floats, settings: Settings) -> LowRank | None:

@@ -1,0 +1,293 @@
+"""Fitting a network to fewer bytes: what each method promises of its values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dse.compress.fit import METHODS, fit
+from dse.compress.networks import first_convolution, fold, layers, module
+from dse.compress.prune import densities, keep
+from dse.compress.retrain import Retraining, constrain, val_top1
+from dse.compress.sensitivity import sensitivity
+from dse.compress.settings import Settings
+from dse.compress.shared import SharedValues, k_means, share, stored
+from dse.compress.svd import as_matrix, factor, size, smallest
+from dse.compress.tensors import CompressedModel, Dense, LowRank, Shared, Sparse, same
+from dse.data.memory import load
+from dse.space.architecture import LAYOUTS, Metaparameters
+from dse.training.execute import execute
+from dse.training.network import SqueezeNet
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
+from dse.trial.recipe import Recipe
+
+SHORT = {"retrain_epochs": 2, "retrain_lr": 0.5}
+TRIAL = Trial(
+    metaparameters=Metaparameters(base_e=8, incr_e=8, sr=0.5),
+    layout=replace(LAYOUTS["px8"], norm="batch", head_relu=False, dropout=0.2),
+    protocol=Protocol(image_size=8, recipe=Recipe(epochs=20, batch_size=96)),
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> SqueezeNet:
+    """A small network that has learned the digits."""
+    model = SqueezeNet(TRIAL.architecture)
+    model.load_state_dict(execute(TRIAL).weights, strict=False)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def training() -> Retraining:
+    return Retraining(data=load(TRIAL.protocol), recipe=TRIAL.protocol.recipe, seed=TRIAL.seed)
+
+
+def weights(model: CompressedModel) -> dict[str, object]:
+    return {n: t for n, t in model.tensors.items() if n.endswith("weight")}
+
+
+# Every method -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_requests_give_equal_networks(
+    method: str, network: SqueezeNet, training: Retraining
+) -> None:
+    settings = Settings(method=method, **SHORT)
+    before = {n: t.clone() for n, t in network.state_dict().items()}
+    first = fit(network, training, settings)
+    torch.manual_seed(99)
+    assert same(first, fit(network, training, settings))
+    assert not same(first, fit(network, replace(training, seed=1), settings))
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), f"{name} of the trained network has changed"
+    assert list(first.tensors) == list(fold(network).state_dict())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_epochs_of_retraining_are_as_many_as_asked_for(
+    method: str, network: SqueezeNet, training: Retraining
+) -> None:
+    for epochs in (0, 1, 3):
+        seen: list[int] = []
+        heard = replace(training, on_epoch=lambda epoch, val, seen=seen: seen.append(epoch))
+        fit(network, heard, Settings(method=method, retrain_epochs=epochs, retrain_lr=0.1))
+        assert seen == list(range(1, epochs + 1))
+
+
+@pytest.mark.parametrize("method", ["svd", "prune", "deep_compression"])
+def test_retraining_recovers_accuracy(
+    method: str, network: SqueezeNet, training: Retraining
+) -> None:
+    settings = Settings(method=method, density=0.3, energy=0.7, retrain_lr=1.0)
+    lost, kept = (
+        val_top1(module(fit(network, training, replace(settings, retrain_epochs=n))), training)
+        for n in (0, 10)
+    )
+    assert kept > lost + 10
+
+
+def test_no_method_retrains_without_data(network: SqueezeNet) -> None:
+    for method in METHODS:
+        with pytest.raises(ValueError, match="`retrain_epochs` must be 0 without data"):
+            fit(network, None, Settings(method=method, retrain_epochs=1))
+
+
+def test_a_network_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="got Linear"):
+        fit(nn.Linear(2, 2), None, Settings(retrain_epochs=0))
+
+
+def test_a_retraining_that_diverges_is_a_clear_error(
+    network: SqueezeNet, training: Retraining
+) -> None:
+    wild = replace(training, recipe=replace(training.recipe, lr=1e5, clip=0.0))
+    with pytest.raises(ValueError, match="`retrain_lr` must be smaller"):
+        fit(network, wild, Settings(method="none", retrain_epochs=2, retrain_lr=10))
+
+
+def test_what_a_callback_raises_ends_the_fitting(network: SqueezeNet, training: Retraining) -> None:
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fit(network, replace(training, on_batch=stop), Settings(**SHORT))
+
+
+def test_none_is_the_folded_network(network: SqueezeNet) -> None:
+    model = fit(network, None, Settings(method="none", retrain_epochs=0))
+    pictures = torch.randn(4, 1, 8, 8)
+    assert all(isinstance(tensor, Dense) for tensor in model.tensors.values())
+    assert torch.equal(module(model)(pictures), fold(network)(pictures))
+
+
+# Pruning ----------------------------------------------------------------------------------------
+
+
+def test_pruned_weights_are_zero_after_retraining(
+    network: SqueezeNet, training: Retraining
+) -> None:
+    model = fit(network, training, Settings(method="prune", density=0.25, **SHORT))
+    first = f"{first_convolution(network)}.weight"
+    dense = module(model).state_dict()
+    for name, tensor in weights(model).items():
+        assert isinstance(tensor, Sparse)
+        count = tensor.kept.size if name == first else max(round(0.25 * tensor.kept.size), 1)
+        assert tensor.kept.sum() == count == len(tensor.values)
+        assert np.count_nonzero(dense[name].numpy()) <= count
+
+
+def test_pruning_keeps_the_largest_folded_weights(network: SqueezeNet) -> None:
+    model = fit(network, None, Settings(method="prune", density=0.5, retrain_epochs=0))
+    folded = layers(fold(network))
+    for name, tensor in weights(model).items():
+        assert isinstance(tensor, Sparse)
+        weight = folded[name.removesuffix(".weight")].weight.detach().numpy()
+        assert np.array_equal(tensor.values, weight[tensor.kept])
+        if not tensor.kept.all():
+            assert np.abs(weight[~tensor.kept]).max() <= np.abs(tensor.values).min()
+
+
+def test_quality_prunes_by_standard_deviations(network: SqueezeNet) -> None:
+    for name, density in densities(network, Settings(quality=1.2)).items():
+        weight = layers(fold(network))[name].weight.detach().numpy()
+        expected = np.mean(np.abs(weight) >= 1.2 * weight.std())
+        assert density == (1.0 if name == first_convolution(network) else expected)
+
+
+def test_keep_takes_at_least_one_weight_and_the_first_of_equal_ones() -> None:
+    assert keep(np.ones((2, 2), np.float32), 0.5).tolist() == [[True, True], [False, False]]
+    assert keep(np.ones(9, np.float32), 0.01).sum() == 1
+
+
+def test_the_sensitivity_of_a_layer_falls_with_its_density(
+    network: SqueezeNet, training: Retraining
+) -> None:
+    table = sensitivity(network, training, densities=(1.0, 0.5, 0.02))
+    assert list(table.columns) == ["layer", "density", "val_top1"]
+    assert len(table) == 3 * len(layers(network))
+    whole = table[table.density == 1.0].val_top1
+    assert whole.nunique() == 1
+    assert whole.iloc[0] == pytest.approx(val_top1(network, training))
+    assert table[table.density == 0.02].val_top1.mean() < whole.iloc[0] - 3
+
+
+# Shared weights ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_layer_has_at_most_two_to_the_bits_values(
+    bits: int, network: SqueezeNet, training: Retraining
+) -> None:
+    model = fit(network, training, Settings(bits=bits, density=0.4, **SHORT))
+    dense = module(model).state_dict()
+    for name, tensor in weights(model).items():
+        assert isinstance(tensor, Shared)
+        assert len(np.unique(dense[name].numpy())) <= 2**bits
+        assert len(tensor.codebook) <= 2**bits
+        assert tensor.codebook[0] == 0
+        assert np.all(np.diff(tensor.codebook[1:]) > 0)
+        assert set(np.unique(tensor.codes)) | {0} == set(range(len(tensor.codebook)))
+
+
+def test_the_gradient_of_a_shared_value_is_that_of_all_its_weights() -> None:
+    layer = nn.Linear(3, 2, bias=False)
+    codes = np.array([[1, 2, 0], [2, 2, 1]])
+    constraint = SharedValues(codes, np.array([0.0, -1.0, 0.5], np.float32))
+    constrain(layer, constraint)
+    torch.testing.assert_close(layer.weight, torch.tensor([[-1.0, 0.5, 0.0], [0.5, 0.5, -1.0]]))
+    (layer.weight * torch.arange(1.0, 7.0).view(2, 3)).sum().backward()
+    scaled = layer.parametrizations.weight.original  # each value times sqrt(its weights)
+    by_hand = torch.tensor([1.0 + 6.0, 2.0 + 4.0 + 5.0]) / torch.tensor([2.0, 3.0]).sqrt()
+    torch.testing.assert_close(scaled.grad, by_hand)
+
+
+def test_a_step_moves_a_shared_value_by_the_mean_gradient_of_its_weights() -> None:
+    layer = nn.Linear(3, 1, bias=False)
+    constrain(layer, SharedValues(np.array([[1, 1, 1]]), np.array([0.0, 2.0], np.float32)))
+    (layer.weight * torch.tensor([[1.0, 2.0, 6.0]])).sum().backward()
+    with torch.no_grad():
+        scaled = layer.parametrizations.weight.original
+        scaled -= 0.1 * scaled.grad
+    torch.testing.assert_close(layer.weight, torch.full((1, 3), 2.0 - 0.1 * 3.0))
+
+
+def test_clusters_of_few_distinct_values_are_exact() -> None:
+    values = np.repeat([-3.0, -2.5, 0.25, 7.0], 5)
+    np.random.default_rng(0).shuffle(values)
+    assigned, means = k_means(values, 15)
+    np.testing.assert_allclose(means[assigned], values)
+    assert len(means) == 4
+
+
+def test_clusters_are_the_nearest_means() -> None:
+    values = np.random.default_rng(1).standard_normal(2000) ** 3
+    assigned, means = k_means(values, 31)
+    assert len(means) == 31
+    assert np.all(np.diff(means) > 0)
+    distances = np.abs(values[:, None] - means)
+    np.testing.assert_allclose(np.abs(values - means[assigned]), distances.min(1))
+    linear = np.linspace(values.min(), values.max(), 31)
+    before = (np.abs(values[:, None] - linear).min(1) ** 2).mean()
+    assert ((values - means[assigned]) ** 2).mean() < 0.2 * before
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_shared_weights_are_stored_exactly(count: int) -> None:
+    weight = np.random.default_rng(count).standard_normal((count, 3)).astype(np.float32)
+    kept = keep(weight, 0.5)
+    codes, codebook = share(weight, kept, 15)
+    tensor = stored(codebook[codes], kept)
+    assert np.array_equal(tensor.dense(), codebook[codes])
+
+
+# Low rank ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scheme", "shape"),
+    [("matrix", (6, 20)), ("matrix", (8, 4, 3, 3)), ("spatial", (8, 4, 3, 5))],
+)
+def test_what_is_dropped_is_the_error_of_the_product(scheme: str, shape: tuple[int, ...]) -> None:
+    weight = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    for energy in (0.3, 0.8, 1.0):
+        factors, kept = factor(weight, scheme, Settings(energy=energy))
+        error = np.sum((weight - factors.dense()) ** 2) / np.sum(weight**2)
+        assert error == pytest.approx(1 - kept, abs=1e-6)
+        assert kept >= energy - 1e-9
+        rank = factors.left.shape[1]
+        values = np.linalg.svd(as_matrix(weight, scheme), compute_uv=False) ** 2
+        assert rank == 1 or values[: rank - 1].sum() < energy * values.sum()
+
+
+def test_factors_are_smaller_or_the_weight_stays(network: SqueezeNet, training: Retraining) -> None:
+    model = fit(network, training, Settings(method="svd", energy=0.8, **SHORT))
+    kinds = {type(tensor) for tensor in weights(model).values()}
+    assert kinds == {Dense, LowRank}
+    for tensor in weights(model).values():
+        if isinstance(tensor, LowRank):
+            assert size(tensor) < np.prod(tensor.shape)
+
+
+def test_the_size_of_the_factors_can_be_given() -> None:
+    weight = np.random.default_rng(0).standard_normal((32, 16, 3, 3)).astype(np.float32)
+    for share_of_weights in (0.25, 0.5):
+        factors = smallest(weight, Settings(method="svd", factors=share_of_weights))
+        assert factors is not None
+        assert 0.8 * share_of_weights * weight.size < size(factors)
+        assert size(factors) <= share_of_weights * weight.size
+
+
+def test_factors_with_norms_folded_have_the_networks_outputs(network: SqueezeNet) -> None:
+    model = fit(network, None, Settings(method="svd", energy=1.0, retrain_epochs=0))
+    pictures = torch.randn(4, 1, 8, 8)
+    torch.testing.assert_close(
+        module(model)(pictures), network(pictures).detach(), rtol=1e-3, atol=1e-3
+    )
+    halves = fit(network, None, Settings(method="svd", factors=0.5, retrain_epochs=0))
+    assert any(isinstance(t, LowRank) and t.scheme == "spatial" for t in halves.tensors.values())
