@@ -14,7 +14,6 @@ from dse.compress.networks import first_convolution, fold, layers, module
 from dse.compress.prune import densities, keep
 from dse.compress.retrain import Retraining, constrain, val_top1
 from dse.compress.sensitivity import sensitivity
-from dse.compress.settings import Settings
 from dse.compress.shared import SharedValues, k_means, share, stored
 from dse.compress.svd import as_matrix, factor, size, smallest
 from dse.compress.tensors import CompressedModel, Dense, LowRank, Shared, Sparse, same
@@ -22,6 +21,7 @@ from dse.data.memory import load
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
+from dse.trial.compression import Settings
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 from dse.trial.recipe import Recipe

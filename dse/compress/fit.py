@@ -10,10 +10,10 @@ from torch import nn
 from dse.compress.networks import compressed, describe, fold
 from dse.compress.prune import prune
 from dse.compress.retrain import Retraining, retrain
-from dse.compress.settings import Settings
 from dse.compress.shared import deep_compression
 from dse.compress.svd import svd
 from dse.compress.tensors import CompressedModel
+from dse.trial.compression import Settings
 
 Method = Callable[[nn.Module, Retraining | None, Settings], CompressedModel]
 

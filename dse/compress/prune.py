@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from dse.compress.networks import compressed, first_convolution, floats, fold, layers
 from dse.compress.retrain import Retraining, constrain, release_all, retrain
-from dse.compress.settings import Settings
 from dse.compress.tensors import CompressedModel, Floats, Sparse
+from dse.trial.compression import Settings
 
 ROUNDS = 2
 """Rounds of pruning and retraining; each keeps the same share of what the one before kept."""

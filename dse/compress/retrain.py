@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from dse.compress.networks import layers
-from dse.compress.settings import Settings
 from dse.data.memory import Data, Part
 from dse.training.judge import judge
 from dse.training.loop import CPU, OnEpoch, train
+from dse.trial.compression import Settings
 from dse.trial.protocol import random_seed
 from dse.trial.recipe import Recipe
 

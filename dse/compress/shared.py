@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from dse.compress.networks import compressed, floats, fold, layers
 from dse.compress.prune import Mask, pruned
 from dse.compress.retrain import Retraining, constrain, release_all, retrain
-from dse.compress.settings import Settings
 from dse.compress.tensors import CompressedModel, Floats, Shared
+from dse.trial.compression import Settings
 
 TUNING = 0.25
 """The share of the epochs in which the shared values are retrained, after pruning."""

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from dse.compress.networks import compressed, floats, layers, norms
 from dse.compress.retrain import Retraining, constrain, originals, release_all, retrain
-from dse.compress.settings import Settings
 from dse.compress.tensors import CompressedModel, Floats, LowRank
+from dse.trial.compression import Settings
 
 SCHEMES = ("matrix", "spatial")
 
