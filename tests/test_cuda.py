@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from dse.data import resident
 from dse.data.memory import AUGMENTATIONS, Data, Part, load
 from dse.data.resident import Resident, Uploaded, on_device
-from dse.space.architecture import LAYOUTS, Metaparameters
+from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.training import cuda
 from dse.training.cuda import REPORT, CudaStep, flattened
-from dse.training.execute import Callbacks, Outcome, execute
+from dse.training.execute import Callbacks, Outcome, build, execute
+from dse.training.halves import Halves
 from dse.training.judge import judge
 from dse.training.loop import CPU, Training, train
+from dse.training.network import SqueezeNet
 from dse.training.step import StepReport, TrainStep
 from dse.trial.datasets import DATA_SETS
 from dse.trial.protocol import Protocol
@@ -206,6 +208,27 @@ def check_resume(data: Any, recipe: Recipe, build: Callable[[], nn.Module], **mo
         assert equal(state(model), state(whole))
 
 
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_weights_in_bf16_give_the_numbers_of_autocast(norm: str) -> None:
+    layout = replace(LAYOUTS["px8"], norm=norm, dropout=0.0)
+    x = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    found = []
+    for halves in (False, True):
+        torch.manual_seed(5)
+        model = SqueezeNet(generate(Metaparameters(base_e=8), layout, in_channels=1))
+        ours = Halves(model)
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = ours(x) if halves else model(x)
+        scores.float().square().sum().backward()
+        if halves:
+            ours.backward()
+        found.append([scores, *(parameter.grad for parameter in model.parameters())])
+    assert found[0][0].abs().sum() > 0
+    for plain, half in zip(*found, strict=True):
+        assert (plain.dtype, plain.stride()) == (half.dtype, half.stride())
+        assert torch.equal(plain, half)
+
+
 def test_buffers_in_one_piece_are_the_same() -> None:
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Sequential(nn.BatchNorm2d(70), nn.Flatten()))
     for number, buffer in enumerate(model.buffers()):
@@ -320,10 +343,10 @@ def test_the_step_that_diverges_is_recorded_on_a_gpu(poisoned: int) -> None:
     data = easy(100, poisoned=poisoned)
     there = replace(data, x=data.x.to(CUDA), y=data.y.to(CUDA))
 
-    def build() -> nn.Module:
+    def built() -> nn.Module:
         return network().to(CUDA)
 
-    training, model = trained(CudaStep, there, LONG, build, device=CUDA)
+    training, model = trained(CudaStep, there, LONG, built, device=CUDA)
     assert training.diverged_step == training.steps == poisoned
     assert all(tensor.isfinite().all() for tensor in state(model).values())
 
@@ -345,8 +368,6 @@ def test_nothing_waits_for_the_gpu_within_a_step() -> None:
                 return super().__call__(x, y)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-
-    from dse.training.execute import build
 
     model = build(TRIAL, TRIAL.protocol.recipe, data, 0).to(CUDA)
     train(
@@ -381,12 +402,12 @@ def test_what_cannot_be_captured_is_trained_without_graphs(
             assert scores.sum().item() is not None
             return scores
 
-    def build() -> nn.Module:
+    def built() -> nn.Module:
         return Reads(*network()).to(CUDA)
 
     data = easy(100)
     there = replace(data, x=data.x.to(CUDA), y=data.y.to(CUDA))
-    training, model = trained(CudaStep, there, LONG, build, device=CUDA)
+    training, model = trained(CudaStep, there, LONG, built, device=CUDA)
     error = capsys.readouterr().err
     assert error.count("training without CUDA graphs") == 1, error
     eager, other = trained(Eager, there, LONG, lambda: network().to(CUDA), device=CUDA)

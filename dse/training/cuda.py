@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dse.training.graphs import Graphs, NotCaptured
+from dse.training.halves import Halves
 from dse.training.step import GUESS, NEARLY_ALL, STILL, StepReport, TrainStep
 from dse.trial.recipe import Recipe
 
@@ -62,6 +63,7 @@ class CudaStep(TrainStep):
     ) -> None:
         super().__init__(model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device)
         self._flat = flattened(model)
+        self._halves = Halves(model) if recipe.precision == "bf16" else None
         self._halted = torch.zeros((), device=device)  # 1 after a step that diverged
         self._rate = torch.zeros((), device=device)
         self._log = torch.zeros(REPORT, 4, dtype=torch.float64, device=device)
@@ -91,6 +93,14 @@ class CudaStep(TrainStep):
                 # A new state of the same stream: the old one still waits for the capture's end.
                 self._generator.graphsafe_set_state(self._generator.clone_state())
         return self._step(x.contiguous(memory_format=self._format), y)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        return self._halves(x) if self._halves else super()._scores(x)
+
+    def _backward(self, loss: Tensor) -> None:
+        super()._backward(loss)
+        if self._halves:
+            self._halves.backward()
 
     def _step(self, x: Tensor, y: Tensor) -> Tensor:
         """The whole step on the device: its loss, its hits, whether training has halted, and

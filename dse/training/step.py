@@ -102,13 +102,20 @@ class TrainStep:
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
         ):
-            scores = self._model(x)
+            scores = self._scores(x)
         loss = F.cross_entropy(scores.float(), y)
         for parameter in self._parameters:
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._backward(loss)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
         return scores.detach(), loss.detach(), norm
+
+    def _scores(self, x: Tensor) -> Tensor:
+        scores: Tensor = self._model(x)
+        return scores
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def _stream(self) -> int:
         """The seed of the next step's random numbers."""
