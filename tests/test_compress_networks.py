@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,19 +12,26 @@ import torch
 from conftest import random_points
 from torch import nn
 
-from dse.compress.networks import build, compressed, dense_state, describe, fold, module
+from dse.compress.descriptions import build, describe
+from dse.compress.networks import compressed, dense_state, fold, module
 from dse.compress.tensors import CompressedModel, Dense
-from dse.space.architecture import LAYOUTS, V1_1, Architecture, Metaparameters, generate
+from dse.space.alexnet import AlexNet, small_alexnet
+from dse.space.architecture import LAYOUTS, V1_1, Metaparameters, generate
 from dse.training.network import SqueezeNet
+from dse.training.networks import network_of
 
 NARROW = Metaparameters(base_e=8, incr_e=8, pct3x3=0.3, sr=0.25)
-WITH_NORM = partial(replace, norm="batch")
 
 
-def trained(architecture: Architecture, seed: int = 0) -> SqueezeNet:
+def small() -> nn.Module:
+    layout = replace(LAYOUTS["px8"], norm="batch")
+    return SqueezeNet(generate(NARROW, layout, num_classes=5))
+
+
+def trained(network: nn.Module) -> nn.Module:
     """A network whose norms have statistics, scales and shifts of their own."""
-    network = SqueezeNet(architecture).eval()
-    torch.manual_seed(seed)
+    network.eval()
+    torch.manual_seed(0)
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.normal_(norm.weight)
@@ -41,7 +47,7 @@ def test_a_folded_network_has_the_outputs_of_the_one_with_norm(layout: str, bypa
     own = replace(LAYOUTS[layout], norm="batch", head_relu=False)
     point = NARROW if own.expand_filters == "none" else Metaparameters()
     architecture = generate(replace(point, bypass=bypass), own, num_classes=7)
-    network = trained(architecture)
+    network = trained(SqueezeNet(architecture))
     folded = fold(network)
     pictures = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
@@ -66,6 +72,58 @@ def test_descriptions_give_back_every_architecture_of_the_space() -> None:
             network = SqueezeNet(architecture)
         description = json.loads(json.dumps(describe(network)))
         assert build(description).architecture == architecture
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("image_size", [8, 12, 28, 32])
+def test_alexnet_is_described_and_folded(image_size: int, norm: str) -> None:
+    architecture = small_alexnet(norm=norm, dropout=0.3, num_classes=4, in_channels=1)
+    architecture = replace(architecture, linear=(32, 16))
+    network = trained(network_of(architecture, image_size))
+    folded = fold(network)
+    pictures = torch.randn(2, 1, image_size, image_size)
+    with torch.no_grad():
+        expected, got = network.double()(pictures.double()), folded(pictures)
+    torch.testing.assert_close(
+        got.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max())
+    )
+    assert folded.architecture == replace(architecture, norm="none")
+
+
+def test_the_published_alexnet_is_described_in_a_line() -> None:
+    with torch.device("meta"):
+        network = network_of(AlexNet(), 224)
+    description = json.loads(json.dumps(describe(network)))
+    again = build(description)
+    assert again.architecture == AlexNet()
+    assert again.fc6.weight.shape == network.fc6.weight.shape
+    assert len(json.dumps(description)) < 50
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": 2},
+        {"image_size": "large"},
+        {"convolutions": []},
+        {"convolutions": [[8, 3, 1, 1, 1, 0]] * 4},
+        {"convolutions": [[0, 3, 1, 1, 1, 0]] * 5},
+        {"convolutions": [[8, 3, 1, -1, 1, 0]] * 5},
+        {"convolutions": [[8, 3, 1, 1, 3, 0]] * 5},
+        {"convolutions": 7},
+        {"linear": [1, 2, 3]},
+        {"linear": [-1, 2]},
+        {"norm": "batch"},
+    ],
+    ids=str,
+)
+def test_a_description_of_no_alexnet_is_refused(change: dict[str, object]) -> None:
+    architecture = small_alexnet(norm="none", dropout=0.3, num_classes=4, in_channels=1)
+    with torch.device("meta"):
+        description = describe(network_of(architecture, 32))
+    build(description)
+    with pytest.raises(ValueError, match="`architecture` must describe a network"):
+        build(description | change)
 
 
 def test_a_description_has_only_what_differs_from_v1_0() -> None:
@@ -104,7 +162,7 @@ def test_a_description_of_no_network_is_refused(change: dict[str, object]) -> No
 
 
 def test_values_of_a_network_are_a_network_again() -> None:
-    network = fold(trained(generate(NARROW, WITH_NORM(LAYOUTS["px8"]), num_classes=5)))
+    network = fold(trained(small()))
     model = compressed(network, {})
     again = module(model)
     pictures = torch.randn(3, 3, 12, 12)
@@ -114,7 +172,7 @@ def test_values_of_a_network_are_a_network_again() -> None:
 
 
 def test_tensors_of_another_network_are_refused() -> None:
-    network = fold(trained(generate(NARROW, LAYOUTS["px8"], num_classes=5)))
+    network = fold(trained(small()))
     model = compressed(network, {})
     names = list(model.tensors)
     random.Random(0).shuffle(names)

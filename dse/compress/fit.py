@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from dse.compress.networks import compressed, describe, fold
+from dse.compress.descriptions import describe
+from dse.compress.networks import compressed
 from dse.compress.prune import prune
 from dse.compress.retrain import Retraining, retrain
 from dse.compress.shared import deep_compression
@@ -48,7 +49,7 @@ def fit(model: nn.Module, training: Retraining | None, settings: Settings) -> Co
         raise ValueError(
             f"`retrain_epochs` must be 0 without data to train on, got {settings.retrain_epochs}"
         )
-    describe(fold(model))  # a network that cannot be stored is not trained
+    describe(model)  # a network that cannot be stored is not trained
     network = copy.deepcopy(model)
     if training is not None:
         network.to(training.device)

@@ -1,20 +1,17 @@
-"""Networks for compression: their description as JSON values, and batch norm folded away."""
+"""Networks and their compressed values, and batch norm folded into convolutions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dse.compress import tensors
+from dse.compress.descriptions import build, describe
 from dse.compress.rounding import quantised
 from dse.compress.tensors import CompressedModel, Dense, Floats
-from dse.space.architecture import Architecture, Layout, Metaparameters, generate
-from dse.training.network import SqueezeNet
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -32,69 +29,6 @@ def first_convolution(network: nn.Module) -> str:
     return next(iter(layers(network)))
 
 
-# Descriptions -----------------------------------------------------------------------------------
-
-
-def describe(network: nn.Module) -> dict[str, Any]:
-    """A network without norm as JSON values; of its layout, only what differs from v1.0.
-
-    Raises `ValueError` for a network of another kind.
-    """
-    if not isinstance(network, SqueezeNet):
-        raise ValueError(f"`network` must be a SqueezeNet, got {type(network).__name__}")
-    a = network.architecture
-    own, default = asdict(a.layout), asdict(Layout())
-    return {
-        "network": "squeezenet",
-        "classes": a.num_classes,
-        "channels": a.in_channels,
-        **({} if a.bypass == "none" else {"bypass": a.bypass}),
-        "s1x1": [fire.s1x1 for fire in a.fires],
-        "e1x1": [fire.e1x1 for fire in a.fires],
-        "e3x3": [fire.e3x3 for fire in a.fires],
-        **{name: value for name, value in own.items() if value != default[name]},
-    }
-
-
-def build(description: Mapping[str, Any]) -> nn.Module:
-    """The network of a description, with tensors on torch's `meta` device: shapes without memory.
-
-    Raises `ValueError` for anything that `describe` does not write.
-    """
-    try:
-        network = _squeezenet(dict(description))
-        with torch.device("meta"):
-            module = SqueezeNet(network)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"`architecture` must describe a network: {error!r}") from None
-    return module
-
-
-def _squeezenet(values: dict[str, Any]) -> Architecture:
-    if values.pop("network") != "squeezenet":
-        raise ValueError("unknown `network`")
-    squeezes, ones, threes = (list(values.pop(name)) for name in ("s1x1", "e1x1", "e3x3"))
-    widths = [one + three for one, three in zip(ones, threes, strict=True)]
-    bypass = Metaparameters(bypass=values.pop("bypass", "none"))
-    facts = {"num_classes": values.pop("classes"), "in_channels": values.pop("channels")}
-    layout = Layout(**values)
-    if layout.norm != "none":
-        raise ValueError("`norm` must be none")
-    listed = replace(
-        layout,
-        squeeze_filters="-".join(map(str, squeezes)),
-        expand_filters="-".join(map(str, widths)),
-    )
-    network = generate(bypass, listed, **facts)
-    fires = tuple(
-        replace(fire, e1x1=one, e3x3=three)
-        for fire, one, three in zip(network.fires, ones, threes, strict=True)
-    )
-    if min(*ones, *threes) < 1:
-        raise ValueError("a Fire module must have filters of both kinds")
-    return replace(network, layout=layout, fires=fires)
-
-
 # Folding ----------------------------------------------------------------------------------------
 
 
@@ -105,20 +39,17 @@ def fold(network: nn.Module) -> nn.Module:
     In eval mode both give the same outputs up to rounding. A network without norm is copied.
     Raises `ValueError` for a network of another kind.
     """
-    if not isinstance(network, SqueezeNet):
-        raise ValueError(f"`network` must be a SqueezeNet, got {type(network).__name__}")
-    a = network.architecture
-    plain = SqueezeNet(replace(a, layout=replace(a.layout, norm="none")))
+    plain = build(describe(network))
     found = norms(network)
-    state: dict[str, Tensor | None] = {}
+    state: dict[str, Tensor] = {}
     for name, layer in layers(network).items():
         weight, bias = layer.weight, layer.bias
         if name in found:
             scale, bias = found[name]
             weight = weight.double() * scale.view(-1, 1, 1, 1)
-        state |= {f"{name}.weight": weight, f"{name}.bias": bias}
-    plain.load_state_dict(state)
-    plain.to(device=next(network.parameters()).device)
+        assert bias is not None, "a layer without norm has a bias"
+        state |= {f"{name}.weight": weight.float().clone(), f"{name}.bias": bias.float().clone()}
+    plain.load_state_dict(state, assign=True)
     return plain.to(memory_format=torch.channels_last).eval()
 
 
