@@ -1,0 +1,133 @@
+"""The paper's Table 2 (compressed networks), measured here next to the published one.
+
+Every size is the length of a file, and every accuracy that of the network decoded from it. As
+retraining adds epochs, each method is also compared with the uncompressed network after as many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from dse.analysis.axes import NoSweep, require
+from dse.analysis.statistics import PERCENT, POINTS, interval
+from dse.paper.published import TABLE_2, Table2Row
+from dse.trial.compression import METHODS, SETTINGS
+from dse.trial.names import written
+from dse.trial.question import QUESTION
+
+NETWORKS = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
+PAPER = {
+    ("alexnet", "none", 32): "alexnet",
+    ("alexnet", "svd", 32): "svd",
+    ("alexnet", "prune", 32): "pruning",
+    ("alexnet", "deep_compression", 8): "deep_compression",
+    ("squeezenet", "none", 32): "squeezenet",
+    ("squeezenet", "deep_compression", 8): "squeezenet_8bit",
+    ("squeezenet", "deep_compression", 6): "squeezenet_6bit",
+}
+"""Network, method and bits of a weight -> the row of the paper's Table 2."""
+NARROW = ("deep_compression", "ristretto")
+"""The methods whose weights have `bits` bits; the others' have 32."""
+
+
+def table2(table: pd.DataFrame) -> pd.DataFrame:
+    """Table 2: a row for each network and each way it was compressed, means over the seeds.
+
+    `table` has a row per compressed network and, as `method` none without retraining, per trial
+    (`dse.load(folder, compressed=True)`). The columns:
+
+    - `network`, what else varies between the trials, `method`, and the settings that vary;
+    - `bits` of a stored weight, `seeds`;
+    - `fp32_bytes` and `file_bytes`, their `ratio`, and `factor`: how many times smaller the file is
+      than uncompressed AlexNet's fp32 weights (NaN where no AlexNet is in the table);
+    - `top1` with its 95 % interval, and `top5`, of the decoded network, percent;
+    - `change`, in points of top-1 with its interval: the difference, paired by trial, from the
+      uncompressed network with equal epochs in all (NaN where that was not trained);
+    - the paper's size and accuracies, on ImageNet, one run each.
+
+    Raises `NoSweep` where the table lacks a column, or is empty.
+    """
+    require(table, "trial_id", "network", *SETTINGS, "file_bytes", "fp32_bytes", "top1", "top5")
+    if table.empty:
+        raise NoSweep("there are no networks")
+    names = [name for name in (*QUESTION, *SETTINGS) if name in table and name != "seed"]
+    keys = [name for name in names if name in ("network", "method") or table[name].nunique() > 1]
+    alexnet = table.loc[_uncompressed(table) & (table["network"] == "alexnet"), "fp32_bytes"]
+    controls = _controls(table)
+    rows = [
+        _row(dict(zip(keys, key, strict=True)), rows, controls, alexnet.mean())
+        for key, rows in table.groupby(keys, sort=False)
+    ]
+    found = pd.DataFrame(rows)
+    order = found.assign(
+        network=found["network"].map(list(NETWORKS).index),
+        method=found["method"].map(METHODS.index),
+    )
+    return found.loc[order.sort_values([*keys], kind="stable").index].reset_index(drop=True)
+
+
+def _uncompressed(table: pd.DataFrame) -> pd.Series[bool]:
+    return (table["method"] == "none") & (table["retrain_epochs"] == 0)
+
+
+def _controls(table: pd.DataFrame) -> dict[tuple[str, int, float], float]:
+    """Top-1 of the uncompressed networks by trial, and epochs and learning rate of retraining."""
+    rows = table[table["method"] == "none"]
+    keys = zip(rows["trial_id"], rows["retrain_epochs"], _rates(rows), strict=True)
+    return dict(zip(keys, rows["top1"], strict=True))
+
+
+def _rates(rows: pd.DataFrame) -> Iterator[float]:
+    """Learning rates of retraining; 0 where nothing was retrained, so that all are equal."""
+    for epochs, rate in zip(rows["retrain_epochs"], rows["retrain_lr"], strict=True):
+        yield rate if epochs else 0.0
+
+
+def _row(
+    key: dict[str, Any],
+    rows: pd.DataFrame,
+    controls: dict[tuple[str, int, float], float],
+    alexnet_bytes: float,
+) -> dict[str, Any]:
+    """One row of the table: the networks of one setting, which differ in their seed."""
+    bits = int(rows["bits"].iloc[0]) if key["method"] in NARROW else 32
+    size, original = rows["file_bytes"].mean(), rows["fp32_bytes"].mean()
+    top1 = interval(rows["top1"].tolist(), within=PERCENT)
+    keys = zip(rows["trial_id"], rows["retrain_epochs"], _rates(rows), strict=True)
+    own = [
+        after - controls[one]
+        for one, after in zip(keys, rows["top1"], strict=True)
+        if one in controls and key["method"] != "none"
+    ]
+    change = interval(own, within=POINTS) if own else None
+    settings = {n: written(v) for n, v in key.items() if n not in ("network", "method", "bits")}
+    return {
+        **key,
+        **settings,
+        "bits": bits,
+        "seeds": len(rows),
+        "fp32_bytes": original,
+        "file_bytes": size,
+        "ratio": original / size,
+        "factor": alexnet_bytes / size,
+        "top1": top1.mean,
+        "top1_low": top1.low,
+        "top1_high": top1.high,
+        "top5": rows["top5"].mean(),
+        "change": change.mean if change else math.nan,
+        "change_low": change.low if change else math.nan,
+        "change_high": change.high if change else math.nan,
+        **_published(PAPER.get((key["network"], key["method"], bits))),
+    }
+
+
+def _published(key: str | None) -> dict[str, Any]:
+    """The paper's numbers; empty where its table has no such row."""
+    row: Table2Row | None = next((row for row in TABLE_2 if row.key == key), None)
+    if row is None:
+        return {"paper_size": "", "paper_top1": math.nan, "paper_top5": math.nan}
+    return {"paper_size": f"{row.size}MB", "paper_top1": row.top1, "paper_top5": row.top5}
