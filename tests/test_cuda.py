@@ -208,6 +208,62 @@ def check_resume(data: Any, recipe: Recipe, build: Callable[[], nn.Module], **mo
         assert equal(state(model), state(whole))
 
 
+class Hungry(nn.Sequential):
+    """Has memory for three training pictures."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        scores: Tensor = super().forward(x)
+        return scores
+
+
+def hungry(norm: bool = False) -> nn.Module:
+    layers = network(dropout=0)
+    return Hungry(*(layers if norm else (m for m in layers if not isinstance(m, nn.BatchNorm2d))))
+
+
+def frugal() -> nn.Module:
+    return nn.Sequential(*hungry())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_out_of_memory_batches_are_computed_in_parts(
+    precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parts of 3 and of 2 (the first half has no memory); the mean is that of the whole batch."""
+    check_parts(CPU, precision, capsys)
+
+
+def check_parts(device: torch.device, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = easy(23)
+    placed = replace(data, x=data.x.to(device), y=data.y.to(device))
+    recipe = replace(FULL, batch_size=11, precision=precision, dead_after=0)  # 11 and 11 and 1
+    ours, model = trained(CudaStep, placed, recipe, lambda: hungry().to(device), device=device)
+    assert capsys.readouterr().err.splitlines() == [
+        f"out of memory: batches of 11 pictures are computed in {parts} parts, "
+        "with other random numbers for dropout"
+        for parts in (2, 4)
+    ]
+    theirs, other = trained(TrainStep, data, recipe, frugal)
+    rel = {"fp32": 1e-3, "bf16": 0.05}[precision]
+    for row, their_row in zip(ours.curve, theirs.curve, strict=True):
+        assert row.train_loss == pytest.approx(their_row.train_loss, rel=rel)
+    weights, their_weights = state(model), state(other)
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight.cpu(), their_weights[name], rtol=rel, atol=rel / 10)
+
+
+def test_what_cannot_be_computed_in_parts_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A norm's statistics are those of a whole batch; and other trials may have the memory."""
+    recipe = replace(FULL, batch_size=11)
+    with pytest.raises(torch.OutOfMemoryError):
+        trained(CudaStep, easy(22), recipe, lambda: hungry(norm=True))
+    monkeypatch.setattr(cuda, "_alone", lambda device: False)
+    with pytest.raises(torch.OutOfMemoryError):
+        trained(CudaStep, easy(22), recipe, hungry)
+
+
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_weights_in_bf16_give_the_numbers_of_autocast(norm: str) -> None:
     layout = replace(LAYOUTS["px8"], norm=norm, dropout=0.0)
@@ -388,6 +444,15 @@ def test_nothing_waits_for_the_gpu_within_a_step() -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert judge(model, lambda: iter(batches)).top1 > 20
+
+
+@gpu
+def test_out_of_memory_batches_are_computed_in_parts_on_a_gpu(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda.prepare()
+    monkeypatch.setattr(cuda, "OTHERS", math.inf)
+    check_parts(CUDA, "fp32", capsys)
 
 
 @gpu

@@ -24,6 +24,10 @@ REPORT = 16
 """Steps between two reports; the last step of an epoch reports too. A run may be given up as dead
 as many steps late."""
 
+OTHERS = 2**31
+"""Bytes of a GPU that are not this process's tensors: with more, other trials are on it, and one
+that runs out of memory is to be run again without them."""
+
 ALIGNED = 64
 """Buffers begin at multiples of this many numbers: libraries ask for aligned memory."""
 
@@ -67,6 +71,7 @@ class CudaStep(TrainStep):
         self._halted = torch.zeros((), device=device)  # 1 after a step that diverged
         self._rate = torch.zeros((), device=device)
         self._log = torch.zeros(REPORT, 4, dtype=torch.float64, device=device)
+        self._parts = 1  # of a batch, computed one after the other
         self._sizes: list[int] = []  # of the batches since the last report
         self._format = _format(self._parameters)
         self._generator = _generator(device)
@@ -83,6 +88,25 @@ class CudaStep(TrainStep):
         return StepReport() if batch % REPORT else self._report()
 
     def _run(self, x: Tensor, y: Tensor) -> Tensor:
+        """The step, in more parts where it runs out of memory."""
+        while True:
+            try:
+                return self._captured(x, y)
+            except torch.OutOfMemoryError:
+                if self._flat or self._parts >= len(y) or not _alone(self._device):
+                    raise
+            self._parts *= 2  # outside of `except`, which holds on to the step's tensors
+            print(
+                f"out of memory: batches of {len(y)} pictures are computed in {self._parts} parts, "
+                "with other random numbers for dropout",
+                file=sys.stderr,
+            )
+            if self._graphs is not None:
+                self._graphs = Graphs()
+                torch.cuda.empty_cache()
+            self._generator.manual_seed(self._stream())
+
+    def _captured(self, x: Tensor, y: Tensor) -> Tensor:
         """The step, as a graph where one can be captured."""
         if self._graphs is not None:
             try:
@@ -94,13 +118,24 @@ class CudaStep(TrainStep):
                 self._generator.graphsafe_set_state(self._generator.clone_state())
         return self._step(x.contiguous(memory_format=self._format), y)
 
-    def _scores(self, x: Tensor) -> Tensor:
-        return self._halves(x) if self._halves else super()._scores(x)
+    def _pass(self, x: Tensor, y: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Part by part; the gradients are those of the whole batch's mean loss."""
+        if self._parts == 1:
+            return self._part(x, y, weight)
+        size = math.ceil(len(y) / self._parts)
+        batch = zip(torch.split(x, size), torch.split(y, size), strict=True)
+        parts = [(len(ys) / len(y), self._part(xs, ys, len(ys) / len(y))) for xs, ys in batch]
+        loss = torch.stack([share * part for share, (_, part) in parts]).sum()
+        return torch.cat([scores for _, (scores, _) in parts]), loss
 
-    def _backward(self, loss: Tensor) -> None:
-        super()._backward(loss)
+    def _part(self, x: Tensor, y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        found = super()._pass(x, y, weight)
         if self._halves:
             self._halves.backward()
+        return found
+
+    def _scores(self, x: Tensor) -> Tensor:
+        return self._halves(x) if self._halves else super()._scores(x)
 
     def _step(self, x: Tensor, y: Tensor) -> Tensor:
         """The whole step on the device: its loss, its hits, whether training has halted, and
@@ -170,6 +205,14 @@ def _format(parameters: Iterable[Tensor]) -> torch.memory_format:
     weights = [parameter for parameter in parameters if parameter.dim() == 4]
     last = all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
     return torch.channels_last if weights and last else torch.contiguous_format
+
+
+def _alone(device: torch.device) -> bool:
+    """Whether nearly all memory that is used of a device is this process's."""
+    if device.type != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free - torch.cuda.memory_reserved(device) < OTHERS
 
 
 def _generator(device: torch.device) -> torch.Generator:

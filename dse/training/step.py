@@ -99,23 +99,25 @@ class TrainStep:
 
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forward, backward and clipping: class scores, the loss, the gradient's norm before."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        scores, loss = self._pass(x, y)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
+        return scores, loss, norm
+
+    def _pass(self, x: Tensor, y: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Forward and backward, the gradients multiplied by `weight`: class scores, the loss."""
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
         ):
             scores = self._scores(x)
         loss = F.cross_entropy(scores.float(), y)
-        for parameter in self._parameters:
-            parameter.grad = None
-        self._backward(loss)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
-        return scores.detach(), loss.detach(), norm
+        (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+        return scores.detach(), loss.detach()
 
     def _scores(self, x: Tensor) -> Tensor:
         scores: Tensor = self._model(x)
         return scores
-
-    def _backward(self, loss: Tensor) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]
 
     def _stream(self) -> int:
         """The seed of the next step's random numbers."""
