@@ -55,18 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        found, values = _compared(options.folder, options.wanted)
+        found, values, remarks = _compared(options.folder, options.wanted)
     except (OSError, ValueError) as error:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 1 if isinstance(error, records.Damaged) else 2
-    print(table(found), *lines(found), *unpaired(found, values), sep="\n")
+    print(table(found), *lines(found), *unpaired(found, values), *remarks, sep="\n")
     return 0
 
 
-def _compared(folder: Path, arguments: Sequence[str]) -> tuple[list[Comparison], list[Any]]:
-    """The comparisons asked for, and the values; raises `ValueError` or `OSError` for a mistake."""
+def _compared(
+    folder: Path, arguments: Sequence[str]
+) -> tuple[list[Comparison], list[Any], list[str]]:
+    """The comparisons asked for, the values, and remarks on the trials.
+
+    Raises `ValueError` or `OSError` for a mistake.
+    """
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare
+    from dse.analysis.devices import mixed_devices
     from dse.analysis.folder import column as known
     from dse.analysis.folder import read
     from dse.analysis.pairs import axis_alone
@@ -91,7 +97,8 @@ def _compared(folder: Path, arguments: Sequence[str]) -> tuple[list[Comparison],
     if not set(axis.columns) <= set(columns):
         axis = axis_alone(chosen, column)
     values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in wanted[key]]
-    return compare(rows, axis.name, values), values
+    devices = mixed_devices(chosen.rows[chosen.rows[axis.name].isin(values)])
+    return compare(rows, axis.name, values), values, [devices] if devices else []
 
 
 def _key(wanted: Mapping[str, Sequence[str]]) -> str:

@@ -57,5 +57,15 @@ def test_other_trials_are_counted() -> None:
     assert caption(table()[:0], 2) == "Not shown: 2 other trials in this folder."
 
 
+def test_different_devices_are_named() -> None:
+    """Older records, and tables of one device, get no such sentence."""
+    four = table("seed=0,1,2,3")
+    assert caption(four.assign(device="NVIDIA H200")) == ""
+    both = four.assign(device=["cpu", "cpu", "NVIDIA H200", "cpu"])
+    devices = "Trained on different devices: cpu (3 trials), NVIDIA H200 (1 trial)."
+    assert caption(both) == devices
+    assert caption(both, 1) == f"Not shown: 1 other trial in this folder. {devices}"
+
+
 def test_older_training_semantics_are_named() -> None:
     assert caption(table().assign(semantics=2)) == "Fixed: semantics 2."

@@ -351,6 +351,21 @@ def test_a_folder_that_has_its_table_only_is_compared(
     assert "8 seeds, p = 0.0078: higher." in capsys.readouterr().out
 
 
+def test_different_devices_are_named_below_a_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Path(__file__).parents[1] / "results/reference/demo/table.csv"
+    table = pd.read_csv(source, keep_default_na=False)
+    table.loc[table["bypass"] == "simple", "device"] = "NVIDIA H200"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    for values, last in (
+        ("none,simple", "Trained on different devices: cpu (8 trials), NVIDIA H200 (8 trials)."),
+        ("none,complex", "8 seeds, p = "),
+    ):
+        assert command.main([str(tmp_path), f"bypass={values}", "sr=0.125"]) == 0
+        assert last in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_a_damaged_record_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "trials" / ("0" * 20) / "record.json"
     path.parent.mkdir(parents=True)

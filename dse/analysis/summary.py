@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.axes import Sweep, configurations, sweep
+from dse.analysis.devices import mixed_devices
 from dse.analysis.rendering import columns, counted
 from dse.trial.names import outcome, outcomes, written
 from dse.trial.unread import unread
@@ -38,18 +39,21 @@ def summary(table: pd.DataFrame, asked: int) -> str:
         lines.append(f"and {more:,} more in table.csv")
     if len(points) > 1:
         lines += best(found)
+    if devices := mixed_devices(table):
+        lines.append(devices)
     return "\n".join(lines)
 
 
 def trained(found: Sweep) -> str:
-    """What was trained and how it ended, in two sentences."""
+    """What was trained and how it ended, in two sentences; a third where devices differ."""
     count = len(found.rows)
     networks = "1 network was" if count == 1 else f"{count:,} networks were"
     data = " and ".join(sorted(found.rows["data"].unique()))
     return (
         f"{networks} trained from scratch on {data}: {outcomes(found.rows)}. "
-        "Accuracies are on the test set, which was not used for any choice."
-    )
+        "Accuracies are on the test set, which was not used for any choice. "
+        f"{mixed_devices(found.rows)}"
+    ).strip()
 
 
 def _table(found: Sweep, points: pd.DataFrame) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from dse.analysis.devices import mixed_devices
 from dse.analysis.rendering import counted
 from dse.sweep import pages
 from dse.sweep.keys import RULES
@@ -28,13 +29,13 @@ SEVERAL = 2
 def caption(table: pd.DataFrame, others: int = 0) -> str:
     """What a figure of `table` must say: "Fixed: lr 0.01, epochs 8."
 
-    `others` counts the trials of the folder that are not in the table.
+    `others` counts the trials of the folder that are not in the table. Different devices are named.
     """
     values = ", ".join(f"{name} {value}" for name, value in differences(table).items())
     parts = [f"Fixed: {values}."] if values else []
     if others:
         parts.append(f"Not shown: {counted(others, 'other trial')} in this folder.")
-    return " ".join(parts)
+    return " ".join([*parts, mixed_devices(table)]).strip()
 
 
 def differences(table: pd.DataFrame) -> dict[str, str]:

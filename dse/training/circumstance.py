@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import re
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from dse import __version__
 from dse.trial.record import Circumstance
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -21,7 +21,7 @@ def circumstance(seconds: float, device: torch.device) -> Circumstance:
     """The circumstance of a trial that took `seconds` on `device` and ends now."""
     on_gpu = device.type == "cuda"
     versions = {
-        "dse": importlib.metadata.version("squeezenet-dse"),
+        "dse": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         **(_gpu_versions() if on_gpu else {}),
