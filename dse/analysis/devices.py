@@ -17,8 +17,8 @@ def mixed_devices(table: pd.DataFrame) -> str:
     >>> mixed_devices(pd.DataFrame({"device": ["cpu", "NVIDIA H200", "cpu"]}))
     'Trained on different devices: cpu (2 trials), NVIDIA H200 (1 trial).'
     """
-    counts = table["device"].value_counts() if "device" in table else {}
-    if len(counts) < 2:
+    if "device" not in table or table["device"].nunique() < 2:
         return ""
+    counts = table["device"].value_counts()
     listed = ", ".join(f"{name} ({counted(count, 'trial')})" for name, count in counts.items())
     return f"Trained on different devices: {listed}."
