@@ -1,0 +1,188 @@
+"""Trials per hour on a GPU: several at a time, each in its own process, against one by one.
+
+    python benchmarks/gpu_sweeps.py mixed|packed|mps [--device cpu] [--data-root DIR]
+        [--rounds 5] [--seconds S]
+
+- mixed: 30 networks, all different, `SEVERAL` at a time; and as many of them one after the other
+  as there is time for, in the same order.
+- packed: one network with different seeds; 1, 8, 4, 2 and 16 at a time.
+- mps: as `packed`, with NVIDIA's MPS, which lets the processes' work overlap on the GPU.
+
+Trials run as in a sweep (`dse.training.worker`), each from the start of its process to its saved
+record, after the fork server has imported torch. `--rounds` is not used: a rate is one measurement
+of several trials.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gpu_setting
+from gpu_setting import arguments, say, store_of, trials
+
+from dse.data.store import Store
+from dse.runner.events import Failed, Finished
+from dse.runner.gpus import ask_driver, visible
+from dse.runner.runner import Runner, Workers
+from dse.runner.task import Reporter
+from dse.training import worker
+from dse.trial.question import Trial
+
+SEVERAL = 8
+"""Trials at a time of `mixed`."""
+
+EPOCHS = 5
+"""Epochs of a trial: a few seconds."""
+
+MPS = "nvidia-cuda-mps-control"
+
+
+def work(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
+    """`dse.training.worker.run`, on random pictures where there is no CIFAR-10."""
+    gpu_setting.use_synthetic()
+    return worker.run(argument, report)
+
+
+class Machine:
+    """A runner for so many trials at a time, ready to start."""
+
+    def __init__(
+        self, at_a_time: int, device: str, store: Store, folder: Path, warm: Trial
+    ) -> None:
+        gpus = visible(ask_driver().names)[:1] if device == "cuda" else None
+        workers = Workers(count=at_a_time, device=device, settings=gpus, retries=0)
+        self._runner, self._device = Runner("gpu_sweeps:work", workers), device
+        self._store, self._folder = store.absolute(), folder
+        self.rate([warm])
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.__exit__()
+
+    def rate(self, todo: Sequence[Trial], seconds: float = 1e9) -> tuple[float, int]:
+        """Train trials; returns how many per hour, and how many were done.
+
+        After some `seconds` no further ones are started. Says which failed.
+        """
+        start, done = time.monotonic(), 0
+        at_once = len(todo) if seconds == 1e9 else 1
+        for first in range(0, len(todo), at_once):
+            if time.monotonic() - start > seconds:
+                break
+            for trial in todo[first : first + at_once]:
+                folder = self._folder / f"{time.monotonic_ns()}"
+                folder.mkdir()
+                argument = (trial, folder, self._store, self._device)
+                self._runner.submit(f"{folder.name}", argument)
+            for event in self._runner.events():
+                done += isinstance(event, Finished)
+                if isinstance(event, Failed):
+                    say(f"a trial failed: {event.reason}")
+                    print(event.details, file=sys.stderr)
+        return 3600 * done / (time.monotonic() - start), done
+
+
+def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
+    """Thirty different networks, several at a time and one after the other."""
+    widths = "base_e=32,64" if device == "cuda" else "base_e=8,16"
+    words = (widths, "sr=0.125,0.25,0.5,0.75,1.0", "pct3x3=0.25,0.5,0.75")
+    every = list(trials(device, *words, *epochs(device)))
+    random.Random(0).shuffle(every)
+    end = time.monotonic() + seconds
+    several = SEVERAL if device == "cuda" else 2
+    with Machine(several, device, store, folder, short(every[0])) as machine:
+        packed, count = machine.rate(every)
+    say(f"{count} of 30 configurations, {several} at a time", "trials/hour", [packed])
+    left = min(0.9 * (end - time.monotonic()), 90.0)
+    with Machine(1, device, store, folder, short(every[0])) as machine:
+        single, count = machine.rate(every, left)
+    say(f"{count} of 30 configurations, one after the other", "trials/hour", [single])
+    say(f"{several} at a time / one after the other", "x", [packed / single])
+
+
+def packed(device: str, store: Store, folder: Path, seconds: float, note: str = "") -> None:
+    """One network, so many at a time."""
+    end = time.monotonic() + seconds
+    sizes = (1, 8, 4, 2, 16) if device == "cuda" else (1, 2)
+    if note:
+        sizes = (8, 16) if device == "cuda" else (2,)
+    same = trials(device, f"seed=range(0,{2 * max(sizes)})", *epochs(device))
+    first, took = 0.0, 0.0
+    for size in sizes:
+        start = time.monotonic()
+        if took > end - start:
+            say(f"{size} at a time{note}: not measured: no time was left")
+            continue
+        with Machine(size, device, store, folder, short(same[0])) as machine:
+            rate, count = machine.rate(same[: max(2 * size, 3)])
+        took = time.monotonic() - start
+        first = first or rate
+        say(f"{count} trials, {size} at a time{note}", "trials/hour", [rate])
+        if size > 1 and not note:
+            say(f"{size} at a time / one after the other", "x", [rate / first])
+
+
+def epochs(device: str) -> tuple[str, ...]:
+    """How long a trial is."""
+    return (f"epochs={EPOCHS}",) if device == "cuda" else ("epochs=2", "train_share=0.2")
+
+
+def short(trial: Trial) -> Trial:
+    """The trial with one epoch."""
+    protocol = trial.protocol
+    recipe = replace(protocol.recipe, epochs=1, warmup=0)
+    return replace(trial, protocol=replace(protocol, recipe=recipe))
+
+
+@contextmanager
+def mps() -> Iterator[str]:
+    """NVIDIA's MPS for processes started here; yields why there is none, or nothing."""
+    if shutil.which(MPS) is None:
+        yield f"{MPS} is not installed"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["CUDA_MPS_PIPE_DIRECTORY"] = os.environ["CUDA_MPS_LOG_DIRECTORY"] = folder
+        try:
+            done = subprocess.run([MPS, "-d"], capture_output=True, text=True, timeout=30)
+            yield (done.stdout + done.stderr).strip() if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            yield f"{MPS} did not start"
+        finally:
+            subprocess.run([MPS], input="quit\n", capture_output=True, text=True, timeout=30)
+
+
+def main() -> int:
+    options = arguments(__doc__.splitlines()[0], ("mixed", "packed", "mps"))
+    end = time.monotonic() + options.seconds
+    store = store_of(options.data_root, options.device)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.row == "mixed":
+            mixed(options.device, store, folder, end - time.monotonic())
+        elif options.row == "packed":
+            packed(options.device, store, folder, end - time.monotonic())
+        else:
+            with mps() as reason:
+                if reason:
+                    say(f"not measured: {reason}")
+                else:
+                    packed(options.device, store, folder, end - time.monotonic(), " with MPS")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.exit(main())
