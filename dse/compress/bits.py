@@ -29,6 +29,11 @@ Symbols = NDArray[np.uint16]
 LENGTH_BITS = 5
 ORDER_BITS = 2
 
+TOO_SHORT = "its payload ends too soon"
+
+CHUNK = 1 << 16
+"""Symbols read at a time: the memory that they take in between is not that of a whole tensor."""
+
 
 # Writing ----------------------------------------------------------------------------------------
 
@@ -116,7 +121,7 @@ class Reader:
         """A number in so many bits."""
         part = self.bits[self.at : self.at + width]
         if len(part) < width:
-            raise ValueError("its payload ends too soon")
+            raise ValueError(TOO_SHORT)
         self.at += width
         return ba2int(part) if width else 0
 
@@ -135,11 +140,17 @@ class Reader:
         if len(order) == 1:
             return np.full(count, order[0], np.uint16)
         if count > len(self.bits) - self.at:
-            raise ValueError("its payload ends too soon")
+            raise ValueError(TOO_SHORT)
         sizes = np.bincount(lengths[order]).tolist()
         symbols = canonical_decode(self.bits[self.at :], sizes, order.tolist())
-        found = np.fromiter(islice(symbols, count), np.uint16, count)
-        self.at += int(lengths @ np.bincount(found, minlength=alphabet))
+        found = np.empty(count, np.uint16)
+        for start in range(0, count, CHUNK):
+            part = found[start : start + CHUNK]
+            try:
+                part[:] = np.fromiter(islice(symbols, len(part)), np.uint16, len(part))
+            except ValueError:  # of the iterator: the bits end inside a word
+                raise ValueError(TOO_SHORT) from None
+            self.at += int(lengths[part].sum())
         return found
 
     def _table(self, alphabet: int) -> Integers:

@@ -54,7 +54,7 @@ def encode(model: CompressedModel, coder: str = "adaptive") -> bytes:
     payload = CODERS[coder].encode(list(model.tensors.values()))
     content = MAGIC + bytes([VERSION]) + top + payload
     _check_size(heads, len(content) + DIGEST_BYTES, ValueError)
-    return content + _digest(content)
+    return content + digest(content)
 
 
 def decode(content: bytes) -> CompressedModel:
@@ -68,7 +68,7 @@ def decode(content: bytes) -> CompressedModel:
     if content[start - 1] != VERSION:
         raise BadFile(f"the file's version must be {VERSION}, got {content[start - 1]}")
     body = memoryview(content)[:-DIGEST_BYTES]
-    if _digest(body) != content[-DIGEST_BYTES:]:
+    if digest(body) != content[-DIGEST_BYTES:]:
         raise BadFile("the file is damaged: its checksum differs")
     try:
         top, payload = header.read(bytes(body[start:]))
@@ -91,5 +91,6 @@ def _check_size(heads: Sequence[Head], length: int, error: type[ValueError]) -> 
         raise error(f"a file of {length} bytes holds at most {most} weights, got {weights}")
 
 
-def _digest(content: bytes | memoryview) -> bytes:
+def digest(content: bytes | memoryview) -> bytes:
+    """The checksum of a file: BLAKE2b, 8 bytes, of all that is before it."""
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()

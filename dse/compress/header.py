@@ -44,7 +44,8 @@ def _typical() -> str:
         f'"heads":[[{heads}{{"coder":"adaptive","architecture":{{"network":"squeezenet",'
         '"classes":10,"channels":3,"s1x1":[16,16,32,32,48,48,64,64],'
         '"e1x1":[16,16,32,32,48,48,64,64],"e3x3":[16,16,32,32,48,48,64,64],"conv1_filters":64,'
-        '"conv1_kernel":3,"conv1_stride":1,"conv1_padding":1,"pool_after":"1-4-8","conv10_padding":1,"head_relu":false,'
+        '"conv1_kernel":3,"conv1_stride":1,"conv1_padding":1,"pool_after":"1-4-8",'
+        '"conv10_padding":1,"head_relu":false,'
         f'"dropout":0.2}},"names":[{names}],"heads":[[2,255,64,3,3,3],[5],[2,63,16,64,1,1],[5],'
         '"activations":{}}'
     )
@@ -77,8 +78,7 @@ def write(model: CompressedModel, coder: str, heads: Sequence[Head]) -> bytes:
         raise ValueError(f"the header cannot be written: {error}") from None
     if (kept.architecture, kept.activations) != (model.architecture, model.activations):
         raise ValueError("`architecture` and `activations` must be plain JSON values")
-    squeeze = zlib.compressobj(9, wbits=-15, zdict=DICTIONARY)
-    return squeeze.compress(text.encode()) + squeeze.flush()
+    return deflated(text)
 
 
 def read(content: bytes) -> tuple[Header, bytes]:
@@ -86,14 +86,29 @@ def read(content: bytes) -> tuple[Header, bytes]:
 
     Raises `ValueError` for a header that `write` does not write.
     """
+    text, rest = inflated(content)
+    try:
+        return _read(text), rest
+    except (ValueError, AttributeError, IndexError, TypeError, RecursionError):
+        raise ValueError("its header is not that of a network") from None
+
+
+def deflated(text: str) -> bytes:
+    """A header's text as it is in the file."""
+    squeeze = zlib.compressobj(9, wbits=-15, zdict=DICTIONARY)
+    return squeeze.compress(text.encode()) + squeeze.flush()
+
+
+def inflated(content: bytes) -> tuple[str, bytes]:
+    """The header's text at the start of `content`, and what follows it."""
     inflate = zlib.decompressobj(wbits=-15, zdict=DICTIONARY)
     try:
-        text = inflate.decompress(content, MAX_TEXT).decode()
-        if not inflate.eof:
-            raise ValueError("its header is too long")
-        return _read(text), inflate.unused_data
-    except (zlib.error, AttributeError, IndexError, TypeError, RecursionError):
-        raise ValueError("its header is not one of a network") from None
+        text = inflate.decompress(content, MAX_TEXT)
+    except zlib.error:
+        raise ValueError("its header cannot be inflated") from None
+    if not inflate.eof:
+        raise ValueError("its header has no end")
+    return text.decode(errors="replace"), inflate.unused_data
 
 
 def _text(content: object) -> str:
@@ -143,8 +158,8 @@ def _heads(rows: list[list[int]]) -> Iterator[Head]:
 
 def _format(values: list[int]) -> tuple[int, int]:
     width, fraction = values
-    if type(width) is not int or type(fraction) is not int:
-        raise TypeError
+    if not (type(width) is type(fraction) is int and 1 <= width <= 32 and abs(fraction) < 256):
+        raise ValueError("an activation has an impossible format")
     return width, fraction
 
 

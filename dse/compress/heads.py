@@ -23,6 +23,7 @@ MAX_CODEBOOK = 256
 MAX_WIDTH = 16
 MAX_FRACTION = 255
 MAX_DIMENSIONS = 16
+MAX_SIDE = 1 << 31
 
 
 class BadFile(ValueError):
@@ -46,10 +47,10 @@ class Head:
         whole = (*self.shape, *self.numbers)
         if self.kind not in KINDS or any(type(n) is not int for n in whole):
             raise ValueError("a tensor is of an unknown kind")
-        if len(self.shape) > MAX_DIMENSIONS or min(self.shape, default=0) < 0:
-            raise ValueError(f"a tensor has no shape {self.shape}")
+        if len(self.shape) > MAX_DIMENSIONS or not all(0 <= n < MAX_SIDE for n in self.shape):
+            raise ValueError("a tensor has an impossible shape")
         if not self._numbers_fit():
-            raise ValueError(f"a {self.kind} tensor cannot have {self.shape}, {self.numbers}")
+            raise ValueError(f"a {self.kind} tensor has impossible numbers")
 
     def _numbers_fit(self) -> bool:
         match self.kind, self.numbers:
@@ -116,17 +117,13 @@ def head(tensor: Tensor) -> Head:
         case Shared(codes=codes, codebook=book):
             _expect(codes.dtype == np.uint8 and book.dtype == np.float32, "`codes` must be uint8")
             _expect(book.ndim == 1 and book[:1].tobytes() == bytes(4), "`codebook` must start at 0")
-            _expect(
-                int(codes.max(initial=0)) < len(book), "`codes` must be below the codebook's length"
-            )
+            _expect(int(codes.max(initial=0)) < len(book), "`codes` must be places in `codebook`")
             return Head("shared", codes.shape, (len(book),))
         case FixedPoint(numbers=numbers, width=width, fraction_length=fraction):
             found = Head("fixed", numbers.shape, (width, fraction))
             low, high = numbers.min(initial=0), numbers.max(initial=0)
             fits = -(1 << width - 1) <= low and high < 1 << width - 1
-            _expect(
-                numbers.dtype == np.int16 and fits, "`numbers` must be int16 that fit `width` bits"
-            )
+            _expect(numbers.dtype == np.int16 and fits, f"`numbers` must be int16 of {width} bits")
             return found
         case LowRank(shape=shape, scheme=scheme, left=left, right=right):
             _expect(
@@ -149,8 +146,7 @@ def split(tensor: Tensor) -> tuple[Codes, Floats]:
     The float32 values are all of a dense tensor, the kept ones of a sparse one, a codebook without
     its first 0, or two factors one after the other.
 
-    A number q of a fixed-point tensor has the code 0 for 0, q + 2**(width - 1) for q > 0, and one
-    more than that for q < 0: after 0, codes are in the order of the numbers.
+    A number of a fixed-point tensor has the code that is its place in `fixed_point(width)`.
     """
     none = np.empty(0, np.float32)
     match tensor:
@@ -161,11 +157,22 @@ def split(tensor: Tensor) -> tuple[Codes, Floats]:
         case Shared(codes=codes, codebook=book):
             return codes.ravel().astype(np.uint16), book[1:]
         case FixedPoint(numbers=numbers, width=width):
-            whole = numbers.ravel().astype(np.int32)
-            moved = whole + (1 << width - 1) + (whole < 0)
-            return np.where(whole == 0, 0, moved).astype(np.uint16), none
+            half = 1 << width - 1
+            place = numbers.ravel().astype(np.int32) + half
+            return np.where(place == half, 0, place + (place < half)).astype(np.uint16), none
         case LowRank(left=left, right=right):
             return np.empty(0, np.uint16), np.concatenate([left.ravel(), right.ravel()])
+
+
+def fixed_point(width: int) -> NDArray[np.int16]:
+    """The numbers of so many bits by code: 0, then the others from the lowest to the highest.
+
+    >>> fixed_point(3).tolist()
+    [0, -4, -3, -2, -1, 1, 2, 3]
+    """
+    half = 1 << width - 1
+    numbers = np.arange(-half, half, dtype=np.int16)
+    return np.concatenate([[0], numbers[:half], numbers[half + 1 :]], dtype=np.int16)
 
 
 def join(own: Head, codes: Codes, floats: Floats) -> Tensor:
@@ -180,11 +187,9 @@ def join(own: Head, codes: Codes, floats: Floats) -> Tensor:
             book = np.concatenate([np.zeros(1, np.float32), floats])
             return Shared(codes=codes.astype(np.uint8).reshape(shape), codebook=book)
         case "fixed":
-            half = 1 << numbers[0] - 1
-            whole = codes.astype(np.int32)
-            whole = np.where(whole == 0, 0, whole - half - (whole <= half))
-            fixed = whole.astype(np.int16).reshape(shape)
-            return FixedPoint(numbers=fixed, width=numbers[0], fraction_length=numbers[1])
+            width, fraction = numbers
+            fixed = fixed_point(width)[codes].reshape(shape)
+            return FixedPoint(numbers=fixed, width=width, fraction_length=fraction)
     left, right = own.factors
     return LowRank(
         shape=shape,

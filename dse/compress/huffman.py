@@ -117,8 +117,10 @@ def _read(reader: Reader, own: Head) -> Codes:
     if count > own.size:
         raise ValueError("it has more entries than places")
     if count:
-        places = reader.symbols(count, 1 << width).cumsum(dtype=np.int64)
-        places += np.arange(count)
+        indices = reader.symbols(count, 1 << width)
+        indices += 1
+        places = indices.cumsum(dtype=np.int64)
+        places -= 1
         if places[-1] >= own.size:
             raise ValueError("its indices lead out of a layer")
         codes[places] = reader.symbols(count, own.alphabet)

@@ -32,7 +32,7 @@ def candidates(counts: Integers) -> Iterable[Integers]:
     together with their table."""
     yield equal(len(counts))
     yield huffman(counts)
-    if len(counts) <= 256:
+    if len(counts) <= min(256, counts.sum()):
         for window in WINDOWS:
             if 2 * window < len(counts):
                 yield huffman(SHARE * _smooth(counts, window) + 1)
