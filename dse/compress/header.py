@@ -33,21 +33,21 @@ def _typical() -> str:
     heads = "".join(f"[2,{n},{n},{n},1,1],[5],[2,{n},{n},{n},3,3],[5]," for n in range(8, 257, 8))
     parts = ("squeeze", "expand1x1", "expand3x3")
     fires = [f"fire{number}.{part}" for number in range(2, 10) for part in parts]
-    linear = ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "fire2.bypass"]
+    linear = ["fire2.bypass", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
     more, names = (
         ",".join(f'"{layer}.weight","{layer}.bias"' for layer in layers)
         for layers in (linear, ["conv1", *fires, "conv10"])
     )
     return (
-        f'"alexnet",{more}"conv1_kernel":7,"conv1_stride":2,"conv10_split":2,"conv10_multiple":16,'
-        '"strided_fires":"none","pool_after":"1-3-5","bypass":"complex""simple",'
-        f'"heads":[[{heads}{{"coder":"adaptive","architecture":{{"network":"squeezenet",'
-        '"classes":10,"channels":3,"s1x1":[16,16,32,32,48,48,64,64],'
-        '"e1x1":[16,16,32,32,48,48,64,64],"e3x3":[16,16,32,32,48,48,64,64],"conv1_filters":64,'
-        '"conv1_kernel":3,"conv1_stride":1,"conv1_padding":1,"pool_after":"1-4-8",'
-        '"conv10_padding":1,"head_relu":false,'
-        f'"dropout":0.2}},"names":[{names}],"heads":[[2,255,64,3,3,3],[5],[2,63,16,64,1,1],[5],'
-        '"activations":{}}'
+        f'"alexnet","image_size":32,"convolutions":[[24,"linear":[{more}"strided_fires":"none",'
+        '"bypass":"simple","complex","conv10_split":2,"conv10_multiple":16,"pool_after":"1-3-5",'
+        f'"conv1_stride":2,[3,8,7,[4,16,0,"input":[8,{heads}{{"coder":"huffman","adaptive",'
+        '"architecture":{"network":"squeezenet","classes":10,"channels":3,'
+        '"s1x1":[16,16,32,32,48,48,64,64],"e1x1":[16,16,32,32,48,48,64,64],'
+        '"e3x3":[16,16,32,32,48,48,64,64],"conv1_filters":64,"conv1_kernel":3,"conv1_stride":1,'
+        '"conv1_padding":1,"pool_after":"1-4-8","conv10_padding":1,"head_relu":false,'
+        f'"dropout":0.2}},"names":[{names}],"heads":[[2,64,64,3,3,3],[5],[2,63,16,64,1,1],[5],'
+        '[0,[1,"activations":{}}'
     )
 
 
