@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -64,23 +65,22 @@ class Resident:
         return self._data.steps(batch_size)
 
     def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Batches:
-        """The batches of `Data.train_batches`, on the device."""
-        part = self.train
-        _, height, width, _ = part.pictures.shape
+        """The batches of `Data.train_batches`, on the device.
+
+        Some are cut out at a time, twice as many each time up to `PIXELS`. The next ones are drawn
+        one by one while the device computes on these.
+        """
         order = epoch_order(self._data.train, seed, epoch)
-        steps, together = self.steps(batch_size), max(PIXELS // (batch_size * height * width), 1)
-        margin = AUGMENTATIONS[self._data.augment].margin(height)
-        for first in range(start, steps, together):
-            numbers = range(first, min(first + together, steps))
-            drawn = [self._draw(order, batch_size, seed, epoch, number) for number in numbers]
-            host = torch.from_numpy(np.concatenate(drawn, 1))
-            if self._device.type == "cuda":
-                host = host.pin_memory()  # else the copy waits
-            rows, y, x, mirrored = host.to(self._device, non_blocking=True)
-            pictures = cut_out(part.pictures, rows, y - margin, x - margin, mirrored.bool())
-            labels = part.labels.index_select(0, rows)
-            whole = (self._normalise(pictures), labels)
-            yield from zip(*(torch.split(t, batch_size) for t in whole), strict=True)
+        numbers = range(start, self.steps(batch_size))
+        tables = (self._draw(order, batch_size, seed, epoch, number) for number in numbers)
+        most = max(PIXELS // (batch_size * self.train.pictures[0, ..., 0].numel()), 1)
+        drawn = list(islice(tables, 1))
+        while drawn:
+            whole = self._cut_out(np.concatenate(drawn, 1))
+            drawn = []
+            for batch in zip(*(torch.split(t, batch_size) for t in whole), strict=True):
+                yield batch
+                drawn += islice(tables, min(2, most - len(drawn)))
 
     def batches(self, part: Part, batch_size: int = 256) -> Batches:
         """The batches of `Data.batches`, on the device."""
@@ -100,6 +100,17 @@ class Resident:
         for line, changes in zip(table[1:], (drawn.y, drawn.x, drawn.mirrored), strict=True):
             line[: len(changes)] = changes
         return table
+
+    def _cut_out(self, table: Numbers) -> tuple[Tensor, Tensor]:
+        """The pictures and labels of the batches that were drawn, from tables side by side."""
+        host = torch.from_numpy(table)
+        if self._device.type == "cuda":
+            host = host.pin_memory()  # else the copy waits
+        rows, y, x, mirrored = host.to(self._device, non_blocking=True)
+        pictures = self.train.pictures
+        margin = AUGMENTATIONS[self._data.augment].margin(pictures.shape[1])
+        windows = cut_out(pictures, rows, y - margin, x - margin, mirrored.bool())
+        return self._normalise(windows), self.train.labels.index_select(0, rows)
 
     def _normalise(self, pictures: Tensor) -> Tensor:
         return pictures.float().sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)
