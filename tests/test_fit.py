@@ -9,18 +9,21 @@ import pytest
 import torch
 from torch import nn
 
+from dse.compress.container import CODERS, decode, encode
 from dse.compress.fit import METHODS, fit
 from dse.compress.networks import first_convolution, fold, layers, module
 from dse.compress.prune import densities, keep
 from dse.compress.retrain import Retraining, constrain, val_top1
+from dse.compress.rounding import activation_fraction, quantised, weight_fraction
 from dse.compress.sensitivity import sensitivity
 from dse.compress.shared import SharedValues, k_means, share, stored
 from dse.compress.svd import as_matrix, factor, size, smallest
-from dse.compress.tensors import CompressedModel, Dense, LowRank, Shared, Sparse, same
+from dse.compress.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, same
 from dse.data.memory import load
-from dse.space.architecture import LAYOUTS, Metaparameters
+from dse.space.architecture import LAYOUTS, Layout, Metaparameters
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
+from dse.training.networks import network_of
 from dse.trial.compression import Settings
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
@@ -291,3 +294,100 @@ def test_factors_with_norms_folded_have_the_networks_outputs(network: SqueezeNet
     )
     halves = fit(network, None, Settings(method="svd", factors=0.5, retrain_epochs=0))
     assert any(isinstance(t, LowRank) and t.scheme == "spatial" for t in halves.tensors.values())
+
+
+# Fixed point ------------------------------------------------------------------------------------
+
+
+def test_fractions_are_those_of_ristretto() -> None:
+    # quantization.cpp of pmgysel/caffe: il = ceil(log2(max) + 1) for weights, ceil(log2(max)) for
+    # activations; fl = bw - il.
+    for largest, weights_il, activations_il in [
+        (0.2, -1, -2),
+        (0.25, -1, -2),
+        (0.9, 1, 0),
+        (1.0, 1, 0),
+        (1.1, 2, 1),
+        (3.0, 3, 2),
+        (100.0, 8, 7),
+    ]:
+        for width in (4, 8, 16):
+            assert weight_fraction(largest, width) == width - weights_il
+            assert activation_fraction(largest, width) == width - activations_il
+
+
+def test_fixed_point_rounds_half_to_even_and_saturates() -> None:
+    x = torch.tensor([0.125, 0.375, -0.125, -0.375, 1.9, 7.9, -9.0, 0.0])
+    assert quantised(x, 4, 2).tolist() == [0.0, 0.5, 0.0, -0.5, 1.75, 1.75, -2.0, 0.0]
+    assert quantised(x, 1, 0).tolist() == [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0]
+
+
+def test_weights_that_fit_are_at_most_half_a_step_off() -> None:
+    x = torch.randn(1000)
+    for width in (3, 8, 16):
+        fraction = weight_fraction(float(x.abs().max()), width)
+        rounded_x = quantised(x, width, fraction)
+        inside = rounded_x < (2 ** (width - 1) - 1) * 2.0**-fraction
+        assert (x - rounded_x)[inside].abs().max() <= 2.0 ** -(fraction + 1)
+
+
+def test_gradients_pass_through_rounding() -> None:
+    x = torch.tensor([0.3, 5.0], requires_grad=True)
+    (quantised(x, 4, 2) * torch.tensor([2.0, 3.0])).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("bits", [8, 5])
+def test_a_network_in_fixed_point_has_the_accuracy_that_was_fitted(
+    bits: int, network: SqueezeNet, training: Retraining
+) -> None:
+    seen: list[float] = []
+    heard = replace(training, on_epoch=lambda epoch, val: seen.append(val))
+    model = fit(network, heard, Settings(method="ristretto", bits=bits, **SHORT))
+    assert {type(tensor) for tensor in model.tensors.values()} == {FixedPoint}
+    assert list(model.activations) == ["input", *layers(network)]
+    widths = {tensor.width for tensor in weights(model).values()}
+    assert len(widths) == 1
+    assert widths <= {bits, 4, 2, 1}
+    assert seen[-1] == val_top1(module(model), training)  # activations are rounded in both
+
+
+def test_outputs_of_layers_have_their_formats(network: SqueezeNet, training: Retraining) -> None:
+    settings = Settings(method="ristretto", retrain_epochs=0, margin=100)
+    model = fit(network, training, settings)
+    assert {width for width, _ in model.activations.values()} == {1}  # any loss is allowed
+    decoded, seen = module(model), {}
+    for name, layer in layers(decoded).items():
+        layer.register_forward_hook(lambda _, x, y, name=name: seen.update({name: y}))
+    with torch.no_grad():
+        decoded(torch.randn(2, 1, 8, 8))
+    for name, y in seen.items():
+        step = 2.0 ** -model.activations[name][1]
+        assert set(y.unique().tolist()) <= {0.0, -step}
+
+
+def test_fixed_point_needs_data(network: SqueezeNet) -> None:
+    with pytest.raises(ValueError, match="`method` ristretto needs the data"):
+        fit(network, None, Settings(method="ristretto", retrain_epochs=0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_survives_its_file(
+    method: str, network: SqueezeNet, training: Retraining
+) -> None:
+    model = fit(network, training, Settings(method=method, retrain_epochs=0))
+    for coder in CODERS:
+        assert same(decode(encode(model, coder)), model)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_alexnet_takes_every_method(method: str) -> None:
+    trial = replace(TRIAL, network="alexnet", metaparameters=Metaparameters(), layout=Layout())
+    training = Retraining(data=load(trial.protocol), recipe=trial.protocol.recipe, seed=0)
+    network = network_of(trial.architecture, 8).eval()
+    model = fit(network, training, Settings(method=method, retrain_epochs=0))
+    pictures = torch.randn(2, 1, 8, 8)
+    assert module(model)(pictures).shape == (2, 10)
+    if method == "none":
+        torch.testing.assert_close(module(model)(pictures), network(pictures).detach())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from dse.compress.descriptions import describe
+from dse.compress.fixed_point import ristretto
 from dse.compress.networks import compressed
 from dse.compress.prune import prune
 from dse.compress.retrain import Retraining, retrain
@@ -30,16 +31,17 @@ METHODS: Mapping[str, Method] = {
     "svd": svd,
     "prune": prune,
     "deep_compression": deep_compression,
+    "ristretto": ristretto,
 }
 
 
 def fit(model: nn.Module, training: Retraining | None, settings: Settings) -> CompressedModel:
     """Compress a trained network, which stays as it is.
 
-    Batch norm is folded into the convolutions: for `ristretto` first; for shared values after
-    pruning; for the other methods at the end, because a network that has lost much recovers
-    sooner with its norms. `training` is what the network is retrained with; None for weights
-    that were not trained here, which then are not retrained (`retrain_epochs` must be 0).
+    Batch norm is folded into the convolutions: before weights are shared or rounded, and else at
+    the end, because a network that was pruned or factored recovers sooner with its norms.
+    `training` is what the network is retrained with; None for weights that were not trained here,
+    which then are not retrained (`retrain_epochs` must be 0).
 
     Nothing is chosen by the test part. Equal requests give equal values on one machine's processor
     with one thread. Raises `ValueError` for a network that the method cannot take, where data are

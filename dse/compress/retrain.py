@@ -17,6 +17,12 @@ from dse.trial.compression import Settings
 from dse.trial.protocol import random_seed
 from dse.trial.recipe import Recipe
 
+TUNING = 0.25
+"""The share of the epochs in which values that are shared or rounded are retrained."""
+
+TUNING_RATE = 0.1
+"""Their peak learning rate, as a share of that of the epochs before."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retraining:
@@ -103,11 +109,32 @@ def retrain(
         )
 
 
-def constrain(layer: nn.Module, constraint: nn.Module) -> None:
+def tune(
+    network: nn.Module, training: Retraining | None, settings: Settings, epochs: int, done: int
+) -> None:
+    """As `retrain`, at a smaller learning rate: for a network without its norms."""
+    low = replace(settings, retrain_lr=TUNING_RATE * settings.retrain_lr)
+    retrain(network, training, low, epochs, done)
+
+
+def stages(epochs: int) -> tuple[int, int]:
+    """Epochs before weights are shared or rounded, and after that.
+
+    >>> stages(8), stages(1)
+    ((6, 2), (1, 0))
+    """
+    tuning = max(round(TUNING * epochs), 1) if epochs > 1 else 0
+    return epochs - tuning, tuning
+
+
+# Constraints ------------------------------------------------------------------------------------
+
+
+def constrain(layer: nn.Module, constraint: nn.Module, name: str = "weight") -> None:
     """Compute a layer's weight by `constraint` from now on, in place of its present constraint."""
-    release(layer)
+    release(layer, name)
     device = next(layer.parameters()).device
-    parametrize.register_parametrization(layer, "weight", constraint.to(device))
+    parametrize.register_parametrization(layer, name, constraint.to(device))
 
 
 def originals(layer: nn.Module) -> list[Tensor]:
@@ -116,13 +143,15 @@ def originals(layer: nn.Module) -> list[Tensor]:
     return list(constraints.parameters(recurse=False))
 
 
-def release(layer: nn.Module) -> None:
-    """End the constraint of a layer's weight, if any; the weight stays as it is."""
-    if parametrize.is_parametrized(layer, "weight"):
-        parametrize.remove_parametrizations(layer, "weight")
+def release(layer: nn.Module, name: str = "weight", *, keep: bool = True) -> None:
+    """End the constraint of a layer's weight, if any; the weight stays as the constraint has it,
+    or (`keep` false) is again what the constraint was given."""
+    if parametrize.is_parametrized(layer, name):
+        parametrize.remove_parametrizations(layer, name, leave_parametrized=keep)
 
 
 def release_all(network: nn.Module) -> None:
     """End the constraints of all layers."""
     for layer in layers(network).values():
-        release(layer)
+        for name in ("weight", "bias"):
+            release(layer, name)

@@ -10,8 +10,6 @@ import math
 import torch
 from torch import Tensor
 
-LARGEST_WIDTH = 16
-
 
 def weight_fraction(largest: float, width: int) -> int:
     """The fraction length for weights of at most `largest` in magnitude: `width - il` with
@@ -42,4 +40,4 @@ def numbers(x: Tensor, width: int, fraction: int) -> Tensor:
 def quantised(x: Tensor, width: int, fraction: int) -> Tensor:
     """`x` rounded to fixed point; the gradient passes as if it were not rounded."""
     y = numbers(x.detach(), width, fraction) * 2.0**-fraction
-    return x + (y - x.detach())
+    return y + (x - x.detach())

@@ -9,12 +9,9 @@ from torch import Tensor, nn
 
 from dse.compress.networks import compressed, floats, fold, layers
 from dse.compress.prune import Mask, pruned
-from dse.compress.retrain import Retraining, constrain, release_all, retrain
+from dse.compress.retrain import Retraining, constrain, release_all, stages, tune
 from dse.compress.tensors import CompressedModel, Floats, Shared
 from dse.trial.compression import Settings
-
-TUNING = 0.25
-"""The share of the epochs in which the shared values are retrained, after pruning."""
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -25,16 +22,15 @@ def deep_compression(
 ) -> CompressedModel:
     """Prune a network in place, fold its norms, let the weights of each layer share 2**`bits`
     values, 0 included, and retrain these."""
-    epochs = settings.retrain_epochs
-    tuning = max(round(TUNING * epochs), 1) if epochs > 1 else 0
-    masks = pruned(network, training, settings, epochs - tuning)
+    first, tuning = stages(settings.retrain_epochs)
+    masks = pruned(network, training, settings, first)
     network = fold(network)
     codes: dict[str, Indices] = {}
     for name, layer in layers(network).items():
         weights = floats(layer.weight)
         codes[name], codebook = share(weights, masks[name], 2**settings.bits - 1)
         constrain(layer, SharedValues(codes[name], codebook))
-    retrain(network, training, settings, tuning, epochs - tuning)
+    tune(network, training, settings, tuning, first)
     release_all(network)
     own = {
         f"{name}.weight": stored(floats(layer.weight), masks[name])
