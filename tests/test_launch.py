@@ -54,7 +54,7 @@ def test_a_folder_without_locks_is_reported(
 ) -> None:
     monkeypatch.setattr(locks, "has_claims", lambda folder: False)
     assert sweep(tmp_path / "x", Plan(trials=1)) == 0
-    line = f"{tmp_path / 'x'} does not support file locks: other sweeps may train the same trials"
+    line = f"{tmp_path / 'x'} does not support file locks: other commands may do the same work"
     assert line in capsys.readouterr().err.splitlines()
 
 

@@ -102,8 +102,8 @@ def torch_cuda() -> str:
     return found[1] if found else ""
 
 
-def described(workers: Workers) -> str:
-    """Where trials run, and how many at a time."""
+def described(workers: Workers, noun: str = "trial") -> str:
+    """Where trials run, or other tasks, and how many at a time."""
     if workers.engine != "local":
         where = f"{workers.engine} with a {'GPU' if workers.device == 'cuda' else 'core'} each"
     elif isinstance(workers.settings, tuple):
@@ -111,4 +111,4 @@ def described(workers: Workers) -> str:
         where = f"{counted(len(workers.settings), 'GPU')} ({', '.join(names)})"
     else:
         where = "the processor"
-    return f"{where}, {counted(workers.count, 'trial')} at a time"
+    return f"{where}, {counted(workers.count, noun)} at a time"

@@ -76,12 +76,12 @@ def _epilog(program: str) -> str:
     """Examples, pages, keys and exit codes."""
     command = f"python -m dse.{program}"
     text = ["examples:", *(f"  {command} {example}" for example in EXAMPLES[program])]
-    text += _section("pages (-cn PAGE)" if program == "sweep" else "pages", _summaries(""))
+    text += section("pages (-cn PAGE)" if program == "sweep" else "pages", _summaries(""))
     for group in GROUPS:
-        text += _section(f"{group}s ({group}=NAME)", _summaries(group))
+        text += section(f"{group}s ({group}=NAME)", _summaries(group))
     text += ["", *textwrap.wrap(DEFAULTS, WIDTH)]
     for part, entries in _keys().items():
-        text += _section(f"{part} keys", entries)
+        text += section(f"{part} keys", entries)
     return "\n".join([*text, "", CODES])
 
 
@@ -96,7 +96,7 @@ def _keys() -> dict[str, dict[str, str]]:
     default = pages.defaults()
     parts = {
         part: {
-            name: _entry(RULES[name].meaning, RULES[name].rule.text, written(default[name]))
+            name: entry(RULES[name].meaning, RULES[name].rule.text, written(default[name]))
             for name in knobs(*kinds)
         }
         for part, kinds in PARTS.items()
@@ -107,15 +107,16 @@ def _keys() -> dict[str, dict[str, str]]:
     for name, setting in SETTINGS.items():
         part = "data" if name.startswith("data.") else "run"
         value = shown.get(name, written(setting.default))
-        parts[part][name] = _entry(setting.meaning, setting.rule.text, value)
+        parts[part][name] = entry(setting.meaning, setting.rule.text, value)
     return parts
 
 
-def _entry(meaning: str, rule: str, default: str) -> str:
+def entry(meaning: str, rule: str, default: str) -> str:
+    """What `--help` says of a key."""
     return f"{meaning}; {rule} [{default or 'empty'}]"
 
 
-def _section(title: str, entries: Mapping[str, str]) -> list[str]:
+def section(title: str, entries: Mapping[str, str]) -> list[str]:
     """A title and its entries in two columns, the second wrapped."""
     width = max(map(len, entries)) + 4
     lines = ["", f"{title}:"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -131,14 +131,18 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-def unknown(key: str) -> str:
+KEYS = (*RULES, *SETTINGS, *GROUPS)
+"""All keys of a sweep's command line."""
+
+
+def unknown(key: str, known: Collection[str] = KEYS) -> str:
     """The message for a key that does not exist, with the nearest one that does."""
     group, _, rest = key.partition(".")
-    if key in GROUPS:
+    if key in GROUPS and known is KEYS:
         return f"`{key}` must be chosen in the defaults list: `- override /{key}: NAME`"
     if group in GROUPS and rest in RULES:
         return f"`{key}` must be `{rest}`: a page of a group begins with `# @package _global_`"
-    near = difflib.get_close_matches(key.lower(), [*RULES, *SETTINGS, *GROUPS], 1)
+    near = difflib.get_close_matches(key.lower(), known, 1)
     hint = f"did you mean `{near[0]}`?" if near else "see --help"
     return f"unknown key `{ascii(key)[1:-1]}`; {hint}"
 

@@ -1,4 +1,4 @@
-"""Train the trials of a request that have no record yet."""
+"""Run the tasks of a command that have no record yet: a sweep's are to train its trials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dse.analysis.rendering import counted
 from dse.data.store import Store
@@ -21,18 +23,18 @@ from dse.sweep.devices import described
 from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
 from dse.sweep.preflight import check_data
-from dse.sweep.progress import Progress
-from dse.sweep.timing import length_of
+from dse.sweep.progress import Progress, trained
+from dse.sweep.timing import Length, Rates, length_of
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
 
 EXECUTE = "dse.training.worker:run"
 
 STOP = 7.0
-"""Seconds that running trials have to stop when the sweep is asked to."""
+"""Seconds that running tasks have to stop when the command is asked to."""
 
 LISTED = 5
-"""Maximum number of trials that a message lists by name."""
+"""Maximum number of tasks that a message lists by name."""
 
 
 def guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None) -> int:
@@ -73,40 +75,83 @@ def run(
 ) -> int:
     """Train the trials that have no record in `folder`; return how many are left without one.
 
-    Any number of sweeps may run on one folder at the same time: trials that another one trains
-    are waited for. A trial that fails does not stop the others; it is reported at once, and its
-    traceback is in its `failure.json`. `execute` names the function that carries out a trial, and
-    `command` is the command line that the folder's report shows.
-
-    Raises `RequestError` if data are missing or not the published ones, or the engine of
-    `workers` is not available, and `KeyboardInterrupt`, once the running trials have stopped, if
-    the sweep is asked to stop.
+    `execute` names the function that carries out a trial. See `carry_out`. Also raises
+    `RequestError` if data are missing or not the published ones.
     """
     todo = records.unfinished(folder, trials)
-    every = counted(len(trials), "trial")
-    count = f"{every}, {len(trials) - len(todo)} already done, {len(todo)} to do"
-    failed = set()
+    where = folder.absolute(), store.absolute()  # workers have other working directories
+
+    def prepare() -> None:
+        check_data(todo, store, say)
+        if execute == EXECUTE:
+            _import_figures()
+
+    tasks = Tasks(
+        function=execute,
+        arguments={trial.trial_id: (trial, *where, workers.device) for trial in todo},
+        names=trial_names(trials),
+        lengths={trial.trial_id: length_of(trial) for trial in todo},
+        rates=known_rates(todo, workers, store) if todo else None,
+        prepare=prepare,
+    )
+    return carry_out(tasks, folder, workers, command)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tasks:
+    """What a command carries out on a results folder: calls of a function that each leave a record.
+
+    `names` are those of all tasks by id, done or not; `arguments` and `lengths` those of the ones
+    to do. `function` is given by name, as to `Runner`; what it returns, `result` says in words.
+    `prepare` is called before the first task and may raise `RequestError`. `kind` and `noun` say
+    what a task makes; `rates` are those of a calibration.
+    """
+
+    function: str
+    arguments: Mapping[str, Any]
+    names: Mapping[str, str]
+    lengths: Mapping[str, Length]
+    rates: Rates | None = None
+    prepare: Callable[[], None] = lambda: None
+    result: Callable[[Mapping[str, Any]], str] = trained
+    kind: str = files.TRIALS
+    noun: str = "trial"
+
+
+def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -> int:
+    """Carry out the tasks that are to do; return how many of all are then left without a record.
+
+    Any number of commands may run on one folder at the same time: what another one is making is
+    waited for. A task that fails does not stop the others; it is reported at once, and its
+    traceback is in its `failure.json`. `command` is the command line that the folder's report
+    shows.
+
+    Raises `RequestError` if the engine of `workers` is not available, and `KeyboardInterrupt`, once
+    the running tasks have stopped, if the command is asked to stop.
+    """
+    todo, count = len(tasks.arguments), len(tasks.names)
+    text = f"{counted(count, tasks.noun)}, {count - todo} already done, {todo} to do"
+    failed: set[str] = set()
     if not todo:
-        say(count)
+        say(text)
     else:
-        with _runner(execute, workers) as runner:
-            check_data(todo, store, say)
-            say(count if workers.device == "cpu" else f"{count}, on {described(workers)}")
+        with _runner(tasks.function, workers) as runner:
+            tasks.prepare()
+            on = described(workers, tasks.noun)
+            say(text if workers.device == "cpu" else f"{text}, on {on}")
             atomic.tidy(folder)
             if not locks.has_claims(folder):
-                say(f"{folder} does not support file locks: other sweeps may train the same trials")
-            if execute == EXECUTE:
-                _import_figures()
+                say(f"{folder} does not support file locks: other commands may do the same work")
             if command:
                 commands.note(folder, command)
-            failed = _train(todo, trial_names(trials), folder, workers, store, runner)
+            failed = _run(tasks, folder.absolute(), workers, runner)
     atomic.tidy(folder)
-    return _report_missing(trials, folder, failed)
+    return _report_missing(tasks, folder, failed)
 
 
-def _runner(execute: str, workers: Workers) -> Runner:
+def _runner(function: str, workers: Workers) -> Runner:
     try:
-        return Runner(execute, workers)
+        return Runner(function, workers)
     except ValueError as error:
         raise RequestError(str(error).splitlines()) from None
 
@@ -116,29 +161,28 @@ def _import_figures() -> None:
     threading.Thread(target=importlib.import_module, args=("dse.figures.paper",)).start()
 
 
-def _train(
-    todo: Sequence[Trial],
-    names: Mapping[str, str],
-    folder: Path,
-    workers: Workers,
-    store: Store,
-    runner: Runner,
-) -> set[str]:
-    """Train trials; return the ids of those that failed."""
-    failed, rates = set(), known_rates(todo, workers, store)
-    lengths = {trial.trial_id: length_of(trial) for trial in todo}
-    folder, store = folder.absolute(), store.absolute()  # workers have other working directories
+def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> set[str]:
+    """Run tasks; return the ids of those that failed."""
+    failed = set()
     with (
         drivers.publishing(folder) as publish,
-        Progress(lengths, names, workers.count, publish, rates) as progress,
+        Progress(
+            tasks.lengths,
+            tasks.names,
+            workers.count,
+            publish,
+            tasks.rates,
+            result=tasks.result,
+            kind=tasks.kind,
+        ) as progress,
         stopped_by_signals(runner) as received,
     ):
-        for trial in todo:
-            runner.submit(trial.trial_id, (trial, folder, store, workers.device))
+        for key, argument in tasks.arguments.items():
+            runner.submit(key, argument)
         for event in runner.events():
             if isinstance(event, Failed):
                 failed.add(str(event.key))
-                _write_failure(folder, names[str(event.key)], event)
+                _write_failure(tasks, folder, event)
             progress.take(event)
     if received:
         raise KeyboardInterrupt
@@ -180,23 +224,23 @@ def _stop_signals() -> list[signal.Signals]:
     return [number for number in STOP_SIGNALS if number != signal.SIGHUP or not ignored]
 
 
-def _report_missing(trials: Sequence[Trial], folder: Path, failed: set[str]) -> int:
-    """Report the trials that failed and the records that have disappeared; return how many."""
-    ids = {trial.trial_id for trial in trials}
-    lost = ids - files.finished(folder, ids) - failed
+def _report_missing(tasks: Tasks, folder: Path, failed: set[str]) -> int:
+    """Report what failed and the records that have disappeared; return how many these are."""
+    lost = tasks.names.keys() - files.finished(folder, tasks.names, tasks.kind) - failed
     for some, what in (failed, "failed"), (lost, f"no longer have a record in {folder}"):
         if some:
-            names = [name for trial_id, name in trial_names(trials).items() if trial_id in some]
+            names = [name for key, name in tasks.names.items() if key in some]
             listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
-            say(f"{len(some)} of {len(ids)} trials {what}: {listed}")
+            say(f"{len(some)} of {counted(len(tasks.names), tasks.noun)} {what}: {listed}")
             say(f"retry with: {resume_command()}")
     return len(failed) + len(lost)
 
 
-def _write_failure(folder: Path, name: str, event: Failed) -> None:
-    """Write a trial's failure to its folder; if that fails, the message on stderr must do."""
-    failure = {"name": name, "reason": event.reason, "details": event.details}
+def _write_failure(tasks: Tasks, folder: Path, event: Failed) -> None:
+    """Write a task's failure to its folder; if that fails, the message on stderr must do."""
+    key = str(event.key)
+    failure = {"name": tasks.names[key], "reason": event.reason, "details": event.details}
     try:
-        records.fail(folder, str(event.key), failure)
+        records.fail(folder, key, failure, tasks.kind)
     except OSError as error:
-        say(f"{name}: its failure could not be written: {error}")
+        say(f"{tasks.names[key]}: its failure could not be written: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,13 +19,16 @@ from hydra.core.override_parser.types import (
 )
 
 from dse.sweep import pages
-from dse.sweep.keys import GROUPS, MAX_POINTS, RULES, SETTINGS, unknown
+from dse.sweep.keys import GROUPS, KEYS, MAX_POINTS, unknown
 
 
-def parse_overrides(texts: Sequence[str], errors: list[str]) -> dict[str, list[Any]]:
+def parse_overrides(
+    texts: Sequence[str], errors: list[str], known: Collection[str] = KEYS
+) -> dict[str, list[Any]]:
     """The values of each key on the command line; mistakes are added to `errors`.
 
-    A group's values may hold a `Glob`, which `pages.choices` expands.
+    `known` are the keys that the command has. A group's values may hold a `Glob`, which
+    `pages.choices` expands.
     """
     parser = OverridesParser.create()
     values: dict[str, list[Any]] = {}
@@ -36,7 +39,7 @@ def parse_overrides(texts: Sequence[str], errors: list[str]) -> dict[str, list[A
             errors.append(_unreadable(text, error))
             continue
         key = override.key_or_group
-        if line := _misplaced(override, text, key in values):
+        if line := _misplaced(override, text, key in values, known):
             errors.append(line)
             continue
         try:
@@ -61,13 +64,13 @@ def _unreadable(text: str, error: Exception) -> str:
     return line.encode("ascii", "backslashreplace").decode()
 
 
-def _misplaced(override: Override, text: str, repeated: bool) -> str:
+def _misplaced(override: Override, text: str, repeated: bool, known: Collection[str]) -> str:
     """The message for an override that this command line cannot have; "" if there is none."""
     key = override.key_or_group
     if override.type is not OverrideType.CHANGE or override.package:
         return f"`{text}` must be written key=value: keys cannot be added or removed"
-    if key not in RULES and key not in SETTINGS and key not in GROUPS:
-        return unknown(key)
+    if key not in known:
+        return unknown(key, known)
     return f"`{key}` must be given once, got {text!a} too" if repeated else ""
 
 

@@ -18,6 +18,7 @@ from dse.data import folder as image_folder
 from dse.data.store import Store
 from dse.runner.remote import require
 from dse.runner.runner import Workers
+from dse.space.architecture import field_names
 from dse.sweep import pages
 from dse.sweep.devices import placed
 from dse.sweep.errors import RequestError
@@ -57,15 +58,10 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     overrides = parse_overrides(options.overrides, errors)
     given = set(overrides)
     grids = read_grids(options.config_name, options.config_dir, overrides, errors)
-    settings = _settings(grids, errors)
+    settings = read_settings(grids, errors)
     axes = [checked_axes(grid, settings["limit"], errors) for grid in grids]
-    workers = _workers(grids, settings, errors)
-    store = Store(
-        root=settings["data.root"],
-        cache=settings["data.cache"],
-        download=settings["data.download"],
-        loaders=settings["data.loaders"],
-    )
+    workers = read_workers(grids, settings, errors)
+    store = Store(**{key: settings[f"data.{key}"] for key in field_names(Store)})
     if not errors:
         errors += _size_error(axes, settings["limit"])
     if errors:
@@ -94,7 +90,7 @@ def read_grids(
     return [{"name": [page], **values, **overrides} for values in composed] or [overrides]
 
 
-def _settings(grids: Sequence[Values], errors: list[str]) -> dict[str, Any]:
+def read_settings(grids: Sequence[Values], errors: list[str]) -> dict[str, Any]:
     """The value of each setting; the default where there is none, or a mistake."""
     settings = {name: setting.default for name, setting in SETTINGS.items()}
     for key, values in itertools.chain.from_iterable(grid.items() for grid in grids):
@@ -111,7 +107,9 @@ def _settings(grids: Sequence[Values], errors: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _workers(grids: Sequence[Values], settings: Mapping[str, Any], errors: list[str]) -> Workers:
+def read_workers(
+    grids: Sequence[Values], settings: Mapping[str, Any], errors: list[str]
+) -> Workers:
     """The workers that run the trials; an engine's settings are for that engine only."""
     chosen = settings["runner.engine"]
     known = not any(line.startswith("`runner.engine`") for line in errors)

@@ -1,0 +1,31 @@
+"""`python -m dse.compress results/NAME method=svd,prune`: small files of trained networks."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from dse.compress.launch import run
+from dse.compress.plan import plan
+from dse.compress.request import read_request
+from dse.sweep.launch import guarded
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 some failed or differ, 2 wrong request,
+    130 interrupted."""
+    return guarded(_main, arguments)
+
+
+def _main(arguments: list[str]) -> int:
+    request = read_request(arguments)
+    if request.plan:
+        print(plan(request))
+        return 0
+    command = shlex.join(["python", "-m", "dse.compress", *arguments])
+    return 1 if run(request, command) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

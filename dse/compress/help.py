@@ -1,0 +1,83 @@
+"""The keys of `python -m dse.compress`, and its `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import textwrap
+from dataclasses import fields
+from pathlib import Path
+
+from dse.sweep.errors import RequestParser
+from dse.sweep.help import CODES, WIDTH, entry, section
+from dse.sweep.keys import SETTINGS as OF_SWEEP
+from dse.trial.compression import SETTINGS, USES, Settings
+from dse.trial.names import written
+from dse.trial.question import QUESTION
+
+RUN = tuple(key for key in OF_SWEEP if key not in ("name", "budget", "results.root"))
+"""The keys that say how and where it runs, as for `dse.sweep`."""
+
+SELECT = (*QUESTION, "layout", "trial_id", "status")
+"""The keys that select trials."""
+
+KNOWN = (*SETTINGS, *RUN, *SELECT)
+
+DESCRIPTION = (
+    "Compress the trained networks of a results folder. Each compressed network is written to "
+    "results/NAME/compressed/: its file, and a record with the length of the file and the "
+    "accuracies of the network that is decoded from it."
+)
+GRID = """\
+Several values of a setting make a grid, bits=8,6,5,4 or 'energy=range(0.5,1,0.1)'.
+A key of a sweep selects trials: sr=0.125 seed=0,1. What already has a record is
+not compressed again."""
+USAGE = """%(prog)s [-h] results/NAME [key=value ...]
+       %(prog)s FILE.safetensors [-o OUT] [key=value ...]
+       %(prog)s decode FILE [-o OUT.safetensors]
+       %(prog)s verify results/NAME"""
+EXAMPLES = """\
+examples:
+  python -m dse.compress results/mine
+  python -m dse.compress results/mine method=svd,prune,deep_compression,ristretto
+  python -m dse.compress results/mine bits=8,6,5,4 sr=0.125 seed=0,1 plan=true
+  python -m dse.compress decode results/mine/compressed/ID/network.bin -o mine.safetensors
+  python -m dse.compress verify results/mine"""
+
+
+class _Parser(RequestParser):
+    """The parser of a request; its epilog is made only when it is asked for."""
+
+    def format_help(self) -> str:
+        self.epilog = _epilog()
+        return super().format_help()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of a command that compresses the networks of a results folder."""
+    result = _Parser(
+        prog="python -m dse.compress",
+        usage=USAGE,
+        description=f"{textwrap.fill(DESCRIPTION, WIDTH)}\n\n{GRID}",
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
+        allow_abbrev=False,
+    )
+    result.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
+    result.add_argument("overrides", nargs="*", metavar="key=value", help="keys are listed below")
+    return result
+
+
+def _epilog() -> str:
+    """Examples, keys and exit codes."""
+    settings = {
+        f.name: entry(f.metadata["meaning"], f.metadata["rule"].text, written(f.default))
+        for f in fields(Settings)
+    }
+    run = {
+        key: entry(OF_SWEEP[key].meaning, OF_SWEEP[key].rule.text, written(OF_SWEEP[key].default))
+        for key in RUN
+    }
+    uses = {method: ", ".join(names) for method, names in USES.items()}
+    text = [EXAMPLES, *section("settings", settings), *section("what each method reads", uses)]
+    text += section("run", run)
+    return "\n".join([*text, "", CODES])

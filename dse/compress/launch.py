@@ -1,0 +1,49 @@
+"""Run the compressions of a request that have no record yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from dse.compress.request import Compression, Request
+from dse.results.files import COMPRESSED, finished
+from dse.sweep.launch import Tasks, carry_out
+from dse.sweep.messages import say
+from dse.sweep.preflight import check_data
+from dse.sweep.timing import Length, length_of
+
+COMPRESS = "dse.compress.worker:run"
+
+
+def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
+    """Compress what has no record in the folder; return how many are left without one.
+
+    `function` names what carries out a compression. See `dse.sweep.launch.carry_out`. Also raises
+    `RequestError` if data are missing or not the published ones.
+    """
+    done = finished(request.folder, request.names, COMPRESSED)
+    todo = {c.compressed_id: c for c in request.compressions if c.compressed_id not in done}
+    where = request.folder.absolute(), request.store.absolute()
+    tasks = Tasks(
+        function=function,
+        arguments={key: (one, *where, request.workers.device) for key, one in todo.items()},
+        names=request.names,
+        lengths={key: _length(one) for key, one in todo.items()},
+        prepare=lambda: check_data([one.trial for one in todo.values()], request.store, say),
+        result=_result,
+        kind=COMPRESSED,
+        noun="compressed network",
+    )
+    return carry_out(tasks, request.folder, request.workers, command)
+
+
+def _length(one: Compression) -> Length:
+    """How long a compression is: the epochs of retraining, and one more for all else."""
+    return replace(length_of(one.trial), epochs=one.settings.retrain_epochs + 1)
+
+
+def _result(row: Mapping[str, Any]) -> str:
+    """What a compressed network's row says, in words."""
+    ratio = row["fp32_bytes"] / row["file_bytes"]
+    return f"{row['file_bytes']:,} bytes, {ratio:.1f} times smaller, top-1 {row['top1']:.2f} %"

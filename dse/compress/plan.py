@@ -1,0 +1,20 @@
+"""The text of a plan: each compression, and whether it is done."""
+
+from __future__ import annotations
+
+from dse.analysis.rendering import columns, counted
+from dse.compress.request import Request
+from dse.results.files import COMPRESSED, finished
+from dse.trial.names import short_id
+
+
+def plan(request: Request) -> str:
+    """What a request would compress, as a table, and how much of it is done."""
+    names = request.names
+    done = finished(request.folder, names, COMPRESSED)
+    rows = [
+        (name, short_id(own), "done" if own in done else "to do") for own, name in names.items()
+    ]
+    table = columns([("compressed network", "id", ""), *rows], "<<<")
+    count = counted(len(names), "compressed network")
+    return "\n".join([*table, f"{count}, {len(done)} done, {len(names) - len(done)} to do"])

@@ -1,0 +1,165 @@
+"""The arguments of `python -m dse.compress results/NAME ...` -> the compressions that are wanted.
+
+Everything is checked before torch is imported, and all mistakes are reported at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dse.analysis.folder import rows_of
+from dse.analysis.rendering import counted
+from dse.compress.help import KNOWN, RUN, SELECT, parser
+from dse.data.store import Store
+from dse.results import files, tables
+from dse.results.records import Damaged
+from dse.runner.runner import Workers
+from dse.space.architecture import field_names
+from dse.sweep.errors import RequestError
+from dse.sweep.keys import accepted
+from dse.sweep.overrides import parse_overrides
+from dse.sweep.request import read_settings, read_workers
+from dse.trial.compression import SETTINGS, USES, Settings, compressed_id, effective, used
+from dse.trial.names import trial_names, written
+from dse.trial.question import Trial, trial_from
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compression:
+    """A finished trial, and how its network is compressed."""
+
+    trial: Trial
+    settings: Settings
+
+    @property
+    def compressed_id(self) -> str:
+        """The identity of the compressed network."""
+        return compressed_id(self.trial.trial_id, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the command was asked to do: distinct compressions, in order, and where they run."""
+
+    compressions: tuple[Compression, ...]
+    folder: Path
+    store: Store
+    workers: Workers
+    plan: bool
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Each compression's name, by its id: what varies, as on the command line."""
+        trials = trial_names({c.trial.trial_id: c.trial for c in self.compressions}.values())
+        rows = [{n: getattr(c.settings, n) for n in used(c.settings)} for c in self.compressions]
+        several = {n for n in SETTINGS if len({row[n] for row in rows if n in row}) > 1}
+        shown = {"method", *several}
+        return {
+            c.compressed_id: " ".join(
+                [trials[c.trial.trial_id], *(f"{n}={written(row[n])}" for n in row if n in shown)]
+            )
+            for c, row in zip(self.compressions, rows, strict=True)
+        }
+
+
+def read_request(arguments: Sequence[str]) -> Request:
+    """The request in the arguments; raises `RequestError` with all of its mistakes.
+
+    `--help` prints and exits.
+    """
+    options = parser().parse_intermixed_args(arguments)
+    errors: list[str] = []
+    given = parse_overrides(options.overrides, errors, KNOWN)
+    run_keys = {key: values for key, values in given.items() if key in RUN}
+    run = read_settings([run_keys], errors)
+    workers = read_workers([run_keys], run, errors)
+    axes = read_axes(given, errors)
+    trials = _trials(options.folder, {k: v for k, v in given.items() if k in SELECT}, errors)
+    points = math.prod(map(len, axes.values())) * len(trials)
+    if points > run["limit"]:
+        rule = f"must be at least the {points:,} points of the grid"
+        errors.append(f"`limit` {rule}, got {run['limit']:,}")
+    if errors:
+        raise RequestError(errors)
+    choices = read_choices(axes, given)
+    every = (Compression(trial=trial, settings=one) for trial in trials for one in choices)
+    return Request(
+        compressions=tuple({one.compressed_id: one for one in every}.values()),
+        folder=options.folder,
+        store=Store(**{key: run[f"data.{key}"] for key in field_names(Store)}),
+        workers=workers,
+        plan=run["plan"],
+    )
+
+
+def read_axes(given: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str, list[Any]]:
+    """The values of every setting, each checked: those that are given, else the default."""
+    axes: dict[str, list[Any]] = {}
+    for item in fields(Settings):
+        values = given.get(item.name, [item.default])
+        if not values:
+            errors.append(f"`{item.name}` must have a value")
+        rule = item.metadata["rule"]
+        axes[item.name] = [accepted(item.name, value, rule, errors) for value in values]
+    return axes
+
+
+def read_choices(axes: Mapping[str, Sequence[Any]], given: Collection[str]) -> tuple[Settings, ...]:
+    """The distinct settings of a grid, in order.
+
+    Raises `RequestError` for a setting that is given and that none of them reads.
+    """
+    points = itertools.product(*axes.values())
+    every = [Settings(**dict(zip(axes, point, strict=True))) for point in points]
+    read = {name for one in every for name in used(one)}
+    unread = [name for name in axes if name in given and name not in read]
+    if unread:
+        raise RequestError(_without_effect(name, axes) for name in unread)
+    return tuple(dict.fromkeys(map(effective, every)))
+
+
+def _without_effect(name: str, axes: Mapping[str, Sequence[Any]]) -> str:
+    """The message for a setting that no point of a grid reads."""
+    methods = [method for method in axes["method"] if name in USES[method]]
+    where = f"`method` is {' or '.join(axes['method'])}"
+    if methods:
+        cause = {"density": "quality", "energy": "factors", "retrain_lr": "retrain_epochs"}[name]
+        where = f"`{cause}` is {' or '.join(map(written, axes[cause]))}"
+    return f"`{name}` has no effect where {where}, got {', '.join(map(written, axes[name]))}"
+
+
+def _trials(
+    folder: Path, wanted: Mapping[str, Sequence[Any]], errors: list[str]
+) -> tuple[Trial, ...]:
+    """The finished trials of a results folder with the wanted values; none after a mistake."""
+    texts = {key: [written(value) for value in values] for key, values in wanted.items()}
+    try:
+        return _with_weights(folder, texts)
+    except Damaged:
+        raise
+    except (ValueError, OSError) as error:
+        errors += str(error).splitlines()
+        return ()
+
+
+def _with_weights(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial, ...]:
+    """The trials with the wanted values; raises `ValueError` where some have no weights."""
+    if not ((folder / "trials").is_dir() and files.is_results(folder)):
+        raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+    table = tables.load(folder)
+    if table.empty:
+        raise ValueError(f"`folder` must have finished trials, got {folder}")
+    rows: Any = rows_of(table, wanted).to_dict("records")
+    trials = tuple(map(trial_from, rows))
+    homes = [files.trial_folder(folder, trial.trial_id) for trial in trials]
+    if lacking := sum(not (home / WEIGHTS).exists() for home in homes):
+        some = f"{lacking:,} of {counted(len(trials), 'trial')} have a record only"
+        raise ValueError(f"`folder` must hold the trials' weights, got {folder}: {some}")
+    return trials
