@@ -24,7 +24,7 @@ def _main(arguments: list[str]) -> int:
         print(plan(request))
         return 0
     command = shlex.join(["python", "-m", "dse.compress", *arguments])
-    return 1 if run(request, command) else 0
+    return 1 if run(request, command=command) else 0
 
 
 if __name__ == "__main__":

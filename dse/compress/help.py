@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from dse.sweep.errors import RequestParser
-from dse.sweep.help import CODES, WIDTH, entry, section
+from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
 from dse.sweep.keys import SETTINGS as OF_SWEEP
 from dse.trial.compression import SETTINGS, USES, Settings
 from dse.trial.names import written
@@ -63,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     result.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
-    result.add_argument("overrides", nargs="*", metavar="key=value", help="keys are listed below")
+    result.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="keys are listed below"
+    )
     return result
 
 
@@ -73,10 +75,8 @@ def _epilog() -> str:
         f.name: entry(f.metadata["meaning"], f.metadata["rule"].text, written(f.default))
         for f in fields(Settings)
     }
-    run = {
-        key: entry(OF_SWEEP[key].meaning, OF_SWEEP[key].rule.text, written(OF_SWEEP[key].default))
-        for key in RUN
-    }
+    run = {key: text for key, text in setting_entries().items() if key in RUN}
+    run["plan"] = "print what is done and what is to do, and write nothing; true or false [false]"
     uses = {method: ", ".join(names) for method, names in USES.items()}
     text = [EXAMPLES, *section("settings", settings), *section("what each method reads", uses)]
     text += section("run", run)

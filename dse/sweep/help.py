@@ -101,14 +101,19 @@ def _keys() -> dict[str, dict[str, str]]:
         }
         for part, kinds in PARTS.items()
     }
+    for name, text in setting_entries().items():
+        parts.setdefault("data" if name.startswith("data.") else "run", {})[name] = text
+    return parts
+
+
+def setting_entries() -> dict[str, str]:
+    """What `--help` says of each key of `SETTINGS`."""
     shown = {"name": "the page's name", "budget": "none", "data.cache": "in the user's cache"}
     shown["runner.workers"] = "by device"
-    parts["run"] = {}
-    for name, setting in SETTINGS.items():
-        part = "data" if name.startswith("data.") else "run"
-        value = shown.get(name, written(setting.default))
-        parts[part][name] = entry(setting.meaning, setting.rule.text, value)
-    return parts
+    return {
+        name: entry(own.meaning, own.rule.text, shown.get(name, written(own.default)))
+        for name, own in SETTINGS.items()
+    }
 
 
 def entry(meaning: str, rule: str, default: str) -> str:

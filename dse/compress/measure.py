@@ -1,0 +1,51 @@
+"""What a compressed network's file measures: its length, and the network that it decodes to."""
+
+from __future__ import annotations
+
+import hashlib
+
+from dse.compress.container import decode
+from dse.compress.networks import module
+from dse.compress.retrain import Retraining
+from dse.compress.tensors import CompressedModel, LowRank, Tensor
+from dse.training.judge import judge
+from dse.trial.compressed import Measured
+from dse.trial.record import Record
+
+
+def measure(content: bytes, parent: Record, epochs: int, training: Retraining) -> Measured:
+    """Measure a file: what is judged is the network that is decoded from it, and nothing else.
+
+    `parent` is the record of its trial, `epochs` those of retraining, and `training` has the data.
+    Raises `BadFile` for a file that is damaged.
+    """
+    model = decode(content)
+    network = module(model).to(training.device)
+    test = judge(network, lambda: training.batches(training.data.test), training.on_batch)
+    validation = judge(network, training.validation, training.on_batch)
+    return Measured(
+        file_bytes=len(content),
+        file_sha256=hashlib.sha256(content).hexdigest(),
+        fp32_bytes=parent.answer.size_bytes,
+        stored_density=stored_density(model),
+        epochs_total=parent.trial.protocol.recipe.epochs + epochs,
+        top1=test.top1,
+        top5=test.top5,
+        loss=test.loss,
+        val_top1=validation.top1,
+    )
+
+
+def stored_density(model: CompressedModel) -> float:
+    """Numbers other than 0 that are stored, for each weight; biases are not counted.
+
+    For factors it is their size over that of the weight.
+    """
+    weights = [tensor for tensor in model.tensors.values() if len(tensor.shape) > 1]
+    return sum(map(_stored, weights)) / sum(tensor.dense().size for tensor in weights)
+
+
+def _stored(tensor: Tensor) -> int:
+    if isinstance(tensor, LowRank):
+        return tensor.left.size + tensor.right.size
+    return int((tensor.dense() != 0).sum())
