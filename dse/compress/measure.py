@@ -10,7 +10,7 @@ from dse.compress.retrain import Retraining
 from dse.compress.tensors import CompressedModel, LowRank, Tensor
 from dse.training.judge import judge
 from dse.trial.compressed import Measured
-from dse.trial.record import Record
+from dse.trial.record import Record, status_of
 
 
 def measure(content: bytes, parent: Record, epochs: int, training: Retraining) -> Measured:
@@ -29,10 +29,14 @@ def measure(content: bytes, parent: Record, epochs: int, training: Retraining) -
         fp32_bytes=parent.answer.size_bytes,
         stored_density=stored_density(model),
         epochs_total=parent.trial.protocol.recipe.epochs + epochs,
+        status=status_of(
+            val_top1=validation.top1, guess=validation.guess, missed=validation.missed, step=-1
+        ),
         top1=test.top1,
         top5=test.top5,
         loss=test.loss,
         val_top1=validation.top1,
+        classes_predicted=validation.predicted,
     )
 
 

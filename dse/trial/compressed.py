@@ -9,10 +9,19 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from dse.space.architecture import field_names
-from dse.space.rules import Rule, check, knob, real
+from dse.space.rules import Rule, check, knob, one_of, real
 from dse.trial.compression import SETTINGS, Settings, compressed_id
 from dse.trial.question import QUESTION, SINCE, Trial, trial_from
-from dse.trial.record import CIRCUMSTANCE, COUNT, LOSS, PERCENT, Circumstance, Record
+from dse.trial.record import (
+    ANSWER,
+    CIRCUMSTANCE,
+    COUNT,
+    LOSS,
+    PERCENT,
+    STATUSES,
+    Circumstance,
+    Record,
+)
 
 
 def _digest() -> Rule:
@@ -38,10 +47,12 @@ class Measured:
         MISSING, real(0, math.inf), "numbers other than 0 that are stored, for each weight"
     )
     epochs_total: int = knob(MISSING, COUNT, "epochs of the trial and of retraining")
+    status: str = knob(MISSING, one_of(*STATUSES), "what the network learned: see `status_of`")
     top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the test set, percent")
     top5: float = knob(MISSING, PERCENT, "top-5 accuracy on the test set, percent")
     loss: float = knob(MISSING, LOSS, "loss on the test set, nats per picture")
     val_top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the validation part, percent")
+    classes_predicted: int = knob(MISSING, COUNT, "classes predicted on the validation part")
 
     def __post_init__(self) -> None:
         check(self)
@@ -105,7 +116,7 @@ def uncompressed(record: Record) -> dict[str, Any]:
         "fp32_bytes": answer.size_bytes,
         "stored_density": 1.0,
         "epochs_total": record.trial.protocol.recipe.epochs,
-        **{name: getattr(answer, name) for name in ("top1", "top5", "loss", "val_top1")},
+        **{name: getattr(answer, name) for name in MEASURED if name in ANSWER},
     }
     parts = (settings, record.circumstance)
     rest = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
