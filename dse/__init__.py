@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dse.api import load, network
+    from dse.api import load, load_compressed, network
     from dse.space.alexnet import AlexNet
     from dse.space.architecture import LAYOUTS, Layout, Metaparameters, generate
     from dse.space.cost import cost
@@ -31,6 +31,7 @@ __all__ = [
     "cost_grid",
     "generate",
     "load",
+    "load_compressed",
     "network",
 ]
 
@@ -46,6 +47,7 @@ _MODULES = {
     "cost_grid": "dse.space.grid",
     "generate": "dse.space.architecture",
     "load": "dse.api",
+    "load_compressed": "dse.api",
     "network": "dse.api",
 }
 

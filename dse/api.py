@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.results import files, records, tables
+from dse.results import compressed, files, records, tables
 from dse.trial.question import QUESTION, Trial
 
 if TYPE_CHECKING:
@@ -41,6 +41,20 @@ def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     table = pd.concat([one for one in loaded if len(one)] or loaded[:1])
     table = table.drop_duplicates("trial_id")
     return table.sort_values(list(QUESTION), kind="stable", ignore_index=True)
+
+
+def load_compressed(folder: str | Path) -> pd.DataFrame:
+    """Load the compressed networks of a results folder as a table, sorted by question.
+
+    A row for each compressed network, with the length of its file (`file_bytes`) and the
+    accuracies of the network that is decoded from it; and a row for each trial as it was trained,
+    with `method` none. The columns are described in docs/compression.md.
+
+    Raises `ValueError` for a folder that is not a results folder, or that holds damaged records
+    (a line for each), and `TypeError` for anything that is not a path.
+    """
+    place = _results_folder(folder)
+    return compressed.load(place, tables.load(place))
 
 
 def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.selection import parse
-from dse.results import records
+from dse.results import compressed, records
 from dse.sweep.errors import Parser, RequestError, printable
+from dse.trial.compressed import COLUMNS as COMPRESSED
+from dse.trial.record import COLUMNS
 
 DESCRIPTION = """\
 Draw the trials of a results folder. Without a kind and x=, what is drawn follows
@@ -37,11 +40,15 @@ keys:
   output=FILE  .svg, .png or .pdf (default: .svg and .png in results/NAME/plots/)
   key=value    selects trials by any other column, as in sr=0.125,0.25 bypass=none
 
+Where a column of compressed networks is named, as file_bytes or method is, these
+are drawn: those of python -m dse.compress, and every trial with method none.
+
 examples:
   python -m dse.plot results/mine
   python -m dse.plot results/mine x=size_bytes y=top1 hue=bypass
   python -m dse.plot results/mine x=sr y=val_loss log=y bypass=none output=loss.pdf
   python -m dse.plot results/mine curves hue=sr seed=0,1
+  python -m dse.plot results/mine x=file_bytes y=top1 hue=method
   python -m dse.plot results/mine heatmap x=sr y=pct3x3
   python -m dse.plot architecture sr=0.25 bypass=none,complex"""
 USES = {
@@ -54,6 +61,8 @@ USES = {
     "forest": ("x",),
 }
 """Each kind and the keys that it uses; "" is any column against any other."""
+OF_TRIALS = ("curves", "front", "chance", "forest")
+"""Kinds that draw no compressed networks."""
 KEYS = ("x", "y", "hue", "value", "log", "output")
 SUFFIXES = (".svg", ".png", ".pdf")
 LONGEST = 120
@@ -115,9 +124,11 @@ def _results(arguments: list[str]) -> list[Path]:
     from dse.figures.drawn import drawn
     from dse.sweep.captions import caption
 
-    table = read(options.folder)
+    table, noun = read(options.folder), "trial"
+    if _is_of_compressed(kind, keys, wanted):
+        table, noun = compressed.load(options.folder, table), "compressed network"
     rows = rows_of(table, wanted)
-    note = caption(rows, len(table) - len(rows))
+    note = caption(rows, len(table) - len(rows), noun)
     figures = drawn(kind, rows, options.folder, keys, note)
     named = _name(kind, {**keys, **wanted})
     if not kind and not keys:  # the names say what was chosen
@@ -152,6 +163,20 @@ def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
             raise ValueError(f"`{key}` must be given, as in {key}=sr")
     if not set(keys.get("log", ["x"])) <= {"x", "y"} and keys["log"] != ["none"]:
         raise ValueError(f"`log` must be x, y, x,y or none, got {','.join(keys['log'])}")
+
+
+def _is_of_compressed(
+    kind: str, keys: Mapping[str, Sequence[str]], wanted: Mapping[str, Sequence[str]]
+) -> bool:
+    """Whether a column is named that only compressed networks have; they are drawn then.
+
+    Raises `ValueError` for a kind that does not draw them.
+    """
+    own = set(COMPRESSED) - set(COLUMNS)
+    named = [name for name in (*wanted, *itertools.chain(*keys.values())) if name in own]
+    if named and kind in OF_TRIALS:
+        raise ValueError(f"`{named[0]}` is of compressed networks; {kind} draws trials only")
+    return bool(named)
 
 
 def _output(values: Sequence[str]) -> Path | None:

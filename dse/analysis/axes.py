@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.statistics import PERCENT, half_width
+from dse.trial.compression import SETTINGS, USES
 from dse.trial.datasets import num_classes
 from dse.trial.names import STEM, layout_name, written
 from dse.trial.question import QUESTION
 from dse.trial.unread import unread
+
+FIELDS = tuple(name for name in (*QUESTION, *SETTINGS) if name != "seed")
+"""What may vary and be an axis."""
 
 TOP5_FROM_CLASSES = 100
 """Top-5 accuracy is shown from this many classes on: with ten it is near 100 % for all."""
@@ -97,7 +101,7 @@ def sweep(table: pd.DataFrame) -> Sweep:
     table, idle = as_read(table)
     together: dict[bytes, list[str]] = {}
     fixed: dict[str, Any] = {}
-    for name in [n for n in QUESTION if n != "seed" and n in table and n not in idle]:
+    for name in [n for n in FIELDS if n in table and n not in idle]:
         codes, values = pd.factorize(table[name], use_na_sentinel=False)
         if len(values) == 1:
             fixed[name] = table[name].iloc[:1].item()
@@ -113,19 +117,29 @@ def sweep(table: pd.DataFrame) -> Sweep:
 
 
 def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
-    """The table, with the fields that some trials do not read at the first value of those that do;
-    and the fields that no trial reads."""
-    if "network" not in table:
-        return table, set()
-    kinds = {kind: unread({"network": kind}) for kind in table["network"].unique()}
-    idle, changed = set(), {}
-    for name in {name for fields in kinds.values() for name in fields if name in table}:
-        reads = ~table["network"].isin([kind for kind, fields in kinds.items() if name in fields])
-        if reads.any():
-            changed[name] = table[name].where(reads, table[name][reads].iloc[0])
-        else:
-            idle.add(name)
-    return table.assign(**changed), idle
+    """The table, with the fields that some rows do not read at the first value of those that do;
+    and the fields that no row reads."""
+    idle: set[str] = set()
+    for column, unread_by in UNREAD.items():
+        kinds = (
+            {kind: unread_by(kind) for kind in table[column].unique()} if column in table else {}
+        )
+        changed = {}
+        for name in {name for fields in kinds.values() for name in fields if name in table}:
+            reads = ~table[column].isin([kind for kind, fields in kinds.items() if name in fields])
+            if reads.any():
+                changed[name] = table[name].where(reads, table[name][reads].iloc[0])
+            else:
+                idle.add(name)
+        table = table.assign(**changed)
+    return table, idle
+
+
+UNREAD: Mapping[str, Callable[[str], Iterable[str]]] = {
+    "network": lambda network: unread({"network": network}),
+    "method": lambda method: set(SETTINGS) - {"method", *USES[method]},
+}
+"""Columns whose value decides which fields are not read."""
 
 
 def _layouts_joined(table: pd.DataFrame, groups: list[list[str]]) -> list[list[str]]:

@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 
 from dse.space.architecture import Layout, Metaparameters
+from dse.trial.compressed import Measured
+from dse.trial.compression import Settings
 from dse.trial.names import OUTCOMES, written
 from dse.trial.protocol import Protocol
 from dse.trial.question import QUESTION, Trial
 from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance
 
-PARTS = (Metaparameters, Layout, Protocol, Recipe, Trial, Answer, Circumstance)
+PARTS = (
+    *(Metaparameters, Layout, Protocol, Recipe, Trial, Answer, Circumstance),
+    *(Settings, Measured),
+)
 MEANINGS = {
     item.name: item.metadata["meaning"]
     for part in PARTS
@@ -42,12 +47,14 @@ LABELS = MEANINGS | {
     "status": "how training ended",
     "diverged_step": "first step with a non-finite loss or gradient",
     "dead_step": "steps after which a dead run was stopped",
+    "file_bytes": "length of the compressed file",
+    "fp32_bytes": "weights of the trial at fp32",
     "epoch": "epoch",
 }
 """The same for an axis: in other words where a meaning is too long."""
 ACCURACIES = ("top1", "top5", "val_top1", "train_top1")
 UNITED = (*ACCURACIES, "loss", "val_loss", "train_loss", "seconds", "epoch")
-BYTES = ("size_bytes", "peak_activation_bytes")
+BYTES = ("size_bytes", "peak_activation_bytes", "file_bytes", "fp32_bytes")
 COUNTS = ("params", "macs", "activations")
 KILO, MEGA = 2**10, 2**20
 LOGARITHMIC = (*BYTES, *COUNTS, "lr", "weight_decay")

@@ -26,15 +26,16 @@ SEVERAL = 2
 """A layout or recipe is named where that replaces at least this many differences."""
 
 
-def caption(table: pd.DataFrame, others: int = 0) -> str:
+def caption(table: pd.DataFrame, others: int = 0, noun: str = "trial") -> str:
     """What a figure of `table` must say: "Fixed: lr 0.01, epochs 8."
 
-    `others` counts the trials of the folder that are not in the table. Different devices are named.
+    `others` counts the trials of the folder that are not in the table, or what else `noun` says.
+    Different devices are named.
     """
     values = ", ".join(f"{name} {value}" for name, value in differences(table).items())
     parts = [f"Fixed: {values}."] if values else []
     if others:
-        parts.append(f"Not shown: {counted(others, 'other trial')} in this folder.")
+        parts.append(f"Not shown: {counted(others, f'other {noun}')} in this folder.")
     return " ".join([*parts, mixed_devices(table)]).strip()
 
 
