@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from dse.compress.closing import close
 from dse.compress.launch import run
 from dse.compress.plan import plan
 from dse.compress.request import read_request
@@ -24,7 +25,9 @@ def _main(arguments: list[str]) -> int:
         print(plan(request))
         return 0
     command = shlex.join(["python", "-m", "dse.compress", *arguments])
-    return 1 if run(request, command=command) else 0
+    failures = run(request, command=command)
+    close(request)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.rendering import counted
 from dse.analysis.summary import best, trained
 from dse.report import sections
+from dse.report.compression import compression
 from dse.report.page import CURVE, Curve, Picture, Section, Table, page
 from dse.report.pictures import PLACES, pictures
-from dse.results import atomic, commands, curves, records
+from dse.results import atomic, commands, compressed, curves, records
 from dse.trial.names import duration, written
 
 REPORT = "report.html"
@@ -29,7 +30,8 @@ EPOCHS = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
-    """What a report shows: `table` has the rows of its trials, `figures` their SVG by name.
+    """What a report shows: `table` has the rows of its trials, `figures` their SVG by name, and
+    `compressed` their compressed networks, as `dse.load_compressed` returns them.
 
     `command` repeats the report. `note` says what is fixed, and how many trials of the folder are
     not shown. `failures` are those of trials without a record.
@@ -38,6 +40,7 @@ class Contents:
     title: str
     table: pd.DataFrame
     command: str
+    compressed: pd.DataFrame = field(default_factory=pd.DataFrame)
     figures: Mapping[str, bytes] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     commands: Sequence[commands.Command] = ()
@@ -57,6 +60,7 @@ def write(
         title=folder.resolve().name,
         table=table,
         command=command,
+        compressed=compressed.load(folder, table),
         figures=figures,
         commands=commands.noted(folder),
         failures=tuple(records.failures(folder).values()),
@@ -74,9 +78,10 @@ def write(
 
 def _mark(contents: Contents) -> bytes:
     """A comment with a digest of all that a report depends on: its contents, and this code."""
-    rest = replace(contents, table=pd.DataFrame())
+    rest = replace(contents, table=pd.DataFrame(), compressed=pd.DataFrame())
     digest = hashlib.sha256(repr(rest).encode())
-    digest.update(pd.util.hash_pandas_object(contents.table, index=False).to_numpy().tobytes())
+    for table in contents.table, contents.compressed:
+        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     for room in "analysis", "figures", "report":
         for path in sorted((Path(__file__).parents[1] / room).glob("*.*")):
             digest.update(path.read_bytes())
@@ -104,7 +109,7 @@ def report(contents: Contents) -> bytes:
     if found is not None:
         shown += [sections.paper(found), sections.compared(found), sections.pareto(found)]
         shown += [sections.per_configuration(found), sections.each_trial(found)]
-        shown.append(sections.small(found))
+        shown += [sections.small(found), compression(contents.compressed)]
     shown.append(_origin(contents))
     return page(
         contents.title,
@@ -199,7 +204,7 @@ def _origin(contents: Contents) -> Section:
     lines = [command.line for command in contents.commands]
     text = []
     if lines:
-        text.append("These commands trained networks in this folder; each can be repeated.")
+        text.append("These commands made what this folder holds; each can be repeated.")
     elif len(contents.table):
         text.append("The commands that trained these networks were not noted.")
     if contents.command not in lines:

@@ -1,0 +1,91 @@
+"""What compression did to the trials of a folder: bytes and accuracies by method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from dse.analysis.rendering import columns, counted
+from dse.trial.compression import SETTINGS, Settings, used
+from dse.trial.names import written
+
+LINES = 30
+"""Maximum number of settings that are listed."""
+
+BEFORE = ("top1", "top5")
+"""What is compared with the trial as it was trained."""
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """The compressed networks of a table of `dse.load_compressed`, each with its own trial.
+
+    More columns: `settings`, those that vary among the networks that read them, as text; `ratio`,
+    how many times smaller the file is than the trial's weights at fp32; `top1_change` and
+    `top5_change`, in points, compared with the trial as it was trained.
+    """
+    original = table["compressed_id"] == ""
+    before = table[original].set_index("trial_id")[list(BEFORE)]
+    rows = table[~original].copy()
+    read, fixed = _read(rows), fixed_settings(rows)
+    rows["settings"] = [
+        " ".join(f"{name}={written(one[name])}" for name in one if name not in fixed)
+        for one in read
+    ]
+    rows["ratio"] = rows["fp32_bytes"] / rows["file_bytes"]
+    for name in BEFORE:
+        rows[f"{name}_change"] = rows[name] - rows["trial_id"].map(before[name])
+    return rows
+
+
+def fixed_settings(rows: pd.DataFrame) -> dict[str, Any]:
+    """The settings that are equal in all rows that read them."""
+    read = _read(rows)
+    values = {name: {one[name] for one in read if name in one} for name in SETTINGS}
+    return {name: some.copy().pop() for name, some in values.items() if len(some) == 1}
+
+
+def _read(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The settings that each row reads, without the method."""
+    records: Any = rows[list(SETTINGS)].to_dict("records")
+    return [{name: row[name] for name in used(Settings(**row))[1:]} for row in records]
+
+
+def by_settings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `compared` -> a row for each method and its settings: means over their networks.
+
+    Columns: `method`, `settings`, `networks`, `file_bytes`, `ratio`, `stored_density`,
+    `epochs_total`, `top1`, `top1_change`.
+    """
+    groups = rows.groupby(["method", "settings"], sort=False)
+    means = ["file_bytes", "ratio", "stored_density", "epochs_total", "top1", "top1_change"]
+    found = groups[means].mean()
+    found.insert(0, "networks", groups.size())
+    return found.reset_index()
+
+
+def summary(rows: pd.DataFrame, asked: int) -> str:
+    """`by_settings` as text; `asked` is how many networks were to be compressed."""
+    count = counted(asked, "compressed network")
+    if len(rows) < asked:
+        count = f"{len(rows):,} of {count} done, {asked - len(rows):,} failed"
+    if rows.empty:
+        return count
+    found = by_settings(rows)
+    header = ["method", "settings", "networks", "file_bytes", "times smaller", "top1", "change"]
+    lines = [
+        [
+            one["method"],
+            one["settings"],
+            f"{one['networks']:,}",
+            f"{one['file_bytes']:,.0f}",
+            f"{one['ratio']:.1f}",
+            f"{one['top1']:.2f}",
+            f"{one['top1_change']:+z.2f}",
+        ]
+        for one in found.head(LINES).to_dict("records")
+    ]
+    text = f"{count}; means, top-1 of the decoded files in percent and its change in points"
+    more = [f"and {len(found) - LINES:,} more settings"] if len(found) > LINES else []
+    fixed = " ".join(f"{name}={written(value)}" for name, value in fixed_settings(rows).items())
+    return "\n".join([text, *columns([header, *lines], "<<>>>>>"), *more, f"fixed: {fixed}"])

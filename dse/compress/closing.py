@@ -1,0 +1,30 @@
+"""What the command leaves of its compressed networks: a table, the report, and a summary."""
+
+from __future__ import annotations
+
+import shlex
+
+from dse.compress.request import Request
+from dse.figures import drawing
+from dse.results import compressed, tables
+from dse.results.atomic import write
+from dse.sweep.captions import caption
+
+TABLE = "compressed.csv"
+
+
+def close(request: Request) -> None:
+    """Write `compressed.csv` and the report of the folder; print a summary of the request."""
+    from dse.analysis.compressed import compared, summary  # these import pandas
+    from dse.report import build
+
+    folder = request.folder
+    trials = tables.write_tables(folder)
+    table = compressed.load(folder, trials)
+    write(folder / TABLE, table.to_csv(index=False).encode())
+    note = caption(trials)
+    command = shlex.join(["python", "-m", "dse.report", str(folder)])
+    path = build.write(folder, trials, drawing.draw(folder, trials, note), command, note)
+    rows = compared(table)
+    own = rows[rows["compressed_id"].isin(request.names)]
+    print(summary(own, len(request.names)), path, sep="\n")
