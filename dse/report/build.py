@@ -80,7 +80,7 @@ def _mark(contents: Contents) -> bytes:
     """A comment with a digest of all that a report depends on: its contents, and this code."""
     rest = replace(contents, table=pd.DataFrame(), compressed=pd.DataFrame())
     digest = hashlib.sha256(repr(rest).encode())
-    for table in contents.table, contents.compressed:
+    for table in filter(len, (contents.table, contents.compressed)):
         digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     for room in "analysis", "figures", "report":
         for path in sorted((Path(__file__).parents[1] / room).glob("*.*")):

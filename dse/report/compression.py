@@ -29,9 +29,9 @@ ABOUT = {
 
 def compression(table: pd.DataFrame) -> Section:
     """The compressed networks of a report's trials; empty where there are none."""
-    rows = compared(table) if len(table) else table
-    if rows.empty:
+    if table.empty or not table["compressed_id"].any():
         return Section(id="compression", title="Compressed networks")
+    rows = compared(table)
     fixed = {name: written(value) for name, value in fixed_settings(rows).items()}
     count = counted(len(rows), "compressed network")
     return Section(

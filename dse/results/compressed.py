@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dse.results.files import COMPRESSED, RECORD, trial_folder
 from dse.results.records import Damaged, ids, read_row
-from dse.trial.compressed import COLUMNS, CompressedRecord, compressed_from, uncompressed
-from dse.trial.compression import SETTINGS
+from dse.trial.compressed import COLUMNS, CompressedRecord, compressed_from
+from dse.trial.compression import SETTINGS, Settings
 from dse.trial.question import QUESTION
-from dse.trial.record import record_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +38,11 @@ def read(folder: Path, compressed_id: str) -> CompressedRecord:
 
 
 def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
-    """The compressed networks of a results folder, and its trials uncompressed, as one table.
+    """The compressed networks of some trials, and the trials as they were trained, as one table.
 
-    `trials` is the folder's table of trials. A row for each compressed network, and one for each
-    trial with `method` none (see `dse.trial.compressed.uncompressed`); columns `COLUMNS`, sorted by
-    question, then by settings. Raises `Damaged` with a line for each damaged record.
+    `trials` are rows of the folder's table. A row for each compressed network, and one for each
+    trial (see `uncompressed`); columns `COLUMNS`, sorted by question, then by settings. Raises
+    `Damaged` with a line for each damaged record.
     """
     import pandas as pd
 
@@ -54,7 +54,23 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
             damaged.append(str(error))
     if damaged:
         raise Damaged("\n".join(damaged))
-    records: Any = trials.to_dict("records")
-    whole = [uncompressed(record_from(row)) for row in records]
-    table = pd.DataFrame([*whole, *rows], columns=list(COLUMNS))
+    whole, own = uncompressed(trials), pd.DataFrame(rows, columns=list(COLUMNS))
+    own = own[own["trial_id"].isin(trials["trial_id"])]
+    table = pd.concat([whole, own]) if len(own) else whole
     return table.sort_values([*QUESTION, *SETTINGS], kind="stable", ignore_index=True)
+
+
+def uncompressed(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials as rows of compressed networks: `method` none, every weight at fp32.
+
+    They have no file: `compressed_id` and `file_sha256` are empty, `file_bytes` is `size_bytes`.
+    """
+    return trials.assign(
+        **asdict(Settings(method="none", retrain_epochs=0)),
+        compressed_id="",
+        file_sha256="",
+        file_bytes=trials["size_bytes"],
+        fp32_bytes=trials["size_bytes"],
+        stored_density=1.0,
+        epochs_total=trials["epochs"],
+    )[list(COLUMNS)]

@@ -13,14 +13,12 @@ from dse.space.rules import Rule, check, knob, one_of, real
 from dse.trial.compression import SETTINGS, Settings, compressed_id
 from dse.trial.question import QUESTION, SINCE, Trial, trial_from
 from dse.trial.record import (
-    ANSWER,
     CIRCUMSTANCE,
     COUNT,
     LOSS,
     PERCENT,
     STATUSES,
     Circumstance,
-    Record,
 )
 
 
@@ -102,27 +100,6 @@ def compressed_from(row: Mapping[str, Any]) -> CompressedRecord:
         if row[name] != value:
             raise ValueError(f"`{name}` must be {value}, the hash of this row, got {row[name]}")
     return record
-
-
-def uncompressed(record: Record) -> dict[str, Any]:
-    """A trial's record as a row of compressed networks: `method` none, every weight at fp32.
-
-    It has no file: `compressed_id` and `file_sha256` are empty, `file_bytes` is `size_bytes`.
-    """
-    answer, settings = record.answer, Settings(method="none", retrain_epochs=0)
-    measured = {
-        "file_bytes": answer.size_bytes,
-        "file_sha256": "",
-        "fp32_bytes": answer.size_bytes,
-        "stored_density": 1.0,
-        "epochs_total": record.trial.protocol.recipe.epochs,
-        **{name: getattr(answer, name) for name in MEASURED if name in ANSWER},
-    }
-    parts = (settings, record.circumstance)
-    rest = {n: getattr(part, n) for part in parts for n in field_names(type(part))}
-    whole = {**record.trial.question, **rest, **measured, "compressed_id": ""}
-    whole["trial_id"] = record.trial.trial_id
-    return {name: whole[name] for name in COLUMNS}
 
 
 MEASURED = field_names(Measured)

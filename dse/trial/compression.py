@@ -78,6 +78,7 @@ def used(settings: Settings) -> tuple[str, ...]:
     ('method', 'quality', 'coder', 'retrain_epochs')
     """
     idle = {"density"} if settings.quality else set()
+    idle |= {"energy"} if settings.factors else set()
     idle |= set() if settings.retrain_epochs else {"retrain_lr"}
     return ("method", *(name for name in USES[settings.method] if name not in idle))
 
