@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from dse.training.graphs import Graphs, NotCaptured
 from dse.training.halves import Halves
-from dse.training.step import GUESS, NEARLY_ALL, STILL, StepReport, TrainStep
+from dse.training.network import Norm
+from dse.training.step import GUESS, NEARLY_ALL, STILL, StepReport, TrainStep, gradient
 from dse.trial.recipe import Recipe
 
 REPORT = 16
@@ -66,11 +67,13 @@ class CudaStep(TrainStep):
         device: torch.device,
     ) -> None:
         super().__init__(model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device)
+        self._weights: list[Tensor] = [p for p in self._parameters if p.dim() > 1]
+        self._ordered = [*self._weights, *(p for p in self._parameters if p.dim() <= 1)]
         self._flat = flattened(model)
         self._halves = Halves(model) if recipe.precision == "bf16" else None
         self._halted = torch.zeros((), device=device)  # 1 after a step that diverged
         self._rate = torch.zeros((), device=device)
-        self._log = torch.zeros(REPORT, 4, dtype=torch.float64, device=device)
+        self._log = torch.zeros(REPORT, 4, device=device)
         self._parts = 1  # of a batch, computed one after the other
         self._sizes: list[int] = []  # of the batches since the last report
         self._format = _format(self._parameters)
@@ -119,50 +122,59 @@ class CudaStep(TrainStep):
         return self._step(x.contiguous(memory_format=self._format), y)
 
     def _pass(self, x: Tensor, y: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Part by part; the gradients are those of the whole batch's mean loss."""
-        if self._parts == 1:
-            return self._part(x, y, weight)
+        """As `TrainStep`'s, part by part; the gradients are those of the whole batch's loss."""
         size = math.ceil(len(y) / self._parts)
-        batch = zip(torch.split(x, size), torch.split(y, size), strict=True)
-        parts = [(len(ys) / len(y), self._part(xs, ys, len(ys) / len(y))) for xs, ys in batch]
-        loss = torch.stack([share * part for share, (_, part) in parts]).sum()
-        return torch.cat([scores for _, (scores, _) in parts]), loss
-
-    def _part(self, x: Tensor, y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        found = super()._pass(x, y, weight)
-        if self._halves:
-            self._halves.backward()
-        return found
+        scores: list[Tensor] = []
+        losses: list[Tensor] = []
+        total: list[Tensor] = []
+        for part in zip(torch.split(x, size), torch.split(y, size), strict=True):
+            share = weight * len(part[1]) / len(y)
+            found, loss = super()._pass(*part, share)
+            if self._halves:
+                self._halves.backward()
+            scores.append(found)
+            losses.append(loss if share == 1 else loss * share)
+            gradients = [gradient(parameter) for parameter in self._ordered]
+            if total:
+                torch._foreach_add_(gradients, total)
+            total = gradients
+        if len(losses) == 1:
+            return scores[0], losses[0]
+        return torch.cat(scores), torch.stack(losses).sum()
 
     def _scores(self, x: Tensor) -> Tensor:
         return self._halves(x) if self._halves else super()._scores(x)
 
+    @torch.no_grad()
     def _step(self, x: Tensor, y: Tensor) -> Tensor:
         """The whole step on the device: its loss, its hits, whether training has halted, and
-        whether the step was lifeless, float64 (4)."""
+        whether the step was lifeless, float32 (4). It has few launches that are not a layer's."""
         before = [buffer.clone() for buffer in self._flat]
-        scores, loss, norm = self._gradients(x, y)
-        loss = loss.double()
-        self._halted.masked_fill_(~torch.isfinite(loss + norm.double()), 1.0)
-        self._optimizer.step(self._rate, self._halted)
+        with torch.enable_grad():
+            scores, loss = self._pass(x, y)
+        norms = torch.stack(torch._foreach_norm([gradient(p) for p in self._ordered]))
+        norm = torch.linalg.vector_norm(norms)
+        self._halted.masked_fill_(~(torch.maximum(loss, norm) < math.inf), 1.0)
+        clip = self._recipe.clip
+        scale = ((norm + 1e-6) / clip).clamp_(min=1) if clip else None
+        self._optimizer.step(self._rate, self._halted, scale)
+        halted = self._halted > 0
         for buffer, old in zip(self._flat, before, strict=True):
-            buffer.copy_(torch.where(self._halted > 0, old, buffer))
+            torch.where(halted, old, buffer, out=buffer)
         hits = (scores.argmax(1) == y).sum()
-        row = (loss, hits, self._halted, self._lifeless(loss, scores.shape[1]))
-        return torch.stack([value.double() for value in row])
+        lifeless = self._lifeless(loss, scores.shape[1], norms, scale)
+        return torch.stack([loss, hits.float(), self._halted, lifeless.float()])
 
-    @torch.no_grad()
-    def _lifeless(self, loss: Tensor, classes: int) -> Tensor:
-        """As `dse.training.step.lifeless`, on the device."""
-        pairs = [(p.grad, p) for p in self._parameters if p.dim() > 1 and p.grad is not None]
-        if not (self._recipe.dead_after and pairs):
+    def _lifeless(
+        self, loss: Tensor, classes: int, gradients: Tensor, scale: Tensor | None
+    ) -> Tensor:
+        """As `dse.training.step.lifeless`, with the norms of gradients before they are scaled."""
+        if not (self._recipe.dead_after and self._weights):
             return torch.zeros_like(loss)
-        gradients, norms = (
-            torch.stack(list(torch._foreach_norm(list(tensors)))).double()
-            for tensors in zip(*pairs, strict=True)
-        )
-        still = (gradients <= STILL * norms).sum() >= NEARLY_ALL * len(pairs)
-        return still & (loss >= GUESS * math.log(classes))
+        least = STILL * torch.stack(torch._foreach_norm(self._weights))
+        still = gradients[: len(self._weights)] <= (least if scale is None else least * scale)
+        dead = still.sum() >= NEARLY_ALL * len(self._weights)
+        return dead & (loss >= GUESS * math.log(classes))
 
     def _report(self) -> StepReport:
         """What the steps since the last report did: the one place that waits for the device."""
@@ -183,11 +195,16 @@ class CudaStep(TrainStep):
 
 
 def flattened(model: nn.Module) -> list[Tensor]:
-    """Move the model's buffers into one tensor for each type of number, and return these.
+    """Move the buffers that change into one tensor for each type of number, and return these.
 
     The buffers become parts of them, so that all can be copied at once.
     """
-    places = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
+    places = [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if buffer.is_floating_point() or not isinstance(module, Norm)  # whose count stays 0
+    ]
     whole = []
     for dtype in sorted({buffer.dtype for *_, buffer in places}, key=str):
         chosen = [place for place in places if place[2].dtype == dtype]

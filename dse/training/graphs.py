@@ -10,6 +10,8 @@ from torch import Tensor
 EAGER = 3
 """Calls with batches of one size before it is captured: libraries set themselves up in these."""
 
+_BROKEN: list[torch.cuda.CUDAGraph] = []  # torch's allocator refers to what was not captured
+
 Work = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -66,5 +68,6 @@ class Graphs:
                 result = work(*self._inputs[size])
         except RuntimeError as error:
             torch.cuda.set_stream(current)
+            _BROKEN.append(graph)
             raise NotCaptured(str(error).partition("\n")[0]) from error
         return graph, result

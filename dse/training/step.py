@@ -80,7 +80,8 @@ class TrainStep:
         """One step on pictures (b, channels, h, w) and their labels, int64 (b)."""
         torch.default_generator.manual_seed(self._stream())
         buffers = [buffer.clone() for buffer in self._buffers]  # a norm's statistics
-        scores, loss, norm = self._gradients(x, y)
+        scores, loss = self._pass(x, y)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
         value = loss.item()
         if not math.isfinite(value + norm.item()):
             for buffer, before in zip(self._buffers, buffers, strict=True):
@@ -97,16 +98,10 @@ class TrainStep:
             lifeless=int(watched and lifeless(self._parameters, value, scores.shape[1])),
         )
 
-    def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Forward, backward and clipping: class scores, the loss, the gradient's norm before."""
-        for parameter in self._parameters:
-            parameter.grad = None
-        scores, loss = self._pass(x, y)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
-        return scores, loss, norm
-
     def _pass(self, x: Tensor, y: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
         """Forward and backward, the gradients multiplied by `weight`: class scores, the loss."""
+        for parameter in self._parameters:
+            parameter.grad = None
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
         ):
@@ -190,14 +185,16 @@ class SGD:
         )
 
     @torch.no_grad()
-    def step(self, rate: float | Tensor, halted: Tensor | None = None) -> None:
-        """Move every parameter along its gradient, at a learning rate; where `halted` is 1, nothing
-        changes. Both may be on the device, float32, so that the processor need not know them."""
+    def step(
+        self, rate: float | Tensor, halted: Tensor | None = None, scale: Tensor | None = None
+    ) -> None:
+        """Move every parameter along its gradient, divided by `scale`, at a learning rate; where
+        `halted` is 1, nothing changes. Tensors are on the device, float32, and not read here."""
         for decay, names in self._groups:
             parameters = [self._parameters[name] for name in names]
             sgd(
                 parameters,
-                [_gradient(parameter) for parameter in parameters],
+                [gradient(parameter) for parameter in parameters],
                 [self.momentum.get(name) for name in names],
                 has_sparse_grad=False,
                 foreach=False,
@@ -209,10 +206,12 @@ class SGD:
                 nesterov=self._recipe.nesterov,
                 maximize=False,
                 found_inf=halted,
+                grad_scale=scale,
             )
 
 
-def _gradient(parameter: Tensor) -> Tensor:
+def gradient(parameter: Tensor) -> Tensor:
+    """The gradient of a parameter, which has one."""
     if parameter.grad is None:
         raise RuntimeError("a parameter has no gradient")
     return parameter.grad
