@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 
 from dse.data.store import Store
 from dse.results import files
+from dse.runner.gpus import Gpu
+from dse.runner.runner import Workers
+from dse.runner.submitit import Jobs
 from dse.runner.task import Reporter
 from dse.space.cost import cost
 from dse.sweep import calibrate
@@ -19,6 +24,7 @@ from dse.sweep.estimate import estimate
 from dse.sweep.request import Request, read_request
 from dse.sweep.timing import training_work
 from dse.training import measure
+from dse.training.measure import Stopwatch
 from dse.training.worker import run
 from dse.trial.question import Trial
 
@@ -193,8 +199,8 @@ def test_other_engines_are_calibrated_here_one_trial_at_a_time(
 ) -> None:
     asked: list[int] = []
 
-    def fake(trials: Sequence[Trial], _: object, at_a_time: int) -> object:
-        asked.append(at_a_time)
+    def fake(trials: Sequence[Trial], _: object, workers: Workers) -> object:
+        asked.append(workers.count)
         return [sample(trial) for trial in trials], 2.0
 
     monkeypatch.setattr(calibrate, "_measured", fake)
@@ -205,6 +211,41 @@ def test_other_engines_are_calibrated_here_one_trial_at_a_time(
     assert expected.overhead == OVERHEAD
     assert expected.workers == 2
     assert "submitit" in expected.sources[-1]
+
+
+def test_a_gpu_is_calibrated_on_itself(tmp_path: Path, measured: list[tuple[str, ...]]) -> None:
+    """The figures of a processor are not taken for it, nor those of another GPU."""
+    cpu = request(tmp_path, SQUEEZE, workers=1)
+    estimate(cpu, cpu.trials, silent)
+    for name in ("A", "B"):
+        gpus = (Gpu("0", name),)
+        gpu = replace(cpu, workers=replace(cpu.workers, device="cuda", settings=gpus))
+        for _ in range(2):
+            estimate(gpu, gpu.trials, silent)
+        assert calibrate.known_rates(gpu.trials, gpu.workers, gpu.store) is not None
+    assert len(measured) == 3
+    jobs = Workers(engine="submitit", device="cuda", settings=Jobs(gpus=1))
+    assert calibrate.known_rates(cpu.trials, jobs, cpu.store) is None
+    with pytest.raises(RuntimeError, match="the GPUs of submitit are not calibrated"):
+        estimate(replace(cpu, workers=jobs), cpu.trials, silent)
+    assert len(measured) == 3
+
+
+def test_steps_are_timed_where_they_are_reported_several_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU; what is judged between them is left out."""
+    now, watch = 0.0, Stopwatch(5.0)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    with suppress(measure.Enough):
+        for step in range(16, 1000, 16):
+            now += 16 * 0.05
+            watch.on_step(step, None)
+            now += 3.0
+            watch.on_judged()
+    assert 5.0 <= watch.seconds < 6.0
+    assert watch.seconds / watch.steps == pytest.approx(0.05)
+    assert (watch.first, watch.skipped) == (0.8, 16)
 
 
 # Real measurements --------------------------------------------------------------------------
@@ -223,7 +264,7 @@ def test_what_is_measured_is_the_training_itself(tmp_path: Path) -> None:
 
 def measured_seconds(trial: Trial) -> float:
     """The seconds of a trial by a measurement of 0.3 s."""
-    values = measure.measure((trial, Store(), 0.3), Reporter(silent))
+    values = measure.measure((trial, Store(), 0.3, "cpu"), Reporter(silent))
     del values["entered"]
     size = cost(trial.architecture, trial.protocol.image_size)
     one = Sample(macs=size.macs, activations=size.activations, **values)
@@ -236,7 +277,7 @@ def measured_seconds(trial: Trial) -> float:
 @pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])
 def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, ...]) -> None:
     trial = request(tmp_path, "norm=none", *words).trials[0]
-    took = measure.measure((trial, Store(), 0.1), Reporter(silent))
+    took = measure.measure((trial, Store(), 0.1, "cpu"), Reporter(silent))
     assert took["step"] > 0
     assert took["judge"] > 0
     assert took["ready"] >= 0

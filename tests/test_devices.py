@@ -311,6 +311,7 @@ def test_a_task_whose_gpu_fails_is_retried_and_others_go_to_the_gpus_that_work()
         "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`",
         "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
         "No CUDA GPUs are available",
+        "Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions",
     ],
 )
 def test_the_only_gpu_fails(text: str) -> None:

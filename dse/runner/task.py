@@ -22,7 +22,7 @@ OUT_OF_MEMORY = (
 )
 """How torch reports a lack of memory on a processor or a GPU, in lower case."""
 
-GPU_FAILURE = ("cuda error", "cudnn error", "cublas error", "no cuda gpus are available")
+GPU_FAILURE = ("cuda error", "cudnn error", "no cuda gpus are available", "cudagetdevicecount")
 """How torch reports that a GPU has failed or is gone, in lower case."""
 
 

@@ -112,7 +112,7 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
     names = ("data", "manifest", "image_size", "augment", "normalise")
     values = {
         **_machine(),
-        "at_a_time": _at_a_time(workers),
+        "at_a_time": _here(workers).count,
         "loaders": store.loaders,
         **{name: getattr(protocol, name) for name in names},
         "batch_size": protocol.recipe.batch_size,
@@ -120,12 +120,18 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
         "network": trial.network,
         "norm": trial.layout.norm,
     }
+    if workers.device == "cuda":
+        gpus = workers.settings if isinstance(workers.settings, tuple) else ()
+        values["gpus"] = [gpu.name for gpu in gpus]
     return json.dumps(values, sort_keys=True)
 
 
-def _at_a_time(workers: Workers) -> int:
-    """Trainings on this machine at the same time: other engines' trials run elsewhere."""
-    return workers.count if workers.engine == "local" else 1
+def _here(workers: Workers) -> Workers:
+    """The workers that calibrate: as many trainings at a time as will run on this machine; other
+    engines' trials run elsewhere."""
+    if workers.engine != "local":
+        return Workers(count=1)
+    return Workers(count=workers.count, device=workers.device, settings=workers.settings)
 
 
 @functools.cache
@@ -157,10 +163,7 @@ def load(conditions: str, store: Store) -> Calibration:
 
 
 def known_rates(trials: Sequence[Trial], workers: Workers, store: Store) -> Rates | None:
-    """Rates of the first trial's protocol by a calibration made earlier; None without one, as on a
-    GPU."""
-    if workers.device == "cuda":
-        return None
+    """Rates of the first trial's protocol by a calibration made earlier; None without one."""
     known = load(conditions(trials[0], workers, store), store)
     return known.rates(trials[0].protocol) if known.samples else None
 
@@ -168,19 +171,21 @@ def known_rates(trials: Sequence[Trial], workers: Workers, store: Store) -> Rate
 def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say) -> Calibration:
     """Measure some networks of `trials`, all of the same conditions, and keep the result.
 
-    Raises `RuntimeError` where a training fails.
+    Raises `RuntimeError` where a training fails, or where trials run on GPUs of other machines.
     """
+    if workers.device == "cuda" and workers.engine != "local":
+        raise RuntimeError(f"the GPUs of {workers.engine} are not calibrated")
     made_for = conditions(trials[0], workers, store)
     known, networks = load(made_for, store), chosen(trials)
-    at_a_time = _at_a_time(workers)
-    rounds = max(math.ceil(len(networks) / at_a_time), 2)
+    here = _here(workers)
+    rounds = max(math.ceil(len(networks) / here.count), 2)
     expected = duration(rounds * 1.5 * SECONDS + 5)
     say(
         f"calibrating: training {len(networks)} networks for a few seconds each, {expected} or more"
     )
     seconds, memory = _imports()
-    repeated = itertools.islice(itertools.cycle(networks), rounds * at_a_time)
-    samples, wait = _measured([*repeated], store, at_a_time)
+    repeated = itertools.islice(itertools.cycle(networks), rounds * here.count)
+    samples, wait = _measured([*repeated], store, here)
     new = Calibration(
         path=known.path,
         samples=(*samples, *known.samples)[:KEPT],
@@ -220,15 +225,15 @@ def _imports() -> tuple[float, float]:
 
 
 def _measured(
-    networks: Sequence[Trial], store: Store, at_a_time: int
+    networks: Sequence[Trial], store: Store, workers: Workers
 ) -> tuple[list[Sample], float]:
     """A sample of each network, and the seconds until the first worker was ready."""
     samples: list[Sample] = []
     entered: list[float] = []
     start = time.monotonic()
-    with Runner(MEASURE, Workers(count=at_a_time)) as runner:
+    with Runner(MEASURE, workers) as runner:
         for number, trial in enumerate(networks):
-            runner.submit(number, (trial, store.absolute(), SECONDS))
+            runner.submit(number, (trial, store.absolute(), SECONDS, workers.device))
         for event in runner.events():
             if isinstance(event, Failed):
                 raise RuntimeError(event.reason)

@@ -80,8 +80,6 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     calibration fails. For a plan nothing is downloaded.
     """
     workers = request.workers
-    if workers.device == "cuda":
-        raise RuntimeError("trainings on a GPU are not calibrated")
     store = replace(request.store, download=request.store.download and not request.plan)
     groups: dict[str, list[Trial]] = {}
     for trial in todo:

@@ -14,8 +14,10 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 
 from dse.data.memory import Data, load
+from dse.data.resident import on_device
 from dse.data.store import Store
 from dse.runner.task import Reporter
+from dse.training import cuda
 from dse.training.execute import (
     Callbacks,
     build,
@@ -44,34 +46,35 @@ class Enough(Exception):
 class Stopwatch:
     """Times the steps of a training without the judgements between them, for some `seconds`.
 
-    The first step is not like the others: `first` is when it was done, `steps` and `seconds` are
-    those after it. Raises `Enough` at the end.
+    The first steps are not like the others: `first` is when `skipped` of them were done, `steps`
+    and `seconds` are those after it. Raises `Enough` at the end.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.first = 0.0
+        self.first, self.skipped = 0.0, 0
         self.steps, self.seconds = 0, 0.0
         self._enough, self._last = seconds, 0.0
 
     def on_step(self, step: int, state: object) -> None:
-        """Called after each step."""
-        del step, state
+        """Called with the number of steps done: after each one, or on a GPU after several."""
+        del state
         now = time.perf_counter()
         if self.first:
-            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
+            self.steps, self.seconds = step - self.skipped, self.seconds + now - self._last
         else:
-            self.first = now
+            self.first, self.skipped = now, step
         self._last = now
         if self.steps >= LEAST_STEPS and self.seconds >= self._enough:
             raise Enough
 
-    def on_judged(self) -> None:
-        """Called after each batch that is judged."""
+    def on_judged(self, *_: object) -> None:
+        """Called after each batch that is judged, and after the last one once more."""
         self._last = time.perf_counter()
 
 
-def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, float]:
-    """In a worker: train a trial for some `seconds`, keep nothing, and return what its parts take.
+def measure(argument: tuple[Trial, Store, float, str], _: Reporter) -> dict[str, float]:
+    """In a worker: train a trial for some `seconds` on a device, keep nothing, and return what its
+    parts take.
 
     `entered` is when this began, on the machine's monotonic clock; `ready`, `step` and `judge` are
     the seconds until the first step, of a step, and of judging a picture; `private` and `shared`
@@ -80,26 +83,32 @@ def measure(argument: tuple[Trial, Store, float], _: Reporter) -> dict[str, floa
     learning rate are replaced, so that any trial can be trained for long enough.
     """
     entered = time.monotonic()
-    trial, store, seconds = argument
+    trial, store, seconds, name = argument
+    device = torch.device(name)
     torch.set_num_threads(1)
     keep_memory()
     load(trial.protocol, store)  # a data set is prepared once, not by each trial
     start = time.perf_counter()
-    data, watch = load(trial.protocol, store), Stopwatch(seconds)
+    if device.type == "cuda":
+        cuda.prepare()
+    data, watch = on_device(load(trial.protocol, store), device), Stopwatch(seconds)
     try:
-        callbacks = Callbacks(on_step=watch.on_step, on_judged=watch.on_judged)
-        train_attempt(_endless(trial), data, [], None, callbacks)
+        callbacks = Callbacks(
+            on_step=watch.on_step, on_judged=watch.on_judged, on_epoch=watch.on_judged
+        )
+        train_attempt(_endless(trial), data, [], None, callbacks, device)
         raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
     except Enough:
         before = _memory()  # while its loaders are running
     step = watch.seconds / watch.steps
-    model = build(trial, trial.protocol.recipe, data, 0)
-    judged = _seconds_of_judging(model, data, pictures_at_a_time(trial), seconds / JUDGING)
+    model = build(trial, trial.protocol.recipe, data, 0).to(device)
+    together = pictures_at_a_time(trial, device)
+    judged = _seconds_of_judging(model, data, together, seconds / JUDGING)
     private, shared = map(max, before, _memory())
     weights = weights_of(model)
     return {
         "entered": entered,
-        "ready": max(watch.first - start - step, 0.0),
+        "ready": max(watch.first - start - watch.skipped * step, 0.0),
         "step": step,
         "judge": judged,
         "private": private,
