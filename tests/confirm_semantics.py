@@ -17,12 +17,13 @@ from dse.trial.question import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
 MODULES = (
-    "space/rules", "space/architecture", "space/cost", "space/grid",
-    "trial/datasets", "trial/recipe", "trial/schedule", "trial/protocol", "trial/question",
-    "trial/record",
+    "space/rules", "space/architecture", "space/alexnet", "space/cost", "space/grid",
+    "trial/datasets", "trial/recipe", "trial/schedule", "trial/protocol", "trial/unread",
+    "trial/question", "trial/record",
     "data/published", "data/formats", "data/fetch", "data/cache", "data/store",
     "data/folder", "data/memory", "data/stream", "data/loaders", "data/decode", "data/crops",
-    "training/network", "training/initial", "training/loop", "training/step",
+    "training/network", "training/alexnet", "training/networks", "training/initial",
+    "training/loop", "training/step", "training/sparse",
     "training/judge", "training/state", "training/execute", "training/worker",
 )  # fmt: skip
 SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]

@@ -84,6 +84,9 @@ those that say which pictures, which must fit together.
 DIGITS = {"data": "digits", "manifest": "none", "normalise": "dataset"}
 FOLDER = {"data": "image_folder", "manifest": f"10-1197-600-{0:020}", "normalise": "dataset"}
 
+FITTING = ("network", "dsd_density", "dsd_sparse", "dsd_final")
+"""Fields whose other values need more to change with them."""
+
 TRIAL = trial_from({**DIGITS, **{name: value for name, (value, _) in FIELDS.items()}})
 OTHER = {name: value for name, (_, value) in FIELDS.items()}
 
@@ -168,7 +171,7 @@ def test_no_two_changes_share_an_identity() -> None:
 
 
 def test_numbers_that_are_equal_are_one_value() -> None:
-    assert {"network", *DIGITS, *OTHER} == set(QUESTION)
+    assert {*FITTING, *DIGITS, *OTHER} == set(QUESTION)
     written = {
         name: float(value) if type(value) is int else value
         for name, value in TRIAL.question.items()

@@ -135,8 +135,9 @@ def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
     return table, idle
 
 
-UNREAD: Mapping[str, Callable[[str], Iterable[str]]] = {
+UNREAD: Mapping[str, Callable[[Any], Iterable[str]]] = {
     "network": lambda network: unread({"network": network}),
+    "dsd_density": lambda density: unread({"dsd_density": density}),
     "method": lambda method: set(SETTINGS) - {"method", *USES[method]},
 }
 """Columns whose value decides which fields are not read."""

@@ -84,7 +84,7 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
 
 def _read(point: Any, names: Sequence[str]) -> dict[str, str]:
     """A configuration's values of some axes; "-" for a field that its trials do not read."""
-    idle = unread(point) if "network" in point else ()
+    idle = unread({name: point[name] for name in names})
     return {name: "-" if name in idle else written(point[name]) for name in names}
 
 

@@ -118,11 +118,19 @@ def _expected(trials: Sequence[Trial], known: Calibration) -> dict[str, TrialEst
         work = training_work(protocol, size.macs, size.activations)
         nearest = min(known.samples, key=lambda s: abs(s.activations - size.activations))
         weights = size.size_bytes + header
-        contents = (weights, RECORD, CURVE * (protocol.recipe.epochs + 1), 1)  # 1: the folder
+        copies = (
+            1 if protocol.recipe.dsd_density == 1 else 2
+        )  # those of the sparse phase, and masks
+        contents = (
+            *[weights] * copies,
+            RECORD,
+            CURVE * (protocol.recipe.epochs + 1),
+            1,
+        )  # 1: the folder
         expected[trial.trial_id] = TrialEstimate(
             seconds=start + float(rates[protocol] @ work),
             disk=sum(math.ceil(content / BLOCK) for content in contents) * BLOCK,
-            checkpoints=round(CHECKPOINTS * (weights + header + 4 * size.params)),  # and momentum
+            checkpoints=round(CHECKPOINTS * copies * (weights + header + 4 * size.params)),
             memory=nearest.private,
         )
     return expected

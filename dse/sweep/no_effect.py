@@ -54,7 +54,7 @@ def _bypass(trial: Trial) -> str:
 
 def _schedule(trial: Trial) -> str:
     recipe, (_, left) = trial.protocol.recipe, _steps(trial.protocol)
-    if left > 1:  # every schedule begins with the peak learning rate
+    if left > 1 or recipe.dsd_density < 1:  # every schedule begins with the peak learning rate
         return ""
     if recipe.warmup >= recipe.epochs:
         return f"`warmup` ({recipe.warmup:g}) is at least `epochs` ({recipe.epochs})"
@@ -78,7 +78,10 @@ UNREAD: Mapping[str, Callable[[Trial], str]] = {
 }
 """Fields that some trials do not read, and the reason; "" where a trial reads it."""
 
-NEUTRAL: Mapping[str, Any] = {"incr_e": 0, "bypass": "none", "dead_after": 0, "ladder": "none"}
+NEUTRAL: Mapping[str, Any] = {
+    "incr_e": 0, "bypass": "none", "dead_after": 0, "ladder": "none",
+    "dsd_sparse": 0, "dsd_final": 0,
+}  # fmt: skip
 """Values that do nothing in any trial; they may always be given."""
 
 
@@ -147,7 +150,8 @@ def without_effect(
         groups.setdefault(_trained(trial, varying), []).append(trial)
     repeated = [group for group in groups.values() if len(group) > 1]
     lines = [line for group in repeated for line in _repetitions(group, varying)]
-    lines += _unread_by_all(trials, given)
+    idle = {field for field in given if values.get(field) == {NEUTRAL.get(field)}}
+    lines += _unread_by_all(trials, set(given) - idle)
     for field in [f for f in UNREAD if f in given and f not in varying]:
         (value,) = values[field]
         if value != NEUTRAL.get(field) and all(UNREAD[field](trial) for trial in trials):
@@ -157,7 +161,7 @@ def without_effect(
 
 
 def _unread_by_all(trials: Sequence[Trial], given: Collection[str]) -> Iterator[str]:
-    """A line for each field `given` on the command line that no trial reads, whatever its value."""
+    """A line for each field `given` on the command line that no trial reads."""
     questions = [trial.question for trial in trials]
     idle = [unread(question) for question in questions]
     for field in [field for field in given if all(field in fields for fields in idle)]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,11 +39,15 @@ state as bytes."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """All that a finished trial leaves: its record, its weights, each attempt's curve."""
+    """All that a finished trial leaves: its record, its weights, each attempt's curve.
+
+    `sparse` are the weights at the end of the sparse phase of a dense-sparse-dense training.
+    """
 
     record: Record
     curves: tuple[tuple[Epoch, ...], ...]
     weights: dict[str, Tensor]
+    sparse: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +98,7 @@ def execute(
         ),
         curves=tuple(attempt.curve for attempt in attempts),
         weights=weights_of(model),
+        sparse=attempts[-1].sparse,
     )
 
 

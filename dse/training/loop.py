@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -87,7 +87,8 @@ class Position:
 class State:
     """A training between two steps: enough to resume it to the same end, bit for bit.
 
-    `tensors` are the model's ("model.NAME") and the optimizer's ("momentum.NAME").
+    `tensors` are the model's ("model.NAME"), the optimizer's ("momentum.NAME"), and those of a
+    dense-sparse-dense training ("mask.NAME", "sparse.NAME").
     """
 
     tensors: Mapping[str, Tensor]
@@ -100,7 +101,8 @@ class Training:
 
     `diverged_step` is the first step (from 0) whose loss or gradient was not finite, or -1; it is
     `steps` where the last step left a model whose loss on the validation part is not finite.
-    `dead_step` is the number of steps after which the run was given up as dead, or -1.
+    `dead_step` is the number of steps after which the run was given up as dead, or -1. `sparse` are
+    the model's weights at the end of the sparse phase; none where there was none.
     """
 
     curve: tuple[Epoch, ...]
@@ -108,6 +110,7 @@ class Training:
     steps: int
     diverged_step: int = -1
     dead_step: int = -1
+    sparse: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
 
 
 OnEpoch = Callable[[int, float], None]
@@ -167,6 +170,7 @@ def train(
     while at.epoch <= recipe.epochs and not (diverged or dead):
         batches = data.train_batches(recipe.batch_size, seed, at.epoch, at.batches)
         while not (dead := is_dead()) and (batch := next(batches, None)):
+            step.begin()
             report = step(*batch)
             at.add(report)
             if diverged := report.diverged:
@@ -189,6 +193,7 @@ def train(
         steps=at.step,
         diverged_step=at.step if diverged else -1,
         dead_step=at.step if dead else -1,
+        sparse=step.sparse(),
     )
 
 

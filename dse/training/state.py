@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from safetensors import SafetensorError
@@ -20,7 +20,8 @@ class Unreadable(ValueError):
 
 def encode(attempts: Sequence[Training], state: State) -> bytes:
     """A line of JSON (the dead attempts and the position), then the tensors as safetensors."""
-    parts = {"attempts": [asdict(a) for a in attempts], "position": asdict(state.position)}
+    dead = [asdict(replace(attempt, sparse={})) for attempt in attempts]
+    parts = {"attempts": dead, "position": asdict(state.position)}
     return json.dumps(parts).encode() + b"\n" + save(dict(state.tensors))
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.sgd import sgd
 
+from dse.training.sparse import Phases
 from dse.trial.protocol import random_seed
 from dse.trial.recipe import Recipe
 from dse.trial.schedule import learning_rate, warmup_steps
@@ -73,7 +75,8 @@ class TrainStep:
         self._parameters, self._buffers = list(model.parameters()), list(model.buffers())
         self._steps_per_epoch = steps_per_epoch
         self._watched_from = warmup_steps(recipe, steps_per_epoch) if recipe.dead_after else None
-        self._optimizer = SGD(model, recipe)
+        self._phases = Phases(model, recipe, steps_per_epoch)
+        self._optimizer = SGD(model, recipe, self._phases.masks)
         self._next = 0
 
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
@@ -125,11 +128,20 @@ class TrainStep:
         """Whether a step (from 0) may be lifeless: none is during warm-up."""
         return self._watched_from is not None and step >= self._watched_from
 
+    def begin(self) -> None:
+        """Called before each step: a phase of the training may begin with it."""
+        self._phases.begin(self._next, self._optimizer.momentum)
+
+    def sparse(self) -> dict[str, Tensor]:
+        """The weights at the end of the sparse phase, if that has come."""
+        return self._phases.kept()
+
     def tensors(self) -> dict[str, Tensor]:
         """Copies of the model's ("model.NAME") and the optimizer's ("momentum.NAME") tensors, in a
         processor's memory."""
         tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
         tensors |= {f"momentum.{name}": t for name, t in self._optimizer.momentum.items()}
+        tensors |= self._phases.tensors()
         return {
             name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, tensor in tensors.items()
@@ -153,6 +165,7 @@ class TrainStep:
         )
         for name, momentum in self._optimizer.momentum.items():
             momentum.copy_(tensors[f"momentum.{name}"])
+        self._phases.restore(tensors, step)
         self._next = step
 
 
@@ -161,18 +174,21 @@ class SGD:
     and biases are (as in Caffe).
 
     `momentum` holds a tensor for each parameter, zero at first; none where the recipe has no
-    momentum. This is torch's own arithmetic without `torch.optim.SGD`, whose first use imports a
+    momentum. After each step a parameter is multiplied by its mask, if it has one in `masks`. This
+    is torch's own arithmetic without `torch.optim.SGD`, whose first use imports a
     compiler for 1.6 s.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, masks: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> None:
         norms = {
             f"{name}.{own}" if name else own
             for name, module in model.named_modules()
             if isinstance(module, nn.BatchNorm2d)
             for own, _ in module.named_parameters(recurse=False)
         }
-        self._recipe = recipe
+        self._recipe, self._masks = recipe, masks
         self._parameters: dict[str, Tensor] = dict(model.named_parameters())
         self._groups = [
             (recipe.weight_decay, [n for n in self._parameters if n not in norms]),
@@ -208,6 +224,9 @@ class SGD:
                 found_inf=halted,
                 grad_scale=scale,
             )
+        if self._masks:
+            masked = [self._parameters[name] for name in self._masks]
+            torch._foreach_mul_(masked, list(self._masks.values()))
 
 
 def gradient(parameter: Tensor) -> Tensor:

@@ -71,6 +71,8 @@ def _train_and_save(
         "curve.csv": curve_csv(outcome.curves),
         "weights.safetensors": safetensors(outcome.weights),
     }
+    if outcome.sparse:
+        files["sparse.safetensors"] = safetensors(dict(outcome.sparse))
     if save(folder, outcome.record, files):
         return outcome.record.row()
     print(

@@ -42,6 +42,9 @@ SINCE: Mapping[str, Any] = {
     "restarts": 0,
     "peak_memory_bytes": 0,
     "network": "squeezenet",
+    "dsd_density": 1.0,
+    "dsd_sparse": 0,
+    "dsd_final": 0,
 }
 """Fields added after a release, with the neutral value that a record without them has. In a
 question that value keeps the field out of the identity, so old results stay valid."""

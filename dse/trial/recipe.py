@@ -23,8 +23,13 @@ class Recipe:
     down to 0, which it would reach one step after the last (`step`: a tenth after each third of
     the steps). `clip` bounds the norm of the whole gradient; 0 means no bound.
 
-    Raises `ValueError` for a value outside its rule, for `nesterov` without `momentum`, and for a
-    `ladder` without `dead_after`.
+    With a `dsd_density` below 1 the training is dense-sparse-dense (arXiv:1607.04381): the last
+    `dsd_sparse` + `dsd_final` of the `epochs` are a phase in which each layer but the first keeps
+    that share of its weights, the largest, and a phase in which the others, from 0, learn again.
+    Each of them follows `schedule` from a tenth of `lr`, without warm-up and momentum at first.
+
+    Raises `ValueError` for a value outside its rule, for `nesterov` without `momentum`, for a
+    `ladder` without `dead_after`, and for phases that do not fit in the epochs.
     """
 
     epochs: int = knob(20, integer(1, 10_000), "passes over the training part")
@@ -48,6 +53,11 @@ class Recipe:
     ladder: str = knob(
         "rate-warmup-lsuv", words(*RUNGS, most=8), "what each restart of a dead run changes"
     )
+    dsd_density: float = knob(
+        1.0, real(0, 1, above=True), "share of weights kept in the sparse phase (1: no such phase)"
+    )
+    dsd_sparse: int = knob(0, integer(0, 10_000), "epochs of the sparse phase, among `epochs`")
+    dsd_final: int = knob(0, integer(0, 10_000), "epochs after it, dense again, among `epochs`")
 
     def __post_init__(self) -> None:
         check(self)
@@ -55,6 +65,27 @@ class Recipe:
             raise ValueError("`nesterov` must be false where `momentum` is 0, got true")
         if self.ladder != "none" and not self.dead_after:
             raise ValueError(f"`ladder` must be none where `dead_after` is 0, got {self.ladder}")
+        self._check_phases()
+
+    def _check_phases(self) -> None:
+        sparse = self.dsd_density < 1
+        for name in ("dsd_sparse", "dsd_final"):
+            value = getattr(self, name)
+            if bool(value) != sparse:
+                raise ValueError(
+                    f"`{name}` must be {'at least 1' if sparse else 0} where `dsd_density` is "
+                    f"{self.dsd_density:g}, got {value}"
+                )
+        if self.dense_epochs < 1:
+            raise ValueError(
+                f"`epochs` must be more than `dsd_sparse` and `dsd_final` together, "
+                f"{self.dsd_sparse + self.dsd_final}, got {self.epochs}"
+            )
+
+    @property
+    def dense_epochs(self) -> int:
+        """Epochs before the sparse phase; all where there is none."""
+        return self.epochs - self.dsd_sparse - self.dsd_final
 
     @property
     def restarts(self) -> int:

@@ -1,4 +1,4 @@
-"""The learning rate of each step: a linear warm-up, then the recipe's schedule."""
+"""The learning rate of each step: a linear warm-up, then the recipe's schedule, in each phase."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 """Share of the steps after warm-up (0 to 1) -> share of the peak learning rate."""
 
 
+LATER = 0.1
+"""Peak learning rate of the sparse and of the final phase, as a share of the first one's."""
+
+
 def warmup_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     """Steps of warm-up: `warmup` epochs, rounded to whole steps."""
     return round(recipe.warmup * steps_per_epoch)
@@ -28,8 +32,13 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     >>> [learning_rate(recipe, step, steps_per_epoch=2) for step in range(4)]
     [1.0, 0.75, 0.5, 0.25]
     """
-    warm, total = warmup_steps(recipe, steps_per_epoch), recipe.epochs * steps_per_epoch
+    warm, total = warmup_steps(recipe, steps_per_epoch), recipe.dense_epochs * steps_per_epoch
+    peak = recipe.lr
+    for epochs in (recipe.dsd_sparse, recipe.dsd_final):
+        if step >= total and epochs:  # count from the beginning of the next phase
+            step, total = step - total, epochs * steps_per_epoch
+            warm, peak = 0, recipe.lr * LATER
     if step < warm:
-        return recipe.lr * (step + 1) / (warm + 1)
+        return peak * (step + 1) / (warm + 1)
     share = (step - warm) / max(total - warm, 1)
-    return recipe.lr * SCHEDULES[recipe.schedule](share)
+    return peak * SCHEDULES[recipe.schedule](share)

@@ -5,7 +5,7 @@ That value is the same whatever page the others come from, so that equal trainin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dse.space.architecture import Layout, Metaparameters, field_names
@@ -21,14 +21,27 @@ SQUEEZENET: Mapping[str, Any] = {
 }
 """What only SqueezeNet reads, at its default: v1.0."""
 
+PLAIN: Mapping[str, Any] = {"dsd_sparse": 0, "dsd_final": 0}
+"""What only a dense-sparse-dense training reads."""
+
+
+DECIDING: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
+    "network": lambda network: SQUEEZENET if network == "alexnet" else {},
+    "dsd_density": lambda density: PLAIN if density == 1 else {},
+}
+"""Fields whose value decides what is not read."""
+
 
 def unread(question: Mapping[Any, Any]) -> Mapping[str, Any]:
     """The fields that a trial of this question does not read, and their values.
 
-    >>> unread({"network": "alexnet"})["sr"], unread({"network": "squeezenet"})
-    (0.125, {})
+    Of a part of a question, those that are known not to be read.
+
+    >>> unread({"network": "alexnet"})["sr"], unread({"network": "squeezenet", "dsd_density": 1})
+    (0.125, {'dsd_sparse': 0, 'dsd_final': 0})
     """
-    return SQUEEZENET if question["network"] == "alexnet" else {}
+    known = [fields(question[name]) for name, fields in DECIDING.items() if name in question]
+    return {name: value for fields in known for name, value in fields.items()}
 
 
 def misplaced(question: Mapping[str, Any]) -> list[str]:
@@ -43,4 +56,7 @@ def misplaced(question: Mapping[str, Any]) -> list[str]:
 
 def reason(name: str, question: Mapping[Any, Any]) -> str:
     """Why a trial of this question does not read a field; "" where it does."""
-    return f"`network` is {question['network']}" if name in unread(question) else ""
+    for field, fields in DECIDING.items():
+        if name in fields(question[field]):
+            return f"`{field}` is {question[field]}".removesuffix(".0")
+    return ""
