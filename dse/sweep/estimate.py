@@ -118,19 +118,13 @@ def _expected(trials: Sequence[Trial], known: Calibration) -> dict[str, TrialEst
         work = training_work(protocol, size.macs, size.activations)
         nearest = min(known.samples, key=lambda s: abs(s.activations - size.activations))
         weights = size.size_bytes + header
-        copies = (
-            1 if protocol.recipe.dsd_density == 1 else 2
-        )  # those of the sparse phase, and masks
-        contents = (
-            *[weights] * copies,
-            RECORD,
-            CURVE * (protocol.recipe.epochs + 1),
-            1,
-        )  # 1: the folder
+        sparse = protocol.recipe.dsd_density < 1  # its weights are kept too; its state has masks
+        files = [weights] * (1 + sparse)
+        contents = (*files, RECORD, CURVE * (protocol.recipe.epochs + 1), 1)  # 1: the folder
         expected[trial.trial_id] = TrialEstimate(
             seconds=start + float(rates[protocol] @ work),
             disk=sum(math.ceil(content / BLOCK) for content in contents) * BLOCK,
-            checkpoints=round(CHECKPOINTS * copies * (weights + header + 4 * size.params)),
+            checkpoints=round(CHECKPOINTS * len(files) * (weights + header + 4 * size.params)),
             memory=nearest.private,
         )
     return expected
