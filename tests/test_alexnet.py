@@ -161,6 +161,15 @@ def test_it_resumes_to_the_same_end(outcome: Outcome, step: int) -> None:
     assert all(torch.equal(again.weights[n], w) for n, w in outcome.weights.items())
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_learns_on_a_gpu_too(precision: str) -> None:
+    trial = trial_from({**TRIAL.question, "precision": precision})
+    answer = execute(trial, device=torch.device("cuda")).record.answer
+    assert answer.status == "learned"
+    assert answer.top1 > 60
+
+
 def test_the_trained_network_is_loaded(outcome: Outcome, tmp_path: Path) -> None:
     save(tmp_path, outcome.record, {"weights.safetensors": safetensors(outcome.weights)})
     module = network(tmp_path, TRIAL)

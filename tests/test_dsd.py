@@ -19,9 +19,10 @@ from dse.api import load
 from dse.data.store import DEFAULT
 from dse.results.files import trial_folder
 from dse.runner.task import Reporter
-from dse.training.execute import Callbacks, Outcome, execute
+from dse.training.cuda import CudaStep
+from dse.training.execute import STEPS, Callbacks, Outcome, execute
 from dse.training.judge import Judgement
-from dse.training.loop import Position, State, Training
+from dse.training.loop import CPU, Position, State, Training
 from dse.training.sparse import largest
 from dse.training.state import decode, encode
 from dse.training.worker import run
@@ -33,11 +34,12 @@ __all__ = ["_loaded_once", "_one_thread", "composed_once"]
 
 PHASES = {"dsd_density": 0.4, "dsd_sparse": 1, "dsd_final": 1}
 TRIAL = trial_from({**PLAIN.question, **PHASES})
+Run = tuple[Outcome, dict[int, bytes]]
 EPOCH = 14
 """Steps of an epoch; the trial has three, one in each phase."""
 
 
-def execute_with_states(*steps: int) -> tuple[Outcome, dict[int, bytes]]:
+def execute_with_states(*steps: int, device: torch.device = CPU) -> Run:
     """The outcome of the trial, and its states after some steps."""
     states: dict[int, bytes] = {}
 
@@ -45,14 +47,14 @@ def execute_with_states(*steps: int) -> tuple[Outcome, dict[int, bytes]]:
         if step in steps:
             states[step] = state()
 
-    return execute(TRIAL, Callbacks(on_step=on_step)), states
+    return execute(TRIAL, Callbacks(on_step=on_step), device=device), states
 
 
 STOPS = (10, EPOCH, EPOCH + 1, 20, 2 * EPOCH, 2 * EPOCH + 1, 40)
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[Outcome, dict[int, bytes]]:
+def whole() -> Run:
     return execute_with_states(*STOPS)
 
 
@@ -71,7 +73,7 @@ def test_the_learning_rate_begins_again_at_a_tenth() -> None:
     assert rates == pytest.approx([1 / 3, 2 / 3, 1, 0.5, 0.1, 0.05, 0.1, 0.075, 0.05, 0.025])
 
 
-def test_only_the_sparse_phase_has_zeros(whole: tuple[Outcome, dict[int, bytes]]) -> None:
+def test_only_the_sparse_phase_has_zeros(whole: Run) -> None:
     """In every layer but the first, as many as the density says; biases and norms have none."""
     _, states = whole
     for step in STOPS:
@@ -91,7 +93,7 @@ def test_only_the_sparse_phase_has_zeros(whole: tuple[Outcome, dict[int, bytes]]
 
 
 def test_the_largest_weights_are_kept_and_go_on_learning(
-    whole: tuple[Outcome, dict[int, bytes]],
+    whole: Run,
 ) -> None:
     dense, first, last = (weights(whole[1][step]) for step in (EPOCH, EPOCH + 1, 2 * EPOCH))
     for name in ("fire3.squeeze.weight", "fire9.expand3x3.weight", "conv10.weight"):
@@ -110,7 +112,7 @@ def test_at_least_one_weight_is_kept() -> None:
 
 
 def test_random_streams_are_those_of_plain_training(
-    whole: tuple[Outcome, dict[int, bytes]],
+    whole: Run,
 ) -> None:
     """Until the first phase ends, a training of as many dense epochs is the same."""
     plain = execute(trial_from({**PLAIN.question, "epochs": 1}))
@@ -122,7 +124,7 @@ def test_random_streams_are_those_of_plain_training(
 # What is kept, and resuming -----------------------------------------------------------------
 
 
-def test_the_end_of_the_sparse_phase_is_kept(whole: tuple[Outcome, dict[int, bytes]]) -> None:
+def test_the_end_of_the_sparse_phase_is_kept(whole: Run) -> None:
     outcome, states = whole
     end = weights(states[2 * EPOCH])
     assert outcome.sparse.keys() == outcome.weights.keys()
@@ -131,9 +133,7 @@ def test_the_end_of_the_sparse_phase_is_kept(whole: tuple[Outcome, dict[int, byt
 
 
 @pytest.mark.parametrize("step", STOPS)
-def test_it_resumes_in_each_phase_to_the_same_end(
-    whole: tuple[Outcome, dict[int, bytes]], step: int
-) -> None:
+def test_it_resumes_in_each_phase_to_the_same_end(whole: Run, step: int) -> None:
     outcome, states = whole
     again = execute(TRIAL, states=[states[step]])
     assert again.record.answer == outcome.record.answer
@@ -143,16 +143,39 @@ def test_it_resumes_in_each_phase_to_the_same_end(
         assert torch.equal(again.sparse[name], outcome.sparse[name])
 
 
+def test_the_steps_of_a_gpu_have_the_same_phases(
+    whole: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS, "cpu", CudaStep)
+    outcome = execute(TRIAL, states=[whole[1][10]])
+    for name, tensor in whole[0].sparse.items():
+        assert torch.allclose(outcome.sparse[name], tensor, atol=1e-3), name
+        if tensor.dim() > 1:
+            assert torch.equal(outcome.sparse[name] == 0, tensor == 0), name
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_resumes_in_each_phase() -> None:
+    outcome, states = execute_with_states(EPOCH, 2 * EPOCH, device=torch.device("cuda"))
+    sparse = outcome.sparse["conv10.weight"]
+    assert int((sparse != 0).sum()) == math.floor(0.4 * sparse.numel() + 0.5)
+    assert len(states) == 2
+    for state in states.values():
+        again = execute(TRIAL, states=[state], device=torch.device("cuda"))
+        assert again.record.answer == outcome.record.answer
+        for name, weight in outcome.weights.items():
+            assert torch.equal(again.weights[name], weight)
+            assert torch.equal(again.sparse[name], outcome.sparse[name])
+
+
 def test_a_state_of_it_is_not_one_of_plain_training(
-    whole: tuple[Outcome, dict[int, bytes]],
+    whole: Run,
 ) -> None:
     plain = trial_from({**PLAIN.question, "epochs": 1})
     assert execute(plain, states=[whole[1][10]]).record.answer == execute(plain).record.answer
 
 
-def test_a_worker_writes_the_sparse_weights(
-    tmp_path: Path, whole: tuple[Outcome, dict[int, bytes]]
-) -> None:
+def test_a_worker_writes_the_sparse_weights(tmp_path: Path, whole: Run) -> None:
     run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda report: None))
     kept = load_file(trial_folder(tmp_path, TRIAL.trial_id) / "sparse.safetensors")
     assert all(torch.equal(kept[name], tensor) for name, tensor in whole[0].sparse.items())
