@@ -5,7 +5,7 @@ That value is the same whatever page the others come from, so that equal trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dse.space.architecture import Layout, Metaparameters, field_names
@@ -21,15 +21,15 @@ SQUEEZENET: Mapping[str, Any] = {
 }
 """What only SqueezeNet reads, at its default: v1.0."""
 
-PLAIN: Mapping[str, Any] = {"dsd_sparse": 0, "dsd_final": 0}
+PHASES: Mapping[str, Any] = {"dsd_sparse": 0, "dsd_final": 0}
 """What only a dense-sparse-dense training reads."""
 
 
-DECIDING: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
-    "network": lambda network: SQUEEZENET if network == "alexnet" else {},
-    "dsd_density": lambda density: PLAIN if density == 1 else {},
+IDLE: Mapping[tuple[str, Any], Mapping[str, Any]] = {
+    ("network", "alexnet"): SQUEEZENET,
+    ("dsd_density", 1): PHASES,
 }
-"""Fields whose value decides what is not read."""
+"""What is not read where a field has a value."""
 
 
 def unread(question: Mapping[Any, Any]) -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ def unread(question: Mapping[Any, Any]) -> Mapping[str, Any]:
     >>> unread({"network": "alexnet"})["sr"], unread({"network": "squeezenet", "dsd_density": 1})
     (0.125, {'dsd_sparse': 0, 'dsd_final': 0})
     """
-    known = [fields(question[name]) for name, fields in DECIDING.items() if name in question]
+    known = [fields for (name, value), fields in IDLE.items() if question.get(name) == value]
     return {name: value for fields in known for name, value in fields.items()}
 
 
@@ -56,7 +56,7 @@ def misplaced(question: Mapping[str, Any]) -> list[str]:
 
 def reason(name: str, question: Mapping[Any, Any]) -> str:
     """Why a trial of this question does not read a field; "" where it does."""
-    for field, fields in DECIDING.items():
-        if name in fields(question[field]):
-            return f"`{field}` is {question[field]}".removesuffix(".0")
+    for (field, value), fields in IDLE.items():
+        if name in fields and question[field] == value:
+            return f"`{field}` is {value}"
     return ""
