@@ -22,7 +22,13 @@ OUT_OF_MEMORY = (
 )
 """How torch reports a lack of memory on a processor or a GPU, in lower case."""
 
-GPU_FAILURE = ("cuda error", "cudnn error", "no cuda gpus are available", "cudagetdevicecount")
+GPU_FAILURE = (
+    "cuda error",
+    "cudnn error",
+    "no cuda gpus are available",
+    "found no nvidia driver",
+    "cudagetdevicecount",
+)
 """How torch reports that a GPU has failed or is gone, in lower case."""
 
 
