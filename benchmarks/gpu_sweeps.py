@@ -3,8 +3,8 @@
     python benchmarks/gpu_sweeps.py mixed|packed|mps [--device cpu] [--data-root DIR]
         [--rounds 5] [--seconds S]
 
-- mixed: 30 networks, all different, `SEVERAL` at a time; and as many of them one after the other
-  as there is time for, in the same order.
+- mixed: 30 networks, all different, one after the other as far as there is time for; then `SEVERAL`
+  at a time, in the same order.
 - packed: one network with different seeds; 1, 8, 4, 2 and 16 at a time.
 - mps: as `packed`, with NVIDIA's MPS, which lets the processes' work overlap on the GPU.
 
@@ -42,7 +42,7 @@ from dse.trial.question import Trial
 SEVERAL = 8
 """Trials at a time of `mixed`."""
 
-EPOCHS = 5
+EPOCHS = 3
 """Epochs of a trial: a few seconds."""
 
 MPS = "nvidia-cuda-mps-control"
@@ -75,24 +75,25 @@ class Machine:
     def rate(self, todo: Sequence[Trial], seconds: float = 1e9) -> tuple[float, int]:
         """Train trials; returns how many per hour, and how many were done.
 
-        After some `seconds` no further ones are started. Says which failed.
+        What has not ended after some `seconds` is given up, and this is then of no more use. Says
+        which trials failed.
         """
-        start, done = time.monotonic(), 0
-        at_once = len(todo) if seconds == 1e9 else 1
-        for first in range(0, len(todo), at_once):
-            if time.monotonic() - start > seconds:
-                break
-            for trial in todo[first : first + at_once]:
-                folder = self._folder / f"{time.monotonic_ns()}"
-                folder.mkdir()
-                argument = (trial, folder, self._store, self._device)
-                self._runner.submit(f"{folder.name}", argument)
-            for event in self._runner.events():
-                done += isinstance(event, Finished)
-                if isinstance(event, Failed):
-                    say(f"a trial failed: {event.reason}")
-                    print(event.details, file=sys.stderr)
-        return 3600 * done / (time.monotonic() - start), done
+        for trial in todo:
+            folder = self._folder / f"{time.monotonic_ns()}"
+            folder.mkdir()
+            self._runner.submit(folder.name, (trial, folder, self._store, self._device))
+        start = last = time.monotonic()
+        done = 0
+        for event in self._runner.events():
+            now = time.monotonic()
+            if isinstance(event, Finished):
+                done, last = done + 1, now
+            if isinstance(event, Failed):
+                say(f"a trial failed: {event.reason}")
+                print(event.details, file=sys.stderr)
+            if now - start > seconds:
+                self._runner.stop(0.0)
+        return 3600 * done / max(last - start, 1e-9), done
 
 
 def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
@@ -101,15 +102,14 @@ def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
     words = (widths, "sr=0.125,0.25,0.5,0.75,1.0", "pct3x3=0.25,0.5,0.75")
     every = list(trials(device, *words, *epochs(device)))
     random.Random(0).shuffle(every)
-    end = time.monotonic() + seconds
     several = SEVERAL if device == "cuda" else 2
-    with Machine(several, device, store, folder, short(every[0])) as machine:
-        packed, count = machine.rate(every)
-    say(f"{count} of 30 configurations, {several} at a time", "trials/hour", [packed])
-    left = min(0.9 * (end - time.monotonic()), 90.0)
-    with Machine(1, device, store, folder, short(every[0])) as machine:
-        single, count = machine.rate(every, left)
-    say(f"{count} of 30 configurations, one after the other", "trials/hour", [single])
+    rates = []
+    for at_a_time, name in ((1, "one after the other"), (several, f"{several} at a time")):
+        with Machine(at_a_time, device, store, folder, short(every[0])) as machine:
+            rate, count = machine.rate(every, min(0.35 * seconds, 75.0))
+        rates.append(rate)
+        say(f"{count} of 30 configurations, {name}", "trials/hour", [rate])
+    single, packed = rates
     say(f"{several} at a time / one after the other", "x", [packed / single])
 
 
