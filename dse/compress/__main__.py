@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from dse.compress import decode, verify
 from dse.compress.closing import close
 from dse.compress.launch import run
 from dse.compress.plan import plan
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
+    if arguments[:1] in (["decode"], ["verify"]):
+        return {"decode": decode.main, "verify": verify.main}[arguments[0]](arguments[1:])
     request = read_request(arguments)
     if request.plan:
         print(plan(request))

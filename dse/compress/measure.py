@@ -10,14 +10,14 @@ from dse.compress.retrain import Retraining
 from dse.compress.tensors import CompressedModel, LowRank, Tensor
 from dse.training.judge import judge
 from dse.trial.compressed import Measured
-from dse.trial.record import Record, status_of
+from dse.trial.record import status_of
 
 
-def measure(content: bytes, parent: Record, epochs: int, training: Retraining) -> Measured:
+def measure(content: bytes, fp32_bytes: int, epochs: int, training: Retraining) -> Measured:
     """Measure a file: what is judged is the network that is decoded from it, and nothing else.
 
-    `parent` is the record of its trial, `epochs` those of retraining, and `training` has the data.
-    Raises `BadFile` for a file that is damaged.
+    `fp32_bytes` is the size of its trial's network and `epochs` the number of them in all;
+    `training` has the data. Raises `BadFile` for a file that is damaged.
     """
     model = decode(content)
     network = module(model).to(training.device)
@@ -26,9 +26,9 @@ def measure(content: bytes, parent: Record, epochs: int, training: Retraining) -
     return Measured(
         file_bytes=len(content),
         file_sha256=hashlib.sha256(content).hexdigest(),
-        fp32_bytes=parent.answer.size_bytes,
+        fp32_bytes=fp32_bytes,
         stored_density=stored_density(model),
-        epochs_total=parent.trial.protocol.recipe.epochs + epochs,
+        epochs_total=epochs,
         status=status_of(
             val_top1=validation.top1, guess=validation.guess, missed=validation.missed, step=-1
         ),

@@ -56,6 +56,7 @@ def _compress(
 ) -> dict[str, Any] | None:
     start = time.perf_counter()
     parent = records.read(trial_folder(folder, one.trial.trial_id) / RECORD)
+    epochs = one.trial.protocol.recipe.epochs + one.settings.retrain_epochs
     curve: list[tuple[int, float]] = []
 
     def on_epoch(epoch: int, val_top1: float) -> None:
@@ -72,7 +73,7 @@ def _compress(
     record = CompressedRecord(
         trial=one.trial,
         settings=one.settings,
-        measured=measure(content, parent, one.settings.retrain_epochs, training),
+        measured=measure(content, parent.answer.size_bytes, epochs, training),
         circumstance=circumstance(time.perf_counter() - start, device),
     )
     with suppress(Stopped):  # it is done: what remains is to save it

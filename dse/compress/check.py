@@ -1,0 +1,60 @@
+"""A compressed network measured again and compared with its record, in a worker."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from dse.compress.heads import BadFile
+from dse.compress.measure import measure
+from dse.compress.worker import training_of
+from dse.data.store import Store
+from dse.results.compressed import FILE
+from dse.results.files import COMPRESSED, trial_folder
+from dse.runner.task import Reporter, Stopped
+from dse.training.circumstance import circumstance
+from dse.trial.compressed import CompressedRecord, Measured
+
+ELSEWHERE = 0.1
+"""Points by which an accuracy may differ on another device than the record's."""
+
+ACCURACIES = ("top1", "top5", "val_top1")
+
+
+def run(argument: tuple[CompressedRecord, Path, Store, str], reporter: Reporter) -> list[str]:
+    """Measure a compressed network's file again; return its differences, a line each."""
+    record, folder, store, name = argument
+    torch.set_num_threads(1)
+
+    def on_batch() -> None:
+        if reporter.stopping:
+            raise Stopped
+
+    device = torch.device(name)
+    training = training_of(record.trial, store, device, on_batch=on_batch)
+    path = trial_folder(folder, record.compressed_id, COMPRESSED) / FILE
+    was = record.measured
+    try:
+        now = measure(path.read_bytes(), was.fp32_bytes, was.epochs_total, training)
+    except FileNotFoundError:
+        return [f"{FILE} is missing"]
+    except BadFile as error:
+        return [f"{FILE}: {error}"]
+    same_device = circumstance(0.0, device).device == record.circumstance.device
+    return list(differences(was, now, 0.0 if same_device else ELSEWHERE))
+
+
+def differences(was: Measured, now: Measured, tolerance: float) -> list[str]:
+    """A line for each measure that differs; accuracies by more than `tolerance`, in points."""
+    lines = []
+    for name in (item.name for item in fields(Measured) if item.name not in UNCOMPARED):
+        before, after = getattr(was, name), getattr(now, name)
+        if abs(after - before) > tolerance if name in ACCURACIES else after != before:
+            lines.append(f"`{name}` was {before}, is {after}")
+    return lines
+
+
+UNCOMPARED = ("loss", "status", "classes_predicted")
+"""Measures that follow from the others, or whose last digits depend on the machine."""

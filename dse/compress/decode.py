@@ -1,0 +1,60 @@
+"""`python -m dse.compress decode FILE`: a compressed network as plain safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from dse.compress.container import decode
+from dse.results.atomic import write
+from dse.sweep.errors import RequestError, RequestParser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns 0. Raises `RequestError` for a wrong request or a damaged file."""
+    parser = RequestParser(
+        prog="python -m dse.compress decode",
+        description="Decode a compressed network and write its weights as safetensors (float32).",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a compressed network")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="(default: FILE as .safetensors)"
+    )
+    options = parser.parse_args(arguments)
+    output: Path = options.output or options.file.with_suffix(".safetensors")
+    try:
+        content = options.file.read_bytes()
+    except OSError as error:
+        line = f"`file` must be readable, got {options.file}: {error.strerror}"
+        raise RequestError([line]) from None
+    try:
+        weights = safetensors(content)
+    except ValueError as error:
+        raise RequestError([f"`file` cannot be decoded, got {options.file}: {error}"]) from None
+    replace(output, weights)
+    print(f"{output}: {len(weights):,} bytes, decoded from {len(content):,}")
+    return 0
+
+
+def safetensors(content: bytes) -> bytes:
+    """The weights of a compressed network's file, with its architecture in the metadata.
+
+    Raises `BadFile`, a `ValueError`, for a file that is damaged or of another format.
+    """
+    model = decode(content)
+    tensors = {name: np.ascontiguousarray(one.dense()) for name, one in model.tensors.items()}
+    parts = {"architecture": dict(model.architecture), "activations": dict(model.activations)}
+    return save(tensors, {name: json.dumps(part) for name, part in parts.items() if part})
+
+
+def replace(output: Path, content: bytes) -> None:
+    """Write a file that the user named; raises `RequestError` where that cannot be done."""
+    try:
+        write(output, content)
+    except OSError as error:
+        line = f"`output` must be writable, got {output}: {error.strerror}"
+        raise RequestError([line]) from None
