@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dse.compress import decode, verify
+from dse.compress import decode, verify, weights
 from dse.compress.closing import close
 from dse.compress.launch import run
 from dse.compress.plan import plan
@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     if arguments[:1] in (["decode"], ["verify"]):
         return {"decode": decode.main, "verify": verify.main}[arguments[0]](arguments[1:])
+    if any(argument.endswith(".safetensors") for argument in arguments):
+        return weights.main(arguments)
     request = read_request(arguments)
     if request.plan:
         print(plan(request))

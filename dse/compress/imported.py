@@ -1,0 +1,56 @@
+"""Weights that were not trained here, compressed without data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from dse.compress.container import encode
+from dse.compress.fit import fit
+from dse.compress.measure import stored_density
+from dse.space.architecture import Architecture
+from dse.training.network import SqueezeNet
+from dse.training.torchvision_names import from_torchvision
+from dse.trial.compression import Settings
+
+OF_TORCHVISION = "features.0.weight"
+"""A tensor that only torchvision's names have."""
+
+
+def compress(
+    content: bytes, architecture: Architecture, settings: Settings
+) -> tuple[bytes, int, float]:
+    """A file of weights compressed: the new file, the weights' bytes at fp32, and the density that
+    is stored (see `stored_density`).
+
+    Raises `ValueError` where the file is not safetensors or not of this network.
+    """
+    try:
+        weights = load(content)
+    except SafetensorError as error:
+        raise ValueError(f"the file must be safetensors: {error}") from None
+    network = SqueezeNet(architecture)
+    _fill(network, weights)
+    model = fit(network.eval(), None, settings)
+    size = sum(4 * t.numel() for t in network.state_dict().values() if t.is_floating_point())
+    return encode(model, settings.coder), size, stored_density(model)
+
+
+def _fill(network: SqueezeNet, weights: Mapping[str, Tensor]) -> None:
+    """Give a network its weights, by this project's names or torchvision's."""
+    if OF_TORCHVISION in weights:
+        weights = from_torchvision(network.architecture.layout, weights)
+    try:
+        result = network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"the weights must be of this network: {reason}") from None
+    missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
+    for names, state in (missing, "missing"), (result.unexpected_keys, "left over"):
+        if names:
+            raise ValueError(f"the weights must be of this network: {names[0]} is {state}")
+    if not all(bool(t.isfinite().all()) for t in network.state_dict().values()):
+        raise ValueError("the weights must be finite")

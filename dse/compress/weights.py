@@ -1,0 +1,110 @@
+"""`python -m dse.compress FILE.safetensors`: compress weights that were not trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dse.compress.decode import replace
+from dse.compress.request import read_axes, read_choices
+from dse.space.architecture import Architecture, Layout, Metaparameters, field_names, generate
+from dse.space.rules import integer
+from dse.sweep.errors import RequestError, RequestParser
+from dse.sweep.keys import accepted
+from dse.sweep.overrides import parse_overrides
+from dse.sweep.request import checked_axes, read_grids
+from dse.trial.compression import SETTINGS, Settings
+
+FACTS = {"num_classes": 1000, "in_channels": 3}
+"""What a network's data decide, and the defaults."""
+
+NETWORK = ("layout", *field_names(Metaparameters), *field_names(Layout))
+PAPER = {"protocol": ["imagenet_torchvision"]}
+"""The page of the paper's network, whose values other keys change."""
+
+WITHOUT_DATA = ("none", "svd", "prune", "deep_compression")
+"""The methods that can do without pictures."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns 0. Raises `RequestError` for a wrong request."""
+    parser = RequestParser(
+        prog="python -m dse.compress",
+        description="Compress weights that were not trained here, without retraining: a SqueezeNet "
+        "with this project's names, or torchvision's. Keys are the settings of the compression, "
+        "the metaparameters and the layout (default: the paper's network), num_classes and "
+        "in_channels; see python -m dse.compress --help.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE.safetensors", help="the weights")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="see above")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="(default: FILE as .bin)")
+    options = parser.parse_intermixed_args(arguments)
+    architecture, settings = _read(options.overrides)
+    try:
+        content = options.file.read_bytes()
+    except OSError as error:
+        line = f"`file` must be readable, got {options.file}: {error.strerror}"
+        raise RequestError([line]) from None
+
+    from dse.compress.imported import compress  # imports torch
+
+    try:
+        file, size, density = compress(content, architecture, settings)
+    except ValueError as error:
+        raise RequestError([f"{options.file}: {error}"]) from None
+    output: Path = options.output or options.file.with_suffix(".bin")
+    replace(output, file)
+    print(
+        f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "
+        f"at fp32; {density:.3f} numbers other than 0 are stored for each weight"
+    )
+    return 0
+
+
+def _read(texts: Sequence[str]) -> tuple[Architecture, Settings]:
+    """The network and the settings; raises `RequestError` with all mistakes."""
+    errors: list[str] = []
+    given = parse_overrides(texts, errors, (*SETTINGS, *NETWORK, *FACTS))
+    errors += [
+        f"`{key}` must have one value, got {len(values):,}"
+        for key, values in given.items()
+        if len(values) != 1
+    ]
+    facts: dict[str, Any] = {
+        name: accepted(name, given.get(name, [default])[0], integer(1, 2**16), errors)
+        for name, default in FACTS.items()
+        if name not in given or given[name]
+    }
+    axes = read_axes({"retrain_epochs": [0], **given}, errors)
+    network = {key: values for key, values in given.items() if key in NETWORK}
+    grids = read_grids("squeezenet", "", {**PAPER, **network}, errors)
+    shape = checked_axes(grids[0], 1, errors)
+    if not errors:
+        errors += _needs_data(axes)
+    if errors:
+        raise RequestError(errors)
+    (settings,) = read_choices(axes, given)
+    return _architecture({key: values[0] for key, values in shape.items()}, facts), settings
+
+
+def _needs_data(axes: Mapping[str, Sequence[Any]]) -> list[str]:
+    """A line for each setting that needs pictures."""
+    where = "for weights that were not trained here"
+    (method,), (epochs,) = axes["method"], axes["retrain_epochs"]
+    lines = [f"`retrain_epochs` must be 0 {where}, got {epochs}"] if epochs else []
+    if method not in WITHOUT_DATA:
+        lines.append(f"`method` must be one of {', '.join(WITHOUT_DATA)} {where}, got {method}")
+    return lines
+
+
+def _architecture(values: Mapping[str, Any], facts: Mapping[str, int]) -> Architecture:
+    """The network of a point; raises `RequestError` where its values do not fit together."""
+    try:
+        return generate(
+            Metaparameters(**{name: values[name] for name in field_names(Metaparameters)}),
+            Layout(**{name: values[name] for name in field_names(Layout)}),
+            **facts,
+        )
+    except ValueError as error:
+        raise RequestError(str(error).splitlines()) from None
