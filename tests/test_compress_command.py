@@ -1,0 +1,178 @@
+"""`python -m dse.compress` on real networks: what is written, verified and decoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from safetensors.torch import save as encode_weights
+from test_api import TRIAL, leave
+
+import dse
+from dse import plot
+from dse.compress import __main__, check
+from dse.compress.descriptions import build
+from dse.data import memory
+from dse.results.compressed import CURVE, FILE
+from dse.results.files import COMPRESSED, trial_folder
+from dse.training.judge import judge
+from dse.training.network import SqueezeNet
+from dse.training.torchvision_names import to_torchvision
+from dse.trial.compressed import COLUMNS
+
+WORDS = (
+    *("method=none,svd,prune,deep_compression", "coder=huffman", "retrain_epochs=1", "bits=4"),
+    *("runner.device=cpu", "runner.workers=2"),
+)
+METHODS = {"none", "svd", "prune", "deep_compression"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A results folder with a small trial, compressed by every method."""
+    place = tmp_path_factory.mktemp("compressed") / "x"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    leave(place, replace(TRIAL, seed=3))
+    assert __main__.main([str(place), *WORDS]) == 0
+    yield place
+    torch.set_num_threads(threads)
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    """The compressed networks, without the trials as they were trained."""
+    table = dse.load_compressed(folder)
+    return table[table["compressed_id"] != ""]
+
+
+def test_a_row_says_what_its_file_measures(folder: Path) -> None:
+    (trial,) = dse.load(folder).to_dict("records")
+    table = dse.load_compressed(folder)
+    assert list(table) == list(COLUMNS)
+    assert sorted(table["method"]) == sorted([*METHODS, "none"])
+    assert set(table["trial_id"]) == {trial["trial_id"]}
+    for row in rows(folder).to_dict("records"):
+        home = trial_folder(folder, row["compressed_id"], COMPRESSED)
+        assert row["file_bytes"] == (home / FILE).stat().st_size
+        assert row["fp32_bytes"] == trial["size_bytes"] > row["file_bytes"]
+        assert row["epochs_total"] == trial["epochs"] + 1
+        assert len((home / CURVE).read_text().splitlines()) == 2
+    density = rows(folder).set_index("method")["stored_density"]
+    assert density["none"] == pytest.approx(1, abs=0.01)
+    assert density["prune"] == pytest.approx(0.33, abs=0.05)
+    size = rows(folder).set_index("method")["file_bytes"]
+    assert size["deep_compression"] < size["prune"] < size["none"]
+
+
+def test_what_is_done_is_not_made_again(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (folder / COMPRESSED).rglob("*")}
+    assert __main__.main([str(folder), *WORDS]) == 0
+    out, errors = capfd.readouterr()
+    assert "4 compressed networks, 4 already done, 0 to do" in errors
+    lines = [line.split() for line in out.splitlines()]
+    header = lines.index(["method", "networks", "file_bytes", "times", "smaller", "top1", "change"])
+    assert [line[0] for line in lines[header + 1 : header + 5]] == sorted(METHODS)
+    after = {path: path.stat().st_mtime_ns for path in (folder / COMPRESSED).rglob("*")}
+    assert after == before
+
+
+def test_decoded_weights_give_the_accuracy_of_the_record(folder: Path, tmp_path: Path) -> None:
+    data = memory.load(TRIAL.protocol, memory.DEFAULT)
+    for row in rows(folder).to_dict("records"):
+        home = trial_folder(folder, row["compressed_id"], COMPRESSED)
+        out = tmp_path / "out.safetensors"
+        assert __main__.main(["decode", str(home / FILE), "-o", str(out)]) == 0
+        with safe_open(out, "pt") as file:
+            network = build(json.loads(file.metadata()["architecture"]))
+        network.load_state_dict(load_file(out), assign=True)
+        test = judge(network, lambda: data.batches(data.test, 256))
+        assert test.top1 == row["top1"]
+
+
+def test_verify_finds_what_changed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["verify", str(folder), "runner.device=cpu", "runner.workers=2"]
+    assert __main__.main(words) == 0
+    assert capfd.readouterr().out == "4 compressed networks, no difference\n"
+    first, second, *_ = rows(folder)["compressed_id"]
+    one, two = (trial_folder(folder, own, COMPRESSED) / FILE for own in (first, second))
+    content, other = one.read_bytes(), two.read_bytes()
+    try:
+        one.write_bytes(content[:-20])
+        two.write_bytes(content)
+        assert __main__.main(words) == 1
+        lines = capfd.readouterr().out.splitlines()
+        assert f"{one.parent}: {FILE}: the file is damaged: its checksum differs" in lines
+        changed = [line.split("`")[1] for line in lines if line.startswith(f"{two.parent}: `")]
+        assert {"file_bytes", "file_sha256", "stored_density"} <= set(changed)
+        assert lines[-1] == f"4 compressed networks, {len(changed) + 1} differences"
+    finally:
+        one.write_bytes(content)
+        two.write_bytes(other)
+
+
+def test_another_device_may_differ_by_a_tenth_of_a_point() -> None:
+    from sample_compressed import compressed_record
+
+    was = compressed_record(top1=50.0, top5=90.0).measured
+    now = replace(was, top1=50.05, top5=90.2)
+    assert check.differences(was, was, 0.0) == []
+    assert check.differences(was, now, check.ELSEWHERE) == ["`top5` was 90.0, is 90.2"]
+    assert len(check.differences(was, now, 0.0)) == 2
+
+
+def test_a_damaged_file_is_one_line_and_nothing_is_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = rows(folder)["compressed_id"].iloc[0]
+    content = (trial_folder(folder, own, COMPRESSED) / FILE).read_bytes()
+    bad = tmp_path / "bad.bin"
+    for damaged in (b"", content[:100], content[:-1], content[:50] + b"\0" + content[51:]):
+        bad.write_bytes(damaged)
+        assert __main__.main(["decode", str(bad)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"`file` cannot be decoded, got {bad}: the file is ")
+        assert list(tmp_path.iterdir()) == [bad]
+
+
+def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
+    page = (folder / "report.html").read_text()
+    assert "Compressed networks" in page
+    assert all(own[:8] in page for own in rows(folder)["compressed_id"])
+    out = tmp_path / "x.svg"
+    words = ["x=file_bytes", "y=top1", "hue=method", f"output={out}"]
+    assert plot.main([str(folder), *words]) == 0
+    assert "length of the compressed file" in out.read_text()
+    assert plot.main([str(folder), "curves", "hue=method"]) == 2
+
+
+def test_weights_from_elsewhere_by_both_kinds_of_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = dse.LAYOUTS["v1_1"]
+    small = dse.Metaparameters(base_e=8, incr_e=8, sr=0.5)
+    network = SqueezeNet(dse.generate(small, layout, num_classes=7))
+    state = network.state_dict()
+    save_file(state, tmp_path / "ours.safetensors")
+    save_file(to_torchvision(layout, state), tmp_path / "theirs.safetensors")
+    keys = ["layout=v1_1", "base_e=8", "incr_e=8", "sr=0.5", "num_classes=7"]
+    words = [*keys, "method=none", "coder=huffman"]
+    for name in ("ours", "theirs"):
+        assert __main__.main([str(tmp_path / f"{name}.safetensors"), *words]) == 0
+    ours, theirs = (tmp_path / f"{name}.bin" for name in ("ours", "theirs"))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert __main__.main(["decode", str(ours), "-o", str(tmp_path / "back.safetensors")]) == 0
+    back = load_file(tmp_path / "back.safetensors")
+    assert all(torch.equal(back[name], state[name]) for name in state | back)
+    capsys.readouterr()
+    assert __main__.main([str(tmp_path / "ours.safetensors"), *words[1:]]) == 2
+    assert "the weights must be of this network" in capsys.readouterr().err
+    (tmp_path / "bad.safetensors").write_bytes(encode_weights(state)[:99])
+    assert __main__.main([str(tmp_path / "bad.safetensors"), *words]) == 2
+    assert "the file must be safetensors" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+"""`python -m dse.compress`: grids, plans and mistakes, without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sample_compressed import compressed_record
+from sample_records import FILES, contents, record
+
+from dse.compress import __main__
+from dse.compress.request import read_request
+from dse.results import records
+from dse.results.files import COMPRESSED
+from dse.sweep.errors import RequestError
+from dse.trial.compression import SETTINGS
+
+METHODS = "none, svd, prune, deep_compression, ristretto"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A results folder of four trials with something in place of weights."""
+    for sr in (0.125, 0.25):
+        for seed in (0, 1):
+            records.save(tmp_path / "x", record(sr, seed), FILES)
+    return tmp_path / "x"
+
+
+def test_a_grid_of_settings_and_trials(folder: Path) -> None:
+    request = read_request([str(folder), "method=svd,prune", "density=0.5,0.3", "seed=0"])
+    assert list(request.names.values()) == [
+        f"sr={sr} {rest}"
+        for sr in (0.125, 0.25)
+        for rest in ("method=svd", "method=prune density=0.5", "method=prune density=0.3")
+    ]
+    assert len(read_request([str(folder)]).compressions) == 4
+    many = read_request([str(folder), "bits=range(2,9)", "quality=0.5,1", "sr=0.25"])
+    assert len(many.compressions) == 2 * 7 * 2
+
+
+def test_a_plan_says_what_is_done_and_writes_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = compressed_record(method="prune")
+    records.save_row(folder, done.compressed_id, done.row(), {}, COMPRESSED)
+    before = contents(folder)
+    assert __main__.main([str(folder), "method=prune,svd", "sr=0.125", "plan=true"]) == 0
+    assert contents(folder) == before
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:] == [
+        ["seed=0", "method=prune", done.compressed_id[:8], "done"],
+        ["seed=0", "method=svd", lines[2][2], "to", "do"],
+        ["seed=1", "method=prune", lines[3][2], "to", "do"],
+        ["seed=1", "method=svd", lines[4][2], "to", "do"],
+        ["4", "compressed", "networks,", "1", "done,", "3", "to", "do"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["method=zip"], [f"`method` must be one of {METHODS}, got 'zip'"]),
+        (["bits=0,33"], [f"`bits` must be a whole number in 2 .. 8, got {n}" for n in (0, 33)]),
+        (["density=0,2"], [f"`density` must be in (0, 1], got {n}" for n in (0, 2)]),
+        (["bits="], ["`bits` must be a whole number in 2 .. 8, got ''"]),
+        (["bits=[]"], ["`bits` must have a value"]),
+        (["bit=6"], ["unknown key `bit`; did you mean `bits`?"]),
+        (["name=x"], ["unknown key `name`; see --help"]),
+        (["sr=0.3"], ["`sr` must be one of 0.125, 0.25, got 0.3"]),
+        (["bits=3", "bits=4"], ["`bits` must be given once, got 'bits=4' too"]),
+        (
+            ["method=svd,none", "bits=4"],
+            ["`bits` has no effect where `method` is svd or none, got 4"],
+        ),
+        (["quality=1", "density=0.5"], ["`density` has no effect where `quality` is 1, got 0.5"]),
+        (
+            ["retrain_epochs=0", "retrain_lr=1"],
+            ["`retrain_lr` has no effect where `retrain_epochs` is 0, got 1"],
+        ),
+        (["limit=3"], ["`limit` must be at least the 4 points of the grid, got 3"]),
+        (
+            ["runner.workers=0", "bits=1"],
+            [
+                "`runner.workers` must be a whole number in 1 .. 1024, got 0",
+                "`bits` must be a whole number in 2 .. 8, got 1",
+            ],
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    folder: Path, words: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(folder)
+    assert __main__.main([str(folder), *words]) == 2
+    assert capsys.readouterr().err.splitlines() == lines
+    assert contents(folder) == before
+
+
+def test_a_folder_without_trials_or_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"must be a results folder, .* it has no trials"):
+        read_request([str(tmp_path)])
+    (tmp_path / "y" / "trials").mkdir(parents=True)
+    with pytest.raises(RequestError, match="must have finished trials"):
+        read_request([str(tmp_path / "y")])
+    records.save(tmp_path / "y", record(seed=0), FILES)
+    records.save(tmp_path / "y", record(seed=1), {})
+    with pytest.raises(RequestError, match="1 of 2 trials have a record only"):
+        read_request([str(tmp_path / "y")])
+    assert len(read_request([str(tmp_path / "y"), "seed=0"]).compressions) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["method=ristretto"], "`method` must be one of none, svd, prune, deep_compression for "),
+        (["retrain_epochs=2"], "`retrain_epochs` must be 0 for weights that were not trained here"),
+        (["bits=6,5"], "`bits` must have one value, got 2"),
+        (["num_classes=0"], "`num_classes` must be a whole number in 1 .. 65536, got 0"),
+        (["epochs=3"], "unknown key `epochs`"),
+        (["sr=2"], "`sr` must be in (0, 1], got 2"),
+        ([], "`file` must be readable, got none.safetensors: No such file or directory"),
+    ],
+)
+def test_mistakes_about_weights_from_elsewhere(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert __main__.main(["none.safetensors", *words]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(line)
+
+
+def test_help_plans_and_mistakes_import_no_torch(folder: Path, tmp_path: Path) -> None:
+    calls = [
+        ["--help"],
+        ["decode", "--help"],
+        ["verify", "--help"],
+        [str(folder), "plan=true"],
+        [str(folder), "bits=33"],
+        ["decode", str(tmp_path / "none")],
+        ["verify", str(tmp_path)],
+        ["none.safetensors", "method=ristretto"],
+    ]
+    code = f"""
+import sys
+from dse.compress.__main__ import main
+codes = []
+for call in {calls!r}:
+    try:
+        codes.append(main(call))
+    except SystemExit as end:
+        codes.append(end.code)
+print("end", codes, "torch" in sys.modules, "matplotlib" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "end [0, 0, 0, 0, 2, 2, 2, 2] False False"
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert set(SETTINGS) <= set(listed)
+    assert max(map(len, done.stdout.splitlines())) <= 100
