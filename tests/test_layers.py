@@ -32,6 +32,7 @@ FENCES = {
     "hydra": "dse.sweep.overrides dse.sweep.pages",
     "omegaconf": "dse.sweep.pages",
     "optuna": "dse.search",
+    "constriction": "dse.compress.range_coder",
     "matplotlib": "dse.figures dse.report.notebook",
     "pickle": "dse.runner dse.data.formats",  # pipes and spools; and CIFAR's batches
     "ray": "dse.runner",

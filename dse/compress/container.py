@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
-from dse.compress import header, huffman
+from dse.compress import adaptive, header, huffman
 from dse.compress.heads import BadFile, Head, head
 from dse.compress.tensors import CompressedModel, Tensor
 
@@ -34,7 +34,7 @@ class Coder(Protocol):
         ...
 
 
-CODERS: dict[str, Coder] = {"huffman": huffman}
+CODERS: dict[str, Coder] = {"adaptive": adaptive, "huffman": huffman}
 
 
 def encode(model: CompressedModel, coder: str = "adaptive") -> bytes:

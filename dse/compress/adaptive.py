@@ -1,0 +1,97 @@
+"""The adaptive coder: range coding with probabilities that are learned while a network is coded.
+
+Codebooks first, then the codes of each tensor, then all other float32 values; see
+`docs/adaptive_coder.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.compress.exact import Integers
+from dse.compress.floats import code_codebooks, code_floats
+from dse.compress.heads import Codes, Head, head, join, split
+from dse.compress.level_tables import Levels
+from dse.compress.range_coder import Coder, Decoder, Encoder
+from dse.compress.tensors import Floats, Tensor
+from dse.compress.weight_model import code_levels
+
+
+def encode(tensors: Sequence[Tensor]) -> bytes:
+    """The payload of some tensors."""
+    coder, parts = Encoder(), [split(tensor) for tensor in tensors]
+    _code(coder, [head(tensor) for tensor in tensors], parts)
+    return coder.payload()
+
+
+def decode(payload: bytes, heads: Sequence[Head]) -> list[Tensor]:
+    """The tensors of `heads` in a payload. Raises `ValueError` for one that is damaged."""
+    coder = Decoder(payload)
+    parts = _code(coder, heads, None)
+    coder.end()
+    return [join(own, *part) for own, part in zip(heads, parts, strict=True)]
+
+
+def _code(
+    coder: Coder, heads: Sequence[Head], known: Sequence[tuple[Codes, Floats]] | None
+) -> list[tuple[Codes, Floats]]:
+    """Codes and float32 values of all tensors; `known` is None in a decoder."""
+    shared = [i for i, own in enumerate(heads) if own.kind == "shared"]
+    lengths = [heads[i].alphabet - 1 for i in shared]
+    given = None if known is None else [known[i][1] for i in shared]
+    books = dict(zip(shared, code_codebooks(coder, lengths, given), strict=True))
+    codes = [
+        _code_codes(coder, own, books.get(i), None if known is None else known[i][0])
+        for i, own in enumerate(heads)
+    ]
+    others = [i for i in range(len(heads)) if i not in books]
+    counts = [heads[i].floats(codes[i]) for i in others]
+    given = None if known is None else [known[i][1] for i in others]
+    books |= zip(others, code_floats(coder, counts, given), strict=True)
+    return [(codes[i], books[i]) for i in range(len(heads))]
+
+
+def _code_codes(coder: Coder, own: Head, book: Floats | None, known: Codes | None) -> Codes:
+    """The codes of one tensor, in C order."""
+    if not (own.alphabet and own.size):
+        return np.zeros(own.size if own.alphabet else 0, np.uint16)
+    if own.kind == "sparse":
+        book = np.ones(1, np.float32)
+    numbers, levels = (
+        _fixed_point(coder, own.numbers[0], known) if book is None else _by_value(book)
+    )
+    given = None if known is None else numbers[known]
+    found = code_levels(coder, own.shape, levels, given)
+    back = np.empty(len(numbers), np.uint16)
+    back[numbers] = np.arange(len(numbers))  # negative levels count from the end
+    codes: Codes = back[found]
+    return codes
+
+
+def _by_value(book: Floats) -> tuple[Integers, Levels]:
+    """The level of each code (0 first), for the values of codes 1, 2, ..."""
+    below = np.signbit(book)
+    sizes = book.view(np.uint32) % (1 << 31)
+    numbers = np.zeros(len(book) + 1, np.int64)
+    sides = []
+    for sign, side in ((-1, np.flatnonzero(below)), (1, np.flatnonzero(~below))):
+        rising = side[np.argsort(sizes[side], kind="stable")]
+        numbers[rising + 1] = sign * np.arange(1, len(side) + 1)
+        sides.append(book[rising])
+    return numbers, Levels(*sides)
+
+
+def _fixed_point(coder: Coder, width: int, known: Codes | None) -> tuple[Integers, Levels]:
+    """The level of each code is its number; the lowest and highest number come first."""
+    half = 1 << width - 1
+    numbers = np.concatenate([[0], np.arange(-half, 0), np.arange(1, half)])
+    given = None
+    if known is not None:
+        used = numbers[known]
+        given = np.array([-min(int(used.min()), 0), max(int(used.max()), 0)])
+    low, high = (int(n) for n in coder.below(np.array([half + 1, half]), given))
+    sides: list[NDArray[np.float32]] = [np.arange(1, n + 1, dtype=np.float32) for n in (low, high)]
+    return numbers, Levels(*sides)

@@ -1,0 +1,175 @@
+"""Codes float32 values: exponents and signs adaptively, mantissas as they are; codebooks as sorted
+lists, whose entries lie about half way between their neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.compress.exact import Integers, Reals
+from dse.compress.range_coder import Coder
+from dse.compress.tensors import Floats
+
+MANTISSA, EXPONENTS = 23, 256
+SIGN = 1 << 31
+
+FIRST, LONGEST = 8, 1 << 13
+"""The lengths of the first chunks of symbols, and of the last."""
+
+COMMON, SHARED = 0.05, 24.0
+"""An exponent's weight before any was seen; the weight of other tensors' exponents in all."""
+
+GAPS, PARTS, BOOK = 9, 64, 16.0
+"""A codebook's entry between two others is in one of 64 parts of what is between them; the parts'
+probabilities are learned for each order of magnitude of the number of gaps."""
+
+
+def code_floats(
+    coder: Coder, counts: Sequence[int], known: Sequence[Floats] | None
+) -> list[Floats]:
+    """Some arrays of `counts` values, bit for bit; `known` is None in a decoder."""
+    found, all_seen = [], np.zeros(EXPONENTS)
+    for i, count in enumerate(counts):
+        start = (all_seen + COMMON) * (SHARED / (all_seen.sum() + COMMON * EXPONENTS))
+        exponents, signs, values = start.copy(), np.ones(2), np.empty(count, np.float32)
+        for chunk in _chunks(count):
+            given = None if known is None else _bits(known[i][chunk])
+            values[chunk] = _floats(_code_bits(coder, exponents, signs, chunk, given))
+        all_seen += exponents - start
+        found.append(values)
+    return found
+
+
+def _code_bits(
+    coder: Coder, exponents: Reals, signs: Reals, chunk: slice, known: Integers | None
+) -> Integers:
+    """The bits of some values; adds to the weights of `exponents` and `signs`."""
+    count = chunk.stop - chunk.start
+    fields: list[Integers | None] = [None] * 3
+    if known is not None:
+        fields = [(known >> MANTISSA) % EXPONENTS, known // SIGN, known % (1 << MANTISSA)]
+    exponent = coder.alike(exponents, count, fields[0])
+    sign = coder.alike(signs, count, fields[1])
+    rest = coder.below(np.full(count, 1 << MANTISSA), fields[2])
+    exponents += np.bincount(exponent, minlength=EXPONENTS)
+    signs += np.bincount(sign, minlength=2)
+    return (sign << 31) + (exponent << MANTISSA) + rest
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    """Chunks of symbols whose probabilities are those after the chunk before."""
+    start = 0
+    while start < count:
+        stop = min(start + min(max(start // 2, FIRST), LONGEST), count)
+        yield slice(start, stop)
+        start = stop
+
+
+def code_codebooks(
+    coder: Coder, lengths: Sequence[int], known: Sequence[Floats] | None
+) -> list[Floats]:
+    """Some lists of `lengths` values, best if sorted, bit for bit; `known` is None in a decoder."""
+    orders = [
+        _code_order(coder, n, None if known is None else known[i]) for i, n in enumerate(lengths)
+    ]
+    # The magnitudes of each list's negative and other values, lowest first, one after the other.
+    parts = [part for order, negative in orders for part in (negative, len(order) - negative)]
+    bits = None
+    if known is not None:
+        bits = np.concatenate(
+            [
+                np.empty(0, np.int64),
+                *(
+                    _magnitudes(book, order, negative)
+                    for book, (order, negative) in zip(known, orders, strict=True)
+                ),
+            ]
+        )
+    lengths_ = np.array(parts, np.int64)
+    ends = np.cumsum(lengths_)
+    magnitudes = _code_sorted(coder, ends - lengths_, ends - 1, bits)
+    books, start = [], 0
+    for order, negative in orders:
+        mine = magnitudes[start : start + len(order)]
+        start += len(order)
+        values = np.concatenate([mine[:negative][::-1] + SIGN, mine[negative:]])
+        book = np.empty(len(order), np.int64)
+        book[order] = values
+        books.append(_floats(book))
+    return books
+
+
+def _code_order(coder: Coder, length: int, book: Floats | None) -> tuple[Integers, int]:
+    """Which entry is the lowest, which the next; and how many have a sign bit."""
+    given, order = None, np.arange(length)
+    if book is not None:
+        bits = _bits(book)
+        order = np.argsort(np.where(bits < SIGN, bits, SIGN - 1 - bits), kind="stable")
+        moved = int((order != np.arange(length)).any())
+        given = np.array([int((bits >= SIGN).sum()), moved])
+    negative, moved = (int(n) for n in coder.below(np.array([length + 1, 2]), given))
+    if moved:
+        order = coder.below(np.full(length, length), None if book is None else order)
+        if len(np.unique(order)) != length:
+            raise ValueError("the order of a codebook names an entry twice")
+    return order, negative
+
+
+def _magnitudes(book: Floats, order: Integers, negative: int) -> Integers:
+    rising = _bits(book)[order] % SIGN
+    return np.concatenate([rising[:negative][::-1], rising[negative:]])
+
+
+def _code_sorted(coder: Coder, low: Integers, high: Integers, known: Integers | None) -> Integers:
+    """Lists of rising whole numbers below 2**31, at places low .. high each: their ends, then
+    those half way between (by place), and so on."""
+    found = np.zeros(int(high[-1]) + 1 if len(high) else 0, np.int64)
+    low, high = low[low <= high], high[low <= high]
+    ends = np.unique(np.concatenate([low, high]))
+    given = None if known is None else [_floats(known[ends])]
+    found[ends] = _bits(code_floats(coder, [len(ends)], given)[0]) % SIGN
+    weights = np.tile(BOOK / PARTS * np.ones(PARTS), (GAPS, 1))
+    while len(low):
+        low, high = low[high - low > 1], high[high - low > 1]
+        middle = (low + high) // 2
+        for chunk in _chunks(len(middle)):
+            here, start = middle[chunk], found[low[chunk]]
+            span = found[high[chunk]] - start
+            if (span < 0).any():
+                raise ValueError("a codebook's values fall")
+            size = span // PARTS + 1
+            rows = np.minimum(np.log2(high[chunk] - low[chunk]).astype(np.int64), GAPS - 1)
+            given = None if known is None else known[here] - start
+            part = coder.symbols(weights, rows, None if given is None else given // size)
+            rest = _code_below(coder, size, None if given is None else given % size)
+            found[here] = start + part * size + rest
+            for mirrored in (part, PARTS - 1 - part):
+                for shift, weight in ((-2, 1), (-1, 2), (0, 3), (1, 2), (2, 1)):
+                    cells = rows * PARTS + np.clip(mirrored + shift, 0, PARTS - 1)
+                    weights += (
+                        weight
+                        / 16
+                        * np.bincount(cells, minlength=weights.size).reshape(weights.shape)
+                    )
+        low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
+    return found
+
+
+def _code_below(coder: Coder, limits: Integers, known: Integers | None) -> Integers:
+    """Numbers below limits of up to 2**26: large ones as a high and a low part."""
+    shift = np.where(limits > 1 << 22, 12, 0)
+    high = coder.below((limits - 1 >> shift) + 1, None if known is None else known >> shift)
+    low = coder.below(1 << shift, None if known is None else known & (1 << shift) - 1)
+    return (high << shift) + low
+
+
+def _bits(values: Floats) -> Integers:
+    return np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.int64)
+
+
+def _floats(bits: Integers) -> Floats:
+    found: NDArray[np.float32] = bits.astype(np.uint32).view(np.float32)
+    return found
