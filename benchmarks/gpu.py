@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     options = parser.parse_args()
+    options.out = options.out.absolute()
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * options.minutes
     lines: list[Line] = []
@@ -75,7 +76,7 @@ def tested(options: argparse.Namespace, seconds: float) -> list[Line]:
     if options.device == "cpu":
         command.append("--collect-only")
     log = options.out / "tests.txt"
-    code = run(command, log, seconds)
+    code = run(command, log, seconds, stderr=subprocess.STDOUT)
     last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
     return [{"row": "tests", "name": f"{last.strip('= ')} (exit code {code}; see {log.name})"}]
 
@@ -89,7 +90,7 @@ def measured(row: str, options: argparse.Namespace, seconds: float) -> list[Line
     """Run one row in a process of its own; its lines, also where it is cut off."""
     script = "gpu_loops.py" if row in ("plain", "airbench", "narrow") else "gpu_sweeps.py"
     command = [sys.executable, str(HERE / script), row, "--device", options.device]
-    command += ["--data-root", str(options.data_root), "--rounds", str(options.rounds)]
+    command += ["--data-root", str(options.data_root.absolute()), "--rounds", str(options.rounds)]
     command += ["--seconds", f"{seconds:.0f}"]
     log = options.out / f"{row}.jsonl"
     start = time.monotonic()
@@ -104,14 +105,14 @@ def measured(row: str, options: argparse.Namespace, seconds: float) -> list[Line
     return lines
 
 
-def run(command: list[str], log: Path, seconds: float) -> int:
+def run(command: list[str], log: Path, seconds: float, stderr: int | None = None) -> int:
     """Run a command for at most some seconds, its stdout in a file; 124 where it is cut off."""
     print(f"{' '.join(command[1:4])} ... ({seconds:.0f} s left)", flush=True)
     paths = [str(ROOT), str(HERE), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     with log.open("w") as file:
         process = subprocess.Popen(
-            command, stdout=file, env=environment, start_new_session=True, cwd=ROOT
+            command, stdout=file, stderr=stderr, env=environment, start_new_session=True, cwd=ROOT
         )
         try:
             return process.wait(seconds)

@@ -58,6 +58,9 @@ WARM_UP = 60
 TF32 = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
 """torch's default."""
 
+STARTED = time.monotonic() - 5
+"""About when this process started: its imports take a while."""
+
 Steps = Iterator[int]
 """A training that does not end: yields the number of pictures of each step."""
 
@@ -223,7 +226,8 @@ class Contender:
 
 def compare(options: argparse.Namespace, network: str, loops: dict[str, Loop], moved: int) -> None:
     """Let loops take turns; say pictures per second, ratios of the first, and bandwidth."""
-    device, end = torch.device(options.device), time.monotonic() + 0.9 * options.seconds
+    device = torch.device(options.device)
+    end = STARTED + 0.8 * options.seconds
     contenders: list[Contender] = []
     for name, loop in loops.items():
         try:
@@ -231,8 +235,8 @@ def compare(options: argparse.Namespace, network: str, loops: dict[str, Loop], m
             say(f"{network}: {name}: first {WARM_UP // 3} steps", "s", [contenders[-1].start_up])
         except Exception as error:  # a compiler is missing, or the memory is too small
             say(f"{name}: failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
-    for _ in range(options.rounds):
-        if time.monotonic() < end:
+    for number in range(options.rounds):
+        if number == 0 or time.monotonic() < end:
             for contender in contenders:
                 contender.turn()
     bandwidth = copy_bandwidth(device)

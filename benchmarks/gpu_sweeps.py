@@ -106,7 +106,7 @@ def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
     rates = []
     for at_a_time, name in ((1, "one after the other"), (several, f"{several} at a time")):
         with Machine(at_a_time, device, store, folder, short(every[0])) as machine:
-            rate, count = machine.rate(every, min(0.35 * seconds, 75.0))
+            rate, count = machine.rate(every, min(0.27 * seconds, 75.0))
         rates.append(rate)
         say(f"{count} of 30 configurations, {name}", "trials/hour", [rate])
     single, packed = rates
