@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from sample_compressed import compressed_record
 from sample_records import record
 
+from dse.analysis.compressed import by_settings, compared, summary
 from dse.results import atomic, compressed, records, tables
 from dse.results.files import COMPRESSED, RECORD, trial_folder
 from dse.results.locks import claim, held
@@ -118,3 +120,28 @@ def test_a_loss_that_is_not_finite_is_read_as_nan(tmp_path: Path) -> None:
     one = compressed_record(loss=math.inf)
     records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
     assert math.isnan(compressed.read(tmp_path, one.compressed_id).measured.loss)
+
+
+def test_each_network_is_compared_with_its_own_trial(tmp_path: Path) -> None:
+    for seed, top1 in ((0, 50.0), (1, 60.0)):
+        records.save(tmp_path, record(seed=seed, top1=top1, size_bytes=1000), {})
+    assert summary(compared(load(tmp_path)), 4) == "0 of 4 compressed networks done, 4 failed"
+    for seed, top1 in ((0, 48.0), (1, 61.0)):
+        for bits, size in ((8, 100), (4, 50)):
+            one = compressed_record(
+                seed=seed, bits=bits, top1=top1, file_bytes=size, fp32_bytes=1000
+            )
+            records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
+    rows = compared(load(tmp_path))
+    assert rows["top1_change"].tolist() == [-2, -2, 1, 1]
+    assert rows["settings"].tolist() == ["bits=4", "bits=8"] * 2
+    found = by_settings(rows)
+    assert found["ratio"].tolist() == [20, 10]
+    assert found["top1_change"].tolist() == [-0.5, -0.5]
+    lines = summary(rows, 4).splitlines()
+    assert lines[2].split() == ["deep_compression", "bits=4", "2", "50", "20.0", "54.50", "-0.50"]
+    assert lines[-1].startswith("fixed: density=0.33 quality=0 coder=")
+
+
+def load(folder: Path) -> pd.DataFrame:
+    return compressed.load(folder, tables.load(folder))

@@ -13,6 +13,18 @@ from dse.trial.names import written
 LINES = 30
 """Maximum number of settings that are listed."""
 
+WORDS = ("method", "settings")
+TEXTS = {
+    "method": ("method", "{}"),
+    "settings": ("settings", "{}"),
+    "networks": ("networks", "{:,}"),
+    "file_bytes": ("file_bytes", "{:,.0f}"),
+    "ratio": ("times smaller", "{:.1f}"),
+    "top1": ("top1", "{:.2f}"),
+    "top1_change": ("change", "{:+z.2f}"),
+}
+"""The columns of a summary: their headers and formats."""
+
 BEFORE = ("top1", "top5")
 """What is compared with the trial as it was trained."""
 
@@ -34,7 +46,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     ]
     rows["ratio"] = rows["fp32_bytes"] / rows["file_bytes"]
     for name in BEFORE:
-        rows[f"{name}_change"] = rows[name] - rows["trial_id"].map(before[name])
+        rows[f"{name}_change"] = rows[name] - rows["trial_id"].map(before[name]).astype(float)
     return rows
 
 
@@ -54,14 +66,15 @@ def _read(rows: pd.DataFrame) -> list[dict[str, Any]]:
 def by_settings(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `compared` -> a row for each method and its settings: means over their networks.
 
-    Columns: `method`, `settings`, `networks`, `file_bytes`, `ratio`, `stored_density`,
-    `epochs_total`, `top1`, `top1_change`.
+    Columns: `method`, `settings` (where some vary), `networks`, `file_bytes`, `ratio`,
+    `stored_density`, `epochs_total`, `top1`, `top1_change`.
     """
     groups = rows.groupby(["method", "settings"], sort=False)
     means = ["file_bytes", "ratio", "stored_density", "epochs_total", "top1", "top1_change"]
     found = groups[means].mean()
     found.insert(0, "networks", groups.size())
-    return found.reset_index()
+    found = found.reset_index()
+    return found if found["settings"].any() else found.drop(columns="settings")
 
 
 def summary(rows: pd.DataFrame, asked: int) -> str:
@@ -72,20 +85,14 @@ def summary(rows: pd.DataFrame, asked: int) -> str:
     if rows.empty:
         return count
     found = by_settings(rows)
-    header = ["method", "settings", "networks", "file_bytes", "times smaller", "top1", "change"]
+    names = [name for name in TEXTS if name in found]
+    header = [TEXTS[name][0] for name in names]
+    sides = ["<" if name in WORDS else ">" for name in names]
     lines = [
-        [
-            one["method"],
-            one["settings"],
-            f"{one['networks']:,}",
-            f"{one['file_bytes']:,.0f}",
-            f"{one['ratio']:.1f}",
-            f"{one['top1']:.2f}",
-            f"{one['top1_change']:+z.2f}",
-        ]
+        [TEXTS[name][1].format(one[name]) for name in names]
         for one in found.head(LINES).to_dict("records")
     ]
     text = f"{count}; means, top-1 of the decoded files in percent and its change in points"
     more = [f"and {len(found) - LINES:,} more settings"] if len(found) > LINES else []
     fixed = " ".join(f"{name}={written(value)}" for name, value in fixed_settings(rows).items())
-    return "\n".join([text, *columns([header, *lines], "<<>>>>>"), *more, f"fixed: {fixed}"])
+    return "\n".join([text, *columns([header, *lines], sides), *more, f"fixed: {fixed}"])

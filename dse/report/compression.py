@@ -56,8 +56,9 @@ def _each(rows: pd.DataFrame) -> pd.DataFrame:
     """A row for each network: what varies among their trials, the settings and the measures."""
     found = sweep(rows)
     names = [axis.name for axis in found.axes if not set(axis.columns) & set(SETTINGS)]
+    varying = ["settings"] if rows["settings"].any() else []
     frame = pd.DataFrame({"network": rows["compressed_id"].map(short_id)})
-    return frame.join(found.rows[[*names, "seed", "method", "settings", *MEASURES]])
+    return frame.join(found.rows[[*names, "seed", "method", *varying, *MEASURES]])
 
 
 MEASURES = ("file_bytes", "ratio", "stored_density", "top1", "top1_change", "val_top1")
