@@ -26,7 +26,6 @@ from dse.compress.prefix import (
 
 Symbols = NDArray[np.uint16]
 
-LENGTH_BITS = 5
 ORDER_BITS = 2
 
 TOO_SHORT = "its payload ends too soon"
@@ -77,23 +76,32 @@ LAST: Numbers = (np.array([1]), np.array([1]))
 
 
 def table(lengths: Integers) -> Numbers:
-    """A code's table: a 0; the first length; an order k; then, run by run of equal lengths, how
-    many there are and the step to the next length.
+    """A code's table: a 0, the length of symbol 0, an order k; then, run by run of equal lengths of
+    the others, the step to the length and how many there are.
 
-    A run is in the Exp-Golomb code of order k, a step in that of order 0: 1 or 2, 3 or 4, ... for
-    1, 2, ... in the direction of the step before it, or against it. The first direction is down.
+    A run is in the Exp-Golomb code of order k, all else in that of order 0. A step is 1 or 2, 3 or
+    4, ... for 1, 2, ... in the direction of the step before it, or against it (at first: down). The
+    first one, 0 or 1, 2, ... for 0, +1, -1, ..., leads from the length of equal words.
     """
-    starts = np.flatnonzero(np.diff(lengths, prepend=-1))
-    runs, steps = np.diff(starts, append=len(lengths)), np.diff(lengths[starts])
-    ahead = steps * np.concatenate([[-1], np.sign(steps[:-1])])[: len(steps)]
-    coded = golomb(np.where(ahead > 0, 2 * ahead - 2, -2 * ahead - 1), 0)
+    first, others = lengths[:1], lengths[1:]
+    starts = np.flatnonzero(np.diff(others, prepend=-1))
+    runs, levels = np.diff(starts, append=len(others)), others[starts]
+    steps = np.diff(levels, prepend=usual_length(len(lengths)))
+    ahead = steps * np.concatenate([[1, -1], np.sign(steps[1:])])[: len(steps)]
+    coded = np.where(ahead > 0, 2 * ahead - 2, -2 * ahead - 1)
+    coded[:1] += 1
     orders = [golomb(runs - 1, order) for order in range(1 << ORDER_BITS)]
     order = min(range(len(orders)), key=lambda k: int(orders[k][1].sum()))
-    body = np.empty((2, len(runs) + len(steps)), np.int64)
-    body[:, ::2], body[:, 1::2] = orders[order], coded
-    top = np.array([[0, lengths[0], order], [1, LENGTH_BITS, ORDER_BITS]])
+    body = np.empty((2, 2 * len(runs)), np.int64)
+    body[:, ::2], body[:, 1::2] = golomb(coded, 0), orders[order]
+    top = np.array([[0, *golomb(first, 0)[0], order], [1, *golomb(first, 0)[1], ORDER_BITS]])
     values, widths = np.concatenate([top, body], axis=1)
     return values, widths
+
+
+def usual_length(symbols: int) -> int:
+    """Bits of the longest word where all are about equal."""
+    return (symbols - 1).bit_length()
 
 
 def golomb(numbers: Integers, order: int) -> Numbers:
@@ -159,19 +167,21 @@ class Reader:
                 raise ValueError("its payload has no table of a Huffman code to use again")
             return self.tables[alphabet]
         lengths = np.empty(alphabet, np.int64)
-        length, order = self.number(LENGTH_BITS), self.number(ORDER_BITS)
-        start, direction = 0, -1
-        while True:
+        lengths[0], order = self.golomb(0), self.number(ORDER_BITS)
+        start, length, direction = 1, usual_length(alphabet), 0
+        while start < alphabet:
+            step = self.golomb(0)
+            if direction:
+                direction *= -1 if step % 2 else 1
+                length += direction * (step // 2 + 1)
+            else:
+                direction = -1
+                length += (step + 1) // 2 * (1 if step % 2 else -1)
             run = self.golomb(order) + 1
             if not 0 <= length <= LONGEST or run > alphabet - start:
                 raise ValueError("its table of a Huffman code is too long")
             lengths[start : start + run] = length
             start += run
-            if start == alphabet:
-                break
-            step = self.golomb(0)
-            direction *= -1 if step % 2 else 1
-            length += direction * (step // 2 + 1)
         if not complete(lengths):
             raise ValueError("its table is not that of a complete Huffman code")
         self.tables[alphabet] = lengths

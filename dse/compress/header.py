@@ -38,16 +38,17 @@ def _typical() -> str:
         ",".join(f'"{layer}.weight","{layer}.bias"' for layer in layers)
         for layers in (linear, ["conv1", *fires, "conv10"])
     )
+    squeezes = "".join(f'"s1x1":[{n},{n},{2 * n},{2 * n},{3 * n},{3 * n},' for n in (8, 16, 4))
     return (
         f'"alexnet","image_size":32,"convolutions":[[24,"linear":[{more}"strided_fires":"none",'
-        '"bypass":"simple","complex","conv10_split":2,"conv10_multiple":16,"pool_after":"1-3-5",'
-        f'"conv1_stride":2,[3,8,7,[4,16,0,"input":[8,{heads}{{"coder":"huffman","adaptive",'
-        '"architecture":{"network":"squeezenet","classes":10,"channels":3,'
-        '"s1x1":[16,16,32,32,48,48,64,64],"e1x1":[16,16,32,32,48,48,64,64],'
-        '"e3x3":[16,16,32,32,48,48,64,64],"conv1_filters":64,"conv1_kernel":3,"conv1_stride":1,'
-        '"conv1_padding":1,"pool_after":"1-4-8","conv10_padding":1,"head_relu":false,'
-        f'"dropout":0.2}},"names":[{names}],"heads":[[2,64,64,3,3,3],[5],[2,63,16,64,1,1],[5],'
-        '[0,[1,"activations":{}}'
+        '"bypass":"simple","complex","conv10_split":2,"conv10_multiple":16,"conv1_filters":16,'
+        '"conv1_filters":12,"conv1_stride":2,"pool_after":"1-3-5","pool_after":"1-4",'
+        f'"conv10_padding":1,[3,8,7,[4,16,0,"input":[8,{heads}{{"coder":"adaptive","architecture":'
+        f'{{"coder":"huffman","architecture":{{"network":"squeezenet","classes":10,"channels":3,'
+        f'{squeezes}16,16],"e1x1":[16,16,32,32,48,48,64,64],"e3x3":[16,16,32,32,48,48,64,64],'
+        '"conv1_filters":64,"conv1_kernel":3,"conv1_stride":1,"conv1_padding":1,'
+        f'"head_relu":false,"dropout":0.2}},"names":[{names}],"heads":[[2,64,64,3,3,3],[5],'
+        '[2,64,16,64,1,1],[5],[0,[1,"activations":{}}'
     )
 
 
@@ -95,7 +96,7 @@ def read(content: bytes) -> tuple[Header, bytes]:
 
 def deflated(text: str) -> bytes:
     """A header's text as it is in the file."""
-    squeeze = zlib.compressobj(9, wbits=-15, zdict=DICTIONARY)
+    squeeze = zlib.compressobj(9, wbits=-15, strategy=zlib.Z_FILTERED, zdict=DICTIONARY)
     return squeeze.compress(text.encode()) + squeeze.flush()
 
 

@@ -29,23 +29,23 @@ WIDTH_BITS = 3
 
 def encode(tensors: Sequence[Tensor]) -> bytes:
     """The payload of some tensors: the bits of all codes, then all float32 values."""
-    bits, values = bitarray(), []
-    tables: Mapping[int, Integers] = {}
-    for tensor in tensors:
-        codes, floats = split(tensor)
-        values.append(floats.astype("<f4").tobytes())
-        if len(codes):
-            written = _smallest(codes, head(tensor).alphabet, tables)
-            bits += written.bits
-            tables = written.tables
+    heads, parts = [head(tensor) for tensor in tensors], [split(tensor) for tensor in tensors]
+    bits, tables = bitarray(), dict[int, Integers]()
+    for place in _order(heads):
+        codes, alphabet = parts[place][0], heads[place].alphabet
+        written = _smallest(codes, alphabet, tables)
+        bits += written.bits
+        tables = written.tables
     bits.fill()
-    return bits.tobytes() + b"".join(values)
+    return bits.tobytes() + b"".join(floats.astype("<f4").tobytes() for _, floats in parts)
 
 
 def decode(payload: bytes, heads: Sequence[Head]) -> list[Tensor]:
     """The tensors of `heads` in a payload. Raises `ValueError` for one that is damaged."""
     reader = Reader(payload)
-    parts = [_read(reader, own) for own in heads]
+    parts = [np.zeros(own.size if own.alphabet else 0, np.uint16) for own in heads]
+    for place in _order(heads):
+        parts[place] = _read(reader, heads[place])
     start = reader.end()
     counts = [own.floats(codes) for own, codes in zip(heads, parts, strict=True)]
     if len(payload) - start != 4 * sum(counts):
@@ -56,6 +56,15 @@ def decode(payload: bytes, heads: Sequence[Head]) -> list[Tensor]:
         tensors.append(join(own, codes, floats))
         start += 4 * count
     return tensors
+
+
+# One tensor's codes -----------------------------------------------------------------------------
+
+
+def _order(heads: Sequence[Head]) -> list[int]:
+    """The tensors with codes, the largest first: their tables serve smaller ones as well."""
+    coded = [place for place, own in enumerate(heads) if own.alphabet and own.size]
+    return sorted(coded, key=lambda place: -heads[place].size)
 
 
 def _smallest(codes: Codes, alphabet: int, tables: Mapping[int, Integers]) -> Writer:
@@ -69,16 +78,23 @@ def _smallest(codes: Codes, alphabet: int, tables: Mapping[int, Integers]) -> Wr
         found.append(Writer(tables))
         found[-1].numbers(WIDTHS.index(0), WIDTH_BITS)
         found[-1].symbols(codes, alphabet)
-    if 10 * len(kept) <= 9 * size:
-        gaps = np.diff(kept, prepend=-1) - 1
-        width = min(WIDTHS[1:], key=lambda bits: _estimate(gaps, bits))
-        indices, entries = _entries(gaps, codes[kept], width)
+    gaps = np.diff(kept, prepend=-1) - 1
+    for width in _widths(gaps, tables) if 10 * len(kept) <= 9 * size else ():
+        indices, values = entries(gaps, codes[kept], width)
         found.append(Writer(tables))
-        found[-1].numbers([WIDTHS.index(width), len(entries)], [WIDTH_BITS, size.bit_length()])
-        if len(entries):
+        found[-1].numbers([WIDTHS.index(width), len(values)], [WIDTH_BITS, size.bit_length()])
+        if len(values):
             found[-1].symbols(indices, 1 << width)
-            found[-1].symbols(entries, alphabet)
+            found[-1].symbols(values, alphabet)
     return min(found, key=lambda writer: len(writer.bits))
+
+
+def _widths(gaps: Integers, tables: Mapping[int, Integers]) -> list[int]:
+    """The width of index with the fewest bits at their entropy, and those that have a table and
+    need little more."""
+    bits = {width: _estimate(gaps, width) for width in WIDTHS[1:]}
+    least = min(bits.values())
+    return [w for w in bits if bits[w] == least or (1 << w in tables and bits[w] < least + 50)]
 
 
 def _estimate(gaps: Integers, width: int) -> float:
@@ -90,25 +106,23 @@ def _estimate(gaps: Integers, width: int) -> float:
     return entropy(counts) + entropy(np.array([len(gaps), fillers]))
 
 
-def _entries(gaps: Integers, codes: Codes, width: int) -> tuple[Codes, Codes]:
+def entries(gaps: Integers, codes: Codes, width: int) -> tuple[Codes, Codes]:
     """Relative indices and codes of a layer's entries, fillers included.
 
-    >>> [part.tolist() for part in _entries(np.array([1, 9]), np.array([5, 6]), 2)]
+    >>> [part.tolist() for part in entries(np.array([1, 9]), np.array([5, 6]), 2)]
     [[1, 3, 3, 1], [5, 0, 0, 6]]
     """
     last = (1 << width) - 1
     ends = np.cumsum((gaps >> width) + 1)
     total = int(ends[-1]) if len(ends) else 0
-    indices, entries = np.full(total, last, np.uint16), np.zeros(total, np.uint16)
+    indices, values = np.full(total, last, np.uint16), np.zeros(total, np.uint16)
     indices[ends - 1] = gaps & last
-    entries[ends - 1] = codes
-    return indices, entries
+    values[ends - 1] = codes
+    return indices, values
 
 
 def _read(reader: Reader, own: Head) -> Codes:
     """A tensor's codes."""
-    if not (own.alphabet and own.size):
-        return np.zeros(own.size if own.alphabet else 0, np.uint16)
     width = WIDTHS[reader.number(WIDTH_BITS)]
     if not width:
         return reader.symbols(own.size, own.alphabet)

@@ -18,24 +18,23 @@ Integers = NDArray[np.int64]
 LONGEST = 31
 """Bits of a code word, at most."""
 
-WINDOWS = (1, 3, 9, 27)
+WINDOWS = (1, 3, 9)
 """Neighbouring symbols whose counts are averaged before a code is made. Where symbols are in the
 order of the weights' values, the table then shrinks by more than the data grow."""
-
-SHARE = 16
-"""A symbol that does not occur counts as a 16th of one, so that the code may serve other tensors
-as well."""
 
 
 def candidates(counts: Integers) -> Iterable[Integers]:
     """Codes for symbols with these counts: Huffman's, and others that may need fewer bits
-    together with their table."""
-    yield equal(len(counts))
+    together with their table. Symbol 0 has a word only where it occurs."""
+    absent = counts[0] == 0 < counts.sum()
+    yield np.concatenate([[0], equal(len(counts) - 1)]) if absent else equal(len(counts))
     yield huffman(counts)
     if len(counts) <= min(256, counts.sum()):
         for window in WINDOWS:
             if 2 * window < len(counts):
-                yield huffman(SHARE * _smooth(counts, window) + 1)
+                smooth = _smooth(counts, window) + 1  # the code may serve other tensors as well
+                smooth[0] *= not absent
+                yield huffman(smooth)
 
 
 def stream_bits(lengths: Integers, counts: Integers) -> int:
