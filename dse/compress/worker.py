@@ -16,13 +16,14 @@ from dse.compress.measure import measure
 from dse.compress.request import Compression
 from dse.compress.retrain import Retraining
 from dse.data import memory
+from dse.data.resident import on_device
 from dse.data.store import Store
 from dse.results import records
 from dse.results.compressed import CURVE, FILE
 from dse.results.files import COMPRESSED, RECORD, trial_folder
 from dse.results.locks import claim
 from dse.runner.task import Later, Reporter, Stopped
-from dse.training import trained
+from dse.training import cuda, trained
 from dse.training.circumstance import circumstance
 from dse.training.execute import pictures_at_a_time
 from dse.training.loop import OnEpoch
@@ -90,12 +91,17 @@ def training_of(
     on_epoch: OnEpoch = lambda epoch, val_top1: None,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Retraining:
-    """What a trial's network was trained with. Raises `ValueError` where its data are missing."""
+    """What a trial's network was trained with, on a device.
+
+    Raises `ValueError` where the data are missing.
+    """
+    if device.type == "cuda":
+        cuda.prepare()
     return Retraining(
-        data=memory.load(trial.protocol, store),
+        data=on_device(memory.load(trial.protocol, store), device),
         recipe=trial.protocol.recipe,
         seed=trial.seed,
-        pictures_at_a_time=pictures_at_a_time(trial),
+        pictures_at_a_time=pictures_at_a_time(trial, device),
         device=device,
         on_epoch=on_epoch,
         on_batch=on_batch,
