@@ -50,6 +50,9 @@ class Retraining:
             warmup=0.0,
             dead_after=0,
             ladder="none",
+            dsd_density=1.0,
+            dsd_sparse=0,
+            dsd_final=0,
         )
 
     # What `train` needs of its data, on this device
