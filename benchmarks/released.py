@@ -1,0 +1,290 @@
+"""Compress the authors' released network with loss, without labels, and judge the files.
+
+    python benchmarks/released.py --data DIR [--device cuda] [--minutes 8] [--output FOLDER]
+
+DIR holds `compressed_SqueezeNet.net` and the ImageNet pictures `imagenet10/train/WNID/*.JPEG` and
+`imagenet10/val/WNID/*.JPEG`. Every third training picture is used to fit: the target is what the
+released network says about it; no label is read. A fifth of those is held out; all choices are made
+there. The other training pictures and all of `val` judge: each file is read again, and the network
+in it compared with the released one. FOLDER gets `frontier.json`, written again after each file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from dse.compress.bound import bound
+from dse.compress.container import CODERS, decode, encode
+from dse.compress.distill import Fit, Student, distil, divergence, sensitivity
+from dse.compress.networks import module
+from dse.compress.released import read_released
+
+CLASSES = {
+    "n01440764": 0, "n02102040": 217, "n02979186": 482, "n03000684": 491, "n03028079": 497,
+    "n03394916": 566, "n03417042": 569, "n03425413": 571, "n03445777": 574, "n03888257": 701,
+}  # fmt: skip
+"""ImageNet's numbers of the ten classes; all 1,000 compete."""
+
+SIDE, MEAN_BGR = 227, (104.0, 117.0, 123.0)
+PREPROCESSING = "stretched to 227x227, BGR minus (104, 117, 123), conv10 padding 1"
+HELD_OUT = 5
+"""Every fifth of the pictures to fit is held out."""
+
+PRICES = (2e-8, 4e-8, 8e-8, 1.6e-7, 2.7e-7, 4e-7, 6e-7, 9e-7, 1.3e-6)
+"""Nats of KL divergence that a bit may cost, from the largest file to the smallest."""
+
+NNCODEC = (
+    (509_019, 99.0, None),
+    (403_502, 94.0, 0.013),
+    (373_835, 91.0, 0.027),
+    (346_650, 86.5, 0.056),
+)
+"""The standard's encoder: bytes, agreement (percent), KL divergence (nats). NNCodec 2.1.3; the last
+three with tuned steps, scales and biases, on held-out pictures of the same set."""
+
+
+# Pictures ---------------------------------------------------------------------------------------
+
+
+def pictures(folder: Path) -> tuple[Tensor, Tensor]:
+    """All pictures of a folder, uint8 BGR (n, 3, 227, 227), and their classes (n)."""
+    files = sorted(file for wnid in CLASSES for file in (folder / wnid).iterdir())
+    found = np.empty((len(files), 3, SIDE, SIDE), np.uint8)
+    for place, file in zip(found, files, strict=True):
+        with Image.open(file) as picture:
+            stretched = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        place[:] = np.asarray(stretched)[:, :, ::-1].transpose(2, 0, 1)
+    return torch.from_numpy(found), torch.tensor([CLASSES[file.parent.name] for file in files])
+
+
+def centred(batch: Tensor) -> Tensor:
+    mean = torch.tensor(MEAN_BGR, device=batch.device).view(3, 1, 1)
+    return (batch.float() - mean).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def scores(network: nn.Module, batch: Tensor) -> Tensor:
+    """Class scores in float32, (n, 1000), on the processor."""
+    device = next(network.parameters()).device
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        parts = [network(centred(part.to(device))).cpu() for part in batch.split(50)]
+    return torch.cat(parts)
+
+
+# Measures ---------------------------------------------------------------------------------------
+
+
+def kept(released: Tensor, student: Tensor) -> dict[str, float]:
+    """How well the released network's outputs are kept: percent of pictures with the same first
+    class, and the mean KL divergence, nats. Both are scores (n, classes)."""
+    same = released.argmax(1) == student.argmax(1)
+    return {
+        "agreement": round(100 * float(same.double().mean()), 2),
+        "kl": round(float(divergence(released, student).double().mean()), 5),
+    }
+
+
+def accuracy(own: Tensor, released: Tensor, classes: Tensor) -> dict[str, Any]:
+    """top1 and top5, percent, and the paired difference of top1 to the released network with its
+    95 % interval."""
+    hits = {k: (own.topk(k).indices == classes[:, None]).any(1).double().numpy() for k in (1, 5)}
+    change = 100 * (hits[1] - (released.argmax(1) == classes).double().numpy())
+    mean, half = float(change.mean()), 1.96 * float(change.std(ddof=1)) / math.sqrt(len(change))
+    return {
+        "top1": round(100 * float(hits[1].mean()), 2),
+        "top5": round(100 * float(hits[5].mean()), 2),
+        "top1_change": round(mean, 2),
+        "top1_change_interval": [round(mean - half, 2), round(mean + half, 2)],
+    }
+
+
+def rows_kept(released: Tensor, own: Tensor) -> dict[str, float]:
+    """Percent of conv10's weights that are still not 0: of the ten classes here, of all others,
+    and of the class that keeps fewest."""
+    before, after = ((w.flatten(1) != 0).sum(1).double() for w in (released, own))
+    here = torch.zeros(len(before), dtype=torch.bool)
+    here[list(CLASSES.values())] = True
+    shares = {
+        "conv10_kept_here": after[here].sum() / before[here].sum(),
+        "conv10_kept_others": after[~here].sum() / before[~here].sum(),
+        "conv10_kept_least": (after / before).min(),
+    }
+    return {name: round(100 * float(share), 1) for name, share in shares.items()}
+
+
+# The frontier -----------------------------------------------------------------------------------
+
+
+class Bench:
+    """The released network, the pictures to fit, the held-out ones, and the judges."""
+
+    def __init__(self, data: Path, device: str, limit: int | None) -> None:
+        self.device = device
+        released = read_released((data / "compressed_SqueezeNet.net").read_bytes())
+        self.network = module(released).to(device)
+        train, train_classes = pictures(data / "imagenet10" / "train")
+        val, val_classes = pictures(data / "imagenet10" / "val")
+        numbers = torch.arange(len(train))
+        third = numbers[::3]
+        self.fit = train[third[torch.arange(len(third)) % HELD_OUT != 0]].to(device)
+        self.held_out = train[third[::HELD_OUT]]
+        self.judges = torch.cat([train[numbers % 3 != 0], val])[:limit]
+        self.classes = torch.cat([train_classes[numbers % 3 != 0], val_classes])[:limit]
+        self.outputs = {
+            name: scores(self.network, getattr(self, name)) for name in ("held_out", "judges")
+        }
+
+    def judged(self, content: bytes) -> dict[str, Any]:
+        """What the network in a file does on the held-out pictures and on the judges."""
+        network = module(decode(content)).to(self.device)
+        own = {name: scores(network, getattr(self, name)) for name in self.outputs}
+        return {
+            "held_out": kept(self.outputs["held_out"], own["held_out"]),
+            **kept(self.outputs["judges"], own["judges"]),
+            **accuracy(own["judges"], self.outputs["judges"], self.classes),
+            **rows_kept(self.network.conv10.weight.cpu(), network.conv10.weight.cpu()),
+        }
+
+
+def smallest(points: Sequence[dict[str, Any]], agreement: float, kl: float | None) -> Any:
+    """The smallest file that keeps as much on the held-out pictures."""
+    fitting = [
+        point
+        for point in points
+        if point["held_out"]["agreement"] >= agreement and point["held_out"]["kl"] <= (kl or 1)
+    ]
+    return min(fitting, key=lambda point: point["bytes"], default=None)
+
+
+def compared(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each of NNCodec's points, our file (chosen on the held-out pictures) and its saving."""
+    rows = []
+    for size, agreement, kl in NNCODEC:
+        row: dict[str, Any] = {"nncodec_bytes": size, "agreement": agreement, "kl": kl}
+        if own := smallest(points, agreement, kl):
+            row["file"] = own["bytes"]
+            row["judges"] = {"agreement": own["agreement"], "kl": own["kl"]}
+            row["saving_percent"] = round(100 * (1 - own["bytes"] / size), 1)
+        rows.append(row)
+    return rows
+
+
+def point(bench: Bench, student: Student, coder: str, files: Path) -> dict[str, Any]:
+    """Write the student's file, read it again, and judge it."""
+    model = student.compressed()
+    content = encode(model, coder)
+    files.mkdir(parents=True, exist_ok=True)
+    (files / f"released_{student.fit.price:.1e}.dse").write_bytes(content)
+    return {
+        "price": student.fit.price,
+        "updates": student.fit.updates,
+        "bytes": len(content),
+        "bound_bytes": round(bound(model)),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "most_levels": max(len(np.unique(t.dense())) for t in model.tensors.values()),
+        **bench.judged(content),
+    }
+
+
+def fitted(
+    bench: Bench,
+    options: argparse.Namespace,
+    price: float,
+    fisher: dict[str, Tensor],
+    start: dict[str, Tensor] | None,
+    seconds: float,
+) -> Student:
+    """A student after as many updates as fit into `seconds`, or `options.updates`."""
+    fit = Fit(price=price, batch=options.batch, lr=options.lr, bfloat16=bench.device == "cpu")
+
+    def train(updates: int) -> tuple[Student, float]:
+        """A student after some updates, and the seconds of one."""
+        student, ends = Student(bench.network, fisher, replace(fit, updates=updates), start), []
+        distil(
+            student,
+            lambda drawn: centred(bench.fit[drawn]),
+            len(bench.fit),
+            lambda update, loss: ends.append(time.monotonic()),
+        )
+        return student, float(np.median(np.diff(ends)))
+
+    began = time.monotonic()
+    updates = options.updates
+    if not updates:
+        each = train(10)[1]
+        updates = max(20, int((0.9 * seconds - (time.monotonic() - began)) / each))
+    return train(updates)[0]
+
+
+def frontier(bench: Bench, options: argparse.Namespace) -> None:
+    """Fit, write and judge a file for each price, each fit starting where the last one ended."""
+    start = time.monotonic()
+    one_by_one = (
+        centred(picture[None].to(bench.device)) for picture in bench.fit[: options.fisher]
+    )
+    fisher = sensitivity(bench.network, list(one_by_one))
+    coder = options.coder or ("adaptive" if "adaptive" in CODERS else "huffman")
+    record: dict[str, Any] = {
+        "command": f"python benchmarks/released.py --data DIR --device {bench.device} "
+        f"--minutes {options.minutes:g}",
+        "preprocessing": PREPROCESSING,
+        "pictures": {n: len(getattr(bench, n)) for n in ("fit", "held_out", "judges")},
+        "device": torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "coder": coder,
+        "released": accuracy(bench.outputs["judges"], bench.outputs["judges"], bench.classes),
+        "points": [],
+    }
+    values: dict[str, Tensor] | None = None
+    for number, price in enumerate(options.prices):
+        left = 60 * options.minutes - (time.monotonic() - start)
+        seconds = left / (len(options.prices) - number)
+        student = fitted(bench, options, price, fisher, values, seconds)
+        values = student.unrounded()
+        record["points"].append(point(bench, student, coder, options.files))
+        record["nncodec"] = compared(record["points"])
+        record["minutes"] = round((time.monotonic() - start) / 60, 1)
+        options.output.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record, indent=1)
+        (options.output / "frontier.json").write_text(text + "\n", encoding="utf-8")
+        print({k: v for k, v in record["points"][-1].items() if k != "sha256"}, flush=True)
+    for row in record["nncodec"]:
+        print(row)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=8, help="for all files together")
+    parser.add_argument("--output", type=Path, default=Path("results/reference/released"))
+    parser.add_argument("--files", type=Path, default=Path("results/released"))
+    parser.add_argument("--coder", choices=[*CODERS], help="default: adaptive")
+    parser.add_argument("--prices", type=float, nargs="+", default=PRICES)
+    parser.add_argument("--updates", type=int, help="of each file, in place of minutes")
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--lr", type=float, default=0.005)
+    parser.add_argument("--fisher", type=int, default=400, help="pictures to estimate it from")
+    parser.add_argument("--limit", type=int, help="judge by so many pictures only")
+    options = parser.parse_args()
+    if options.device == "cpu":
+        torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = True
+    frontier(Bench(options.data, options.device, options.limit), options)
+
+
+if __name__ == "__main__":
+    main()

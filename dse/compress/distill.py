@@ -1,0 +1,212 @@
+"""Fine-tune fixed-point weights so that a network's outputs stay: no labels, only its outputs.
+
+The network before rounding is the teacher: the target is its distribution over the classes, on
+pictures and on mirrored and slightly cropped copies of them. A rounded weight costs what its code
+costs (entropy-constrained quantisation), and gradients pass the rounding unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from dse.compress.networks import compressed, floats
+from dse.compress.rescale import optimal_step, optimise
+from dse.compress.tensors import CompressedModel, FixedPoint
+from dse.training.network import SqueezeNet
+
+BIT_IN_STEPS = math.log(2) / 6
+"""What a bit may cost in squared steps, where steps are optimal: an error of rounding is
+step**2 / 12 on average, and a step half as large costs one bit more."""
+
+Named = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """How to fine-tune.
+
+    `price` is what a bit may cost, in nats of KL divergence: the higher, the smaller the file. `lr`
+    is the first learning rate, in steps of rounding for each update; it falls to 0 as a cosine.
+    `zoom` is the largest share of a side that a crop leaves out. `bfloat16` computes activations in
+    it (faster on a processor).
+    """
+
+    price: float
+    updates: int = 1000
+    batch: int = 50
+    lr: float = 0.005
+    zoom: float = 0.15
+    seed: int = 0
+    bfloat16: bool = False
+
+
+def sensitivity(network: nn.Module, pictures: list[Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """The diagonal Fisher information of each parameter: the mean over pictures of the squared
+    gradient of a class's log probability, the class drawn from the network's own distribution.
+
+    `pictures` are batches of one, (1, channels, h, w).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    total = [torch.zeros_like(p) for p in parameters]
+    for picture in pictures:
+        logs = F.log_softmax(network(picture)[0], 0)
+        drawn = int(torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator))
+        for own, gradient in zip(total, torch.autograd.grad(logs[drawn], parameters), strict=True):
+            own += gradient**2 / len(pictures)
+    return dict(zip(names, total, strict=True))
+
+
+class Student:
+    """A network's parameters in steps of fixed point, and the network of their rounded values.
+
+    `fisher` is the `sensitivity` of the network, `start` the parameters to start from (those of
+    `network` unless given). Weights that are 0 in the network stay 0.
+    """
+
+    def __init__(
+        self, network: SqueezeNet, fisher: Named, fit: Fit, start: Named | None = None
+    ) -> None:
+        self.network, self.fit = network, fit
+        own = {name: p.detach() for name, p in network.named_parameters()}
+        weights = {n.removesuffix(".weight"): floats(p) for n, p in own.items() if "weight" in n}
+        known = {name: floats(fisher[f"{name}.weight"]) for name in weights}
+        scales = optimise(weights, known, network.architecture, fit.price)
+        self.log2_steps: dict[str, int] = {}
+        self.factors: dict[str, Tensor] = {}
+        self.latent: dict[str, Tensor] = {}
+        self.kept: dict[str, Tensor] = {}
+        self.bits: dict[str, Tensor] = {}
+        for name, parameter in own.items():
+            layer, kind = name.rsplit(".", 1)
+            if kind == "weight":
+                factor, step = scales.weight_factors[layer], scales.log2_steps[layer]
+            else:
+                factor = scales.bias_factors[layer]
+                step = optimal_step(float((floats(fisher[name]) / factor**2).mean()), fit.price)
+            largest = float(np.abs(floats(parameter) * factor).max())
+            step = max(step, math.ceil(math.log2(largest + 1e-30)) - 14)  # fits into 16 bits
+            self.log2_steps[name] = step
+            self.factors[name] = torch.from_numpy(factor * 2.0**-step).to(parameter)
+            latent = (own if start is None else start)[name] * self.factors[name]
+            self.latent[name] = latent.requires_grad_()
+            self.kept[name] = parameter != 0
+        self.count_bits()
+
+    @torch.no_grad()
+    def count_bits(self) -> None:
+        """Set what each code costs (bits, by its magnitude) from how often it occurs now."""
+        for name, latent in self.latent.items():
+            if name.endswith("weight"):
+                sizes = self.codes(name).abs().long().ravel()
+                counts = torch.bincount(sizes, minlength=int(latent.abs().max()) + 3).float()
+                counts[1:] /= 2  # either sign
+                self.bits[name] = math.log2(latent.numel()) - counts.clamp(min=1).log2()
+
+    @torch.no_grad()
+    def codes(self, name: str) -> Tensor:
+        """The whole numbers that stand for a tensor: of the two around each value, the one whose
+        squared error and code together cost less; biases are rounded to the nearest."""
+        latent = self.latent[name]
+        if name not in self.bits:
+            return latent.round()
+        size, bits = latent.abs(), self.bits[name]
+        low = size.floor().clamp(max=len(bits) - 2)
+        dearer = bits[low.long() + 1] - bits[low.long()]
+        up = (low + 1 - size) ** 2 + BIT_IN_STEPS * dearer < (size - low) ** 2
+        return (low + up) * latent.sign() * self.kept[name]
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Class scores of the rounded network, (n, classes)."""
+        values = {
+            name: (latent + (self.codes(name) - latent).detach()) * 2.0 ** self.log2_steps[name]
+            for name, latent in self.latent.items()
+        }
+        scores: Tensor = functional_call(self.network, values, (pictures,))
+        return scores
+
+    @torch.no_grad()
+    def unrounded(self) -> dict[str, Tensor]:
+        """The parameters without rounding or scales, to start another fit from."""
+        return {name: latent / self.factors[name] for name, latent in self.latent.items()}
+
+    def compressed(self) -> CompressedModel:
+        """The rounded network: every tensor in fixed point."""
+        steps = self.log2_steps.items()
+        return compressed(self.network, {name: _fixed(self.codes(name), s) for name, s in steps})
+
+
+def _fixed(codes: Tensor, log2_step: int) -> FixedPoint:
+    """Whole numbers in steps of 2**`log2_step`, as wide as they need."""
+    numbers = np.ascontiguousarray(codes.cpu().numpy()).astype(np.int16)
+    largest = max(int(numbers.max(initial=0)), -int(numbers.min(initial=0)) - 1)
+    return FixedPoint(numbers=numbers, width=largest.bit_length() + 1, fraction_length=-log2_step)
+
+
+def divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """The KL divergence of the student's distribution from the teacher's for each picture, nats.
+
+    Both are class scores, (n, classes).
+    """
+    target = F.log_softmax(teacher.float(), 1)
+    return (target.exp() * (target - F.log_softmax(student.float(), 1))).sum(1)
+
+
+def moved(pictures: Tensor, zoom: float, generator: torch.Generator) -> Tensor:
+    """Pictures (n, channels, h, w), half of them mirrored, each cropped by up to `zoom` of its
+    side at a random place and resized to what it was."""
+    n = len(pictures)
+    side = 1 - zoom * torch.rand(n, generator=generator)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = side * (2.0 * (torch.rand(n, generator=generator) < 0.5) - 1)
+    theta[:, 1, 1] = side
+    theta[:, :, 2] = (2 * torch.rand(n, 2, generator=generator) - 1) * (1 - side)[:, None]
+    grid = F.affine_grid(theta.to(pictures.device), list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+
+
+def distil(
+    student: Student,
+    pictures: Callable[[Tensor], Tensor],
+    count: int,
+    progress: Callable[[int, float], None] = lambda update, loss: None,
+) -> None:
+    """Fine-tune a student to give its network's outputs on `count` pictures and copies of them.
+
+    `pictures` gives the batch of some indices, (n, channels, h, w). `progress` gets each update's
+    number and loss (nats). An update of a parameter is its mean gradient over the root of its own
+    mean square and its tensor's: what these pictures do not depend on stays where it is.
+    """
+    fit, latents = student.fit, list(student.latent.values())
+    generator = torch.Generator().manual_seed(fit.seed)
+    means, squares = ([torch.zeros_like(p) for p in latents] for _ in range(2))
+    for update in range(fit.updates):
+        drawn = torch.randint(count, (fit.batch,), generator=generator)
+        batch = moved(pictures(drawn.to(latents[0].device)), fit.zoom, generator)
+        loss = _loss(student, batch.contiguous(memory_format=torch.channels_last))
+        gradients = torch.autograd.grad(loss, latents)
+        lr = fit.lr * 0.5 * (1 + math.cos(math.pi * update / fit.updates))
+        warm = 1 - 0.99 ** (update + 1)
+        with torch.no_grad():
+            for p, gradient, mean, square in zip(latents, gradients, means, squares, strict=True):
+                mean.lerp_(gradient, 0.1)
+                square.lerp_(gradient**2, 0.01)
+                p -= lr * mean / ((square + square.mean()) / warm + 1e-30).sqrt()
+        if update % 10 == 9:
+            student.count_bits()
+        progress(update, float(loss.detach()))
+
+
+def _loss(student: Student, batch: Tensor) -> Tensor:
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=student.fit.bfloat16):
+        with torch.no_grad():
+            target = student.network(batch)
+        return divergence(target, student(batch)).mean()
