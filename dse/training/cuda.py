@@ -119,7 +119,7 @@ class CudaStep(TrainStep):
                 self._graphs = None
                 # A new state of the same stream: the old one still waits for the capture's end.
                 self._generator.graphsafe_set_state(self._generator.clone_state())
-        return self._step(x.contiguous(memory_format=self._format), y)
+        return self._step(torch.empty_like(x, memory_format=self._format).copy_(x), y)
 
     def _pass(self, x: Tensor, y: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
         """As `TrainStep`'s, part by part; the gradients are those of the whole batch's loss."""
