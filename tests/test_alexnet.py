@@ -14,9 +14,11 @@ import torch
 from reading import composed_once, lines, read
 from test_network import measured
 
-from dse.analysis.axes import sweep
+from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.summary import summary
 from dse.api import network
+from dse.figures.heat_map import heat_map
+from dse.figures.overview import overview
 from dse.paper.related import ALEXNET_CAFFE
 from dse.results.records import save
 from dse.space.alexnet import AlexNet, small_alexnet
@@ -225,6 +227,13 @@ def test_only_what_is_read_varies_in_a_table() -> None:
     assert sweep(alone).axes == ()
     assert not {"sr", "base_e", "conv1_filters"} & set(sweep(alone).fixed)
     assert differences(alone) == {"network": "alexnet"}
+
+
+def test_it_has_no_place_on_a_map_of_what_it_does_not_read() -> None:
+    found = sweep(table())
+    with pytest.raises(NoSweep, match="`sr` has no effect where `network` is alexnet"):
+        heat_map(found, "sr", "network")
+    assert list(overview(found, without=["lines"])) == ["points"]
 
 
 def test_a_plan_shows_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
+from dse.analysis.axes import UNREAD, Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
 from dse.analysis.rendering import counted
 from dse.figures.marks import words
@@ -37,12 +37,15 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
     spaced, in order, upwards and to the right. Each setting of the other axes has a panel. A cell
     without a trial is empty and crossed. `note` is added to the caption.
 
-    Raises `NoSweep` where `x` or `y` is not an axis, and for more than `MOST_PANELS` panels.
+    Raises `NoSweep` where `x` or `y` is not an axis, where a value of one leaves the other without
+    effect, and for more than `MOST_PANELS` panels.
     """
     value = value or found.answer
     across, up = found.axis(x), found.axis(y)
     if across is up:
         raise NoSweep(f"`x` and `y` must be two axes, got {x} and {y}, which vary together")
+    _check_read(across, up)
+    _check_read(up, across)
     others = [axis.name for axis in found.axes if axis not in (across, up)]
     found, left_out = _crossed(found, across, up, others)
     _check_panels(found, others)
@@ -81,6 +84,12 @@ def _crossed(found: Sweep, across: Axis, up: Axis, others: list[str]) -> tuple[S
     count = len(found.rows) - len(kept)
     lost = f"Not shown: {counted(count, 'trial')} where only one of the two axes varies."
     return replace(found, rows=kept), lost if count else ""
+
+
+def _check_read(one: Axis, other: Axis) -> None:
+    for value in one.values if one.name in UNREAD else ():
+        if other.name in UNREAD[one.name](value):
+            raise NoSweep(f"`{other.name}` has no effect where `{one.name}` is {written(value)}")
 
 
 def _check_panels(found: Sweep, others: Sequence[str]) -> None:
