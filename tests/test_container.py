@@ -77,7 +77,7 @@ def test_unusual_tensors_come_back_bit_for_bit(name: str, coder: str) -> None:
 @coders
 def test_random_tensors_come_back_bit_for_bit(coder: str) -> None:
     rng = np.random.default_rng(0)
-    for _ in range(10):
+    for _ in range(5):
         model = network(*(random_tensor(rng) for _ in range(100)))
         assert same(container.decode(container.encode(model, coder)), model)
 

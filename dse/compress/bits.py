@@ -30,7 +30,7 @@ ORDER_BITS = 2
 
 TOO_SHORT = "its payload ends too soon"
 
-CHUNK = 1 << 16
+CHUNK = 1 << 13
 """Symbols read at a time: the memory that they take in between is not that of a whole tensor."""
 
 
@@ -150,15 +150,16 @@ class Reader:
         if count > len(self.bits) - self.at:
             raise ValueError(TOO_SHORT)
         sizes = np.bincount(lengths[order]).tolist()
-        symbols = canonical_decode(self.bits[self.at :], sizes, order.tolist())
+        part = self.bits[self.at : self.at + count * (len(sizes) - 1)]
+        symbols = canonical_decode(part, sizes, order.tolist())
         found = np.empty(count, np.uint16)
         for start in range(0, count, CHUNK):
-            part = found[start : start + CHUNK]
+            chunk = found[start : start + CHUNK]
             try:
-                part[:] = np.fromiter(islice(symbols, len(part)), np.uint16, len(part))
+                chunk[:] = np.fromiter(islice(symbols, len(chunk)), np.uint16, len(chunk))
             except ValueError:  # of the iterator: the bits end inside a word
                 raise ValueError(TOO_SHORT) from None
-            self.at += int(lengths[part].sum())
+            self.at += int(lengths[chunk].sum())
         return found
 
     def _table(self, alphabet: int) -> Integers:
