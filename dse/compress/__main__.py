@@ -6,12 +6,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dse.compress import decode, verify, weights
+from dse.compress import decode, show, verify, weights
 from dse.compress.closing import close
 from dse.compress.launch import run
 from dse.compress.plan import plan
 from dse.compress.request import read_request
 from dse.sweep.launch import guarded
+
+OTHERS = {"decode": decode.main, "show": show.main, "verify": verify.main}
+"""What else the command does, by its first word."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    if arguments[:1] in (["decode"], ["verify"]):
-        return {"decode": decode.main, "verify": verify.main}[arguments[0]](arguments[1:])
+    if arguments and arguments[0] in OTHERS:
+        return OTHERS[arguments[0]](arguments[1:])
     if any(argument.endswith(".safetensors") for argument in arguments):
         return weights.main(arguments)
     request = read_request(arguments)

@@ -24,7 +24,8 @@ def close(request: Request) -> None:
     write(folder / TABLE, table.to_csv(index=False).encode())
     note = caption(trials)
     command = shlex.join(["python", "-m", "dse.report", str(folder)])
-    path = build.write(folder, trials, drawing.draw(folder, trials, note), command, note)
+    figures = drawing.draw(folder, trials, note, quiet=True)
+    path = build.write(folder, trials, figures, command, note)
     rows = compared(table)
     own = rows[rows["compressed_id"].isin(request.names)]
-    print(summary(own, len(request.names)), path, sep="\n")
+    print(summary(own, len(request.names)), folder / TABLE, path, sep="\n")

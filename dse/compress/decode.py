@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from dse.compress.container import decode
+from dse.compress.tensors import CompressedModel
 from dse.results.atomic import write
 from dse.sweep.errors import RequestError, RequestParser
 
@@ -26,26 +27,32 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     output: Path = options.output or options.file.with_suffix(".safetensors")
-    try:
-        content = options.file.read_bytes()
-    except OSError as error:
-        line = f"`file` must be readable, got {options.file}: {error.strerror}"
-        raise RequestError([line]) from None
-    try:
-        weights = safetensors(content)
-    except ValueError as error:
-        raise RequestError([f"`file` cannot be decoded, got {options.file}: {error}"]) from None
+    content = read(options.file)
+    weights = safetensors(model(options.file, content))
     replace(output, weights)
     print(f"{output}: {len(weights):,} bytes, decoded from {len(content):,}")
     return 0
 
 
-def safetensors(content: bytes) -> bytes:
-    """The weights of a compressed network's file, with its architecture in the metadata.
+def read(path: Path) -> bytes:
+    """A file that the user named; raises `RequestError` where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        line = f"`file` must be readable, got {path}: {error.strerror}"
+        raise RequestError([line]) from None
 
-    Raises `BadFile`, a `ValueError`, for a file that is damaged or of another format.
-    """
-    model = decode(content)
+
+def model(path: Path, content: bytes) -> CompressedModel:
+    """The network in a file; raises `RequestError` where it is damaged or of another format."""
+    try:
+        return decode(content)
+    except ValueError as error:
+        raise RequestError([f"`file` cannot be decoded, got {path}: {error}"]) from None
+
+
+def safetensors(model: CompressedModel) -> bytes:
+    """The weights of a compressed network as safetensors, with its architecture as metadata."""
     tensors = {name: np.ascontiguousarray(one.dense()) for name, one in model.tensors.items()}
     parts = {"architecture": dict(model.architecture), "activations": dict(model.activations)}
     return save(tensors, {name: json.dumps(part) for name, part in parts.items() if part})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 from dse.compress.container import decode
+from dse.compress.contents import stored
 from dse.compress.networks import module
 from dse.compress.retrain import Retraining
-from dse.compress.tensors import CompressedModel, LowRank, Tensor
+from dse.compress.tensors import CompressedModel
 from dse.training.judge import judge
 from dse.trial.compressed import Measured
 from dse.trial.record import status_of
@@ -41,15 +43,7 @@ def measure(content: bytes, fp32_bytes: int, epochs: int, training: Retraining) 
 
 
 def stored_density(model: CompressedModel) -> float:
-    """Numbers other than 0 that are stored, for each weight; biases are not counted.
-
-    For factors it is their size over that of the weight.
-    """
+    """Numbers that are stored for each weight: none for one that is pruned, and those of the
+    factors for a product of two. Biases are not counted."""
     weights = [tensor for tensor in model.tensors.values() if len(tensor.shape) > 1]
-    return sum(map(_stored, weights)) / sum(tensor.dense().size for tensor in weights)
-
-
-def _stored(tensor: Tensor) -> int:
-    if isinstance(tensor, LowRank):
-        return tensor.left.size + tensor.right.size
-    return int((tensor.dense() != 0).sum())
+    return sum(map(stored, weights)) / sum(math.prod(tensor.shape) for tensor in weights)

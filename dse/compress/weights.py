@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dse.compress.decode import replace
+from dse.compress.decode import read, replace
 from dse.compress.request import read_axes, read_choices
 from dse.space.architecture import Architecture, Layout, Metaparameters, field_names, generate
 from dse.space.rules import integer
@@ -41,11 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="(default: FILE as .bin)")
     options = parser.parse_intermixed_args(arguments)
     architecture, settings = _read(options.overrides)
-    try:
-        content = options.file.read_bytes()
-    except OSError as error:
-        line = f"`file` must be readable, got {options.file}: {error.strerror}"
-        raise RequestError([line]) from None
+    content = read(options.file)
 
     from dse.compress.imported import compress  # imports torch
 
@@ -57,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     replace(output, file)
     print(
         f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "
-        f"at fp32; {density:.3f} numbers other than 0 are stored for each weight"
+        f"at fp32; {density:.3f} numbers are stored for each weight"
     )
     return 0
 

@@ -21,9 +21,14 @@ Pages = Mapping[str, tuple["pd.DataFrame", str]]
 
 
 def draw(
-    folder: Path, table: pd.DataFrame, note: str = "", pages: Pages | None = None
+    folder: Path,
+    table: pd.DataFrame,
+    note: str = "",
+    pages: Pages | None = None,
+    *,
+    quiet: bool = False,
 ) -> dict[str, bytes]:
-    """Draw the figures and tables of `table` into `folder` and print their paths.
+    """Draw the figures and tables of `table` into `folder` and print their paths, unless `quiet`.
 
     What is drawn follows from what varies in the table. With `pages`, it is the figure or table of
     each page, from that page's own rows. `note` is for the captions.
@@ -47,9 +52,10 @@ def draw(
             drawn["files"].append(name)
         atomic.write(folder / files.DRAWN, json.dumps(drawn).encode())
     paths = [folder / name for name in drawn["files"]]
-    print(folder / "table.csv", *paths, sep="\n")
-    for message in drawn["messages"]:
-        print(message, file=sys.stderr)
+    if not quiet:
+        print(folder / "table.csv", *paths, sep="\n")
+        for message in drawn["messages"]:
+            print(message, file=sys.stderr)
     return {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
 
 

@@ -42,7 +42,7 @@ class Measured:
     file_sha256: str = knob(MISSING, _digest(), "SHA-256 of the compressed file")
     fp32_bytes: int = knob(MISSING, COUNT, "bytes of the trial's weights at fp32: its size_bytes")
     stored_density: float = knob(
-        MISSING, real(0, math.inf), "numbers other than 0 that are stored, for each weight"
+        MISSING, real(0, math.inf), "numbers that are stored for each weight: none for a pruned one"
     )
     epochs_total: int = knob(MISSING, COUNT, "epochs of the trial and of retraining")
     status: str = knob(MISSING, one_of(*STATUSES), "what the network learned: see `status_of`")

@@ -1,0 +1,29 @@
+"""`python -m dse.compress show FILE`: what a compressed network's file holds, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dse.analysis.rendering import aligned
+from dse.compress.decode import model, read
+from dse.sweep.errors import RequestParser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns 0. Raises `RequestError` for a wrong request or a damaged file."""
+    parser = RequestParser(
+        prog="python -m dse.compress show",
+        description="Show what a compressed network's file holds in the pruned columns of the "
+        "paper's Table 1: percent of the weights kept, bits of each, and parameters.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a compressed network")
+    path: Path = parser.parse_args(arguments).file
+    content = read(path)
+
+    from dse.compress.contents import contents  # imports pandas
+
+    table = contents(model(path, content))
+    print(aligned([*map(str, table)], table.to_numpy().tolist()), end="")
+    print(f"{path}: {len(content):,} bytes")
+    return 0
