@@ -35,6 +35,8 @@ def test_settings_without_effect_change_nothing_and_others_the_identity(method: 
         "bits": 4,
         "density": 0.5,
         "quality": 1.0,
+        "rounds": 3,
+        "bias_bits": 0,
         "energy": 0.5,
         "factors": 0.5,
         "margin": 1.0,
@@ -140,7 +142,7 @@ def test_each_network_is_compared_with_its_own_trial(tmp_path: Path) -> None:
     assert found["top1_change"].tolist() == [-0.5, -0.5]
     lines = summary(rows, 4).splitlines()
     assert lines[2].split() == ["deep_compression", "bits=4", "2", "50", "20.0", "54.50", "-0.50"]
-    assert lines[-1].startswith("fixed: density=0.33 quality=0 coder=")
+    assert lines[-1].startswith("fixed: density=0.33 quality=0 rounds=1 ")
 
 
 def load(folder: Path) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from dse.compress.prune import densities, keep
 from dse.compress.retrain import Retraining, constrain, val_top1
 from dse.compress.rounding import activation_fraction, quantised, weight_fraction
 from dse.compress.sensitivity import sensitivity
-from dse.compress.shared import SharedValues, k_means, share, stored
+from dse.compress.shared import SharedValues, entries, k_means, share, stored
 from dse.compress.svd import as_matrix, factor, size, smallest
 from dse.compress.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, same
 from dse.data.memory import load
@@ -136,13 +137,18 @@ def test_pruned_weights_are_zero_after_retraining(
     network: SqueezeNet, training: Retraining
 ) -> None:
     model = fit(network, training, Settings(method="prune", density=0.25, **SHORT))
-    first = f"{first_convolution(network)}.weight"
     dense = module(model).state_dict()
+    kept: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for name, tensor in weights(model).items():
         assert isinstance(tensor, Sparse)
-        count = tensor.kept.size if name == first else max(round(0.25 * tensor.kept.size), 1)
-        assert tensor.kept.sum() == count == len(tensor.values)
-        assert np.count_nonzero(dense[name].numpy()) <= count
+        kept[name], sizes[name] = tensor.kept.sum(), tensor.kept.size
+        assert np.count_nonzero(dense[name].numpy()) <= kept[name] == len(tensor.values)
+    first = f"{first_convolution(network)}.weight"
+    assert kept.pop(first) == sizes.pop(first)
+    assert sum(kept.values()) == pytest.approx(0.25 * sum(sizes.values()), abs=len(sizes))
+    assert min(kept.values()) >= 1
+    assert kept["fire2.squeeze.weight"] / sizes["fire2.squeeze.weight"] > 0.25  # narrow
 
 
 def test_pruning_keeps_the_largest_folded_weights(network: SqueezeNet) -> None:
@@ -161,6 +167,21 @@ def test_quality_prunes_by_standard_deviations(network: SqueezeNet) -> None:
         weight = layers(fold(network))[name].weight.detach().numpy()
         expected = np.mean(np.abs(weight) >= 1.2 * weight.std())
         assert density == (1.0 if name == first_convolution(network) else expected)
+
+
+def test_rounds_prune_a_part_each_and_end_at_one_density(
+    network: SqueezeNet, training: Retraining
+) -> None:
+    once, twice = (
+        fit(network, training, Settings(method="prune", density=0.1, rounds=n, **SHORT))
+        for n in (1, 2)
+    )
+    assert not same(once, twice)
+    for name, tensor in weights(once).items():
+        other = twice.tensors[name]
+        assert isinstance(tensor, Sparse)
+        assert isinstance(other, Sparse)
+        assert tensor.kept.sum() == other.kept.sum()
 
 
 def test_keep_takes_at_least_one_weight_and_the_first_of_equal_ones() -> None:
@@ -238,6 +259,36 @@ def test_clusters_are_the_nearest_means() -> None:
     linear = np.linspace(values.min(), values.max(), 31)
     before = (np.abs(values[:, None] - linear).min(1) ** 2).mean()
     assert ((values - means[assigned]) ** 2).mean() < 0.2 * before
+
+
+@pytest.mark.parametrize("bias_bits", [0, 8])
+def test_biases_are_stored_as_asked_for(
+    bias_bits: int, network: SqueezeNet, training: Retraining
+) -> None:
+    model = fit(network, training, Settings(bits=8, bias_bits=bias_bits, **SHORT))
+    for name, tensor in model.tensors.items():
+        if name.endswith("bias"):
+            assert isinstance(tensor, FixedPoint if bias_bits else Dense)
+            assert isinstance(tensor, Dense) or tensor.width == bias_bits
+
+
+def test_small_layers_share_fewer_values() -> None:
+    counts = [entries(count, 31) for count in (1, 10, 100, 1000, 10**9)]
+    assert counts == sorted(counts)
+    assert counts[-1] == 30
+    assert counts[1] < 10
+
+
+def test_norms_have_the_statistics_of_the_last_weights(
+    network: SqueezeNet, training: Retraining
+) -> None:
+    slow = copy.deepcopy(network)
+    for norm in slow.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.fill_(50.0)
+    settings = Settings(method="none", retrain_epochs=1, retrain_lr=1e-6)
+    again = module(fit(slow, training, settings))
+    assert val_top1(again, training) > val_top1(network, training) - 5
 
 
 @pytest.mark.parametrize("count", [1, 2, 40])

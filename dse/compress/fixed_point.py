@@ -8,23 +8,21 @@ from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dse.compress.networks import INPUT, compressed, floats, fold, layers, round_activations
+from dse.compress.fixed_values import round_layer, rounded_values
+from dse.compress.networks import INPUT, compressed, fold, layers, round_activations
 from dse.compress.retrain import (
     Retraining,
-    constrain,
     release,
-    release_all,
     retrain,
     stages,
     tune,
     val_top1,
 )
-from dse.compress.rounding import activation_fraction, numbers, quantised, weight_fraction
-from dse.compress.tensors import CompressedModel, FixedPoint
+from dse.compress.rounding import activation_fraction
+from dse.compress.tensors import CompressedModel
 from dse.trial.compression import Settings
 
 WIDTHS = (16, 8, 4, 2, 1)
@@ -59,10 +57,10 @@ def ristretto(
     widths = _weight_widths(network, training, settings.bits, least)
     own = _activation_formats(network, training, least)
     for name, layer in layers(network).items():
-        _constrain(layer, widths[name])
+        round_layer(layer, widths[name])
     with rounded(network, own):
         tune(network, training, settings, tuning, first)
-    return compressed(network, _stored(network), own)
+    return compressed(network, rounded_values(network), own)
 
 
 def narrowest(widths: Iterable[int], top1: Callable[[int], float], least: float) -> int:
@@ -85,25 +83,6 @@ def narrowest(widths: Iterable[int], top1: Callable[[int], float], least: float)
 # Weights ----------------------------------------------------------------------------------------
 
 
-class Rounded(nn.Module):
-    """A tensor in fixed point; its gradient passes as if it were not rounded."""
-
-    def __init__(self, width: int, fraction: int) -> None:
-        super().__init__()
-        self.width, self.fraction = width, fraction
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same shape."""
-        return quantised(x, self.width, self.fraction)
-
-
-def _constrain(layer: nn.Module, width: int) -> None:
-    """Round a layer's weight and bias to a width, each with the point that its values need."""
-    for name in ("weight", "bias"):
-        fraction = weight_fraction(float(layer.get_parameter(name).detach().abs().max()), width)
-        constrain(layer, Rounded(width, fraction), name)
-
-
 def _weight_widths(
     network: nn.Module, training: Retraining, bits: int, least: float
 ) -> dict[str, int]:
@@ -115,7 +94,7 @@ def _weight_widths(
 
         def top1(width: int, group: Iterable[nn.Module] = tuple(group.values())) -> float:
             for layer in group:
-                _constrain(layer, width)
+                round_layer(layer, width)
             try:
                 return val_top1(network, training)
             finally:
@@ -126,23 +105,6 @@ def _weight_widths(
         if group:
             found |= dict.fromkeys(group, narrowest(allowed, top1, least))
     return found
-
-
-def _stored(network: nn.Module) -> dict[str, FixedPoint]:
-    """The weights and biases of constrained layers; ends the constraints."""
-    own = {}
-    for name, layer in layers(network).items():
-        for kind in ("weight", "bias"):
-            rounded = layer.get_submodule(f"parametrizations.{kind}.0")
-            assert isinstance(rounded, Rounded)
-            values = numbers(getattr(layer, kind).detach(), rounded.width, rounded.fraction)
-            own[f"{name}.{kind}"] = FixedPoint(
-                numbers=floats(values).astype(np.int16),
-                width=rounded.width,
-                fraction_length=rounded.fraction,
-            )
-    release_all(network)
-    return own
 
 
 # Activations ------------------------------------------------------------------------------------

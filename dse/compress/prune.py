@@ -15,9 +15,6 @@ from dse.compress.retrain import Retraining, constrain, release_all, retrain
 from dse.compress.tensors import CompressedModel, Floats, Sparse
 from dse.trial.compression import Settings
 
-ROUNDS = 2
-"""Rounds of pruning and retraining; each keeps the same share of what the one before kept."""
-
 Mask = NDArray[np.bool_]
 
 
@@ -37,11 +34,12 @@ def pruned(
 ) -> dict[str, Mask]:
     """Prune a network in place within some epochs of retraining: what is kept, by layer.
 
-    Weights are compared as they are after folding. Those that a round prunes are 0 from then on.
-    The rates of dropout shrink with the density of the last layer, as Han's do.
+    Each of the `rounds` keeps the same share of what the one before kept, and has the same number
+    of epochs. Weights are compared as they are after folding. Those that a round prunes are 0 from
+    then on. The rates of dropout shrink with the density of the last layer, as Han's do.
     """
     targets = densities(network, settings)
-    rounds = max(min(ROUNDS, epochs), 1)
+    rounds = max(min(settings.rounds, epochs), 1)
     ends = [epochs * n // rounds for n in range(rounds + 1)]
     masks: dict[str, Mask] = {}
     rates = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
@@ -61,15 +59,35 @@ def pruned(
 def densities(network: nn.Module, settings: Settings) -> dict[str, float]:
     """The share of weights to keep, by layer.
 
-    That is `density`, or the share of weights whose magnitude is at least `quality` standard
-    deviations of their layer. The first convolution is kept whole, as in the paper's Table 1 and in
-    DSD (arXiv:1607.04381): it has few weights, and all others depend on it.
+    `density` is the share of all weights, and layers get their part by `scores`; with `quality`, a
+    layer keeps the weights whose magnitude is at least so many of its standard deviations. The
+    first convolution is kept whole, as in the paper's Table 1 and in DSD (arXiv:1607.04381): it has
+    few weights, and all others depend on it.
     """
-    shares = {
-        name: _above(weights, settings.quality) if settings.quality else settings.density
-        for name, weights in folded_weights(network).items()
-    }
-    return shares | {first_convolution(network): 1.0}
+    first = first_convolution(network)
+    weights = {name: w for name, w in folded_weights(network).items() if name != first}
+    if settings.quality:
+        shares = {name: _above(own, settings.quality) for name, own in weights.items()}
+    else:
+        scored = {name: scores(own) for name, own in weights.items()}
+        whole = np.sort(np.concatenate(list(scored.values())))[::-1]
+        least = whole[max(round(settings.density * len(whole)), 1) - 1]
+        shares = {name: float(np.mean(own >= least)) for name, own in scored.items()}
+    return {first: 1.0, **shares}
+
+
+def scores(weights: Floats) -> NDArray[np.float64]:
+    """What a layer's weights are worth compared with those of other layers, in ascending order.
+
+    Each weight's square as a share of the squares of all that are at least as large (Lee 2021,
+    arXiv:2010.07611). The largest has 1, so that no layer is emptied, and narrow layers stay
+    denser than wide ones.
+
+    >>> scores(np.array([1.0, -3.0], np.float32))
+    array([0.1, 1. ])
+    """
+    squares = np.sort(weights.ravel().astype(np.float64) ** 2)
+    return squares / np.maximum(np.cumsum(squares[::-1])[::-1], np.finfo(np.float64).tiny)
 
 
 def folded_weights(network: nn.Module) -> dict[str, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ TUNING = 0.25
 
 TUNING_RATE = 0.1
 """Their peak learning rate, as a share of that of the epochs before."""
+
+STATISTICS = 64
+"""Training batches, at most, over which the statistics of batch norms are taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,12 +108,32 @@ def retrain(
         on_step=lambda step, state: training.on_batch(),
         on_judged=training.on_batch,
     )
-    network.eval()
+    _estimate_norms(network.eval(), training)
     if outcome.diverged_step >= 0:
         raise ValueError(
             f"`retrain_lr` must be smaller: retraining diverged at step {outcome.diverged_step}, "
             f"got {settings.retrain_lr:g}"
         )
+
+
+@torch.no_grad()
+def _estimate_norms(network: nn.Module, training: Retraining) -> None:
+    """Set the statistics of batch norms to averages over training batches: after few steps those
+    that training has kept are still of other weights."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    before = [(norm, norm.momentum) for norm in norms]
+    batches = training.train_batches(training.recipe.batch_size, training.seed, 1)
+    for number, (x, _) in enumerate(islice(batches, STATISTICS), 1):
+        for norm in norms:
+            norm.train()
+            norm.momentum = 1 / number  # the first batch replaces what was there
+        network(x)
+        training.on_batch()
+    for norm, momentum in before:
+        norm.eval()
+        norm.momentum = momentum
 
 
 def tune(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dse.compress.fixed_values import round_values, rounded_values
 from dse.compress.networks import compressed, floats, fold, layers
 from dse.compress.prune import Mask, pruned
 from dse.compress.retrain import Retraining, constrain, release_all, stages, tune
 from dse.compress.tensors import CompressedModel, Floats, Shared
 from dse.trial.compression import Settings
+
+ENTRY_BITS = 26
+"""About what an entry of a codebook takes in a file, bits."""
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -20,8 +26,11 @@ Indices = NDArray[np.int64]
 def deep_compression(
     network: nn.Module, training: Retraining | None, settings: Settings
 ) -> CompressedModel:
-    """Prune a network in place, fold its norms, let the weights of each layer share 2**`bits`
-    values, 0 included, and retrain these."""
+    """Prune a network in place, fold its norms, let the weights of each layer share at most
+    2**`bits` values, 0 included, and retrain these.
+
+    Biases have `bias_bits` in fixed point: as float32 they are up to a third of a small file.
+    """
     first, tuning = stages(settings.retrain_epochs)
     masks = pruned(network, training, settings, first)
     network = fold(network)
@@ -30,9 +39,12 @@ def deep_compression(
         weights = floats(layer.weight)
         codes[name], codebook = share(weights, masks[name], 2**settings.bits - 1)
         constrain(layer, SharedValues(codes[name], codebook))
+        if settings.bias_bits:
+            round_values(layer, "bias", settings.bias_bits)
     tune(network, training, settings, tuning, first)
+    biases = rounded_values(network)
     release_all(network)
-    own = {
+    own = biases | {
         f"{name}.weight": stored(floats(layer.weight), masks[name])
         for name, layer in layers(network).items()
     }
@@ -42,9 +54,24 @@ def deep_compression(
 def share(weights: Floats, kept: Mask, most: int) -> tuple[Indices, Floats]:
     """The codes of a weight (0: pruned) and its codebook, whose entry 0 is 0."""
     codes = np.zeros(weights.shape, np.int64)
-    assigned, centroids = k_means(weights[kept].astype(np.float64), most)
+    assigned, centroids = k_means(weights[kept].astype(np.float64), entries(kept.sum(), most))
     codes[kept] = assigned + 1
     return codes, np.append(0.0, centroids).astype(np.float32)
+
+
+def entries(count: int, most: int) -> int:
+    """How many values `count` weights share, where a very large layer has `most`.
+
+    A value takes `ENTRY_BITS` in the file besides the codes. The error of k values falls as
+    1 / k**2, so that a bit saves as much error in every layer where
+    k**2 * (1 + ENTRY_BITS * ln(2) * k / count) is the same.
+
+    >>> entries(10**6, 31), entries(1000, 31), entries(50, 31)
+    (30, 25, 13)
+    """
+    sizes = np.arange(1, most + 1)
+    costs = sizes**2 * (1 + ENTRY_BITS * math.log(2) * sizes / count)
+    return max(int(np.sum(costs <= most**2)), 1)
 
 
 def stored(weights: Floats, kept: Mask) -> Shared:

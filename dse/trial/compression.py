@@ -30,12 +30,18 @@ class Settings:
     method: str = knob("deep_compression", one_of(*METHODS), "compression method")
     bits: int = knob(8, integer(2, 8), "bits of a weight: deep_compression, ristretto")
     density: float = knob(
-        0.33, real(0, 1, above=True), "share of weights kept: prune, deep_compression"
+        0.33, real(0, 1, above=True), "share of all weights kept: prune, deep_compression"
     )
     quality: float = knob(
         0.0,
         real(0, 10),
         "weights below this many standard deviations of their layer are pruned (0: by density)",
+    )
+    rounds: int = knob(
+        1, integer(1, 100), "times that weights are pruned and retrained: prune, deep_compression"
+    )
+    bias_bits: int = knob(
+        8, integer(0, 16), "bits of a bias in fixed point (0: float32): deep_compression"
     )
     energy: float = knob(
         0.9, real(0, 1, above=True), "share of a layer's squared singular values kept: svd"
@@ -49,9 +55,9 @@ class Settings:
         0.5, real(0, 100), "points of val_top1 that narrower activations may lose: ristretto"
     )
     coder: str = knob("adaptive", one_of("adaptive", "huffman"), "entropy coder of the file")
-    retrain_epochs: int = knob(4, integer(0, 10_000), "epochs of retraining in all")
+    retrain_epochs: int = knob(8, integer(0, 10_000), "epochs of retraining in all")
     retrain_lr: float = knob(
-        0.1, real(0, 10, above=True), "peak learning rate of retraining, as a share of the trial's"
+        0.5, real(0, 10, above=True), "peak learning rate of retraining, as a share of the trial's"
     )
 
     def __post_init__(self) -> None:
@@ -61,8 +67,17 @@ class Settings:
 USES: Mapping[str, tuple[str, ...]] = {
     "none": ("coder", "retrain_epochs", "retrain_lr"),
     "svd": ("energy", "factors", "coder", "retrain_epochs", "retrain_lr"),
-    "prune": ("density", "quality", "coder", "retrain_epochs", "retrain_lr"),
-    "deep_compression": ("bits", "density", "quality", "coder", "retrain_epochs", "retrain_lr"),
+    "prune": ("density", "quality", "rounds", "coder", "retrain_epochs", "retrain_lr"),
+    "deep_compression": (
+        "bits",
+        "density",
+        "quality",
+        "rounds",
+        "bias_bits",
+        "coder",
+        "retrain_epochs",
+        "retrain_lr",
+    ),
     "ristretto": ("bits", "margin", "coder", "retrain_epochs", "retrain_lr"),
 }
 """The settings that each method reads; the others have no effect on it."""
@@ -75,7 +90,7 @@ def used(settings: Settings) -> tuple[str, ...]:
     """The settings that have an effect, `method` first.
 
     >>> used(Settings(method="prune", quality=1, retrain_epochs=0))
-    ('method', 'quality', 'coder', 'retrain_epochs')
+    ('method', 'quality', 'rounds', 'coder', 'retrain_epochs')
     """
     idle = {"density"} if settings.quality else set()
     idle |= {"energy"} if settings.factors else set()
