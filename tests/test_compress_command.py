@@ -96,6 +96,18 @@ def test_decoded_weights_give_the_accuracy_of_the_record(folder: Path, tmp_path:
         assert test.top1 == row["top1"]
 
 
+def test_what_a_file_holds_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = rows(folder).set_index("method").loc["deep_compression"]
+    file = trial_folder(folder, row["compressed_id"], COMPRESSED) / FILE
+    assert __main__.main(["show", str(file)]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["layer", "kept", "bits", "params", "params_after"]
+    assert [line.split()[0] for line in lines[2:]] == [
+        *("conv1", *(f"fire{number}" for number in range(2, 10)), "conv10", "total")
+    ]
+    assert last == f"{file}: {row['file_bytes']:,} bytes"
+
+
 def test_verify_finds_what_changed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = ["verify", str(folder), "runner.device=cpu", "runner.workers=2"]
     assert __main__.main(words) == 0
@@ -142,6 +154,8 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(
 
 
 def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
+    assert len(pd.read_csv(folder / "compressed.csv")) == len(METHODS) + 1
+    assert len(pd.read_csv(folder / "table2.csv")) == len(METHODS) + 1
     page = (folder / "report.html").read_text()
     assert "Compressed networks" in page
     assert all(own[:8] in page for own in rows(folder)["compressed_id"])

@@ -19,11 +19,14 @@ import toy_trial
 from test_page import Reader
 
 from dse import reproduce
+from dse.compress import table2
+from dse.compress.request import Request
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3
 from dse.report import build
 from dse.results import records, tables
 from dse.sweep import launch
 from dse.sweep.request import read_request
+from dse.trial.compression import METHODS
 from dse.trial.question import Trial
 
 FAST = ("lr=0.001", "epochs=1", "seed=0,1,2")
@@ -172,10 +175,41 @@ def test_an_unknown_page_is_a_mistake(
     monkeypatch.chdir(tmp_path)
     assert reproduce.main(["figure9", "sr=0.125"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "`figure9` must be key=value or one of figure3a, figure3b, table3, downsample, widths"
+        "`figure9` must be key=value or one of figure3a, figure3b, table3, downsample, widths, "
+        "table2"
     ]
     assert reproduce.main(["figure3a", "sr=0", "srr=1"]) == 2
     assert "unknown key `srr`; did you mean `sr`?" in capsys.readouterr().err
     assert reproduce.main(["-cn", "figure3a"]) == 2
     assert "`--config-name` must be left out" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_table_2_trains_its_page_and_compresses_it_in_every_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[Request] = []
+
+    def train(trials: Sequence[Trial], folder: Path, *_: object, **__: object) -> int:
+        for one in trials[1:]:  # the first one has failed
+            record = toy_trial.record(one)
+            records.save(folder, record, {"weights.safetensors": b"weights"})
+        return 1
+
+    def compress(request: Request, **_: object) -> int:
+        asked.append(request)
+        return 0
+
+    monkeypatch.setattr(launch, "run", train)
+    monkeypatch.setattr(table2, "run", compress)
+    monkeypatch.setattr(table2, "close", lambda request: None)
+    monkeypatch.setattr(reproduce, "close", lambda *_: None)
+    assert reproduce.main(["table2", "seed=0,1"]) == 1
+    (request,) = asked
+    trials = {one.trial.trial_id: one.trial for one in request.compressions}
+    points = [(t.architecture.__class__.__name__, t.seed) for t in trials.values()]
+    assert sorted(points) == [("AlexNet", 0), ("AlexNet", 1), *[("Architecture", 0)] * 4,
+                              *[("Architecture", 1)] * 5]  # fmt: skip
+    assert len(request.names) == len(trials) * 6
+    assert {one.settings.method for one in request.compressions} == set(METHODS)

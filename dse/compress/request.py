@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dse.analysis.folder import rows_of
 from dse.analysis.rendering import counted
 from dse.compress.help import KNOWN, RUN, SELECT, parser
 from dse.data.store import Store
@@ -125,12 +124,16 @@ def read_choices(axes: Mapping[str, Sequence[Any]], given: Collection[str]) -> t
     return tuple(dict.fromkeys(map(effective, every)))
 
 
+CAUSES = {"density": "quality", "energy": "factors", "retrain_lr": "retrain_epochs"}
+"""Settings that others can make idle."""
+
+
 def _without_effect(name: str, axes: Mapping[str, Sequence[Any]]) -> str:
     """The message for a setting that no point of a grid reads."""
     methods = [method for method in axes["method"] if name in USES[method]]
     where = f"`method` is {' or '.join(axes['method'])}"
     if methods:
-        cause = {"density": "quality", "energy": "factors", "retrain_lr": "retrain_epochs"}[name]
+        cause = CAUSES[name]
         where = f"`{cause}` is {' or '.join(map(written, axes[cause]))}"
     return f"`{name}` has no effect where {where}, got {', '.join(map(written, axes[name]))}"
 
@@ -156,6 +159,8 @@ def _with_weights(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Tr
     table = tables.load(folder)
     if table.empty:
         raise ValueError(f"`folder` must have finished trials, got {folder}")
+    from dse.analysis.folder import rows_of  # imports pandas: `--help` need not wait for it
+
     rows: Any = rows_of(table, wanted).to_dict("records")
     trials = tuple(map(trial_from, rows))
     homes = [files.trial_folder(folder, trial.trial_id) for trial in trials]
