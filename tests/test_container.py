@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tracemalloc
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -235,25 +238,43 @@ def test_a_file_says_what_is_wrong_with_it() -> None:
             container.decode(file)
 
 
-def declaring(shape: list[int], payload: bytes = b"") -> bytes:
-    """A file whose header declares a dense tensor of a shape."""
-    content = {"coder": "huffman", "architecture": {}, "names": ["w"], "heads": [[0, *shape]]}
+def declaring(row: list[int], coder: str, payload: bytes = b"") -> bytes:
+    """A file whose header has one row of numbers for its only tensor."""
+    content = {"coder": coder, "architecture": {}, "names": ["w"], "heads": [row]}
     text = json.dumps(content | {"activations": {}}, separators=(",", ":"))
     body = container.MAGIC + b"\1" + header.deflated(text) + payload
     return body + container.digest(body)
 
 
+@coders
 @pytest.mark.parametrize(
-    "shape", [[1 << 22, 1 << 10], [1 << 31], [-1], [10**300], [1 << 22], [0] + [1 << 30] * 15]
+    "row",
+    [
+        [0, 1 << 22, 1 << 10],
+        [1, 1 << 23],
+        [2, 64] + [2] * 16 + [1 << 8],
+        [3, 8, 0, (1 << 31) - 1, (1 << 31) - 1],
+        [3, 1 << 30, 0, 4],
+        [4, 1 << 22, 0, 4, 4],
+        [4, 1, 1, 1 << 12, 1 << 12, 1, 1],
+        [0, 1 << 31],
+        [0, -1],
+        [0, 10**300],
+        [0, 0] + [1 << 30] * 15,
+    ],
 )
-def test_a_huge_shape_takes_no_memory(shape: list[int]) -> None:
-    assert container.decode(declaring([2], bytes(8))).tensors["w"].shape == (2,)
+def test_a_huge_tensor_takes_no_memory(row: list[int], coder: str) -> None:
     tracemalloc.start()
     with pytest.raises(BadFile):
-        container.decode(declaring(shape))
+        container.decode(declaring(row, coder))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_a_tensor_that_is_there_is_read() -> None:
+    model = container.decode(declaring([0, 2], "huffman", bytes(8)))
+    assert same(model, replace(model, tensors={"w": Dense(values=floats(0, 0))}))
 
 
 @coders
@@ -278,3 +299,9 @@ def test_a_file_written_by_an_earlier_version_is_read() -> None:
     model = container.decode(bytes.fromhex(GOLDEN))
     assert same(model, network(*EDGES["one value"], *EDGES["long gaps"], low_rank(1)))
     assert model.architecture == ARCHITECTURE
+
+
+def test_the_documented_dictionary_is_the_one_in_use() -> None:
+    text = (Path(__file__).parents[1] / "docs/compressed_format.md").read_text(encoding="utf-8")
+    assert f"{len(header.DICTIONARY):,} bytes" in text
+    assert hashlib.sha256(header.DICTIONARY).hexdigest() in text

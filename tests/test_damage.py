@@ -94,7 +94,7 @@ def sealed_again(rng: random.Random, content: bytes, other: bytes) -> bytes:
             body = content[:start] + header.deflated(damaged_text(rng, text)) + payload
         case _:
             others = header.inflated(other[start:-END])[1]
-            body = content[:start] + header.deflated(text) + damaged(rng, payload, others)
+            body = content[: -END - len(payload)] + damaged(rng, payload, others)
     return body + container.digest(body)
 
 

@@ -86,7 +86,7 @@ def decode(content: bytes) -> CompressedModel:
 
 
 def _check_size(heads: Sequence[Head], length: int, error: type[ValueError]) -> None:
-    weights, most = sum(own.size for own in heads), FREE_WEIGHTS + WEIGHTS_PER_BYTE * length
+    weights, most = sum(own.declared for own in heads), FREE_WEIGHTS + WEIGHTS_PER_BYTE * length
     if weights > most:
         raise error(f"a file of {length} bytes holds at most {most} weights, got {weights}")
 

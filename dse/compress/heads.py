@@ -71,6 +71,11 @@ class Head:
         return prod(self.shape)
 
     @property
+    def declared(self) -> int:
+        """Numbers that reading may have to make room for: weights, and two factors."""
+        return self.size + (sum(map(prod, self.factors)) if self.kind == "low_rank" else 0)
+
+    @property
     def alphabet(self) -> int:
         """How many codes the tensor may have, 0 for a tensor without codes."""
         match self.kind:
