@@ -21,6 +21,7 @@ from dse.compress.shared import SharedValues, entries, k_means, share, stored
 from dse.compress.svd import as_matrix, factor, size, smallest
 from dse.compress.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, same
 from dse.data.memory import load
+from dse.data.resident import on_device
 from dse.space.architecture import LAYOUTS, Layout, Metaparameters
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
@@ -442,3 +443,17 @@ def test_alexnet_takes_every_method(method: str) -> None:
     assert module(model)(pictures).shape == (2, 10)
     if method == "none":
         torch.testing.assert_close(module(model)(pictures), network(pictures).detach())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gpu_fits_as_a_processor_does(
+    method: str, network: SqueezeNet, training: Retraining
+) -> None:
+    device = torch.device("cuda")
+    there = replace(training, data=on_device(training.data, device), device=device)
+    settings = Settings(method=method, retrain_epochs=4)
+    model = fit(network, there, settings)
+    assert same(model, fit(network, there, settings))
+    ours = val_top1(module(fit(network, training, settings)), training)
+    assert val_top1(module(model), training) == pytest.approx(ours, abs=6)

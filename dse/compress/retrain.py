@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from dse.compress.networks import layers
 from dse.data.memory import Data, Part
+from dse.training.execute import STEPS
 from dse.training.judge import judge
 from dse.training.loop import CPU, OnEpoch, train
 from dse.trial.compression import Settings
@@ -104,6 +105,7 @@ def retrain(
         training.recipe_for(epochs, settings.retrain_lr),
         seed=random_seed(training.seed, "retrain", done),
         device=training.device,
+        train_step=STEPS[training.device.type],
         on_epoch=lambda epoch, val: training.on_epoch(done + epoch, val),
         on_step=lambda step, state: training.on_batch(),
         on_judged=training.on_batch,
