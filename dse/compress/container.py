@@ -19,9 +19,9 @@ MAGIC = b"DSEc"
 VERSION = 1
 DIGEST_BYTES = 8
 
-FREE_WEIGHTS, WEIGHTS_PER_BYTE = 1 << 22, 1 << 12
-"""A file may declare 2**22 weights, and 4096 more for each of its bytes: a few bytes of damage
-cannot ask for gigabytes."""
+FREE, PER_BYTE = 1 << 22, 1 << 12
+"""A file may declare 2**22 numbers (mostly weights), and 4096 more for each of its bytes: a few
+bytes of damage cannot ask for gigabytes."""
 
 
 class Coder(Protocol):
@@ -53,7 +53,7 @@ def encode(model: CompressedModel, coder: str = "adaptive") -> bytes:
     top = header.write(model, coder, heads)
     payload = CODERS[coder].encode(list(model.tensors.values()))
     content = MAGIC + bytes([VERSION]) + top + payload
-    _check_size(heads, len(content) + DIGEST_BYTES, ValueError)
+    _check_size(heads, len(content) + DIGEST_BYTES)
     return content + digest(content)
 
 
@@ -74,7 +74,7 @@ def decode(content: bytes) -> CompressedModel:
         top, payload = header.read(bytes(body[start:]))
         if top.coder not in CODERS:
             raise ValueError("its coder is unknown")
-        _check_size(top.heads, len(content), BadFile)
+        _check_size(top.heads, len(content))
         tensors = CODERS[top.coder].decode(payload, top.heads)
     except ValueError as error:
         raise BadFile(f"the file is damaged: {error}") from None
@@ -85,10 +85,10 @@ def decode(content: bytes) -> CompressedModel:
     )
 
 
-def _check_size(heads: Sequence[Head], length: int, error: type[ValueError]) -> None:
-    weights, most = sum(own.declared for own in heads), FREE_WEIGHTS + WEIGHTS_PER_BYTE * length
-    if weights > most:
-        raise error(f"a file of {length} bytes holds at most {most} weights, got {weights}")
+def _check_size(heads: Sequence[Head], length: int) -> None:
+    numbers, most = sum(own.declared for own in heads), FREE + PER_BYTE * length
+    if numbers > most:
+        raise ValueError(f"a file of {length} bytes may declare {most} numbers, got {numbers}")
 
 
 def digest(content: bytes | memoryview) -> bytes:

@@ -72,8 +72,9 @@ class Head:
 
     @property
     def declared(self) -> int:
-        """Numbers that reading may have to make room for: weights, and two factors."""
-        return self.size + (sum(map(prod, self.factors)) if self.kind == "low_rank" else 0)
+        """Numbers that reading may have to make room for: weights, factors, a table of codes."""
+        factors = sum(map(prod, self.factors)) if self.kind == "low_rank" else 0
+        return self.size + factors + self.alphabet
 
     @property
     def alphabet(self) -> int:
