@@ -17,11 +17,17 @@ from test_api import TRIAL, leave
 
 import dse
 from dse import plot
-from dse.compress import __main__, check
+from dse.compress import __main__, check, worker
+from dse.compress.container import decode
 from dse.compress.descriptions import build
+from dse.compress.request import read_request
 from dse.data import memory
+from dse.results import records
 from dse.results.compressed import CURVE, FILE
 from dse.results.files import COMPRESSED, trial_folder
+from dse.runner.task import Reporter
+from dse.sweep.errors import RequestError
+from dse.training.execute import execute
 from dse.training.judge import judge
 from dse.training.network import SqueezeNet
 from dse.training.torchvision_names import to_torchvision
@@ -164,6 +170,28 @@ def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
     assert plot.main([str(folder), *words]) == 0
     assert "length of the compressed file" in out.read_text()
     assert plot.main([str(folder), "curves", "hue=method"]) == 2
+
+
+def test_the_file_of_the_sparse_phase_is_measured(tmp_path: Path) -> None:
+    recipe = replace(TRIAL.protocol.recipe, epochs=3, dsd_density=0.5, dsd_sparse=1, dsd_final=1)
+    trial = replace(TRIAL, protocol=replace(TRIAL.protocol, recipe=recipe))
+    outcome = execute(trial)
+    weights = {"weights.safetensors": encode_weights(outcome.weights)}
+    weights["sparse.safetensors"] = encode_weights(dict(outcome.sparse))
+    records.save(tmp_path, outcome.record, weights)
+    words = [str(tmp_path), "method=prune", "density=0.5", "retrain_epochs=0", "phase=sparse"]
+    (one,) = read_request(words).compressions
+    where = tmp_path, memory.DEFAULT, "cpu"
+    row = worker.run((one, *where), Reporter(lambda message: None))
+    assert row is not None
+    assert row["epochs_total"] == 2
+    file = trial_folder(tmp_path, one.compressed_id, COMPRESSED) / FILE
+    kept = decode(file.read_bytes()).tensors["fire4.expand3x3.weight"].dense()
+    sparse = outcome.sparse["fire4.expand3x3.weight"].numpy()
+    assert ((kept != 0) == (sparse != 0)).all()
+    records.save(tmp_path, replace(outcome.record, trial=TRIAL), weights)
+    with pytest.raises(RequestError, match="must be final for trials without a sparse phase"):
+        read_request(words)
 
 
 def test_weights_from_elsewhere_by_both_kinds_of_names(

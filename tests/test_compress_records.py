@@ -43,6 +43,7 @@ def test_settings_without_effect_change_nothing_and_others_the_identity(method: 
         "coder": "huffman",
         "retrain_epochs": 9,
         "retrain_lr": 0.2,
+        "phase": "sparse",
     }
     for name in others.keys() & set(SETTINGS):
         changed = replace(own, **{name: others[name]})

@@ -138,7 +138,7 @@ def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
 UNREAD: Mapping[str, Callable[[Any], Iterable[str]]] = {
     "network": lambda network: unread({"network": network}),
     "dsd_density": lambda density: unread({"dsd_density": density}),
-    "method": lambda method: set(SETTINGS) - {"method", *USES[method]},
+    "method": lambda method: set(SETTINGS) - {"method", "phase", *USES[method]},
 }
 """Columns whose value decides which fields are not read."""
 

@@ -78,7 +78,7 @@ def _epilog() -> str:
     }
     run = {key: text for key, text in setting_entries().items() if key in RUN}
     run["plan"] = "print what is done and what is to do, and write nothing; true or false [false]"
-    uses = {method: ", ".join(names) for method, names in USES.items()}
+    uses = {method: ", ".join([*names, "phase"]) for method, names in USES.items()}
     text = [EXAMPLES, *section("settings", settings), *section("what each method reads", uses)]
     text += section("run", run)
     return "\n".join([*text, "", CODES])

@@ -28,6 +28,8 @@ from dse.trial.names import trial_names, written
 from dse.trial.question import Trial, trial_from
 
 WEIGHTS = "weights.safetensors"
+FILES = {"final": WEIGHTS, "sparse": "sparse.safetensors"}
+"""Where a trial has the weights of each phase."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,18 @@ class Compression:
     def compressed_id(self) -> str:
         """The identity of the compressed network."""
         return compressed_id(self.trial.trial_id, self.settings)
+
+    @property
+    def weights(self) -> str:
+        """The name of the trial's file whose weights are compressed."""
+        return FILES[self.settings.phase]
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of the compressed network in all: those of its weights, and of retraining."""
+        recipe = self.trial.protocol.recipe
+        left_out = recipe.dsd_final if self.settings.phase == "sparse" else 0
+        return recipe.epochs - left_out + self.settings.retrain_epochs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +99,10 @@ def read_request(arguments: Sequence[str]) -> Request:
     if points > run["limit"]:
         rule = f"must be at least the {points:,} points of the grid"
         errors.append(f"`limit` {rule}, got {run['limit']:,}")
+    if "sparse" in axes["phase"]:
+        dense = sum(trial.protocol.recipe.dsd_density == 1 for trial in trials)
+        some = f"{dense:,} of {counted(len(trials), 'trial')}"
+        errors += [f"`phase` must be final for trials without a sparse phase, {some}"] * bool(dense)
     if errors:
         raise RequestError(errors)
     choices = read_choices(axes, given)

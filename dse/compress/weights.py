@@ -89,6 +89,7 @@ def _needs_data(axes: Mapping[str, Sequence[Any]]) -> list[str]:
     where = "for weights that were not trained here"
     (method,), (epochs,) = axes["method"], axes["retrain_epochs"]
     lines = [f"`retrain_epochs` must be 0 {where}, got {epochs}"] if epochs else []
+    lines += [f"`phase` must be final {where}, got sparse"] * ("sparse" in axes["phase"])
     if method not in WITHOUT_DATA:
         lines.append(f"`method` must be one of {', '.join(WITHOUT_DATA)} {where}, got {method}")
     return lines

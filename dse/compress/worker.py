@@ -57,7 +57,6 @@ def _compress(
 ) -> dict[str, Any] | None:
     start = time.perf_counter()
     parent = records.read(trial_folder(folder, one.trial.trial_id) / RECORD)
-    epochs = one.trial.protocol.recipe.epochs + one.settings.retrain_epochs
     curve: list[tuple[int, float]] = []
 
     def on_epoch(epoch: int, val_top1: float) -> None:
@@ -69,12 +68,12 @@ def _compress(
             raise Stopped
 
     training = training_of(one.trial, store, device, on_epoch, on_batch)
-    model = fit(trained.load(folder, one.trial.trial_id), training, one.settings)
+    model = fit(trained.load(folder, one.trial.trial_id, one.weights), training, one.settings)
     content = encode(model, one.settings.coder)
     record = CompressedRecord(
         trial=one.trial,
         settings=one.settings,
-        measured=measure(content, parent.answer.size_bytes, epochs, training),
+        measured=measure(content, parent.answer.size_bytes, one.epochs, training),
         circumstance=circumstance(time.perf_counter() - start, device),
     )
     with suppress(Stopped):  # it is done: what remains is to save it

@@ -29,14 +29,15 @@ class Trained(nn.Module):
     preprocess: Preprocess
 
 
-def load(folder: Path, trial_id: str) -> Trained:
+def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trained:
     """Load the network of a finished trial with its weights, in eval mode.
 
+    `file` is where the trial has them: `sparse.safetensors` are those after its sparse phase.
     Raises `ValueError` where the record is damaged, or the weights are not there or not those of
     this network.
     """
     home = trial_folder(folder, trial_id)
-    path = home / "weights.safetensors"
+    path = home / file
     trial = records.read(home / RECORD).trial
     network = cast(Trained, network_of(trial.architecture, trial.protocol.image_size))
     network.preprocess = Preprocess(trial.protocol)

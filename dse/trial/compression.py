@@ -55,6 +55,11 @@ class Settings:
         0.5, real(0, 100), "points of val_top1 that narrower activations may lose: ristretto"
     )
     coder: str = knob("adaptive", one_of("adaptive", "huffman"), "entropy coder of the file")
+    phase: str = knob(
+        "final",
+        one_of("final", "sparse"),
+        "the trial's weights: at its end, or after the sparse phase of dense-sparse-dense training",
+    )
     retrain_epochs: int = knob(8, integer(0, 10_000), "epochs of retraining in all")
     retrain_lr: float = knob(
         0.5, real(0, 10, above=True), "peak learning rate of retraining, as a share of the trial's"
@@ -80,7 +85,10 @@ USES: Mapping[str, tuple[str, ...]] = {
     ),
     "ristretto": ("bits", "margin", "coder", "retrain_epochs", "retrain_lr"),
 }
-"""The settings that each method reads; the others have no effect on it."""
+"""The settings that each method reads, besides `phase`; the others have no effect on it."""
+
+SINCE = {"phase": "final"}
+"""Settings added later, with the neutral value that keeps them out of the identity."""
 
 SETTINGS = field_names(Settings)
 """The names of the settings, in order."""
@@ -90,12 +98,12 @@ def used(settings: Settings) -> tuple[str, ...]:
     """The settings that have an effect, `method` first.
 
     >>> used(Settings(method="prune", quality=1, retrain_epochs=0))
-    ('method', 'quality', 'rounds', 'coder', 'retrain_epochs')
+    ('method', 'quality', 'rounds', 'coder', 'retrain_epochs', 'phase')
     """
     idle = {"density"} if settings.quality else set()
     idle |= {"energy"} if settings.factors else set()
     idle |= set() if settings.retrain_epochs else {"retrain_lr"}
-    return ("method", *(name for name in USES[settings.method] if name not in idle))
+    return ("method", *(name for name in USES[settings.method] if name not in idle), "phase")
 
 
 def effective(settings: Settings) -> Settings:
@@ -112,6 +120,7 @@ def effective(settings: Settings) -> Settings:
 def compressed_id(trial_id: str, settings: Settings) -> str:
     """The identity of a compressed network: its trial, and the settings that have an effect."""
     question: dict[str, Any] = {name: getattr(settings, name) for name in used(settings)}
+    question = {name: value for name, value in question.items() if SINCE.get(name) != value}
     question |= {"trial": trial_id, "semantics": SEMANTICS}
     text = json.dumps(question, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
