@@ -31,6 +31,7 @@ kinds:
   chance     x=AXIS,...       share of trials that end at chance, by configuration or axes
   forest     x=AXIS           comparisons of each axis' first value with the others, or of
                               each two values of one axis
+  compressed                  accuracy against the bytes of compressed networks' files
   architecture                networks as in the paper's Figures 1 and 2; no folder is
                               named: see python -m dse.plot architecture --help
 
@@ -49,6 +50,7 @@ examples:
   python -m dse.plot results/mine x=sr y=val_loss log=y bypass=none output=loss.pdf
   python -m dse.plot results/mine curves hue=sr seed=0,1
   python -m dse.plot results/mine x=file_bytes y=top1 hue=method
+  python -m dse.plot results/mine compressed method=none,ristretto
   python -m dse.plot results/mine heatmap x=sr y=pct3x3
   python -m dse.plot architecture sr=0.25 bypass=none,complex"""
 USES = {
@@ -59,6 +61,7 @@ USES = {
     "front": (),
     "chance": ("x",),
     "forest": ("x",),
+    "compressed": (),
 }
 """Each kind and the keys that it uses; "" is any column against any other."""
 OF_TRIALS = ("curves", "front", "chance", "forest")
@@ -176,7 +179,7 @@ def _is_of_compressed(
     named = [name for name in (*wanted, *itertools.chain(*keys.values())) if name in own]
     if named and kind in OF_TRIALS:
         raise ValueError(f"`{named[0]}` is of compressed networks; {kind} draws trials only")
-    return bool(named)
+    return bool(named) or kind == "compressed"
 
 
 def _output(values: Sequence[str]) -> Path | None:

@@ -99,7 +99,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("x=sr output=a.jpg", "`output` must end with .svg, .png, .pdf, got a.jpg"),
         ("x=sr,bypass", "`x` must be one column, got sr,bypass"),
         ("y=top1", "`x` must be given, as in x=sr"),
-        ("lines", "the kind must be one of curves, heatmap, effects, front, chance, forest, got"),
+        ("lines", "the kind must be one of curves, heatmap, effects, front, chance, forest,"),
         ("front forest", "one kind must be named, got front forest"),
         (
             "front x=sr",

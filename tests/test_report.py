@@ -13,6 +13,7 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from sample_compressed import compressed_record
 from sample_records import record
 from test_page import Reader
 
@@ -21,7 +22,8 @@ from dse.report import __main__ as command
 from dse.report import build
 from dse.report.pictures import PLACES
 from dse.report.pictures import pictures as draw_pictures
-from dse.results import commands, records
+from dse.results import commands, compressed, records
+from dse.results.files import COMPRESSED
 from dse.results.tables import load
 from dse.trial.record import Record
 
@@ -48,6 +50,12 @@ def folder_of(folder: Path, trials: Iterable[Record], curve: str = "") -> Path:
     for one in trials:
         records.save(folder, one, {"curve.csv": curve.encode()} if curve else {})
     return folder
+
+
+def compress(folder: Path) -> None:
+    """Give a folder's first trial the record of a compressed network."""
+    one = compressed_record()
+    records.save_row(folder, one.compressed_id, one.row(), {}, COMPRESSED)
 
 
 def shown(folder: Path, note: str = "") -> str:
@@ -140,7 +148,7 @@ def test_any_folder_gives_a_page(tmp_path: Path, trials: list[Record]) -> None:
 
 
 def test_each_figure_is_in_its_section(tmp_path: Path) -> None:
-    folder_of(tmp_path, sample())
+    compress(folder_of(tmp_path, sample()))
     page = build.write(tmp_path, load(tmp_path), FIGURES, "command").read_text()
     for name, place in {"figure3a": "figures", **PLACES}.items():
         section = page.partition(f'<section id="{place}"')[2].partition("</section>")[0]
@@ -173,10 +181,14 @@ def test_a_report_is_written_again_only_where_something_has_changed(
 
 def test_pictures_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
     folder_of(tmp_path, [*sample(1), record(0.75, 0, status="never_learned", size_bytes=2)])
-    drawn = draw_pictures(load(tmp_path), tmp_path)
-    assert list(drawn) == ["forest", "front", "chance"]  # there are no curves
+    table = load(tmp_path)
+    drawn = draw_pictures(table, compressed.load(tmp_path, table), tmp_path)
+    assert list(drawn) == ["forest", "front", "chance"]  # no curves, no compressed networks
     assert all(svg.startswith(b"<?xml") for svg in drawn.values())
-    assert draw_pictures(load(tmp_path)[:1], tmp_path) == {}
+    one = table[table["sr"] == 0.125]
+    assert draw_pictures(one, compressed.load(tmp_path, one), tmp_path) == {}
+    compress(tmp_path)
+    assert list(draw_pictures(one, compressed.load(tmp_path, one), tmp_path)) == ["compressed"]
 
 
 def test_long_curves_are_thinned_and_damaged_ones_left_out(tmp_path: Path) -> None:

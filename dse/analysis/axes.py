@@ -189,7 +189,8 @@ def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
 
     Columns: the axes; `count`, `mean`, `low`, `high` of `answer` over the seeds (default: the
     accuracy, percent; the ends of the 95 % interval are NaN below `INTERVAL_SEEDS` seeds);
-    `val_top1`, the mean over the seeds, percent; the `SIZES`; `seconds`, the mean over the seeds.
+    `val_top1`, the mean over the seeds, percent; the `SIZES`; `seconds` and `file_bytes`, means
+    over the seeds.
     """
     answer = answer or found.answer
     require(found.rows, answer)
@@ -201,7 +202,8 @@ def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
     least, most = PERCENT if answer.endswith(("top1", "top5")) else (-np.inf, np.inf)
     table["low"] = np.maximum(table["mean"] - half, least)
     table["high"] = np.minimum(table["mean"] + half, most)
-    extra = [name for name in ("val_top1", "seconds") if name in found.rows and name != answer]
+    means = ("val_top1", "seconds", "file_bytes")
+    extra = [name for name in means if name in found.rows and name != answer]
     table[extra] = groups[extra].mean()
     sizes = [name for name in SIZES if name in found.rows and name != answer]
     table[sizes] = groups[sizes].first()

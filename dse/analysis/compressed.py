@@ -25,8 +25,28 @@ TEXTS = {
 }
 """The columns of a summary: their headers and formats."""
 
+UNCOMPRESSED = "none"
+"""The method that keeps every weight."""
+
 BEFORE = ("top1", "top5")
 """What is compared with the trial as it was trained."""
+
+
+def ways(table: pd.DataFrame) -> list[str]:
+    """How each network of a table of `dse.load_compressed` was made, with the settings that vary.
+
+    Such as "uncompressed", "uncompressed, retrained" or "ristretto, bits 6".
+    """
+    compressed = table[table["compressed_id"] != ""]
+    fixed = fixed_settings(compressed)
+    texts = []
+    for original, method, read in zip(
+        table["compressed_id"] == "", table["method"], _read(table), strict=True
+    ):
+        varying = [f"{name} {written(v)}" for name, v in read.items() if name not in fixed]
+        name = "uncompressed, retrained" if method == UNCOMPRESSED else method
+        texts.append("uncompressed" if original else ", ".join([name, *varying]))
+    return texts
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:

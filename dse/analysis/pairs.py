@@ -33,9 +33,14 @@ class Pairs:
 
 
 def sweep_once(table: pd.DataFrame) -> Sweep:
-    """What varies in a table; raises `ValueError` where it is empty or holds a trial twice."""
-    if "trial_id" in table and table["trial_id"].duplicated().any():
-        raise ValueError("the table must hold each trial once")
+    """What varies in a table; raises `ValueError` where it is empty or holds a trial twice.
+
+    In a table of compressed networks, where it holds one of them twice.
+    """
+    ids = [name for name in ("trial_id", "compressed_id") if name in table]
+    if ids and table.duplicated(ids).any():
+        noun = "compressed network" if "compressed_id" in ids else "trial"
+        raise ValueError(f"the table must hold each {noun} once")
     return sweep(table)
 
 

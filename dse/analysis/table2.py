@@ -14,10 +14,12 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, require
 from dse.analysis.statistics import PERCENT, POINTS, interval
+from dse.analysis.table3 import FIXED
 from dse.paper.published import TABLE_2, Table2Row
-from dse.trial.compression import METHODS, SETTINGS
+from dse.trial.compression import METHODS, SETTINGS, Settings, used
 from dse.trial.names import written
 from dse.trial.question import QUESTION
+from dse.trial.unread import unread
 
 NETWORKS = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
 PAPER = {
@@ -40,7 +42,8 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     `table` has a row per compressed network and, as `method` none without retraining, per trial
     (`dse.load(folder, compressed=True)`). The columns:
 
-    - `network`, what else varies between the trials, `method`, and the settings that vary;
+    - `network`, what else varies between the trials, `method`, and the settings that vary ("" where
+      a network does not read one);
     - `bits` of a stored weight, `seeds`;
     - `fp32_bytes` and `file_bytes`, their `ratio`, and `factor`: how many times smaller the file is
       than uncompressed AlexNet's fp32 weights (NaN where no AlexNet is in the table);
@@ -104,7 +107,12 @@ def _row(
         if one in controls and key["method"] != "none"
     ]
     change = interval(own, within=POINTS) if own else None
-    settings = {n: written(v) for n, v in key.items() if n not in ("network", "method", "bits")}
+    read = _read(rows.iloc[0])
+    settings = {
+        name: written(value) if name in read else ""
+        for name, value in key.items()
+        if name not in ("network", "method", "bits")
+    }
     return {
         **key,
         **settings,
@@ -121,13 +129,23 @@ def _row(
         "change": change.mean if change else math.nan,
         "change_low": change.low if change else math.nan,
         "change_high": change.high if change else math.nan,
-        **_published(PAPER.get((key["network"], key["method"], bits))),
+        **_published(rows.iloc[0], bits),
     }
 
 
-def _published(key: str | None) -> dict[str, Any]:
+def _read(row: Any) -> set[str]:
+    """The fields and settings that a network reads; no file has been coded for a trial itself."""
+    idle = set(unread(row)) | ({"coder"} if row["method"] == "none" else set())
+    return {*QUESTION, *used(Settings(**{name: row[name] for name in SETTINGS}))} - idle
+
+
+def _published(first: Any, bits: int) -> dict[str, Any]:
     """The paper's numbers; empty where its table has no such row."""
-    row: Table2Row | None = next((row for row in TABLE_2 if row.key == key), None)
+    key = PAPER.get((first["network"], first["method"], bits))
+    own = first["network"] == "alexnet" or all(first[name] == v for name, v in FIXED.items())
+    retrained = first["method"] == "none" and first["retrain_epochs"]
+    rows = TABLE_2 if own and not retrained else ()
+    row: Table2Row | None = next((row for row in rows if row.key == key), None)
     if row is None:
         return {"paper_size": "", "paper_top1": math.nan, "paper_top5": math.nan}
     return {"paper_size": f"{row.size}MB", "paper_top1": row.top1, "paper_top5": row.top5}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Pages = Mapping[str, tuple["pd.DataFrame", str]]
 """Name of a page of `sweeps/` -> its rows, and the note for its caption."""
+Drawings = Callable[[Pages], Iterator[tuple[str, bytes | str]]]
+"""The name and content of each file; or the name of a figure, and why it is not drawn."""
 
 
 def draw(
@@ -36,27 +38,49 @@ def draw(
     Returns the SVG of each figure by name. Where the same was drawn last, by the same code, and no
     file is missing, nothing is drawn (matplotlib takes a second to import).
     """
-    os.environ.pop("MPLBACKEND", None)  # files need none, and matplotlib stops at an unknown one
     parts = pages if pages is not None else {"": (table, note)}
+    paths, messages = _written(folder, parts, _drawings)
+    if not quiet:
+        print(folder / "table.csv", *paths, sep="\n")
+        for message in messages:
+            print(message, file=sys.stderr)
+    return {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
+
+
+def draw_compressed(folder: Path, table: pd.DataFrame, note: str = "") -> list[Path]:
+    """Write Table 2 and the figure of compressed networks into `folder`; returns their paths.
+
+    `table` is that of `dse.load_compressed`, and `note` is for the captions. As `draw`, it draws
+    nothing again.
+    """
+    paths, messages = _written(folder, {"": (table, note)}, _of_compressed, files.DRAWN_COMPRESSED)
+    for message in messages:
+        print(message, file=sys.stderr)
+    return paths
+
+
+def _written(
+    folder: Path, parts: Pages, drawings: Drawings, mark: str = files.DRAWN
+) -> tuple[list[Path], list[str]]:
+    """The files that are drawn, if need be, and a line for each figure that is not.
+
+    `mark` is the name of the file that keeps what was drawn last.
+    """
+    os.environ.pop("MPLBACKEND", None)  # files need none, and matplotlib stops at an unknown one
     drawn_from = _digest(parts)
-    drawn = _drawn(folder, drawn_from)
+    drawn = _drawn(folder, drawn_from, mark)
     if drawn is None:
-        (folder / files.DRAWN).unlink(missing_ok=True)
+        (folder / mark).unlink(missing_ok=True)
         drawn = {"digest": drawn_from, "files": [], "messages": []}
-        for name, content in _drawings(parts):
+        for name, content in drawings(parts):
             if isinstance(content, str):
                 what = f"{name} is not drawn" if name else "no figure is drawn"
                 drawn["messages"].append(f"{what}: {content}")
                 continue
             atomic.write(folder / name, content)
             drawn["files"].append(name)
-        atomic.write(folder / files.DRAWN, json.dumps(drawn).encode())
-    paths = [folder / name for name in drawn["files"]]
-    if not quiet:
-        print(folder / "table.csv", *paths, sep="\n")
-        for message in drawn["messages"]:
-            print(message, file=sys.stderr)
-    return {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
+        atomic.write(folder / mark, json.dumps(drawn).encode())
+    return [folder / name for name in drawn["files"]], drawn["messages"]
 
 
 def _drawings(parts: Pages) -> Iterator[tuple[str, bytes | str]]:
@@ -114,10 +138,31 @@ def _files(name: str, figure: Any) -> Iterator[tuple[str, bytes]]:
     yield f"{name}.png", png
 
 
-def _drawn(folder: Path, drawn_from: str) -> dict[str, Any] | None:
+def _of_compressed(parts: Pages) -> Iterator[tuple[str, bytes | str]]:
+    """Table 2, and accuracy against the bytes of the files."""
+    from dse.analysis.axes import NoSweep, sweep
+    from dse.analysis.compression_tables import TABLE2_ABOUT, readable_table2
+    from dse.analysis.rendering import markdown
+    from dse.analysis.table2 import table2
+    from dse.figures.compressed import compressed
+
+    for rows, note in parts.values():
+        found = table2(rows)
+        yield "table2.csv", found.to_csv(index=False).encode()
+        shown = readable_table2(found)
+        about = [f"- {name}: {text}" for name, text in TABLE2_ABOUT.items() if name in shown]
+        text = markdown([*map(str, shown)], shown.itertuples(index=False))
+        yield "table2.md", "\n".join([text, *about, "", note]).rstrip("\n").encode() + b"\n"
+        try:
+            yield from _files("compressed", compressed(sweep(rows), note=note))
+        except NoSweep as error:
+            yield "compressed", str(error)
+
+
+def _drawn(folder: Path, drawn_from: str, mark: str) -> dict[str, Any] | None:
     """What was drawn last, if from this digest and all there; else None."""
     with suppress(OSError, ValueError, KeyError, TypeError):  # no mark, or a damaged one
-        drawn: dict[str, Any] = json.loads((folder / files.DRAWN).read_bytes())
+        drawn: dict[str, Any] = json.loads((folder / mark).read_bytes())
         there = all((folder / name).is_file() for name in drawn["files"])
         if there and drawn["digest"] == drawn_from and isinstance(drawn["messages"], list):
             return drawn

@@ -16,6 +16,7 @@ from dse.analysis.compare import compare, comparisons
 from dse.analysis.folder import column
 from dse.analysis.labels import is_numeric
 from dse.figures.chance import at_chance
+from dse.figures.compressed import compressed
 from dse.figures.effects import effects
 from dse.figures.forest import check_rows, forest
 from dse.figures.fronts import fronts
@@ -130,4 +131,5 @@ KINDS: Mapping[str, Callable[[Wanted], Figure]] = {
     "front": lambda r: fronts(r.found, note=r.note),
     "chance": lambda r: at_chance(r.found, r.x, note=r.note),
     "forest": _forest,
+    "compressed": lambda r: compressed(r.found, note=r.note),
 }

@@ -69,7 +69,8 @@ def write(
     path, mark = folder / REPORT, _mark(contents)
     if not _is_marked(path, mark):
         if len(table):
-            figures = {**figures, **pictures(table, folder, note)}
+            drawn = pictures(table, contents.compressed, folder, note)
+            figures = {**figures, **drawn}
             known = read_curves(folder, sections.listed(table)["trial_id"])
             contents = replace(contents, figures=figures, curves=known)
         atomic.write(path, report(contents) + mark)
@@ -196,6 +197,7 @@ CAPTIONS = {
     "front": "Accuracy against costs, and the Pareto fronts",
     "chance": "How trainings ended",
     "curves": "Learning curves",
+    "compressed": "Accuracy of compressed networks against the bytes of their files",
 }
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 import pandas as pd
 
-from dse.analysis.axes import sweep
+from dse.analysis.axes import TooMany, sweep
+from dse.analysis.budgets import at_budgets
 from dse.analysis.compressed import by_settings, compared, fixed_settings
+from dse.analysis.compression_tables import (
+    BUDGETS_ABOUT,
+    TABLE2_ABOUT,
+    readable_budgets,
+    readable_table2,
+)
 from dse.analysis.rendering import counted
+from dse.analysis.table2 import table2
 from dse.report.page import Section, Table
 from dse.trial.compression import SETTINGS
 from dse.trial.names import short_id, written
@@ -41,10 +52,23 @@ def compression(table: pd.DataFrame) -> Section:
         text=[TEXT],
         details={"Settings that all of them have in common": fixed},
         tables=[
+            *_table2(table),
+            *_budgets(table),
             Table("Means by method", by_settings(rows), ABOUT),
             Table(_caption(len(rows)), _each(rows.head(ROWS)), ABOUT),
         ],
     )
+
+
+def _table2(table: pd.DataFrame) -> Iterator[Table]:
+    if "network" in table:
+        yield Table("Table 2, here and in the paper", readable_table2(table2(table)), TABLE2_ABOUT)
+
+
+def _budgets(table: pd.DataFrame) -> Iterator[Table]:
+    with suppress(TooMany):  # several data sets
+        caption = "At a number of bytes: a small network, or a large one compressed?"
+        yield Table(caption, readable_budgets(at_budgets(table)), BUDGETS_ABOUT)
 
 
 def _caption(count: int) -> str:
@@ -57,7 +81,7 @@ def _each(rows: pd.DataFrame) -> pd.DataFrame:
     found = sweep(rows)
     names = [axis.name for axis in found.axes if not set(axis.columns) & set(SETTINGS)]
     varying = ["settings"] if rows["settings"].any() else []
-    frame = pd.DataFrame({"network": rows["compressed_id"].map(short_id)})
+    frame = pd.DataFrame({"id": rows["compressed_id"].map(short_id)})
     return frame.join(found.rows[[*names, "seed", "method", *varying, *MEASURES]])
 
 

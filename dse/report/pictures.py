@@ -1,4 +1,4 @@
-"""The figures that a report has next to those of the folder: forest, fronts, curves, outcomes."""
+"""The figures that a report has next to those of the folder, such as fronts and curves."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep
 
+COMPRESSED = "compressed"
 PLACES: Mapping[str, str] = {
     "forest": "comparisons",
     "front": "front",
     "chance": "configurations",
     "curves": "trials",
+    COMPRESSED: "compression",
 }
 """A kind of `dse.figures.drawn`, and the section of the report that shows it."""
 
 
-def pictures(rows: pd.DataFrame, folder: Path, note: str = "") -> dict[str, bytes]:
-    """Draw the figures of some trials as SVG, by kind; `note` is for their captions.
+def pictures(
+    rows: pd.DataFrame, compressed: pd.DataFrame, folder: Path, note: str = ""
+) -> dict[str, bytes]:
+    """Draw the figures of some trials and of their compressed networks as SVG, by kind.
+
+    `note` is for their captions.
 
     Those without enough trials, or with more than can be read, are left out; so is that of outcomes
     where all networks learned.
@@ -33,6 +39,7 @@ def pictures(rows: pd.DataFrame, folder: Path, note: str = "") -> dict[str, byte
     for kind in PLACES:
         with suppress(NoSweep):
             if kind != "chance" or not learned:
-                for name, figure in drawn(kind, rows, folder, {}, note).items():
+                shown = compressed if kind == COMPRESSED else rows
+                for name, figure in drawn(kind, shown, folder, {}, note).items():
                     (found[name],) = encoded(figure, "svg")
     return found

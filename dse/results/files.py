@@ -23,7 +23,8 @@ from dse.trial.question import ID_DIGITS
 TRIALS, COMPRESSED = KINDS = ("trials", "compressed")
 """The folders of a results folder: what each holds is by id."""
 RECORD, FAILURE = "record.json", "failure.json"
-CLAIMS, INDEX, RUNNING, UNFINISHED, DRAWN = ".claims", ".index", "running", ".unfinished", ".drawn"
+CLAIMS, INDEX, RUNNING, UNFINISHED = ".claims", ".index", "running", ".unfinished"
+DRAWN, DRAWN_COMPRESSED = ".drawn", ".drawn_compressed"
 
 
 def trial_folder(folder: Path, trial_id: str, kind: str = TRIALS) -> Path:

@@ -1,0 +1,157 @@
+"""Accuracy of compressed networks against the bytes of their files, and the two Pareto fronts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import NoSweep, Sweep, TooMany, configurations, require
+from dse.analysis.compressed import UNCOMPRESSED, ways
+from dse.analysis.front import pareto
+from dse.analysis.labels import label, scale
+from dse.analysis.statistics import half_width
+from dse.figures.plotting import MOST_DOTS, WIDTH, caption, described, legend, style
+from dse.figures.scales import is_log, set_scale
+from dse.trial.compression import METHODS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COST = "file_bytes"
+LOOKS: Mapping[str, tuple[str, str]] = {
+    "none": ("#000000", "o"),
+    "svd": ("#b8860b", "^"),
+    "prune": ("#009e73", "D"),
+    "deep_compression": ("#d55e00", "s"),
+    "ristretto": ("#0072b2", "v"),
+}
+"""Colour and marker of each method: in grey print the marker tells them apart."""
+MOST_WAYS = 16
+"""More ways to compress cannot be told apart in one figure."""
+SMALL, LARGE = 4.5, 7.5
+"""Markers of the other networks and of those on a front, points."""
+FRONTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("front of the uncompressed", {"color": "#777777", "linestyle": (0, (4, 2))}),
+    ("front of the compressed", {"color": "#333333", "linestyle": "-"}),
+)
+
+
+def compressed(found: Sweep, *, note: str = "") -> Figure:
+    """Accuracy on the test set against the length of the file, means over the seeds.
+
+    `found` is the `sweep` of a table of `dse.load_compressed`. A colour and a marker for each
+    method, a lightness for each of its settings. The Pareto fronts of the uncompressed and of the
+    compressed networks are joined, each a step from network to network; both are chosen by the
+    validation part. Their networks have 95 % intervals in both directions. `note` is added to the
+    caption.
+
+    Raises `NoSweep` where no network is compressed, and `TooMany` for several data sets or more
+    than `MOST_WAYS` ways to compress.
+    """
+    require(found.rows, "compressed_id", "method", COST, "val_top1")
+    points = _points(found)
+    looks = _looks(points)
+    across = scale(COST, [points[COST].min()])
+    with style():
+        figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+        axes = figure.subplots()
+        for (name, line), is_compressed in zip(FRONTS, (False, True), strict=True):
+            front = points[points["on_front"] & (points["compressed"] == is_compressed)]
+            if len(front):
+                _front(axes, front.sort_values(COST), across.position, {"label": name, **line})
+        for way, look in looks.items():
+            own = points[points["way"] == way]
+            _marks(axes, own, across.position, look, many=len(points) > MOST_DOTS)
+            axes.plot([], [], linestyle="none", label=way, markersize=6, **look)
+        axes.set_ylabel(label(found.answer))
+        set_scale(axes, "x", across, log=is_log("x", COST, points[COST], None))
+        names = [text for _, text in zip(*axes.get_legend_handles_labels(), strict=True)]
+        legend(figure, names)
+        axes.set_title(described(found))
+        caption(figure, EXPLAINED, note)
+    return figure
+
+
+EXPLAINED = (
+    "Accuracy is that of the network decoded from the file. Large marks, joined: on the front of "
+    "the uncompressed or of the compressed networks, no other of them having at least the accuracy "
+    "at no more bytes, chosen on the validation part; with 95 % intervals over the seeds (from 3 "
+    "on) of accuracy and bytes. A network as it was trained counts the bytes of its fp32 weights."
+)
+
+
+def _points(found: Sweep) -> pd.DataFrame:
+    """A row for each network over its seeds: `configurations`, and what the figure needs more.
+
+    `way` says how it was compressed, `compressed` whether it was, `on_front` whether it is on the
+    front of its kind; `half`, half the width of the interval of its bytes.
+    """
+    rows = found.rows.assign(way=ways(found.rows))
+    if (rows["method"] == UNCOMPRESSED).all():
+        raise NoSweep("no network is compressed")
+    if len(sets := sorted(rows["data"].unique())) > 1:
+        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
+    if (count := rows["way"].nunique()) > MOST_WAYS:
+        raise TooMany(
+            f"there are {count:,} ways to compress, and at most {MOST_WAYS} can be told apart: "
+            "select some by key=value"
+        )
+    names: Any = [axis.name for axis in found.axes] or np.zeros(len(rows), dtype=int)
+    groups = rows.groupby(names, sort=False)
+    half = half_width(groups.size().to_numpy(), groups[COST].std().to_numpy(float))
+    more = groups[["way", "method"]].first().assign(half=half)
+    points = configurations(found)
+    own = [name for name in ("way", "method", "half") if name not in points]
+    points = points.join(more[own], on=names) if found.axes else points.join(more[own])
+    points = points[points["mean"].notna()]
+    points["compressed"] = points["method"] != UNCOMPRESSED
+    points["on_front"] = False
+    for _, some in points.groupby("compressed"):
+        best = pareto(some[COST].to_numpy(float), some["val_top1"].to_numpy(float)[None])[0]
+        points.loc[some.index, "on_front"] = best
+    return points
+
+
+def _looks(points: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Marker and colours of each way, in the order of the methods: from full to empty."""
+    looks = {}
+    for method in METHODS:
+        own = sorted(points.loc[points["method"] == method, "way"].unique(), key=_fewest_last)
+        colour, marker = LOOKS[method]
+        rgb = np.array(mpl.colors.to_rgb(colour))
+        for number, way in enumerate(own):
+            face = tuple(rgb + (1 - rgb) * number / max(len(own) - 1, 1))
+            looks[way] = {"marker": marker, "markerfacecolor": face, "markeredgecolor": colour}
+    return looks
+
+
+def _fewest_last(way: str) -> tuple[float, ...]:
+    """Large values of the settings first: most bits, then most weights."""
+    return tuple(-float(word) for word in way.replace(",", "").split() if word[0].isdigit())
+
+
+def _front(axes: Axes, front: pd.DataFrame, place: Any, line: Mapping[str, Any]) -> None:
+    """A step from each network to the next larger one, and their intervals."""
+    x = place(front[COST])
+    axes.plot(x, front["mean"], drawstyle="steps-post", linewidth=1.0, zorder=1, **line)
+    bar: dict[str, Any] = {"color": "#555555", "linewidth": 0.8, "zorder": 1.5}
+    axes.vlines(x, front["low"], front["high"], **bar)
+    low, high = (place(front[COST] + sign * front["half"]) for sign in (-1, 1))
+    axes.hlines(front["mean"], low, high, **bar)
+
+
+def _marks(
+    axes: Axes, own: pd.DataFrame, place: Any, look: Mapping[str, Any], *, many: bool
+) -> None:
+    """The networks of one way to compress, those on a front larger."""
+    for on_front, size, alpha in ((False, SMALL, 0.55), (True, LARGE, 1.0)):
+        some = own[own["on_front"] == on_front]
+        axes.plot(
+            place(some[COST]), some["mean"], linestyle="none", markersize=size, alpha=alpha,
+            markeredgewidth=1.0, zorder=2 + on_front, rasterized=many, **look,
+        )  # fmt: skip

@@ -1,0 +1,73 @@
+"""The figure of compressed networks shows the planted fronts, and can be read."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from drawn import crowded, text
+from planted_compressed import EIGHT, FOUR, SR, SVD, compressed_networks
+from test_budgets import rising
+
+from dse.analysis.axes import NoSweep, TooMany, sweep
+from dse.figures.compressed import FRONTS, compressed
+from dse.report.compression import compression
+
+TABLE = compressed_networks([EIGHT, FOUR, SVD], rising, sr=SR)
+
+
+def means(table: pd.DataFrame, method: str, bits: int, sr: float, name: str) -> float:
+    rows = table[(table["method"] == method) & (table["bits"] == bits) & (table["sr"] == sr)]
+    return float(rows[name].mean())
+
+
+def test_the_planted_fronts_are_joined_and_every_method_has_a_mark() -> None:
+    figure = compressed(sweep(TABLE), note="As planted.")
+    (axes,) = figure.axes
+    uncompressed, other = ([x for x in axes.lines if x.get_label() == name] for name, _ in FRONTS)
+    (line,) = uncompressed
+    expected = [means(TABLE, "none", 8, sr, "file_bytes") / 2**10 for sr in SR]
+    assert list(line.get_xdata()) == pytest.approx(expected)
+    assert list(line.get_ydata()) == pytest.approx([means(TABLE, "none", 8, s, "top1") for s in SR])
+    (line,) = other  # of each size, 4 bits with 6 points less, then 8 bits
+    assert list(line.get_ydata())[:2] == pytest.approx(
+        [means(TABLE, "ristretto", 4, 0.125, "top1"), means(TABLE, "ristretto", 4, 0.25, "top1")]
+    )
+    assert max(line.get_xdata()) == pytest.approx(
+        means(TABLE, "ristretto", 8, 1.0, "file_bytes") / 2**10
+    )
+    words = text(figure)
+    for way in ("uncompressed", "svd", "ristretto, bits 8", "ristretto, bits 4", "As planted."):
+        assert way in words
+    assert "KB of 2" in axes.get_xlabel()
+    assert axes.get_xscale() == "log"
+    assert not crowded(figure)
+
+
+def test_marks_differ_without_colour() -> None:
+    figure = compressed(sweep(TABLE))
+    named = [line for line in figure.axes[0].lines if not line.get_label().startswith(("_", "fr"))]
+    looks = {(line.get_marker(), str(line.get_markerfacecolor())) for line in named}
+    assert len(looks) == len(named) == 4
+    assert len({line.get_marker() for line in named}) == 3  # one of them with two settings
+
+
+def test_what_cannot_be_drawn_is_a_line() -> None:
+    with pytest.raises(NoSweep, match="no network is compressed"):
+        compressed(sweep(TABLE[TABLE["compressed_id"] == ""]))
+    many = [({"method": "svd", "energy": 0.5 + n / 100}, 2.0, 0.0) for n in range(20)]
+    with pytest.raises(TooMany, match="21 ways to compress"):
+        compressed(sweep(compressed_networks(many, rising, range(1), sr=SR[:1])))
+
+
+def test_the_report_answers_what_is_better_at_a_number_of_bytes() -> None:
+    measured = TABLE.assign(stored_density=1.0, epochs_total=20)
+    tables = {table.caption: table.frame for table in compression(measured).tables}
+    frame = tables["At a number of bytes: a small network, or a large one compressed?"]
+    row = frame[frame["at most"] == "256 KB"].iloc[0]
+    assert row["uncompressed"].startswith("sr 0.25: 250,000 bytes")
+    assert row["difference"].startswith("+2")
+    frame = tables["Table 2, here and in the paper"]
+    assert len(frame) == 4 * len(SR)
+    row = frame[(frame["method"] == "none") & (frame["sr"] == "0.125")].iloc[0]
+    assert (row["bytes"], row["paper's size"]) == (125_000, "4.8MB")
+    assert "change" not in frame  # no uncompressed network has been retrained
