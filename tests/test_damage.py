@@ -45,7 +45,7 @@ def damaged(rng: random.Random, content: bytes, other: bytes) -> bytes:
     """A content with one to three changes: bits, bytes, numbers, parts moved, doubled or lost."""
     new = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        start = rng.randrange(len(new) + 1)
+        start = rng.randrange(min(len(new), rng.choice((32, 1 << 20))) + 1)  # often near the start
         stop = min(len(new), start + rng.choice((1, 1, 2, 4, 16, 64)))
         part = rng.randrange(len(other) + 1)
         match rng.randrange(8):

@@ -87,8 +87,11 @@ def written_table(lengths: list[int]) -> bytes:
     return writer.bits.tobytes() + bytes(8)
 
 
+WRONG = "111 123 000 222 020 1222 0012"
+
+
 @pytest.mark.parametrize(
-    "lengths", [[1, 1, 1], [1, 2, 3], [0, 0, 0], [2, 2, 2], [0, 2, 0], [1, 2, 2, 2], [0, 0, 31]]
+    "lengths", [*(list(map(int, word)) for word in WRONG.split()), [0, 0, 31], [1 << 30, 1, 1]]
 )
 def test_a_table_that_is_no_complete_prefix_code_is_refused(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="not that of a complete Huffman code"):

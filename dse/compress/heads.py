@@ -46,7 +46,7 @@ class Head:
     def __post_init__(self) -> None:
         whole = (*self.shape, *self.numbers)
         if self.kind not in KINDS or any(type(n) is not int for n in whole):
-            raise ValueError("a tensor is of an unknown kind")
+            raise ValueError("a tensor has an unknown kind, or numbers that are not whole")
         if len(self.shape) > MAX_DIMENSIONS or not all(0 <= n < MAX_SIDE for n in self.shape):
             raise ValueError("a tensor has an impossible shape")
         if not self._numbers_fit():

@@ -79,12 +79,14 @@ def _smooth(counts: Integers, window: int) -> Integers:
 
 
 def complete(lengths: Integers) -> bool:
-    """Whether the lengths are those of a prefix code that leaves no word unused.
+    """Whether the lengths, at most `LONGEST`, are those of a prefix code without unused words.
 
     >>> complete(np.array([1, 2, 2])), complete(np.array([1, 1, 2])), complete(np.array([1, 2]))
     (True, False, False)
     """
     used = lengths[lengths > 0]
+    if used.max(initial=0) > LONGEST:
+        return False
     return used.tolist() == [1] or int((1 << LONGEST >> used).sum()) == 1 << LONGEST
 
 
