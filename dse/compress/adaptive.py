@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dse.compress.exact import Integers
 from dse.compress.floats import code_codebooks, code_floats
 from dse.compress.heads import Codes, Head, head, join, split
-from dse.compress.level_tables import Levels
+from dse.compress.levels import Levels
 from dse.compress.range_coder import Coder, Decoder, Encoder
 from dse.compress.tensors import Floats, Tensor
 from dse.compress.weight_model import code_levels

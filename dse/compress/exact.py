@@ -27,8 +27,11 @@ def logistic(x: Reals) -> Reals:
 
 
 def total(values: Reals) -> Reals:
-    """The sum along the last axis, from first to last; that axis stays, with length 1."""
-    return np.add.accumulate(values, axis=-1)[..., -1:]
+    """The sum along the last axis, from first to last."""
+    found = values[..., 0]
+    for i in range(1, values.shape[-1]):
+        found = found + values[..., i]
+    return found
 
 
 def octaves(ratios: Reals, steps: int, buckets: int) -> Integers:
@@ -39,7 +42,8 @@ def octaves(ratios: Reals, steps: int, buckets: int) -> Integers:
     [0, 2, 3, 4, 5, 7]
     """
     bits = np.maximum(ratios, 2.0**-60).view(np.int64) >> (53 - steps.bit_length())
-    found: Integers = np.clip(bits - 1023 * steps + buckets // 2, 0, buckets - 1)
+    bits = bits - (1023 * steps - buckets // 2)
+    found: Integers = np.minimum(np.maximum(bits, 0), buckets - 1)
     return found
 
 
@@ -62,3 +66,27 @@ def solve(matrices: Reals, sides: Reals) -> Reals:
         rows[:, i, :] = pivot
     solutions: Reals = rows[:, :, -1]
     return solutions
+
+
+def tree(counts: Reals, chances: Reals, priors: tuple[float, float]) -> Reals:
+    """Probabilities of the symbols of each row (rows, symbols), from their counts and from chances.
+
+    The symbols are the leaves of a binary tree. At each branch, the counts of both sides are added
+    to their share, by the chances, of a prior: `priors` are for the first three branches from the
+    root and for the others (a Polya tree).
+    """
+    rows, symbols = counts.shape
+    depth = (symbols - 1).bit_length()
+    both = np.zeros((2, rows, 1 << depth))
+    both[:, :, :symbols] = counts, chances
+    levels = [both]
+    for _ in range(depth):
+        levels.append(levels[-1][..., ::2] + levels[-1][..., 1::2])
+    found = np.ones((rows, 1))
+    for level in range(depth):
+        seen, expected = np.repeat(levels[depth - level], 2, axis=2)
+        own, share = levels[depth - level - 1]
+        prior = priors[level >= 3]
+        chance = share / np.maximum(expected, 1e-30)
+        found = np.repeat(found, 2, axis=1) * (own + prior * chance) / (seen + prior)
+    return found[:, :symbols]

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.compress.exact import Integers, Reals, solve
-from dse.compress.level_tables import UNIT, Levels, Tables
+from dse.compress.level_tables import Tables
+from dse.compress.levels import UNIT, Levels
 from dse.compress.range_coder import Coder
 
 Levelled = NDArray[np.int16]
@@ -90,13 +91,13 @@ def _blocks(rows: int, columns: int, places: int) -> Iterator[tuple[Integers, In
     """The outputs and inputs of the pairs of each block.
 
     A diagonal has pairs whose output and input rise together. Blocks are whole diagonals: first
-    few, then as many as all before, up to a limit.
+    few, then half as many as before them, up to a limit.
     """
     long, short = max(rows, columns), min(rows, columns)
     limit = min(max(rows * columns // 16, 4096 // places), LONGEST)
     start = 0
     while start < long:
-        size = min(max(start * short, FIRST), limit)
+        size = min(max(start * short // 2, FIRST), limit)
         stop = min(start + -(-size // short), long)
         across = np.arange(short)
         along = (np.arange(start, stop)[:, None] - across) % long
@@ -152,7 +153,8 @@ class _State:
         means, spread = self._means(ends), self._spread(ends, mean)
         values, off = np.zeros((2, self.places, len(spread)))
         levels = np.zeros(values.shape, np.int64)
-        weights = np.rint(solve(self.squares, self.products) * FINE).clip(-(2**20), 2**20)
+        weights = np.rint(solve(self.squares, self.products) * FINE)
+        weights = np.minimum(np.maximum(weights, -(2.0**20)), 2.0**20)
         for place, near in self.kernel:
             features = _features(means, place, values[near])
             expected = weights[place, : len(features)] @ features / FINE
@@ -163,8 +165,8 @@ class _State:
             given = None if known is None else known[place]
             levels[place] = self.tables.code(self.coder, expected, ratio, given)
             values[place] = self.levels.values(levels[place])
-            deviation = np.abs(values[place] - np.rint(expected)).clip(0, 1 << 14)
-            off[place] = np.where(levels[place] == 0, self.tables.zero_spread, deviation)
+            deviation = np.minimum(np.abs(values[place] - np.rint(expected)), 1 << 14)
+            off[place] = np.where(levels[place] == 0, self.tables.zero_deviation, deviation)
             self._learn(place, features, values[place])
         self._count(ends, values, off)
         return levels
@@ -216,4 +218,5 @@ def _features(means: list[tuple[Reals, Reals]], place: int, near: Reals) -> Real
     (row, rows), (column, columns) = means
     constant = np.full(len(row), float(UNIT))
     fixed = np.stack([row, column, rows[place], columns[place], constant])
-    return np.concatenate([fixed, near, np.sign(near) * UNIT])
+    roots = np.rint(np.sign(near) * np.sqrt(np.abs(near) * UNIT))
+    return np.concatenate([fixed, near, roots])
