@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -106,6 +107,14 @@ def test_no_method_retrains_without_data(network: SqueezeNet) -> None:
 def test_a_network_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="got Linear"):
         fit(nn.Linear(2, 2), None, Settings(retrain_epochs=0))
+
+
+def test_weights_that_are_not_finite_are_refused(network: SqueezeNet) -> None:
+    broken = copy.deepcopy(network)
+    with torch.no_grad():
+        broken.conv10.weight[0, 0] = math.nan
+    with pytest.raises(ValueError, match="`model` must have finite weights"):
+        fit(broken, None, Settings(retrain_epochs=0))
 
 
 def test_a_retraining_that_diverges_is_a_clear_error(
@@ -381,6 +390,14 @@ def test_weights_that_fit_are_at_most_half_a_step_off() -> None:
         rounded_x = quantised(x, width, fraction)
         inside = rounded_x < (2 ** (width - 1) - 1) * 2.0**-fraction
         assert (x - rounded_x)[inside].abs().max() <= 2.0 ** -(fraction + 1)
+
+
+def test_zeros_and_tiny_values_have_a_point_too() -> None:
+    for largest in (0.0, 1e-45):
+        for width in (1, 16):
+            fraction = weight_fraction(largest, width)
+            assert quantised(torch.tensor([largest]), width, fraction).tolist() == [0.0]
+            assert abs(activation_fraction(largest, width)) < 64
 
 
 def test_gradients_pass_through_rounding() -> None:

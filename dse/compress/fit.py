@@ -51,6 +51,8 @@ def fit(model: nn.Module, training: Retraining | None, settings: Settings) -> Co
         raise ValueError(
             f"`retrain_epochs` must be 0 without data to train on, got {settings.retrain_epochs}"
         )
+    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+        raise ValueError("`model` must have finite weights, got infinite ones or NaN")
     describe(model)  # a network that cannot be stored is not trained
     network = copy.deepcopy(model)
     if training is not None:

@@ -10,6 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+SMALLEST = 2.0**-32
+"""Values that are all smaller are rounded to 0."""
+
 
 def weight_fraction(largest: float, width: int) -> int:
     """The fraction length for weights of at most `largest` in magnitude: `width - il` with
@@ -18,7 +21,7 @@ def weight_fraction(largest: float, width: int) -> int:
     >>> weight_fraction(0.9, 8), weight_fraction(3.0, 8)
     (7, 5)
     """
-    return width - math.ceil(math.log2(largest) + 1) if largest > 0 else width - 1
+    return width - math.ceil(math.log2(max(largest, SMALLEST)) + 1)
 
 
 def activation_fraction(largest: float, width: int) -> int:
@@ -28,7 +31,7 @@ def activation_fraction(largest: float, width: int) -> int:
     >>> activation_fraction(3.0, 8)
     6
     """
-    return width - math.ceil(math.log2(largest)) if largest > 0 else width - 1
+    return width - math.ceil(math.log2(max(largest, SMALLEST)))
 
 
 def numbers(x: Tensor, width: int, fraction: int) -> Tensor:
