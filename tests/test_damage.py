@@ -150,7 +150,7 @@ def peak(content: bytes) -> int:
 
 def test_a_damaged_file_takes_little_memory() -> None:
     rng, files = random.Random(2), small_files()
-    for _ in range(200):
+    for _ in range(100):
         assert peak(damaged_file(rng, *rng.sample(files, 2))[0]) < SPARE
 
 
@@ -161,7 +161,7 @@ def test_a_header_of_many_parts_takes_little_memory(text: str) -> None:
 
 
 @pytest.mark.parametrize("coder", container.CODERS)
-@pytest.mark.parametrize("density", [0.1, 0.3, 0.85])
+@pytest.mark.parametrize("density", [0.3, 0.85])
 def test_a_network_takes_at_most_four_times_its_size(density: float, coder: str) -> None:
     rng, shape = np.random.default_rng(0), (250, 1000)
     kept = rng.random(shape) < density
