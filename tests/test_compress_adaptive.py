@@ -99,7 +99,7 @@ def test_correlated_weights_need_fewer_bytes_than_the_bound_and_noise_hardly_mor
 
 def test_the_payload_is_equal_on_every_machine() -> None:
     payload = adaptive.encode([trained(0.5), *anything((4, 6, 3, 3), np.random.default_rng(0))])
-    assert hashlib.sha256(payload).hexdigest()[:16] == "e37567a2f26b2fb2"
+    assert hashlib.sha256(payload).hexdigest()[:16] == "7f9a9a58f619fa67"
 
 
 def test_a_damaged_payload_is_refused_or_has_the_declared_shapes() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dse.compress.exact import Integers
 from dse.compress.floats import code_codebooks, code_floats
@@ -85,13 +84,13 @@ def _by_value(book: Floats) -> tuple[Integers, Levels]:
 
 
 def _fixed_point(coder: Coder, width: int, known: Codes | None) -> tuple[Integers, Levels]:
-    """The level of each code is its number; the lowest and highest number come first."""
+    """The level of each code is its number. How many bits the numbers need comes first."""
     half = 1 << width - 1
     numbers = np.concatenate([[0], np.arange(-half, 0), np.arange(1, half)])
     given = None
     if known is not None:
         used = numbers[known]
-        given = np.array([-min(int(used.min()), 0), max(int(used.max()), 0)])
-    low, high = (int(n) for n in coder.below(np.array([half + 1, half]), given))
-    sides: list[NDArray[np.float32]] = [np.arange(1, n + 1, dtype=np.float32) for n in (low, high)]
-    return numbers, Levels(*sides)
+        given = np.array([int(np.where(used < 0, ~used, used).max()).bit_length()])
+    limit = 1 << int(coder.below(np.array([width]), given)[0])
+    rising = np.arange(1, limit + 1, dtype=np.float32)
+    return numbers, Levels(rising, rising[:-1])
