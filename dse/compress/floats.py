@@ -34,29 +34,21 @@ def code_floats(
     found, all_seen = [], np.zeros(EXPONENTS)
     for i, count in enumerate(counts):
         start = (all_seen + COMMON) * (SHARED / (all_seen.sum() + COMMON * EXPONENTS))
-        exponents, signs, values = start.copy(), np.ones(2), np.empty(count, np.float32)
+        exponents, signs, values = np.zeros(EXPONENTS), np.zeros(2), np.empty(count, np.float32)
         for chunk in _chunks(count):
-            given = None if known is None else _bits(known[i][chunk])
-            values[chunk] = _floats(_code_bits(coder, exponents, signs, chunk, given))
-        all_seen += exponents - start
+            bits: list[Integers | None] = [None] * 3
+            if known is not None:
+                bits = list(_fields(_bits(known[i][chunk])))
+            size = chunk.stop - chunk.start
+            exponent = coder.alike(exponents + start, size, bits[0])
+            sign = coder.alike(signs + 1, size, bits[1])
+            rest = coder.below(np.full(size, 1 << MANTISSA), bits[2])
+            exponents += np.bincount(exponent, minlength=EXPONENTS)
+            signs += np.bincount(sign, minlength=2)
+            values[chunk] = _floats((sign << 31) + (exponent << MANTISSA) + rest)
+        all_seen += exponents
         found.append(values)
     return found
-
-
-def _code_bits(
-    coder: Coder, exponents: Reals, signs: Reals, chunk: slice, known: Integers | None
-) -> Integers:
-    """The bits of some values; adds to the weights of `exponents` and `signs`."""
-    count = chunk.stop - chunk.start
-    fields: list[Integers | None] = [None] * 3
-    if known is not None:
-        fields = [(known >> MANTISSA) % EXPONENTS, known // SIGN, known % (1 << MANTISSA)]
-    exponent = coder.alike(exponents, count, fields[0])
-    sign = coder.alike(signs, count, fields[1])
-    rest = coder.below(np.full(count, 1 << MANTISSA), fields[2])
-    exponents += np.bincount(exponent, minlength=EXPONENTS)
-    signs += np.bincount(sign, minlength=2)
-    return (sign << 31) + (exponent << MANTISSA) + rest
 
 
 def _chunks(count: int) -> Iterator[slice]:
@@ -77,20 +69,13 @@ def code_codebooks(
     ]
     # The magnitudes of each list's negative and other values, lowest first, one after the other.
     parts = [part for order, negative in orders for part in (negative, len(order) - negative)]
+    sizes = np.array(parts, np.int64)
+    ends = np.cumsum(sizes)
     bits = None
     if known is not None:
-        bits = np.concatenate(
-            [
-                np.empty(0, np.int64),
-                *(
-                    _magnitudes(book, order, negative)
-                    for book, (order, negative) in zip(known, orders, strict=True)
-                ),
-            ]
-        )
-    lengths_ = np.array(parts, np.int64)
-    ends = np.cumsum(lengths_)
-    magnitudes = _code_sorted(coder, ends - lengths_, ends - 1, bits)
+        rising = [_magnitudes(book, *order) for book, order in zip(known, orders, strict=True)]
+        bits = np.concatenate([np.empty(0, np.int64), *rising])
+    magnitudes = _code_sorted(coder, ends - sizes, ends - 1, bits)
     books, start = [], 0
     for order, negative in orders:
         mine = magnitudes[start : start + len(order)]
@@ -141,21 +126,24 @@ def _code_sorted(coder: Coder, low: Integers, high: Integers, known: Integers | 
             if (span < 0).any():
                 raise ValueError("a codebook's values fall")
             size = span // PARTS + 1
-            rows = np.minimum(np.log2(high[chunk] - low[chunk]).astype(np.int64), GAPS - 1)
+            gaps = np.frexp(high[chunk] - low[chunk])[1].astype(np.int64)  # bits of their number
+            rows = np.minimum(gaps - 1, GAPS - 1)
             given = None if known is None else known[here] - start
             part = coder.symbols(weights, rows, None if given is None else given // size)
             rest = _code_below(coder, size, None if given is None else given % size)
             found[here] = start + part * size + rest
-            for mirrored in (part, PARTS - 1 - part):
-                for shift, weight in ((-2, 1), (-1, 2), (0, 3), (1, 2), (2, 1)):
-                    cells = rows * PARTS + np.clip(mirrored + shift, 0, PARTS - 1)
-                    weights += (
-                        weight
-                        / 16
-                        * np.bincount(cells, minlength=weights.size).reshape(weights.shape)
-                    )
+            _count(weights, rows, part)
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
     return found
+
+
+def _count(weights: Reals, rows: Integers, parts: Integers) -> None:
+    """Adds to the weights of parts, of those next to them, and of their mirror images."""
+    for part in (parts, PARTS - 1 - parts):
+        for shift, sixteenths in ((-2, 1), (-1, 2), (0, 3), (1, 2), (2, 1)):
+            places = rows * PARTS + np.clip(part + shift, 0, PARTS - 1)
+            counts = np.bincount(places, minlength=weights.size).reshape(weights.shape)
+            weights += counts * (sixteenths / 16)
 
 
 def _code_below(coder: Coder, limits: Integers, known: Integers | None) -> Integers:
@@ -164,6 +152,11 @@ def _code_below(coder: Coder, limits: Integers, known: Integers | None) -> Integ
     high = coder.below((limits - 1 >> shift) + 1, None if known is None else known >> shift)
     low = coder.below(1 << shift, None if known is None else known & (1 << shift) - 1)
     return (high << shift) + low
+
+
+def _fields(bits: Integers) -> tuple[Integers, Integers, Integers]:
+    """Exponents, signs and mantissas."""
+    return (bits >> MANTISSA) % EXPONENTS, bits // SIGN, bits % (1 << MANTISSA)
 
 
 def _bits(values: Floats) -> Integers:

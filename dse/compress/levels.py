@@ -50,8 +50,9 @@ class Levels:
         share = len(others) / len(known)
         kept = round(share) * 255 if share in (0, 1) else min(max(round(share * 255), 1), 254)
         sizes = np.concatenate([self._sizes[0][::-1], [0.0], self._sizes[1]]) / self._largest
-        square = float((sizes[others] ** 2).mean()) if kept else 1.0
-        fraction = min(max(round(8 * (max(square, 1e-9) ** -0.5 - 1)), 0), 255)
+        squares = float((np.rint(sizes * FAR)[others] ** 2).sum()) if kept else 1.0
+        ratio = FAR * float(np.sqrt(len(others) / max(squares, 1.0)))
+        fraction = min(max(round(8 * (ratio - 1)), 0), 255)
         return np.array([kept, fraction])
 
     def values(self, levels: Integers) -> Reals:
