@@ -12,6 +12,7 @@ in it compared with the released one. FOLDER gets `frontier.json`, written again
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import math
@@ -29,8 +30,10 @@ from torch import Tensor, nn
 from dse.compress.bound import bound
 from dse.compress.container import CODERS, decode, encode
 from dse.compress.distill import Fit, Student, distil, divergence, sensitivity
-from dse.compress.networks import module
+from dse.compress.networks import compressed, floats, module
 from dse.compress.released import read_released
+from dse.compress.shared import share
+from dse.compress.tensors import Shared
 
 CLASSES = {
     "n01440764": 0, "n02102040": 217, "n02979186": 482, "n03000684": 491, "n03028079": 497,
@@ -43,7 +46,7 @@ PREPROCESSING = "stretched to 227x227, BGR minus (104, 117, 123), conv10 padding
 HELD_OUT = 5
 """Every fifth of the pictures to fit is held out."""
 
-PRICES = (2e-8, 4e-8, 8e-8, 1.6e-7, 2.7e-7, 4e-7, 6e-7, 9e-7, 1.3e-6)
+PRICES = (6e-9, 1.2e-8, 2.2e-8, 5e-8, 1e-7, 1.6e-7, 2.7e-7, 4.5e-7, 7e-7, 1.1e-6)
 """Nats of KL divergence that a bit may cost, from the largest file to the smallest."""
 
 NNCODEC = (
@@ -199,6 +202,35 @@ def point(bench: Bench, student: Student, coder: str, files: Path) -> dict[str, 
     }
 
 
+def six_bits(bench: Bench, options: argparse.Namespace) -> None:
+    """The two readings of the paper's 6-bit file, on the released weights clustered again: with
+    entropy coding, as a real file, and as plain codes with indices for sparse tensors only."""
+    network = copy.deepcopy(bench.network).cpu()
+    own, bits = {}, 0
+    for name, parameter in network.named_parameters():
+        weight = floats(parameter)
+        kept, count = weight != 0, np.count_nonzero(weight)
+        bits += 6 * (count if name.endswith("weight") else weight.size)
+        if name.endswith("weight"):
+            codes, codebook = share(weight, kept, 2**6 - 1)
+            own[name] = Shared(codes=codes.astype(np.uint8), codebook=codebook)
+            bits += 4 * count if count < 0.9 * weight.size else 0
+    content = encode(compressed(network, own), options.coder)
+    record = {
+        "command": command(options),
+        "coder": options.coder,
+        "bytes": len(content),
+        "plain_bytes": int(bits) // 8,
+        **bench.judged(content),
+    }
+    write(options.output / "six_bits.json", record)
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
 def fitted(
     bench: Bench,
     options: argparse.Namespace,
@@ -236,15 +268,13 @@ def frontier(bench: Bench, options: argparse.Namespace) -> None:
         centred(picture[None].to(bench.device)) for picture in bench.fit[: options.fisher]
     )
     fisher = sensitivity(bench.network, list(one_by_one))
-    coder = options.coder or ("adaptive" if "adaptive" in CODERS else "huffman")
     record: dict[str, Any] = {
-        "command": f"python benchmarks/released.py --data DIR --device {bench.device} "
-        f"--minutes {options.minutes:g}",
+        "command": command(options),
         "preprocessing": PREPROCESSING,
         "pictures": {n: len(getattr(bench, n)) for n in ("fit", "held_out", "judges")},
         "device": torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
         "torch": torch.__version__,
-        "coder": coder,
+        "coder": options.coder,
         "released": accuracy(bench.outputs["judges"], bench.outputs["judges"], bench.classes),
         "points": [],
     }
@@ -254,37 +284,53 @@ def frontier(bench: Bench, options: argparse.Namespace) -> None:
         seconds = left / (len(options.prices) - number)
         student = fitted(bench, options, price, fisher, values, seconds)
         values = student.unrounded()
-        record["points"].append(point(bench, student, coder, options.files))
+        record["points"].append(point(bench, student, options.coder, options.files))
         record["nncodec"] = compared(record["points"])
         record["minutes"] = round((time.monotonic() - start) / 60, 1)
-        options.output.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(record, indent=1)
-        (options.output / "frontier.json").write_text(text + "\n", encoding="utf-8")
+        write(options.output / "frontier.json", record)
         print({k: v for k, v in record["points"][-1].items() if k != "sha256"}, flush=True)
     for row in record["nncodec"]:
         print(row)
 
 
+def command(options: argparse.Namespace) -> str:
+    """The command that was given, without names of folders."""
+    words = ["python", "benchmarks/released.py", "--data", "DIR"]
+    for name, value in vars(options).items():
+        if name not in ("data", "output", "files") and value != PARSER.get_default(name):
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return " ".join(words)
+
+
 def main() -> None:
+    options = PARSER.parse_args()
+    if options.device == "cpu":
+        torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = True
+    bench = Bench(options.data, options.device, options.limit)
+    (six_bits if options.six_bits else frontier)(bench, options)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=8, help="for all files together")
     parser.add_argument("--output", type=Path, default=Path("results/reference/released"))
     parser.add_argument("--files", type=Path, default=Path("results/released"))
-    parser.add_argument("--coder", choices=[*CODERS], help="default: adaptive")
+    parser.add_argument("--coder", choices=[*CODERS], default="adaptive")
+    parser.add_argument("--six-bits", action="store_true", help="only the file of 6-bit codes")
     parser.add_argument("--prices", type=float, nargs="+", default=PRICES)
     parser.add_argument("--updates", type=int, help="of each file, in place of minutes")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--lr", type=float, default=0.005)
     parser.add_argument("--fisher", type=int, default=400, help="pictures to estimate it from")
     parser.add_argument("--limit", type=int, help="judge by so many pictures only")
-    options = parser.parse_args()
-    if options.device == "cpu":
-        torch.set_num_threads(1)
-    torch.backends.cudnn.benchmark = True
-    frontier(Bench(options.data, options.device, options.limit), options)
+    return parser
 
+
+PARSER = _parser()
 
 if __name__ == "__main__":
     main()

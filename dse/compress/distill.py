@@ -43,7 +43,7 @@ class Fit:
     updates: int = 1000
     batch: int = 50
     lr: float = 0.005
-    zoom: float = 0.15
+    zoom: float = 0.1
     seed: int = 0
     bfloat16: bool = False
 

@@ -73,6 +73,11 @@ COMPARISONS: Mapping[str, Comparison] = {
         agrees=lambda value, printed: size_label(int(value)) == printed,
         show=lambda value, printed: size_label(int(value)),
     ),
+    "at most": Comparison(
+        text="not more than the printed number",
+        agrees=lambda value, printed: Decimal(value) <= Decimal(printed),
+        show=_one_digit_more,
+    ),
     "below": Comparison(
         text="less than the printed number",
         agrees=lambda value, printed: Decimal(value) < Decimal(printed),

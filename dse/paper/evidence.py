@@ -1,14 +1,15 @@
 """What a claim is checked against. The kind of evidence decides what an agreement is worth.
 
-A `Network` or an `Arithmetic` computes a value here; `Elsewhere` holds one that another place
-prints. A claim without any evidence is a number that was copied.
+A `Network` or an `Arithmetic` computes a value here, `Recorded` has one that was measured here, and
+`Elsewhere` one that another place prints. A claim without any evidence is a number that was copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from dse.space.architecture import LAYOUTS, Architecture, Metaparameters, generate
 
@@ -70,4 +71,17 @@ class Elsewhere:
         return self.number
 
 
-Evidence = Network | Arithmetic | Elsewhere
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """A measurement made here: `function` takes its number from a `record` that it left."""
+
+    comparison: str
+    function: Callable[[Mapping[str, Any]], Value]
+    record: Mapping[str, Any]
+
+    def value(self) -> Value:
+        """The measured value."""
+        return self.function(self.record)
+
+
+Evidence = Network | Arithmetic | Elsewhere | Recorded

@@ -15,11 +15,13 @@ from dse.paper.arithmetic import ARITHMETIC
 from dse.paper.claims import CLAIMS, Claim
 from dse.paper.comparisons import COMPARISONS
 from dse.paper.elsewhere import ELSEWHERE
-from dse.paper.evidence import Arithmetic, Elsewhere, Evidence, Network
+from dse.paper.evidence import Arithmetic, Elsewhere, Evidence, Network, Recorded
 from dse.paper.networks import NETWORKS
+from dse.paper.recorded import RECORDED
 
 VERDICTS: Mapping[str, str] = {
-    "reproduced": "a network of ours, or arithmetic on other published numbers, gives this number",
+    "reproduced": "a network or file of ours, or arithmetic on other published numbers, gives this "
+    "number",
     "consistent": "another work, the authors' released files or another place of the paper has "
     "this number too; nothing was computed",
     "transcribed": "a number that was copied; there is nothing to compare it with",
@@ -28,13 +30,14 @@ VERDICTS: Mapping[str, str] = {
 }
 """The verdicts, and what each means."""
 
-EVIDENCE: Mapping[str, Evidence] = {**NETWORKS, **ARITHMETIC, **ELSEWHERE}
+EVIDENCE: Mapping[str, Evidence] = {**NETWORKS, **ARITHMETIC, **ELSEWHERE, **RECORDED}
 """By the claim's id."""
 
 KINDS: Mapping[type[Evidence], tuple[str, str]] = {
     Network: ("network", "reproduced"),
     Arithmetic: ("arithmetic", "reproduced"),
     Elsewhere: ("elsewhere", "consistent"),
+    Recorded: ("measured", "reproduced"),
 }
 """The word for a kind of evidence, and the verdict where it agrees with the claim."""
 
