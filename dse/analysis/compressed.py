@@ -13,8 +13,9 @@ from dse.trial.names import written
 LINES = 30
 """Maximum number of settings that are listed."""
 
-WORDS = ("method", "settings")
+WORDS = ("network", "method", "settings")
 TEXTS = {
+    "network": ("network", "{}"),
     "method": ("method", "{}"),
     "settings": ("settings", "{}"),
     "networks": ("networks", "{:,}"),
@@ -86,10 +87,11 @@ def _read(rows: pd.DataFrame) -> list[dict[str, Any]]:
 def by_settings(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `compared` -> a row for each method and its settings: means over their networks.
 
-    Columns: `method`, `settings` (where some vary), `networks`, `file_bytes`, `ratio`,
-    `stored_density`, `epochs_total`, `top1`, `top1_change`.
+    Columns: `network` and `settings` (where they vary), `method`, `networks`, `file_bytes`,
+    `ratio`, `stored_density`, `epochs_total`, `top1`, `top1_change`.
     """
-    groups = rows.groupby(["method", "settings"], sort=False)
+    names = ["network"] if rows["network"].nunique() > 1 else []
+    groups = rows.groupby([*names, "method", "settings"], sort=False)
     means = ["file_bytes", "ratio", "stored_density", "epochs_total", "top1", "top1_change"]
     found = groups[means].mean()
     found.insert(0, "networks", groups.size())
@@ -112,7 +114,7 @@ def summary(rows: pd.DataFrame, asked: int) -> str:
         [TEXTS[name][1].format(one[name]) for name in names]
         for one in found.head(LINES).to_dict("records")
     ]
-    text = f"{count}; means, top-1 of the decoded files in percent and its change in points"
+    text = f"{count}; means, top-1 of the decoded files, percent, and its change since training"
     more = [f"and {len(found) - LINES:,} more settings"] if len(found) > LINES else []
     fixed = " ".join(f"{name}={written(value)}" for name, value in fixed_settings(rows).items())
     return "\n".join([text, *columns([header, *lines], sides), *more, f"fixed: {fixed}"])
