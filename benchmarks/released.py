@@ -46,7 +46,7 @@ PREPROCESSING = "stretched to 227x227, BGR minus (104, 117, 123), conv10 padding
 HELD_OUT = 5
 """Every fifth of the pictures to fit is held out."""
 
-PRICES = (6e-9, 1.2e-8, 2.2e-8, 5e-8, 1e-7, 1.6e-7, 2.7e-7, 4.5e-7, 7e-7, 1.1e-6)
+PRICES = (1e-8, 2e-8, 5e-8, 1.2e-7, 2.2e-7, 3.6e-7, 6e-7, 1.1e-6)
 """Nats of KL divergence that a bit may cost, from the largest file to the smallest."""
 
 NNCODEC = (
