@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,9 +20,12 @@ from test_api import TRIAL, leave
 import dse
 from dse import plot
 from dse.compress import __main__, check, worker
+from dse.compress.authors import write
 from dse.compress.container import decode
 from dse.compress.descriptions import build
+from dse.compress.released import SHAPES
 from dse.compress.request import read_request
+from dse.compress.tensors import Dense, Shared, Tensor
 from dse.data import memory
 from dse.results import records
 from dse.results.compressed import CURVE, FILE
@@ -170,6 +175,21 @@ def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
     assert plot.main([str(folder), *words]) == 0
     assert "length of the compressed file" in out.read_text()
     assert plot.main([str(folder), "curves", "hue=method"]) == 2
+
+
+def test_the_authors_format_is_decoded(tmp_path: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    codebook = np.linspace(0, 1, 256, dtype=np.float32)
+    for name, shape in SHAPES.items():
+        codes = np.arange(math.prod(shape)).reshape(shape) % 251
+        tensors[f"{name}.weight"] = Shared(codes=codes.astype(np.uint8), codebook=codebook)
+        tensors[f"{name}.bias"] = Dense(values=np.ones(shape[0], np.float32))
+    (tmp_path / "a.net").write_bytes(write(tensors))
+    assert __main__.main(["decode", str(tmp_path / "a.net")]) == 0
+    decoded = load_file(tmp_path / "a.safetensors")
+    assert all(np.array_equal(decoded[name], one.dense()) for name, one in tensors.items())
+    (tmp_path / "a.net").write_bytes(write(tensors)[:-1])
+    assert __main__.main(["show", str(tmp_path / "a.net")]) == 2
 
 
 def test_the_file_of_the_sparse_phase_is_measured(tmp_path: Path) -> None:

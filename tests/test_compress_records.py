@@ -12,6 +12,7 @@ import pytest
 from sample_compressed import compressed_record
 from sample_records import record
 
+from dse.analysis.axes import sweep
 from dse.analysis.compressed import by_settings, compared, summary
 from dse.results import atomic, compressed, records, tables
 from dse.results.files import COMPRESSED, RECORD, trial_folder
@@ -144,6 +145,17 @@ def test_each_network_is_compared_with_its_own_trial(tmp_path: Path) -> None:
     lines = summary(rows, 4).splitlines()
     assert lines[2].split() == ["deep_compression", "bits=4", "2", "50", "20.0", "54.50", "-0.50"]
     assert lines[-1].startswith("fixed: density=0.33 quality=0 rounds=1 ")
+
+
+def test_settings_that_a_method_does_not_read_are_no_axes(tmp_path: Path) -> None:
+    records.save(tmp_path, record(), {})
+    for settings in ({"method": "svd"}, {"method": "ristretto", "bits": 6}):
+        one = compressed_record(**settings)
+        records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
+    found = sweep(load(tmp_path))
+    assert [axis.name for axis in found.axes] == ["method", "retrain_epochs"]
+    assert found.fixed["bits"] == 6
+    assert found.axis("method").values == ("none", "ristretto", "svd")
 
 
 def load(folder: Path) -> pd.DataFrame:

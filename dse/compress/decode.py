@@ -44,8 +44,15 @@ def read(path: Path) -> bytes:
 
 
 def model(path: Path, content: bytes) -> CompressedModel:
-    """The network in a file; raises `RequestError` where it is damaged or of another format."""
+    """The network in a file, in the authors' format where its name ends in `.net`.
+
+    Raises `RequestError` where it is damaged or of another format.
+    """
     try:
+        if path.suffix == ".net":
+            from dse.compress.released import read_released  # imports torch
+
+            return read_released(content)
         return decode(content)
     except ValueError as error:
         raise RequestError([f"`file` cannot be decoded, got {path}: {error}"]) from None

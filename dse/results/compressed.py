@@ -40,9 +40,9 @@ def read(folder: Path, compressed_id: str) -> CompressedRecord:
 def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
     """The compressed networks of some trials, and the trials as they were trained, as one table.
 
-    `trials` are rows of the folder's table. A row for each compressed network, and one for each
-    trial (see `uncompressed`); columns `COLUMNS`, sorted by question, then by settings. Raises
-    `Damaged` with a line for each damaged record.
+    `trials` are rows of the folder's table, in its order. A row for each compressed network, and
+    one for each trial (see `uncompressed`); columns `COLUMNS`, sorted by question, then by
+    settings. Raises `Damaged` with a line for each damaged record.
     """
     import pandas as pd
 
@@ -56,7 +56,9 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
         raise Damaged("\n".join(damaged))
     whole, own = uncompressed(trials), pd.DataFrame(rows, columns=list(COLUMNS))
     own = own[own["trial_id"].isin(trials["trial_id"])]
-    table = pd.concat([whole, own]) if len(own) else whole
+    if own.empty:
+        return whole
+    table = pd.concat([whole, own])
     return table.sort_values([*QUESTION, *SETTINGS], kind="stable", ignore_index=True)
 
 
