@@ -14,7 +14,6 @@ from dse.compress import adaptive, authors, container
 from dse.compress.bound import bound
 from dse.compress.exact import logistic, octaves, solve
 from dse.compress.heads import head
-from dse.compress.range_coder import Encoder
 from dse.compress.released import SHAPES as V1_0
 from dse.compress.shared import stored
 from dse.compress.tensors import (
@@ -142,46 +141,3 @@ def test_the_released_network_takes_at_most_515_499_bytes() -> None:
     content = container.encode(model)
     assert len(content) <= 515_499
     assert same(container.decode(content), model)
-
-
-def test_the_range_coder_is_as_documented() -> None:
-    """A decoder written from docs/adaptive_coder.md, without constriction."""
-    rng = np.random.default_rng(0)
-    table, rows = rng.random((5, 7)) ** 3, rng.integers(0, 5, 400)
-    symbols, bits = rng.integers(0, 7, 400), rng.integers(0, 2, 400)
-    chances, limits = rng.random(400), rng.integers(2, 1 << 12, 400)
-    coder = Encoder()
-    coder.symbols(table, rows, symbols)
-    coder.bits(chances, bits)
-    coder.below(limits, limits // 3)
-    words = [int(word) for word in np.frombuffer(coder.payload(), "<u4")]
-    assert words.pop(0) == len(words)
-
-    low, width, at = 0, (1 << 64) - 1, 2
-    point = (words[0] << 32) + words[1]
-
-    def symbol(starts: list[int]) -> int:
-        nonlocal low, width, at, point
-        step = width >> 24
-        quantile = (point - low) % (1 << 64) // step
-        found = max(i for i, start in enumerate(starts) if start <= quantile)
-        low = (low + step * starts[found]) % (1 << 64)
-        width = step * ([*starts, 1 << 24][found + 1] - starts[found])
-        if width < 1 << 32:
-            word = words[at] if at < len(words) else 0
-            low, width, at = (low << 32) % (1 << 64), width << 32, at + 1
-            point = ((point << 32) + word) % (1 << 64)
-        return found
-
-    def starts(weights: list[float]) -> list[int]:
-        sums = [0.0]
-        for weight in weights:
-            sums.append(sums[-1] + weight)
-        scale = ((1 << 24) - len(weights)) / sums[-1]
-        return [int(before * scale) + i for i, before in enumerate(sums[:-1])]
-
-    assert [symbol(starts(table[row].tolist())) for row in rows] == symbols.tolist()
-    assert [symbol(starts([1 - p, p])) for p in chances.tolist()] == bits.tolist()
-    for limit in limits.tolist():
-        equal = (1 << 24) // limit
-        assert symbol(list(range(0, limit * equal, equal))) == limit // 3
