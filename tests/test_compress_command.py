@@ -238,3 +238,18 @@ def test_weights_from_elsewhere_by_both_kinds_of_names(
     (tmp_path / "bad.safetensors").write_bytes(encode_weights(state)[:99])
     assert __main__.main([str(tmp_path / "bad.safetensors"), *words]) == 2
     assert "the file must be safetensors" in capsys.readouterr().err
+
+
+def test_the_sensitivity_of_the_layers_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert __main__.main(["sensitivity", str(folder), "density=0.5,0.05", "seed=3"]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    name = "sensitivity_density=0.5,0.05_seed=3"
+    assert paths == [folder / "plots" / f"{name}.{kind}" for kind in ("csv", "svg", "png")]
+    assert all(path.stat().st_size for path in paths)
+    table = pd.read_csv(paths[0])
+    assert table.groupby("density")["layer"].nunique().to_dict() == {0.05: 26, 0.5: 26, 1.0: 26}
+    assert table["val_top1"].between(0, 100).all()
+    assert __main__.main(["sensitivity", str(folder), "bits=4"]) == 2
+    assert "`bits` has no effect on a sensitivity" in capsys.readouterr().err

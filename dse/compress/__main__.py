@@ -6,14 +6,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dse.compress import decode, show, verify, weights
+from dse.compress import decode, scan, show, verify, weights
 from dse.compress.closing import close
 from dse.compress.launch import run
 from dse.compress.plan import plan
 from dse.compress.request import read_request
 from dse.sweep.launch import guarded
 
-OTHERS = {"decode": decode.main, "show": show.main, "verify": verify.main}
+OTHERS = {
+    "decode": decode.main,
+    "sensitivity": scan.main,
+    "show": show.main,
+    "verify": verify.main,
+}
 """What else the command does, by its first word."""
 
 

@@ -35,6 +35,7 @@ not compressed again."""
 USAGE = """%(prog)s [-h] results/NAME [key=value ...]
        %(prog)s FILE.safetensors [-o OUT] [key=value ...]
        %(prog)s decode FILE [-o OUT.safetensors]
+       %(prog)s sensitivity results/NAME [key=value ...]
        %(prog)s show FILE
        %(prog)s verify results/NAME"""
 EXAMPLES = """\

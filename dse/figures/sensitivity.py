@@ -1,0 +1,94 @@
+"""Accuracy against the density of one layer at a time: which layers bear pruning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import NoSweep
+from dse.analysis.statistics import INTERVAL_SEEDS, half_width
+from dse.figures.plotting import WIDTH, caption, legend, look, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 3
+EXPLAINED = (
+    "One layer is pruned at a time: its smallest weights become 0, and nothing is retrained. The "
+    "change is compared with the whole network, on the validation part."
+)
+OUTSIDE = "outside of Fire modules"
+
+
+def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
+    """The change of accuracy, in points, against the share of a layer's weights that is kept.
+
+    `table` is that of `dse.compress.sensitivity`, with the density 1; of several networks, with a
+    column `seed`. A panel for each Fire module (and one for the layers outside of them), a line for
+    each of its layers: the mean over the seeds, with a band for its 95 % interval. `note` is added
+    to the caption. Raises `NoSweep` for a table without rows or without the density 1.
+    """
+    changes = _changes(table)
+    names = table["layer"].drop_duplicates().tolist()
+    titles = sorted(dict.fromkeys(map(_module, names)), key=lambda title: title != OUTSIDE)
+    parts = list(dict.fromkeys(name.partition(".")[2] for name in names if "." in name))
+    outside = [name for name in names if "." not in name]
+    looks = {name: look(number) for number, name in enumerate([*parts, *outside])}
+    with style():
+        lines = -(-len(titles) // COLUMNS)
+        figure = Figure(figsize=(WIDTH, 1.4 + 1.7 * lines), layout="constrained")
+        places = figure.subplots(
+            lines, min(COLUMNS, len(titles)), squeeze=False, sharex=True, sharey=True
+        )
+        for axes, title in zip(places.flat, titles, strict=False):
+            for name in (name for name in names if _module(name) == title):
+                part = name.partition(".")[2] or name
+                _line(axes, changes[changes["layer"] == name], looks[part])
+            axes.set_title(title)
+        for spare in [*places.flat][len(titles) :]:
+            spare.set_axis_off()
+        _label(places)
+        for text, one in looks.items():
+            places[0, 0].plot([], [], label=text, **one)
+        legend(figure, list(looks))
+        seeds = changes["seed"].nunique()
+        band = f"Means of {seeds} seeds, paired, with 95 % intervals."
+        caption(figure, EXPLAINED, band if seeds >= INTERVAL_SEEDS else "", note)
+    return figure
+
+
+def _changes(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `change`: `val_top1` minus that of the whole network, points."""
+    table = table if "seed" in table else table.assign(seed=0)
+    whole = table[table["density"] == 1].groupby("seed")["val_top1"].first()
+    if table.empty or not set(table["seed"]) <= set(whole.index):
+        raise NoSweep("there is no accuracy of the whole network, at density 1")
+    return table.assign(change=table["val_top1"] - table["seed"].map(whole))
+
+
+def _module(layer: str) -> str:
+    """The panel of a layer: "fire2" of "fire2.squeeze"."""
+    module, dot, _ = layer.partition(".")
+    return module if dot else OUTSIDE
+
+
+def _line(axes: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
+    """One layer: means over the seeds, and a band from `INTERVAL_SEEDS` on."""
+    groups = rows.groupby("density")["change"]
+    mean = groups.mean()
+    half = half_width(groups.size().to_numpy(), groups.std().to_numpy(float))
+    x = 100 * mean.index.to_numpy()
+    axes.plot(x, mean, **{**look, "linewidth": 1.2, "markersize": 3.5})
+    axes.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _label(places: Any) -> None:
+    """Label the axes at the left and at the lower end of each column."""
+    for axes in places[:, 0]:
+        axes.set_ylabel("change (points)")
+    for column in places.T:
+        lowest = [axes for axes in column if axes.axison][-1]
+        lowest.set_xlabel("weights kept (%)")
+        lowest.tick_params(labelbottom=True)
