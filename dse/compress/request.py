@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Compression:
     @property
     def compressed_id(self) -> str:
         """The identity of the compressed network."""
-        return compressed_id(self.trial.trial_id, self.settings)
+        return compressed_id(_trial_id(self.trial), self.settings)
 
     @property
     def weights(self) -> str:
@@ -70,16 +71,22 @@ class Request:
     @property
     def names(self) -> dict[str, str]:
         """Each compression's name, by its id: what varies, as on the command line."""
-        trials = trial_names({c.trial.trial_id: c.trial for c in self.compressions}.values())
+        trials = trial_names({_trial_id(c.trial): c.trial for c in self.compressions}.values())
         rows = [{n: getattr(c.settings, n) for n in used(c.settings)} for c in self.compressions]
         several = {n for n in SETTINGS if len({row[n] for row in rows if n in row}) > 1}
         shown = {"method", *several}
         return {
             c.compressed_id: " ".join(
-                [trials[c.trial.trial_id], *(f"{n}={written(row[n])}" for n in row if n in shown)]
+                [trials[_trial_id(c.trial)], *(f"{n}={written(row[n])}" for n in row if n in shown)]
             )
             for c, row in zip(self.compressions, rows, strict=True)
         }
+
+
+@lru_cache(2**14)
+def _trial_id(trial: Trial) -> str:
+    """A trial's id, which many compressions of it need."""
+    return trial.trial_id
 
 
 def read_request(arguments: Sequence[str]) -> Request:
