@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from math import prod
 
 import pandas as pd
 
@@ -25,13 +26,13 @@ def contents(model: CompressedModel) -> pd.DataFrame:
     for layer, group in groupby(weights, key=lambda name: name.partition(".")[0]):
         names = list(group)
         own = [weights[name] for name in names]
-        more = sum(_size(biases[name]) for name in names if name in biases)
+        more = sum(prod(biases[name].shape) for name in names if name in biases)
         rows.append(
             {
                 "layer": layer,
-                "kept": "/".join(f"{100 * stored(t) / max(_size(t), 1):.0f}" for t in own),
+                "kept": "/".join(f"{100 * stored(t) / max(prod(t.shape), 1):.0f}" for t in own),
                 "bits": "/".join(dict.fromkeys(str(bits(tensor)) for tensor in own)),
-                "params": sum(map(_size, own)) + more,
+                "params": sum(prod(one.shape) for one in own) + more,
                 "params_after": sum(map(stored, own)) + more,
             }
         )
@@ -51,7 +52,7 @@ def stored(tensor: Tensor) -> int:
         case LowRank():
             return tensor.left.size + tensor.right.size
         case Dense() | FixedPoint():
-            return _size(tensor)
+            return prod(tensor.shape)
 
 
 def bits(tensor: Tensor) -> int:
@@ -63,10 +64,3 @@ def bits(tensor: Tensor) -> int:
             return tensor.width
         case _:
             return 32
-
-
-def _size(tensor: Tensor) -> int:
-    size = 1
-    for side in tensor.shape:
-        size *= side
-    return size
