@@ -17,6 +17,7 @@ from dse.analysis.compressed import by_settings, compared, summary
 from dse.results import atomic, compressed, records, tables
 from dse.results.files import COMPRESSED, RECORD, trial_folder
 from dse.results.locks import claim, held
+from dse.sweep.captions import caption
 from dse.trial.compressed import COLUMNS, MEASURED, compressed_from
 from dse.trial.compression import METHODS, SETTINGS, Settings, compressed_id, effective, used
 from dse.trial.record import ANSWER
@@ -156,6 +157,7 @@ def test_settings_that_a_method_does_not_read_are_no_axes(tmp_path: Path) -> Non
     assert [axis.name for axis in found.axes] == ["method", "retrain_epochs"]
     assert found.fixed["bits"] == 6
     assert found.axis("method").values == ("none", "ristretto", "svd")
+    assert "bits 6" in caption(load(tmp_path))
 
 
 def load(folder: Path) -> pd.DataFrame:

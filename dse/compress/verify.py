@@ -55,9 +55,10 @@ def _read(arguments: Sequence[str]) -> tuple[Path, Store, Workers]:
     )
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument(
-        *("overrides",), nargs="*", default=[], metavar="key=value", help="data.* and runner.*"
+        "overrides", nargs="*", default=[], metavar="key=value", help="data.* and runner.*"
     )
-    options, errors = parser.parse_args(arguments), list[str]()
+    options = parser.parse_args(arguments)
+    errors: list[str] = []
     keys = [key for key in RUN if key not in ("plan", "limit")]
     given = parse_overrides(options.overrides, errors, keys)
     run = read_settings([given], errors)

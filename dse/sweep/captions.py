@@ -7,6 +7,7 @@ command trained the networks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from dse.analysis.devices import mixed_devices
 from dse.analysis.rendering import counted
 from dse.sweep import pages
 from dse.sweep.keys import RULES
+from dse.trial.compression import SETTINGS, Settings
 from dse.trial.names import STEM, layout_name, written
 from dse.trial.question import SEMANTICS
 
@@ -50,7 +52,8 @@ def differences(table: pd.DataFrame) -> dict[str, str]:
     from dse.analysis.axes import as_read  # imports pandas: a wrong request need not wait for it
 
     table, idle = as_read(table)
-    names = [n for n in (*RULES, "semantics") if n in table and n != "seed" and n not in idle]
+    every = (*RULES, "semantics", *SETTINGS)
+    names = [name for name in every if name in table and name != "seed" and name not in idle]
     fixed = {n: table[n].iloc[:1].item() for n in names if table[n].nunique() == 1}
     page_of = pages.protocols()
     protocols = sorted({page_of.get(data, DEFAULT) for data in table["data"].unique()})
@@ -83,11 +86,13 @@ def _different(
 
 @cache
 def _defaults(choice: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """The value of each key on the page `squeezenet` with these pages of the groups.
+    """The value of each key on the page `squeezenet` with these pages of the groups, and of each
+    setting of a compression.
 
     The data set is that of the page `squeezenet` alone, so that another one is a difference.
     """
     values = pages.composed([pages.bundled()], "squeezenet", dict(choice), [])
     defaults = {name: RULES[name].rule.accept(name, values[name][0]) for name in RULES}
     del defaults["manifest"]
+    defaults |= {item.name: item.default for item in fields(Settings)}
     return defaults | {"data": pages.defaults()["data"], "semantics": SEMANTICS}
