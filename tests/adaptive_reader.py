@@ -19,9 +19,10 @@ List = list[Any]
 class Bits:
     def __init__(self, payload: bytes) -> None:
         count, *self.words = np.frombuffer(payload, "<u4").tolist()
-        assert count == len(self.words)
+        assert count % (1 << 31) == len(self.words)
         self.low, self.width = 0, (1 << 64) - 1
         self.point, self.at = (self.words[0] << 32) + self.words[1], 2
+        self.lows = [self.below(24), self.below(24)] if count >> 31 else [0, 0]
 
     def read(self, starts: List) -> int:
         step = self.width >> 24
@@ -67,7 +68,7 @@ def chunks(places: List) -> Iterator[List]:
 # Float32 values and codebooks -------------------------------------------------------------------
 
 
-def read_arrays(bits: Bits, counts: List) -> List:
+def read_arrays(bits: Bits, counts: List, low: int) -> List:
     arrays, before = [], [0] * 256
     for count in counts:
         e, g, values = [0] * 256, [0] * 2, []
@@ -76,7 +77,7 @@ def read_arrays(bits: Bits, counts: List) -> List:
             exponents = [bits.symbol([n + s for n, s in zip(e, start, strict=True)]) for _ in chunk]
             signs = [bits.symbol([n + 1 for n in g]) for _ in chunk]
             for x, y in zip(exponents, signs, strict=True):
-                values.append((y << 31) + (x << 23) + bits.below(1 << 23))
+                values.append((y << 31) + (x << 23) + (bits.below(1 << 23 - low) << low))
                 e[x] += 1
                 g[y] += 1
         before = [a + b for a, b in zip(before, e, strict=True)]
@@ -95,7 +96,9 @@ def read_codebooks(bits: Bits, lengths: List) -> List:
         ends += [(start, start + part - 1)] if part else []
         start += part
     places = sorted({place for end in ends for place in end})
-    value = dict(zip(places, read_arrays(bits, [len(places)])[0], strict=True))
+    low = bits.lows[0]
+    found = [v >> low for v in read_arrays(bits, [len(places)], low)[0]]
+    value = dict(zip(places, found, strict=True))
     w = [[0.25] * 64 for _ in range(9)]
     while ends := [(a, b) for a, b in ends if b - a > 1]:
         for chunk in chunks(ends):
@@ -116,7 +119,7 @@ def read_codebooks(bits: Bits, lengths: List) -> List:
         ]
     books, start = [], 0
     for negative, order in heads:
-        lists = [value[start + i] for i in range(len(order))]
+        lists = [value[start + i] << low for i in range(len(order))]
         rising = [v + (1 << 31) for v in lists[:negative][::-1]] + lists[negative:]
         books.append([v for _, v in sorted(zip(order, rising, strict=True))])
         start += len(order)
@@ -140,5 +143,5 @@ def read(payload: bytes, heads: List) -> List:
         ]
         levels = Weights(bits, shape, sizes).read()
         tensors.append([codes[n > 0][abs(n) - 1][1] if n else 0 for n in levels])
-    arrays = read_arrays(bits, [head for head in heads if isinstance(head, int)])
+    arrays = read_arrays(bits, [head for head in heads if isinstance(head, int)], bits.lows[1])
     return [tensors, books, arrays]

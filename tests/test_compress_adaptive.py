@@ -97,6 +97,18 @@ def test_correlated_weights_need_fewer_bytes_than_the_bound_and_noise_hardly_mor
     assert sizes[1] < 1.01 * bound(noise)
 
 
+def test_zeros_at_the_end_of_mantissas_take_no_bits() -> None:
+    values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    short = (values.view(np.uint32) >> 11 << 11).view(np.float32)
+    tensors = [
+        Dense(values=short),
+        Shared(codes=np.zeros((2, 2), np.uint8), codebook=np.zeros(1, "f4")),
+    ]
+    assert same(network(decoded(tensors)), network(tensors))
+    saved = len(adaptive.encode([Dense(values=values)])) - len(adaptive.encode([tensors[0]]))
+    assert abs(saved - 1000 * 11 / 8) < 10
+
+
 def test_the_payload_is_equal_on_every_machine() -> None:
     payload = adaptive.encode([trained(0.5), *anything((4, 6, 3, 3), np.random.default_rng(0))])
     assert hashlib.sha256(payload).hexdigest()[:16] == "7f9a9a58f619fa67"

@@ -11,37 +11,52 @@ from collections.abc import Sequence
 import numpy as np
 
 from dse.compress.exact import Integers
-from dse.compress.floats import code_codebooks, code_floats
+from dse.compress.floats import MANTISSA, code_codebooks, code_floats, low_zeros
 from dse.compress.heads import Codes, Head, head, join, split
 from dse.compress.levels import Levels
 from dse.compress.range_coder import Coder, Decoder, Encoder
 from dse.compress.tensors import Floats, Tensor
 from dse.compress.weight_model import code_levels
 
+LOW_LIMITS = np.array([MANTISSA + 1] * 2)
+
 
 def encode(tensors: Sequence[Tensor]) -> bytes:
     """The payload of some tensors."""
     coder, parts = Encoder(), [split(tensor) for tensor in tensors]
-    _code(coder, [head(tensor) for tensor in tensors], parts)
-    return coder.payload()
+    heads = [head(tensor) for tensor in tensors]
+    shared = [own.kind == "shared" for own in heads]
+    low = [
+        low_zeros(values for (_, values), book in zip(parts, shared, strict=True) if book == books)
+        for books in (True, False)
+    ]
+    if any(low):
+        coder.below(LOW_LIMITS, np.array(low))
+    _code(coder, heads, low, parts)
+    return coder.payload(short=any(low))
 
 
 def decode(payload: bytes, heads: Sequence[Head]) -> list[Tensor]:
     """The tensors of `heads` in a payload. Raises `ValueError` for one that is damaged."""
     coder = Decoder(payload)
-    parts = _code(coder, heads, None)
+    low = coder.below(LOW_LIMITS, None).tolist() if coder.short else [0, 0]
+    parts = _code(coder, heads, low, None)
     coder.end()
     return [join(own, *part) for own, part in zip(heads, parts, strict=True)]
 
 
 def _code(
-    coder: Coder, heads: Sequence[Head], known: Sequence[tuple[Codes, Floats]] | None
+    coder: Coder,
+    heads: Sequence[Head],
+    low: Sequence[int],
+    known: Sequence[tuple[Codes, Floats]] | None,
 ) -> list[tuple[Codes, Floats]]:
-    """Codes and float32 values of all tensors; `known` is None in a decoder."""
+    """Codes and float32 values of all tensors; `known` is None in a decoder. The `low` bits of the
+    mantissas, of codebooks and of other values, are 0."""
     shared = [i for i, own in enumerate(heads) if own.kind == "shared"]
     lengths = [heads[i].alphabet - 1 for i in shared]
     given = None if known is None else [known[i][1] for i in shared]
-    books = dict(zip(shared, code_codebooks(coder, lengths, given), strict=True))
+    books = dict(zip(shared, code_codebooks(coder, lengths, low[0], given), strict=True))
     codes = [
         _code_codes(coder, own, books.get(i), None if known is None else known[i][0])
         for i, own in enumerate(heads)
@@ -49,7 +64,7 @@ def _code(
     others = [i for i in range(len(heads)) if i not in books]
     counts = [heads[i].floats(codes[i]) for i in others]
     given = None if known is None else [known[i][1] for i in others]
-    books |= zip(others, code_floats(coder, counts, given), strict=True)
+    books |= zip(others, code_floats(coder, counts, low[1], given), strict=True)
     return [(codes[i], books[i]) for i in range(len(heads))]
 
 

@@ -4,7 +4,7 @@ lists, whose entries lie about half way between their neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,24 @@ GAPS, PARTS, BOOK = 9, 64, 16.0
 probabilities are learned for each order of magnitude of the number of gaps."""
 
 
+def low_zeros(arrays: Iterable[Floats]) -> int:
+    """How many of the lowest bits of all mantissas are 0.
+
+    >>> low_zeros([np.float32([0.5, 1.25]), np.float32([])]), low_zeros([])
+    (21, 0)
+    """
+    together = 0
+    for values in arrays:
+        together |= int(np.bitwise_or.reduce(_bits(values), initial=0))
+    mantissa = together % (1 << MANTISSA) + (1 << MANTISSA)
+    return (mantissa & -mantissa).bit_length() - 1 if together else 0
+
+
 def code_floats(
-    coder: Coder, counts: Sequence[int], known: Sequence[Floats] | None
+    coder: Coder, counts: Sequence[int], low: int, known: Sequence[Floats] | None
 ) -> list[Floats]:
-    """Some arrays of `counts` values, bit for bit; `known` is None in a decoder."""
+    """Some arrays of `counts` values, bit for bit; `known` is None in a decoder. The `low` lowest
+    bits of mantissas are 0."""
     found, all_seen = [], np.zeros(EXPONENTS)
     for i, count in enumerate(counts):
         start = (all_seen + COMMON) * (SHARED / (all_seen.sum() + COMMON * EXPONENTS))
@@ -38,11 +52,11 @@ def code_floats(
         for chunk in _chunks(count):
             bits: list[Integers | None] = [None] * 3
             if known is not None:
-                bits = list(_fields(_bits(known[i][chunk])))
+                bits = list(_fields(_bits(known[i][chunk]), low))
             size = chunk.stop - chunk.start
             exponent = coder.alike(exponents + start, size, bits[0])
             sign = coder.alike(signs + 1, size, bits[1])
-            rest = coder.below(np.full(size, 1 << MANTISSA), bits[2])
+            rest = coder.below(np.full(size, 1 << MANTISSA - low), bits[2]) << low
             exponents += np.bincount(exponent, minlength=EXPONENTS)
             signs += np.bincount(sign, minlength=2)
             values[chunk] = _floats((sign << 31) + (exponent << MANTISSA) + rest)
@@ -61,9 +75,10 @@ def _chunks(count: int) -> Iterator[slice]:
 
 
 def code_codebooks(
-    coder: Coder, lengths: Sequence[int], known: Sequence[Floats] | None
+    coder: Coder, lengths: Sequence[int], low: int, known: Sequence[Floats] | None
 ) -> list[Floats]:
-    """Some lists of `lengths` values, best if sorted, bit for bit; `known` is None in a decoder."""
+    """Some lists of `lengths` values, best if sorted, bit for bit; `known` is None in a decoder.
+    The `low` lowest bits of mantissas are 0."""
     orders = [
         _code_order(coder, n, None if known is None else known[i]) for i, n in enumerate(lengths)
     ]
@@ -75,7 +90,7 @@ def code_codebooks(
     if known is not None:
         rising = [_magnitudes(book, *order) for book, order in zip(known, orders, strict=True)]
         bits = np.concatenate([np.empty(0, np.int64), *rising])
-    magnitudes = _code_sorted(coder, ends - sizes, ends - 1, bits)
+    magnitudes = _code_sorted(coder, ends - sizes, ends - 1, low, bits)
     books, start = [], 0
     for order, negative in orders:
         mine = magnitudes[start : start + len(order)]
@@ -108,33 +123,36 @@ def _magnitudes(book: Floats, order: Integers, negative: int) -> Integers:
     return np.concatenate([rising[:negative][::-1], rising[negative:]])
 
 
-def _code_sorted(coder: Coder, low: Integers, high: Integers, known: Integers | None) -> Integers:
-    """Lists of rising whole numbers below 2**31, at places low .. high each: their ends, then
-    those half way between (by place), and so on."""
-    found = np.zeros(int(high[-1]) + 1 if len(high) else 0, np.int64)
-    low, high = low[low <= high], high[low <= high]
-    ends = np.unique(np.concatenate([low, high]))
+def _code_sorted(
+    coder: Coder, first: Integers, last: Integers, low: int, known: Integers | None
+) -> Integers:
+    """Lists of rising magnitudes, at places first .. last each: their ends, then those half way
+    between (by place), and so on."""
+    found = np.zeros(int(last[-1]) + 1 if len(last) else 0, np.int64)
+    first, last = first[first <= last], last[first <= last]
+    ends = np.unique(np.concatenate([first, last]))
     given = None if known is None else [_floats(known[ends])]
-    found[ends] = _bits(code_floats(coder, [len(ends)], given)[0]) % SIGN
+    found[ends] = _bits(code_floats(coder, [len(ends)], low, given)[0]) % SIGN >> low
+    known = None if known is None else known >> low
     weights = np.tile(BOOK / PARTS * np.ones(PARTS), (GAPS, 1))
-    while len(low):
-        low, high = low[high - low > 1], high[high - low > 1]
-        middle = (low + high) // 2
+    while len(first):
+        first, last = first[last - first > 1], last[last - first > 1]
+        middle = (first + last) // 2
         for chunk in _chunks(len(middle)):
-            here, start = middle[chunk], found[low[chunk]]
-            span = found[high[chunk]] - start
+            here, start = middle[chunk], found[first[chunk]]
+            span = found[last[chunk]] - start
             if (span < 0).any():
                 raise ValueError("a codebook's values fall")
             size = span // PARTS + 1
-            gaps = np.frexp(high[chunk] - low[chunk])[1].astype(np.int64)  # bits of their number
+            gaps = np.frexp(last[chunk] - first[chunk])[1].astype(np.int64)  # bits of their number
             rows = np.minimum(gaps - 1, GAPS - 1)
             given = None if known is None else known[here] - start
             part = coder.symbols(weights, rows, None if given is None else given // size)
             rest = _code_below(coder, size, None if given is None else given % size)
             found[here] = start + part * size + rest
             _count(weights, rows, part)
-        low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
-    return found
+        first, last = np.concatenate([first, middle]), np.concatenate([middle, last])
+    return found << low
 
 
 def _count(weights: Reals, rows: Integers, parts: Integers) -> None:
@@ -154,9 +172,9 @@ def _code_below(coder: Coder, limits: Integers, known: Integers | None) -> Integ
     return (high << shift) + low
 
 
-def _fields(bits: Integers) -> tuple[Integers, Integers, Integers]:
-    """Exponents, signs and mantissas."""
-    return (bits >> MANTISSA) % EXPONENTS, bits // SIGN, bits % (1 << MANTISSA)
+def _fields(bits: Integers, low: int) -> tuple[Integers, Integers, Integers]:
+    """Exponents, signs and mantissas without their `low` lowest bits."""
+    return (bits >> MANTISSA) % EXPONENTS, bits // SIGN, bits % (1 << MANTISSA) >> low
 
 
 def _bits(values: Floats) -> Integers:

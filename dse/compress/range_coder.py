@@ -20,7 +20,7 @@ _MODELS, _QUEUE = constriction.stream.model, constriction.stream.queue
 BIT = _MODELS.Bernoulli(perfect=False)
 SYMBOL = _MODELS.Categorical(perfect=False)
 BELOW = _MODELS.Uniform()
-AT_ONCE = 1 << 16
+AT_ONCE, SHORT = 1 << 16, 1 << 31
 LEAST = 2.0**-16
 """The lowest probability of a bit."""
 
@@ -89,10 +89,12 @@ class Encoder:
             self._queue.encode(known.astype(np.int32), family, parameters)
         return known
 
-    def payload(self) -> bytes:
-        """All that was coded: 32-bit words, little endian; the first is how many follow."""
+    def payload(self, short: bool) -> bytes:
+        """All that was coded: 32-bit words, little endian; the first is how many follow, plus 2**31
+        for `short`, which a decoder finds before it starts."""
         words = self._queue.get_compressed()
-        return np.concatenate([[len(words)], words]).astype("<u4").tobytes()
+        first = len(words) + SHORT * short
+        return np.concatenate([[first], words]).astype("<u4").tobytes()
 
 
 class Decoder:
@@ -100,8 +102,9 @@ class Decoder:
 
     def __init__(self, payload: bytes) -> None:
         words = np.frombuffer(payload, "<u4", len(payload) // 4).astype(np.uint32)
-        if len(payload) % 4 or not len(words) or words[0] != len(words) - 1:
+        if len(payload) % 4 or not len(words) or words[0] % SHORT != len(words) - 1:
             raise ValueError("its codes have another length")
+        self.short = bool(words[0] >= SHORT)
         self._queue: Any = _QUEUE.RangeDecoder(words[1:])
 
     def bits(self, chances: Reals, known: Integers | None) -> Integers:  # noqa: ARG002
