@@ -85,7 +85,7 @@ USES: Mapping[str, tuple[str, ...]] = {
     ),
     "ristretto": ("bits", "margin", "coder", "retrain_epochs", "retrain_lr"),
 }
-"""The settings that each method reads, besides `phase`; the others have no effect on it."""
+"""The settings that each method reads, in addition to `phase`; the others have no effect on it."""
 
 SINCE = {"phase": "final"}
 """Settings added later, with the neutral value that keeps them out of the identity."""
