@@ -12,6 +12,7 @@ import pytest
 import torch
 from test_train import FULL, PLAIN, Blind, State, Toy, easy, equal, network, state, toy
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from dse.data import resident
 from dse.data.memory import AUGMENTATIONS, Data, Part, load
@@ -283,6 +284,31 @@ def test_weights_in_bf16_give_the_numbers_of_autocast(norm: str) -> None:
     for plain, half in zip(*found, strict=True):
         assert (plain.dtype, plain.stride()) == (half.dtype, half.stride())
         assert torch.equal(plain, half)
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+@pytest.mark.parametrize("names", [("weight",), ("weight", "bias")])
+def test_constrained_weights_are_trained_in_bf16(names: tuple[str, ...]) -> None:
+    """As those of compressed networks are: the layers themselves then have no parameters."""
+    recipe = replace(FULL, precision="bf16", epochs=1)
+
+    def built() -> nn.Module:
+        model = network()
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                for name in names:
+                    register_parametrization(layer, name, Doubled())
+        return model
+
+    for step in (TrainStep, CudaStep):
+        training, model = trained(step, easy(22), recipe, built)
+        before = dict(built().named_parameters())
+        assert training.steps > 0
+        assert all(not torch.equal(p, before[n]) for n, p in model.named_parameters())
 
 
 def test_buffers_in_one_piece_are_the_same() -> None:

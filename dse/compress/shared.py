@@ -16,8 +16,12 @@ from dse.compress.retrain import Retraining, constrain, release_all, stages, tun
 from dse.compress.tensors import CompressedModel, Floats, Shared
 from dse.trial.compression import Settings
 
-ENTRY_BITS = 26
+ENTRY_BITS = 13
 """About what an entry of a codebook takes in a file, bits."""
+
+DIGITS = 12
+"""Significant bits of a shared value: more would be noise in the file. Values are float32 in
+training, and are rounded when it has ended."""
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -45,7 +49,7 @@ def deep_compression(
     biases = rounded_values(network)
     release_all(network)
     own = biases | {
-        f"{name}.weight": stored(floats(layer.weight), masks[name])
+        f"{name}.weight": stored(rounded(floats(layer.weight)), masks[name])
         for name, layer in layers(network).items()
     }
     return compressed(network, own)
@@ -67,7 +71,7 @@ def entries(count: int, most: int) -> int:
     k**2 * (1 + ENTRY_BITS * ln(2) * k / count) is the same.
 
     >>> entries(10**6, 31), entries(1000, 31), entries(50, 31)
-    (30, 25, 13)
+    (30, 27, 15)
     """
     sizes = np.arange(1, most + 1)
     costs = sizes**2 * (1 + ENTRY_BITS * math.log(2) * sizes / count)
@@ -82,6 +86,16 @@ def stored(weights: Floats, kept: Mask) -> Shared:
     codes = np.zeros(weights.shape, np.uint8)
     codes[kept] = code[inverse]
     return Shared(codes=codes, codebook=codebook)
+
+
+def rounded(values: Floats) -> Floats:
+    """Values with `DIGITS` significant bits: the nearest ones, ties to even.
+
+    >>> rounded(np.array([1 / 3, -1e-7, 0.5], np.float32)).tolist()
+    [0.3333740234375, -1.00000761449337e-07, 0.5]
+    """
+    fractions, exponents = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(fractions, DIGITS)), exponents - DIGITS).astype(np.float32)
 
 
 # Clusters ---------------------------------------------------------------------------------------

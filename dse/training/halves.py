@@ -35,7 +35,7 @@ class Halves:
         for half in self._halves.values():
             half.grad = None
         with torch.no_grad():
-            torch._foreach_copy_(list(self._halves.values()), list(self._wholes.values()))
+            _copy(list(self._halves.values()), list(self._wholes.values()))
         output: Tensor = functional_call(self._model, self._halves, (x,))
         return output
 
@@ -44,6 +44,12 @@ class Halves:
         """After a backward pass: the gradients, in fp32, as those of the model's parameters."""
         used = {n: half.grad for n, half in self._halves.items() if half.grad is not None}
         gradients = [torch.empty_like(self._wholes[name]) for name in used]
-        torch._foreach_copy_(gradients, list(used.values()))
+        _copy(gradients, list(used.values()))
         for name, gradient in zip(used, gradients, strict=True):
             self._wholes[name].grad = gradient
+
+
+def _copy(to: list[Tensor], given: list[Tensor]) -> None:
+    """Copy tensors at once; there are none where constraints compute every weight and bias."""
+    if to:
+        torch._foreach_copy_(to, given)
