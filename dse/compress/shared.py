@@ -95,7 +95,8 @@ def rounded(values: Floats) -> Floats:
     [0.3333740234375, -1.00000761449337e-07, 0.5]
     """
     fractions, exponents = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(fractions, DIGITS)), exponents - DIGITS).astype(np.float32)
+    nearest: Floats = np.ldexp(np.rint(np.ldexp(fractions, DIGITS)), exponents - DIGITS)
+    return nearest
 
 
 # Clusters ---------------------------------------------------------------------------------------
