@@ -19,9 +19,9 @@ from dse.trial.compression import Settings
 ENTRY_BITS = 13
 """About what an entry of a codebook takes in a file, bits."""
 
-DIGITS = 12
-"""Significant bits of a shared value: more would be noise in the file. Values are float32 in
-training, and are rounded when it has ended."""
+SPARE_DIGITS = 3
+"""A shared value has this many significant bits more than its code has bits: more would be noise
+in the file. Values are float32 in training, and are rounded when it has ended."""
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -48,8 +48,9 @@ def deep_compression(
     tune(network, training, settings, tuning, first)
     biases = rounded_values(network)
     release_all(network)
+    digits = settings.bits + SPARE_DIGITS
     own = biases | {
-        f"{name}.weight": stored(rounded(floats(layer.weight)), masks[name])
+        f"{name}.weight": stored(rounded(floats(layer.weight), digits), masks[name])
         for name, layer in layers(network).items()
     }
     return compressed(network, own)
@@ -88,14 +89,14 @@ def stored(weights: Floats, kept: Mask) -> Shared:
     return Shared(codes=codes, codebook=codebook)
 
 
-def rounded(values: Floats) -> Floats:
-    """Values with `DIGITS` significant bits: the nearest ones, ties to even.
+def rounded(values: Floats, digits: int) -> Floats:
+    """Values with so many significant bits: the nearest ones, ties to even.
 
-    >>> rounded(np.array([1 / 3, -1e-7, 0.5], np.float32)).tolist()
+    >>> rounded(np.array([1 / 3, -1e-7, 0.5], np.float32), 12).tolist()
     [0.3333740234375, -1.00000761449337e-07, 0.5]
     """
     fractions, exponents = np.frexp(values)
-    nearest: Floats = np.ldexp(np.rint(np.ldexp(fractions, DIGITS)), exponents - DIGITS)
+    nearest: Floats = np.ldexp(np.rint(np.ldexp(fractions, digits)), exponents - digits)
     return nearest
 
 
