@@ -165,6 +165,8 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(
 
 
 def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
+    names = ("compressed.csv", "compressed.svg", "compressed.png", "table2.csv", "table2.md")
+    assert all((folder / name).stat().st_size for name in names)
     assert len(pd.read_csv(folder / "compressed.csv")) == len(METHODS) + 1
     assert len(pd.read_csv(folder / "table2.csv")) == len(METHODS) + 1
     page = (folder / "report.html").read_text()
@@ -175,6 +177,11 @@ def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
     assert plot.main([str(folder), *words]) == 0
     assert "length of the compressed file" in out.read_text()
     assert plot.main([str(folder), "curves", "hue=method"]) == 2
+    assert plot.main([str(folder), "compressed", f"output={out}"]) == 0
+    assert "deep_compression" in out.read_text()
+    assert "Table 2, here and in the paper" in page
+    assert 'data-name="compressed.svg"' in page
+    assert (folder / "table2.md").read_text().startswith("| network | method | bits |")
 
 
 def test_the_authors_format_is_decoded(tmp_path: Path) -> None:
