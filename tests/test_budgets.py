@@ -71,6 +71,7 @@ def test_where_nothing_fits_it_says_so(table: pd.DataFrame) -> None:
     shown = readable_budgets(found)
     assert shown["uncompressed"].tolist() == ["none fits"] * 2
     assert shown["at most"].tolist() == ["1 KB", "40 KB"]
+    assert readable_budgets(at_budgets(table, [3 * KB**2]))["at most"].tolist() == ["3 MB"]
 
 
 def test_budgets_are_powers_of_two_from_the_smallest_file_to_the_largest(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.labels import KILO
+from dse.analysis.labels import KILO, MEGA
 
 TABLE2_ABOUT = {
     "bits": "of a stored weight",
@@ -20,7 +20,7 @@ TABLE2_ABOUT = {
     "paper's size": "on ImageNet, as are its accuracies: one run each",
 }
 BUDGETS_ABOUT = {
-    "at most": "bytes that the file may have, KB of 2^10",
+    "at most": "bytes that the file may have, KB of 2^10, MB of 2^20",
     "uncompressed": "the network that is best on the validation part, and its bytes",
     "compressed": "the same of the compressed networks",
     "uncompressed top-1": "on the test set, percent; 95 % interval from 3 seeds on",
@@ -55,7 +55,7 @@ def readable_table2(found: pd.DataFrame) -> pd.DataFrame:
 
 def readable_budgets(found: pd.DataFrame) -> pd.DataFrame:
     """`dse.analysis.budgets.at_budgets` with the columns of `BUDGETS_ABOUT`."""
-    columns: dict[str, Any] = {"at most": found["budget_bytes"].map(lambda b: f"{b / KILO:.4g} KB")}
+    columns: dict[str, Any] = {"at most": found["budget_bytes"].map(_budget)}
     for kind in ("uncompressed", "compressed"):
         columns[kind] = [
             f"{words}: {size:,.0f} bytes" if words else "none fits"
@@ -64,6 +64,11 @@ def readable_budgets(found: pd.DataFrame) -> pd.DataFrame:
         columns[f"{kind} top-1"] = _intervals(found, f"{kind}_top1", kind)
     columns["difference"] = _intervals(found, "difference", "difference", sign="+")
     return pd.DataFrame(columns)
+
+
+def _budget(size: float) -> str:
+    """Bytes in the unit that suits them, such as 64 KB or 2 MB."""
+    return f"{size / MEGA:.4g} MB" if size >= MEGA else f"{size / KILO:.4g} KB"
 
 
 def _says(name: str, values: pd.Series[Any]) -> bool:
