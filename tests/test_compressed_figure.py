@@ -61,7 +61,10 @@ def test_what_cannot_be_drawn_is_a_line() -> None:
 
 def test_the_report_answers_what_is_better_at_a_number_of_bytes() -> None:
     measured = TABLE.assign(stored_density=1.0, epochs_total=20)
-    tables = {table.caption: table.frame for table in compression(measured).tables}
+    section = compression(measured)
+    (first, *_) = [point.text for point in section.points]
+    assert first.startswith("In 128 KB, sr 1, ristretto, bits 4 compared with sr 0.125: +2")
+    tables = {table.caption: table.frame for table in section.tables}
     frame = tables["At a number of bytes: a small network, or a large one compressed?"]
     row = frame[frame["at most"] == "256 KB"].iloc[0]
     assert row["uncompressed"].startswith("sr 0.25: 250,000 bytes")

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.labels import KILO, MEGA
+from dse.analysis.rendering import signed
+from dse.analysis.statistics import Interval
 
 TABLE2_ABOUT = {
     "bits": "of a stored weight",
@@ -64,6 +66,20 @@ def readable_budgets(found: pd.DataFrame) -> pd.DataFrame:
         columns[f"{kind} top-1"] = _intervals(found, f"{kind}_top1", kind)
     columns["difference"] = _intervals(found, "difference", "difference", sign="+")
     return pd.DataFrame(columns)
+
+
+def budget_sentences(found: pd.DataFrame) -> list[str]:
+    """A sentence for each two networks that `at_budgets` compares, at the smallest budget."""
+    both = found[found["difference"].notna()].drop_duplicates(["uncompressed", "compressed"])
+    sentences = []
+    for row in both.to_dict("records"):
+        low, high, seeds = row["difference_low"], row["difference_high"], row["seeds"]
+        known = Interval(mean=row["difference"], low=low, high=high, count=seeds)
+        sentences.append(
+            f"In {_budget(row['budget_bytes'])}, {row['compressed']} compared with "
+            f"{row['uncompressed']}: {signed(known, 'points')}."
+        )
+    return sentences
 
 
 def _budget(size: float) -> str:

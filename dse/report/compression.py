@@ -13,12 +13,13 @@ from dse.analysis.compressed import by_settings, compared, fixed_settings
 from dse.analysis.compression_tables import (
     BUDGETS_ABOUT,
     TABLE2_ABOUT,
+    budget_sentences,
     readable_budgets,
     readable_table2,
 )
 from dse.analysis.rendering import counted
 from dse.analysis.table2 import table2
-from dse.report.page import Section, Table
+from dse.report.page import Point, Section, Table
 from dse.trial.compression import SETTINGS
 from dse.trial.names import short_id, written
 
@@ -28,8 +29,11 @@ ROWS = 2000
 TEXT = (
     "Every size is the length of a file, and every accuracy that of the network decoded from it. "
     "A change compares it with its own trial as it was trained, in points; retraining has added "
-    "epochs, so a fair comparison is with method none at the same epochs_total."
+    "epochs, so a fair comparison is with method none at the same epochs_total, as the change in "
+    "Table 2 is. At each number of bytes, the compressed network that is best on the validation "
+    "part is compared with the best uncompressed one on the test set, paired by seed."
 )
+BUDGETS = "At a number of bytes: a small network, or a large one compressed?"
 ABOUT = {
     "networks": "compressed networks that the means are over",
     "ratio": "times smaller than the trial's weights at fp32",
@@ -45,15 +49,19 @@ def compression(table: pd.DataFrame) -> Section:
     rows = compared(table)
     fixed = {name: written(value) for name, value in fixed_settings(rows).items()}
     count = counted(len(rows), "compressed network")
+    budgets = pd.DataFrame()
+    with suppress(TooMany):  # several data sets
+        budgets = at_budgets(table)
     return Section(
         id="compression",
         title="Compressed networks",
         headline=f"{count}, {rows['ratio'].min():.1f} to {rows['ratio'].max():.1f} times smaller.",
         text=[TEXT],
+        points=[Point(text=one) for one in budget_sentences(budgets)] if len(budgets) else [],
         details={"Settings that all of them have in common": fixed},
         tables=[
             *_table2(table),
-            *_budgets(table),
+            *([Table(BUDGETS, readable_budgets(budgets), BUDGETS_ABOUT)] if len(budgets) else []),
             Table("Means by method", by_settings(rows), ABOUT),
             Table(_caption(len(rows)), _each(rows.head(ROWS)), ABOUT),
         ],
@@ -63,12 +71,6 @@ def compression(table: pd.DataFrame) -> Section:
 def _table2(table: pd.DataFrame) -> Iterator[Table]:
     if "network" in table:
         yield Table("Table 2, here and in the paper", readable_table2(table2(table)), TABLE2_ABOUT)
-
-
-def _budgets(table: pd.DataFrame) -> Iterator[Table]:
-    with suppress(TooMany):  # several data sets
-        caption = "At a number of bytes: a small network, or a large one compressed?"
-        yield Table(caption, readable_budgets(at_budgets(table)), BUDGETS_ABOUT)
 
 
 def _caption(count: int) -> str:

@@ -45,11 +45,11 @@ def show(analysis: Callable[..., Any], *args: Any, **settings: Any) -> Output:
 
     A figure is shown as a picture, a table or a section of the report as Markdown, and anything
     else as a list of sentences. A `ValueError`, such as that of a table without the trials that the
-    analysis needs, is shown as a line.
+    analysis needs, is shown as a line, and so is an `OSError`, such as that of a missing file.
     """
     try:
         found = analysis(*args, **settings)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return Output(markdown=f"*Not shown: {error}.*")
     if isinstance(found, Figure):
         return Output(
