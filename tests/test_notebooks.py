@@ -120,6 +120,13 @@ def test_a_notebook_says_what_a_folder_does_not_hold(
         assert all("Not shown" in text for text in texts[:6]), "tables, sentences, forest plots"
 
 
+def test_without_compressed_networks_the_notebook_says_so() -> None:
+    (path,) = [path for path in NOTEBOOKS if path.stem == "compression"]
+    shown = list(outputs(path, ROOT / "results/reference/demo"))
+    assert len(shown) == 10
+    assert all("Not shown: " in one.markdown for one in shown)
+
+
 DOT = encoded(Figure(figsize=(0.1, 0.1)), "png")[0]
 """A picture in place of figures: to draw them takes longer than all else."""
 
