@@ -100,15 +100,18 @@ def _above(weights: Floats, quality: float) -> float:
 
 
 def keep(weights: Floats, density: float) -> Mask:
-    """The places of the largest weights in magnitude: `density` of them, at least one.
+    """The places of the largest weights in magnitude: `density` of them, at least one, without
+    those that are 0 already.
 
-    >>> keep(np.array([0.5, -2.0, 1.0, 0.1], np.float32), 0.5)
+    >>> keep(np.array([0.5, -2.0, 1.0, 0.0], np.float32), 0.5)
     array([False,  True,  True, False])
+    >>> keep(np.array([0.5, -2.0, 1.0, 0.0], np.float32), 1.0)
+    array([ True,  True,  True, False])
     """
     count = max(round(density * weights.size), 1)
     mask = np.zeros(weights.size, np.bool_)
     mask[np.argsort(-np.abs(weights.ravel()), kind="stable")[:count]] = True
-    return mask.reshape(weights.shape)
+    return mask.reshape(weights.shape) & (weights != 0)
 
 
 class Masked(nn.Module):
