@@ -111,7 +111,8 @@ def keep(weights: Floats, density: float) -> Mask:
     count = max(round(density * weights.size), 1)
     mask = np.zeros(weights.size, np.bool_)
     mask[np.argsort(-np.abs(weights.ravel()), kind="stable")[:count]] = True
-    return mask.reshape(weights.shape) & (weights != 0)
+    kept: Mask = mask.reshape(weights.shape) & (weights != 0)
+    return kept
 
 
 class Masked(nn.Module):
