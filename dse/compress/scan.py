@@ -68,7 +68,8 @@ def _given(words: Sequence[str], key: str) -> bool:
 
 def _read(arguments: Sequence[str], words: Sequence[str]) -> tuple[Request, list[Trial]]:
     """The request, and its trials, which differ in their seed only."""
-    if extra := [name for name in SETTINGS if name != DENSITY and _given(words, name)]:
+    idle = [name for name in (*SETTINGS, "plan") if name != DENSITY]
+    if extra := [name for name in idle if _given(words, name)]:
         raise RequestError(f"`{name}` has no effect on a sensitivity" for name in extra)
     request = read_request(arguments)
     trials = list({one.trial.trial_id: one.trial for one in request.compressions}.values())
