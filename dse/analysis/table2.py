@@ -58,7 +58,8 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         raise NoSweep("there are no networks")
     names = [name for name in (*QUESTION, *SETTINGS) if name in table and name != "seed"]
-    keys = [name for name in names if name in ("network", "method") or table[name].nunique() > 1]
+    varied = table.groupby("network")[names].nunique().gt(1).any()  # not only between networks
+    keys = [name for name in names if name in ("network", "method") or varied[name]]
     alexnet = table.loc[_uncompressed(table) & (table["network"] == "alexnet"), "fp32_bytes"]
     controls = _controls(table)
     rows = [
