@@ -63,6 +63,12 @@ def test_a_network_fits_with_all_of_its_seeds(table: pd.DataFrame) -> None:
     assert at_budgets(large, [250 * KB])["compressed"].tolist() == ["sr 1, ristretto, bits 4"]
 
 
+def test_the_file_of_a_network_as_it_was_trained_changes_nothing(table: pd.DataFrame) -> None:
+    own = table[table["compressed_id"] == ""]
+    files = own.assign(compressed_id=own["trial_id"], file_bytes=own["file_bytes"] * 9 // 10)
+    pd.testing.assert_frame_equal(at_budgets(pd.concat([table, files])), at_budgets(table))
+
+
 def test_where_nothing_fits_it_says_so(table: pd.DataFrame) -> None:
     found = at_budgets(table, [1 * KB, 40 * KB])
     assert found["uncompressed"].tolist() == ["", ""]

@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_points
+from test_fit import TRIAL
 from torch import nn
 
 from dse.compress.descriptions import build, describe
+from dse.compress.fit import METHODS, fit
 from dse.compress.networks import compressed, dense_state, fold, module
+from dse.compress.retrain import Retraining
 from dse.compress.tensors import CompressedModel, Dense
+from dse.data.memory import load
 from dse.space.alexnet import AlexNet, small_alexnet
-from dse.space.architecture import LAYOUTS, V1_1, Metaparameters, generate
+from dse.space.architecture import LAYOUTS, V1_1, Layout, Metaparameters, generate
 from dse.training.network import SqueezeNet
 from dse.training.networks import network_of
+from dse.trial.compression import Settings
 
 NARROW = Metaparameters(base_e=8, incr_e=8, pct3x3=0.3, sr=0.25)
 
@@ -187,3 +192,25 @@ def test_tensors_of_another_network_are_refused() -> None:
 def test_other_networks_are_refused() -> None:
     with pytest.raises(ValueError, match="got Linear"):
         fold(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_alexnet_takes_every_method(method: str) -> None:
+    trial = replace(TRIAL, network="alexnet", metaparameters=Metaparameters(), layout=Layout())
+    training = Retraining(data=load(trial.protocol), recipe=trial.protocol.recipe, seed=0)
+    network = network_of(replace(trial.architecture, linear=(32, 16)), 8).eval()
+    model = fit(network, training, Settings(method=method, retrain_epochs=0))
+    pictures = torch.randn(2, 1, 8, 8)
+    assert module(model)(pictures).shape == (2, 10)
+    if method == "none":
+        torch.testing.assert_close(module(model)(pictures), network(pictures).detach())
+
+
+@pytest.mark.parametrize("method", ["none", "svd", "prune", "deep_compression"])
+def test_a_layer_whose_weights_are_all_0_takes_every_method(method: str) -> None:
+    network = trained(small())
+    with torch.no_grad():
+        network.get_parameter("fire3.squeeze.weight").zero_()
+    model = fit(network, None, Settings(method=method, retrain_epochs=0))
+    assert not model.tensors["fire3.squeeze.weight"].dense().any()
+    assert model.tensors["fire4.squeeze.weight"].dense().any()

@@ -43,6 +43,14 @@ def test_the_planted_fronts_are_joined_and_every_method_has_a_mark() -> None:
     assert not crowded(figure)
 
 
+def test_the_file_of_a_network_as_it_was_trained_has_no_mark() -> None:
+    own = TABLE[TABLE["compressed_id"] == ""]
+    files = own.assign(compressed_id=own["trial_id"], file_bytes=own["file_bytes"] // 2)
+    figures = compressed(sweep(TABLE)), compressed(sweep(pd.concat([TABLE, files])))
+    points, others = ([line.get_xydata().tolist() for line in f.axes[0].lines] for f in figures)
+    assert points == others
+
+
 def test_marks_differ_without_colour() -> None:
     figure = compressed(sweep(TABLE))
     named = [line for line in figure.axes[0].lines if not line.get_label().startswith(("_", "fr"))]

@@ -21,10 +21,9 @@ from dse.compress.svd import size
 from dse.compress.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, same
 from dse.data.memory import load
 from dse.data.resident import on_device
-from dse.space.architecture import LAYOUTS, Layout, Metaparameters
+from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
-from dse.training.networks import network_of
 from dse.trial.compression import Settings
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
@@ -333,18 +332,6 @@ def test_outputs_of_layers_have_their_formats(network: SqueezeNet, training: Ret
 def test_fixed_point_needs_data(network: SqueezeNet) -> None:
     with pytest.raises(ValueError, match="`method` ristretto needs the data"):
         fit(network, None, Settings(method="ristretto", retrain_epochs=0))
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_alexnet_takes_every_method(method: str) -> None:
-    trial = replace(TRIAL, network="alexnet", metaparameters=Metaparameters(), layout=Layout())
-    training = Retraining(data=load(trial.protocol), recipe=trial.protocol.recipe, seed=0)
-    network = network_of(replace(trial.architecture, linear=(32, 16)), 8).eval()
-    model = fit(network, training, Settings(method=method, retrain_epochs=0))
-    pictures = torch.randn(2, 1, 8, 8)
-    assert module(model)(pictures).shape == (2, 10)
-    if method == "none":
-        torch.testing.assert_close(module(model)(pictures), network(pictures).detach())
 
 
 @pytest.mark.gpu

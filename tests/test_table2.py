@@ -18,14 +18,16 @@ from dse.trial.question import Trial
 QUESTION = Trial(layout=LAYOUTS["px16"], protocol=Protocol()).question | {"network": "squeezenet"}
 
 
+NONE: dict[str, Any] = {"method": "none", "retrain_epochs": 0}
+
+
 def row(trial: str, top1: float, file_bytes: int, seed: int = 0, **changes: Any) -> dict[str, Any]:
     settings = {name: getattr(Settings(), name) for name in Settings.__slots__}
     fp32_bytes = 40_000 if changes.get("network") == "alexnet" else 10_000
     measured = {"file_bytes": file_bytes, "fp32_bytes": fp32_bytes, "top1": top1, "top5": 99.0}
-    return {"trial_id": trial, **QUESTION, "seed": seed, **settings, **measured, **changes}
-
-
-NONE: dict[str, Any] = {"method": "none", "retrain_epochs": 0}
+    own = {"trial_id": trial, "compressed_id": f"{trial} {sorted(changes.items())}"}
+    own |= {"compressed_id": ""} if NONE.items() <= changes.items() else {}
+    return {**own, **QUESTION, "seed": seed, **settings, **measured, **changes}
 
 
 def small() -> pd.DataFrame:
@@ -65,6 +67,25 @@ def test_what_varies_between_trials_has_rows_of_its_own() -> None:
     found = table2(wide)
     assert len(found) == 2 * len(table2(small()))
     assert set(found["sr"]) == {"", "0.125", "0.5"}  # AlexNet has none
+
+
+def test_the_file_of_a_network_as_it_was_trained_is_not_counted_as_one_more() -> None:
+    files = [row(f"trial{n}", 70 + n, 9_000, n, compressed_id=f"{n}", **NONE) for n in range(3)]
+    pd.testing.assert_frame_equal(
+        table2(pd.concat([small(), pd.DataFrame(files)])), table2(small())
+    )
+
+
+def test_a_network_is_compared_with_one_of_its_phase() -> None:
+    pruned, control = (
+        row("trial0", top1, 900, method=method, phase="sparse")
+        for method, top1 in (("prune", 60), ("none", 62))
+    )
+    alone = table2(pd.concat([small(), pd.DataFrame([pruned])]))
+    assert alone[alone["method"] == "prune"]["change"].isna().all()
+    both = table2(pd.concat([small(), pd.DataFrame([pruned, control])]))
+    assert both[both["method"] == "prune"]["change"].tolist() == [-2]
+    assert both[both["bits"] == 6]["change"].tolist() == pytest.approx([1])
 
 
 def test_without_alexnet_there_is_no_factor() -> None:

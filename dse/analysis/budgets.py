@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.axes import Sweep, TooMany, require
-from dse.analysis.compressed import UNCOMPRESSED, ways
+from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.labels import KILO
 from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import PERCENT, POINTS, interval
@@ -41,6 +41,7 @@ def at_budgets(table: pd.DataFrame, budgets: Sequence[float] = ()) -> pd.DataFra
     `ValueError` too, for several data sets.
     """
     require(table, "compressed_id", "method", "file_bytes", "val_top1")
+    table = distinct(table)
     found = sweep_once(table.assign(way=ways(table)))
     if len(sets := sorted(found.rows["data"].unique())) > 1:
         raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")

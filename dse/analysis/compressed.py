@@ -33,6 +33,14 @@ BEFORE = ("top1", "top5")
 """What is compared with the trial as it was trained."""
 
 
+def distinct(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `dse.load_compressed` without the files of networks as they were trained (`none`,
+    no retraining): the rows of their trials have the same accuracies."""
+    as_trained = (table["method"] == UNCOMPRESSED) & (table["retrain_epochs"] == 0)
+    as_trained &= (table["phase"] == "final") & (table["compressed_id"] != "")
+    return table[~as_trained]
+
+
 def ways(table: pd.DataFrame) -> list[str]:
     """How each network of a table of `dse.load_compressed` was made, with the settings that vary.
 

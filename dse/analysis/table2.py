@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, require
+from dse.analysis.compressed import UNCOMPRESSED, distinct
 from dse.analysis.statistics import PERCENT, POINTS, interval
 from dse.analysis.table3 import FIXED
 from dse.paper.published import TABLE_2, Table2Row
@@ -49,14 +50,17 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
       than uncompressed AlexNet's fp32 weights (NaN where no AlexNet is in the table);
     - `top1` with its 95 % interval, and `top5`, of the decoded network, percent;
     - `change`, in points of top-1 with its interval: the difference, paired by trial, from the
-      uncompressed network with equal epochs in all (NaN where that was not trained);
+      uncompressed network with equal epochs in all (NaN where that was not trained), of the same
+      `phase`;
     - the paper's size and accuracies, on ImageNet, one run each.
 
     Raises `NoSweep` where the table lacks a column, or is empty.
     """
-    require(table, "trial_id", "network", *SETTINGS, "file_bytes", "fp32_bytes", "top1", "top5")
+    ids, answers = ("trial_id", "compressed_id"), ("file_bytes", "fp32_bytes", "top1", "top5")
+    require(table, *ids, "network", *SETTINGS, *answers)
     if table.empty:
         raise NoSweep("there are no networks")
+    table = distinct(table)
     names = [name for name in (*QUESTION, *SETTINGS) if name in table and name != "seed"]
     varied = table.groupby("network")[names].nunique().gt(1).any()  # not only between networks
     keys = [name for name in names if name in ("network", "method") or varied[name]]
@@ -78,11 +82,20 @@ def _uncompressed(table: pd.DataFrame) -> pd.Series[bool]:
     return (table["method"] == "none") & (table["retrain_epochs"] == 0)
 
 
-def _controls(table: pd.DataFrame) -> dict[tuple[str, int, float], float]:
-    """Top-1 of the uncompressed networks by trial, and epochs and learning rate of retraining."""
-    rows = table[table["method"] == "none"]
-    keys = zip(rows["trial_id"], rows["retrain_epochs"], _rates(rows), strict=True)
-    return dict(zip(keys, rows["top1"], strict=True))
+Control = tuple[str, str, int, float]
+
+
+def _controls(table: pd.DataFrame) -> dict[Control, float]:
+    """Top-1 of the uncompressed networks."""
+    rows = table[table["method"] == UNCOMPRESSED]
+    return dict(zip(_control(rows), rows["top1"], strict=True))
+
+
+def _control(rows: pd.DataFrame) -> Iterator[Control]:
+    """What a network shares with the one that it is compared with: trial, phase, and epochs and
+    learning rate of retraining."""
+    names = ("trial_id", "phase", "retrain_epochs")
+    return zip(*(rows[name] for name in names), _rates(rows), strict=True)
 
 
 def _rates(rows: pd.DataFrame) -> Iterator[float]:
@@ -94,17 +107,16 @@ def _rates(rows: pd.DataFrame) -> Iterator[float]:
 def _row(
     key: dict[str, Any],
     rows: pd.DataFrame,
-    controls: dict[tuple[str, int, float], float],
+    controls: dict[Control, float],
     alexnet_bytes: float,
 ) -> dict[str, Any]:
     """One row of the table: the networks of one setting, which differ in their seed."""
     bits = int(rows["bits"].iloc[0]) if key["method"] in NARROW else 32
     size, original = rows["file_bytes"].mean(), rows["fp32_bytes"].mean()
     top1 = interval(rows["top1"].tolist(), within=PERCENT)
-    keys = zip(rows["trial_id"], rows["retrain_epochs"], _rates(rows), strict=True)
     own = [
         after - controls[one]
-        for one, after in zip(keys, rows["top1"], strict=True)
+        for one, after in zip(_control(rows), rows["top1"], strict=True)
         if one in controls and key["method"] != "none"
     ]
     change = interval(own, within=POINTS) if own else None

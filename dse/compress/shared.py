@@ -59,6 +59,8 @@ def deep_compression(
 def share(weights: Floats, kept: Mask, most: int) -> tuple[Indices, Floats]:
     """The codes of a weight (0: pruned) and its codebook, whose entry 0 is 0."""
     codes = np.zeros(weights.shape, np.int64)
+    if not kept.any():  # every weight is 0
+        return codes, np.zeros(1, np.float32)
     assigned, centroids = k_means(weights[kept].astype(np.float64), entries(kept.sum(), most))
     codes[kept] = assigned + 1
     return codes, np.append(0.0, centroids).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -11,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany, configurations, require
-from dse.analysis.compressed import UNCOMPRESSED, ways
+from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.front import pareto
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import half_width
@@ -91,6 +92,7 @@ def _points(found: Sweep) -> pd.DataFrame:
     `way` says how it was compressed, `compressed` whether it was, `on_front` whether it is on the
     front of its kind; `half`, half the width of the interval of its bytes.
     """
+    found = replace(found, rows=distinct(found.rows))
     rows = found.rows.assign(way=ways(found.rows))
     if (rows["method"] == UNCOMPRESSED).all():
         raise NoSweep("no network is compressed: python -m dse.compress does that")
