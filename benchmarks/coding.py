@@ -22,8 +22,8 @@ from dse.compress.bits import table
 from dse.compress.bound import bound
 from dse.compress.fit import fit
 from dse.compress.heads import split
-from dse.compress.huffman import entries
 from dse.compress.prefix import huffman, stream_bits
+from dse.compress.relative import entries
 from dse.compress.tensors import CompressedModel, same
 from dse.training.trained import load
 from dse.trial.compression import Settings

@@ -47,7 +47,8 @@ def test_settings_without_effect_change_nothing_and_others_the_identity(method: 
         "retrain_lr": 0.2,
         "phase": "sparse",
     }
-    for name in others.keys() & set(SETTINGS):
+    assert {"method", *others} == set(SETTINGS)
+    for name in others:
         changed = replace(own, **{name: others[name]})
         same = compressed_id("a", changed) == compressed_id("a", own)
         assert same == (name not in used(changed)) == (effective(changed) == own)

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dse.compress.relative import entries, gaps
 from dse.compress.tensors import Dense, Shared, Tensor
 
 LEVELS = 256
-LONGEST = 15
-"""The most zeros that one entry can skip."""
+INDEX_BITS = 4
 
 
 class AuthorsFormatError(ValueError):
@@ -82,13 +82,15 @@ def write(tensors: Mapping[str, Tensor]) -> bytes:
         bias = tensors.get(f"{name.removesuffix('.weight')}.bias")
         if not isinstance(weight, Shared) or bias is None:
             raise AuthorsFormatError(f"{name} must be shared weights with a bias")
-        codes, skipped = _entries(weight.codes.ravel())
+        whole = weight.codes.ravel()
+        skipped, codes = entries(gaps(whole), whole[whole != 0], INDEX_BITS)
         codebook = np.zeros(LEVELS, "<f4")
         codebook[: len(weight.codebook)] = weight.codebook
-        halves = np.append(skipped, np.zeros(len(skipped) % 2, np.uint8)).reshape(-1, 2)
+        halves = np.append(skipped, np.zeros(len(skipped) % 2, np.uint16)).reshape(-1, 2)
         counts.append(len(codes))
         layers += [codebook.tobytes(), bias.dense().astype("<f4").tobytes()]
-        layers += [codes.tobytes(), (halves[:, 0] | halves[:, 1] << 4).tobytes()]
+        pairs = halves[:, 0] | halves[:, 1] << 4
+        layers += [part.astype("u1").tobytes() for part in (codes, pairs)]
     return b"".join([np.array(counts, "<u4").tobytes(), *layers])
 
 
@@ -98,16 +100,3 @@ def _take(rest: memoryview, kind: str, count: int, what: str) -> tuple[NDArray[A
     if size > len(rest):
         raise AuthorsFormatError(f"the file ends within {what}")
     return np.frombuffer(rest[:size], kind), rest[size:]
-
-
-def _entries(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The codes that are stored, fillers included, and the zeros before each (uint8, 0 .. 15)."""
-    places = np.flatnonzero(codes)
-    gaps = np.diff(places, prepend=-1) - 1
-    fillers = gaps // (LONGEST + 1)
-    last = np.cumsum(fillers + 1) - 1  # where each weight lies among the entries
-    stored = np.zeros(len(places) + int(fillers.sum()), np.uint8)
-    skipped = np.full(len(stored), LONGEST, np.uint8)
-    stored[last] = codes[places]
-    skipped[last] = gaps % (LONGEST + 1)
-    return stored, skipped

@@ -19,6 +19,7 @@ from dse.compress.bits import Reader, Writer
 from dse.compress.bound import entropy
 from dse.compress.heads import Codes, Head, head, join, split
 from dse.compress.prefix import Integers
+from dse.compress.relative import entries, gaps
 from dse.compress.tensors import Tensor
 
 WIDTHS = (0, 2, 3, 4, 5, 6, 7, 8)
@@ -72,15 +73,14 @@ def _smallest(codes: Codes, alphabet: int, tables: Mapping[int, Integers]) -> Wr
 
     Width 0 is tried unless nine tenths are zeros, the others unless nine tenths are not.
     """
-    size, kept = len(codes), np.flatnonzero(codes)
+    size, kept, before = len(codes), codes[codes != 0], gaps(codes)
     found = []
     if 10 * len(kept) >= size:
         found.append(Writer(tables))
         found[-1].numbers(WIDTHS.index(0), WIDTH_BITS)
         found[-1].symbols(codes, alphabet)
-    gaps = np.diff(kept, prepend=-1) - 1
-    for width in _widths(gaps, tables) if 10 * len(kept) <= 9 * size else ():
-        indices, values = entries(gaps, codes[kept], width)
+    for width in _widths(before, tables) if 10 * len(kept) <= 9 * size else ():
+        indices, values = entries(before, kept, width)
         found.append(Writer(tables))
         found[-1].numbers([WIDTHS.index(width), len(values)], [WIDTH_BITS, size.bit_length()])
         if len(values):
@@ -89,36 +89,21 @@ def _smallest(codes: Codes, alphabet: int, tables: Mapping[int, Integers]) -> Wr
     return min(found, key=lambda writer: len(writer.bits))
 
 
-def _widths(gaps: Integers, tables: Mapping[int, Integers]) -> list[int]:
+def _widths(before: Integers, tables: Mapping[int, Integers]) -> list[int]:
     """The width of index with the fewest bits at their entropy, and those that have a table and
     need little more."""
-    bits = {width: _estimate(gaps, width) for width in WIDTHS[1:]}
+    bits = {width: _estimate(before, width) for width in WIDTHS[1:]}
     least = min(bits.values())
     return [w for w in bits if bits[w] == least or (1 << w in tables and bits[w] < least + 50)]
 
 
-def _estimate(gaps: Integers, width: int) -> float:
+def _estimate(before: Integers, width: int) -> float:
     """Bits of indices at their entropy, and of the fillers' codes."""
     last = (1 << width) - 1
-    fillers = int((gaps >> width).sum())
-    counts = np.bincount(gaps & last, minlength=last + 1)
+    fillers = int((before >> width).sum())
+    counts = np.bincount(before & last, minlength=last + 1)
     counts[last] += fillers
-    return entropy(counts) + entropy(np.array([len(gaps), fillers]))
-
-
-def entries(gaps: Integers, codes: Codes, width: int) -> tuple[Codes, Codes]:
-    """Relative indices and codes of a layer's entries, fillers included.
-
-    >>> [part.tolist() for part in entries(np.array([1, 9]), np.array([5, 6]), 2)]
-    [[1, 3, 3, 1], [5, 0, 0, 6]]
-    """
-    last = (1 << width) - 1
-    ends = np.cumsum((gaps >> width) + 1)
-    total = int(ends[-1]) if len(ends) else 0
-    indices, values = np.full(total, last, np.uint16), np.zeros(total, np.uint16)
-    indices[ends - 1] = gaps & last
-    values[ends - 1] = codes
-    return indices, values
+    return entropy(counts) + entropy(np.array([len(before), fillers]))
 
 
 def _read(reader: Reader, own: Head) -> Codes:

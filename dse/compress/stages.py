@@ -9,6 +9,7 @@ import pandas as pd
 
 from dse.compress.container import encode
 from dse.compress.contents import bits, stored
+from dse.compress.relative import gaps
 from dse.compress.tensors import CompressedModel, Shared
 
 FULL = 32
@@ -56,6 +57,5 @@ def entries(tensor: Shared) -> int:
     >>> entries(Shared(codes=np.array([1] + 16 * [0] + [1], np.uint8), codebook=np.zeros(2, "f4")))
     3
     """
-    places = np.flatnonzero(tensor.codes)
-    gaps = np.diff(places, prepend=-1) - 1
-    return len(places) + int((gaps >> INDEX_BITS).sum())
+    before = gaps(tensor.codes)
+    return len(before) + int((before >> INDEX_BITS).sum())
