@@ -15,7 +15,7 @@ from torch import nn
 
 from dse.compress.descriptions import build, describe
 from dse.compress.fit import METHODS, fit
-from dse.compress.networks import compressed, dense_state, fold, module
+from dse.compress.networks import compressed, dense_state, dropouts, fold, module
 from dse.compress.retrain import Retraining
 from dse.compress.tensors import CompressedModel, Dense
 from dse.data.memory import load
@@ -93,6 +93,14 @@ def test_alexnet_is_described_and_folded(image_size: int, norm: str) -> None:
         got.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max())
     )
     assert folded.architecture == replace(architecture, norm="none")
+
+
+def test_a_folded_network_drops_as_much_as_the_one_with_norm() -> None:
+    """Also after pruning, which shrinks dropout; its rate is the layout's at first."""
+    network = network_of(small_alexnet(norm="batch", dropout=0.3), 32)
+    for place, dropout in enumerate(dropouts(network)):
+        dropout.p = 0.1 + place / 100
+    assert [dropout.p for dropout in dropouts(fold(network))] == [0.1, 0.11]
 
 
 def test_the_published_alexnet_is_described_in_a_line() -> None:

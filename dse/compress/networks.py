@@ -24,6 +24,11 @@ def layers(network: nn.Module) -> dict[str, Layer]:
     return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 
+def dropouts(network: nn.Module) -> list[nn.Dropout]:
+    """The dropouts, in the network's order."""
+    return [module for module in network.modules() if isinstance(module, nn.Dropout)]
+
+
 def first_convolution(network: nn.Module) -> str:
     """The name of the layer that reads the picture."""
     return next(iter(layers(network)))
@@ -50,6 +55,8 @@ def fold(network: nn.Module) -> nn.Module:
         assert bias is not None, "a layer without norm has a bias"
         state |= {f"{name}.weight": weight.float().clone(), f"{name}.bias": bias.float().clone()}
     plain.load_state_dict(state, assign=True)
+    for own, old in zip(dropouts(plain), dropouts(network), strict=True):
+        own.p = old.p  # pruning shrinks it
     return plain.to(memory_format=torch.channels_last).eval()
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dse.compress.networks import compressed, first_convolution, floats, fold, layers
+from dse.compress.networks import compressed, dropouts, first_convolution, floats, fold, layers
 from dse.compress.retrain import Retraining, constrain, release_all, retrain
 from dse.compress.tensors import CompressedModel, Floats, Sparse
 from dse.trial.compression import Settings
@@ -42,7 +42,7 @@ def pruned(
     rounds = max(min(settings.rounds, epochs), 1)
     ends = [epochs * n // rounds for n in range(rounds + 1)]
     masks: dict[str, Mask] = {}
-    rates = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
+    rates = {dropout: dropout.p for dropout in dropouts(network)}
     for number, (done, end) in enumerate(pairwise(ends), 1):
         weights = folded_weights(network)
         for name, layer in layers(network).items():

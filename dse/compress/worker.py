@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ def _compress(
             raise Stopped
 
     training = training_of(one.trial, store, device, on_epoch, on_batch)
+    own_recipe = training.recipe.restarted(parent.answer.restarts)  # what trained the network
+    training = replace(training, recipe=own_recipe)
     model = fit(trained.load(folder, one.trial.trial_id, one.weights), training, one.settings)
     content = encode(model, one.settings.coder)
     record = CompressedRecord(
