@@ -165,6 +165,24 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(
         assert list(tmp_path.iterdir()) == [bad]
 
 
+def test_a_file_is_never_replaced_by_what_is_made_of_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = rows(folder)["compressed_id"].iloc[0]
+    content = (trial_folder(folder, own, COMPRESSED) / FILE).read_bytes()
+    file, link = tmp_path / "a.safetensors", tmp_path / "b.bin"
+    file.write_bytes(content)
+    link.symlink_to(file)
+    for words in ([], ["-o", str(file)], ["-o", str(link)]):
+        assert __main__.main(["decode", str(file), *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"`output` must be another file than {file}, got {tmp_path}")
+    assert __main__.main([str(file), "-o", str(link)]) == 2
+    assert "`output` must be another file" in capsys.readouterr().err
+    assert file.read_bytes() == content
+    assert link.is_symlink()
+
+
 def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
     names = ("compressed.csv", "compressed.svg", "compressed.png", "table2.csv", "table2.md")
     assert all((folder / name).stat().st_size for name in names)
@@ -242,7 +260,9 @@ def test_weights_from_elsewhere_by_both_kinds_of_names(
     assert all(torch.equal(back[name], state[name]) for name in state | back)
     capsys.readouterr()
     assert __main__.main([str(tmp_path / "ours.safetensors"), *words[1:]]) == 2
-    assert "the weights must be of this network" in capsys.readouterr().err
+    shapes = "conv1.weight must have shape (96, 3, 7, 7), got (64, 3, 3, 3)"
+    line = f"{tmp_path / 'ours.safetensors'}: the weights must be of this network: {shapes}\n"
+    assert capsys.readouterr().err == line
     (tmp_path / "bad.safetensors").write_bytes(encode_weights(state)[:99])
     assert __main__.main([str(tmp_path / "bad.safetensors"), *words]) == 2
     assert "the file must be safetensors" in capsys.readouterr().err

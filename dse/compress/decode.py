@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     output: Path = options.output or options.file.with_suffix(".safetensors")
     content = read(options.file)
+    check_output(output, options.file)
     weights = safetensors(model(options.file, content))
     replace(output, weights)
     print(f"{output}: {len(weights):,} bytes, decoded from {len(content):,}")
@@ -41,6 +42,12 @@ def read(path: Path) -> bytes:
     except OSError as error:
         line = f"`file` must be readable, got {path}: {error.strerror}"
         raise RequestError([line]) from None
+
+
+def check_output(output: Path, path: Path) -> None:
+    """Raises `RequestError` where the output would replace the file that is read."""
+    if output.exists() and output.samefile(path):
+        raise RequestError([f"`output` must be another file than {path}, got {output}"])
 
 
 def model(path: Path, content: bytes) -> CompressedModel:

@@ -43,11 +43,13 @@ def _fill(network: SqueezeNet, weights: Mapping[str, Tensor]) -> None:
     """Give a network its weights, by this project's names or torchvision's."""
     if OF_TORCHVISION in weights:
         weights = from_torchvision(network.architecture.layout, weights)
-    try:
-        result = network.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ValueError(f"the weights must be of this network: {reason}") from None
+    for name, own in network.state_dict().items():
+        if name in weights and weights[name].shape != own.shape:
+            shapes = f"{tuple(own.shape)}, got {tuple(weights[name].shape)}"
+            raise ValueError(
+                f"the weights must be of this network: {name} must have shape {shapes}"
+            )
+    result = network.load_state_dict(weights, strict=False)
     missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
     for names, state in (missing, "missing"), (result.unexpected_keys, "left over"):
         if names:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dse.compress.decode import read, replace
+from dse.compress.decode import check_output, read, replace
 from dse.compress.request import read_axes, read_choices
 from dse.space.architecture import Architecture, Layout, Metaparameters, field_names, generate
 from dse.space.rules import integer
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(arguments)
     architecture, settings = _read(options.overrides)
     content = read(options.file)
+    output: Path = options.output or options.file.with_suffix(".bin")
+    check_output(output, options.file)
 
     from dse.compress.imported import compress  # imports torch
 
@@ -49,7 +51,6 @@ def main(arguments: Sequence[str]) -> int:
         file, size, density = compress(content, architecture, settings)
     except ValueError as error:
         raise RequestError([f"{options.file}: {error}"]) from None
-    output: Path = options.output or options.file.with_suffix(".bin")
     replace(output, file)
     print(
         f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "

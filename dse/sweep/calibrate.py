@@ -24,6 +24,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from dse.analysis.rendering import counted
 from dse.data.store import Store
 from dse.results import atomic, files
 from dse.runner.events import Failed, Finished
@@ -181,7 +182,8 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
     rounds = max(math.ceil(len(networks) / here.count), 2)
     expected = duration(rounds * 1.5 * SECONDS + 5)
     say(
-        f"calibrating: training {len(networks)} networks for a few seconds each, {expected} or more"
+        f"calibrating: training {counted(len(networks), 'network')} for a few seconds each, "
+        f"{expected} or more"
     )
     seconds, memory = _imports()
     repeated = itertools.islice(itertools.cycle(networks), rounds * here.count)
