@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +165,22 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"`file` cannot be decoded, got {bad}: the file is ")
         assert list(tmp_path.iterdir()) == [bad]
+
+
+@pytest.mark.parametrize("words", [[], ["sensitivity"]])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    words: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    assert __main__.main([*words, str(folder), "density=0.4"]) == 2
+    line = f"`folder` must be writable, got {folder}: Read-only file system\n"
+    assert capsys.readouterr().err == line
 
 
 def test_a_file_is_never_replaced_by_what_is_made_of_it(

@@ -12,6 +12,7 @@ from dse.compress.launch import run
 from dse.compress.plan import plan
 from dse.compress.request import read_request
 from dse.sweep.launch import guarded
+from dse.sweep.preflight import check_folder
 
 OTHERS = {
     "decode": decode.main,
@@ -37,6 +38,7 @@ def _main(arguments: list[str]) -> int:
     if request.plan:
         print(plan(request))
         return 0
+    check_folder(request.folder, "folder")
     command = shlex.join(["python", "-m", "dse.compress", *arguments])
     failures = run(request, command=command)
     close(request)

@@ -14,7 +14,7 @@ from dse.results.files import make
 from dse.sweep.captions import caption
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.messages import say
-from dse.sweep.preflight import check_data
+from dse.sweep.preflight import check_data, check_folder
 from dse.trial.compression import SETTINGS
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("keys", nargs="*", default=[], metavar="key=value", help="see above")
     words = parser.parse_intermixed_args(arguments).keys
     request, trials = _read(arguments, words)
+    check_folder(request.folder, "folder")
     check_data(trials, request.store, say)
     densities = {one.settings.density for one in request.compressions}
     table = scanned(request, trials, densities if _given(words, DENSITY) else set())

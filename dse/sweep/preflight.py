@@ -15,8 +15,11 @@ from dse.sweep.errors import RequestError
 from dse.trial.question import Trial
 
 
-def check_folder(folder: Path) -> None:
-    """Raise `RequestError` if a results folder cannot be written, or holds something else."""
+def check_folder(folder: Path, key: str = "results.root") -> None:
+    """Raise `RequestError` if a results folder cannot be written, or holds something else.
+
+    `key` is what the user gave the folder by.
+    """
     try:
         candidates = (folder / "trials", folder, *folder.absolute().parents)
         nearest = next(path for path in candidates if path.exists())
@@ -24,7 +27,7 @@ def check_folder(folder: Path) -> None:
             usable = is_results(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise RequestError([f"`results.root` must be writable, got {folder}: {reason}"]) from None
+        raise RequestError([f"`{key}` must be writable, got {folder}: {reason}"]) from None
     if not usable:
         raise RequestError(
             [f"`name` must be a new folder or one with results of sweeps, got {folder}"]
