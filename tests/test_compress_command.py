@@ -199,6 +199,10 @@ def test_a_file_is_never_replaced_by_what_is_made_of_it(
     assert "`output` must be another file" in capsys.readouterr().err
     assert file.read_bytes() == content
     assert link.is_symlink()
+    capsys.readouterr()
+    for words in ([str(file), "-o", "."], [str(file), "-o", str(tmp_path)], ["."]):
+        assert __main__.main(["decode", *words]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def main(arguments: Sequence[str]) -> int:
         "-o", "--output", type=Path, metavar="OUT", help="(default: FILE as .safetensors)"
     )
     options = parser.parse_args(arguments)
-    output: Path = options.output or options.file.with_suffix(".safetensors")
     content = read(options.file)
+    output: Path = options.output or options.file.with_suffix(".safetensors")
     check_output(output, options.file)
     weights = safetensors(model(options.file, content))
     replace(output, weights)
@@ -45,7 +45,9 @@ def read(path: Path) -> bytes:
 
 
 def check_output(output: Path, path: Path) -> None:
-    """Raises `RequestError` where the output would replace the file that is read."""
+    """Raises `RequestError` where the output is a folder or the file that is read."""
+    if output.is_dir():
+        raise RequestError([f"`output` must be a file, got the folder {output}"])
     if output.exists() and output.samefile(path):
         raise RequestError([f"`output` must be another file than {path}, got {output}"])
 
