@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -156,4 +157,5 @@ def unpaired(comparisons: Sequence[Comparison], values: Sequence[Any]) -> Iterat
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends quietly in `| head`
     sys.exit(main())
