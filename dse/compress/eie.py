@@ -63,10 +63,15 @@ class Columns:
     table: Floats
 
     @property
+    def entries(self) -> int:
+        """Entries that are stored, fillers included."""
+        return sum(len(element.codes) for element in self.elements)
+
+    @property
     def bits(self) -> int:
         """Bits of the codes and run lengths of all entries, at 4 bits a run length."""
         width = max(len(self.table) - 1, 1).bit_length()
-        return sum(len(element.codes) for element in self.elements) * (width + 4)
+        return self.entries * (width + 4)
 
     @property
     def fillers(self) -> int:

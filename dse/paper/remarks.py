@@ -80,8 +80,8 @@ REMARKS: Mapping[str, str] = {
         "a network of 6-bit codes with entropy coding would have been much smaller."
     ),
     "table2.squeezenet_6bit.enough": (
-        "The smallest file in docs/released.md that keeps the first class of at least 90 % of "
-        "1,250 pictures, and whose change of top-1 has no 95 % interval below 0."
+        "The smallest file in docs/released.md that keeps the first class of at least 95 % of "
+        "1,250 pictures, and whose change of top-1 has 0 in its 95 % interval."
     ),
     "table3.simple.top1": "The authors' log of SqueezeNet-Residual has 60.3759.",
     "table3.simple.top5": "The authors' log of SqueezeNet-Residual has 82.4981.",
