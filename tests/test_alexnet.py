@@ -92,10 +92,10 @@ def test_pictures_must_fit(size: int) -> None:
 
 
 def test_records_from_before_it_keep_their_ids() -> None:
-    records = [json.loads(p.read_bytes()) for p in REFERENCE.glob("*/trials/*/record.json")]
+    every = [json.loads(p.read_bytes()) for p in REFERENCE.glob("*/trials/*/record.json")]
+    records = [row for row in every if "network" not in row]
     assert len(records) > 100
     for row in records:
-        assert "network" not in row
         trial = trial_from(row)
         assert (trial.trial_id, trial.network) == (row["trial_id"], "squeezenet")
         assert trial_from(trial.question).trial_id == row["trial_id"]
