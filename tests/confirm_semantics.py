@@ -1,8 +1,9 @@
-"""`python tests/confirm_semantics.py`: confirm that `SEMANTICS` is the version of today's training.
+"""`python tests/confirm_semantics.py`: confirm that `SEMANTICS` of training and of compression are
+the versions of today's code.
 
-`tests/semantics.json` holds a digest over the syntax trees of the modules that decide what a
-trial answers. Comments, docstrings, annotations, formatting and the version of Python are no
-part of it.
+`tests/semantics.json` holds digests over the syntax trees of the modules that decide what a trial
+answers, and what the file of a compressed network holds. Comments, docstrings, annotations,
+formatting and the version of Python are no part of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dse.trial import compression
 from dse.trial.question import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
@@ -26,16 +28,33 @@ MODULES = (
     "training/loop", "training/step", "training/sparse",
     "training/judge", "training/state", "training/execute", "training/worker",
 )  # fmt: skip
-SOURCES = [Path(__file__).parents[1] / "dse" / f"{name}.py" for name in MODULES]
+COMPRESSION = (
+    "trial/compression", "compress/fit", "compress/retrain", "compress/networks",
+    "compress/descriptions", "compress/prune", "compress/svd", "compress/shared",
+    "compress/fixed_point", "compress/fixed_values", "compress/rounding", "compress/tensors",
+    "compress/container", "compress/header", "compress/heads", "compress/relative",
+    "compress/huffman", "compress/prefix", "compress/bits", "compress/adaptive",
+    "compress/weight_model", "compress/level_tables", "compress/levels", "compress/floats",
+    "compress/exact", "compress/range_coder",
+)  # fmt: skip
 TYPING = {"__future__", "collections.abc", "typing"}
 TYPES = {"annotation", "returns", "simple", "type_comment", "type_params", "kind", "ctx"}
 
 
 def current() -> dict[str, Any]:
-    """What the file should hold: the version, and the digest of today's modules."""
-    shapes = [shape(ast.parse(path.read_text())) for path in SOURCES]
-    digest = hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
-    return {"semantics": SEMANTICS, "digest": digest}
+    """What the file should hold: the versions, and the digests of today's modules."""
+    return {
+        "semantics": SEMANTICS,
+        "digest": digest(MODULES),
+        "compression": {"semantics": compression.SEMANTICS, "digest": digest(COMPRESSION)},
+    }
+
+
+def digest(modules: tuple[str, ...]) -> str:
+    """A digest over the syntax trees of modules."""
+    folder = Path(__file__).parents[1] / "dse"
+    shapes = [shape(ast.parse((folder / f"{name}.py").read_text())) for name in modules]
+    return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
 
 
 def shape(node: Any) -> Any:

@@ -248,6 +248,7 @@ def test_the_file_of_the_sparse_phase_is_measured(tmp_path: Path) -> None:
     weights["sparse.safetensors"] = encode_weights(dict(outcome.sparse))
     records.save(tmp_path, outcome.record, weights)
     words = [str(tmp_path), "method=prune", "density=0.5", "retrain_epochs=0", "phase=sparse"]
+    (trial_folder(tmp_path, trial.trial_id) / "weights.safetensors").unlink()  # is not read
     (one,) = read_request(words).compressions
     where = tmp_path, memory.DEFAULT, "cpu"
     row = worker.run((one, *where), Reporter(lambda message: None))

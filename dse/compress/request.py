@@ -110,6 +110,8 @@ def read_request(arguments: Sequence[str]) -> Request:
         dense = sum(trial.protocol.recipe.dsd_density == 1 for trial in trials)
         some = f"{dense:,} of {counted(len(trials), 'trial')}"
         errors += [f"`phase` must be final for trials without a sparse phase, {some}"] * bool(dense)
+    if not errors:
+        errors += _missing_weights(options.folder, trials, axes["phase"])
     if errors:
         raise RequestError(errors)
     choices = read_choices(axes, given)
@@ -169,7 +171,7 @@ def _trials(
     """The finished trials of a results folder with the wanted values; none after a mistake."""
     texts = {key: [written(value) for value in values] for key, values in wanted.items()}
     try:
-        return _with_weights(folder, texts)
+        return _finished(folder, texts)
     except Damaged:
         raise
     except (ValueError, OSError) as error:
@@ -177,8 +179,8 @@ def _trials(
         return ()
 
 
-def _with_weights(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial, ...]:
-    """The trials with the wanted values; raises `ValueError` where some have no weights."""
+def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial, ...]:
+    """The trials with the wanted values; raises `ValueError` where there are none."""
     if not ((folder / "trials").is_dir() and files.is_results(folder)):
         raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
     table = tables.load(folder)
@@ -187,9 +189,14 @@ def _with_weights(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Tr
     from dse.analysis.folder import rows_of  # imports pandas: `--help` need not wait for it
 
     rows: Any = rows_of(table, wanted).to_dict("records")
-    trials = tuple(map(trial_from, rows))
-    homes = [files.trial_folder(folder, trial.trial_id) for trial in trials]
-    if lacking := sum(not (home / WEIGHTS).exists() for home in homes):
-        some = f"{lacking:,} of {counted(len(trials), 'trial')} have a record only"
-        raise ValueError(f"`folder` must hold the trials' weights, got {folder}: {some}")
-    return trials
+    return tuple(map(trial_from, rows))
+
+
+def _missing_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str]) -> list[str]:
+    """A line for each phase whose weights some trials do not have."""
+    homes, lines = [files.trial_folder(folder, trial.trial_id) for trial in trials], []
+    for phase in phases:
+        if lacking := sum(not (home / FILES[phase]).exists() for home in homes):
+            some = f"{lacking:,} of {counted(len(trials), 'trial')} have no {FILES[phase]}"
+            lines.append(f"`folder` must hold the trials' weights, got {folder}: {some}")
+    return lines
