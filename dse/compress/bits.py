@@ -72,7 +72,7 @@ Numbers = tuple[Integers, Integers]
 """Numbers, and the bits of each."""
 
 LAST: Numbers = (np.array([1]), np.array([1]))
-"""What stands for the last table of as many symbols."""
+"""Denotes the last table of as many symbols."""
 
 
 def table(lengths: Integers) -> Numbers:
