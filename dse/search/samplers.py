@@ -38,7 +38,7 @@ class Nsga2(NSGAIISampler):
         return sorted(parents, key=lambda trial: trial.number)
 
 
-def _random(seed: int, number: int, n_trials: int) -> BaseSampler:
+def _random(seed: int, number: int, _: int) -> BaseSampler:
     return RandomSampler(seed=trial_seed(seed, number))
 
 
