@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned
 from dse.analysis.selection import parse, select
-from dse.results import records
+from dse.results import files
 from dse.sweep.errors import Parser, printable
 from dse.trial.names import written
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found, values, remarks = _compared(options.folder, options.wanted)
     except (OSError, ValueError) as error:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
-        return 1 if isinstance(error, records.Damaged) else 2
+        return 1 if isinstance(error, files.Damaged) else 2
     print(table(found), *lines(found), *unpaired(found, values), *remarks, sep="\n")
     return 0
 

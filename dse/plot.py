@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.selection import parse
-from dse.results import compressed, records
+from dse.results import compressed, files
 from dse.sweep.errors import Parser, RequestError, printable
 from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.record import COLUMNS
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = _architecture(given[1:]) if given[:1] == ["architecture"] else _results(given)
     except (RequestError, OSError, ValueError) as error:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
-        return 1 if isinstance(error, records.Damaged) else 2
+        return 1 if isinstance(error, files.Damaged) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

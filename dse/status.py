@@ -23,9 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     folder: Path = parser.parse_args(arguments).folder
     try:
-        if not ((folder / "trials").is_dir() and files.is_results(folder)):
+        if not files.has_trials(folder):
             raise ValueError("it has no trials")
         shown = list(lines(folder))
+    except files.Damaged as error:
+        print(printable(str(error)), file=sys.stderr)
+        return 1
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         line = f"`folder` must be a results folder, got {folder}: {reason}"

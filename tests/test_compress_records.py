@@ -15,7 +15,7 @@ from sample_records import record
 from dse.analysis.axes import sweep
 from dse.analysis.compressed import by_settings, compared, summary
 from dse.results import atomic, compressed, records, tables
-from dse.results.files import COMPRESSED, RECORD, trial_folder
+from dse.results.files import COMPRESSED, RECORD, Damaged, trial_folder
 from dse.results.locks import claim, held
 from dse.sweep.captions import caption
 from dse.trial.compressed import COLUMNS, MEASURED, compressed_from
@@ -73,7 +73,7 @@ def test_a_record_is_a_row_and_a_changed_value_is_refused(tmp_path: Path) -> Non
     assert compressed.read(tmp_path, own).row() == row
     path = trial_folder(tmp_path, own, COMPRESSED) / RECORD
     path.write_bytes(path.read_bytes().replace(b"0.8", b"0.7"))
-    with pytest.raises(records.Damaged, match="remove its folder to compress the network again"):
+    with pytest.raises(Damaged, match="remove its folder to compress the network again"):
         compressed.read(tmp_path, own)
 
 

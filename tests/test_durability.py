@@ -219,7 +219,7 @@ def test_a_save_without_one_of_its_syncs_would_not_survive_a_power_failure(
 
     left(0)
     for number in range(1, files + 3):  # each file, their folder, the trial's new name
-        with pytest.raises((AssertionError, records.Damaged)):
+        with pytest.raises((AssertionError, files.Damaged)):
             left(number)
 
 

@@ -23,7 +23,7 @@ FLOORS = (
     "sweep training",
     "compress search",
 )
-COMMANDS = "api audit compare plot reproduce status"  # and each package's `__main__`
+COMMANDS = "api audit compare pack plot reproduce status"  # and each package's `__main__`
 WITH_TORCH = (
     "dse.training dse.compress dse.data.memory dse.data.resident dse.data.stream dse.data.loaders "
     "dse.data.decode dse.data.crops"

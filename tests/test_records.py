@@ -141,7 +141,7 @@ def test_a_record_cut_anywhere_is_refused(tmp_path: Path) -> None:
         range(len(whole) - 1)
     ):  # without the end of the last line it is still whole
         os.truncate(path, length)
-        with pytest.raises(records.Damaged, match="is damaged") as caught:
+        with pytest.raises(files.Damaged, match="is damaged") as caught:
             records.read(path)
         assert str(caught.value).startswith(f"{path} is damaged (")
         assert "\n" not in str(caught.value)
@@ -161,7 +161,7 @@ def test_a_flipped_bit_changes_nothing_or_is_refused(tmp_path: Path) -> None:
             file.write(damaged)
         try:
             assert records.read(path).row() == one.row()
-        except records.Damaged as error:
+        except files.Damaged as error:
             refused += str(error).startswith(f"{path} is damaged (")
     assert refused > 7_500  # the rest turned spaces into others, or changed the last line's end
 
@@ -185,7 +185,7 @@ def test_a_flipped_bit_changes_nothing_or_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_a_record_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(content)
-    with pytest.raises(records.Damaged, match="is damaged") as caught:
+    with pytest.raises(files.Damaged, match="is damaged") as caught:
         records.read(path)
     assert str(caught.value).startswith(f"{path} is damaged (")
 
@@ -196,7 +196,7 @@ def test_a_record_sealed_again_after_a_change_is_refused(tmp_path: Path) -> None
     path = place(tmp_path, one) / "record.json"
     for changes in ({"sr": 0.5}, {"top1": 101.0}, {"trial_id": "0" * 20}, {"status": "won"}):
         path.write_bytes(files.sealed({**one.row(), **changes}))
-        with pytest.raises(records.Damaged, match="is damaged"):
+        with pytest.raises(files.Damaged, match="is damaged"):
             records.read(path)
 
 
@@ -206,7 +206,7 @@ def test_a_table_names_every_damaged_record(tmp_path: Path) -> None:
     torn, moved = place(tmp_path, record(seed=1)), place(tmp_path, record(seed=2))
     (torn / "record.json").write_bytes(b"{")
     (moved / "record.json").write_bytes((place(tmp_path, record()) / "record.json").read_bytes())
-    with pytest.raises(records.Damaged, match="is damaged") as caught:
+    with pytest.raises(files.Damaged, match="is damaged") as caught:
         tables.load(tmp_path)
     lines = sorted(str(caught.value).splitlines())
     assert len(lines) == 2
@@ -257,5 +257,5 @@ def test_text_that_a_spreadsheet_would_run_is_refused(tmp_path: Path, text: Any)
     path = place(tmp_path, one) / "record.json"
     for column in ("device", "machine", "finished", "versions", "status", "bypass"):
         path.write_bytes(files.sealed({**one.row(), column: text}))
-        with pytest.raises(records.Damaged, match="is damaged"):
+        with pytest.raises(files.Damaged, match="is damaged"):
             tables.load(tmp_path)

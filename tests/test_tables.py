@@ -148,7 +148,7 @@ def test_a_damaged_record_is_not_hidden_by_an_index(tmp_path: Path) -> None:
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # it seems as old as before
     assert path.stat().st_size == state.st_size
     for call in (tables.load, tables.write_tables):
-        with pytest.raises(records.Damaged, match="is damaged"):
+        with pytest.raises(files.Damaged, match="is damaged"):
             call(tmp_path)
     path.write_bytes(content)
     equal(tables.load(tmp_path), table)
@@ -156,7 +156,7 @@ def test_a_damaged_record_is_not_hidden_by_an_index(tmp_path: Path) -> None:
     homes[0].rename(tmp_path / "swap")
     homes[1].rename(homes[0])
     (tmp_path / "swap").rename(homes[1])
-    with pytest.raises(records.Damaged, match="it is the record of"):
+    with pytest.raises(files.Damaged, match="it is the record of"):
         tables.load(tmp_path)
 
 

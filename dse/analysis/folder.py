@@ -26,7 +26,7 @@ def read(folder: Path) -> pd.DataFrame:
 
     Raises `ValueError` where it is neither, or has no trials.
     """
-    if (folder / "trials").is_dir() and files.is_results(folder):
+    if files.has_trials(folder):
         table = tables.load(folder)
     elif (folder / "table.csv").is_file():
         table = _csv(folder / "table.csv")

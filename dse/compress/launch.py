@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from dse.compress.request import Compression, Request
-from dse.results.files import COMPRESSED, finished
+from dse.results.files import COMPRESSED
+from dse.results.records import ids
 from dse.sweep.launch import Tasks, carry_out
 from dse.sweep.messages import say
 from dse.sweep.preflight import check_data
@@ -22,7 +23,7 @@ def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
     `function` names what carries out a compression. See `dse.sweep.launch.carry_out`. Also raises
     `RequestError` if data are missing or not the published ones.
     """
-    done = finished(request.folder, request.names, COMPRESSED)
+    done = ids(request.folder, COMPRESSED)
     todo = {c.compressed_id: c for c in request.compressions if c.compressed_id not in done}
     where = request.folder.absolute(), request.store.absolute()
     tasks = Tasks(

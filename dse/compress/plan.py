@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dse.analysis.rendering import columns, counted
 from dse.compress.request import Request
-from dse.results.files import COMPRESSED, finished
+from dse.results.files import COMPRESSED
+from dse.results.records import ids
 from dse.trial.names import short_id
 
 
 def plan(request: Request) -> str:
     """What a request would compress, as a table, and how much of it is done."""
     names = request.names
-    done = finished(request.folder, names, COMPRESSED)
+    done = ids(request.folder, COMPRESSED)
     rows = [
         (name, short_id(own), "done" if own in done else "to do") for own, name in names.items()
     ]

@@ -17,7 +17,7 @@ from dse.analysis.rendering import counted
 from dse.compress.help import KNOWN, RUN, SELECT, parser
 from dse.data.store import Store
 from dse.results import files, tables
-from dse.results.records import Damaged
+from dse.results.files import Damaged
 from dse.runner.runner import Workers
 from dse.space.architecture import field_names
 from dse.sweep.errors import RequestError
@@ -181,7 +181,7 @@ def _trials(
 
 def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial, ...]:
     """The trials with the wanted values; raises `ValueError` where there are none."""
-    if not ((folder / "trials").is_dir() and files.is_results(folder)):
+    if not files.has_trials(folder):
         raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
     table = tables.load(folder)
     if table.empty:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     for own in sorted(records.ids(folder, COMPRESSED)):
         try:
             known[own] = compressed.read(folder, own)
-        except records.Damaged as error:
+        except files.Damaged as error:
             lines.append(str(error))
     if not known and not lines:
         raise RequestError([f"`folder` must have compressed networks, got {folder}"])
@@ -64,7 +64,7 @@ def _read(arguments: Sequence[str]) -> tuple[Path, Store, Workers]:
     run = read_settings([given], errors)
     workers = read_workers([given], run, errors)
     folder: Path = options.folder
-    if not ((folder / "trials").is_dir() and files.is_results(folder)):
+    if not files.has_trials(folder):
         errors.append(f"`folder` must be a results folder, got {folder}: it has no trials")
     if errors:
         raise RequestError(errors)

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     folder: Path = options.folder
     try:
-        if not ((folder / "trials").is_dir() and files.is_results(folder)):
+        if not files.has_trials(folder):
             raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
         wanted = selection.parse(options.wanted)
         table = tables.write_tables(folder)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = drawing.draw(folder, table, note)
         command = shlex.join(["python", "-m", "dse.report", *given])
         print(build.write(folder, table, figures, command, note))
-    except records.Damaged as error:
+    except files.Damaged as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dse.results.files import COMPRESSED, RECORD, trial_folder
-from dse.results.records import Damaged, ids, read_row
+from dse.results import packs
+from dse.results.files import COMPRESSED, RECORD, Damaged, finished, trial_folder, trial_ids
+from dse.results.records import read_row
 from dse.trial.compressed import COLUMNS, CompressedRecord, compressed_from
 from dse.trial.compression import SETTINGS, Settings
 from dse.trial.question import QUESTION
@@ -46,8 +47,9 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows, damaged = [], []
-    for compressed_id in sorted(ids(folder, COMPRESSED)):
+    rows, damaged = packs.rows(folder, COMPRESSED), []
+    unpacked = finished(folder, trial_ids(folder, COMPRESSED), COMPRESSED)
+    for compressed_id in sorted(unpacked - packs.ids(folder, COMPRESSED)):
         try:
             rows.append(read(folder, compressed_id).row())
         except Damaged as error:

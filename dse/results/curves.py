@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.results.files import trial_folder
+from dse.results import packs
+from dse.results.files import TRIALS, trial_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES = ("lr", "train_loss", "train_top1", "val_top1", "val_loss")
 """The columns that may be drawn over `epoch`: the learning rate of its last step, nats, percent."""
+COLUMNS = ("attempt", "epoch", "step", *MEASURES)
+NEUTRAL = {"attempt": "1", "step": "0"}
+"""What a curve without these columns has there."""
 
 
 def load(folder: Path, trial_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -22,39 +25,40 @@ def load(folder: Path, trial_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str
 
     A row for each epoch, in order: `trial_id`, `epoch` (from 1), and the `MEASURES`, NaN where a
     loss was not finite. Of a trial that was restarted it is the last attempt, which its record is
-    about.
+    about. Raises `Damaged` where a pack cannot be trusted.
     """
+    import numpy as np
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    missing = []
-    for trial_id in trial_ids:
-        try:
-            rows += _curve(trial_folder(folder, trial_id) / "curve.csv", trial_id)
-        except (OSError, ValueError, KeyError, TypeError, csv.Error):
-            missing.append(trial_id)
-    return pd.DataFrame(rows, columns=["trial_id", "epoch", *MEASURES]), missing
+    wanted = list(trial_ids)
+    packed = packs.curves(folder, wanted)
+    own: dict[str, list[Any]] = {name: [] for name in ("trial_id", *COLUMNS)}
+    for trial_id in set(wanted) - packs.ids(folder):
+        curve = read(folder, trial_id)
+        own["trial_id"] += [trial_id] * len(curve.get("epoch", ()))
+        for name, values in curve.items():
+            own[name] += values
+    parts = packed, pd.DataFrame(own)
+    every = pd.concat([part for part in parts if len(part)] or [parts[1]])
+    last = every["attempt"] == every.groupby("trial_id")["attempt"].transform("max")
+    known = every.loc[last, ["trial_id", "epoch", *MEASURES]].replace([np.inf, -np.inf], np.nan)
+    places = known["trial_id"].map({own: place for place, own in enumerate(wanted)})
+    known = known.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+    with_one = set(known["trial_id"])
+    return known, [trial_id for trial_id in wanted if trial_id not in with_one]
 
 
-def _curve(path: Path, trial_id: str) -> list[dict[str, Any]]:
-    """The last attempt of one trial; raises an error where it is missing or damaged."""
-    with path.open(encoding="utf-8", newline="") as file:
-        every = list(csv.DictReader(file))
-    if not every:
-        raise ValueError("it is empty")
-    attempts = [int(row.get("attempt") or 1) for row in every]
-    rows = [row for row, attempt in zip(every, attempts, strict=True) if attempt == max(attempts)]
-    return [
-        {
-            "trial_id": trial_id,
-            "epoch": int(row["epoch"]),
-            **{name: _finite(row[name]) for name in MEASURES},
-        }
-        for row in rows
-    ]
+def read(folder: Path, own: str, kind: str = TRIALS) -> dict[str, list[float]]:
+    """The curve of a trial that has a folder, all attempts; empty where it cannot be read."""
+    try:
+        with (trial_folder(folder, own, kind) / "curve.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [_number(name, row) for row in rows] for name in COLUMNS} if rows else {}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}
 
 
-def _finite(text: str) -> float:
-    """A number; one that is not finite is NaN."""
-    number = float(text)
-    return number if math.isfinite(number) else math.nan
+def _number(name: str, row: Mapping[str, str]) -> float:
+    """A cell; a column that a curve may lack has its neutral value."""
+    text = row[name] if name not in NEUTRAL else row.get(name) or NEUTRAL[name]
+    return int(text) if name in ("attempt", "epoch", "step") else float(text)

@@ -1,8 +1,9 @@
 """What a results folder holds, and how files in it are written durably.
 
 A results folder holds `trials/<trial_id>/`, with `record.json` and what else a trial leaves, or
-with `failure.json` where it failed; and `compressed/<compressed_id>/` in the same way. Names that
-start with a dot are unfinished work, caches and claims.
+with `failure.json` where it failed; and `compressed/<compressed_id>/` in the same way. Finished
+ones may be packed instead: see `dse.results.packs`. Names that start with a dot are unfinished
+work, caches and claims.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from typing import Any
 
 from dse.trial.question import ID_DIGITS
 
+Signature = tuple[int, int, int, int]
+"""What differs when a file has changed: inode, bytes, and the times of its content and status."""
+
 TRIALS, COMPRESSED = KINDS = ("trials", "compressed")
 """The folders of a results folder: what each holds is by id."""
 RECORD, FAILURE = "record.json", "failure.json"
@@ -27,18 +31,27 @@ CLAIMS, INDEX, RUNNING, UNFINISHED = ".claims", ".index", "running", ".unfinishe
 DRAWN, DRAWN_COMPRESSED = ".drawn", ".drawn_compressed"
 
 
+class Damaged(ValueError):
+    """Records that cannot be trusted: a line each, with the file, the reason and what to do."""
+
+
 def trial_folder(folder: Path, trial_id: str, kind: str = TRIALS) -> Path:
     """The folder of a trial's files, or with `kind` of a compressed network's."""
     return folder / kind / trial_id
 
 
+def pack_of(folder: Path, kind: str = TRIALS) -> Path:
+    """The file that holds packed trials, or packed compressed networks."""
+    return folder / f"{kind}.parquet"
+
+
 def trial_ids(folder: Path, kind: str = TRIALS) -> list[str]:
-    """The ids of a results folder's trials, or of another kind, finished or not."""
+    """The ids of the trials, or of another kind, that have a folder, finished or not."""
     return [name for name in names(folder / kind) if name[0] in "0123456789abcdef"]
 
 
 def finished(folder: Path, trial_ids: Iterable[str], kind: str = TRIALS) -> set[str]:
-    """Those of `trial_ids` that have a record."""
+    """Those of `trial_ids` that have a folder with a record; packed ones are not looked for."""
     done = set()
     for trial_id in trial_ids:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -52,14 +65,20 @@ def is_results(folder: Path) -> bool:
 
     Raises `OSError` where it cannot be read.
     """
-    trials = folder / "trials"
     try:
-        there, inside = names(folder), names(trials)
+        return has_trials(folder) or all(name.startswith(".") for name in names(folder))
     except NotADirectoryError:
         return False
-    known = re.compile(rf"\..*|[0-9a-f]{{{ID_DIGITS}}}")
-    has_trials = trials.is_dir() and all(map(known.fullmatch, inside))
-    return has_trials or all(name.startswith(".") for name in there)
+
+
+def has_trials(folder: Path) -> bool:
+    """Whether `folder` is a results folder with trials, packed or in a folder each.
+
+    Raises `OSError` where it cannot be read.
+    """
+    known, trials = re.compile(rf"\..*|[0-9a-f]{{{ID_DIGITS}}}"), folder / TRIALS
+    there = trials.is_dir() or pack_of(folder).is_file()
+    return there and all(map(known.fullmatch, names(trials)))
 
 
 def names(folder: Path) -> list[str]:
@@ -68,6 +87,14 @@ def names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208  only names are needed
     except FileNotFoundError:
         return []
+
+
+def signature(path: str | Path) -> Signature | None:
+    """The signature of a file; None where there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        state = os.stat(path)  # noqa: PTH116  with a Path, 100,000 records take twice as long
+        return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    return None
 
 
 def sealed(row: Mapping[str, Any]) -> bytes:

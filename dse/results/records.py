@@ -17,11 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dse.results import packs
 from dse.results.atomic import hidden
 from dse.results.files import (
     FAILURE,
     RECORD,
     TRIALS,
+    Damaged,
     finished,
     make,
     sealed,
@@ -37,10 +39,6 @@ from dse.trial.record import Record, record_from
 
 ATTEMPTS = 10
 """How often a trial's folder is renamed to its place while others write there."""
-
-
-class Damaged(ValueError):
-    """Records that cannot be trusted: a line each, with the file, the reason and what to do."""
 
 
 class Failure(NamedTuple):
@@ -111,14 +109,17 @@ def _failure(trial_id: str, path: Path) -> Failure:
 
 
 def ids(folder: Path, kind: str = TRIALS) -> set[str]:
-    """The ids of all trials that have a record, or of all of another kind."""
-    return finished(folder, trial_ids(folder, kind), kind)
+    """The ids of all trials that have a record, or of all of another kind, packed or not.
+
+    Raises `Damaged` where a pack cannot be trusted.
+    """
+    return finished(folder, trial_ids(folder, kind), kind) | packs.ids(folder, kind)
 
 
 def unfinished(folder: Path, trials: Iterable[Trial]) -> list[Trial]:
-    """Those of `trials` that have no record."""
+    """Those of `trials` that have no record. Raises `Damaged` where a pack cannot be trusted."""
     by_id = {trial.trial_id: trial for trial in trials}
-    done = finished(folder, by_id)
+    done = finished(folder, by_id) | packs.ids(folder)
     return [trial for trial_id, trial in by_id.items() if trial_id not in done]
 
 

@@ -11,15 +11,23 @@ import functools
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dse.results import packs
 from dse.results.atomic import hidden, write
-from dse.results.files import INDEX, RECORD, trial_folder, trial_ids
-from dse.results.records import Damaged, read
+from dse.results.files import (
+    INDEX,
+    RECORD,
+    Damaged,
+    Signature,
+    pack_of,
+    signature,
+    trial_folder,
+    trial_ids,
+)
+from dse.results.records import read
 from dse.space import alexnet, architecture, rules
 from dse.trial import datasets, protocol, question, recipe, record, unread
 from dse.trial.question import QUESTION
@@ -30,9 +38,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5
 """How often tables are rebuilt if new records appear while they are written."""
-
-Signature = tuple[int, int, int, int]
-"""What differs when a file has changed: inode, bytes, and the times of its content and status."""
 
 
 class Cache(NamedTuple):
@@ -63,12 +68,12 @@ def write_tables(folder: Path) -> pd.DataFrame:
         current, cache = _signatures(folder), _cache(folder)
         table = _table(folder, current, cache)
         csv = folder / "table.csv"
-        if not current or cache.records != current or cache.csv != _signature(csv):
+        if not current or cache.records != current or cache.csv != signature(csv):
             parquet = table.to_parquet(index=False)
             write(csv, table.to_csv(index=False).encode())
             write(folder / "table.parquet", parquet)
             trusted = [current[i] if current[i][3] < now else None for i in table["trial_id"]]
-            write(folder / INDEX, _index(parquet, _signature(csv), trusted))
+            write(folder / INDEX, _index(parquet, signature(csv), trusted))
         if _signatures(folder) == current:  # else another writer's newer tables may be replaced
             break
     return table
@@ -81,7 +86,10 @@ def _table(folder: Path, current: Mapping[str, Signature], cache: Cache) -> pd.D
     if current and current == cache.records:
         return cache.table
     rows, damaged = [], []
-    for trial_id in sorted(i for i in current if current[i] != cache.records.get(i)):
+    changed = {i for i in current if current[i] != cache.records.get(i)}
+    if packed := changed & packs.ids(folder):
+        rows += [row for row in packs.rows(folder) if row["trial_id"] in packed]
+    for trial_id in sorted(changed - packed):
         try:
             rows.append(read(trial_folder(folder, trial_id) / RECORD).row())
         except Damaged as error:
@@ -97,17 +105,11 @@ def _table(folder: Path, current: Mapping[str, Signature], cache: Cache) -> pd.D
 
 
 def _signatures(folder: Path) -> dict[str, Signature]:
-    """The signature of every record's file, by `trial_id`."""
+    """The signature of every record's file, by `trial_id`: of packed ones, that of the pack."""
     paths = {i: f"{folder}/trials/{i}/{RECORD}" for i in trial_ids(folder)}
-    return {i: signature for i, path in paths.items() if (signature := _signature(path))}
-
-
-def _signature(path: str | Path) -> Signature | None:
-    """The signature of a file; None where there is none."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        state = os.stat(path)  # noqa: PTH116  with a Path, 100,000 records take twice as long
-        return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-    return None
+    found = {i: state for i, path in paths.items() if (state := signature(path))}
+    pack = signature(pack_of(folder))
+    return found if pack is None else {**found, **dict.fromkeys(packs.ids(folder), pack)}
 
 
 def _now(folder: Path) -> int:

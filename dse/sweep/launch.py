@@ -49,7 +49,7 @@ def guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None
     except RequestError as error:
         say(*error.lines)
         return 2
-    except records.Damaged as error:
+    except files.Damaged as error:
         say(str(error))
         return 1
     except OSError as error:  # a full disk, a folder that vanished: records are whole or absent
@@ -226,7 +226,7 @@ def _stop_signals() -> list[signal.Signals]:
 
 def _report_missing(tasks: Tasks, folder: Path, failed: set[str]) -> int:
     """Report what failed and the records that have disappeared; return how many these are."""
-    lost = tasks.names.keys() - files.finished(folder, tasks.names, tasks.kind) - failed
+    lost = tasks.names.keys() - records.ids(folder, tasks.kind) - failed
     for some, what in (failed, "failed"), (lost, f"no longer have a record in {folder}"):
         if some:
             names = [name for key, name in tasks.names.items() if key in some]

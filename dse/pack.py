@@ -1,0 +1,53 @@
+"""`python -m dse.pack results/NAME`: finished trials in one file instead of a folder each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dse.results import files, packing
+from dse.sweep.errors import Parser, printable
+
+NOUNS = {files.TRIALS: "trials", files.COMPRESSED: "compressed networks"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 1 where records are damaged, 2 for a wrong folder.
+
+    See `dse.results.packing.pack`.
+    """
+    parser = Parser(
+        prog="python -m dse.pack",
+        description="Add the records and learning curves of finished trials to "
+        "results/NAME/trials.parquet, and those of compressed networks to compressed.parquet. "
+        "Every command reads packed trials like those in folders.",
+    )
+    parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
+    parser.add_argument(
+        "remove",
+        nargs="?",
+        choices=["remove=true", "remove=false"],
+        default="remove=false",
+        metavar="remove=true",
+        help="then delete the folders of all packed trials, with their weights",
+    )
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder
+    try:
+        if not files.has_trials(folder):
+            raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+        done = packing.pack(folder, options.remove == "remove=true")
+        if not done:
+            raise ValueError(f"`folder` must have finished trials, got {folder}")
+    except (OSError, ValueError) as error:
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        return 2 if type(error) is ValueError else 1
+    for one in done:
+        path = files.pack_of(folder, one.kind)
+        print(f"{path}: {one.total:,} {NOUNS[one.kind]}, {one.added:,} new, {one.size:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

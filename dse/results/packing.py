@@ -1,0 +1,74 @@
+"""Adds what is finished to the packs of a results folder, and removes what is packed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dse.results import compressed, curves, packs, records
+from dse.results.atomic import write
+from dse.results.files import (
+    CLAIMS,
+    COMPRESSED,
+    KINDS,
+    RECORD,
+    TRIALS,
+    finished,
+    pack_of,
+    trial_folder,
+    trial_ids,
+)
+from dse.results.locks import locked
+from dse.trial.question import QUESTION
+
+
+class Packed(NamedTuple):
+    """How many records of a kind were added to its pack, how many it holds, and its bytes."""
+
+    kind: str
+    added: int
+    total: int
+    size: int
+
+
+def pack(folder: Path, remove: bool = False) -> list[Packed]:
+    """Add the finished trials and compressed networks of a results folder to its packs.
+
+    A pack is replaced as a whole, so that a kill leaves the old one or the new one. With `remove`
+    the folders of all that is packed are deleted afterwards, with weights and compressed files; a
+    kill leaves some of them, which the next call removes.
+
+    Raises `Damaged` where a record or a pack cannot be trusted, `BlockingIOError` where another
+    process packs this folder, and `OSError` where it cannot be written.
+    """
+    with locked(folder / CLAIMS / "pack") as lock:
+        if lock == "held":
+            raise BlockingIOError(f"{folder} is being packed by another command")
+        done = [_added(folder, kind) for kind in KINDS]
+        for kind in KINDS if remove else ():
+            for own in packs.ids(folder, kind).intersection(trial_ids(folder, kind)):
+                shutil.rmtree(trial_folder(folder, own, kind))
+    return [one for one in done if one.total]
+
+
+def _added(folder: Path, kind: str) -> Packed:
+    """Replace the pack of one kind, if there is something to add."""
+    path, known = pack_of(folder, kind), packs.ids(folder, kind)
+    new = sorted(finished(folder, trial_ids(folder, kind), kind) - known)
+    if new:
+        rows = packs.rows(folder, kind) + [_row(folder, own, kind) for own in new]
+        rows.sort(key=lambda row: [row[name] for name in QUESTION])  # neighbours compress well
+        lists = {own: curves.read(folder, own, kind) for own in new}
+        frame = packs.curves(folder, known, kind)
+        for own, curve in frame.groupby(packs.ID[kind], sort=False):
+            lists[str(own)] = {name: curve[name].tolist() for name in curves.COLUMNS}
+        write(path, packs.encoded(kind, rows, lists))
+    return Packed(kind, len(new), len(known) + len(new), path.stat().st_size if new or known else 0)
+
+
+def _row(folder: Path, own: str, kind: str) -> dict[str, Any]:
+    """The row of a record that has a folder."""
+    if kind == COMPRESSED:
+        return compressed.read(folder, own).row()
+    return records.read(trial_folder(folder, own, TRIALS) / RECORD).row()

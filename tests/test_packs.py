@@ -1,0 +1,202 @@
+"""Packed trials are read like those in folders: the same table, curves, skips and refusals."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from sample_compressed import compressed_record
+from sample_records import RECORDS, equal, place, record
+
+import dse
+from dse import pack, status
+from dse.data.store import Store
+from dse.results import atomic, compressed, curves, files, packing, packs, records, tables
+from dse.runner.runner import Workers
+from dse.sweep import launch
+
+CURVE = (
+    "attempt,epoch,step,lr,train_loss,train_top1,val_top1,val_loss\n"
+    "1,1,5,0.1,2.5,10,11,2.4\n2,1,5,0.1,0.1,20,21,inf\n2,2,10,0.05,nan,30,31.5,2\n"
+)
+OTHER = record(sr=0.9)
+ANSWERED = {"curve.csv": CURVE.encode(), "weights.safetensors": b"\x00"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve finished trials, the last one without a curve."""
+    for one in RECORDS:
+        records.save(tmp_path, one, {} if one is RECORDS[-1] else ANSWERED)
+    return tmp_path
+
+
+def seen(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    table = dse.load(folder)
+    return table, *curves.load(folder, table["trial_id"])
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_packed_trials_give_the_same_table_and_curves(folder: Path, remove: bool) -> None:
+    before = seen(folder)
+    tables.write_tables(folder)
+    assert packing.pack(folder, remove)[0][:3] == ("trials", 12, 12)
+    assert len(files.trial_ids(folder)) == (0 if remove else 12)
+    for number in range(3):
+        after = seen(folder)
+        equal(before[0], after[0])
+        equal(before[1], after[1])
+        assert before[2] == after[2] == [RECORDS[-1].trial.trial_id]
+        if number == 1:
+            equal(before[0], tables.write_tables(folder))
+            shutil.rmtree(folder / "trials", ignore_errors=True)  # git keeps no empty folder
+    assert before[1]["epoch"].tolist() == [1, 2] * 11
+    assert [math.isnan(loss) for loss in before[1]["val_loss"][:2]] == [True, False]
+
+
+def test_new_trials_are_added_to_those_packed(folder: Path) -> None:
+    late = place(folder, RECORDS[0])
+    late.rename(folder / "away")
+    packing.pack(folder, remove=True)
+    (folder / "away").rename(late)
+    records.save(
+        folder, OTHER, {"curve.csv": b"epoch,lr,train_loss,train_top1,val_top1,val_loss\n"}
+    )
+    assert len(records.unfinished(folder, [one.trial for one in [*RECORDS, record(seed=9)]])) == 1
+    before = seen(folder)
+    equal(before[0], tables.write_tables(folder))
+    assert packing.pack(folder, remove=True)[0][:3] == ("trials", 2, 13)
+    for left, right in zip(before[:2], seen(folder)[:2], strict=True):
+        equal(left, right)
+    state = files.signature(files.pack_of(folder))
+    assert packing.pack(folder)[0][:3] == ("trials", 0, 13)
+    assert files.signature(files.pack_of(folder)) == state, "nothing was new"
+
+
+def test_a_trial_in_a_folder_and_in_the_pack_is_one(folder: Path) -> None:
+    packing.pack(folder)
+    path = place(folder, RECORDS[0]) / "record.json"
+    path.write_bytes(files.sealed({**RECORDS[0].row(), "top1": 99.0}))
+    table = dse.load(folder)
+    assert len(table) == 12
+    assert 99.0 not in table["top1"].tolist(), "the first record stays"
+
+
+def test_a_sweep_takes_packed_trials_as_done(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packing.pack(folder, remove=True)
+    trials = [one.trial for one in RECORDS]
+    assert launch.run(trials, folder, Workers(count=1), Store(cache=tmp_path / "cache")) == 0
+    assert "12 trials, 12 already done, 0 to do" in capsys.readouterr().err
+    assert status.main([str(folder)]) == 0
+    assert "12 done, 0 failed" in capsys.readouterr().out
+
+
+def test_compressed_networks_are_packed_too(tmp_path: Path) -> None:
+    one = record()
+    records.save(tmp_path, one, {})
+    for bits in (5, 6):
+        small = compressed_record(bits=bits)
+        records.save_row(tmp_path, small.compressed_id, small.row(), {}, files.COMPRESSED)
+    before = dse.load_compressed(tmp_path)
+    assert len(before) == 3
+    assert [added.kind for added in packing.pack(tmp_path, remove=True)] == ["trials", "compressed"]
+    equal(before, dse.load_compressed(tmp_path))
+    assert len(compressed.load(tmp_path, dse.load(tmp_path))) == 3
+
+
+# Kills and damage ----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("unsynced")
+def test_no_record_is_lost_wherever_packing_is_killed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after the pack is replaced, and after each folder that is removed."""
+    before, killed = seen(folder), 0
+    while True:
+        budget, remove, write = [killed], shutil.rmtree, atomic.write
+
+        def step(function: Any, budget: list[int] = budget) -> Any:
+            def call(*arguments: Any) -> None:
+                if not budget[0]:
+                    raise KeyboardInterrupt
+                budget[0] -= 1
+                function(*arguments)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            patch.setattr(packing.shutil, "rmtree", step(remove))
+            patch.setattr(packing, "write", step(write))
+            try:
+                packing.pack(folder, remove=True)
+                break
+            except KeyboardInterrupt:
+                killed += 1
+        after = seen(folder)
+        equal(before[0], after[0])
+        equal(before[1], after[1])
+    assert killed >= 5
+    assert not files.trial_ids(folder)
+
+
+def test_a_damaged_pack_is_refused_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut, or with any of its bytes changed; nothing is trained or packed on top of it."""
+    packing.pack(folder, remove=True)
+    path, table = files.pack_of(folder), dse.load(folder)
+    whole, rng = path.read_bytes(), random.Random(0)
+    contents = [whole[:length] for length in range(0, len(whole), len(whole) // 8)]
+    for _ in range(20):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        contents.append(bytes(damaged))
+    refused = 0
+    for content in contents:
+        path.write_bytes(content)
+        try:
+            equal(dse.load(folder), table)  # a byte that no value depends on
+        except files.Damaged as error:
+            (line,) = str(error).splitlines()
+            assert line.startswith(f"{path} is damaged (")
+            refused += 1
+            for call in (records.ids, packing.pack):
+                with pytest.raises(files.Damaged):
+                    call(folder)
+    assert refused > 15
+    path.write_bytes(contents[0])
+    for command in (pack.main, status.main):
+        assert command([str(folder)]) == 1
+        assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"top1": 101.0}, "`top1` must be in"), ({"seed": 77}, "`trial_id` must be the hash")],
+)
+def test_a_row_that_is_not_a_record_is_refused(
+    folder: Path, changes: dict[str, Any], reason: str
+) -> None:
+    """Even where the checksum is right."""
+    files.pack_of(folder).write_bytes(packs.encoded("trials", [OTHER.row() | changes], {}))
+    with pytest.raises(files.Damaged, match=reason):
+        dse.load(folder)
+
+
+def test_a_mistake_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "trials").mkdir()
+    for given, words in ((tmp_path / "none", "it has no trials"), (tmp_path, "finished trials")):
+        assert pack.main([str(given)]) == 2
+        assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        pack.main([str(tmp_path), "delete=true"])
+    assert os.listdir(tmp_path) == ["trials"]  # noqa: PTH208
