@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 
 from dse.data.store import Store
 from dse.results import files
+from dse.runner.events import Event, Finished, Interrupted
 from dse.runner.gpus import Gpu
 from dse.runner.runner import Workers
 from dse.runner.submitit import Jobs
-from dse.runner.task import Reporter
+from dse.runner.task import Report, Reporter
 from dse.space.cost import cost
 from dse.sweep import calibrate
 from dse.sweep.calibrate import Calibration, Sample, chosen
@@ -187,11 +190,88 @@ def test_a_calibration_of_another_kind_is_ignored(
 
 @pytest.mark.usefixtures("measured")
 def test_a_cache_that_cannot_be_written_costs_a_line(tmp_path: Path) -> None:
+    """And no file is named that is not there."""
     (tmp_path / "cache").write_bytes(b"")
     said: list[str] = []
     grid = request(tmp_path, SQUEEZE)
-    assert estimate(grid, grid.trials, said.append).trials
+    expected = estimate(grid, grid.trials, said.append)
+    assert expected.trials
     assert said[1].startswith("the calibration was not saved: ")
+    (source,) = expected.sources
+    assert source.endswith(", which could not be saved")
+    assert str(tmp_path) not in source
+
+
+def test_what_was_extrapolated_is_said_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(trials: Sequence[Trial], *_: object) -> tuple[list[Sample], float]:
+        return [replace(sample(t), timed=8 + n) for n, t in enumerate(trials)], 2.0
+
+    monkeypatch.setattr(calibrate, "_measured", fake)
+    monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))
+    grid = request(tmp_path, SQUEEZE)
+    for _ in range(2):  # measured, then read from the file
+        assert estimate(grid, grid.trials, silent).sources[1] == (
+            "steps take long here: seconds and memory are extrapolated from batches of 8 to 13 "
+            "pictures"
+        )
+
+
+class Slow:
+    """A runner whose first task is measured at once; the others take until it is stopped."""
+
+    def __init__(self, *_: object) -> None:
+        self.trials: list[Trial] = []
+        self.stopped = threading.Event()
+
+    def __enter__(self) -> Slow:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, _: int, argument: tuple[Trial, Store, float, str]) -> None:
+        self.trials.append(argument[0])
+
+    def stop(self, seconds: float) -> None:
+        assert seconds == 0
+        self.stopped.set()
+
+    def events(self) -> Iterator[Event]:
+        values = asdict(sample(self.trials[0]))
+        del values["macs"], values["activations"]
+        yield Finished(0, {**values, "entered": time.monotonic()})
+        assert self.stopped.wait(60)
+        for number in range(1, len(self.trials)):
+            yield Interrupted(number)
+
+
+def test_a_calibration_ends_in_time_with_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Next time the networks that are missing are measured first."""
+    monkeypatch.setattr(calibrate, "LIMIT", 0.05)
+    monkeypatch.setattr(calibrate, "EVERY", 0.0)
+    monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))
+    said: list[str] = []
+    grid = request(tmp_path, SQUEEZE)
+    with monkeypatch.context() as patch:
+        patch.setattr(calibrate, "Runner", Slow)
+        assert len(estimate(grid, grid.trials, said.append).trials) == 5
+    first, progress, *_, last = said
+    assert first.endswith(" s to 0 s")
+    assert progress == "calibrating: 1 of 6 measurements done"
+    assert last == "calibrating was ended after 0 s: the estimate is less certain"
+    asked: list[Trial] = []
+
+    def fake(trials: Sequence[Trial], *_: object) -> tuple[list[Sample], float]:
+        asked.extend(trials)
+        return [sample(trial) for trial in trials], 2.0
+
+    monkeypatch.setattr(calibrate, "_measured", fake)
+    estimate(grid, grid.trials, silent)
+    assert asked[4] == chosen(grid.trials)[0]
 
 
 def test_other_engines_are_calibrated_here_one_trial_at_a_time(
@@ -199,7 +279,7 @@ def test_other_engines_are_calibrated_here_one_trial_at_a_time(
 ) -> None:
     asked: list[int] = []
 
-    def fake(trials: Sequence[Trial], _: object, workers: Workers) -> object:
+    def fake(trials: Sequence[Trial], _: object, workers: Workers, *__: object) -> object:
         asked.append(workers.count)
         return [sample(trial) for trial in trials], 2.0
 
@@ -272,6 +352,25 @@ def measured_seconds(trial: Trial) -> float:
     rates = Calibration(path=Path("x"), samples=(one,)).rates(trial.protocol)
     work = training_work(trial.protocol, size.macs, size.activations)
     return one.ready + float(rates @ work)
+
+
+def test_long_steps_are_extrapolated_from_smaller_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a factor of three of a whole batch: other programs run at the same time."""
+    trial = request(
+        tmp_path, "base_e=32", "conv1_filters=32", "image_size=48", "batch_size=32"
+    ).trials[0]
+    argument = (trial, Store(), 0.01, "cpu")
+    whole = measure.measure(argument, Reporter(silent))
+    monkeypatch.setattr(measure, "LONG", 0)
+    monkeypatch.setattr(measure, "PATIENCE", 0)
+    sent: list[object] = []
+    part = measure.measure(argument, Reporter(sent.append))
+    assert whole["timed"] == 0 < part["timed"] < 32
+    assert sent == [Report(part["timed"])]
+    assert whole["step"] / 3 < part["step"] < whole["step"] * 3
+    assert part["private"] > 32 * 4 * cost(trial.architecture, 48).activations
 
 
 @pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])

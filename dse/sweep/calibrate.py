@@ -1,7 +1,8 @@
 """Calibration: what training takes on this machine, measured on a few networks and kept.
 
-Each network is trained for some seconds, as many at a time as the sweep will train. A calibration
-is kept in `data.cache` for each machine, number of workers and protocol.
+Each network is trained for some seconds, as many at a time as the sweep will train; where a step
+takes long, with smaller batches. A calibration ends within `LIMIT`, and is kept in `data.cache` for
+each machine, number of workers and protocol.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import math
 import platform
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -38,6 +40,9 @@ from dse.trial.question import SEMANTICS, Trial
 MEASURE = "dse.training.measure:measure"
 SECONDS = 3.0
 """Seconds of steps that are timed of each network."""
+
+LIMIT, EVERY = 180.0, 10.0
+"""Maximum seconds of a calibration, and minimum seconds between two lines about its progress."""
 
 NETWORKS, KEPT = 6, 64
 """Maximum number of networks of a grid that are measured, and of samples that are kept."""
@@ -60,7 +65,8 @@ class Sample:
 
     `macs` and `activations` are for one picture; `ready` is the time until the first step, `step`
     that of a step, `judge` that of judging a picture; `private` is the memory of a worker, `shared`
-    what workers share; `header` is what a file of weights has in addition to the weights.
+    what workers share; `header` is what a file of weights has in addition to the weights. `step`
+    and `private` are extrapolated from steps of `timed` pictures, unless that is 0.
     """
 
     macs: float
@@ -71,16 +77,18 @@ class Sample:
     private: float
     shared: float
     header: float
+    timed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
     """What was measured for one protocol on one machine; no `samples` where nothing was yet.
 
-    `overhead` and `memory` are the seconds and bytes of the command itself; `path` is the file.
+    `overhead` and `memory` are the seconds and bytes of the command itself; `path` is the file, or
+    None where it could not be written.
     """
 
-    path: Path
+    path: Path | None
     samples: tuple[Sample, ...] = ()
     overhead: float = 0.0
     memory: float = 0.0
@@ -99,12 +107,18 @@ class Calibration:
 
     def covers(self, trials: Sequence[Trial]) -> bool:
         """Whether enough networks were measured, as small and as large as those of `trials`."""
-        asked = {(size.macs, size.activations) for size in map(size_of, trials)}
+        asked = set(map(_size, trials))
         known = {(sample.macs, sample.activations) for sample in self.samples}
         return len(known) >= min(NETWORKS, len(asked)) and all(
             min(k) <= min(a) * SLACK and max(a) <= max(k) * SLACK
             for a, k in zip(zip(*asked, strict=True), zip(*known, strict=True), strict=True)
         )
+
+
+def _size(trial: Trial) -> tuple[int, int]:
+    """Multiply-accumulates and activations of a trial's network, for one picture."""
+    size = size_of(trial)
+    return size.macs, size.activations
 
 
 def conditions(trial: Trial, workers: Workers, store: Store) -> str:
@@ -151,8 +165,7 @@ def _machine() -> dict[str, Any]:
 
 def load(conditions: str, store: Store) -> Calibration:
     """The calibration kept for some conditions; without samples where none is, or it is damaged."""
-    digest = hashlib.sha256(conditions.encode()).hexdigest()
-    path = store.cache / "measured" / f"{digest[:20]}.json"
+    path = _path(conditions, store)
     try:
         row = files.unsealed(path.read_bytes())
         if row.pop("conditions") != conditions:
@@ -161,6 +174,12 @@ def load(conditions: str, store: Store) -> Calibration:
         return Calibration(path=path, samples=samples, **row)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return Calibration(path=path)
+
+
+def _path(conditions: str, store: Store) -> Path:
+    """The file of the calibration for some conditions."""
+    digest = hashlib.sha256(conditions.encode()).hexdigest()
+    return store.cache / "measured" / f"{digest[:20]}.json"
 
 
 def known_rates(trials: Sequence[Trial], workers: Workers, store: Store) -> Rates | None:
@@ -177,44 +196,52 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
     if workers.device == "cuda" and workers.engine != "local":
         raise RuntimeError(f"the GPUs of {workers.engine} are not calibrated")
     made_for = conditions(trials[0], workers, store)
-    known, networks = load(made_for, store), chosen(trials)
+    known = load(made_for, store)
+    have = {(sample.macs, sample.activations) for sample in known.samples}
+    networks = sorted(chosen(trials), key=lambda trial: _size(trial) in have)
     here = _here(workers)
     rounds = max(math.ceil(len(networks) / here.count), 2)
     expected = duration(rounds * 1.5 * SECONDS + 5)
     say(
         f"calibrating: training {counted(len(networks), 'network')} for a few seconds each, "
-        f"{expected} or more"
+        f"{expected} to {duration(LIMIT)}"
     )
     seconds, memory = _imports()
     repeated = itertools.islice(itertools.cycle(networks), rounds * here.count)
-    samples, wait = _measured([*repeated], store, here)
+    samples, wait = _measured([*repeated], store, here, say)
     new = Calibration(
-        path=known.path,
+        path=_path(made_for, store),
         samples=(*samples, *known.samples)[:KEPT],
         overhead=seconds + wait,
         memory=memory,
         date=datetime.now(UTC).date().isoformat(),
     )
-    row = asdict(new)
-    del row["path"]
     try:
-        new.path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(new.path, files.sealed({"conditions": made_for, **row}))
+        _save(new, made_for)
     except OSError as error:
         say(f"the calibration was not saved: {error}")
+        return replace(new, path=None)
     return new
 
 
-def chosen(trials: Sequence[Trial]) -> list[Trial]:
-    """`NETWORKS` of the trials' networks, or all where there are fewer, by their MACs.
+def _save(calibration: Calibration, made_for: str) -> None:
+    """Write a calibration to its file; raises `OSError` where that cannot be done."""
+    row = asdict(calibration)
+    path: Path = row.pop("path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write(path, files.sealed({"conditions": made_for, **row}))
 
-    Those with the fewest and the most MACs and activations are among them.
+
+def chosen(trials: Sequence[Trial]) -> list[Trial]:
+    """`NETWORKS` of the trials' networks, or all where there are fewer.
+
+    Those with the fewest and the most MACs and activations come first.
     """
-    networks = {(size.macs, size.activations): t for t in trials for size in [size_of(t)]}
+    networks = {_size(trial): trial for trial in trials}
     sizes = sorted(networks)
     ends = [end(sizes, key=itemgetter(column)) for column in (0, 1) for end in (min, max)]
     even = [sizes[i * (len(sizes) - 1) // (NETWORKS - 1)] for i in range(NETWORKS)]
-    return [networks[size] for size in sorted([*dict.fromkeys([*ends, *even, *sizes])][:NETWORKS])]
+    return [networks[size] for size in [*dict.fromkeys([*ends, *even, *sizes])][:NETWORKS]]
 
 
 def _imports() -> tuple[float, float]:
@@ -227,13 +254,16 @@ def _imports() -> tuple[float, float]:
 
 
 def _measured(
-    networks: Sequence[Trial], store: Store, workers: Workers
+    networks: Sequence[Trial], store: Store, workers: Workers, say: Say
 ) -> tuple[list[Sample], float]:
-    """A sample of each network, and the seconds until the first worker was ready."""
+    """A sample of each network, and the seconds until the first worker was ready.
+
+    After `LIMIT` it is ended, and there are fewer; raises `RuntimeError` where there is none.
+    """
     samples: list[Sample] = []
     entered: list[float] = []
-    start = time.monotonic()
-    with Runner(MEASURE, workers) as runner:
+    start = said = time.monotonic()
+    with Runner(MEASURE, workers) as runner, _stopped_after(LIMIT, runner):
         for number, trial in enumerate(networks):
             runner.submit(number, (trial, store.absolute(), SECONDS, workers.device))
         for event in runner.events():
@@ -243,4 +273,23 @@ def _measured(
                 values, size = dict(event.value), size_of(networks[int(str(event.key))])
                 entered.append(values.pop("entered"))
                 samples.append(Sample(macs=size.macs, activations=size.activations, **values))
+            if time.monotonic() - said >= EVERY:
+                said = time.monotonic()
+                say(f"calibrating: {len(samples)} of {len(networks)} measurements done")
+    if not samples:
+        raise RuntimeError(f"calibrating took more than {duration(LIMIT)}")
+    if len(samples) < len(networks):
+        say(f"calibrating was ended after {duration(LIMIT)}: the estimate is less certain")
     return samples, min(entered) - start
+
+
+@contextmanager
+def _stopped_after(seconds: float, runner: Runner) -> Iterator[None]:
+    """End the tasks of a runner when the context has lasted for some seconds."""
+    timer = threading.Timer(seconds, runner.stop, [0.0])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

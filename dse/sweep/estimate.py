@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from dse.analysis.rendering import counted
 from dse.results import records
 from dse.sweep import calibrate
 from dse.sweep.calibrate import Calibration, Say
@@ -92,10 +93,7 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     expected: dict[str, TrialEstimate] = {}
     for group, trials in groups.items():
         expected |= _expected(trials, known[group])
-    sources = [
-        f"based on a calibration on this machine on {k.date}; delete {k.path} to calibrate again"
-        for k in known.values()
-    ]
+    sources = [line for k in known.values() for line in _sources(k)]
     if workers.engine != "local":
         sources.append(f"with `runner.engine` {workers.engine} trials may take longer")
     return Estimate(
@@ -105,6 +103,20 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
         shared=max(k.memory + max(s.shared for s in k.samples) for k in known.values()),
         sources=tuple(sources),
     )
+
+
+def _sources(known: Calibration) -> Iterator[str]:
+    """Lines that say what an estimate is based on."""
+    made = f"based on a calibration on this machine on {known.date}"
+    if known.path:
+        yield f"{made}; delete {known.path} to calibrate again"
+    else:
+        yield f"{made}, which could not be saved"
+    if timed := [sample.timed for sample in known.samples if sample.timed]:
+        yield (
+            f"steps take long here: seconds and memory are extrapolated from batches of "
+            f"{' to '.join(dict.fromkeys(str(end(timed)) for end in (min, max)))} pictures"
+        )
 
 
 def _expected(trials: Sequence[Trial], known: Calibration) -> dict[str, TrialEstimate]:
@@ -155,10 +167,12 @@ def within_budget(request: Request, trials: Sequence[Trial], say: Say) -> Sequen
         )
     seconds = expected.seconds(ids[:kept])
     budget = duration(request.budget)
-    say(f"`budget` {budget}: {kept} of {len(ids)} trials to do fit, taking {duration(seconds)}")
+    fit = f"{kept} of {counted(len(ids), 'trial')} to do {'fits' if kept == 1 else 'fit'}"
+    say(f"`budget` {budget}: {fit}, taking {duration(seconds)}")
     if kept < len(ids):
         rest = duration(expected.seconds(ids) - seconds)
         first = trial_names(trials)[ids[kept]]
-        say(f"left out: {len(ids) - kept} trials from {first} on, which would take {rest} more")
+        some = counted(len(ids) - kept, "trial")
+        say(f"left out: {some} from {first} on, which would take {rest} more")
     left_out = set(ids[kept:])
     return [trial for trial in trials if trial.trial_id not in left_out]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dse.analysis.rendering import columns
+from dse.analysis.rendering import columns, counted
 from dse.results import records
 from dse.space.architecture import V1_0, Metaparameters, expand_filters
 from dse.sweep.calibrate import Say
@@ -28,8 +28,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
             total = _total(expected)
     except (RuntimeError, RequestError) as error:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
-    one_or_more = "trial" if len(trials) == 1 else "trials"
-    count = f"{len(trials)} {one_or_more}, {len(trials) - len(todo)} done, {len(todo)} to do"
+    count = f"{counted(len(trials), 'trial')}, {len(trials) - len(todo)} done, {len(todo)} to do"
     where = [f"trains on {described(request.workers)}"] if todo else []
     return "\n".join([*_table(trials, todo, expected), *_widths(trials), *where, count, *total])
 
@@ -68,7 +67,7 @@ def _widths(trials: Sequence[Trial]) -> list[str]:
 
 def _total(expected: Estimate) -> list[str]:
     """What a sweep takes, a line or two, and what this is based on."""
-    workers = f"{expected.workers} worker{'s' if expected.workers > 1 else ''}"
+    workers = counted(expected.workers, "worker")
     training = sum(trial.seconds for trial in expected.trials.values())
     return [
         f"estimated time with {workers}: {duration(expected.seconds(expected.trials))} "

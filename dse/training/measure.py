@@ -17,6 +17,7 @@ from dse.data.memory import Data, load
 from dse.data.resident import on_device
 from dse.data.store import Store
 from dse.runner.task import Reporter
+from dse.space.cost import cost
 from dse.training import cuda
 from dse.training.execute import (
     Callbacks,
@@ -30,10 +31,20 @@ from dse.training.worker import keep_memory
 from dse.trial.question import Trial
 
 LEAST_STEPS = 2
-"""Minimum number of steps that are timed."""
+"""Minimum number of steps that are timed, of whole batches; one of smaller ones."""
 
 JUDGING = 4
 """Judging is timed for the steps' time divided by this."""
+
+LONG = 3e10
+"""Multiply-accumulates of a step that may take a processor a second or more: a small one is tried
+first."""
+
+PROBE, FEWEST = 2, 8
+"""Pictures of the step that is tried first, and minimum pictures of the steps that are timed."""
+
+PATIENCE = 3
+"""Whole batches are timed where that takes at most so many times the seconds asked for."""
 
 EPOCHS, LR = 10_000, 1e-9
 """Epochs and learning rate of a training that is only timed: it neither ends nor diverges."""
@@ -44,16 +55,17 @@ class Enough(Exception):
 
 
 class Stopwatch:
-    """Times the steps of a training without the judgements between them, for some `seconds`.
+    """Times the steps of a training without the judgements between them, for some `seconds` and at
+    least `least` steps.
 
     The first steps are not like the others: `first` is when `skipped` of them were done, `steps`
     and `seconds` are those after it. Raises `Enough` at the end.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, least: int = LEAST_STEPS) -> None:
         self.first, self.skipped = 0.0, 0
         self.steps, self.seconds = 0, 0.0
-        self._enough, self._last = seconds, 0.0
+        self._enough, self._least, self._last = seconds, least, 0.0
 
     def on_step(self, step: int, state: object) -> None:
         """Called with the number of steps done: after each one, or on a GPU after several."""
@@ -64,7 +76,7 @@ class Stopwatch:
         else:
             self.first, self.skipped = now, step
         self._last = now
-        if self.steps >= LEAST_STEPS and self.seconds >= self._enough:
+        if self.steps >= self._least and self.seconds >= self._enough:
             raise Enough
 
     def on_judged(self, *_: object) -> None:
@@ -72,7 +84,7 @@ class Stopwatch:
         self._last = time.perf_counter()
 
 
-def measure(argument: tuple[Trial, Store, float, str], _: Reporter) -> dict[str, float]:
+def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict[str, float]:
     """In a worker: train a trial for some `seconds` on a device, keep nothing, and return what its
     parts take.
 
@@ -81,6 +93,9 @@ def measure(argument: tuple[Trial, Store, float, str], _: Reporter) -> dict[str,
     are the peak bytes of this process's own memory and of what it was forked with; `header` is the
     bytes of a file of weights in addition to the weights. The recipe's number of epochs and
     learning rate are replaced, so that any trial can be trained for long enough.
+
+    Where steps take long, smaller ones are timed: `timed` is the number of their pictures, from
+    which `step` and `private` are extrapolated; else 0. It is reported as soon as it is known.
     """
     entered = time.monotonic()
     trial, store, seconds, name = argument
@@ -91,36 +106,105 @@ def measure(argument: tuple[Trial, Store, float, str], _: Reporter) -> dict[str,
     start = time.perf_counter()
     if device.type == "cuda":
         cuda.prepare()
-    data, watch = on_device(load(trial.protocol, store), device), Stopwatch(seconds)
-    try:
-        callbacks = Callbacks(
-            on_step=watch.on_step, on_judged=watch.on_judged, on_epoch=watch.on_judged
-        )
-        train_attempt(_endless(trial), data, [], None, callbacks, device)
-        raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
-    except Enough:
-        before = _memory()  # while its loaders are running
+    data = on_device(load(trial.protocol, store), device)
+    batch = timed = trial.protocol.recipe.batch_size
+    if device.type == "cpu" and batch > FEWEST and _step_macs(trial) > LONG:
+        began = time.perf_counter()
+        probe, _ = _train(trial, PROBE, data, 0.0, device)
+        timed = _affordable(batch, probe.seconds / probe.steps / PROBE, seconds)
+        start += time.perf_counter() - began
+    report(timed)
+    watch, memory = _train(trial, timed, data, seconds, device)
     step = watch.seconds / watch.steps
     model = build(trial, trial.protocol.recipe, data, 0).to(device)
     together = pictures_at_a_time(trial, device)
+    if timed < batch:
+        together = min(together, timed)
     judged = _seconds_of_judging(model, data, together, seconds / JUDGING)
-    private, shared = map(max, before, _memory())
+    private, shared = map(max, memory, _memory())
+    if timed < batch:
+        private += (batch - timed) * _bytes_of_a_picture(trial, model, data)
     weights = weights_of(model)
     return {
         "entered": entered,
         "ready": max(watch.first - start - watch.skipped * step, 0.0),
-        "step": step,
+        "step": step * batch / timed,
         "judge": judged,
         "private": private,
         "shared": shared,
         "header": len(encode(weights)) - sum(w.nbytes for w in weights.values()),
+        "timed": timed if timed < batch else 0,
     }
 
 
-def _endless(trial: Trial) -> Trial:
-    """A trial whose steps are the same, but whose training does not end by itself."""
+def _step_macs(trial: Trial) -> int:
+    """Multiply-accumulates of a step of a trial, forward and backward."""
     protocol = trial.protocol
-    recipe = replace(protocol.recipe, epochs=EPOCHS, lr=LR, dead_after=0, ladder="none")
+    macs: int = cost(trial.architecture, protocol.image_size).macs
+    return 3 * protocol.recipe.batch_size * macs
+
+
+def _bytes_of_a_picture(trial: Trial, model: nn.Module, data: Data) -> int:
+    """Bytes that a step on a processor needs for each picture of its batch: what is kept for the
+    backward pass, and the largest activations there."""
+    x, _ = next(data.train_batches(2 * PROBE, trial.seed, 1))
+    size = cost(trial.architecture, trial.protocol.image_size)
+    with torch.autocast("cpu", torch.bfloat16, enabled=trial.protocol.recipe.precision == "bf16"):
+        more = _bytes_kept(model, x) - _bytes_kept(model, x[:PROBE])
+    return more // PROBE + int(size.peak_activation_bytes)
+
+
+def _bytes_kept(model: nn.Module, x: Tensor) -> int:
+    """Bytes of the tensors that a forward pass keeps for the backward pass."""
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        scores = model(x)
+    del scores  # until here, no tensor took another one's place
+    return sum(sizes.values())
+
+
+def _affordable(batch: int, per_picture: float, seconds: float) -> int:
+    """Pictures of the steps to time: the whole batch, or as many as `seconds` of steps allow.
+
+    `per_picture` are the seconds of a step of one picture.
+    """
+    steps = 1 + LEAST_STEPS
+    if steps * batch * per_picture <= PATIENCE * seconds:
+        return batch
+    return min(max(int(seconds / steps / per_picture), FEWEST), batch)
+
+
+def _train(
+    trial: Trial, batch: int, data: Data, seconds: float, device: torch.device
+) -> tuple[Stopwatch, tuple[int, int]]:
+    """Train with batches of so many pictures for some `seconds`; the steps' times, and `_memory`
+    while the loaders are running."""
+    whole = batch == trial.protocol.recipe.batch_size
+    watch = Stopwatch(seconds, LEAST_STEPS if whole else 1)
+    callbacks = Callbacks(
+        on_step=watch.on_step, on_judged=watch.on_judged, on_epoch=watch.on_judged
+    )
+    try:
+        train_attempt(_endless(trial, batch), data, [], None, callbacks, device)
+    except Enough:
+        return watch, _memory()
+    raise RuntimeError(f"{trial.trial_id} ended before its steps could be timed")
+
+
+def _endless(trial: Trial, batch: int) -> Trial:
+    """A trial whose steps are the same, of `batch` pictures, but whose training does not end by
+    itself."""
+    protocol = trial.protocol
+    recipe = replace(
+        protocol.recipe, batch_size=batch, epochs=EPOCHS, lr=LR, dead_after=0, ladder="none"
+    )
     return replace(trial, protocol=replace(protocol, recipe=recipe))
 
 
