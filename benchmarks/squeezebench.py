@@ -2,9 +2,9 @@
 
     python benchmarks/squeezebench.py FOLDER ... [--out results/reference/squeezebench]
 
-Each FOLDER is a results folder in which `python -m dse.sweep --config-name squeezebench` has run, or
-still runs, or in which some of its networks were compressed. It is only read. A seed is whole when
-all its networks have a record there; `--partial` adds what there is.
+Each FOLDER is a results folder in which `python -m dse.sweep --config-name squeezebench` has run,
+or still runs, or in which some of its networks were compressed. It is only read. A seed is whole
+when all its networks have a record there; `--partial` adds what there is.
 """
 
 from __future__ import annotations

@@ -1,0 +1,70 @@
+"""Error distribution functions of the sub-spaces of a sweep, a panel for each axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.distributions import distributions
+from dse.figures.plotting import WIDTH, caption, described, look, style
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+EXPLAINED = (
+    "Share of the networks with at most an error, of those with one value of an axis: the higher "
+    "the curve, the better the sub-space. Bands: 95 % of resamples of the networks. An error is "
+    "100 minus the mean top-1 on the test set."
+)
+FEWEST = 5
+"""Networks of a sub-space below which its distribution says nothing."""
+
+
+def error_distributions(found: Sweep, *, note: str = "") -> Figure:
+    """The error distribution function of each value of each axis, with its band.
+
+    Raises `NoSweep` where no axis has `FEWEST` networks for each of its values.
+    """
+    shown = {axis: distributions(found.rows, axis.name) for axis in _wide(found)}
+    if not shown:
+        raise NoSweep(f"no axis has {FEWEST} networks for each of its values")
+    with style():
+        lines = -(-len(shown) // 2)
+        figure = Figure(figsize=(WIDTH, 0.9 + 2.2 * lines), layout="constrained")
+        places = figure.subplots(lines, 2, squeeze=False, sharex=True, sharey=True)
+        for axes, (axis, table) in zip(places.flat, shown.items(), strict=False):
+            _panel(axes, axis, table)
+        for spare in [*places.flat][len(shown) :]:
+            spare.set_axis_off()
+        for axes in places[:, 0]:
+            axes.set_ylabel("share of networks (%)")
+        for axes in [*places.flat][max(len(shown) - 2, 0) : len(shown)]:
+            axes.set_xlabel("error on the test set (%)")
+            axes.tick_params("x", labelbottom=True)
+        figure.suptitle(described(found), fontsize="medium")
+        caption(figure, EXPLAINED, note)
+    return figure
+
+
+def _wide(found: Sweep) -> list[Axis]:
+    """The axes with enough networks for each of their values."""
+    names = [axis.name for axis in found.axes]
+    networks = found.rows[names].drop_duplicates() if names else found.rows[:0]
+    return [axis for axis in found.axes if networks[axis.name].value_counts().min() >= FEWEST]
+
+
+def _panel(axes: Axes, axis: Axis, table: pd.DataFrame) -> None:
+    """A curve for each value of the axis."""
+    for number, value in enumerate(axis.values):
+        some, looks = table[table[axis.name] == value], look(number)
+        axes.plot(
+            some["error"], 100 * some["share"], label=written(value),
+            color=looks["color"], linestyle=looks["linestyle"], linewidth=1.3,
+        )  # fmt: skip
+        ends = 100 * some["low"], 100 * some["high"]
+        axes.fill_between(some["error"], *ends, color=looks["color"], alpha=0.15, linewidth=0)
+    axes.legend(title=axis.name, fontsize="x-small", title_fontsize="x-small", loc="lower right")

@@ -1,0 +1,123 @@
+"""What the axes of a complete grid explain, alone and two together."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import Sweep
+from dse.analysis.complete import Grid, complete
+from dse.analysis.interactions import REST, noise_share, shares, together
+from dse.analysis.labels import label
+from dse.analysis.statistics import INTERVAL_SEEDS
+from dse.figures.plotting import WIDTH, caption, described, look, style
+from dse.figures.scales import scale_of, set_scale
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHADES = mpl.colormaps["cividis"].with_extremes(bad="white")
+PANELS = 4
+"""Interactions that are drawn, the largest first."""
+
+
+def explained(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
+    """The share of the variance of accuracy that each axis explains, and each two beyond that.
+
+    A matrix: main effects on the diagonal, interactions below it. Raises `NoSweep` where the grid
+    is not complete.
+    """
+    grid = complete(found, answer)
+    known = shares(grid).set_index("source")["share"]
+    names = [axis.name for axis in grid.axes]
+    cells = np.full((len(names), len(names)), np.nan)
+    for row, one in enumerate(names):
+        for column, two in enumerate(names[: row + 1]):
+            source = one if one == two else f"{two} x {one}"
+            cells[row, column] = known[source]
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.75 + 0.55 * len(names) + 0.6), layout="constrained")
+        axes = figure.subplots()
+        shades = mpl.colors.Normalize(0, max(float(np.nanmax(cells)), 1.0))
+        axes.pcolormesh(np.ma.masked_invalid(cells), cmap=SHADES, norm=shades, edgecolor="white")
+        for (row, column), share in np.ndenumerate(cells):
+            if not math.isnan(share):
+                ink = "white" if shades(share) < 0.5 else "black"
+                place = (column + 0.5, row + 0.5)
+                axes.annotate(f"{share:.1f}", place, color=ink, ha="center", va="center")
+        ticks = np.arange(len(names)) + 0.5
+        axes.set_xticks(ticks, names)
+        axes.set_yticks(ticks, names)
+        axes.invert_yaxis()
+        axes.grid(visible=False)
+        image = mpl.cm.ScalarMappable(shades, SHADES)
+        figure.colorbar(image, ax=axes, label="share of the variance (%)", aspect=25)
+        figure.suptitle(described(found), fontsize="medium")
+        caption(figure, EXPLAINED, _rest(grid, float(known[REST])), note)
+    return figure
+
+
+EXPLAINED = (
+    "Shares of the variance of the networks' mean accuracy on the test set: of each axis alone on "
+    "the diagonal, of each two beyond their own below it."
+)
+
+
+def _rest(grid: Grid, rest: float) -> str:
+    """What is left, and how much of it the noise of the seeds is."""
+    noise = noise_share(grid)
+    of_it = "" if math.isnan(noise) else f", of which {noise:.1f} % is noise of the seeds"
+    return f"Three or more together: {rest:.1f} %{of_it}. {_counts(grid)}"
+
+
+def _counts(grid: Grid) -> str:
+    seeds = f"{len(grid.seeds)} seed{'s' if len(grid.seeds) > 1 else ''}"
+    return f"{grid.networks:,} networks, {seeds}."
+
+
+def interactions(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
+    """The `PANELS` largest interactions of two axes: mean accuracy for each two of their values.
+
+    Without an interaction the lines of a panel are parallel. The axis with more values is the x
+    axis. Raises `NoSweep` where the grid is not complete, or has one axis only.
+    """
+    grid = complete(found, answer)
+    sources = [source for source in shares(grid)["source"] if " x " in source][:PANELS]
+    with style():
+        lines = -(-len(sources) // 2)
+        figure = Figure(figsize=(WIDTH, 0.9 + 2.7 * lines), layout="constrained")
+        places = figure.subplots(max(lines, 1), 2, squeeze=False, sharey=True)
+        for axes, source in zip(places.flat, sources, strict=False):
+            one, two = source.split(" x ")
+            sizes = {name: len(grid.axes[grid.place(name)].values) for name in (one, two)}
+            across, hue = sorted((one, two), key=lambda name: -sizes[name])
+            _panel(axes, found, grid, across, hue)
+        for spare in [*places.flat][len(sources) :]:
+            spare.set_axis_off()
+        for axes in places[:, 0]:
+            axes.set_ylabel(textwrap.fill(f"mean {label(grid.answer)}", 28))
+        figure.suptitle(described(found), fontsize="medium")
+        few = len(grid.seeds) < INTERVAL_SEEDS
+        bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95 % intervals over seeds"
+        text = "Means over all other axes; without an interaction the lines of a panel are parallel"
+        caption(figure, f"{text}; {bars}. Largest interaction first. {_counts(grid)}", note)
+    return figure
+
+
+def _panel(axes: Axes, found: Sweep, grid: Grid, across: str, hue: str) -> None:
+    """Lines along one axis, one for each value of another."""
+    table, values = together(grid, across, hue), scale_of(found, across)
+    for number, value in enumerate(grid.axes[grid.place(hue)].values):
+        some = table[table[hue] == value]
+        ends = np.array([some["mean"] - some["low"], some["high"] - some["mean"]])
+        x = values.position(some[across])
+        axes.errorbar(x, some["mean"], yerr=ends, label=written(value), **look(number))
+    axes.legend(title=hue, ncols=2, fontsize="x-small", title_fontsize="x-small", loc="best")
+    set_scale(axes, "x", values, log=False, room=6)
+    axes.set_xlabel(across)

@@ -1,0 +1,61 @@
+"""The fronts of sub-spaces: what the networks with one value of an axis reach at each cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dse.analysis.axes import Sweep
+from dse.analysis.labels import label, scale
+from dse.analysis.subspaces import WHOLE, front_of
+from dse.figures.plotting import WIDTH, caption, described, look, style
+from dse.figures.scales import is_log, set_scale
+from dse.trial.names import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+EXPLAINED = (
+    "Of the networks with one value of an axis that cost at most so much, the one with the highest "
+    "validation accuracy; shown is its mean accuracy on the test set. Grey: of all networks."
+)
+
+
+def subspace_fronts(
+    found: Sweep, columns: Sequence[str], cost: str = "size_bytes", *, note: str = ""
+) -> Figure:
+    """The front of accuracy against a cost for each value of some axes, a panel for each axis.
+
+    See `dse.analysis.subspaces`. Raises `NoSweep` where one of `columns` is not an axis.
+    """
+    with style():
+        lines = -(-len(columns) // 2)
+        figure = Figure(figsize=(WIDTH, 1.1 + 2.3 * lines), layout="constrained")
+        places = figure.subplots(lines, min(2, len(columns)), squeeze=False, sharey=True)
+        for axes, column in zip(places.flat, columns, strict=False):
+            _panel(axes, found, column, cost)
+        for spare in [*places.flat][len(columns) :]:
+            spare.set_axis_off()
+        for axes in places[:, 0]:
+            axes.set_ylabel(label(found.answer))
+        figure.suptitle(described(found), fontsize="medium")
+        caption(figure, EXPLAINED, note)
+    return figure
+
+
+def _panel(axes: Axes, found: Sweep, column: str, cost: str) -> None:
+    """A step line for each value of one axis, and a grey one for all networks."""
+    axis = found.axis(column)
+    across, most = scale(cost, found.rows[cost].tolist()), found.rows[cost].max()
+    whole: Any = {"color": "#bbbbbb", "linewidth": 4.0, "solid_capstyle": "butt"}
+    for number, value in enumerate((WHOLE, *axis.values)):
+        front = front_of(found, column, value, cost)
+        x = across.position([*front[cost], most])
+        y = np.append(front["mean"], front["mean"].iloc[-1])
+        looks = whole if value is WHOLE else look(number - 1) | {"marker": "", "linewidth": 1.4}
+        axes.step(x, y, where="post", label=written(value), **looks)
+    axes.legend(title=axis.name, fontsize="x-small", title_fontsize="x-small", loc="lower right")
+    set_scale(axes, "x", across, log=is_log("x", cost, found.rows[cost], None), room=6)
