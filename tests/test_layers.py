@@ -29,8 +29,9 @@ WITH_TORCH = (
     "dse.data.decode dse.data.crops"
 )
 FENCES = {
-    "hydra": "dse.sweep.overrides dse.sweep.pages",
-    "omegaconf": "dse.sweep.pages",
+    "hydra": "dse.sweep.overrides dse.sweep.pages dse.sweep.yaml_pages",
+    "omegaconf": "dse.sweep.pages dse.sweep.yaml_pages",
+    "yaml": "dse.sweep.yaml_pages",
     "optuna": "dse.search",
     "constriction": "dse.compress.range_coder",
     "matplotlib": "dse.figures dse.report.notebook",

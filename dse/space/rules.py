@@ -16,13 +16,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One field's rule: `text` completes "must be ...", `read` converts or raises `ValueError`."""
+    """One field's rule: `text` completes "must be ...", `read` converts or raises `ValueError`.
+
+    `kind` says how a value is written: as a "number" (or true or false), as "text", which is taken
+    as it was written, or as a "path", which may also hold characters that separate values.
+    """
 
     text: str
     read: Callable[[Any], Any]
+    kind: str = "text"
 
     def accept(self, name: str, value: object) -> Any:
         """`value` in this rule's kind; raises `ValueError` naming field, rule and value.
@@ -71,6 +78,17 @@ def expect(name: str, value: object, kind: type) -> None:
         raise TypeError(f"`{name}` must be of type {kind.__name__}, got {type(value).__name__}")
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a decimal number that cannot be mistaken for another one.
+
+    >>> [is_number(text) for text in ("8", "-0.5", ".5", "1.", "1e-3")]
+    [True, True, True, True, True]
+    >>> [is_number(text) for text in ("010", "1_000", "0x10", "1:30", "nan")]
+    [False, False, False, False, False]
+    """
+    return bool(DECIMAL.fullmatch(text))
+
+
 # The rules ----------------------------------------------------------------------------------
 
 
@@ -82,7 +100,7 @@ def integer(low: int, high: int) -> Rule:
             raise ValueError
         return int(value)
 
-    return Rule(f"a whole number in {low} .. {high}", read)
+    return Rule(f"a whole number in {low} .. {high}", read, "number")
 
 
 def real(low: float, high: float, *, above: bool = False, below: bool = False) -> Rule:
@@ -99,7 +117,8 @@ def real(low: float, high: float, *, above: bool = False, below: bool = False) -
             raise ValueError
         return number or 0.0  # -0.0 becomes 0.0
 
-    return Rule(f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}", read)
+    text = f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
+    return Rule(text, read, "number")
 
 
 def one_of(*names: str) -> Rule:
@@ -133,20 +152,24 @@ def flag() -> Rule:
             raise ValueError
         return value
 
-    return Rule("true or false", read)
+    return Rule("true or false", read, "number")
 
 
 def path() -> Rule:
-    """A path, absolute or relative; its parts have at most 255 bytes each."""
+    """A path, absolute or relative, or from a home folder (~); its parts have at most 255 bytes."""
 
     def read(value: Any) -> Path:
-        if not isinstance(value, (str, Path)) or str(value)[:1] in ("", "~") or "\0" in str(value):
-            raise ValueError  # "~" is for a shell to expand
-        if any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
+        if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
             raise ValueError
-        return Path(value)
+        try:
+            whole = Path(value).expanduser()  # no shell expands the ~ of data.root=~/x
+        except RuntimeError:  # there is no such user
+            raise ValueError from None
+        if any(len(os.fsencode(part)) > 255 for part in whole.parts):
+            raise ValueError
+        return whole
 
-    return Rule("a path", read)
+    return Rule("a path", read, "path")
 
 
 def duration() -> Rule:
@@ -171,7 +194,7 @@ def numbers(low: int, high: int, *, count: int = 0, ascending: bool = False) -> 
     def read(value: Any) -> str:
         if value == "none":
             return "none"
-        text = str(value)  # a single number is an integer on the command line
+        text = str(value)  # a single number may be an integer
         if isinstance(value, (bool, float)) or not text.isascii() or "_" in text:
             raise ValueError
         parts = split(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
@@ -62,15 +63,11 @@ def cores() -> int:
 
 def _file_name() -> Rule:
     def read(value: Any) -> str:
-        text = str(value)
-        plain = text.replace("-", "").replace("_", "").replace(".", "")
-        if isinstance(value, (bool, float)) or value is None or len(text) > 100:
+        if not (isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", value, re.A)):
             raise ValueError
-        if not (plain.isascii() and plain.isalnum() and text[0].isalnum()):
-            raise ValueError
-        return text
+        return value
 
-    return Rule("a name of at most 100 letters, digits, '.', '_' and '-'", read)
+    return Rule("a name of at most 100 ASCII letters, digits, '.', '_' and '-'", read)
 
 
 def knobs(*kinds: type) -> dict[str, Field[Any]]:
@@ -133,6 +130,12 @@ SETTINGS: Mapping[str, Setting] = {
 
 KEYS = (*RULES, *SETTINGS, *GROUPS)
 """All keys of a sweep's command line."""
+
+TEXT = {*GROUPS, *(key for key, own in {**RULES, **SETTINGS}.items() if own.rule.kind != "number")}
+"""Keys whose values are taken as they were written, not as numbers, booleans or null."""
+
+PATHS = {key for key, setting in SETTINGS.items() if setting.rule.kind == "path"}
+"""Keys whose value is one path, which may hold commas, brackets or quotes."""
 
 
 def unknown(key: str, known: Collection[str] = KEYS) -> str:

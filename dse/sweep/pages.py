@@ -11,17 +11,25 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Glob, Quote, QuotedString
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from dse.space.rules import one_of
+from dse.sweep.errors import RequestError
 from dse.sweep.keys import GROUPS, RULES, SETTINGS, accepted, unknown
+from dse.sweep.yaml_pages import Source, read, values
 
 
 def bundled() -> Path:
-    """The folder of this project's pages: in an installed package, or next to it in a checkout."""
+    """The folder of this project's pages: in an installed package, or next to it in a checkout.
+
+    Raises `RequestError` where there is none.
+    """
     package = Path(__file__).parents[1]
-    installed, checkout = package / "sweeps", package.parent / "sweeps"
-    return installed if installed.is_dir() else checkout
+    folder = next(filter(Path.is_dir, (package / "sweeps", package.parent / "sweeps")), None)
+    if folder is None:
+        raise RequestError([f"dse must be installed, as with pip; it cannot run from {package}"])
+    return folder
 
 
 def names(folders: Sequence[Path], group: str = "") -> list[str]:
@@ -37,17 +45,21 @@ def summary(page: Path) -> str:
 
 def defaults() -> dict[str, Any]:
     """The value of each key of the question on the page `squeezenet`, which sets them all."""
-    page: Any = OmegaConf.load(bundled() / "squeezenet.yaml")
+    page = _own(bundled(), "squeezenet")
     return {key: page[key] for key in RULES}
 
 
 def protocols() -> dict[str, str]:
     """Each data set that has a page in `sweeps/protocol`, and the first such page."""
     folder = bundled() / "protocol"
-    texts: dict[str, Any] = {
-        n: OmegaConf.load(folder / f"{n}.yaml") for n in names([bundled()], "protocol")
-    }
-    return {page["data"]: name for name, page in reversed(texts.items())}
+    every = {name: _own(folder, name) for name in names([bundled()], "protocol")}
+    return {page["data"]: name for name, page in reversed(every.items())}
+
+
+def _own(folder: Path, name: str) -> Any:
+    """What a page holds itself."""
+    path = folder / f"{name}.yaml"
+    return values(read(path), str(path))
 
 
 def choices(
@@ -86,26 +98,27 @@ def composed(
     """
     home, *others = sorted(folders, key=lambda folder: page not in names([folder]))
     overrides = [f"{group}={_quoted(name)}" for group, name in choice.items()]
-    overrides += [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]" for folder in others]
+    overrides += [f"hydra.searchpath=[{_quoted(_searched(folder))}]" for folder in others]
     GlobalHydra.instance().clear()
+    Plugins.instance().register(Source)
     try:
-        own = OmegaConf.load(home / f"{page}.yaml")
-        with warnings.catch_warnings(), initialize_config_dir(str(home), version_base="1.3"):
+        own = _own(home, page)
+        with warnings.catch_warnings(), initialize_config_dir(_searched(home), version_base="1.3"):
             warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
     except Exception as error:  # many types, whatever the page holds
         errors.append(f"page `{page}` cannot be read: {_reason(error)}")
         return {}
-    values = dict(_flat(whole))
-    keys = [*values, "hydra"] if "hydra" in own else values  # compose() takes `hydra` out
+    found = dict(_flat(whole))
+    keys = [*found, "hydra"] if "hydra" in own else found  # compose() takes `hydra` out
     errors += [unknown(key) for key in keys if key not in RULES and key not in SETTINGS]
-    missing = [key for key in RULES if key not in values]
+    missing = [key for key in RULES if key not in found]
     if missing:
         errors.append(
             f"page `{page}` must begin with `defaults: [squeezenet, _self_]` or set every key, "
             f"got no {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
         )
-    return {key: value if isinstance(value, list) else [value] for key, value in values.items()}
+    return {key: value if isinstance(value, list) else [value] for key, value in found.items()}
 
 
 def _reason(error: Exception) -> str:
@@ -116,6 +129,10 @@ def _reason(error: Exception) -> str:
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _searched(folder: Path) -> str:
+    return f"{Source.scheme()}://{folder}"
 
 
 def _quoted(text: str) -> str:

@@ -23,7 +23,7 @@ def _loss() -> Rule:
             raise ValueError
         return number if math.isfinite(number) else math.nan
 
-    return Rule("at least 0, or NaN", read)
+    return Rule("at least 0, or NaN", read, "number")
 
 
 def _text() -> Rule:
