@@ -43,6 +43,8 @@ def _main(arguments: list[str]) -> int:
     requests = _requests(names, [a for a in arguments if a not in PAGES])
     first = requests[0]
     check_folder(first.folder)
+    for line in dict.fromkeys(line for request in requests for line in request.remarks):
+        say(line)
     every = {t.trial_id: t for request in requests for t in request.trials}
     trials: Sequence[Trial] = within_budget(first, list(every.values()), say)
     by_page = {name: request.trials for name, request in zip(names, requests, strict=True)}

@@ -65,5 +65,5 @@ def own(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
     return write
 
 
-NAME = "a name of at most 100 letters, digits, '.', '_' and '-'"
+NAME = "a name of at most 100 ASCII letters, digits, '.', '_' and '-'"
 LAYOUT_NAMES = ", ".join(sorted(LAYOUTS))

@@ -70,7 +70,7 @@ WRONG = [
     ("protocol=nope", f"`protocol` must be one of {PROTOCOL_NAMES}, got 'nope'"),
     ("layout=nope", f"`layout` must be one of {LAYOUT_NAMES}, got 'nope'"),
     ("layout=", f"`layout` must be one of {LAYOUT_NAMES}, got ''"),
-    ("layout=null", f"`layout` must be one of {LAYOUT_NAMES}, got 'None'"),
+    ("layout=null", f"`layout` must be one of {LAYOUT_NAMES}, got 'null'"),
     ("layout=../protocol/demo", f"`layout` must be one of {LAYOUT_NAMES}, got '../protocol/demo'"),
     ("layout=glob(z*x)", "`layout` must have a value"),
     ("srr=1", "unknown key `srr`; did you mean `sr`?"),
@@ -82,19 +82,17 @@ WRONG = [
     ("++sr=1", "`++sr=1` must be written key=value: keys cannot be added or removed"),
     ("~sr", "`~sr` must be written key=value: keys cannot be added or removed"),
     ("layout@x=px8", "`layout@x=px8` must be written key=value: keys cannot be added or removed"),
-    ("sr", "`sr` must be written key=value: there is no '='"),
-    ("", "`` must be written key=value: it ends too early"),
-    ("sr=0.1,", "`sr=0.1,` must be written key=value: it ends too early"),
+    ("sr", "`sr` must be written sr=VALUE"),
+    ("", "`` must be written key=value, as in seed=0"),
+    ("sr=0.1,", "`sr` must be in (0, 1], got '0.1,'; write plain numbers, such as 8, 0.5 or 1e-3"),
     ("name=../x", f"`name` must be {NAME}, got '../x'"),
     ("name=..", f"`name` must be {NAME}, got '..'"),
     ("name=a/b", f"`name` must be {NAME}, got 'a/b'"),
     ("name=/etc", f"`name` must be {NAME}, got '/etc'"),
     ("name=", f"`name` must be {NAME}, got ''"),
-    ("name=null", f"`name` must be {NAME}, got None"),
-    ("name=1.10", f"`name` must be {NAME}, got 1.1"),
     ("name=a,b", "`name` must have one value, got 2"),
     ("plan=1", "`plan` must be true or false, got 1"),
-    ("budget=2", "`budget` must be a time such as 90s, 45min, 2h or 3d, got 2"),
+    ("budget=2", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '2'"),
     ("budget=0s", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '0s'"),
     ("budget=-1h", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '-1h'"),
     ("budget=2 weeks", "`budget` must be a time such as 90s, 45min, 2h or 3d, got '2 weeks'"),
@@ -105,7 +103,7 @@ WRONG = [
     ("limit=true", "`limit` must be a whole number in 1 .. 1000000, got True"),
     ("runner.workers=0", "`runner.workers` must be a whole number in 1 .. 1024, got 0"),
     ("results.root=", "`results.root` must be a path, got ''"),
-    ("results.root='~/x'", "`results.root` must be a path, got '~/x'"),
+    ("results.root='~no.such.user/x'", "`results.root` must be a path, got '~no.such.user/x'"),
     ("data.root=/no/such", "`data.root` must be an existing folder, got '/no/such'"),
     ("data.root=/dev/null", "`data.root` must be an existing folder, got '/dev/null'"),
     (
@@ -113,11 +111,7 @@ WRONG = [
         "`results.root` must be a value, not an interpolation, got '${oc.env:HOME}'",
     ),
     # Look-alikes: a Cyrillic o, a full-width 1, an e with an accent.
-    (
-        "bypass=n\u043ene",
-        r"`bypass=n\u043ene` must be written key=value: token recognition error at: "
-        r"'\u043e'",
-    ),
+    ("bypass=n\u043ene", r"`bypass` must be one of none, simple, complex, got 'n\u043ene'"),
     ("bypass='n\u043ene'", r"`bypass` must be one of none, simple, complex, got 'n\u043ene'"),
     ("pool_after='\uff11-4'", rf"`pool_after` must be {RISING}, got '\uff11-4'"),
     ("name='r\u00e9sultats'", rf"`name` must be {NAME}, got 'r\xe9sultats'"),
@@ -184,13 +178,8 @@ def test_three_mistakes_are_three_lines() -> None:
 
 @pytest.mark.parametrize("name", ["../sweeps/figure3a", "layout/px8", "/etc/passwd", "", "figure3"])
 def test_a_page_is_given_by_name_not_by_path(name: str) -> None:
-    assert lines("-cn", name) == [f"`--config-name` must be one of {PAGE_NAMES}, got '{name}'"]
-
-
-def test_a_page_without_its_option_is_recognised() -> None:
-    assert lines("figure3b") == [
-        "`figure3b` must be written key=value; a page is chosen with `-cn figure3b`"
-    ]
+    (line,) = lines("-cn", name)
+    assert line.startswith(f"`--config-name` must be one of {PAGE_NAMES}, got '{name}'")
 
 
 @pytest.mark.parametrize("arguments", [["--nope"], ["--config-n", "figure3a"], ["-cn"]])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dse.space.rules import is_number
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
             raise ValueError(
                 f"`{name}` must be a column of the table: {', '.join(map(str, table))}"
             )
-        texts = [_normal(text) for text in texts]
         column = table[name].map(written)
+        texts = [text if text in set(column) else _normal(text) for text in texts]
         for text in texts:
             if text not in set(column):
                 values = sorted(table[name].unique().tolist())
@@ -61,7 +62,8 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
 
 def _normal(text: str) -> str:
     """A value as `written` writes it."""
-    for kind in (int, float):
+    if is_number(text):
         with suppress(ValueError):
-            return written(kind(text))
+            return written(int(text))
+        return written(float(text))
     return text.lower() if text.lower() in ("true", "false") else text

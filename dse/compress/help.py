@@ -11,6 +11,7 @@ from pathlib import Path
 from dse.sweep.errors import RequestParser
 from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
 from dse.sweep.keys import SETTINGS as OF_SWEEP
+from dse.sweep.keys import TEXT as OF_SWEEP_TEXT
 from dse.trial.compression import SETTINGS, USES, Settings
 from dse.trial.names import written
 from dse.trial.question import QUESTION
@@ -22,6 +23,14 @@ SELECT = (*QUESTION, "layout", "trial_id", "status")
 """The keys that select trials."""
 
 KNOWN = (*SETTINGS, *RUN, *SELECT)
+
+TEXT = {
+    *OF_SWEEP_TEXT,
+    "trial_id",
+    "status",
+    *(f.name for f in fields(Settings) if f.metadata["rule"].kind != "number"),
+}
+"""The keys whose values are taken as they were written."""
 
 DESCRIPTION = (
     "Compress the trained networks of a results folder. Each compressed network is written to "

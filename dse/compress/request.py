@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
-from dse.compress.help import KNOWN, RUN, SELECT, parser
+from dse.compress.help import KNOWN, RUN, SELECT, TEXT, parser
 from dse.data.store import Store
 from dse.results import files, tables
 from dse.results.files import Damaged
@@ -96,7 +96,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     """
     options = parser().parse_intermixed_args(arguments)
     errors: list[str] = []
-    given = parse_overrides(options.overrides, errors, KNOWN)
+    given = parse_overrides(options.overrides, errors, KNOWN, TEXT)
     run_keys = {key: values for key, values in given.items() if key in RUN}
     run = read_settings([run_keys], errors)
     workers = read_workers([run_keys], run, errors)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.compress.decode import check_output, read, replace
+from dse.compress.help import TEXT
 from dse.compress.request import read_axes, read_choices
 from dse.space.architecture import Architecture, Layout, Metaparameters, field_names, generate
 from dse.space.rules import integer
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 def _read(texts: Sequence[str]) -> tuple[Architecture, Settings]:
     """The network and the settings; raises `RequestError` with all mistakes."""
     errors: list[str] = []
-    given = parse_overrides(texts, errors, (*SETTINGS, *NETWORK, *FACTS))
+    given = parse_overrides(texts, errors, (*SETTINGS, *NETWORK, *FACTS), TEXT)
     errors += [
         f"`{key}` must have one value, got {len(values):,}"
         for key, values in given.items()

@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     request = read_request("sweep", DESCRIPTION, arguments, page="figure3a")
     check_folder(request.folder)
+    for line in request.remarks:
+        say(line)
     trials = within_budget(request, request.trials, say)
     if request.plan:
         print(plan(request, trials, say))

@@ -44,4 +44,9 @@ class RequestParser(argparse.ArgumentParser):
     """A parser whose errors are raised like a request's other mistakes."""
 
     def error(self, message: str) -> NoReturn:
-        raise RequestError([f"{message}; see --help"])
+        _, unknown, texts = message.partition("unrecognized arguments: ")
+        keys = [text for text in texts.split() if "=" in text]
+        if keys:
+            raise RequestError(f"`{text}` must be written {text.lstrip('-')}" for text in keys)
+        hint = "keys are written as in seed=0; " if unknown else ""
+        raise RequestError([f"{message}; {hint}see --help"])

@@ -21,6 +21,7 @@ from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs
 from dse.space.architecture import Layout, Metaparameters
 from dse.space.rules import Rule, duration, flag, integer, one_of, path, real
+from dse.sweep import hints
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 from dse.trial.recipe import Recipe
@@ -157,5 +158,5 @@ def accepted(key: str, value: Any, rule: Rule, errors: list[str]) -> Any:
             raise ValueError(f"`{key}` must be a value, not an interpolation, got {value!a}")
         return rule.accept(key, value)
     except ValueError as error:
-        errors.append(str(error))
+        errors.append(f"{error}{hints.of_value(value, rule, grid=key in RULES)}")
         return None

@@ -20,6 +20,7 @@ from dse.space.architecture import (
     map_sizes,
 )
 from dse.space.rules import one_of
+from dse.sweep import pages
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.keys import SETTINGS, accepted
 from dse.sweep.overrides import parse_overrides
@@ -66,7 +67,8 @@ def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture
     if not options.config_name and not any(text.startswith("protocol=") for text in texts):
         texts.append(PAPER)
     errors: list[str] = []
-    overrides = parse_overrides(texts, errors)
+    named = pages.named(pages.searched(options.config_dir))
+    overrides = parse_overrides(texts, errors, named=named)
     errors += [f"`{key}` must be left out of a drawing" for key in overrides if key in SETTINGS]
     if overrides.get("network", ["squeezenet"]) != ["squeezenet"]:
         errors.append("`network` must be squeezenet in a drawing")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.overrides_parser import create_functions
+from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
 from hydra.core.override_parser.types import (
     ChoiceSweep,
     Glob,
@@ -16,27 +18,44 @@ from hydra.core.override_parser.types import (
     OverrideType,
     QuotedString,
     RangeSweep,
+    ValueType,
 )
+from hydra.grammar.gen.OverrideLexer import (  # type: ignore[attr-defined]
+    CommonTokenStream,
+    InputStream,
+    OverrideLexer,
+)
+from hydra.grammar.gen.OverrideParser import OverrideParser
 
-from dse.sweep import pages
-from dse.sweep.keys import GROUPS, KEYS, MAX_POINTS, unknown
+from dse.sweep.arguments import grouped, misread, whole
+from dse.sweep.keys import GROUPS, KEYS, MAX_POINTS, PATHS, TEXT, unknown
+
+NO_PAGES: Mapping[str, str] = {}
 
 
 def parse_overrides(
-    texts: Sequence[str], errors: list[str], known: Collection[str] = KEYS
+    texts: Sequence[str],
+    errors: list[str],
+    known: Collection[str] = KEYS,
+    text_keys: Collection[str] = TEXT,
+    named: Mapping[str, str] = NO_PAGES,
 ) -> dict[str, list[Any]]:
     """The values of each key on the command line; mistakes are added to `errors`.
 
-    `known` are the keys that the command has. A group's values may hold a `Glob`, which
-    `pages.choices` expands.
+    `known` are the keys that the command has, and `text_keys` those of them whose values are text;
+    `named` is what chooses a page, by its name, for a message. A group's values may hold a `Glob`,
+    which `pages.choices` expands.
     """
-    parser = OverridesParser.create()
     values: dict[str, list[Any]] = {}
-    for text in texts:
+    for group in grouped(texts, {*known, *named}):
+        text = group[0]
+        if len(group) > 1:
+            errors.append(whole(group))
+            continue
         try:
-            override = parser.parse_override(text)
-        except Exception as error:  # several types, where it is not in Hydra's grammar
-            errors.append(_unreadable(text, error))
+            override = _read(text, text_keys)
+        except Exception:  # several types, where it is not in Hydra's grammar
+            errors.append(misread(text, known, named))
             continue
         key = override.key_or_group
         if line := _misplaced(override, text, key in values, known):
@@ -49,19 +68,58 @@ def parse_overrides(
     return values
 
 
-def _unreadable(text: str, error: Exception) -> str:
-    """The message for what is not `key=value` in Hydra's grammar."""
-    if text in pages.names([pages.bundled()]):
-        return f"`{text}` must be written key=value; a page is chosen with `-cn {text}`"
-    if isinstance(error, RecursionError):
-        reason = "it is nested too deeply"
-    else:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = reason.partition(" expecting {")[0]
-        reason = reason.replace("mismatched input '<EOF>'", "it ends too early")
-        reason = reason.replace("missing EQUAL at '<EOF>'", "there is no '='")
-    line = f"`{text}` must be written key=value: {reason}"
-    return line.encode("ascii", "backslashreplace").decode()
+def _read(text: str, text_keys: Collection[str]) -> Override:
+    """An argument in Hydra's grammar; raises various errors where it has no key in this grammar.
+
+    A value that is not in this grammar, and a path that Hydra takes for something else than text,
+    is the text that was written.
+    """
+    key, equals, written = text.partition("=")
+    literal = Override(OverrideType.CHANGE, key, ValueType.ELEMENT, written.strip())
+    try:
+        override = _parsed(text, _Visitor(key in text_keys))
+    except Exception:
+        if equals and re.fullmatch(r"\w[\w.]*", key):
+            return literal
+        raise
+    return literal if key in PATHS and not isinstance(override.value(), str) else override
+
+
+def _parsed(text: str, visitor: _Visitor) -> Override:
+    """As Hydra's `OverridesParser.parse_override` does, with a visitor of our own."""
+    lexer = OverrideLexer(InputStream(text))
+    parser: Any = OverrideParser(CommonTokenStream(lexer))
+    for part in (lexer, parser):
+        part.removeErrorListeners()
+        part.addErrorListener(HydraErrorListener())
+    override: Override = visitor.visit(parser.override())
+    return override
+
+
+class _Visitor(HydraOverrideVisitor):
+    """Reads numbers, true, false and null as the text that was written, if `as_text`.
+
+    If not, this holds for numbers such as 1_000 only, which no number's rule accepts.
+    """
+
+    def __init__(self, as_text: bool) -> None:
+        super().__init__(create_functions())
+        self.as_text = as_text
+
+    def visitPrimitive(self, ctx: Any) -> Any:
+        """A value."""
+        value = super().visitPrimitive(ctx)
+        if isinstance(value, (str, QuotedString)):
+            return value
+        written = ctx.getText().strip()
+        return written if self.as_text or "_" in written else value
+
+    def visitFunction(self, ctx: Any) -> Any:
+        """A function; `range` takes numbers, whatever its key."""
+        before, self.as_text = self.as_text, self.as_text and ctx.ID().getText() != "range"
+        value = super().visitFunction(ctx)
+        self.as_text = before
+        return value
 
 
 def _misplaced(override: Override, text: str, repeated: bool, known: Collection[str]) -> str:

@@ -37,6 +37,17 @@ def names(folders: Sequence[Path], group: str = "") -> list[str]:
     return sorted({p.stem for folder in folders for p in (folder / group).glob("*.yaml")})
 
 
+def searched(own: str) -> list[Path]:
+    """The folders of pages: a user's own, if it is a folder, then this project's."""
+    return [*([Path(own).resolve()] if own and Path(own).is_dir() else []), bundled()]
+
+
+def named(folders: Sequence[Path]) -> dict[str, str]:
+    """The argument that chooses each page, by the page's name."""
+    of_groups = {name: f"{group}={name}" for group in GROUPS for name in names(folders, group)}
+    return of_groups | {name: f"--config-name {name}" for name in names(folders)}
+
+
 def summary(page: Path) -> str:
     """The first line of a page's opening comment."""
     lines = page.read_text(encoding="utf-8").splitlines()
@@ -70,7 +81,9 @@ def choices(
     The groups are removed from `overrides`.
     """
     before = len(errors)
-    accepted("--config-name", page, one_of(*names(folders)), errors)
+    known = names(folders)
+    if accepted("--config-name", page, one_of(*known), errors) is None and Path(page).stem in known:
+        errors[-1] += f"; did you mean `{Path(page).stem}`?"
     axes = []
     for group in [group for group in GROUPS if group in overrides]:
         known = names(folders, group)
@@ -98,12 +111,12 @@ def composed(
     """
     home, *others = sorted(folders, key=lambda folder: page not in names([folder]))
     overrides = [f"{group}={_quoted(name)}" for group, name in choice.items()]
-    overrides += [f"hydra.searchpath=[{_quoted(_searched(folder))}]" for folder in others]
+    overrides += [f"hydra.searchpath=[{_quoted(_address(folder))}]" for folder in others]
     GlobalHydra.instance().clear()
     Plugins.instance().register(Source)
     try:
         own = _own(home, page)
-        with warnings.catch_warnings(), initialize_config_dir(_searched(home), version_base="1.3"):
+        with warnings.catch_warnings(), initialize_config_dir(_address(home), version_base="1.3"):
             warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
     except Exception as error:  # many types, whatever the page holds
@@ -131,7 +144,7 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _searched(folder: Path) -> str:
+def _address(folder: Path) -> str:
     return f"{Source.scheme()}://{folder}"
 
 

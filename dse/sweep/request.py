@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dse.data.store import Store
 from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.space.architecture import field_names
-from dse.sweep import pages
+from dse.sweep import hints, pages
 from dse.sweep.devices import placed
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
@@ -37,7 +37,8 @@ Values = Mapping[str, Sequence[Any]]
 class Request:
     """What a command was asked to do: distinct trials, in the order of the grid, and settings.
 
-    `budget` is in seconds, infinite if none was given.
+    `budget` is in seconds, infinite if none was given. `remarks` are lines for the user, on values
+    that were likely meant otherwise.
     """
 
     trials: tuple[Trial, ...]
@@ -46,6 +47,7 @@ class Request:
     workers: Workers
     plan: bool
     budget: float
+    remarks: tuple[str, ...] = ()
 
 
 def read_request(program: str, description: str, arguments: Sequence[str], page: str) -> Request:
@@ -55,7 +57,8 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     """
     options = parser(program, description, page).parse_intermixed_args(arguments)
     errors: list[str] = []
-    overrides = parse_overrides(options.overrides, errors)
+    named = pages.named(pages.searched(options.config_dir))
+    overrides = parse_overrides(options.overrides, errors, named=named)
     given = set(overrides)
     grids = read_grids(options.config_name, options.config_dir, overrides, errors)
     settings = read_settings(grids, errors)
@@ -73,6 +76,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
         workers=workers,
         plan=settings["plan"],
         budget=settings["budget"],
+        remarks=tuple(dict.fromkeys(itertools.chain.from_iterable(map(remarks, axes)))),
     )
 
 
@@ -80,10 +84,8 @@ def read_grids(
     page: str, own: str, overrides: dict[str, list[Any]], errors: list[str]
 ) -> list[Values]:
     """A grid for each combination of groups; after mistakes in pages, the command line alone."""
-    folders = [pages.bundled()]
-    if own and Path(own).is_dir():
-        folders.insert(0, Path(own).resolve())
-    elif own:
+    folders = pages.searched(own)
+    if own and len(folders) == 1:
         errors.append(f"`--config-dir` must be an existing folder, got {own!a}")
     choices = pages.choices(folders, page, overrides, errors)
     composed = [pages.composed(folders, page, choice, errors) for choice in choices]
@@ -151,8 +153,20 @@ def checked_axes(grid: Values, limit: int, errors: list[str]) -> Values:
         if not values:
             errors.append(f"`{key}` must have a value")
         few = len(values) <= limit
-        axes[key] = [accepted(key, v, rule, errors) for v in values] if few else values
+        mistakes: list[str] = []
+        axes[key] = [accepted(key, v, rule, mistakes) for v in values] if few else values
+        if len(mistakes) == len(values) and (one := hints.joined(values, rule)):
+            mistakes = [f"`{key}` must be {rule.text}, got {','.join(values)}; write {one}"]
+        errors += mistakes
     return axes
+
+
+def remarks(axes: Values) -> Iterator[str]:
+    """A line for each axis whose values may have been meant as one value that joins them."""
+    for key, values in axes.items():
+        if one := hints.joined(values, RULES[key].rule):
+            several = f"`{key}={','.join(values)}` is a grid of {len(values)} values"
+            yield f"{several}; one value that joins them is written {key}={one}"
 
 
 def _size_error(axes: Sequence[Values], limit: int) -> list[str]:

@@ -1,0 +1,68 @@
+"""Arguments that are not `key=value`: what they are, and how they were likely meant."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from dse.sweep.keys import PATHS
+
+
+def grouped(texts: Sequence[str], known: Collection[str]) -> list[list[str]]:
+    """The arguments, each with those after it that a space has split from it.
+
+    `known` are keys, and other words that are complete.
+
+    >>> grouped(["sr", "=", "0.5", "seed=0", "data.root=/my", "dir"], ["sr", "seed", "data.root"])
+    [['sr', '=', '0.5'], ['seed=0'], ['data.root=/my', 'dir']]
+    """
+    groups: list[list[str]] = []
+    key = ""
+    for text in texts:
+        own, before = _key(text), groups[-1][-1] if groups else ""
+        half = before == key or before.endswith(("=", ":", ",")) or text.startswith(("=", ":", ","))
+        if key and own not in known and (half or (key in PATHS and own == text)):
+            groups[-1].append(text)
+        else:
+            groups.append([text])
+            key = own if own in known else ""
+    return groups
+
+
+def _key(text: str) -> str:
+    return re.split("[=:]", text.removesuffix(".yaml"), maxsplit=1)[0]
+
+
+def whole(group: Sequence[str]) -> str:
+    """The message for an argument that spaces have split.
+
+    >>> print(whole(["sr", "=", "0.5"]))
+    `sr = 0.5` must be written sr=0.5
+    >>> print(whole(["data.root=/my", "dir"]))
+    `data.root=/my dir` must be written 'data.root=/my dir'
+    """
+    shown, key = " ".join(group), _key(group[0])
+    if key in PATHS:
+        return f"`{shown}` must be written {shlex.quote(shown)}"
+    value = "".join(group)[len(key) :].lstrip("=:")
+    return f"`{shown}` must be written {shlex.quote(f'{key}={value}')}"
+
+
+def misread(text: str, known: Collection[str], named: Mapping[str, str]) -> str:
+    """The message for an argument that is not `key=value`.
+
+    `known` are the keys of the command, `named` what chooses a page, by the page's name.
+    """
+    shown = text.encode("ascii", "backslashreplace").decode()  # shows look-alike letters
+    line = f"`{shown}` must be written key=value"
+    path, key, name = Path(text), _key(text), text.removesuffix(".yaml")
+    if name in named:
+        return f"{line}; did you mean `{named[name]}`?"
+    if named and path.suffix == ".yaml":
+        folder = shlex.quote(str(path.parent))
+        return f"{line}; did you mean `--config-dir {folder} --config-name {path.stem}`?"
+    if key in known:
+        return f"`{shown}` must be written {key}={text[len(key) + 1 :].strip() or 'VALUE'}"
+    return f"{line}, as in seed=0"
