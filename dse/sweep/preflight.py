@@ -10,7 +10,7 @@ from pathlib import Path
 from dse.data import cache
 from dse.data import folder as image_folder
 from dse.data.store import DataError, Store
-from dse.results.files import is_results
+from dse.results.files import foreign
 from dse.sweep.errors import RequestError
 from dse.trial.question import Trial
 
@@ -24,14 +24,13 @@ def check_folder(folder: Path, key: str = "results.root") -> None:
         candidates = (folder / "trials", folder, *folder.absolute().parents)
         nearest = next(path for path in candidates if path.exists())
         with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
-            usable = is_results(folder)
+            held = foreign(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise RequestError([f"`{key}` must be writable, got {folder}: {reason}"]) from None
-    if not usable:
-        raise RequestError(
-            [f"`name` must be a new folder or one with results of sweeps, got {folder}"]
-        )
+    if held is not None:
+        rule = "must be a new folder or one with results of sweeps"
+        raise RequestError([f"`name` {rule}, got {folder}, which holds {held}"])
 
 
 def check_data(
