@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,18 +33,12 @@ from dse.space.architecture import (
 )
 from dse.space.rules import integer, knob, mistakes, one_of
 from dse.sweep.errors import Parser
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
 
 FORMATS = ("text", "markdown", "csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0, or 2 for a wrong request)."""
-    return with_streams(lambda: _main(arguments))
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if words[:1] == ["table1"]:
@@ -51,7 +46,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         else:
             audit_command(words)
     except ValueError as error:
-        say(error)
+        print(error, file=sys.stderr)
         return 2
     return 0
 
@@ -68,9 +63,9 @@ def audit_command(arguments: Sequence[str]) -> None:
     shown = [options.verdict] if options.verdict else VERDICTS
     _write(render(findings, options.format, shown), options.output)
     if options.output:
-        print_lines(summary(findings))
+        print(summary(findings))
     elif options.format == "csv":
-        say(summary(findings))
+        print(summary(findings), file=sys.stderr)
 
 
 def table1_command(arguments: Sequence[str]) -> None:
@@ -101,7 +96,7 @@ def _parser(name: str, description: str) -> Parser:
 def _write(text: str, output: str | None) -> None:
     """Print `text`, or write it to a file and print the file's name."""
     if output is None:
-        print_lines(text.removesuffix("\n"))
+        print(text, end="")
         return
     try:
         Path(output).write_text(text, encoding="utf-8")
@@ -109,7 +104,7 @@ def _write(text: str, output: str | None) -> None:
         raise ValueError(
             f"`output` must be a file that can be written, got {output} ({error.strerror})"
         ) from None
-    print_lines(f"wrote {output}")
+    print(f"wrote {output}")
 
 
 # The network that is asked for --------------------------------------------------------------
@@ -186,4 +181,5 @@ def _value(text: str) -> int | float | bool | str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends quietly in `| head`
     sys.exit(main())

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dse.results import files, packing
-from dse.sweep.errors import Parser
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.errors import Parser, printable
 
 NOUNS = {files.TRIALS: "trials", files.COMPRESSED: "compressed networks"}
 
@@ -19,10 +17,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     See `dse.results.packing.pack`.
     """
-    return with_streams(lambda: _main(arguments))
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.pack",
         description="Add the records and learning curves of finished trials to "
@@ -47,13 +41,11 @@ def _main(arguments: Sequence[str] | None) -> int:
         if not done:
             raise ValueError(f"`folder` must have finished trials, got {folder}")
     except (OSError, ValueError) as error:
-        say(error)
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2 if type(error) is ValueError else 1
     for one in done:
         path = files.pack_of(folder, one.kind)
-        print_lines(
-            f"{path}: {one.total:,} {NOUNS[one.kind]}, {one.added:,} new, {one.size:,} bytes"
-        )
+        print(f"{path}: {one.total:,} {NOUNS[one.kind]}, {one.added:,} new, {one.size:,} bytes")
     return 0
 
 

@@ -13,9 +13,7 @@ from typing import Any
 
 from dse.analysis.selection import parse
 from dse.results import compressed, files
-from dse.sweep.errors import Parser, RequestError
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.errors import Parser, RequestError, printable
 from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.record import COLUMNS
 
@@ -79,21 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, or 1 for damaged records, 2 for a mistake, 130 for an interruption.
     """
-    return with_streams(lambda: _main(arguments))
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.pop("MPLBACKEND", None)  # files need none, and matplotlib stops at an unknown one
     try:
         paths = _architecture(given[1:]) if given[:1] == ["architecture"] else _results(given)
     except (RequestError, OSError, ValueError) as error:
-        say(error)
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 1 if isinstance(error, files.Damaged) else 2
     except KeyboardInterrupt:
-        say("interrupted")
+        print("interrupted", file=sys.stderr)
         return 130
-    print_lines(*paths)
+    print(*paths, sep="\n")
     return 0
 
 

@@ -13,7 +13,6 @@ from dse.compress.plan import plan
 from dse.compress.request import read_request
 from dse.sweep.launch import guarded
 from dse.sweep.preflight import check_folder
-from dse.sweep.streams import print_lines
 
 OTHERS = {
     "decode": decode.main,
@@ -37,7 +36,7 @@ def _main(arguments: list[str]) -> int:
         return weights.main(arguments)
     request = read_request(arguments)
     if request.plan:
-        print_lines(plan(request))
+        print(plan(request))
         return 0
     check_folder(request.folder, "folder")
     command = shlex.join(["python", "-m", "dse.compress", *arguments])

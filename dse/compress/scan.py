@@ -15,7 +15,6 @@ from dse.sweep.captions import caption
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.messages import say
 from dse.sweep.preflight import check_data, check_folder
-from dse.sweep.streams import print_lines
 from dse.trial.compression import SETTINGS
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
@@ -57,10 +56,10 @@ def main(arguments: Sequence[str]) -> int:
     svg, png = encoded(sensitivity(table, note), "svg", "png")
     csv = table.to_csv(index=False).encode()
     make(request.folder / "plots")
-    paths = [request.folder / "plots" / f"{name}.{kind}" for kind in ("csv", "svg", "png")]
-    for path, content in zip(paths, (csv, svg, png), strict=True):
+    for kind, content in (("csv", csv), ("svg", svg), ("png", png)):
+        path = request.folder / "plots" / f"{name}.{kind}"
         write(path, content)
-    print_lines(*paths)
+        print(path)
     return 0
 
 

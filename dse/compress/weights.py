@@ -15,7 +15,6 @@ from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.keys import accepted
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import checked_axes, read_grids
-from dse.sweep.streams import print_lines
 from dse.trial.compression import SETTINGS, Settings
 
 FACTS = {"num_classes": 1000, "in_channels": 3}
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         raise RequestError([f"{options.file}: {error}"]) from None
     replace(output, file)
-    print_lines(
+    print(
         f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "
         f"at fp32; {density:.3f} numbers are stored for each weight"
     )

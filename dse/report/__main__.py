@@ -13,8 +13,6 @@ from dse.report import build
 from dse.results import files, records, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import Parser, printable
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,10 +20,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, or 1 for damaged records, 2 for a wrong request, 130 for an interruption.
     """
-    return with_streams(lambda: _main(arguments))
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(
         prog="python -m dse.report",
@@ -52,25 +46,22 @@ def _main(arguments: Sequence[str] | None) -> int:
 
             table = rows_of(table, wanted)
         note = caption(table, len(records.ids(folder)) - len(table))
-        drawn = drawing.draw(folder, table, note)
+        figures = drawing.draw(folder, table, note)
         command = shlex.join(["python", "-m", "dse.report", *given])
-        path = build.write(folder, table, drawn.figures, command, note)
+        print(build.write(folder, table, figures, command, note))
     except files.Damaged as error:
-        say(error)
+        print(error, file=sys.stderr)
         return 1
     except OSError as error:
         reason = error.strerror or error
-        say(printable(f"`folder` must be writable, got {folder}: {reason}"))
+        print(printable(f"`folder` must be writable, got {folder}: {reason}"), file=sys.stderr)
         return 2
     except ValueError as error:
-        say(error)
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        say("interrupted")
+        print("interrupted", file=sys.stderr)
         return 130
-    print_lines(folder / "table.csv", *drawn.paths)
-    say(*drawn.messages)
-    print_lines(path)
     return 0
 
 

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from dse.results.files import COMMANDS, make
+from dse.results.files import make
+
+COMMANDS = "commands.jsonl"
 
 
 class Command(NamedTuple):

@@ -21,6 +21,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
+from dse.search.annealing import AnnealingSampler
 from dse.search.space import Axis, Choice, Space
 
 LEAST, MOST = 4, 50
@@ -61,11 +62,17 @@ def _nsga2(seed: int, number: int, n_trials: int) -> BaseSampler:
     return Nsga2(seed=trial_seed(seed, number), population_size=population(n_trials))
 
 
+def _annealing(seed: int, _: int, n_trials: int) -> BaseSampler:
+    startup = min(25, max(2, n_trials // 10))
+    return AnnealingSampler(seed=seed, n_trials=n_trials, startup=startup)
+
+
 SAMPLERS: Mapping[str, Callable[[int, int, int], BaseSampler]] = {
     "random": _random,
     "tpe": _tpe,
     "gp": _gp,
     "nsga2": _nsga2,
+    "annealing": _annealing,
 }
 """By name: makes a sampler of the study's seed, the trial's number and the planned trials."""
 

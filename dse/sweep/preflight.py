@@ -10,7 +10,7 @@ from pathlib import Path
 from dse.data import cache
 from dse.data import folder as image_folder
 from dse.data.store import DataError, Store
-from dse.results.files import foreign
+from dse.results.files import is_results
 from dse.sweep.errors import RequestError
 from dse.trial.question import Trial
 
@@ -24,13 +24,14 @@ def check_folder(folder: Path, key: str = "results.root") -> None:
         candidates = (folder / "trials", folder, *folder.absolute().parents)
         nearest = next(path for path in candidates if path.exists())
         with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
-            held = foreign(folder)
+            usable = is_results(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise RequestError([f"`{key}` must be writable, got {folder}: {reason}"]) from None
-    if held is not None:
-        rule = "must be a new folder or one with results of sweeps"
-        raise RequestError([f"`name` {rule}, got {folder}, which holds {held}"])
+    if not usable:
+        raise RequestError(
+            [f"`name` must be a new folder or one with results of sweeps, got {folder}"]
+        )
 
 
 def check_data(
