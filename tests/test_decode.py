@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pictures import KINDS, deep, encoded, waves
 from PIL import Image
 
 from dse.data import decode
-from dse.data.decode import decoded
+from dse.data.decode import MOST_PIXELS, decoded, jpeg_pixels, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 
@@ -92,3 +93,58 @@ def test_a_cut_file_is_whole_or_broken(name: str) -> None:
         except Exception:  # of many kinds
             broken += 1
     assert broken > 20
+
+
+# Sizes --------------------------------------------------------------------------------------------
+
+
+def declared(form: str, width: int, height: int) -> bytes:
+    """A small picture's file whose header declares another size."""
+    content = encoded(waves(10, 20), form)
+    if form == "JPEG":
+        place = content.index(b"\xff\xc0") + 5
+        sides = height.to_bytes(2) + width.to_bytes(2)
+    elif form == "PPM":
+        return content.replace(b"10 20", b"%d %d" % (width, height), 1)
+    elif form == "TIFF":
+        return (content.replace((10).to_bytes(4, "little"), width.to_bytes(4, "little"))).replace(
+            (20).to_bytes(4, "little"), height.to_bytes(4, "little")
+        )
+    elif form == "BMP":
+        place, sides = 18, width.to_bytes(4, "little") + height.to_bytes(4, "little")
+    else:
+        place, sides = 16, width.to_bytes(4) + height.to_bytes(4)
+        whole = content[:place] + sides + content[place + 8 : 29]
+        return whole + zlib.crc32(whole[12:29]).to_bytes(4) + content[33:]
+    return content[:place] + sides + content[place + len(sides) :]
+
+
+@pytest.mark.parametrize("pillow_alone", [False, True])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "PPM", "TIFF"])
+def test_a_picture_that_is_too_large_is_refused_by_its_header(
+    form: str, pillow_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """182 megapixels, half a gigabyte, in files of a few hundred bytes: no memory is taken."""
+    if pillow_alone:
+        monkeypatch.setattr(decode, "DECODE_JPEG", None)
+    with pytest.raises(ValueError, match=r"^it has more than 178,956,970 pixels$"):
+        decoded(declared(form, 13_500, 13_500))
+    limit = MOST_PIXELS // 13_500
+    assert opened(declared(form, 13_500, limit)).size == (13_500, limit)  # and no warning
+    assert jpeg_pixels(declared("JPEG", 13_500, limit)) == 13_500 * limit
+
+
+@pytest.mark.parametrize("name", ["plain.JPEG", "progressive.jpg", "cmyk.jpeg", "gray.jpg"])
+def test_the_size_of_a_jpeg_is_that_of_its_frame(name: str) -> None:
+    content = KINDS[name]()
+    width, height = opened(content).size
+    thumbnail = b"\xff\xe1\x00\x0d\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03\x01"
+    for between in (b"", b"\xff\xff", b"junk", thumbnail, b"\xff\xd0\xff\x01"):
+        assert jpeg_pixels(content[:2] + between + content[2:]) == width * height
+
+
+def test_the_size_of_any_bytes_is_found_or_zero() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        jpeg_pixels(b"\xff\xd8\xff" + random.choice([0, 0xC4, 0xFF], 50).astype(np.uint8).tobytes())
+    assert jpeg_pixels(b"\xff\xd8\xff") == jpeg_pixels(b"") == 0

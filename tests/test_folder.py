@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pictures import folder, settled, write
 
 from dse.data import folder as image_folder
-from dse.data.folder import Manifest, prepare, read
+from dse.data.folder import Manifest, planned, prepare, read
 from dse.data.store import DataError, Store
 from dse.space.architecture import LAYOUTS
 from dse.space.cost import cost
@@ -49,17 +50,24 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def line(root: Path, cache: Path) -> str:
-    """What is wrong with a folder, without the rule that it begins with."""
+RULE = "`data.root` must hold train/ and val/ with a directory per class"
+
+
+def lines(root: Path, cache: Path) -> set[str]:
+    """What is wrong with a folder, without the rule and the folder's name."""
     with pytest.raises(DataError) as caught:
         read(root, cache)
-    start = (
-        "`data.root` must hold train/ and val/ with a directory per class, "
-        f"got {ascii(str(root))[1:-1]}: "
-    )
-    assert str(caught.value).startswith(start)
-    assert str(caught.value).isprintable()
-    return str(caught.value).removeprefix(start)
+    rule, *several = str(caught.value).splitlines()
+    assert rule.startswith(f"{RULE}, got ")
+    assert all(one.isprintable() for one in (rule, *several))
+    name = f"{ascii(str(root))[1:-1]}: "
+    return {one.partition(name)[2] for one in several or [rule]}
+
+
+def line(root: Path, cache: Path) -> str:
+    """The one thing that is wrong with a folder."""
+    (only,) = lines(root, cache)
+    return only
 
 
 # A scan -------------------------------------------------------------------------------------
@@ -82,6 +90,18 @@ def test_its_text_depends_on_names_and_sizes_alone(tmp_path: Path) -> None:
         renamed = write(tmp_path / f"renamed{number}", other)
         texts |= {read(folder, tmp_path / "2").text for folder in (longer, renamed)}
     assert len(texts) == 11
+
+
+IGNORED = ("Thumbs.db", "desktop.ini", "README.txt", "a.JPEG.part", "jpg", "@eaDir/b.jpg", ".c.jpg")
+
+
+def test_what_is_no_picture_is_ignored_and_counted(root: Path, cache: Path) -> None:
+    """Also in train/ and val/ themselves; a manifest is that of the pictures alone."""
+    write(root, {f"{folder}/{name}": b"" for name in IGNORED for folder in ("train", "val/dog")})
+    manifest = read(root, cache)
+    assert manifest.text == TEXT
+    kinds = (".db", ".ini", ".txt", ".part", "without suffix", "@eaDir", "hidden")
+    assert manifest.ignored == dict.fromkeys(kinds, 2)
 
 
 def test_hidden_names_are_ignored_and_links_are_followed(root: Path, cache: Path) -> None:
@@ -126,21 +146,21 @@ def _instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], None
 
 
 SUFFIXES = ".bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+LOOP = "train/loop: Too many levels of symbolic links"
 PROBLEMS = [
     (_remove("val/dog/e.tiff"), "val/dog/ has no pictures"),
     (_write("train/eel/f.png"), "val/ has no eel"),
     (_write("val/eel/f.png"), "train/ has no eel"),
     (lambda r: [(r / f"val/{n}").mkdir() for n in "xyz"], "train/ has no x and 2 more"),
-    (_write("val/cat/README.txt"), f"val/cat/README.txt is not a picture ({SUFFIXES})"),
-    (_write("val/cat/jpg"), f"val/cat/jpg is not a picture ({SUFFIXES})"),
-    (_write("val/cat/a\nb.jpg"), f"val/cat/a\\nb.jpg is not a picture ({SUFFIXES})"),
-    (lambda r: (r / "val/cat/more").mkdir(), f"val/cat/more is not a picture ({SUFFIXES})"),
-    (lambda r: (r / "val/cat/x.jpg").mkdir(), "val/cat/x.jpg is not a file"),
+    (_write("val/cat/x.gif"), f"val/cat/x.gif is of a format that cannot be read ({SUFFIXES} can)"),
+    (_write("val/cat/a\nb.jpg"), "val/cat/a\\nb.jpg has a line break in its name"),
+    (lambda r: (r / "val/cat/more").mkdir(), "val/cat/more is a directory within a class"),
+    (lambda r: (r / "val/cat/x.jpg").mkdir(), "val/cat/x.jpg is a directory within a class"),
     (_instead("val/cat/x.jpg", os.mkfifo), "val/cat/x.jpg is not a file"),
     (_write("train/dog/c.Png", b""), "train/dog/c.Png is empty"),
     (_instead("train/dog/c.Png", lambda p: p.symlink_to("no")), "train/dog/c.Png is a broken link"),
-    (_write("train/list.csv"), "train/list.csv is not a directory"),
-    (_write("val/x.JPEG"), "val/x.JPEG is not a directory"),
+    (_write("val/x.JPEG"), "val/x.JPEG is not in the directory of a class"),
+    (_instead("train/loop", lambda p: p.symlink_to("loop")), LOOP),
 ]
 
 
@@ -153,19 +173,38 @@ def test_a_problem_is_reported(
         assert line(root, cache) == said
 
 
+def test_all_problems_are_listed_at_once(root: Path, cache: Path) -> None:
+    for number in range(9):
+        write(root, {f"val/cat/{number}.jpg": b""})
+    (root / "train/dog/more").mkdir()
+    write(root, {"train/dog/x.gif": b"x", "train/eel/y.png": b"x"})
+    with pytest.raises(DataError) as caught:
+        read(root, cache)
+    rule, first, *others, last = str(caught.value).splitlines()
+    assert rule == f"{RULE}, got 12 problems:"
+    assert first == f"  {root}: val/ has no eel"
+    assert f"  {root}: train/dog/more is a directory within a class" in others
+    assert len(others) == 9
+    assert last == "  and 2 more"
+
+
+def test_a_class_with_a_line_break_in_its_name_is_refused(root: Path, cache: Path) -> None:
+    write(root, {f"{part}/a\nb/x.png": b"x" for part in ("train", "val")})
+    assert lines(root, cache) == {
+        f"{part}/a\\nb has a line break in its name" for part in ("train", "val")
+    }
+
+
 def test_a_folder_without_classes_is_refused(tmp_path: Path, cache: Path) -> None:
-    assert line(tmp_path, cache) == "it has no train/"
-    assert line(tmp_path / "missing\x07", cache) == "it has no train/"
+    (tmp_path / "val").mkdir()
+    assert lines(tmp_path, cache) == {"it has no train/", "val/ has no classes"}
+    assert lines(tmp_path / "missing\x07", cache) == {"it has no train/", "it has no val/"}
     (tmp_path / "train").write_bytes(b"")
-    assert line(tmp_path, cache) == "it has no train/"
+    assert lines(tmp_path, cache) == {"it has no train/", "val/ has no classes"}
     one = write(tmp_path / "one", {"train/cat/a.jpg": b"1", "val/cat/b.jpg": b"1"})
-    assert line(one, cache) == "train/ has 1 classes, at least 2 are needed"
-    (tmp_path / "none" / "train").mkdir(parents=True)
-    assert line(tmp_path / "none", cache) == "it has no val/"
-    (tmp_path / "none" / "val").mkdir()
-    assert line(tmp_path / "none", cache) == "train/ has 0 classes, at least 2 are needed"
+    assert line(one, cache) == "train/ has 1 class, at least 2 are needed"
     (tmp_path / "loop").symlink_to("loop")
-    assert line(tmp_path / "loop", cache) == "it has no train/"
+    assert lines(tmp_path / "loop", cache) == {"it has no train/", "it has no val/"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
@@ -181,57 +220,58 @@ def test_an_unreadable_folder_is_reported(root: Path, cache: Path) -> None:
 
 
 @pytest.fixture
-def scans(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The root of each scan."""
-    roots: list[Path] = []
-    scan = image_folder._scanned
+def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The directories that were read."""
+    paths: list[str] = []
+    scandir = os.scandir
 
-    def scanned(root: Path, classes: list[str]) -> Manifest:
-        roots.append(root)
-        return scan(root, classes)
+    def noted(path: Any) -> Any:
+        paths.append(os.fspath(path))
+        return scandir(path)
 
-    monkeypatch.setattr(image_folder, "_scanned", scanned)
-    return roots
+    monkeypatch.setattr(os, "scandir", noted)
+    return paths
 
 
-def test_a_folder_is_scanned_once_until_it_changes(
-    root: Path, cache: Path, scans: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_changed_in_place_changes_the_manifest(root: Path, cache: Path) -> None:
     first = read(root, cache)
-    monkeypatch.chdir(root.parent)
-    assert read(root, cache) == read(Path("root"), cache) == first  # known by its absolute path
-    assert len(scans) == 1
-    write(root, {"train/cat/z.jpg": b"new"})
-    os.utime(root / "train/cat", ns=(5, 5))
-    assert read(root, cache).train == (3, 1)
-    (root / "train/cat/z.jpg").unlink()
+    (root / "val/cat/d.webp").write_bytes(b"longer")  # the directory keeps its time
+    settled(root)
+    assert b"6 val/cat/d.webp\n" in read(root, cache).listing
+    (root / "val/cat/d.webp").write_bytes(b"4444")
     assert read(settled(root), cache) == first
-    assert len(scans) == 3
-    write(root, {"train/eel/z.jpg": b"new", "val/eel/z.jpg": b"new"})
-    assert read(root, cache).classes == ("cat", "dog", "eel")
-    assert len(scans) == 4
-    assert len(list((cache / "image_folder").iterdir())) == 1
 
 
-def test_two_folders_have_a_cache_each(root: Path, cache: Path, scans: list[Path]) -> None:
-    other = write(root.parent / "other", {**FILES, "val/cat/d.webp": b"4"})
-    texts = [read(folder, cache).text for folder in (root, other, root, other)]
-    assert texts[0] == texts[2] == TEXT
-    assert texts[1] == texts[3] != TEXT
-    assert len(scans) == 2
-
-
-def test_the_manifest_of_a_folder_that_has_just_changed_is_not_cached(
-    root: Path, cache: Path, scans: list[Path]
+def test_trials_take_the_manifest_that_their_command_found(
+    root: Path, cache: Path, scans: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture added within the same tick of the clock would never be noticed."""
-    os.utime(root / "val/dog")
-    assert read(root, cache).text == read(root, cache).text == TEXT
-    assert len(scans) == 2
+    store = Store(root=root, cache=cache)
+    assert planned(folder_protocol(), store) == read(root, cache)
+    known = len(scans)
+    monkeypatch.chdir(root.parent)
+    for same in (root, Path("root")):  # known by its absolute path
+        assert planned(folder_protocol(), replace(store, root=same)).text == TEXT
+    (root / "train/cat/z.jpg").write_bytes(b"added during the sweep")
+    assert planned(folder_protocol(), store).text == TEXT
+    assert len(scans) == known
+    assert len(list((cache / "image_folder").iterdir())) == 1
+    with pytest.raises(DataError, match="`manifest` must be that of"):
+        planned(folder_protocol(f"2-3-2-{0:020}"), store)
+    assert len(scans) > known
 
 
-def test_a_damaged_cache_is_not_used(root: Path, cache: Path, scans: list[Path]) -> None:
-    whole = read(root, cache)
+def test_two_folders_have_a_cache_each(root: Path, cache: Path, scans: list[str]) -> None:
+    other = write(root.parent / "other", {**FILES, "val/cat/d.webp": b"4"})
+    texts = {one: read(one, cache).text for one in (root, other)}
+    known = len(scans)
+    for one, text in texts.items():
+        assert planned(folder_protocol(text), Store(root=one, cache=cache)).text == text
+    assert len(set(texts.values())) == 2
+    assert len(scans) == known
+
+
+def test_a_damaged_cache_is_not_used(root: Path, cache: Path) -> None:
+    whole, store = read(root, cache), Store(root=root, cache=cache)
     (path,) = (cache / "image_folder").iterdir()
     content = path.read_bytes()
     assert content.endswith(LISTING)
@@ -239,28 +279,27 @@ def test_a_damaged_cache_is_not_used(root: Path, cache: Path, scans: list[Path])
     for place in range(0, len(content), 60):
         damaged.append(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     damaged += [content + b"\n", b"\0" * 100]
-    for number, other in enumerate(damaged):
+    for other in damaged:
         path.write_bytes(other)
-        assert read(root, cache) == whole
-        assert len(scans) == 2 + number
+        assert planned(folder_protocol(), store) == whole
         assert path.read_bytes() == content
 
 
 def test_a_valid_file_of_another_kind_is_not_used(root: Path, cache: Path) -> None:
-    whole = read(root, cache)
+    whole, store = read(root, cache), Store(root=root, cache=cache)
     (path,) = (cache / "image_folder").iterdir()
     head = json.loads(path.read_bytes().splitlines()[1])
-    for other in ({}, {**head, "format": 0}, {**head, "root": "/"}, {**head, "modified": {}}):
+    for other in ({}, [], {**head, "format": 1}, {**head, "classes": 2}, {"format": 2}):
         content = json.dumps(other).encode() + b"\n1 train/x/y.jpg\n"
         path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        assert read(root, cache) == whole
+        assert planned(folder_protocol(), store) == whole
 
 
-def test_an_unwritable_cache_is_done_without(root: Path, cache: Path, scans: list[Path]) -> None:
+def test_an_unwritable_cache_is_done_without(root: Path, cache: Path) -> None:
     cache.write_bytes(b"a file")
-    assert read(root, cache).text == read(root, cache).text == TEXT
-    assert read(root, Path("/proc/dse")).text == TEXT
-    assert len(scans) == 3
+    for place in (cache, Path("/proc/dse")):
+        assert read(root, place).text == TEXT
+        assert planned(folder_protocol(), Store(root=root, cache=place)).text == TEXT
     assert cache.read_bytes() == b"a file"
 
 
@@ -396,8 +435,9 @@ def test_a_request_without_its_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         ask("protocol=imagenet", f"data.root={tmp_path}", f"data.cache={tmp_path}")
     assert caught.value.lines == (
-        "`data.root` must hold train/ and val/ with a directory per class, "
-        f"got {tmp_path}: it has no train/",
+        f"{RULE}, got 2 problems:",
+        f"  {tmp_path}: it has no train/",
+        f"  {tmp_path}: it has no val/",
     )
     with pytest.raises(RequestError) as caught:  # not read where the rest is wrong
         ask("protocol=imagenet", f"data.root={tmp_path}", "sr=2")

@@ -49,6 +49,24 @@ def test_a_failed_trial_is_named_by_what_varies(
     assert failure.name == "weight_decay=1 seed=1"
 
 
+def test_after_an_error_in_the_data_the_other_trials_stop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would run into it too; it is said once, and nothing is lost."""
+    plan = Plan(trials=9, workers=2, epochs=400, seconds=0.05, broken=1)
+    assert sweep(tmp_path / "x", plan) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("a picture has gone" in line for line in lines) == 1
+    *_, failed, left_out, retry = lines
+    assert failed == "1 of 9 trials failed: weight_decay=0.25 seed=1"
+    state = "stopped or did not start, since they read the same data"
+    assert left_out.startswith(f"8 of 9 trials {state}: weight_decay=0 seed=0, ")
+    assert retry.startswith("retry with: ")
+    assert len(records.failures(tmp_path / "x")) == 1
+    (running,) = (tmp_path / "x/trials/.unfinished").iterdir()  # it stopped with a checkpoint
+    assert running.name == trials(plan)[0].trial_id
+
+
 def test_a_folder_without_locks_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

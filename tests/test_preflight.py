@@ -66,7 +66,7 @@ def test_every_set_that_is_missing_has_a_line(store: Store) -> None:
     folder = trial(data="image_folder", manifest=f"2-2000-3-{0:020}", image_size=64)
     with pytest.raises(RequestError) as caught:
         check_data([*(trial(data=data) for data in sets), folder], store)
-    first, second, third = caught.value.lines
+    first, second, third, *_ = caught.value.lines
     assert first.startswith("`data.root` must hold cifar10, ")
     assert second.startswith("`data.root` must hold mnist, ")
     assert third.startswith("`data.root` must hold train/ and val/ ")

@@ -184,6 +184,24 @@ def row_of(known: Mapping[int, torch.Tensor], picture: torch.Tensor) -> int:
     return row
 
 
+ODD = [b"a\rb", b"\x07", b"\xff\xfe", "\u00e9\u732b".encode(), b" x ", b"a=b#(c)'d\"", b"\\n"]
+
+
+def test_classes_may_have_any_name_without_a_line_break(tmp_path: Path) -> None:
+    picture = encoded(waves(30, 40), "PNG")
+    for name in ODD:
+        for part, count in (("train", 10), ("val", 1)):
+            place = os.fsencode(tmp_path / "root" / part) + b"/" + name
+            os.makedirs(place)  # noqa: PTH103 (a `Path` takes no bytes)
+            for number in range(count):
+                with open(b"%s/%d.png" % (place, number), "wb") as file:  # noqa: PTH123
+                    file.write(picture)
+    data = stream(tmp_path / "root", validation_share=0.5)
+    labels = torch.cat([y for _, y in [*epoch(data), *data.batches(data.validation)]])
+    assert labels.bincount().tolist() == [10] * len(ODD)
+    assert torch.cat([y for _, y in data.batches(data.test)]).tolist() == [*range(len(ODD))]
+
+
 # Random numbers -------------------------------------------------------------------------------
 
 

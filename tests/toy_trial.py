@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.data.store import Store
+from dse.data.store import DataError, Store
 from dse.results import checkpoints, locks, records
 from dse.runner.task import Later, Reporter
 from dse.space.architecture import V1_0
@@ -27,7 +27,7 @@ from dse.trial.question import Trial
 from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance, Record
 
-POISON, HANGING = 1.0, 0.5
+POISON, HANGING, BROKEN = 1.0, 0.5, 0.25
 LOG = "trained"
 """The suffix of a log with a line for each epoch that begins, such as "ID epoch7", and for each
 training that ended: "ID trained", then "ID saved" or "ID late"."""
@@ -38,7 +38,8 @@ class Plan:
     """A toy sweep: the number of trials (seeds from `start` on), seconds of an epoch, and whether
     it writes tables. Trials have `stop` seconds to stop.
 
-    The trial of seed `poison` ends its process; that of seed `hanging` does nothing, forever.
+    The trial of seed `poison` ends its process; that of seed `hanging` does nothing, forever;
+    that of seed `broken` meets an error in the data.
     """
 
     trials: int = 12
@@ -49,13 +50,14 @@ class Plan:
     table: bool = False
     poison: int = -1
     hanging: int = -1
+    broken: int = -1
     patience: float = 0.0
     stop: float = 7.0
 
 
 def trials(plan: Plan) -> list[Trial]:
     """The trials of a plan; how they behave hides in fields of a recipe that nothing else reads."""
-    ends = {plan.poison: POISON, plan.hanging: HANGING}
+    ends = {plan.poison: POISON, plan.hanging: HANGING, plan.broken: BROKEN}
     return [
         Trial(
             layout=V1_0,
@@ -113,6 +115,8 @@ def run(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str,
             os._exit(9)
         if of.protocol.recipe.weight_decay == HANGING:
             time.sleep(10_000)
+        if of.protocol.recipe.weight_decay == BROKEN:
+            raise DataError("a picture has gone")
         done = int(next(checkpoints.newest(folder, of.trial_id), b"0"))
         for epoch in range(done + 1, of.protocol.recipe.epochs + 1):
             note(folder, of.trial_id, f"epoch{epoch}")

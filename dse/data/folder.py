@@ -1,8 +1,8 @@
 """A folder of pictures in ImageNet's layout -> its `Manifest`: what it holds, and its identity.
 
 The folder holds train/ and val/, each with a directory per class, the same ones in both. train/
-is the training set, val/ the test set: papers report it, and nothing is chosen by it. Hidden names
-are ignored; anything else that is not a picture is an error.
+is the training set, val/ the test set: papers report it, and nothing is chosen by it.
+`dse.data.scan` says what counts as a picture.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
-from dse.data.store import DataError, Store
+from dse.data.scan import Found, classes, pictures
+from dse.data.store import DataError, Store, listed
 from dse.results.atomic import write
 from dse.trial.protocol import Protocol
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 TRAIN, TEST = "train", "val"
 DIGEST_DIGITS = 20
-FORMAT = 1
+FORMAT = 2
 """The version of a cached manifest's file."""
 
-SETTLED = 2 * 10**9
-"""Nanoseconds. A directory that changed so shortly before the scan may change again within one
-tick of its file system's clock, unnoticed: such a manifest is not cached."""
+RULE = f"`data.root` must hold {TRAIN}/ and {TEST}/ with a directory per class"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,13 +36,14 @@ class Manifest:
 
     `train` and `test` count the pictures of each class, at least one. `listing` has a line for
     each picture, "SIZE PATH": its bytes, and its path in the folder. Those of train/ come first;
-    they are sorted by class and by name.
+    they are sorted by class and by name. `ignored` counts what is no part of it, by kind.
     """
 
     classes: tuple[str, ...]
     train: tuple[int, ...]
     test: tuple[int, ...]
     listing: bytes
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -53,6 +54,19 @@ class Manifest:
         """
         digest = hashlib.sha256(self.listing).hexdigest()[:DIGEST_DIGITS]
         return f"{len(self.classes)}-{sum(self.train)}-{sum(self.test)}-{digest}"
+
+
+def read(root: Path, cache: Path) -> Manifest:
+    """The manifest of the folder `root`: the name and size of every file are read.
+
+    It is cached below `cache`, if that is writable. Raises `DataError` with all that is wrong.
+    """
+    home = root.absolute()
+    manifest, problems = _scanned(home)
+    if problems:
+        raise DataError(listed(RULE, [ascii(f"{home}: {p}")[1:-1] for p in problems]))
+    _save(cached(home, cache, "txt"), manifest)
+    return manifest
 
 
 def prepare(protocol: Protocol, store: Store) -> Manifest:
@@ -66,142 +80,82 @@ def prepare(protocol: Protocol, store: Store) -> Manifest:
     return manifest
 
 
-def read(root: Path, cache: Path) -> Manifest:
-    """The manifest of the folder `root`. Raises `DataError` where it cannot be used.
+def planned(protocol: Protocol, store: Store) -> Manifest:
+    """As `prepare`, without a scan where the last one found the protocol's manifest.
 
-    It is cached below `cache`, if that is writable, and the folder is scanned again when a class
-    was added or removed or a class's directory has a new modification time. Overwriting a file in
-    place changes neither: its size is compared when it is decoded.
+    It is for trials, whose command has just scanned the folder. A file that was replaced since by
+    one of another size is an error when it is decoded.
     """
-    home = root.absolute()
-    started = time.time_ns()
-    try:
-        modified = _modified(home)
-        name = hashlib.sha256(os.fsencode(home)).hexdigest()[:DIGEST_DIGITS]
-        path = cache / "image_folder" / f"{name}.txt"
-        key = {"format": FORMAT, "root": str(home), "modified": modified}
-        manifest = _cached(path, key)
-        if manifest is None:
-            manifest = _scanned(home, list(modified[TRAIN]))
-            if max(max(times.values()) for times in modified.values()) < started - SETTLED:
-                _save(path, key, manifest)
-    except OSError as error:
-        raise _unusable(home, f"{error.filename}: {error.strerror}") from None
-    except _Problem as problem:
-        raise _unusable(home, str(problem)) from None
-    return manifest
+    manifest = _load(cached(store.root, store.cache, "txt"))
+    if manifest is not None and manifest.text == protocol.manifest:
+        return manifest
+    return prepare(protocol, store)
 
 
-class _Problem(Exception):
-    """What is wrong with a folder, in a few words."""
+def cached(root: Path, cache: Path, kind: str) -> Path:
+    """The file of the cache that holds one `kind` of knowledge of the folder `root`."""
+    name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:DIGEST_DIGITS]
+    return cache / "image_folder" / f"{name}.{kind}"
 
 
-def _unusable(root: Path, problem: str) -> DataError:
-    return DataError(
-        f"`data.root` must hold {TRAIN}/ and {TEST}/ with a directory per class, "
-        f"got {ascii(f'{root}: {problem}')[1:-1]}"
+def _scanned(root: Path) -> tuple[Manifest, list[str]]:
+    """What the folder holds, and all that is wrong with it."""
+    parts = {part: classes(root, part) for part in (TRAIN, TEST)}
+    names = [name for name in parts[TRAIN].sizes if name in parts[TEST].sizes]
+    found = {part: pictures(root, [f"{part}/{name}" for name in names]) for part in parts}
+    lines = (
+        os.fsencode(f"{size} {part}/{name}/{file}\n")
+        for part, of_class in found.items()
+        for name, one in zip(names, of_class, strict=True)
+        for file, size in one.sizes.items()
     )
-
-
-# A scan -------------------------------------------------------------------------------------
-
-
-def _modified(root: Path) -> dict[str, dict[str, int]]:
-    """Each part's classes, sorted, and when their directories were modified (ns)."""
-    parts = {part: _classes(root / part) for part in (TRAIN, TEST)}
-    for part, other in ((TEST, TRAIN), (TRAIN, TEST)):
-        lacking = [name for name in parts[other] if name not in parts[part]]
-        if lacking:
-            more = f" and {len(lacking) - 1:,} more" if lacking[1:] else ""
-            raise _Problem(f"{part}/ has no {lacking[0]}{more}")
-    if len(parts[TRAIN]) < 2:
-        raise _Problem(f"{TRAIN}/ has {len(parts[TRAIN])} classes, at least 2 are needed")
-    return parts
-
-
-def _classes(part: Path) -> dict[str, int]:
-    if not part.is_dir():
-        raise _Problem(f"it has no {part.name}/")
-    with os.scandir(part) as entries:
-        named = sorted((e.name, e) for e in entries if not e.name.startswith("."))
-    for name, entry in named:
-        if not entry.is_dir():
-            raise _Problem(f"{part.name}/{name} is not a directory")
-    return {name: entry.stat().st_mtime_ns for name, entry in named}
-
-
-def _scanned(root: Path, classes: list[str]) -> Manifest:
-    lines: list[bytes] = []
-    counts: dict[str, list[int]] = {TRAIN: [], TEST: []}
-    for part, of_class in counts.items():
-        for name in classes:
-            pictures = _pictures(root, f"{part}/{name}")
-            of_class.append(len(pictures))
-            lines += pictures
-    return Manifest(
-        classes=tuple(classes),
-        train=tuple(counts[TRAIN]),
-        test=tuple(counts[TEST]),
+    every = [*parts.values(), *found[TRAIN], *found[TEST]]
+    manifest = Manifest(
+        classes=tuple(names),
+        train=tuple(len(one.sizes) for one in found[TRAIN]),
+        test=tuple(len(one.sizes) for one in found[TEST]),
         listing=b"".join(lines),
+        ignored=dict(Counter(chain(*(one.ignored for one in every)))),
     )
+    return manifest, [*_differences(parts), *chain(*(one.problems for one in every))]
 
 
-def _pictures(root: Path, folder: str) -> list[bytes]:
-    """The lines of one class's pictures, sorted by name."""
-    sizes: dict[str, int] = {}
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith("."):
-                sizes[entry.name] = _size(entry, folder)
-    if not sizes:
-        raise _Problem(f"{folder}/ has no pictures")
-    return [os.fsencode(f"{sizes[name]} {folder}/{name}\n") for name in sorted(sizes)]
+def _differences(parts: Mapping[str, Found]) -> Iterator[str]:
+    """The classes that one part has and the other has not."""
+    for part, other in ((TEST, TRAIN), (TRAIN, TEST)):
+        lacking = [name for name in parts[other].sizes if name not in parts[part].sizes]
+        if lacking and parts[part].sizes:
+            more = f" and {len(lacking) - 1:,} more" if lacking[1:] else ""
+            yield f"{part}/ has no {lacking[0]}{more}"
+    if len(parts[TRAIN].sizes) == 1:
+        yield f"{TRAIN}/ has 1 class, at least 2 are needed"
 
 
-def _size(entry: os.DirEntry[str], folder: str) -> int:
-    """A picture's size in bytes."""
-    name = entry.name
-    if not name.lower().endswith(SUFFIXES) or "\n" in name:
-        raise _Problem(f"{folder}/{name} is not a picture ({' '.join(SUFFIXES)})")
-    try:
-        size = entry.stat().st_size
-    except FileNotFoundError:
-        raise _Problem(f"{folder}/{name} is a broken link") from None
-    if not entry.is_file():
-        raise _Problem(f"{folder}/{name} is not a file")
-    if not size:
-        raise _Problem(f"{folder}/{name} is empty")
-    return size
+# A cached manifest: its SHA-256, its classes and counts as JSON, and the listing ----------------
 
 
-# A cached manifest: its SHA-256, its key and counts as JSON, and the listing --------------------
-
-
-def _cached(path: Path, key: dict[str, object]) -> Manifest | None:
-    """The manifest cached in `path`; None where it is missing, damaged or stale."""
+def _load(path: Path) -> Manifest | None:
+    """The manifest cached in `path`; None where it is missing or damaged."""
     try:
         digest, _, content = path.read_bytes().partition(b"\n")
         if hashlib.sha256(content).hexdigest().encode() != digest:
             return None
         head, _, listing = content.partition(b"\n")
-        header = json.loads(head)
-        counts = header.pop("counts")
-    except (OSError, ValueError, KeyError):
+        known = json.loads(head)
+        if known["format"] != FORMAT:
+            return None
+        facts = {name: tuple(known[name]) for name in ("classes", "train", "test")}
+        return Manifest(**facts, listing=listing, ignored=known["ignored"])
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    if header != key:
-        return None
-    return Manifest(
-        classes=tuple(header["modified"][TRAIN]),
-        train=tuple(counts[TRAIN]),
-        test=tuple(counts[TEST]),
-        listing=listing,
-    )
 
 
-def _save(path: Path, key: dict[str, object], manifest: Manifest) -> None:
-    """Cache a manifest if possible; without it, the folder is only scanned again."""
-    head = json.dumps({**key, "counts": {TRAIN: manifest.train, TEST: manifest.test}})
-    content = head.encode() + b"\n" + manifest.listing
+def _save(path: Path, manifest: Manifest) -> None:
+    """Cache a manifest if possible; without it, each trial scans the folder."""
+    if _load(path) == manifest:
+        return
+    facts = {name: getattr(manifest, name) for name in ("classes", "train", "test", "ignored")}
+    content = json.dumps({"format": FORMAT, **facts}).encode() + b"\n" + manifest.listing
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

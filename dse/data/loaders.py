@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
 import multiprocessing
 import os
 import signal
+import time
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +27,8 @@ from torch import Tensor
 
 from dse.data.crops import CROPS
 from dse.data.decode import decoded
-from dse.data.store import DataError, reason
+from dse.data.store import DECODABLE, DataError, reason
+from dse.runner.task import Reporter
 from dse.trial.protocol import Protocol
 
 CHUNK = 16
@@ -31,6 +36,13 @@ CHUNK = 16
 
 MOST_IN_FLIGHT = 64
 """Chunks of one loader: more tasks may not fit into a pipe, and both ends would wait forever."""
+
+
+AT_ONCE = 50
+"""Pictures that are decoded between two reports."""
+
+PASSING, PAUSE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT), 1.0
+"""Errors of a network's file system that may pass, and seconds before a file is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +53,19 @@ class Files:
     listing: bytes
     ends: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, root: Path, listing: bytes) -> Files:
+        """The files in `root` that `listing` lists, "SIZE PATH" in each line."""
+        ends = np.flatnonzero(np.frombuffer(listing, np.uint8) == ord("\n"))
+        return cls(os.fsencode(root), listing, ends)
+
     def picture(self, row: int) -> Tensor:
         """The picture in line `row`: uint8 (3, h, w). Raises `DataError` if it cannot be read."""
         start = self.ends[row - 1] + 1 if row else 0
         size, _, name = self.listing[start : self.ends[row]].partition(b" ")
-        path = os.path.join(self.root, name)  # noqa: PTH118 (a `Path` takes no bytes)
+        path = os.path.join(self.root, name)  # noqa: PTH118
         try:
-            with open(path, "rb") as file:  # noqa: PTH123
-                content = file.read()
+            content = _content(path)
             if len(content) != int(size):
                 raise ValueError(f"it has {len(content):,} bytes, the manifest says {int(size):,}")
             return decoded(content)
@@ -56,9 +73,43 @@ class Files:
             raise
         except Exception as error:  # decoders raise many kinds
             shown = ascii(os.fsdecode(path))[1:-1]
-            raise DataError(
-                f"`data.root` must hold pictures that can be decoded, got {shown}: {reason(error)}"
-            ) from None
+            raise DataError(f"{DECODABLE}, got {shown}: {reason(error)}") from None
+
+
+def _content(path: bytes) -> bytes:
+    """A file's contents; after an error that may pass it is read a second time."""
+    try:
+        return _read(path)
+    except OSError as error:
+        if error.errno not in PASSING:
+            raise
+        time.sleep(PAUSE)
+        return _read(path)
+
+
+def _read(path: bytes) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 (a `Path` takes no bytes)
+        return file.read()
+
+
+def find_undecodable(argument: tuple[Path, bytes], report: Reporter) -> None:
+    """Decode the files of `root` and `listing`: what a process of `dse.data.decodable` does.
+
+    Reports after some of them, in order, how many these were, and what is wrong with the ones that
+    cannot be decoded, by their place among them.
+    """
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of pictures that are decoded all the same
+    files = Files.of(*argument)
+    every = range(len(files.ends))
+    for start in every[::AT_ONCE]:
+        rows, problems = every[start : start + AT_ONCE], {}
+        for place, row in enumerate(rows):
+            try:
+                files.picture(row)
+            except DataError as error:
+                problems[place] = str(error).partition(", got ")[2]
+        report((len(rows), problems))
 
 
 class Task(NamedTuple):

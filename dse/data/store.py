@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +15,16 @@ from dse.results.files import sync
 Report = Callable[[str], None]
 """Called with a line before a step that may take long."""
 
+DECODABLE = "`data.root` must hold pictures that can be decoded"
+
+LISTED = 10
+"""Maximum number of problems that a message lists."""
+
 
 class DataError(ValueError):
     """Data that are missing, damaged or not the declared ones, or a folder that cannot be used.
 
-    The message is a line for the user, or one line per data set.
+    The message is one or more lines for the user.
     """
 
 
@@ -79,6 +84,24 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def listed(rule: str, problems: Sequence[str]) -> str:
+    """A message about all that breaks a rule: one line, or a line each for the first `LISTED`.
+
+    >>> print(listed("`x` must be even", ["1"]))
+    `x` must be even, got 1
+    >>> print(listed("`x` must be even", ["1", "3"]))
+    `x` must be even, got 2 problems:
+      1
+      3
+    """
+    if len(problems) == 1:
+        return f"{rule}, got {problems[0]}"
+    lines = [f"{rule}, got {len(problems):,} problems:", *(f"  {p}" for p in problems[:LISTED])]
+    if problems[LISTED:]:
+        lines.append(f"  and {len(problems) - LISTED:,} more")
+    return "\n".join(lines)
 
 
 def reason(error: BaseException) -> str:

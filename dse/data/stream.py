@@ -8,11 +8,9 @@ augmentation are functions of (seed, epoch) and of a picture's place in the mani
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -112,7 +110,7 @@ def load(protocol: Protocol, store: Store) -> Stream:
 
     Raises `DataError` where it is not the folder that the protocol's manifest names.
     """
-    manifest = folder.prepare(protocol, store)
+    manifest = folder.planned(protocol, store)
     classes = torch.arange(len(manifest.classes)).repeat(2)
     labels = classes.repeat_interleave(torch.tensor(manifest.train + manifest.test))
     order = _permutation(protocol.facts.train, random_seed(0, "split", protocol.data))
@@ -121,14 +119,13 @@ def load(protocol: Protocol, store: Store) -> Stream:
     def part(rows: Tensor) -> Part:
         return Part(rows, labels[rows])
 
-    lines = np.frombuffer(manifest.listing, np.uint8)
     return Stream(
         train=part(order[held_out : held_out + kept]),
         validation=part(order[:held_out]),
         test=part(torch.arange(protocol.facts.train, len(labels))),
         facts=protocol.facts,
         protocol=protocol,
-        files=Files(os.fsencode(store.root), manifest.listing, np.flatnonzero(lines == ord("\n"))),
+        files=Files.of(store.root, manifest.listing),
         loaders=store.loaders,
     )
 

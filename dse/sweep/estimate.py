@@ -78,7 +78,7 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     """Estimate what it takes to train `todo` (at least one); calibrates first where needed.
 
     Raises `RequestError` where data are missing or not the declared ones, `RuntimeError` where a
-    calibration fails. For a plan nothing is downloaded.
+    calibration fails. For a plan nothing is downloaded, and no picture decoded to check it.
     """
     workers = request.workers
     store = replace(request.store, download=request.store.download and not request.plan)
@@ -87,7 +87,8 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
         groups.setdefault(calibrate.conditions(trial, workers, store), []).append(trial)
     known = {group: calibrate.load(group, store) for group in groups}
     unknown = [group for group, trials in groups.items() if not known[group].covers(trials)]
-    check_data([trial for group in unknown for trial in groups[group]], store, say)
+    measured = [trial for group in unknown for trial in groups[group]]
+    check_data(measured, store, say, decode=not request.plan)
     for group in unknown:
         known[group] = calibrate.calibrate(groups[group], workers, store, say)
     expected: dict[str, TrialEstimate] = {}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
-from dse.data.store import Store
+from dse.data.store import DataError, Store
 from dse.results import atomic, commands, drivers, files, locks, records
-from dse.runner.events import Failed
+from dse.runner.events import Failed, Interrupted
 from dse.runner.local import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
 from dse.sweep.calibrate import known_rates
@@ -32,6 +32,9 @@ EXECUTE = "dse.training.worker:run"
 
 STOP = 7.0
 """Seconds that running tasks have to stop when the command is asked to."""
+
+DATA_ERROR = f"{DataError.__module__}.{DataError.__name__}: "
+"""How the reason of a task's failure begins where data are missing, broken or have changed."""
 
 LISTED = 5
 """Maximum number of tasks that a message lists by name."""
@@ -122,9 +125,9 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
     """Carry out the tasks that are to do; return how many of all are then left without a record.
 
     Any number of commands may run on one folder at the same time: what another one is making is
-    waited for. A task that fails does not stop the others; it is reported at once, and its
-    traceback is in its `failure.json`. `command` is the command line that the folder's report
-    shows.
+    waited for. A task that fails does not stop the others, unless it is the data that have an
+    error; it is reported at once, and its traceback is in its `failure.json`. `command` is the
+    command line that the folder's report shows.
 
     Raises `RequestError` if the engine of `workers` is not available, and `KeyboardInterrupt`, once
     the running tasks have stopped, if the command is asked to stop.
@@ -132,6 +135,7 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
     todo, count = len(tasks.arguments), len(tasks.names)
     text = f"{counted(count, tasks.noun)}, {count - todo} already done, {todo} to do"
     failed: set[str] = set()
+    left_out: set[str] = set()
     if not todo:
         say(text)
     else:
@@ -144,9 +148,9 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
                 say(f"{folder} does not support file locks: other commands may do the same work")
             if command:
                 commands.note(folder, command)
-            failed = _run(tasks, folder.absolute(), workers, runner)
+            failed, left_out = _run(tasks, folder.absolute(), workers, runner)
     atomic.tidy(folder)
-    return _report_missing(tasks, folder, failed)
+    return _report_missing(tasks, folder, failed, left_out)
 
 
 def _runner(function: str, workers: Workers) -> Runner:
@@ -161,9 +165,10 @@ def _import_figures() -> None:
     threading.Thread(target=importlib.import_module, args=("dse.figures.paper",)).start()
 
 
-def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> set[str]:
-    """Run tasks; return the ids of those that failed."""
-    failed = set()
+def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[set[str], set[str]]:
+    """Run tasks; return the ids of those that failed, and of those that were left out after an
+    error in the data, which all would run into."""
+    failed, left_out = set(), set()
     with (
         drivers.publishing(folder) as publish,
         Progress(
@@ -183,10 +188,14 @@ def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> set[st
             if isinstance(event, Failed):
                 failed.add(str(event.key))
                 _write_failure(tasks, folder, event)
+                if event.reason.startswith(DATA_ERROR):
+                    runner.stop(STOP)
+            elif isinstance(event, Interrupted):
+                left_out.add(str(event.key))
             progress.take(event)
     if received:
         raise KeyboardInterrupt
-    return failed
+    return failed, left_out
 
 
 @contextmanager
@@ -224,16 +233,25 @@ def _stop_signals() -> list[signal.Signals]:
     return [number for number in STOP_SIGNALS if number != signal.SIGHUP or not ignored]
 
 
-def _report_missing(tasks: Tasks, folder: Path, failed: set[str]) -> int:
-    """Report what failed and the records that have disappeared; return how many these are."""
-    lost = tasks.names.keys() - records.ids(folder, tasks.kind) - failed
-    for some, what in (failed, "failed"), (lost, f"no longer have a record in {folder}"):
+def _report_missing(tasks: Tasks, folder: Path, failed: set[str], left_out: set[str]) -> int:
+    """Report what failed or was left out, and the records that have disappeared; return how many
+    these are."""
+    done = records.ids(folder, tasks.kind)
+    lost = tasks.names.keys() - done - failed - left_out
+    states = {
+        "failed": failed,
+        "stopped or did not start, since they read the same data": left_out - done,
+        f"no longer have a record in {folder}": lost,
+    }
+    for what, some in states.items():
         if some:
             names = [name for key, name in tasks.names.items() if key in some]
             listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
             say(f"{len(some)} of {counted(len(tasks.names), tasks.noun)} {what}: {listed}")
-            say(f"retry with: {resume_command()}")
-    return len(failed) + len(lost)
+    missing = sum(map(len, states.values()))
+    if missing:
+        say(f"retry with: {resume_command()}")
+    return missing
 
 
 def _write_failure(tasks: Tasks, folder: Path, event: Failed) -> None:

@@ -12,6 +12,7 @@ from dse.sweep.devices import described
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Estimate, estimate
 from dse.sweep.messages import volume
+from dse.sweep.preflight import notes
 from dse.sweep.request import Request
 from dse.sweep.timing import size_of
 from dse.trial.names import duration, short_id, trial_names
@@ -30,6 +31,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
     count = f"{counted(len(trials), 'trial')}, {len(trials) - len(todo)} done, {len(todo)} to do"
     where = [f"trains on {described(request.workers)}"] if todo else []
+    where += notes(todo, request.store)
     return "\n".join([*_table(trials, todo, expected), *_widths(trials), *where, count, *total])
 
 

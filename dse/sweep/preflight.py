@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from dse.data import cache
-from dse.data import folder as image_folder
-from dse.data.store import DataError, Store
+from dse.analysis.rendering import counted
+from dse.data import cache, decodable, folder
+from dse.data.folder import Manifest
+from dse.data.store import DataError, Report, Store
 from dse.results.files import is_results
 from dse.sweep.errors import RequestError
+from dse.sweep.keys import cores
+from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
+
+KINDS = 5
+"""Maximum number of kinds of ignored files that a line lists."""
 
 
 def check_folder(folder: Path, key: str = "results.root") -> None:
@@ -35,20 +43,24 @@ def check_folder(folder: Path, key: str = "results.root") -> None:
 
 
 def check_data(
-    trials: Sequence[Trial], store: Store, report: Callable[[str], None] = lambda line: None
+    trials: Sequence[Trial],
+    store: Store,
+    report: Report = lambda line: None,
+    *,
+    decode: bool = True,
 ) -> None:
     """Make sure that the data of `trials` are present and genuine, before torch is imported.
 
-    `report` is called with a line before a long step. Raises `RequestError` with a line for each
-    data set that is missing or not the published one.
+    With `decode`, pictures of a folder are decoded too, unless they were before: by `cores()`
+    processes. `report` is called with a line before a long step. Raises `RequestError` with lines
+    for each data set that is missing, broken or not the published one.
     """
     sizes: dict[str, set[int]] = {}
     for protocol in (trial.protocol for trial in trials):
         sizes.setdefault(protocol.data, set()).add(protocol.image_size)
-    folders = {t.protocol.manifest: t.protocol for t in trials if t.protocol.data == "image_folder"}
     checks: list[Callable[[], object]] = [
         *(partial(cache.prepare, data, store, of, report) for data, of in sizes.items()),
-        *(partial(image_folder.prepare, protocol, store) for protocol in folders.values()),
+        *(partial(_check_folder, one, store, report, decode) for one in _folders(trials)),
     ]
     lines: list[str] = []
     for check in checks:
@@ -58,3 +70,39 @@ def check_data(
             lines += str(error).splitlines()
     if lines:
         raise RequestError(lines)
+
+
+def notes(trials: Sequence[Trial], store: Store) -> list[str]:
+    """What a plan says of folders of pictures, in lines; nothing of those that cannot be used."""
+    lines = []
+    for protocol in _folders(trials):
+        with suppress(DataError):
+            manifest = folder.planned(protocol, store)
+            lines += _ignored(manifest, store)
+            if count := decodable.unchecked(manifest, store):
+                checked = f"pictures of {store.root} are checked before training"
+                lines.append(f"{checked}: {count:,} to decode")
+    return lines
+
+
+def _folders(trials: Sequence[Trial]) -> list[Protocol]:
+    """A protocol for each folder of pictures."""
+    protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
+    return list({protocol.manifest: protocol for protocol in protocols}.values())
+
+
+def _check_folder(protocol: Protocol, store: Store, report: Report, decode: bool) -> None:
+    manifest = folder.prepare(protocol, store)
+    for line in _ignored(manifest, store):
+        report(line)
+    if decode:
+        decodable.check(manifest, store, cores(), report)
+
+
+def _ignored(manifest: Manifest, store: Store) -> list[str]:
+    if not manifest.ignored:
+        return []
+    count, kinds = sum(manifest.ignored.values()), Counter(manifest.ignored).most_common(KINDS)
+    listed = ", ".join(f"{number:,} {ascii(kind)[1:-1]}" for kind, number in kinds)
+    more = ", ..." if len(manifest.ignored) > KINDS else ""
+    return [f"{counted(count, 'file')} of {store.root} ignored, not pictures: {listed}{more}"]

@@ -183,7 +183,7 @@ def _manifest(axes: Sequence[Values], store: Store) -> str:
     try:
         return image_folder.read(store.root, store.cache).text
     except ValueError as error:
-        raise RequestError([str(error)]) from None
+        raise RequestError(str(error).splitlines()) from None
 
 
 def _trials(axes: Sequence[Values], manifest: str, given: Collection[str]) -> tuple[Trial, ...]:
