@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.selection import parse
+from dse.figures.importing import import_matplotlib
 from dse.results import compressed, files
 from dse.sweep.errors import Parser, RequestError, printable
 from dse.trial.compressed import COLUMNS as COMPRESSED
@@ -78,7 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, or 1 for damaged records, 2 for a mistake, 130 for an interruption.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.pop("MPLBACKEND", None)  # files need none, and matplotlib stops at an unknown one
     try:
         paths = _architecture(given[1:]) if given[:1] == ["architecture"] else _results(given)
     except (RequestError, OSError, ValueError) as error:
@@ -99,6 +99,7 @@ def _architecture(arguments: list[str]) -> list[Path]:
     output = _output(outputs)
     networks, module = read_drawing([a for a in arguments if not a.startswith("output=")])
 
+    import_matplotlib()
     from dse.figures.macroarchitecture import drawings
 
     return _write(drawings(networks, module), Path("plots"), output)
@@ -123,6 +124,7 @@ def _results(arguments: list[str]) -> list[Path]:
     output = _output(keys.pop("output", []))
     _check_keys(kind, keys)
 
+    import_matplotlib()
     from dse.analysis.folder import read, rows_of
     from dse.figures.drawn import drawn
     from dse.sweep.captions import caption

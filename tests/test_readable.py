@@ -4,6 +4,7 @@ files are the same whatever the settings of the user's matplotlib."""
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import os
 import struct
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.style
 import pandas as pd
 import pytest
 from drawn import crowded
@@ -104,20 +107,55 @@ def digests() -> list[str]:
     return [hashlib.sha256(content).hexdigest() for content in encoded(figure, "svg", "png")]
 
 
-def test_the_same_table_gives_the_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
-    (tmp_path / "matplotlibrc").write_text(HOSTILE)
+@pytest.mark.parametrize(
+    ("content", "backend"), [(HOSTILE, "QtAgg"), ("font.size: \ud83d", "Qt4Agg")]
+)
+def test_the_same_table_gives_the_same_bytes_whatever_the_users_settings(
+    tmp_path: Path, content: str, backend: str
+) -> None:
+    """TeX, which is not installed; a backend that is not installed, and one that is not known; a
+    file that cannot be decoded."""
+    (tmp_path / "matplotlibrc").write_text(content, errors="surrogatepass")
     settings = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1",
-                "MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "pdf"}  # fmt: skip
+                "MPLBACKEND": backend, "PYTHONPATH": str(Path(__file__).parent)}  # fmt: skip
     there = subprocess.run(
-        [sys.executable, "-c", "import test_readable; print(*test_readable.digests())"],
-        cwd=Path(__file__).parent,
+        [sys.executable, "-c", THERE],
+        cwd=tmp_path,
         env=os.environ | settings,
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    assert there.stdout.split() == digests()
+    assert there.stdout.split() == [*digests(), backend]
+
+
+THERE = """
+import os
+from dse.figures.importing import import_matplotlib
+import_matplotlib()
+import test_readable
+print(*test_readable.digests(), os.environ["MPLBACKEND"])
+"""
+
+
+def test_a_users_own_style_and_our_figures_leave_each_other_alone() -> None:
+    """A figure is saved and shown as everywhere, and the user's settings stay as they were."""
+    table = pd.DataFrame(swept(sr=SR[:2], lr=(0.01, 0.1)))
+    expected = saved(figure3a(table))
+    with mpl.rc_context(), mpl.style.context("dark_background"):
+        mpl.rcParams.update({"text.usetex": True, "font.size": 30})
+        before = dict(mpl.rcParams)
+        assert saved(figure3a(table)) == expected
+        assert dict(mpl.rcParams) == before
+
+
+def saved(figure: Figure) -> tuple[bytes, bytes]:
+    """A figure as a user saves it, and as a notebook shows it."""
+    one, two = io.BytesIO(), io.BytesIO()
+    figure.savefig(one, format="svg", metadata={"Date": None})
+    figure.canvas.print_figure(two, format="png", facecolor=figure.get_facecolor(), dpi=72)
+    return one.getvalue(), two.getvalue()
 
 
 def test_figures_are_encoded_in_the_format_asked_for() -> None:

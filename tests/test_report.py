@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -306,15 +305,13 @@ def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_the_table_that_it_names(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = folder_of(tmp_path, [record()])
-    monkeypatch.setenv("MPLBACKEND", "unknown")
     assert command.main([str(folder)]) == 0
     paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert folder / "table.csv" in paths
     assert all(path.is_file() for path in paths)
-    assert "MPLBACKEND" not in os.environ
 
 
 def test_a_full_disk_and_an_interruption_are_one_line(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dse.compress.request import Request, read_request
+from dse.figures.importing import import_matplotlib
 from dse.results import tables
 from dse.results.atomic import write
 from dse.results.files import make
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     densities = {one.settings.density for one in request.compressions}
     table = scanned(request, trials, densities if _given(words, DENSITY) else set())
 
+    import_matplotlib()
     from dse.analysis.folder import rows_of  # these import pandas and matplotlib
     from dse.figures.plotting import encoded
     from dse.figures.sensitivity import sensitivity

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
+
+from dse.figures.plotting import Figure
 
 LINE = "#333333"
 BLUE, ORANGE, WHITE = "#a9c8ea", "#fbe3c0", "#ffffff"

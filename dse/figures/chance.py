@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import Sweep, TooMany
 from dse.analysis.statistics import share
 from dse.figures.marks import label_rows, row_height, words
-from dse.figures.plotting import WIDTH, caption, described, legend, look, style
+from dse.figures.plotting import WIDTH, Figure, caption, described, legend, look, style
 from dse.figures.scales import count_groups, groups, in_order
 from dse.trial.names import OUTCOMES
 

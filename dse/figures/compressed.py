@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany, configurations, require
 from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.front import pareto
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import half_width
-from dse.figures.plotting import MOST_DOTS, WIDTH, caption, described, legend, style
+from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, legend, style
 from dse.figures.scales import is_log, set_scale
 from dse.trial.compression import METHODS
 

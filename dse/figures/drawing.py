@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.figures.importing import import_matplotlib
 from dse.results import atomic, files
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def _written(
 
     `mark` is the name of the file that keeps what was drawn last.
     """
-    os.environ.pop("MPLBACKEND", None)  # files need none, and matplotlib stops at an unknown one
     drawn_from = _digest(parts)
     drawn = _drawn(folder, drawn_from, mark)
     if drawn is None:
         (folder / mark).unlink(missing_ok=True)
         drawn = {"digest": drawn_from, "files": [], "messages": []}
+        import_matplotlib()
         for name, content in drawings(parts):
             if isinstance(content, str):
                 what = f"{name} is not drawn" if name else "no figure is drawn"

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.labels import MOST_TICKS, is_numeric, label
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
-from dse.figures.plotting import OURS, WIDTH, caption, described, span, style
+from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, span, style
 from dse.figures.scales import finite, is_log, scale_of, set_scale
 
 if TYPE_CHECKING:

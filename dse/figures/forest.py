@@ -6,14 +6,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison
 from dse.analysis.labels import label
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
 from dse.figures.marks import label_rows, row_height, words
-from dse.figures.plotting import OURS, WIDTH, caption, described, legend, span, style
+from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, legend, span, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
@@ -16,7 +15,7 @@ from dse.analysis.front import front
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.marks import words
-from dse.figures.plotting import MOST_DOTS, OURS, WIDTH, caption, described, style
+from dse.figures.plotting import MOST_DOTS, OURS, WIDTH, Figure, caption, described, style
 from dse.figures.scales import is_log, set_scale
 
 if TYPE_CHECKING:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import UNREAD, Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
 from dse.analysis.rendering import counted
 from dse.figures.marks import words
-from dse.figures.plotting import MOST_DOTS, WIDTH, caption, described, span, style
+from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, span, style
 from dse.figures.scales import count_groups, finite, groups
 from dse.trial.names import written
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dse.analysis.axes import NoSweep, Sweep
@@ -16,7 +15,7 @@ from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
 from dse.figures.marks import draw_legend, find_looks
 from dse.figures.plots import check_lines
-from dse.figures.plotting import COLOURS, MOST_DOTS, WIDTH, caption, described, span, style
+from dse.figures.plotting import COLOURS, MOST_DOTS, WIDTH, Figure, caption, described, span, style
 from dse.figures.scales import groups, hue_axis, in_order, is_log, set_scale
 
 if TYPE_CHECKING:

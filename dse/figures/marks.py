@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, Sweep, configurations
 from dse.analysis.labels import Scale, is_numeric, value_text
@@ -15,6 +14,7 @@ from dse.figures.plotting import (
     MOST_DOTS,
     OURS,
     WIDTH,
+    Figure,
     caption,
     described,
     legend,

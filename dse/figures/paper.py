@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import MOST_LINES, Line, Sweep, lines, require
 from dse.analysis.figure3 import FIGURE_3, Figure3
 from dse.analysis.labels import log_ticks
 from dse.analysis.pairs import axis_alone, sweep_once
 from dse.figures.lines import draw_lines, measured, same_places
-from dse.figures.plotting import THEIRS, WIDTH, caption, described, style
+from dse.figures.plotting import THEIRS, WIDTH, Figure, caption, described, style
 from dse.figures.trainability import trainability
 from dse.space.cost import mebibytes
 from dse.trial.names import written

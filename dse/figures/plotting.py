@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import matplotlib.figure
 import pandas as pd
 
 from dse.analysis.axes import Sweep
 from dse.analysis.statistics import INTERVAL_SEEDS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.backend_bases import RendererBase
 
 STYLE: Any = {
     "svg.hashsalt": "dse",
@@ -54,6 +55,21 @@ def style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         yield
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure in `style`, also where it is shown or saved among a user's own figures: matplotlib
+    makes some of its ticks when it is drawn."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw the figure, in its style."""
+        with style():
+            super().draw(renderer)
+
+    def savefig(self, *args: Any, **settings: Any) -> None:
+        """Save the figure, in its style, as `matplotlib.figure.Figure.savefig` does."""
+        with style():
+            super().savefig(*args, **settings)
 
 
 def look(number: int) -> dict[str, Any]:
@@ -119,7 +135,7 @@ def spread(counts: pd.Series[int]) -> str:
 # Files --------------------------------------------------------------------------------------
 
 
-def encoded(figure: Figure, *kinds: str) -> tuple[bytes, ...]:
+def encoded(figure: matplotlib.figure.Figure, *kinds: str) -> tuple[bytes, ...]:
     """The contents of a file of each kind ("svg", "png", "pdf"); equal figures, equal bytes."""
     unset = {"svg": "Date", "png": "Software", "pdf": "CreationDate"}
     contents = []

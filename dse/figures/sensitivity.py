@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.statistics import INTERVAL_SEEDS, half_width
-from dse.figures.plotting import WIDTH, caption, legend, look, style
+from dse.figures.plotting import WIDTH, Figure, caption, legend, look, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

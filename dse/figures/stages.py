@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.labels import KILO
-from dse.figures.plotting import COLOURS, WIDTH, caption, legend, style
+from dse.figures.plotting import COLOURS, WIDTH, Figure, caption, legend, style
 
 PARTS: dict[str, dict[str, Any]] = {
     "weights": {"color": COLOURS[0]},

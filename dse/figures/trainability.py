@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany, require
 from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import share
-from dse.figures.plotting import OURS, THEIRS, WIDTH, caption, described, legend, span, style
+from dse.figures.plotting import (
+    OURS,
+    THEIRS,
+    WIDTH,
+    Figure,
+    caption,
+    described,
+    legend,
+    span,
+    style,
+)
 from dse.space.architecture import Metaparameters, field_names
 from dse.trial.names import written
 

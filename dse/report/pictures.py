@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from dse.analysis.axes import NoSweep
+from dse.figures.importing import import_matplotlib
 
 COMPRESSED = "compressed"
 PLACES: Mapping[str, str] = {
@@ -31,6 +32,7 @@ def pictures(
     Those without enough trials, or with more than can be read, are left out; so is that of outcomes
     where all networks learned.
     """
+    import_matplotlib()
     from dse.figures.drawn import drawn
     from dse.figures.plotting import encoded
 

@@ -247,7 +247,8 @@ def chosen(trials: Sequence[Trial]) -> list[Trial]:
 def _imports() -> tuple[float, float]:
     """Seconds that a command's imports take, its figures' included, and its bytes of memory."""
     start = time.perf_counter()
-    code = "import dse.sweep.__main__, dse.figures.paper, resource; "
+    code = "from dse.figures.importing import import_matplotlib; import_matplotlib(); "
+    code += "import dse.sweep.__main__, dse.figures.paper, resource; "
     code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     return time.perf_counter() - start, 1024 * int(done.stdout)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,12 @@ def _runner(function: str, workers: Workers) -> Runner:
 
 def _import_figures() -> None:
     """Import what draws the figures while the workers start, since it takes a second."""
-    threading.Thread(target=importlib.import_module, args=("dse.figures.paper",)).start()
+
+    def run() -> None:
+        with suppress(ValueError, OSError):  # of the user's settings, see `import_matplotlib`
+            importlib.import_module("dse.figures.paper")
+
+    threading.Thread(target=run).start()
 
 
 def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[set[str], set[str]]:
