@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.contrasts import Contrast
 from dse.analysis.labels import label
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.figures.plotting import OURS, WIDTH, caption, described, style
+from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.distributions import distributions
-from dse.figures.plotting import WIDTH, caption, described, look, style
+from dse.figures.plotting import WIDTH, Figure, caption, described, look, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:

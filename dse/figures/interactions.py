@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import Sweep
 from dse.analysis.complete import Grid, complete
 from dse.analysis.interactions import REST, noise_share, shares, together
 from dse.analysis.labels import label
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.figures.plotting import WIDTH, caption, described, look, style
+from dse.figures.plotting import WIDTH, Figure, caption, described, look, style
 from dse.figures.scales import scale_of, set_scale
 from dse.trial.names import written
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import Sweep
 from dse.analysis.labels import label, scale
 from dse.analysis.subspaces import WHOLE, front_of
-from dse.figures.plotting import WIDTH, caption, described, look, style
+from dse.figures.plotting import WIDTH, Figure, caption, described, look, style
 from dse.figures.scales import is_log, set_scale
 from dse.trial.names import written
 
