@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+if hasattr(__spec__.loader, "archive"):  # its pages, templates and data are read as files
+    raise ImportError("dse must be installed, as with pip: it cannot run from a zip", name="dse")
+
 __all__ = [
     "LAYOUTS",
     "AlexNet",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -76,3 +77,23 @@ def test_the_pages_are_found_from_another_directory(tmp_path: Path) -> None:
     package, pages = run(sys.executable, "-c", WHERE, cwd=tmp_path).split()
     assert listed(Path(pages)) == listed(ROOT / "sweeps")
     assert Path(pages).parent in (Path(package).parent, Path(package).parents[1])
+
+
+@pytest.mark.parametrize("command", ["sweep", "audit"])
+def test_a_zip_is_refused_in_a_line(command: str, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "dse.whl", "w") as archive:
+        for path in (ROOT / "dse").rglob("*.py"):
+            archive.write(path, path.relative_to(ROOT))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", f"dse.{command}"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "dse.whl")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(
+        "(ImportError: dse must be installed, as with pip: it cannot run from a zip)\n"
+    )
+    assert done.stderr.count("\n") == 1

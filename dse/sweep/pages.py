@@ -15,21 +15,15 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from dse.space.rules import one_of
-from dse.sweep.errors import RequestError
 from dse.sweep.keys import GROUPS, RULES, SETTINGS, accepted, unknown
 from dse.sweep.yaml_pages import Source, read, values
 
 
 def bundled() -> Path:
-    """The folder of this project's pages: in an installed package, or next to it in a checkout.
-
-    Raises `RequestError` where there is none.
-    """
+    """The folder of this project's pages: in an installed package, or next to it in a checkout."""
     package = Path(__file__).parents[1]
-    folder = next(filter(Path.is_dir, (package / "sweeps", package.parent / "sweeps")), None)
-    if folder is None:
-        raise RequestError([f"dse must be installed, as with pip; it cannot run from {package}"])
-    return folder
+    installed, checkout = package / "sweeps", package.parent / "sweeps"
+    return installed if installed.is_dir() else checkout
 
 
 def names(folders: Sequence[Path], group: str = "") -> list[str]:
