@@ -17,6 +17,7 @@ from dse.results.files import COMPRESSED
 from dse.sweep.errors import RequestError
 from dse.trial.compression import SETTINGS
 
+IDS = sorted(record(sr, seed).trial_id for sr in (0.125, 0.25) for seed in (0, 1))
 METHODS = "none, svd, prune, deep_compression, ristretto"
 
 
@@ -67,6 +68,14 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         (["density=0,2"], [f"`density` must be in (0, 1], got {n}" for n in (0, 2)]),
         (["bits="], ["`bits` must be a whole number in 2 .. 8, got ''"]),
         (["bits=[]"], ["`bits` must have a value"]),
+        (
+            ["bits=0_6", "trial_id=12345e67"],
+            [
+                "`bits` must be a whole number in 2 .. 8, got '0_6'; write plain numbers, such as "
+                "8, 0.5 or 1e-3",
+                f"`trial_id` must be one of {', '.join(IDS)}, got 12345e67",
+            ],
+        ),
         (["bit=6"], ["unknown key `bit`; did you mean `bits`?"]),
         (["name=x"], ["unknown key `name`; see --help"]),
         (["sr=0.3"], ["`sr` must be one of 0.125, 0.25, got 0.3"]),

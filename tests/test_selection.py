@@ -23,6 +23,12 @@ def test_values_are_compared_as_numbers_and_keys_are_combined() -> None:
     assert chosen("nesterov=True") == [0, 2]
 
 
+def test_text_that_looks_like_a_number_is_compared_as_text() -> None:
+    table = TABLE.assign(trial_id=["12345e67", "0123456789", "1234567890"])
+    for row, text in enumerate(table["trial_id"]):
+        assert select(table, parse([f"trial_id={text}"])).index.tolist() == [row]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -31,6 +37,8 @@ def test_values_are_compared_as_numbers_and_keys_are_combined() -> None:
         (["sr=0.5", "sr=0.125"], "`sr` must be given once"),
         (["srr=1"], "`srr` must be a column of the table: sr, bypass, nesterov"),
         (["sr=0.3"], "`sr` must be one of 0.125, 0.5, got 0.3"),
+        (["sr=0.5_0"], "`sr` must be one of 0.125, 0.5, got 0.5_0"),
+        (["sr=00.5"], "`sr` must be one of 0.125, 0.5, got 00.5"),
         (["sr=0.125", "bypass=simple"], "no trial has sr=0.125 bypass=simple"),
     ],
 )

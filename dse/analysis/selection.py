@@ -46,14 +46,15 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
                 f"`{name}` must be a column of the table: {', '.join(map(str, table))}"
             )
         column = table[name].map(written)
-        texts = [text if text in set(column) else _normal(text) for text in texts]
-        for text in texts:
-            if text not in set(column):
+        found = set(column)
+        normal = [text if text in found else _normal(text) for text in texts]
+        for text, own in zip(texts, normal, strict=True):
+            if own not in found:
                 values = sorted(table[name].unique().tolist())
                 known = ", ".join(map(written, values[:LISTED]))
                 more = ", ..." if len(values) > LISTED else ""
                 raise ValueError(f"`{name}` must be one of {known}{more}, got {text}")
-        chosen = chosen[column[chosen.index].isin(texts)]
+        chosen = chosen[column[chosen.index].isin(normal)]
     if wanted and chosen.empty:
         pairs = " ".join(f"{name}={','.join(texts)}" for name, texts in wanted.items())
         raise ValueError(f"no trial has {pairs}")
