@@ -41,12 +41,14 @@ def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose each bundled page once for all tests: it takes a tenth of a second."""
     compose = pages.composed
 
-    def composed(folders: list[Path], page: str, choice: dict[str, str], errors: list[str]) -> Any:
+    def composed(
+        folders: list[Path], page: str, choice: dict[str, str], errors: list[str], *known: Any
+    ) -> Any:
         if folders != [FOLDER]:
-            return compose(folders, page, choice, errors)
+            return compose(folders, page, choice, errors, *known)
         key = (page, *choice.items())
         if key not in COMPOSED:
-            COMPOSED[key] = compose(folders, page, choice, errors)
+            COMPOSED[key] = compose(folders, page, choice, errors, *known)
         return COMPOSED[key]
 
     monkeypatch.setattr(pages, "composed", composed)

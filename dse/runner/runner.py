@@ -12,7 +12,8 @@ An attempt at a task ends in one of these ways; the rules are the same for all e
   `retries` times at most, then `Failed` with the last lines that the process wrote to stderr.
 - It runs out of memory: it is retried once while no other task runs, then `Failed`.
 - It raises `Later`: it is started again after the queued tasks, with growing pauses.
-- It is asked to stop (`Runner.stop`) and raises `Stopped`, or is killed: `Interrupted`.
+- It is asked to stop (`Runner.stop`, `Runner.cancel`) and raises `Stopped`, or is killed:
+  `Interrupted`.
 
 | | local | submitit | ray |
 |---|---|---|---|
@@ -90,6 +91,7 @@ class _Task:
     deaths: int = 0
     postponed: int = 0
     alone: bool = False
+    cancelled: bool = False
     asked_to_stop: bool = False
 
 
@@ -135,6 +137,19 @@ class Runner:
     def submit(self, key: Hashable, argument: Any) -> None:
         """Queue a task; `key` names it in the events."""
         self._queue.append(_Task(key, argument))
+
+    def cancel(self, key: Hashable) -> None:
+        """Ask one task to stop; the others go on. It ends as `Interrupted` unless it is done first.
+
+        Returns at once, and does nothing where no task of that key is queued or running.
+        """
+        for task in [task for task in self._queue if task.key == key]:
+            self._queue.remove(task)
+            self._events.append(Interrupted(key))
+        for attempt, task in self._running.items():
+            if task.key == key and not task.asked_to_stop:
+                task.cancelled = task.asked_to_stop = True
+                self._engine.stop(attempt)
 
     def stop(self, seconds: float) -> None:
         """Start no more tasks, ask those that run to stop, and kill those that have not ended
@@ -224,7 +239,7 @@ class Runner:
             self._events.append(Finished(task.key, end.value))
         elif end.kind == "failed":
             self._events.append(Failed(task.key, end.reason, end.details))
-        elif self._deadline is not None:
+        elif self._deadline is not None or task.cancelled:
             self._events.append(Interrupted(task.key))
         elif end.kind == "later":
             self._postpone(task)

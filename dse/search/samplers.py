@@ -24,6 +24,8 @@ from optuna.trial import FrozenTrial
 from dse.search.annealing import AnnealingSampler
 from dse.search.space import Axis, Choice, Space
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
 LEAST, MOST = 4, 50
 """The smallest and the largest population of nsga2."""
 

@@ -133,5 +133,12 @@ def levels(axis: Axis) -> list[Any]:
     return list(range(int(axis.low), int(axis.high) + 1))
 
 
+def ends(axis: Axis) -> tuple[Any, ...]:
+    """Values of an axis: all of a choice's, and the ends of an interval."""
+    if isinstance(axis, Choice):
+        return axis.values
+    return axis.value(axis.low), axis.value(axis.high)
+
+
 def _are_numbers(values: tuple[Any, ...]) -> bool:
     return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)

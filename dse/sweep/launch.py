@@ -87,7 +87,7 @@ def run(
     def prepare() -> None:
         check_data(todo, store, say)
         if execute == EXECUTE:
-            _import_figures()
+            import_figures()
 
     tasks = Tasks(
         function=execute,
@@ -139,28 +139,35 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
     if not todo:
         say(text)
     else:
-        with _runner(tasks.function, workers) as runner:
+        with open_runner(tasks.function, workers) as runner:
             tasks.prepare()
             on = described(workers, tasks.noun)
             say(text if workers.device == "cpu" else f"{text}, on {on}")
-            atomic.tidy(folder)
-            if not locks.has_claims(folder):
-                say(f"{folder} does not support file locks: other commands may do the same work")
-            if command:
-                commands.note(folder, command)
+            begin(folder, command)
             failed, left_out = _run(tasks, folder.absolute(), workers, runner)
     atomic.tidy(folder)
     return _report_missing(tasks, folder, failed, left_out)
 
 
-def _runner(function: str, workers: Workers) -> Runner:
+def begin(folder: Path, command: str) -> None:
+    """Prepare a results folder for tasks: remove what killed processes left, warn where it has no
+    locks, and note the command line."""
+    atomic.tidy(folder)
+    if not locks.has_claims(folder):
+        say(f"{folder} does not support file locks: other commands may do the same work")
+    if command:
+        commands.note(folder, command)
+
+
+def open_runner(function: str, workers: Workers) -> Runner:
+    """A runner; raises `RequestError` where its engine is not available."""
     try:
         return Runner(function, workers)
     except ValueError as error:
         raise RequestError(str(error).splitlines()) from None
 
 
-def _import_figures() -> None:
+def import_figures() -> None:
     """Import what draws the figures while the workers start, since it takes a second."""
 
     def run() -> None:
@@ -192,7 +199,7 @@ def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[
         for event in runner.events():
             if isinstance(event, Failed):
                 failed.add(str(event.key))
-                _write_failure(tasks, folder, event)
+                write_failure(folder, event, tasks.names[str(event.key)], tasks.kind)
                 if event.reason.startswith(DATA_ERROR):
                     runner.stop(STOP)
             elif isinstance(event, Interrupted):
@@ -259,11 +266,10 @@ def _report_missing(tasks: Tasks, folder: Path, failed: set[str], left_out: set[
     return missing
 
 
-def _write_failure(tasks: Tasks, folder: Path, event: Failed) -> None:
+def write_failure(folder: Path, event: Failed, name: str, kind: str = files.TRIALS) -> None:
     """Write a task's failure to its folder; if that fails, the message on stderr must do."""
-    key = str(event.key)
-    failure = {"name": tasks.names[key], "reason": event.reason, "details": event.details}
+    failure = {"name": name, "reason": event.reason, "details": event.details}
     try:
-        records.fail(folder, key, failure, tasks.kind)
+        records.fail(folder, str(event.key), failure, kind)
     except OSError as error:
-        say(f"{tasks.names[key]}: its failure could not be written: {error}")
+        say(f"{name}: its failure could not be written: {error}")

@@ -104,7 +104,7 @@ ALIKE: Mapping[str, str] = {
 """Fields of which different values may have the same effect, and that effect."""
 
 
-def _trained(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
+def effect(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
     """A key that trials share where they would train the same network; `fields` vary."""
     protocol, network = trial.protocol, architecture_of(trial)
     recipe, (warm, _) = protocol.recipe, _steps(protocol)
@@ -147,7 +147,7 @@ def without_effect(
     varying = [field for field in values if len(values[field]) > 1]
     groups: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in trials if varying else ():
-        groups.setdefault(_trained(trial, varying), []).append(trial)
+        groups.setdefault(effect(trial, varying), []).append(trial)
     repeated = [group for group in groups.values() if len(group) > 1]
     lines = [line for group in repeated for line in _repetitions(group, varying)]
     idle = {field for field in given if values.get(field) == {NEUTRAL.get(field)}}

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import create_functions
 from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
@@ -33,18 +33,28 @@ from dse.sweep.keys import GROUPS, KEYS, MAX_POINTS, PATHS, TEXT, unknown
 NO_PAGES: Mapping[str, str] = {}
 
 
+class Interval(NamedTuple):
+    """All numbers from `low` to `high`; `log`: on a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool
+
+
 def parse_overrides(
     texts: Sequence[str],
     errors: list[str],
     known: Collection[str] = KEYS,
     text_keys: Collection[str] = TEXT,
     named: Mapping[str, str] = NO_PAGES,
+    *,
+    intervals: bool = False,
 ) -> dict[str, list[Any]]:
     """The values of each key on the command line; mistakes are added to `errors`.
 
     `known` are the keys that the command has, and `text_keys` those of them whose values are text;
     `named` is what chooses a page, by its name, for a message. A group's values may hold a `Glob`,
-    which `pages.choices` expands.
+    which `pages.choices` expands. With `intervals`, the only value of a key may be an `Interval`.
     """
     values: dict[str, list[Any]] = {}
     for group in grouped(texts, {*known, *named}):
@@ -62,7 +72,7 @@ def parse_overrides(
             errors.append(line)
             continue
         try:
-            values[key] = _values(key, override.value())
+            values[key] = _values(key, override.value(), intervals)
         except ValueError as error:
             errors.append(f"{error}, got {text.partition('=')[2]}")
     return values
@@ -132,11 +142,14 @@ def _misplaced(override: Override, text: str, repeated: bool, known: Collection[
     return f"`{key}` must be given once, got {text!a} too" if repeated else ""
 
 
-def _values(key: str, value: Any) -> list[Any]:
+def _values(key: str, value: Any, intervals: bool) -> list[Any]:
     """The values of one override: a list is a grid, as values with commas between them are.
 
-    Raises `ValueError` with the rule for an interval, a glob, or a range that is too long.
+    Raises `ValueError` with the rule for an interval where there can be none, a glob, or a range
+    that is empty or too long.
     """
+    if isinstance(value, IntervalSweep) and intervals:
+        return [_interval(key, value)]
     if isinstance(value, RangeSweep):
         return _range(key, value)
     if isinstance(value, ChoiceSweep):
@@ -144,6 +157,16 @@ def _values(key: str, value: Any) -> list[Any]:
     if isinstance(value, IntervalSweep) or (isinstance(value, Glob) and key not in GROUPS):
         raise ValueError(f"`{key}` must be values or range(start, stop, step)")
     return value if isinstance(value, list) else [value]
+
+
+def _interval(key: str, sweep: IntervalSweep) -> Interval:
+    """An interval; the only tag that it may have is `log`."""
+    low, high = sweep.start, sweep.end
+    if low is None or high is None or not all(map(math.isfinite, (low, high))):
+        raise ValueError(f"`{key}` must be an interval between finite numbers")
+    if sweep.tags - {"log"}:
+        raise ValueError(f"`{key}` must be interval(low, high) or tag(log, interval(low, high))")
+    return Interval(low, high, "log" in sweep.tags)
 
 
 def _range(key: str, sweep: RangeSweep) -> list[Any]:
@@ -157,4 +180,6 @@ def _range(key: str, sweep: RangeSweep) -> list[Any]:
     if (stop - start) // step > MAX_POINTS:
         raise ValueError(f"`{key}` must be a range of at most {MAX_POINTS:,} values")
     whole = range(start, stop, step)
+    if not whole:
+        raise ValueError(f"`{key}` must be a range that has a value")
     return list(whole) if all(isinstance(e, int) for e in ends) else [n / scale for n in whole]

@@ -15,7 +15,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from dse.space.rules import one_of
-from dse.sweep.keys import GROUPS, RULES, SETTINGS, accepted, unknown
+from dse.sweep.keys import GROUPS, KEYS, RULES, SETTINGS, accepted, unknown
 from dse.sweep.yaml_pages import Source, read, values
 
 
@@ -97,11 +97,16 @@ def choices(
 
 
 def composed(
-    folders: Sequence[Path], page: str, choice: Mapping[str, str], errors: list[str]
+    folders: Sequence[Path],
+    page: str,
+    choice: Mapping[str, str],
+    errors: list[str],
+    settings: Collection[str] = SETTINGS,
 ) -> dict[str, list[Any]]:
     """The values of each key on a page, with the pages of the groups in `choice`.
 
-    Groups are searched in the page's own folder first, then in the others.
+    `settings` are the keys that a page may have apart from those of the question. Groups are
+    searched in the page's own folder first, then in the others.
     """
     home, *others = sorted(folders, key=lambda folder: page not in names([folder]))
     overrides = [f"{group}={_quoted(name)}" for group, name in choice.items()]
@@ -118,7 +123,8 @@ def composed(
         return {}
     found = dict(_flat(whole))
     keys = [*found, "hydra"] if "hydra" in own else found  # compose() takes `hydra` out
-    errors += [unknown(key) for key in keys if key not in RULES and key not in SETTINGS]
+    known = KEYS if settings is SETTINGS else (*RULES, *settings, *GROUPS)
+    errors += [unknown(k, known) for k in keys if k not in RULES and k not in settings]
     missing = [key for key in RULES if key not in found]
     if missing:
         errors.append(

@@ -19,7 +19,16 @@ from tqdm import tqdm
 
 from dse.results.drivers import COMMANDS
 from dse.results.files import TRIALS
-from dse.runner.events import Event, Failed, Finished, Reported, Retried, Started, Waiting
+from dse.runner.events import (
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Reported,
+    Retried,
+    Started,
+    Waiting,
+)
 from dse.sweep.messages import resume_command, say
 from dse.sweep.timing import TYPICAL, Length, Rates, fit, wall_time
 from dse.trial.names import duration, outcome, short_id
@@ -95,13 +104,14 @@ class Progress:
         kind: str = TRIALS,
     ) -> None:
         self._epochs = {i: length.epochs for i, length in lengths.items()}
-        self._lengths = lengths
+        self._lengths, self._unknown = dict(lengths), 0
         self._result, self._kind = result, kind
-        self._names, self._workers = names, workers
+        self._names, self._workers = dict(names), workers
         self._publish, self._rates, self._clock = publish, rates, clock
-        self._left = dict.fromkeys(self._epochs)
+        self._left: dict[str, int] = dict(self._epochs)
         self._running: dict[str, Run] = {}
         self._waiting: set[str] = set()
+        self._cancelled: set[str] = set()
         self._failed = 0
         self._ended: deque[tuple[str, Run]] = deque(maxlen=OBSERVED)
         self._published, self._shown = -math.inf, clock()
@@ -117,6 +127,20 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+    def add(self, key: str, name: str, length: Length) -> None:
+        """Include a task that was not known at first."""
+        self._names[key], self._lengths[key] = name, length
+        self._epochs[key] = self._left[key] = length.epochs
+        self._bar.total = sum(self._epochs.values())
+
+    def expect(self, number: int) -> None:
+        """Count `number` more tasks, which will be added later."""
+        self._unknown = number
+
+    @property
+    def _count(self) -> int:
+        return len(self._epochs) + self._unknown
 
     def take(self, event: Event) -> None:
         """Note what happened to a task, and show it."""
@@ -147,13 +171,19 @@ class Progress:
             self._end(trial_id, text, important=True)
         elif isinstance(event, Retried):
             say(f"{name}: retrying after attempt {event.attempt}: {event.reason}")
+        elif isinstance(event, Interrupted) and trial_id in self._cancelled:
+            self._end(trial_id, f"{name}: stopped early")
+
+    def cancelled(self, key: str) -> None:
+        """Note that a task was asked to stop early, which is an end like others."""
+        self._cancelled.add(key)
 
     def _end(self, trial_id: str, text: str, *, important: bool = False) -> None:
         """Note that a task has ended; on a terminal only an `important` text is printed."""
         self._left.pop(trial_id, None)
         self._waiting.discard(trial_id)
         if important or not self._terminal:
-            say(f"[{len(self._epochs) - len(self._left)}/{len(self._epochs)}] {text}")
+            say(f"[{len(self._epochs) - len(self._left)}/{self._count}] {text}")
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until this command's own tasks are done; None where nothing is known.
@@ -186,9 +216,11 @@ class Progress:
             # a task may wait in a queue for long: at most the present epoch has passed
             times.append(max(rest, needed(i, epochs - 1) if epochs else 0.0))
         idle = [i for i in self._left if i not in self._running and i not in self._waiting]
-        return wall_time(
-            [*times, *(start + needed(i, self._epochs[i]) for i in idle)], self._workers
-        )
+        times += [start + needed(i, self._epochs[i]) for i in idle]
+        if self._unknown:
+            typical = median(start + needed(i, epochs) for i, epochs in self._epochs.items())
+            times += [typical] * self._unknown
+        return wall_time(times, self._workers)
 
     def message(self) -> dict[str, Any]:
         """The state of the command for `dse.status`: texts, and the command that resumes it."""
@@ -213,7 +245,7 @@ class Progress:
             f"waiting for other {COMMANDS[self._kind]}s": len(self._waiting),
         }
         done = len(self._epochs) - len(self._left) - self._failed
-        texts = [f"{done} of {len(self._epochs)} done"]
+        texts = [f"{done} of {self._count} done"]
         texts += [f"{count} {state}" for state, count in counts.items() if count]
         return ", ".join(texts if seconds is None else [*texts, f"about {duration(seconds)} left"])
 

@@ -23,7 +23,7 @@ from dse.sweep import hints, pages
 from dse.sweep.devices import placed
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
-from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, accepted
+from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, Setting, accepted
 from dse.sweep.no_effect import off, without_effect
 from dse.sweep.overrides import parse_overrides
 from dse.trial.protocol import check_held_out
@@ -81,27 +81,36 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
 
 
 def read_grids(
-    page: str, own: str, overrides: dict[str, list[Any]], errors: list[str]
+    page: str,
+    own: str,
+    overrides: dict[str, list[Any]],
+    errors: list[str],
+    known: Mapping[str, Setting] = SETTINGS,
 ) -> list[Values]:
-    """A grid for each combination of groups; after mistakes in pages, the command line alone."""
+    """A grid for each combination of groups; after mistakes in pages, the command line alone.
+
+    `known` are the settings that a page may have.
+    """
     folders = pages.searched(own)
     if own and len(folders) == 1:
         errors.append(f"`--config-dir` must be an existing folder, got {own!a}")
     choices = pages.choices(folders, page, overrides, errors)
-    composed = [pages.composed(folders, page, choice, errors) for choice in choices]
+    composed = [pages.composed(folders, page, choice, errors, known) for choice in choices]
     return [{"name": [page], **values, **overrides} for values in composed] or [overrides]
 
 
-def read_settings(grids: Sequence[Values], errors: list[str]) -> dict[str, Any]:
-    """The value of each setting; the default where there is none, or a mistake."""
-    settings = {name: setting.default for name, setting in SETTINGS.items()}
+def read_settings(
+    grids: Sequence[Values], errors: list[str], known: Mapping[str, Setting] = SETTINGS
+) -> dict[str, Any]:
+    """The value of each `known` setting; the default where there is none, or a mistake."""
+    settings = {name: setting.default for name, setting in known.items()}
     for key, values in itertools.chain.from_iterable(grid.items() for grid in grids):
-        if key not in SETTINGS:
+        if key not in known:
             continue
         if len(values) != 1:
             errors.append(f"`{key}` must have one value, got {len(values):,}")
             continue
-        value = accepted(key, values[0], SETTINGS[key].rule, errors)
+        value = accepted(key, values[0], known[key].rule, errors)
         if key == "data.root" and value is not None and not value.is_dir():
             errors.append(f"`{key}` must be an existing folder, got {str(value)!a}")
         elif value is not None:
@@ -180,6 +189,11 @@ def _manifest(axes: Sequence[Values], store: Store) -> str:
     """The contents of the folder of pictures, if a grid uses one and does not state them."""
     if not any("image_folder" in grid["data"] and "none" in grid["manifest"] for grid in axes):
         return "none"
+    return manifest(store)
+
+
+def manifest(store: Store) -> str:
+    """The contents of the folder of pictures; raises `RequestError` where it cannot be read."""
     try:
         return image_folder.read(store.root, store.cache).text
     except ValueError as error:

@@ -1,0 +1,244 @@
+"""Run a study: train what it proposes, tell it the results, and stop hopeless trials early."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from dse.results import curves, drivers, files, records
+from dse.results.atomic import tidy
+from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
+from dse.runner.runner import Runner
+from dse.search.keys import ACCURACY
+from dse.search.ledger import Ledger, owner_of
+from dse.search.request import Request
+from dse.search.space import ends
+from dse.search.storage import opened
+from dse.search.study import Proposal, Study
+from dse.sweep.launch import (
+    EXECUTE,
+    begin,
+    import_figures,
+    open_runner,
+    stopped_by_signals,
+    write_failure,
+)
+from dse.sweep.messages import say
+from dse.sweep.preflight import check_data
+from dse.sweep.progress import Progress
+from dse.sweep.timing import length_of
+from dse.trial.names import written
+
+
+class Stopper(Protocol):
+    """What stops trials early. `curves` has the validation accuracies of each point's epochs, the
+    mean over its seeds, NaN where an epoch was not seen; `costs` what each costs, if that is an
+    objective."""
+
+    def should_stop(
+        self,
+        curves: Mapping[int, Sequence[float]],
+        costs: Mapping[int, float],
+        key: int,
+    ) -> bool:
+        """Whether the point `key`, which is being trained, is hopeless."""
+
+
+@dataclass(slots=True)
+class Active:
+    """A point in training: the trials that have not ended, and each trial's accuracies so far."""
+
+    proposal: Proposal
+    left: set[str]
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    failure: str = ""
+    stopped: bool = False
+
+    def report(self, trial_id: str, epoch: int, accuracy: float) -> None:
+        """Note an epoch of a trial; a restarted one begins with its first again."""
+        curve = self.curves.setdefault(trial_id, [])
+        del curve[epoch - 1 :]
+        curve += [math.nan] * (epoch - 1 - len(curve)) + [accuracy]
+
+    @property
+    def curve(self) -> list[float]:
+        """The mean over the seeds, of the epochs that all of them have."""
+        if len(self.curves) < len(self.proposal.trials):
+            return []
+        return [fmean(values) for values in zip(*self.curves.values(), strict=False)]
+
+
+def run(
+    request: Request, execute: str = EXECUTE, command: str = "", stopper: Stopper | None = None
+) -> Study:
+    """Carry out a study, and return it.
+
+    `execute` names the function that carries out a trial; `stopper` stops trials early. Raises
+    `RequestError` where the study is in use, or asked something else before, or data are missing,
+    and `KeyboardInterrupt`, once the running trials have stopped, if the command is asked to stop.
+    """
+    folder = request.folder
+    with opened(folder, request.storage, say) as storage:
+        owner = owner_of(folder) if request.storage else ""
+        name = f"{folder.resolve().name}/{request.study}" if request.storage else request.study
+        ledger = Ledger(storage, name, request.question, request.n_trials, owner)
+        study = Study(ledger, request.question, request.n_trials)
+        begin(folder, command)
+        _Drive(request, study, execute, stopper).run()
+        tidy(folder)
+    return study
+
+
+class _Drive:
+    """The points in training, and what follows from what happens to them."""
+
+    def __init__(
+        self, request: Request, study: Study, execute: str, stopper: Stopper | None
+    ) -> None:
+        self._request, self._study = request, study
+        self._execute, self._stopper = execute, stopper
+        self._folder = request.folder.absolute()
+        self._active: dict[int, Active] = {}
+        self._point: dict[str, int] = {}
+        self._curves: dict[int, list[float]] = {}
+        self._costs: dict[int, float] = {}
+        if stopper:
+            for number, proposal, curve in study.stopped_or_done():
+                self._note(number, proposal, curve or read_curve(self._folder, proposal))
+
+    def run(self) -> None:
+        """Train until there is nothing more to propose."""
+        waiting = [p for p in self._study.unfinished() if not self._answered(p)]
+        if not waiting and (first := self._next()):
+            waiting = [first]
+        if not waiting:
+            return
+        workers = self._request.workers
+        with ExitStack() as stack:
+            runner = stack.enter_context(open_runner(self._execute, workers))
+            self._prepare()
+            publish = stack.enter_context(drivers.publishing(self._folder))
+            progress = stack.enter_context(Progress({}, {}, workers.count, publish))
+            received = stack.enter_context(stopped_by_signals(runner))
+            for proposal in waiting:
+                self._start(proposal, runner, progress)
+            self._fill(runner, progress)
+            for event in runner.events():
+                self._take(event, runner, progress)
+                if not received:
+                    self._fill(runner, progress)
+            if received:
+                raise KeyboardInterrupt
+
+    def _prepare(self) -> None:
+        question = self._request.question
+        axes = {axis.name: axis for axis in question.space.axes}
+        data = [axes[name] for name in ("data", "image_size") if name in axes]
+        trials = [question.trial({axis.name: value}) for axis in data for value in ends(axis)]
+        trials.append(question.trial({}))
+        check_data(trials, self._request.store, say)
+        if self._execute == EXECUTE:
+            import_figures()
+
+    def _next(self) -> Proposal | None:
+        """The next point that must be trained; those that already are get their answer."""
+        while proposal := self._study.propose():
+            if not self._answered(proposal):
+                return proposal
+        return None
+
+    def _answered(self, proposal: Proposal) -> bool:
+        """Whether all trials of a point have records; then the study gets its answer."""
+        ids = [trial.trial_id for trial in proposal.trials]
+        if len(files.finished(self._folder, ids)) < len(ids):
+            return False
+        paths = [files.trial_folder(self._folder, i) / files.RECORD for i in ids]
+        accuracies = [records.read(path).answer.val_top1 for path in paths]
+        self._study.complete(proposal, fmean(accuracies))
+        return True
+
+    def _fill(self, runner: Runner, progress: Progress) -> None:
+        """Start points as long as a worker is free."""
+        while len(self._point) < self._request.workers.count and (proposal := self._next()):
+            self._start(proposal, runner, progress)
+        left = 0 if self._study.ended else self._request.n_trials - self._study.count
+        progress.expect(max(left, 0) * len(self._request.question.seeds))
+
+    def _start(self, proposal: Proposal, runner: Runner, progress: Progress) -> None:
+        """Submit the trials of a point that have no record."""
+        request = self._request
+        todo = records.unfinished(self._folder, proposal.trials)
+        ids = {trial.trial_id for trial in todo}
+        self._active[proposal.number] = Active(proposal, ids)
+        for trial in todo:
+            self._point[trial.trial_id] = proposal.number
+            name = _name(proposal, trial.seed if len(proposal.trials) > 1 else None)
+            progress.add(trial.trial_id, name, length_of(trial))
+            where = self._folder, request.store.absolute()
+            runner.submit(trial.trial_id, (trial, *where, request.workers.device))
+
+    def _take(self, event: Event, runner: Runner, progress: Progress) -> None:
+        """What follows from an event."""
+        progress.take(event)
+        trial_id = str(event.key)
+        active = self._active[self._point[trial_id]]
+        if isinstance(event, Reported):
+            active.report(trial_id, *event.value)
+            if self._is_hopeless(active):
+                active.stopped = True
+                for key in active.left:
+                    progress.cancelled(key)
+                    runner.cancel(key)
+        elif isinstance(event, (Finished, Failed, Interrupted)):
+            del self._point[trial_id]
+            active.left.discard(trial_id)
+            if isinstance(event, Failed):
+                active.failure = event.reason
+                write_failure(self._folder, event, _name(active.proposal, None))
+            if not active.left:
+                self._finish(active)
+
+    def _is_hopeless(self, active: Active) -> bool:
+        """Whether a point in training is to be stopped now."""
+        if not self._stopper or active.stopped or not active.curve:
+            return False
+        number = active.proposal.number
+        self._note(number, active.proposal, active.curve)
+        return self._stopper.should_stop(self._curves, self._costs, number)
+
+    def _note(self, number: int, proposal: Proposal, curve: list[float]) -> None:
+        """Note the curve and the cost of a point, for the stopper."""
+        self._curves[number] = curve
+        first = self._request.question.objectives[0]
+        if first != ACCURACY:
+            self._costs[number] = float(proposal.costs[first])
+
+    def _finish(self, active: Active) -> None:
+        """Tell the study what became of a point whose trials have all ended."""
+        del self._active[active.proposal.number]
+        if active.failure:
+            self._study.fail(active.proposal, active.failure)
+        elif not self._answered(active.proposal) and active.stopped:
+            self._study.prune(active.proposal, active.curve)
+            # one that is interrupted has no record either: it goes on with the next command
+
+
+def read_curve(folder: Path, proposal: Proposal) -> list[float]:
+    """The validation accuracies of a point's epochs, the mean over its seeds; none where a curve
+    cannot be read."""
+    table, missing = curves.load(folder, [trial.trial_id for trial in proposal.trials])
+    if missing:
+        return []
+    means = table.groupby("epoch")["val_top1"].mean()
+    return [float(value) for value in means]
+
+
+def _name(proposal: Proposal, seed: int | None) -> str:
+    """What a trial is called: its point, and its seed where there are several."""
+    values = {**proposal.point, **({} if seed is None else {"seed": seed})}
+    return " ".join(f"{key}={written(value)}" for key, value in values.items())

@@ -1,0 +1,75 @@
+"""The arguments of `python -m dse.search`, and its `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import textwrap
+
+from dse.search.keys import OWN, SETTINGS
+from dse.sweep.errors import RequestParser
+from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
+from dse.trial.names import written
+
+DESCRIPTION = (
+    "Search a space of networks: a sampler proposes one after the other, each is trained from "
+    "scratch as in a sweep, and its validation accuracy decides what is proposed next. Writes "
+    "records, tables, figures and a report to results/NAME."
+)
+GRAMMAR = """\
+Several values of a key are its choices, sr=0.125,0.25,0.5 or 'base_e=range(8,33,8)';
+an interval has all numbers between two: 'lr=tag(log,interval(0.01,0.5))'. All other
+keys are fixed. With seed=0,1,2 every network is trained three times, and what is
+compared is the mean. What exceeds a limit is never trained, and nothing is trained
+twice. The same command continues a study."""
+EXAMPLES = """\
+examples:
+  python -m dse.search plan=true
+  python -m dse.search sampler=nsga2 objective=size_bytes,val_top1 n_trials=100
+  python -m dse.search max.size_bytes=0.1MB max.macs=2e6 sampler=tpe
+  python -m dse.search 'sr=interval(0.1,1)' bypass=none,simple seed=0,1,2"""
+
+
+class _Parser(RequestParser):
+    """The parser of a request; its epilog is made only when it is asked for."""
+
+    def format_help(self) -> str:
+        self.epilog = _epilog()
+        return super().format_help()
+
+
+def parser(page: str) -> argparse.ArgumentParser:
+    """The parser of the command, whose default page is `page`."""
+    result = _Parser(
+        prog="python -m dse.search",
+        usage="%(prog)s [-h] [-cn PAGE] [-cd DIR] [key=value ...]",
+        description=f"{textwrap.fill(DESCRIPTION, WIDTH)}\n\n{GRAMMAR}",
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
+        allow_abbrev=False,
+    )
+    result.add_argument("overrides", nargs="*", metavar="key=value", help="keys are listed below")
+    result.add_argument(
+        "-cn",
+        "--config-name",
+        metavar="PAGE",
+        default=page,
+        help=f"page to start from (default: {page})",
+    )
+    result.add_argument(
+        "-cd", "--config-dir", metavar="DIR", default="", help="folder with your own pages"
+    )
+    return result
+
+
+def _epilog() -> str:
+    """Examples, keys and exit codes."""
+    shown = {"study": "the sampler's name", "storage": "a file in the results folder"}
+    shown |= {name: "none" for name in OWN if name.startswith("max.")}
+    own = {
+        name: entry(one.meaning, one.rule.text, shown.get(name, written(one.default)))
+        for name, one in OWN.items()
+    }
+    others = {name: text for name, text in setting_entries().items() if name in SETTINGS}
+    text = [EXAMPLES, *section("search keys", own), *section("run and data keys", others)]
+    more = "The keys of a network and of its training are those of python -m dse.sweep --help."
+    return "\n".join([*text, "", more, "", CODES])

@@ -1,0 +1,88 @@
+"""The settings of `python -m dse.search`, and their rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from dse.space.cost import Cost
+from dse.space.rules import Rule, integer, one_of
+from dse.sweep.keys import GROUPS, RULES, Setting
+from dse.sweep.keys import SETTINGS as OF_SWEEP
+
+SAMPLERS = ("random", "tpe", "gp", "nsga2", "annealing", "grid")
+STOPPING = ("none", "median", "halving", "front")
+ACCURACY = "val_top1"
+ON_CHIP = "on_chip_bytes"
+COSTS = (*(item.name for item in fields(Cost)), ON_CHIP)
+"""What a network costs: those of `dse.space.cost`, and the bytes of its weights with the most bytes
+of activations alive at once, which is the memory that a chip needs without any outside it."""
+
+UNITS: Mapping[str, float] = {
+    "": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+    "k": 1e3, "M": 1e6, "G": 1e9,
+}  # fmt: skip
+
+NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,9})?(?:[eE]\+?\d{1,2})?) ?([A-Za-z]*)")
+
+
+def amount() -> Rule:
+    """A number of bytes or of anything else; a unit may follow it.
+
+    >>> [amount().read(text) for text in (50e6, "50M", "0.5MB", "8.5 MiB")]
+    [50000000, 50000000, 500000, 8912896]
+    """
+
+    def read(value: Any) -> int:
+        match = re.fullmatch(
+            r"(\d{1,15}(?:\.\d{1,9})?(?:[eE]\+?\d{1,2})?) ?([A-Za-z]*)", str(value)
+        )
+        if isinstance(value, bool) or not match or match[2] not in UNITS:
+            raise ValueError
+        number = int(float(match[1]) * UNITS[match[2]])
+        if not 0 < number < 2**63:
+            raise ValueError
+        return number
+
+    return Rule("a number above 0 such as 50e6, 0.5MB (10**6 bytes) or 4.8MiB (2**20 bytes)", read)
+
+
+def text() -> Rule:
+    """Any printable text."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not value.isprintable():
+            raise ValueError
+        return value
+
+    return Rule("text", read)
+
+
+OWN: Mapping[str, Setting] = {
+    "sampler": Setting(one_of(*SAMPLERS), "what proposes networks", "tpe"),
+    "n_trials": Setting(
+        integer(1, 1_000_000), "distinct networks to train in all, resumed studies included", 40
+    ),
+    "objective": Setting(
+        one_of(ACCURACY, *COSTS),
+        f"{ACCURACY} alone, or a cost and {ACCURACY} with a comma between them: then their front",
+        ACCURACY,
+    ),
+    **{f"max.{name}": Setting(amount(), f"train no network with more {name}", 0) for name in COSTS},
+    "stopping": Setting(one_of(*STOPPING), "what stops hopeless trials early", "none"),
+    "study": Setting(OF_SWEEP["name"].rule, "name of the study in the results folder", ""),
+    "study_seed": Setting(integer(0, 2**31 - 1), "seed of the sampler", 0),
+    "storage": Setting(text(), "URL of a PostgreSQL database, postgresql://USER@HOST/NAME", ""),
+}
+"""What a search has in addition to a sweep."""
+
+OWN_TEXT = {name for name, setting in OWN.items() if setting.rule.kind != "number"}
+LEFT_OUT = ("budget", "limit")
+SETTINGS: Mapping[str, Setting] = {
+    **OWN,
+    **{name: setting for name, setting in OF_SWEEP.items() if name not in LEFT_OUT},
+}
+KEYS = (*RULES, *SETTINGS, *GROUPS)
+"""All keys of a search's command line."""

@@ -1,0 +1,143 @@
+"""A study in its storage: what it asks, and its trials. Trials of Optuna are entries here, because
+one of them is a point with a trial for each seed.
+
+An entry is written when it is proposed, in one piece and with all its parameters, and once more
+when it ends. So a killed study has no entry that is half proposed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from dse.results.atomic import write
+from dse.results.files import make
+from dse.search.keys import ACCURACY
+from dse.search.request import Question
+from dse.search.space import Choice
+from dse.sweep.errors import RequestError
+from dse.trial.names import written
+from dse.trial.question import SEMANTICS
+
+QUESTION, PLANNED = "question", "n_trials"
+OWNER = "owner"
+"""The file with the name of a results folder in a database that others use too."""
+
+
+class Ledger:
+    """The entries of one study. `planned` is the number of trials that it began with."""
+
+    def __init__(
+        self, storage: BaseStorage, name: str, question: Question, n_trials: int, owner: str
+    ) -> None:
+        self._storage, self.owner = storage, owner
+        maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+        self.directions = [maximize if o == ACCURACY else minimize for o in question.objectives]
+        try:
+            self._id = storage.create_new_study(self.directions, name)
+        except DuplicatedStudyError:
+            self._id = storage.get_study_id_from_name(name)
+        self.planned = self._check(name, described(question), n_trials)
+        names = list(question.objectives)
+        storage.set_study_system_attr(self._id, "study:metric_names", names)
+
+    def _check(self, name: str, asked: dict[str, Any], n_trials: int) -> int:
+        """Note what the study asks, or raise `RequestError` where it asked something else."""
+        before = self._storage.get_study_user_attrs(self._id)
+        if QUESTION not in before:  # it is new
+            self._storage.set_study_user_attr(self._id, PLANNED, n_trials)
+            self._storage.set_study_user_attr(self._id, QUESTION, asked)
+            return n_trials
+        if lines := differences(name, before[QUESTION], asked):
+            raise RequestError(lines)
+        return int(before[PLANNED])
+
+    def entries(self) -> list[FrozenTrial]:
+        """All entries, by number."""
+        return self._storage.get_all_trials(self._id, deepcopy=False)
+
+    def add(
+        self,
+        state: TrialState,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        attributes: Mapping[str, Any],
+        system: Mapping[str, Any],
+        values: Sequence[float] | None = None,
+    ) -> int:
+        """Write a new entry; returns its number."""
+        entry = create_trial(
+            state=state,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs={**attributes, "owner": self.owner},
+            system_attrs=dict(system),
+            values=values,
+        )
+        trial_id = self._storage.create_new_trial(self._id, entry)
+        return self._storage.get_trial_number_from_id(trial_id)
+
+    def note(self, number: int, key: str, value: Any) -> None:
+        """Add to an entry that has not ended."""
+        self._storage.set_trial_user_attr(self._trial_id(number), key, value)
+
+    def end(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """Write how an entry ended."""
+        self._storage.set_trial_state_values(self._trial_id(number), state, values)
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+
+def owner_of(folder: Path) -> str:
+    """The name by which a results folder's entries are known in a shared database."""
+    path = folder / "studies" / OWNER
+    if not path.exists():
+        make(path.parent)
+        write(path, secrets.token_hex(8).encode())
+    return path.read_text().strip()
+
+
+def described(question: Question) -> dict[str, Any]:
+    """What a study asks, as plain values."""
+    space: dict[str, Any] = {
+        axis.name: list(axis.values)
+        if isinstance(axis, Choice)
+        else f"{'tag(log,' * axis.log}interval({axis.low},{axis.high}){')' * axis.log}"
+        for axis in question.space.axes
+    }
+    return {
+        **{key: value for key, value in question.base.items() if key not in space},
+        **space,
+        "seed": list(question.seeds),
+        "objective": list(question.objectives),
+        **{f"max.{name}": most for name, most in question.limits.items()},
+        "sampler": question.sampler,
+        "study_seed": question.study_seed,
+        "stopping": question.stopping,
+        "semantics": SEMANTICS,
+    }
+
+
+def differences(study: str, before: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """A line for each key in which a study's question differs from what is now asked."""
+    return [
+        f"`{key}` must be {_text(before.get(key))} in study {study}, got {_text(asked.get(key))}; "
+        "choose another `study` for a new one"
+        for key in {**before, **asked}
+        if before.get(key) != asked.get(key)
+    ]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "left out"
+    return ",".join(map(written, value)) if isinstance(value, list) else written(value)

@@ -1,0 +1,140 @@
+"""Where a study is kept: a journal of Optuna in the results folder, or a PostgreSQL database."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from dse.results.files import CLAIMS, make
+from dse.results.locks import locked
+from dse.sweep.errors import RequestError
+
+JOURNAL, TORN = "study.journal", "study.journal.torn"
+LOCK = "search"
+PATIENCE = 1.0
+"""Seconds in which another process that only looks at the lock must have released it."""
+
+EXTRA = "search-postgresql"
+"""The extra of the package that installs the driver of PostgreSQL."""
+
+
+@contextmanager
+def opened(folder: Path, url: str, say: Callable[[str], None]) -> Iterator[BaseStorage]:
+    """The storage of a results folder's studies, which no other process may use meanwhile.
+
+    With a URL, other machines may use the same database, each with a results folder of its own.
+    Raises `RequestError` where another search runs on the folder, or the database cannot be used,
+    and `OSError` where it fails later.
+    """
+    make(folder / "trials")
+    with _alone(folder), _as_os_error(url):
+        yield _database(url) if url else _journal(folder, say)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder's searches."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        with locked(folder / CLAIMS / LOCK) as lock:
+            if lock != "held":
+                yield
+                return
+        if time.monotonic() > end:
+            raise RequestError(
+                [f"another search runs on {folder}: wait until it ends, or choose another `name`"]
+            )
+        time.sleep(0.05)
+
+
+def _journal(folder: Path, say: Callable[[str], None]) -> BaseStorage:
+    path = folder / JOURNAL
+    if torn := recover(path):
+        say(f"{path}: its last record was cut off; {torn:,} bytes are now in {TORN}")
+    for lock in folder.glob(f"{JOURNAL}.lock*"):  # of a process that was killed
+        with suppress(OSError):
+            lock.unlink()
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def recover(path: Path) -> int:
+    """Remove what a killed process left of its last record in a journal; returns its bytes.
+
+    The whole records stay; what is removed is appended to a file `TORN` next to it. Raises
+    `RequestError` where another record is damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return 0
+    whole = 0
+    lines = content.splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        if not _is_record(line):
+            if number < len(lines):
+                raise RequestError(
+                    [
+                        f"{path} is damaged in line {number:,}: remove the file to begin the study "
+                        "again; what is trained stays"
+                    ]
+                )
+            break
+        whole += len(line)
+    if torn := content[whole:]:
+        with path.with_name(TORN).open("ab") as file:
+            file.write(torn + b"\n")
+        os.truncate(path, whole)
+    return len(torn)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _database(url: str) -> BaseStorage:
+    parts = urlsplit(url)
+    if parts.scheme != "postgresql":
+        raise RequestError([f"`storage` must be postgresql://USER@HOST/NAME, got {url}"])
+    if parts.password is not None:
+        raise RequestError(["`storage` must hold no password: use ~/.pgpass or PGPASSWORD"])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return RDBStorage(url.replace("postgresql:", "postgresql+psycopg:", 1))
+    except ImportError:
+        raise RequestError(
+            [f"`storage` needs a package: pip install 'squeezenet-dse[{EXTRA}]'"]
+        ) from None
+    except Exception as error:  # of SQLAlchemy, which only Optuna imports
+        raise RequestError([f"`storage` cannot be used, got {url}: {_reason(error)}"]) from None
+
+
+@contextmanager
+def _as_os_error(url: str) -> Iterator[None]:
+    """Let a database that fails look like a disk that does."""
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        raise OSError(f"{url}: {_reason(error.__cause__ or error)}") from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg"):
+            raise OSError(f"{url}: {_reason(error)}") from None
+        raise
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]

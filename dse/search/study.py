@@ -1,0 +1,346 @@
+"""A study: which point comes next, and what became of those before.
+
+A sampler works on a copy of the study in memory; what is kept is one entry for each point, written
+when it is proposed and when it ends. A point is refused, and not trained, where it exceeds a limit;
+one that trains a network which the study has already had is answered from there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from dse.search.keys import ACCURACY
+from dse.search.ledger import Ledger
+from dse.search.limits import MOST, Feasible, costs_of, exceeded
+from dse.search.request import Question
+from dse.search.samplers import GRID, build, distributions
+from dse.sweep.no_effect import effect
+from dse.trial.question import Trial
+
+PATIENCE = 10
+"""Proposals in a row that lead to no training, after which the study chooses a point itself."""
+
+DRAWS = 1000
+"""Points of a space that is too large to be listed, drawn to find a new one."""
+
+RUNNING, COMPLETE, FAIL, PRUNED = (
+    TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED,
+)  # fmt: skip
+
+Point = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """A point that is to be trained: the number of its entry, its trials, and its exact costs."""
+
+    number: int
+    point: Point
+    trials: tuple[Trial, ...]
+    costs: Mapping[str, int]
+
+
+class Study:
+    """The study of a question, kept in a ledger.
+
+    A point counts once among the trials of the study, whether it is trained or was already in the
+    results folder; repetitions and refusals do not count. `ended` says why there is nothing more to
+    propose, or is "".
+    """
+
+    def __init__(self, ledger: Ledger, question: Question, n_trials: int) -> None:
+        self._ledger, self._question, self._n_trials = ledger, question, n_trials
+        self._distributions = distributions(question.space)
+        small = question.space.size <= MOST
+        self._feasible = (
+            Feasible(question.space, question.trial, question.limits) if small else None
+        )
+        self.ended = ""
+        self.refused: Counter[str] = Counter()
+        self._failed: set[int] = set()
+        self._load()
+
+    @property
+    def count(self) -> int:
+        """How many distinct points the study has had."""
+        return len(self._points)
+
+    def trials(self) -> list[Trial]:
+        """The trials of all points that were not stopped early."""
+        entries = [self._entries[number] for number in self._points.values()]
+        points = [entry.user_attrs["point"] for entry in entries if entry.state != PRUNED]
+        return [trial for point in points for trial in self._question.trials(point)]
+
+    def unfinished(self) -> list[Proposal]:
+        """What an earlier command left: points that it was training when it was stopped, and those
+        that failed, which are tried again."""
+        failed = [
+            entry
+            for entry in self._entries
+            if entry.state == FAIL and self._is_own(entry) and entry.number in self._points.values()
+        ]
+        left = [entry for entry in self._entries if entry.state == RUNNING and self._is_own(entry)]
+        again = [self._retry(entry) for entry in failed]
+        return [*map(self._proposal, left), *(one for one in again if one)]
+
+    def stopped_or_done(self) -> Iterator[tuple[int, Proposal, list[float]]]:
+        """The points that were trained: number, point, and the curve of one that was stopped."""
+        for number in self._points.values():
+            entry = self._entries[number]
+            if entry.state in (COMPLETE, PRUNED) and self._is_own(entry):
+                yield number, self._proposal(entry), entry.user_attrs.get("curve", [])
+
+    def propose(self) -> Proposal | None:
+        """The next point to train; None where there is none."""
+        if self._changed():
+            self._load()
+        while not self.ended:
+            if self.count >= self._n_trials:
+                self.ended = f"all {self._n_trials:,} trials are done"
+            elif self._listed and not self._unseen.any():
+                self.ended = "every point of the space within the limits has been tried"
+            else:
+                chosen = self._choose() if self._must_choose() else None
+                if not self.ended and (proposal := self._ask(chosen)):
+                    return proposal
+        return None
+
+    def complete(self, proposal: Proposal, accuracy: float) -> None:
+        """Note the validation accuracy of a point, the mean over its seeds."""
+        self._end(proposal.number, COMPLETE, self._values(proposal.costs, accuracy))
+
+    def fail(self, proposal: Proposal, reason: str) -> None:
+        """Note that a point could not be trained; it is not proposed again by this command."""
+        self._ledger.note(proposal.number, "failed", reason)
+        self._failed.add(proposal.number)
+        self._end(proposal.number, FAIL, None)
+
+    def prune(self, proposal: Proposal, curve: Sequence[float]) -> None:
+        """Note that the training of a point was stopped early, after the epochs of `curve`."""
+        self._ledger.note(proposal.number, "curve", list(curve))
+        self._end(proposal.number, PRUNED, self._values(proposal.costs, curve[-1]))
+
+    # What is in the ledger -----------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Read all entries, and copy them to the memory that the sampler sees."""
+        self._entries = list(self._ledger.entries())
+        self._copy = optuna.create_study(
+            directions=self._ledger.directions, sampler=RandomSampler(seed=0)
+        )
+        self._points: dict[Any, int] = {}
+        self._unseen = self._feasible.mask.copy() if self._feasible else np.ones(1, bool)
+        self._useless = 0
+        self.refused.clear()
+        self._copy.add_trials([self._seen(entry) for entry in self._entries])
+        for entry in self._entries:
+            self._take(entry)
+
+    def _take(self, entry: FrozenTrial) -> None:
+        """Note an entry's point."""
+        attributes = entry.user_attrs
+        self._mark(attributes["point"])
+        if reason := attributes.get("refused"):
+            self.refused[reason] += 1
+            self._useless += 1
+        elif "repeat" in attributes:
+            self.refused["repeat"] += 1
+            self._useless += 1
+        else:
+            self._points[self._key(self._question.trial(attributes["point"]))] = entry.number
+            self._useless = 0
+
+    def _changed(self) -> bool:
+        """Whether another machine has written to the study."""
+        now = self._ledger.entries()
+        return len(now) != len(self._entries) or any(
+            a.state != b.state for a, b in zip(now, self._entries, strict=True)
+        )
+
+    def _seen(self, entry: FrozenTrial) -> FrozenTrial:
+        """An entry as the sampler sees it: what was stopped early has its last accuracy."""
+        if entry.state != PRUNED:
+            return entry
+        attributes = entry.user_attrs
+        return create_trial(
+            state=COMPLETE,
+            params=entry.params,
+            distributions=entry.distributions,
+            system_attrs=entry.system_attrs,
+            values=self._values(
+                costs_of(self._question.trial(attributes["point"])), attributes["curve"][-1]
+            ),
+        )
+
+    def _is_own(self, entry: FrozenTrial) -> bool:
+        return bool(entry.user_attrs["owner"] == self._ledger.owner)
+
+    def _proposal(self, entry: FrozenTrial) -> Proposal:
+        point = entry.user_attrs["point"]
+        trials = self._question.trials(point)
+        return Proposal(
+            number=entry.number, point=point, trials=tuple(trials), costs=costs_of(trials[0])
+        )
+
+    def _end(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
+        self._ledger.end(number, state, None if state == PRUNED else values)
+        self._entries[number] = self._ledger.entries()[number]
+        self._copy.tell(number, values, state=FAIL if state == FAIL else COMPLETE)
+
+    # What comes next ----------------------------------------------------------------------
+
+    @property
+    def _listed(self) -> bool:
+        return self._feasible is not None
+
+    def _must_choose(self) -> bool:
+        return self._question.sampler == GRID or self._useless >= PATIENCE
+
+    def _choose(self) -> Point | None:
+        """A point within the limits that is new: the next one for a grid, else a random one."""
+        rng = np.random.default_rng([self._question.study_seed, len(self._entries)])
+        for point in self._candidates(rng):
+            try:
+                trial = self._question.trial(point)
+            except ValueError:
+                pass
+            else:
+                if self._key(trial) not in self._points and not self._exceeded(trial):
+                    return point
+            self._mark(point)
+        known = "every point of the space within the limits has been tried"
+        self.ended = known if self._listed else f"no new point was found in {DRAWS:,} draws"
+        return None
+
+    def _candidates(self, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+        """Points in the order in which they are tried."""
+        if self._feasible:
+            while (left := np.flatnonzero(self._unseen)).size:
+                first = self._question.sampler == GRID
+                yield self._feasible.point(int(left[0] if first else rng.choice(left)))
+            return
+        for _ in range(DRAWS):
+            draw = RandomSampler(seed=int(rng.integers(2**32))).sample_independent
+            params = {n: draw(self._copy, None, n, d) for n, d in self._distributions.items()}  # type: ignore[arg-type]
+            yield self._question.space.point(params)
+
+    def _ask(self, chosen: Point | None) -> Proposal | None:
+        """Ask the sampler for the next point, unless one is chosen; None where it is not to be
+        trained, which is noted."""
+        number, question = len(self._entries), self._question
+        if chosen is not None:
+            self._copy.enqueue_trial(question.space.params(chosen))
+        if question.sampler != GRID:
+            self._copy.sampler = build(
+                question.sampler,
+                seed=question.study_seed,
+                number=number,
+                n_trials=self._ledger.planned,
+            )
+        params = self._copy.ask(self._distributions).params
+        return self._decide(params)
+
+    def _decide(self, params: Mapping[str, Any]) -> Proposal | None:
+        """Refuse what the sampler proposed, answer it, or have it trained."""
+        point = self._question.space.point(params)
+        try:
+            trials = self._question.trials(point)
+        except ValueError as error:
+            reason = f"invalid: {str(error).splitlines()[0]}"
+        else:
+            before = self._points.get(self._key(trials[0]))
+            if over := self._exceeded(trials[0]):
+                reason = f"max.{over[0]}"
+            elif before is None:
+                return self._open(params, {})
+            elif (state := self._entries[before].state) in (COMPLETE, PRUNED):
+                values = self._copy.get_trials(deepcopy=False)[before].values
+                self._write(COMPLETE, params, {"repeat": before}, values)
+                return None
+            else:
+                reason = "running" if state == RUNNING else "failed"
+        self._write(FAIL, params, {"refused": reason})
+        return None
+
+    def _retry(self, failed: FrozenTrial) -> Proposal | None:
+        """Open an entry for a point that failed."""
+        self._copy.add_trial(
+            create_trial(
+                state=RUNNING,
+                params=failed.params,
+                distributions=failed.distributions,
+                system_attrs=failed.system_attrs,
+            )
+        )
+        return self._open(failed.params, {"retry": failed.number})
+
+    def _open(self, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> Proposal | None:
+        """Write an entry for a point that is to be trained."""
+        number = self._write(RUNNING, params, attributes)
+        return None if number is None else self._proposal(self._entries[number])
+
+    def _write(
+        self,
+        state: TrialState,
+        params: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+        values: Sequence[float] | None = None,
+    ) -> int | None:
+        """Write an entry for the last trial of the sampler's memory, which ends too where the entry
+        has ended; returns its number.
+
+        None where another machine has written at the same time: what it wrote is read first, and if
+        it has the same point, this entry is withdrawn.
+        """
+        number, point = len(self._entries), self._question.space.point(params)
+        own = self._copy.get_trials(deepcopy=False)[number]
+        attributes = {"point": point, **attributes}
+        written = self._ledger.add(
+            state, params, self._distributions, attributes, own.system_attrs, values
+        )
+        if written != number:
+            return self._withdraw(written, point, state)
+        self._entries.append(self._ledger.entries()[number])
+        if state != RUNNING:
+            self._copy.tell(number, values, state=state)
+        self._take(self._entries[number])
+        return number
+
+    def _withdraw(self, number: int, point: Point, state: TrialState) -> int | None:
+        """What becomes of an entry that another machine's entries have come before."""
+        before = self._ledger.entries()[:number]
+        key = self._key(self._question.trial(point)) if state == RUNNING else None
+        had = {
+            self._key(self._question.trial(entry.user_attrs["point"]))
+            for entry in before
+            if key is not None and "refused" not in entry.user_attrs
+        }
+        if key in had:
+            self._ledger.note(number, "refused", "running")
+            self._ledger.end(number, FAIL)
+        self._load()
+        return number if state == RUNNING and key not in had else None
+
+    def _mark(self, point: Point) -> None:
+        """Note that a point has been tried."""
+        if self._feasible:
+            self._unseen[self._feasible.index(point)] = False
+
+    def _key(self, trial: Trial) -> Any:
+        """What trials share that would train the same network."""
+        return effect(trial, [axis.name for axis in self._question.space.axes])
+
+    def _exceeded(self, trial: Trial) -> list[str]:
+        return exceeded(costs_of(trial), self._question.limits)
+
+    def _values(self, costs: Mapping[str, int], accuracy: float) -> list[float]:
+        """The values of a point's objectives."""
+        return [accuracy if o == ACCURACY else float(costs[o]) for o in self._question.objectives]

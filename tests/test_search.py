@@ -1,0 +1,171 @@
+"""A study: nothing is trained that exceeds a limit, nothing twice, and a killed study goes on."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dse.search.ledger import Ledger
+from dse.search.limits import costs_of
+from dse.search.request import Request, read_request
+from dse.search.storage import JOURNAL, TORN, opened
+from dse.search.study import Proposal, Study
+from dse.sweep.errors import RequestError
+
+SMALL = ("base_e=8,16", "incr_e=8,16", "sr=0.125,0.5", "pct3x3=0.25,0.5", "pool_after=1-4-8")
+FRONT = "objective=size_bytes,val_top1"
+
+
+def accuracy(proposal: Proposal) -> float:
+    """Made-up: larger networks are better, with some noise that depends on the point alone."""
+    noise = random.Random(proposal.trials[0].trial_id).uniform(0, 10)
+    return min(proposal.costs["size_bytes"] ** 0.35 + noise, 100)
+
+
+class Interrupted(Exception):
+    """The process was killed."""
+
+
+@functools.cache
+def asked(*arguments: str) -> Request:
+    return read_request(arguments)
+
+
+class Countdown:
+    """Is true from the `left`-th time on."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def study(
+    folder: Path, *arguments: str, stop: Callable[[], bool] = lambda: False, fail: bool = False
+) -> tuple[list[Any], list[Proposal], Study]:
+    """Run a study of toy accuracies until it ends or `stop` says that the process is killed; its
+    entries, what it trained, and itself."""
+    request, trained = asked(*arguments), []
+    with opened(folder, "", lambda line: None) as storage:
+        found = opened_study(request, storage)
+        waiting = found.unfinished()
+        while proposal := waiting.pop(0) if waiting else found.propose():
+            if stop():
+                raise Interrupted
+            trained.append(proposal)
+            if fail and len(trained) % 3 == 0:
+                found.fail(proposal, "no memory")
+            else:
+                found.complete(proposal, accuracy(proposal))
+            if stop():
+                raise Interrupted
+        entries = Ledger(storage, request.study, request.question, 0, "").entries()
+    return [(e.state, e.params, e.values, e.user_attrs) for e in entries], trained, found
+
+
+def opened_study(request: Request, storage: Any) -> Study:
+    ledger = Ledger(storage, request.study, request.question, request.n_trials, "")
+    return Study(ledger, request.question, request.n_trials)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "grid"])
+def test_nothing_is_trained_twice_or_above_a_limit(tmp_path: Path, sampler: str) -> None:
+    limits = ("max.size_bytes=20kB", "max.macs=0.9M")
+    entries, trained, found = study(
+        tmp_path / "s", *SMALL, *limits, FRONT, f"sampler={sampler}", "n_trials=100"
+    )
+    questions = {tuple(sorted(p.trials[0].question.items())) for p in trained}
+    assert len(questions) == len(trained) == found.count
+    assert all(p.costs == costs_of(p.trials[0]) for p in trained)
+    assert all(p.costs["size_bytes"] <= 20_000 and p.costs["macs"] <= 900_000 for p in trained)
+    every = asked(*SMALL, "sampler=grid").question
+    within = [
+        costs
+        for point in every.space.points()
+        if (costs := costs_of(every.trial(point)))["size_bytes"] <= 20_000
+        and costs["macs"] <= 900_000
+    ]
+    assert 3 < len(within) < 30
+    assert len(trained) == len(within), "the study ended before all points were tried"
+    assert "every point" in found.ended
+    assert len(entries) <= 11 * len(within)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "grid"])
+def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path: Path, sampler: str) -> None:
+    """Killed before and after results are noted, and in the middle of writing to its journal."""
+    arguments = (f"sampler={sampler}", "n_trials=15", FRONT, "max.size_bytes=60kB", "study_seed=3")
+    whole, trained, _ = study(tmp_path / "whole", *arguments)
+    assert len(trained) == 15
+    rng, folder = random.Random(sampler), tmp_path / "killed"
+    for _ in range(3):
+        with pytest.raises(Interrupted):
+            study(folder, *arguments, stop=Countdown(rng.randrange(2, 7)))
+        cut = rng.randrange(1, 200)
+        content = (folder / JOURNAL).read_bytes()
+        (folder / JOURNAL).write_bytes(content[: -min(cut, len(content.splitlines()[-1]))])
+    assert study(folder, *arguments)[0] == whole
+    assert (folder / TORN).exists()
+
+
+def test_what_failed_is_not_tried_again_until_the_next_command(tmp_path: Path) -> None:
+    arguments = (*SMALL, "sampler=random", "n_trials=9")
+    _, trained, _ = study(tmp_path / "s", *arguments, fail=True)
+    assert len({str(p.point) for p in trained}) == len(trained) == 9
+    _, again, found = study(tmp_path / "s", *arguments)
+    assert [p.point for p in again] == [p.point for p in trained[2::3]]
+    assert found.count == 9
+    assert study(tmp_path / "s", *arguments)[1] == []
+
+
+def test_a_longer_study_goes_on(tmp_path: Path) -> None:
+    first, _, _ = study(tmp_path / "s", "n_trials=5", "sampler=nsga2")
+    more, trained, _ = study(tmp_path / "s", "n_trials=8", "sampler=nsga2")
+    assert more[: len(first)] == first
+    assert len(trained) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("sr=0.5,1", "`sr` must be 0.125,0.5 in study random, got 0.5,1"),
+        ("epochs=3", "`epochs` must be 20 in study random, got 3"),
+        ("max.macs=1M", "`max.macs` must be left out in study random, got 1000000"),
+        ("study_seed=1", "`study_seed` must be 0 in study random, got 1"),
+        (FRONT, "`objective` must be val_top1 in study random, got size_bytes,val_top1"),
+    ],
+)
+def test_a_study_that_has_changed_is_refused(tmp_path: Path, change: str, line: str) -> None:
+    arguments = [*SMALL, "sampler=random", "n_trials=3"]
+    before, _, _ = study(tmp_path / "s", *arguments)
+    key = change.partition("=")[0]
+    changed = [a for a in arguments if a.partition("=")[0] != key]
+    with pytest.raises(RequestError) as error:
+        study(tmp_path / "s", *changed, change)
+    assert str(error.value).startswith(line)
+    assert study(tmp_path / "s", *arguments)[0] == before
+
+
+def test_one_search_at_a_time_uses_a_folder(tmp_path: Path) -> None:
+    with (
+        opened(tmp_path / "s", "", print),
+        pytest.raises(RequestError, match="another search runs on"),
+        opened(tmp_path / "s", "", print),
+    ):
+        pass
+
+
+def test_a_journal_with_a_damaged_line_is_refused(tmp_path: Path) -> None:
+    study(tmp_path / "s", *SMALL, "n_trials=2")
+    path = tmp_path / "s" / JOURNAL
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], lines[2][:9] + b"\n", *lines[3:]]))
+    with pytest.raises(RequestError, match="is damaged in line 3"):
+        study(tmp_path / "s", *SMALL, "n_trials=2")
