@@ -148,7 +148,8 @@ def test_a_page_opens_with_a_summary(page: str) -> None:
     else:
         assert first.startswith("# ")
         option = "" if page == "figure3a" else f" --config-name {page}"
-        assert second.startswith(f"#   python -m dse.sweep{option}")
+        own = "search sampler=tpe" if page == "search" else f"sweep{option}"
+    assert second.startswith(f"#   python -m dse.{own}")
 
 
 def test_squeezenet_sets_every_key_to_the_value_that_it_composes_to() -> None:

@@ -45,7 +45,7 @@ WRONG = [
     ("sr=1e400", "`sr` must be in (0, 1], got inf"),
     ("sr={a:1}", "`sr` must be in (0, 1], got {'a': 1}"),
     ("sr=[]", "`sr` must have a value"),
-    ("sr=range(1,1)", "`sr` must have a value"),
+    ("sr=range(1,1)", "`sr` must be a range that has a value, got range(1,1)"),
     ("sr=${oc.env:HOME}", "`sr` must be a value, not an interpolation, got '${oc.env:HOME}'"),
     ("sr=${pct3x3}", "`sr` must be a value, not an interpolation, got '${pct3x3}'"),
     (
