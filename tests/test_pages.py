@@ -149,7 +149,7 @@ def test_a_page_opens_with_a_summary(page: str) -> None:
         assert first.startswith("# ")
         option = "" if page == "figure3a" else f" --config-name {page}"
         own = "search sampler=tpe" if page == "search" else f"sweep{option}"
-    assert second.startswith(f"#   python -m dse.{own}")
+        assert second.startswith(f"#   python -m dse.{own}")
 
 
 def test_squeezenet_sets_every_key_to_the_value_that_it_composes_to() -> None:

@@ -21,7 +21,9 @@ from dse.search.space import ends
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study
 from dse.sweep.launch import (
+    DATA_ERROR,
     EXECUTE,
+    STOP,
     begin,
     import_figures,
     open_runner,
@@ -105,6 +107,7 @@ class _Drive:
         self._folder = request.folder.absolute()
         self._active: dict[int, Active] = {}
         self._point: dict[str, int] = {}
+        self._broken = False
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
         if stopper:
@@ -130,7 +133,7 @@ class _Drive:
             self._fill(runner, progress)
             for event in runner.events():
                 self._take(event, runner, progress)
-                if not received:
+                if not received and not self._broken:
                     self._fill(runner, progress)
             if received:
                 raise KeyboardInterrupt
@@ -200,6 +203,9 @@ class _Drive:
             if isinstance(event, Failed):
                 active.failure = event.reason
                 write_failure(self._folder, event, _name(active.proposal, None))
+                if event.reason.startswith(DATA_ERROR):
+                    self._broken = True
+                    runner.stop(STOP)
             if not active.left:
                 self._finish(active)
 
