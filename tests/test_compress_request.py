@@ -17,7 +17,7 @@ from dse.results.files import COMPRESSED
 from dse.sweep.errors import RequestError
 from dse.trial.compression import SETTINGS
 
-IDS = sorted(record(sr, seed).trial_id for sr in (0.125, 0.25) for seed in (0, 1))
+IDS = sorted(record(sr, seed).trial.trial_id for sr in (0.125, 0.25) for seed in (0, 1))
 METHODS = "none, svd, prune, deep_compression, ristretto"
 
 
