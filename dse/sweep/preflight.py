@@ -14,7 +14,7 @@ from dse.data import cache, decodable, folder
 from dse.data.folder import Manifest
 from dse.data.store import DataError, Report, Store
 from dse.results.files import is_results
-from dse.sweep.errors import RequestError
+from dse.sweep.errors import RequestError, printable
 from dse.sweep.keys import cores
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
@@ -45,16 +45,20 @@ def check_folder(folder: Path, key: str = "results.root") -> None:
 def check_data(
     trials: Sequence[Trial],
     store: Store,
-    report: Report = lambda line: None,
+    say: Report = lambda line: None,
     *,
     decode: bool = True,
 ) -> None:
     """Make sure that the data of `trials` are present and genuine, before torch is imported.
 
     With `decode`, pictures of a folder are decoded too, unless they were before: by `cores()`
-    processes. `report` is called with a line before a long step. Raises `RequestError` with lines
+    processes. `say` is called with a line before a long step. Raises `RequestError` with lines
     for each data set that is missing, broken or not the published one.
     """
+
+    def report(line: str) -> None:
+        say(printable(line))
+
     sizes: dict[str, set[int]] = {}
     for protocol in (trial.protocol for trial in trials):
         sizes.setdefault(protocol.data, set()).add(protocol.image_size)
@@ -82,7 +86,7 @@ def notes(trials: Sequence[Trial], store: Store) -> list[str]:
             if count := decodable.unchecked(manifest, store):
                 checked = f"pictures of {store.root} are checked before training"
                 lines.append(f"{checked}: {count:,} to decode")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def _folders(trials: Sequence[Trial]) -> list[Protocol]:
