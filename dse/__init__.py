@@ -4,6 +4,8 @@ The names in `__all__` are the public API, documented in docs/api.md. Each is im
 first used, so that `import dse` itself loads nothing else.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,11 @@ _MODULES = {
     "load_compressed": "dse.api",
     "network": "dse.api",
 }
+
+if sys.argv[:1] == ["-m"]:  # a command; other programs that import dse are left as they are
+    # OpenBLAS starts a thread for each core when numpy is imported, and again for scipy. Where no
+    # more threads are allowed, it interrupts the process as Ctrl-C does.
+    os.environ.setdefault("OPENBLAS_DEFAULT_NUM_THREADS", "1")
 
 
 def __getattr__(name: str) -> Any:

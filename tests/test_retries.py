@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_runs import TESTS, alive, drive, ends, events, pids, running, workers_of
+from toy_runs import TESTS, alive, drive, ends, events, parent, pids, running, workers_of
 
 from dse.runner import local
 from dse.runner.events import Failed, Finished, Interrupted, Retried, Started, Waiting
+from dse.runner.fork import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
 
 
@@ -88,7 +88,7 @@ def test_a_task_may_close_stderr() -> None:
     assert time.process_time() - start < 0.1  # while it slept 0.2 s
 
 
-@pytest.mark.parametrize("number", sorted({*local.STOP_SIGNALS, signal.SIGUSR2}))
+@pytest.mark.parametrize("number", sorted({*STOP_SIGNALS, signal.SIGUSR2}))
 def test_a_signal_to_the_fork_server_has_no_effect(number: signal.Signals) -> None:
     """SLURM sends its signals to all processes of a job."""
     received = []
@@ -97,24 +97,28 @@ def test_a_signal_to_the_fork_server_has_no_effect(number: signal.Signals) -> No
         for event in runner.events():
             received.append(event)
             if len(received) == 2:
-                os.kill(_forkserver._forkserver_pid, number)
+                os.kill(parent(pids(received)[0]), number)
     assert not any(isinstance(event, Retried) for event in received)
     assert received[-1] == Finished(0, "worked")
 
 
-def test_the_fork_server_may_die(tmp_path: Path) -> None:
+def test_tasks_continue_where_the_fork_server_is_killed() -> None:
+    """And another server is started for the next task."""
+    received = []
     with Runner("toy:behave", Workers(count=2)) as runner:
-        runner.submit(0, ("wait for go", tmp_path / "go"))
-        received = []
+        runner.submit("first", ("check steadily", 0.3))
         for event in runner.events():
             received.append(event)
             if len(received) == 2:
-                (tmp_path / "go").touch()
-                os.kill(_forkserver._forkserver_pid, signal.SIGKILL)
-    assert Retried(0, "the process ended with exit code 255", 1) in received
-    assert received[-1] == Finished(0, "resumed")
-    assert len(pids(received)) == 1
-    assert not any(alive(pid) for pid in pids(received))
+                os.kill(parent(pids(received)[0]), signal.SIGKILL)
+                runner.submit("kill", ("kill",))
+                runner.submit("next", ("return", 1))
+    assert ends(received) == {
+        "first": Finished("first", "worked"),
+        "kill": Failed("kill", "the process was killed by SIGKILL; tried 3 times", ""),
+        "next": Finished("next", 1),
+    }
+    assert {event.key for event in received if isinstance(event, Retried)} == {"kill"}
 
 
 def test_few_file_descriptors_mean_fewer_tasks_at_a_time(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_ctrl_c_while_the_first_worker_starts(tmp_path: Path) -> None:
 
 
 def test_a_module_that_cannot_be_imported_fails_each_task(tmp_path: Path) -> None:
-    """Not by an `ImportError`: the fork server dies of it."""
+    """Also where that is no `ImportError`."""
     (tmp_path / "broken.py").write_text("raise OSError('libcudart.so: cannot open')\n")
     with drive(tmp_path, "broken:run", "1") as driver:
         out, _ = driver.communicate(timeout=60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import signal
@@ -12,15 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from dse.runner.fork import SERVER, Process
 from dse.runner.gpus import VISIBLE, Gpus
-from dse.runner.process import work
+from dse.runner.process import Call
 from dse.runner.task import End, Report, failure, is_of_gpu
 
 GRACE = 5.0
@@ -32,23 +29,23 @@ TURN = 0.5
 TAIL = 8192
 """Bytes that are kept of the end of a process's stderr."""
 
-DESCRIPTORS = 12
-"""File descriptors that a driver needs to start a process, with some to spare."""
+DESCRIPTORS = 16
+"""File descriptors that a driver needs to start a process, and to go on with its own work."""
 
 LOST = 2
 """Tasks in a row that fail on a GPU before it is considered lost."""
 
-VMSTAT = Path("/proc/vmstat")
+ROOM = 60.0
+"""Seconds for which no process can be started, while none runs, before a driver gives up."""
 
-STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
-"""What asks a driver to stop: Ctrl-C, kill, a terminal that closes, SLURM."""
+VMSTAT = Path("/proc/vmstat")
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
     """A process that runs a task, and what has come from it."""
 
-    process: ForkServerProcess
+    process: Process
     reports: Connection
     errors: Connection
     alive: Connection
@@ -76,42 +73,47 @@ class Local:
     def __init__(self, function: str, patience: float, gpus: Gpus | None = None) -> None:
         self._function, self._patience = function, patience
         self._gpus, self._gpu_failures = gpus or (), Counter[str | None]()
-        self._context = multiprocessing.get_context("forkserver")
-        imports = ["dse.runner.server", __name__, function.partition(":")[0]]
-        self._context.set_forkserver_preload(imports)
-        with contextlib.suppress(OSError), _shielded():
-            forkserver.ensure_running()  # it imports while the caller prepares its tasks
+        self._module = function.partition(":")[0]
+        self._cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+        with contextlib.suppress(OSError):
+            SERVER.prepare(self._module)  # it imports while the caller prepares its tasks
         self._attempts: list[Attempt] = []
         self._last_wait = time.monotonic()
 
     def start(self, content: bytes) -> Attempt:
-        """Start a process; raises `OSError` or `EOFError` where there can be no more."""
+        """Start a process; raises `OSError` where there is no room for more."""
         _check_descriptors()
+        try:
+            return self._start(content)
+        except ConnectionError:  # the server was killed, and is started again
+            return self._start(content)
+
+    def _start(self, content: bytes) -> Attempt:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-            reports, their_reports = self._context.Pipe(duplex=False)
-            errors, their_errors = self._context.Pipe(duplex=False)
-            their_alive, alive = self._context.Pipe(duplex=False)
-            for end in (reports, errors, alive):
+            status, their_status = Pipe(duplex=False)
+            reports, their_reports = Pipe(duplex=False)
+            errors, their_errors = Pipe(duplex=False)
+            their_alive, alive = Pipe(duplex=False)
+            for end in (status, reports, errors, alive):
                 ours.enter_context(end)
-            for end in (their_reports, their_errors, their_alive):
+            passed = (their_status, their_reports, their_errors, their_alive)
+            for end in passed:
                 theirs.enter_context(end)
-            visible = self._visible()
-            arguments = (self._function, content, visible, their_reports, their_errors, their_alive)
-            process = self._context.Process(target=work, args=arguments)
-            oom_kills = _oom_kills()
-            with _shielded():
-                _fork(process)
+            visible, oom_kills = self._visible(), _oom_kills()
+            pid = SERVER.fork(self._module, [end.fileno() for end in passed])
             ours.pop_all()
-        os.set_blocking(errors.fileno(), False)
-        attempt = Attempt(process, reports, errors, alive, oom_kills, visible)
+        attempt = Attempt(Process(pid, status), reports, errors, alive, oom_kills, visible)
         self._attempts.append(attempt)
+        os.set_blocking(errors.fileno(), False)
+        with contextlib.suppress(OSError):  # it died at once
+            alive.send(Call(self._function, content, sys.path, visible, self._cores))
         return attempt
 
     def wait(self, seconds: float) -> list[tuple[Attempt, Report | End]]:
         """What came, in order for each attempt; waits at most `seconds` for the first."""
         sources: list[Any] = []
         for attempt in self._attempts:
-            sources += [attempt.process.sentinel, attempt.reports]
+            sources += [attempt.process.status, attempt.reports]
             sources += [attempt.errors] if attempt.writes else []
         ready = set(wait(sources, max(0.0, min(seconds, TURN))))
         awake = min(time.monotonic() - self._last_wait, TURN)
@@ -121,23 +123,23 @@ class Local:
             if attempt.errors in ready:
                 _forward_stderr(attempt)
             attempt.silent += awake
-            messages = self._messages(attempt, attempt.process.sentinel in ready)
+            messages = self._messages(attempt, attempt.process.status in ready)
             received += [(attempt, message) for message in messages]
         return received
 
     def stop(self, attempt: Attempt) -> None:
         """Ask a task to stop; it does when it next reports or reads `stopping`."""
-        attempt.process.terminate()
+        attempt.process.signal(signal.SIGTERM)
 
     def kill(self, *attempts: Attempt) -> None:
         """End attempts with all that they started; nothing more comes from them."""
         for attempt in attempts:
-            _kill_group(attempt.process)
+            attempt.process.kill_group()
         for attempt in attempts:
             self._attempts.remove(attempt)
-            _kill(attempt.process)
+            attempt.process.kill()
             _forward_stderr(attempt)
-            for end in (attempt.reports, attempt.errors, attempt.alive, attempt.process):
+            for end in (attempt.reports, attempt.errors, attempt.alive, attempt.process.status):
                 end.close()
 
     def close(self) -> None:
@@ -156,7 +158,7 @@ class Local:
     def _messages(self, attempt: Attempt, ended: bool) -> Iterator[Report | End]:
         """What has come: a message, or all of them and the end where the process has `ended`."""
         if ended:
-            _kill_group(attempt.process)  # a child that it has left would keep the pipe open
+            attempt.process.kill_group()  # a child that it has left would keep the pipe open
         try:
             while attempt.reports.poll():
                 content = attempt.reports.recv_bytes()
@@ -167,7 +169,7 @@ class Local:
                     yield self._finish(attempt, failure(error))
                     return
                 if isinstance(message, End):
-                    attempt.process.join(GRACE)
+                    attempt.process.wait(GRACE)
                     yield self._finish(attempt, message)
                     return
                 if message is not None:
@@ -194,20 +196,21 @@ class Local:
 
     def _death(self, attempt: Attempt) -> End:
         """Why a process ended without a result."""
-        attempt.process.join(GRACE)
-        _kill(attempt.process)
-        code = attempt.process.exitcode
+        attempt.process.wait(GRACE)
+        attempt.process.kill()
+        code = attempt.process.code
         if code == -signal.SIGKILL and _oom_kills() > attempt.oom_kills:
             return End("memory", reason="the process was killed for lack of memory")
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name
                 return End("died", reason=f"the process was killed by {name}")
-        return End("died", reason=f"the process ended with exit code {code}")
+        shown = "unknown exit code" if code is None else f"exit code {code}"
+        return End("died", reason=f"the process ended with {shown}")
 
 
 def _check_descriptors() -> None:
-    """Raise `OSError` before a start that would fail halfway, which would end the fork server."""
+    """Raise `OSError` where a start would leave the driver too few for its own work."""
     spare: list[int] = []
     try:
         for _ in range(DESCRIPTORS):
@@ -215,32 +218,6 @@ def _check_descriptors() -> None:
     finally:
         for descriptor in spare:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _shielded() -> Iterator[None]:
-    """Keep three things of the driver from a new process: `__main__`, which it would import
-    although it calls its function by name; the signals that only the driver answers; and SIGTERM
-    until it is ready for it."""
-    main = sys.modules["__main__"]
-    resource_tracker.ensure_running()  # starts with the first process, and would unblock Ctrl-C
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _fork(process: ForkServerProcess) -> None:
-    """Start a process; a fork server that was just killed may seem alive for a moment."""
-    for seconds in (0.02, 0.2, 2.0):
-        try:
-            return process.start()
-        except ConnectionRefusedError:
-            time.sleep(seconds)
-    return process.start()
 
 
 def _forward_stderr(attempt: Attempt) -> None:
@@ -255,24 +232,9 @@ def _forward_stderr(attempt: Attempt) -> None:
 
 def _dump_stack(attempt: Attempt) -> None:
     """Have a process that hangs write to stderr where it is, if it can."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if attempt.process.pid:
-            os.kill(attempt.process.pid, signal.SIGUSR2)
+    attempt.process.signal(signal.SIGUSR2)
     if wait([attempt.errors], TURN):
         time.sleep(0.05)  # it writes in pieces
-
-
-def _kill(process: ForkServerProcess) -> None:
-    _kill_group(process)
-    process.kill()
-    process.join()
-
-
-def _kill_group(process: ForkServerProcess) -> None:
-    """Kill a task's process with what it started; it leads a group unless it is still starting."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if process.pid:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _oom_kills() -> int:

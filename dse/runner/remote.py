@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dse.runner.local import TURN, Local
+from dse.runner.local import ROOM, TURN, Attempt, Local
 from dse.runner.task import End
 from dse.space.rules import Rule
 
@@ -60,7 +60,7 @@ def attend(
     engine = Local(function, patience)
     asked, deadline = False, math.inf
     try:
-        attempt = engine.start(content)
+        attempt = _started(engine, content)
         while time.monotonic() < deadline:
             messages = [message for _, message in engine.wait(TURN)]
             must_stop = report([m.value for m in messages if not isinstance(m, End)])
@@ -71,7 +71,19 @@ def attend(
                 engine.stop(attempt)
                 asked, deadline = True, time.monotonic() + notice
         return End("stopped", reason="the process did not stop when asked, and was killed")
-    except (OSError, EOFError) as error:
+    except OSError as error:
         return End("died", reason=f"no process could be started: {error}")
     finally:
         engine.close()
+
+
+def _started(engine: Local, content: bytes) -> Attempt:
+    """Start an attempt; waits where there is no room for its process."""
+    deadline = time.monotonic() + ROOM
+    while True:
+        try:
+            return engine.start(content)
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(TURN)

@@ -10,10 +10,14 @@ An attempt at a task ends in one of these ways; the rules are the same for all e
 - It raises an exception: `Failed` at once, because it would raise it again.
 - Its process dies, or hangs and is killed, or its GPU fails: it is retried after the queued tasks,
   `retries` times at most, then `Failed` with the last lines that the process wrote to stderr.
-- It runs out of memory: it is retried once while no other task runs, then `Failed`.
+- It runs out of memory, or can start no process or thread: it is retried once while no other task
+  runs, then `Failed`.
 - It raises `Later`: it is started again after the queued tasks, with growing pauses.
 - It is asked to stop (`Runner.stop`, `Runner.cancel`) and raises `Stopped`, or is killed:
   `Interrupted`.
+
+Where there is no room for another process, because processes, memory or file descriptors are used
+up, tasks wait until there is; no attempt is counted.
 
 | | local | submitit | ray |
 |---|---|---|---|
@@ -49,7 +53,7 @@ from dse.runner.events import (
     Waiting,
 )
 from dse.runner.gpus import Gpus
-from dse.runner.local import TURN
+from dse.runner.local import ROOM, TURN
 from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs
 from dse.runner.task import End, Report, failure, first_line
@@ -122,7 +126,8 @@ class Runner:
         self._postponed: list[tuple[float, int, _Task]] = []
         self._running: dict[Any, _Task] = {}
         self._events: deque[Event] = deque()
-        self._full = False
+        self._full_until = 0.0
+        self._lacking: float | None = None
         self._deadline: float | None = None
 
     def __enter__(self) -> Runner:
@@ -162,7 +167,11 @@ class Runner:
         self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
 
     def events(self) -> Iterator[Event]:
-        """What happens, as it happens, until every submitted task has ended."""
+        """What happens, as it happens, until every submitted task has ended.
+
+        Raises `OSError` where no task runs and for `ROOM` seconds none could be started. That is no
+        fault of the tasks: those that have not ended are as if they were not submitted.
+        """
         while self._events or self._running or self._queue or self._alone or self._postponed:
             if self._events:
                 yield self._events.popleft()
@@ -183,7 +192,9 @@ class Runner:
 
     def _next(self) -> _Task | None:
         """The next task to start, if one may: one that needs all the memory runs alone."""
-        if self._full or any(task.alone for task in self._running.values()):
+        if any(task.alone for task in self._running.values()):
+            return None
+        if time.monotonic() < self._full_until:
             return None
         if self._queue:
             return self._queue.popleft()
@@ -202,18 +213,23 @@ class Runner:
             return
         try:
             attempt = self._engine.start(content)
-        except (OSError, EOFError) as error:
-            self._full = bool(self._running)
-            if self._full:  # there is room again when a task has ended
-                self._queue.appendleft(task)
-            else:
-                self._end(
-                    task, End("died", reason=f"no process could be started: {first_line(error)}")
-                )
+        except OSError as error:
+            (self._alone if task.alone else self._queue).appendleft(task)
+            self._wait_for_room(error)
             return
+        self._lacking = None
         self._running[attempt] = task
         if not task.postponed:
             self._events.append(Started(task.key))
+
+    def _wait_for_room(self, error: OSError) -> None:
+        """Start no task until one has ended, or for a moment: others may use what there is."""
+        now = time.monotonic()
+        self._full_until = now + self._engine.pauses[1]
+        if self._running or self._lacking is None:
+            self._lacking = now
+        elif now - self._lacking >= ROOM:
+            raise OSError(f"no process could be started: {first_line(error)}") from error
 
     def _pause(self) -> float:
         """Seconds until the next deadline that does not depend on a task."""
@@ -230,7 +246,7 @@ class Runner:
             if isinstance(message, Report):
                 self._events.append(Reported(self._running[attempt].key, message.value))
             else:
-                self._full = False
+                self._full_until = 0.0
                 self._end(self._running.pop(attempt), message)
 
     def _end(self, task: _Task, end: End) -> None:

@@ -19,8 +19,10 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "can't allocate memory",
     "cannot allocate memory",
+    "can't start new thread",
 )
-"""How torch reports a lack of memory on a processor or a GPU, in lower case."""
+"""How torch reports a lack of memory on a processor or a GPU, and Python one of threads, in lower
+case."""
 
 GPU_FAILURE = (
     "cuda error",
@@ -55,8 +57,8 @@ class End:
     """How an attempt at a task ended; `reason` is one line, `details` may be many.
 
     `finished`: it returned `value`; `failed`: it raised an exception; `memory`: it ran out of
-    memory; `died`: its process ended or was killed without a result, or its GPU failed; `later`,
-    `stopped`: it raised `Later` or `Stopped`.
+    memory, or could start no process or thread; `died`: its process ended or was killed without a
+    result, or its GPU failed; `later`, `stopped`: it raised `Later` or `Stopped`.
     """
 
     kind: Literal["finished", "failed", "memory", "died", "later", "stopped"]
@@ -114,7 +116,7 @@ def failure(error: BaseException) -> End:
     text = str(error).lower()
     out_of_memory = (
         isinstance(error, MemoryError)
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, OSError) and error.errno in (errno.ENOMEM, errno.EAGAIN))
         or (isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY))
     )
     reason, trace = first_line(error), "".join(traceback.format_exception(error))

@@ -29,9 +29,9 @@ from typing import Any
 from dse.analysis.rendering import counted
 from dse.data.store import Store
 from dse.results import atomic, files
+from dse.runner.cores import cores
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
-from dse.sweep.keys import cores
 from dse.sweep.timing import Rates, fit, size_of, training_work
 from dse.trial.names import duration
 from dse.trial.protocol import Protocol, epoch_steps

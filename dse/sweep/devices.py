@@ -12,9 +12,9 @@ from typing import Any
 
 from dse.analysis.rendering import counted
 from dse.runner import gpus
+from dse.runner.cores import cores
 from dse.runner.gpus import VISIBLE, Gpus
 from dse.runner.runner import Workers
-from dse.sweep.keys import cores
 from dse.sweep.messages import say
 
 REQUESTED = {"submitit": "gpus", "ray": "num_gpus"}

@@ -154,7 +154,7 @@ def within_budget(request: Request, trials: Sequence[Trial], say: Say) -> Sequen
         return trials
     try:
         expected = estimate(request, todo, say)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise RequestError(
             [f"`budget` needs an estimate, but calibrating failed: {error}"]
         ) from None

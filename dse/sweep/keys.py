@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, fields
@@ -54,12 +53,6 @@ class Setting(Key):
     """A key that does not change the results, and its default."""
 
     default: Any
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _file_name() -> Rule:

@@ -16,7 +16,7 @@ from dse.analysis.rendering import counted
 from dse.data.store import DataError, Store
 from dse.results import atomic, commands, drivers, files, locks, records
 from dse.runner.events import Failed, Interrupted
-from dse.runner.local import STOP_SIGNALS
+from dse.runner.fork import STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
 from dse.sweep.calibrate import known_rates
 from dse.sweep.devices import described
@@ -174,7 +174,8 @@ def import_figures() -> None:
         with suppress(ValueError, OSError):  # of the user's settings, see `import_matplotlib`
             importlib.import_module("dse.figures.paper")
 
-    threading.Thread(target=run).start()
+    with suppress(RuntimeError):  # no more threads are allowed
+        threading.Thread(target=run).start()
 
 
 def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[set[str], set[str]]:

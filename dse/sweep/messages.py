@@ -10,6 +10,7 @@ from contextlib import suppress
 from tqdm import tqdm
 
 tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
+tqdm.monitor_interval = 0  # no thread: a bar is refreshed where something happens
 
 
 def say(*lines: str) -> None:

@@ -27,7 +27,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
         if todo:
             expected = estimate(request, todo, say)
             total = _total(expected)
-    except (RuntimeError, RequestError) as error:
+    except (RuntimeError, OSError, RequestError) as error:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
     count = f"{counted(len(trials), 'trial')}, {len(trials) - len(todo)} done, {len(todo)} to do"
     where = [f"trains on {described(request.workers)}"] if todo else []

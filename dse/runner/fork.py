@@ -1,0 +1,135 @@
+"""Processes for tasks, forked from a server that has imported what they need."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection, wait
+
+from dse.runner.forkserver import ANSWER
+
+CODE = "import sys; sys.path[:] = {}; from dse.runner.forkserver import serve; serve({})"
+
+STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+"""What asks a driver to stop: Ctrl-C, kill, a terminal that closes, SLURM."""
+
+
+class Process:
+    """A forked process; `status` can be read when it has ended.
+
+    `code` is then its exit code, minus a signal's number where that killed it, and None where it is
+    not known because the server was killed before.
+    """
+
+    def __init__(self, pid: int, status: Connection) -> None:
+        self.pid, self.status = pid, status
+        self.ended = False
+        self.code: int | None = None
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait for the end, at most some seconds."""
+        if not self.ended and wait([self.status], seconds):
+            self.ended = True
+            content = os.read(self.status.fileno(), ANSWER.size)
+            self.code = ANSWER.unpack(content)[0] if content else None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process, if it still runs."""
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill_group(self) -> None:
+        """Kill the process with all that it started, if it leads a group yet."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """Kill the process with all that it started, and wait for its end."""
+        self.kill_group()
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+
+class Server:
+    """The fork server of this process: started when needed, and again after it was killed."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Have no server: the one that a forked process inherits is its parent's."""
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def prepare(self, module: str) -> None:
+        """Have the server import a module, and return at once."""
+        with self._lock:
+            self._send(module, [])
+
+    def fork(self, module: str, descriptors: list[int]) -> int:
+        """Fork a process that has imported `module`, if that can be, and return its id.
+
+        `descriptors` are those that `dse.runner.forkserver` describes. Raises `ConnectionError`
+        where the server was killed, and another `OSError` where there is no room for a process.
+        """
+        with self._lock:
+            try:
+                answer = self._send(module, descriptors).recv(ANSWER.size)
+                if not answer:
+                    raise ConnectionResetError("the fork server was killed")
+            except BaseException:  # interrupted too: a late answer would be the next task's
+                self.end()
+                raise
+        pid: int = ANSWER.unpack(answer)[0]
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        return pid
+
+    def _send(self, module: str, descriptors: list[int]) -> socket.socket:
+        """Send a request to the server."""
+        if self._socket is None:
+            self._socket = self._start()
+        socket.send_fds(self._socket, [module.encode()], descriptors)
+        return self._socket
+
+    def _start(self) -> socket.socket:
+        """Start the server, with the stop signals blocked: only the driver answers them."""
+        ours, theirs = socket.socketpair()
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        code = CODE.format(sys.path, theirs.fileno())
+        environment = dict(os.environ)
+        environment.pop("OPENBLAS_DEFAULT_NUM_THREADS", None)  # of commands alone, see dse/__init__
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, *flags, "-c", code],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+            )
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return ours
+
+    def end(self) -> None:
+        """End the server; the next request starts another one. Tasks continue."""
+        if self._socket is not None:
+            self._socket.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._socket = self._process = None
+
+
+SERVER = Server()
+os.register_at_fork(after_in_child=SERVER.forget)
+atexit.register(SERVER.end)
