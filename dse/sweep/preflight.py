@@ -14,8 +14,8 @@ from dse.data import cache, decodable, folder
 from dse.data.folder import Manifest
 from dse.data.store import DataError, Report, Store
 from dse.results.files import is_results
+from dse.runner.cores import cores
 from dse.sweep.errors import RequestError, printable
-from dse.sweep.keys import cores
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 
