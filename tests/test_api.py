@@ -24,7 +24,7 @@ import dse
 from dse.data import folder as image_folder
 from dse.data import memory, stream
 from dse.data.store import Store
-from dse.results import records
+from dse.results import packing, records
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
 from dse.training.trained import Preprocess
@@ -206,6 +206,9 @@ def test_a_folder_without_weights_says_so(records_only: Path) -> None:
     with pytest.raises(
         ValueError, match=r"must hold the trial's weights, got .*records, which has"
     ):
+        dse.network(records_only, TRIAL)
+    packing.pack(records_only, remove=True)
+    with pytest.raises(ValueError, match="must hold the trial's weights"):
         dse.network(records_only, TRIAL)
 
 

@@ -25,7 +25,7 @@ from dse.figures.learning_curves import learning_curves
 from dse.figures.overview import overview
 from dse.figures.plots import plot
 from dse.figures.scales import count_groups, find_axis
-from dse.results import curves
+from dse.results import curves, files
 
 MOST_CURVES = 1_000
 """More curves than this are not read."""
@@ -102,7 +102,7 @@ def _curves(wanted: Wanted) -> Figure:
     y, count = wanted.y or "val_top1", len(wanted.found.rows)
     if y not in curves.MEASURES:
         raise ValueError(f"`y` must be one of {', '.join(curves.MEASURES)}, got {y}")
-    if not (wanted.folder / "trials").is_dir():
+    if not files.has_trials(wanted.folder):
         raise ValueError(f"{wanted.folder} has a table only, and no learning curves")
     if count > MOST_CURVES:
         raise TooMany(

@@ -38,14 +38,14 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
     """
     home = trial_folder(folder, trial_id)
     path = home / file
-    trial = records.read(home / RECORD).trial
-    network = cast(Trained, network_of(trial.architecture, trial.protocol.image_size))
-    network.preprocess = Preprocess(trial.protocol)
     if not path.exists():
         raise ValueError(
             f"`folder` must hold the trial's weights, got {folder}, which has its record only: "
             "train it again under another `name`"
         )
+    trial = records.read(home / RECORD).trial
+    network = cast(Trained, network_of(trial.architecture, trial.protocol.image_size))
+    network.preprocess = Preprocess(trial.protocol)
     try:
         result = network.load_state_dict(load_file(path), strict=False)
         missing = [n for n in result.missing_keys if not n.endswith("num_batches_tracked")]

@@ -1,0 +1,179 @@
+"""The paper's advice on the design space, tested over all networks of a complete grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dse.analysis.axes import Sweep
+from dse.analysis.complete import Grid, complete
+from dse.analysis.contrasts import Contrast, contrast
+from dse.analysis.plateau import MARGIN
+from dse.analysis.statistics import INTERVAL_SEEDS
+from dse.analysis.subspaces import reached
+from dse.trial.names import written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """A piece of the paper's advice, and what the whole space says about it."""
+
+    text: str
+    verdict: str
+    evidence: str
+
+    @property
+    def sentence(self) -> str:
+        """All of it as one paragraph."""
+        return f"{self.text}: {self.verdict}. {self.evidence}"
+
+
+def advice(found: Sweep) -> list[Advice]:
+    """Each piece of the paper's advice that the grid can test (sections 3.1, 5 and 6).
+
+    A verdict says that something holds or does not only where the 95 % interval over the seeds
+    says so; with fewer than `INTERVAL_SEEDS` seeds it says what the means are. Raises `NoSweep`
+    where the grid is not complete.
+    """
+    grid = complete(found)
+    return [*_squeeze(found, grid), *_kernels(grid), *_pooling(found, grid), *_bypass(grid)]
+
+
+def _squeeze(found: Sweep, grid: Grid) -> Iterator[Advice]:
+    if one := _change(grid, "sr", 0.125, None):
+        yield Advice(
+            text="A squeeze ratio of 0.125 is small (section 5.2)",
+            verdict=_leads(reached(found, "sr"), 0.125, "size"),
+            evidence=reach_sentence(found, "sr"),
+        )
+        yield Advice(
+            text="A squeeze ratio of 0.125 is good: larger ones gain little",
+            verdict=_enough(one),
+            evidence=one.sentence,
+        )
+
+
+def _kernels(grid: Grid) -> Iterator[Advice]:
+    if one := _change(grid, "pct3x3", 0.5, None):
+        yield Advice(
+            text="Half of the expand filters 3x3 is enough (section 5.3)",
+            verdict=_enough(one),
+            evidence=one.sentence,
+        )
+
+
+def _pooling(found: Sweep, grid: Grid) -> Iterator[Advice]:
+    if "pool_after" not in _names(grid):
+        return
+    pools = sorted(grid.axes[grid.place("pool_after")].values, key=_mean_layer)
+    one = contrast(grid, "pool_after", pools[0], pools[-1])
+    yield Advice(
+        text="Late pooling raises accuracy (section 3.1)",
+        verdict=_gains(one),
+        evidence=one.sentence,
+    )
+    yield Advice(
+        text="Late pooling raises accuracy at equal work too",
+        verdict=_leads(reached(found, "pool_after", "macs"), pools[-1], "MACs"),
+        evidence=reach_sentence(found, "pool_after", "macs"),
+    )
+
+
+def _bypass(grid: Grid) -> Iterator[Advice]:
+    for wires in ("simple", "complex"):
+        if one := _change(grid, "bypass", "none", wires):
+            text = f"A {wires} bypass raises accuracy (section 6)"
+            yield Advice(text=text, verdict=_gains(one), evidence=one.sentence)
+    if one := _change(grid, "bypass", "complex", "simple"):
+        text = "A simple bypass does better than a complex one (Table 3)"
+        yield Advice(text=text, verdict=_gains(one), evidence=one.sentence)
+
+
+def _change(grid: Grid, column: str, before: object, after: object) -> Contrast | None:
+    """The contrast, if the grid has both values; without `after`, to the axis's greatest value."""
+    if column not in _names(grid):
+        return None
+    values = grid.axes[grid.place(column)].values
+    after = values[-1] if after is None else after
+    known = before in values and after in values and before != after
+    return contrast(grid, column, before, after) if known else None
+
+
+def _names(grid: Grid) -> list[str]:
+    return [axis.name for axis in grid.axes]
+
+
+def _mean_layer(pool_after: str) -> float:
+    layers = [int(layer) for layer in str(pool_after).split("-") if layer.isdigit()]
+    return sum(layers) / max(len(layers), 1)
+
+
+# Verdicts -------------------------------------------------------------------------------------
+
+
+def _gains(one: Contrast) -> str:
+    """Whether a change raises accuracy, and for which values of other axes that is not shown."""
+    known = one.difference
+    if known.count < INTERVAL_SEEDS:
+        return f"not decided, {known.mean:+.1f} points in {_few(known.count)}"
+    if known.high < 0:
+        return "does not hold"
+    if known.low <= 0:
+        return "not decided"
+    rest = one.by[~(one.by["low"] > 0)]
+    if rest.empty:
+        return "holds for every value of every other axis"
+    return f"holds on average; not shown for {_named(rest)}"
+
+
+def _enough(one: Contrast) -> str:
+    """Whether a change gains at most `MARGIN` points."""
+    known = one.difference
+    if known.count < INTERVAL_SEEDS:
+        return f"not decided, more gains {known.mean:+.1f} points in {_few(known.count)}"
+    if known.low > MARGIN:
+        little = one.by[one.by["high"] <= MARGIN]
+        rest = f", but for {_named(little)}" if len(little) else ""
+        return f"does not hold on average{rest}: more gains over {MARGIN:g} points"
+    return "holds" if known.high <= MARGIN else "not decided"
+
+
+def _few(seeds: int) -> str:
+    return "the only seed" if seeds == 1 else f"{seeds} seeds"
+
+
+def _leads(table: pd.DataFrame, value: object, budget: str) -> str:
+    """Whether the networks with one value reach more within a budget than those with any other."""
+    rows = table[:-1].sort_values("mean", ascending=False, ignore_index=True)
+    place = rows.index[rows.iloc[:, 0] == value][0]
+    within = f"of {len(rows)} values within a budget of {budget}"
+    if place == 0:
+        sure = rows["low"][0] > rows["high"][1]
+        return f"reaches most {within}" + ("" if sure else "; not decided against the next")
+    return f"is number {place + 1} {within}"
+
+
+def _named(rows: pd.DataFrame) -> str:
+    """The axes and values of some rows of `Contrast.by`."""
+    return ", ".join(
+        f"{axis} {written(value)}" for axis, value in rows[["axis", "value"]].to_numpy()
+    )
+
+
+def reach_sentence(found: Sweep, column: str, cost: str = "size_bytes") -> str:
+    """What each sub-space reaches within a budget, in words: see `reached`."""
+    table = reached(found, column, cost)
+    *values, whole = table.itertuples(index=False, name=None)
+    ranked = sorted(values, key=lambda row: -row[3])
+    texts = [f"{written(row[0])} {row[3]:.1f} %{_ends(row[4], row[5])}" for row in ranked]
+    return (
+        f"Mean accuracy over budgets of {cost} of networks with one value of {column}: "
+        f"{', '.join(texts)}; of all networks {whole[3]:.1f} %."
+    )
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f" [{low:.1f}, {high:.1f}]"

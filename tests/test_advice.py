@@ -1,0 +1,68 @@
+"""The paper's advice is confirmed where its effect was planted, and contradicted elsewhere."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from swept import POOLS, SR, WIRES, made, swept
+
+from dse.analysis.advice import advice
+from dse.analysis.axes import NoSweep, sweep
+
+GRID = swept(sr=SR[::2], pct3x3=(0.25, 0.5, 0.99), bypass=WIRES, pool_after=POOLS)
+TABLE = made(GRID)
+"""sr gains 10 points and more, pct3x3 is best at 0.5, simple bypass better than none and complex
+worse, and late pooling gains 5 points."""
+
+
+def verdicts(table: pd.DataFrame) -> dict[str, str]:
+    return {one.text: one.verdict for one in advice(sweep(table))}
+
+
+def about(found: dict[str, str], words: str) -> str:
+    (verdict,) = (verdict for text, verdict in found.items() if words in text)
+    return verdict
+
+
+def test_planted_effects_decide_the_advice() -> None:
+    found = verdicts(TABLE)
+    every = "holds for every value of every other axis"
+    assert about(found, "Late pooling raises accuracy (") == every
+    assert about(found, "A simple bypass raises") == every
+    assert about(found, "A complex bypass raises") == "does not hold"
+    assert about(found, "A simple bypass does better") == every
+    assert about(found, "Half of the expand filters") == "holds"
+    assert "does not hold" in about(found, "0.125 is good")
+
+
+def test_advice_turns_when_the_effects_do() -> None:
+    """Accuracy mirrored: what gained loses."""
+    found = verdicts(TABLE.assign(top1=140 - TABLE["top1"], val_top1=140 - TABLE["top1"]))
+    assert about(found, "Late pooling raises accuracy (") == "does not hold"
+    assert about(found, "A simple bypass raises") == "does not hold"
+    assert about(found, "A complex bypass raises").startswith("holds")
+    assert "does not hold on average" in about(found, "Half of the expand filters")
+    assert about(found, "0.125 is good") == "holds"
+    assert about(found, "0.125 is small").startswith("reaches most of 3 values")
+
+
+def test_where_advice_does_not_hold_is_named() -> None:
+    lost = (TABLE["bypass"] == "simple") & (TABLE["sr"] == 1.0)
+    found = verdicts(TABLE.assign(top1=TABLE["top1"] - 0.7 * lost))
+    assert about(found, "A simple bypass raises") == "holds on average; not shown for sr 1"
+
+
+def test_early_pooling_may_win_at_equal_work() -> None:
+    """The latest pools reach a little more, for many times the work."""
+    grid = [row for row in GRID if row["pct3x3"] == 0.5 and row["bypass"] == "none"]
+    assert "is number 3 of 3" in about(verdicts(made(grid)), "at equal work")
+
+
+def test_few_seeds_decide_nothing() -> None:
+    found = advice(sweep(TABLE[TABLE["seed"] == 0]))
+    assert about({one.text: one.verdict for one in found}, "Late pooling raises accuracy (") == (
+        "not decided, +5.0 points in the only seed"
+    )
+    assert not any("nan" in one.sentence for one in found)
+    with pytest.raises(NoSweep, match="no seed has all"):
+        advice(sweep(TABLE.drop(TABLE.index[:20]).query("seed == 0")))
