@@ -50,7 +50,7 @@ folder = Path(sys.argv[1])
 table = tables.load(folder)
 (folder / files.DRAWN).unlink(missing_ok=True)
 start = time.perf_counter()
-assert drawing.draw(folder, table)
+assert drawing.draw(folder, table).figures
 sys.stderr.write(str(time.perf_counter() - start))
 """
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,12 +32,18 @@ from dse.space.architecture import (
 )
 from dse.space.rules import integer, knob, mistakes, one_of
 from dse.sweep.errors import Parser
+from dse.sweep.messages import say
+from dse.sweep.streams import print_lines, with_streams
 
 FORMATS = ("text", "markdown", "csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0, or 2 for a wrong request)."""
+    return with_streams(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if words[:1] == ["table1"]:
@@ -46,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             audit_command(words)
     except ValueError as error:
-        print(error, file=sys.stderr)
+        say(error)
         return 2
     return 0
 
@@ -63,9 +68,9 @@ def audit_command(arguments: Sequence[str]) -> None:
     shown = [options.verdict] if options.verdict else VERDICTS
     _write(render(findings, options.format, shown), options.output)
     if options.output:
-        print(summary(findings))
+        print_lines(summary(findings))
     elif options.format == "csv":
-        print(summary(findings), file=sys.stderr)
+        say(summary(findings))
 
 
 def table1_command(arguments: Sequence[str]) -> None:
@@ -96,7 +101,7 @@ def _parser(name: str, description: str) -> Parser:
 def _write(text: str, output: str | None) -> None:
     """Print `text`, or write it to a file and print the file's name."""
     if output is None:
-        print(text, end="")
+        print_lines(text.removesuffix("\n"))
         return
     try:
         Path(output).write_text(text, encoding="utf-8")
@@ -104,7 +109,7 @@ def _write(text: str, output: str | None) -> None:
         raise ValueError(
             f"`output` must be a file that can be written, got {output} ({error.strerror})"
         ) from None
-    print(f"wrote {output}")
+    print_lines(f"wrote {output}")
 
 
 # The network that is asked for --------------------------------------------------------------
@@ -181,5 +186,4 @@ def _value(text: str) -> int | float | bool | str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends quietly in `| head`
     sys.exit(main())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from dse.analysis.rendering import aligned
 from dse.analysis.selection import parse, select
 from dse.results import files
-from dse.sweep.errors import Parser, printable
+from dse.sweep.errors import Parser
+from dse.sweep.messages import say
+from dse.sweep.streams import print_lines, with_streams
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     It changes nothing.
     """
+    return with_streams(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.compare",
         description=DESCRIPTION,
@@ -58,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found, values, remarks = _compared(options.folder, options.wanted)
     except (OSError, ValueError) as error:
-        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        say(error)
         return 1 if isinstance(error, files.Damaged) else 2
-    print(table(found), *lines(found), *unpaired(found, values), *remarks, sep="\n")
+    print_lines(table(found), *lines(found), *unpaired(found, values), *remarks)
     return 0
 
 
@@ -157,5 +162,4 @@ def unpaired(comparisons: Sequence[Comparison], values: Sequence[Any]) -> Iterat
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends quietly in `| head`
     sys.exit(main())

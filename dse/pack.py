@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dse.results import files, packing
-from dse.sweep.errors import Parser, printable
+from dse.sweep.errors import Parser
+from dse.sweep.messages import say
+from dse.sweep.streams import print_lines, with_streams
 
 NOUNS = {files.TRIALS: "trials", files.COMPRESSED: "compressed networks"}
 
@@ -17,6 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     See `dse.results.packing.pack`.
     """
+    return with_streams(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.pack",
         description="Add the records and learning curves of finished trials to "
@@ -41,11 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not done:
             raise ValueError(f"`folder` must have finished trials, got {folder}")
     except (OSError, ValueError) as error:
-        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        say(error)
         return 2 if type(error) is ValueError else 1
     for one in done:
         path = files.pack_of(folder, one.kind)
-        print(f"{path}: {one.total:,} {NOUNS[one.kind]}, {one.added:,} new, {one.size:,} bytes")
+        print_lines(
+            f"{path}: {one.total:,} {NOUNS[one.kind]}, {one.added:,} new, {one.size:,} bytes"
+        )
     return 0
 
 

@@ -14,7 +14,9 @@ from typing import Any
 from dse.analysis.selection import parse
 from dse.figures.importing import import_matplotlib
 from dse.results import compressed, files
-from dse.sweep.errors import Parser, RequestError, printable
+from dse.sweep.errors import Parser, RequestError
+from dse.sweep.messages import say
+from dse.sweep.streams import print_lines, with_streams
 from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.record import COLUMNS
 
@@ -78,16 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, or 1 for damaged records, 2 for a mistake, 130 for an interruption.
     """
+    return with_streams(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         paths = _architecture(given[1:]) if given[:1] == ["architecture"] else _results(given)
     except (RequestError, OSError, ValueError) as error:
-        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        say(error)
         return 1 if isinstance(error, files.Damaged) else 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted")
         return 130
-    print(*paths, sep="\n")
+    print_lines(*paths)
     return 0
 
 

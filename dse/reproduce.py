@@ -17,6 +17,7 @@ from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
 from dse.sweep.request import Request, read_request
+from dse.sweep.streams import print_lines
 from dse.trial.question import Trial
 
 DEFAULT = ("figure3a", "figure3b", "table3")
@@ -51,9 +52,9 @@ def _main(arguments: list[str]) -> int:
     kept = {trial.trial_id for trial in trials}
     compressed = [t for t in by_page.pop(TABLE_2, ()) if t.trial_id in kept]
     if first.plan:
-        print(plan(first, trials, say))
+        print_lines(plan(first, trials, say))
         if compressed:
-            print(plan_of_compression(table2.wanted(compressed, first)).splitlines()[-1])
+            print_lines(plan_of_compression(table2.wanted(compressed, first)).splitlines()[-1])
         return 0
     command = shlex.join(["python", "-m", "dse.reproduce", *arguments])
     failures = launch.run(trials, first.folder, first.workers, first.store, command=command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +10,17 @@ from typing import Any
 
 from dse.results import drivers, files, locks, records
 from dse.sweep.errors import Parser, printable
+from dse.sweep.messages import say
+from dse.sweep.streams import print_lines, with_streams
 from dse.trial.names import short_id
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, or 2 for a wrong folder. It changes nothing."""
+    return with_streams(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.status",
         description="Show what is done, failed and running in a results folder. Changes nothing.",
@@ -27,14 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("it has no trials")
         shown = list(lines(folder))
     except files.Damaged as error:
-        print(printable(str(error)), file=sys.stderr)
+        say(error)
         return 1
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        line = f"`folder` must be a results folder, got {folder}: {reason}"
-        print(printable(line), file=sys.stderr)
+        say(printable(f"`folder` must be a results folder, got {folder}: {reason}"))
         return 2
-    print(*map(printable, shown), sep="\n")
+    print_lines(*map(printable, shown))
     return 0
 
 
@@ -74,5 +78,4 @@ def _called(name: str, trial_id: str) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends quietly in `| head`
     sys.exit(main())

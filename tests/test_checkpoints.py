@@ -37,7 +37,7 @@ def test_checkpoints_of_later_steps_are_removed(tmp_path: Path) -> None:
 
 def test_a_trial_with_checkpoints_is_not_finished(tmp_path: Path) -> None:
     save(tmp_path, ONE, 1, b"state")
-    assert files.is_results(tmp_path)
+    assert files.has_trials(tmp_path)
     assert files.finished(tmp_path, [ONE]) == set()
 
 

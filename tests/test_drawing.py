@@ -40,7 +40,7 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
 def test_figures_are_written_and_drawn_alike_after_an_interruption(
     table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = drawing.draw(tmp_path, table)
+    images = drawing.draw(tmp_path, table).figures
     assert images == {"figure3a": (tmp_path / "figure3a.svg").read_bytes()}
     assert images["figure3a"].startswith(b"<?xml")
     assert {path.name for path in tmp_path.glob("[!.]*")} == set(NAMES)
@@ -53,19 +53,16 @@ def test_figures_are_written_and_drawn_alike_after_an_interruption(
         patch.setattr(drawing, "_drawings", interrupted)
         with pytest.raises(KeyboardInterrupt):
             drawing.draw(tmp_path, table[:1])
-    assert drawing.draw(tmp_path, table) == images
+    assert drawing.draw(tmp_path, table).figures == images
 
 
 def test_the_same_table_is_drawn_once_and_named_each_time(
-    table: pd.DataFrame,
-    drawings: list[pd.DataFrame],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    table: pd.DataFrame, drawings: list[pd.DataFrame], tmp_path: Path
 ) -> None:
     for same in (table, table.copy()):
-        assert drawing.draw(tmp_path, same) == {"figure3a": b"figure3a.svg 1"}
-        paths = [str(tmp_path / name) for name in ("table.csv", *NAMES)]
-        assert capsys.readouterr().out.splitlines() == paths
+        drawn = drawing.draw(tmp_path, same)
+        assert drawn.figures == {"figure3a": b"figure3a.svg 1"}
+        assert drawn.paths == [tmp_path / name for name in NAMES]
     assert len(drawings) == 1
 
 
@@ -115,7 +112,7 @@ def test_a_table_without_figures_is_looked_at_once(
 ) -> None:
     drawn: list[drawing.Pages] = []
     monkeypatch.setattr(drawing, "_drawings", lambda parts: drawn.append(parts) or [])
-    assert drawing.draw(tmp_path, table) == drawing.draw(tmp_path, table) == {}
+    assert drawing.draw(tmp_path, table) == drawing.draw(tmp_path, table) == ([], [])
     assert len(drawn) == 1
 
 
@@ -125,55 +122,54 @@ def test_pages_are_drawn_from_their_own_rows(
     monkeypatch.setattr(plotting, "encoded", content)
     wide = pd.DataFrame(swept(pct3x3=PCT[:2], sr=(0.125, 0.25), seed=(0,)))
     pages = {"figure3b": (wide, "Of b."), "table3": (table, "")}
-    images = drawing.draw(tmp_path, table, pages=pages)
-    assert images == {"figure3b": content(figure3b(wide, "Of b."), "svg")[0]}
+    drawn = drawing.draw(tmp_path, table, pages=pages)
+    assert drawn.figures == {"figure3b": content(figure3b(wide, "Of b."), "svg")[0]}
 
 
 def test_why_a_figure_is_not_drawn_is_said_each_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plotting, "encoded", content)
     rates = [n / 100 for n in range(1, 12)]
     many = pd.DataFrame(swept(sr=SR[:2], lr=rates, seed=(0,)))
     for _ in range(2):
-        assert "figure3a" not in drawing.draw(tmp_path, many)
-        error = capsys.readouterr().err
-        assert error.startswith("figure3a is not drawn: 11 lines along `sr` are too many to read")
-        assert error.count("\n") == 1
+        drawn = drawing.draw(tmp_path, many)
+        assert "figure3a" not in drawn.figures
+        (message,) = drawn.messages
+        assert message.startswith("figure3a is not drawn: 11 lines along `sr` are too many to read")
 
 
-NOTHING = "no figure is drawn: nothing varies but the seed: there is one configuration\n"
+NOTHING = "no figure is drawn: nothing varies but the seed: there is one configuration"
 
 
 @pytest.mark.parametrize(
-    ("axes", "names", "error"),
+    ("axes", "names", "messages"),
     [
-        ({}, set(), NOTHING),
-        ({"sr": SR[:2]}, {"figure3a"}, ""),
-        ({"epochs": (10, 20)}, {"lines"}, ""),
-        ({"bypass": ("none", "simple")}, {"lines"}, ""),
-        ({"sr": SR[:2], "pct3x3": PCT[3:5]}, {"figure3a", "figure3b", "heat_map"}, ""),
-        ({"epochs": (10, 20), "lr": (0.1, 0.2)}, {"lines", "heat_map"}, ""),
-        ({"epochs": (10, 20), "lr": (0.1, 0.2), "clip": (1.0, 2.0)}, {"effects"}, ""),
-        ({"init": ("he", "xavier")}, {"trainability", "lines"}, ""),
+        ({}, set(), [NOTHING]),
+        ({"sr": SR[:2]}, {"figure3a"}, []),
+        ({"epochs": (10, 20)}, {"lines"}, []),
+        ({"bypass": ("none", "simple")}, {"lines"}, []),
+        ({"sr": SR[:2], "pct3x3": PCT[3:5]}, {"figure3a", "figure3b", "heat_map"}, []),
+        ({"epochs": (10, 20), "lr": (0.1, 0.2)}, {"lines", "heat_map"}, []),
+        ({"epochs": (10, 20), "lr": (0.1, 0.2), "clip": (1.0, 2.0)}, {"effects"}, []),
+        ({"init": ("he", "xavier")}, {"trainability", "lines"}, []),
     ],
 )
 def test_what_is_drawn_follows_from_the_axes(
     axes: dict[str, Any],
     names: set[str],
-    error: str,
+    messages: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Nothing is drawn twice: lines along sr are Figure 3(a)."""
     monkeypatch.setattr(plotting, "encoded", content)
-    images = drawing.draw(tmp_path, pd.DataFrame(swept(**axes, seed=(0, 1))), "A note.")
-    assert images.keys() == names
-    assert all(b"A note." in image for image in images.values())
-    assert capsys.readouterr().err == error
+    drawn = drawing.draw(tmp_path, pd.DataFrame(swept(**axes, seed=(0, 1))), "A note.")
+    assert drawn.figures.keys() == names
+    assert all(b"A note." in image for image in drawn.figures.values())
+    assert drawn.messages == messages
 
 
-def test_a_table_without_trials_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert drawing.draw(tmp_path, pd.DataFrame(columns=list(COLUMNS))) == {}
-    assert capsys.readouterr().err == "no figure is drawn: there are no trials\n"
+def test_a_table_without_trials_says_so(tmp_path: Path) -> None:
+    drawn = drawing.draw(tmp_path, pd.DataFrame(columns=list(COLUMNS)))
+    assert drawn == ([], ["no figure is drawn: there are no trials"])

@@ -8,29 +8,37 @@ from pathlib import Path
 import pytest
 from sample_records import contents, record
 
-from dse.results import atomic, files, records, tables
+from dse.results import atomic, commands, files, records, tables
 
 
 def test_which_folders_a_sweep_may_use(tmp_path: Path) -> None:
-    assert files.is_results(tmp_path / "new")
-    assert files.is_results(tmp_path)
+    assert files.foreign(tmp_path / "new") is None
+    assert files.foreign(tmp_path) is None
     (tmp_path / ".DS_Store").write_bytes(b"")
-    assert files.is_results(tmp_path)
+    assert files.foreign(tmp_path) is None
     records.save(tmp_path, record(), {})
     tables.write_tables(tmp_path)
-    assert files.is_results(tmp_path)
+    assert files.foreign(tmp_path) is None
+    assert files.has_trials(tmp_path)
 
-    (tmp_path / "trials" / "mine").mkdir()
-    assert not files.is_results(tmp_path)
     (tmp_path / "file").write_bytes(b"")
-    assert not files.is_results(tmp_path / "file")
-    assert not files.is_results(tmp_path / "file" / "below")
+    assert not files.has_trials(tmp_path / "file")
+    assert not files.has_trials(tmp_path / "file" / "below")
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_bytes(b"")
-    assert not files.is_results(other)
+    assert files.foreign(other) == "thesis.tex"
     (other / "trials").write_bytes(b"")
-    assert not files.is_results(other)
+    assert not files.has_trials(other)
+
+
+def test_a_folder_of_trials_without_one_of_ours_is_another_s(tmp_path: Path) -> None:
+    (tmp_path / "trials" / "mine").mkdir(parents=True)
+    assert files.foreign(tmp_path) == "mine"
+    assert not files.has_trials(tmp_path)
+    commands.note(tmp_path, "python -m dse.sweep")  # a sweep began there: nothing is finished yet
+    assert files.foreign(tmp_path) is None
+    assert files.has_trials(tmp_path)
 
 
 def test_a_file_is_the_old_one_or_the_new_one(

@@ -47,8 +47,11 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_results_may_be_used_again(tmp_path: Path) -> None:
     records.fail(tmp_path, "0" * 20, {"reason": "killed"})
     check_folder(tmp_path)
-    (tmp_path / "trials" / "mine").mkdir()
-    with pytest.raises(RequestError, match="`name` must be a new folder"):
+
+
+def test_what_makes_a_folder_another_s_is_named(tmp_path: Path) -> None:
+    (tmp_path / "trials" / "mine").mkdir(parents=True)
+    with pytest.raises(RequestError, match="which holds mine"):
         check_folder(tmp_path)
 
 

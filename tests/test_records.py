@@ -106,7 +106,7 @@ def test_what_a_killed_worker_leaves_is_not_seen(tmp_path: Path) -> None:
     half = tmp_path / "trials" / f".{one.trial.trial_id}.0123456789abcdef"
     half.mkdir(parents=True)
     (half / "record.json").write_text("{")
-    assert files.is_results(tmp_path)
+    assert files.has_trials(tmp_path)
     assert tables.load(tmp_path).empty
     assert not files.finished(tmp_path, [one.trial.trial_id])
     assert records.save(tmp_path, one, FILES)
@@ -221,7 +221,7 @@ def test_a_failure_is_not_a_record_and_is_removed_by_one(tmp_path: Path) -> None
     for reason in ("the process was killed by SIGKILL", "ValueError: x"):
         records.fail(tmp_path, one.trial.trial_id, {"reason": reason, "details": "é\n"})
         assert json.loads((home / "failure.json").read_text())["reason"] == reason
-    assert files.is_results(tmp_path)
+    assert files.has_trials(tmp_path)
     assert files.finished(tmp_path, [one.trial.trial_id]) == set()
     assert tables.load(tmp_path).empty
     assert records.save(tmp_path, one, FILES)

@@ -21,7 +21,7 @@ from dse.report import __main__ as command
 from dse.report import build
 from dse.report.pictures import PLACES
 from dse.report.pictures import pictures as draw_pictures
-from dse.results import commands, compressed, records
+from dse.results import commands, compressed, files, records
 from dse.results.files import COMPRESSED
 from dse.results.tables import load
 from dse.trial.record import Record
@@ -236,9 +236,9 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
     """The tables that figures were asked for; none is drawn."""
     asked: list[pd.DataFrame] = []
 
-    def draw(_: Path, table: pd.DataFrame, __: str) -> dict[str, bytes]:
+    def draw(_: Path, table: pd.DataFrame, __: str) -> drawing.Drawn:
         asked.append(table)
-        return {}
+        return drawing.Drawn([], [])
 
     monkeypatch.setattr(drawing, "draw", draw)
     return asked
@@ -298,7 +298,7 @@ def test_a_folder_without_trials_is_named(
 def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
     for line in ("a 'b\nc'", "d", "a 'b\nc'"):
         commands.note(tmp_path, line)
-    with (tmp_path / commands.COMMANDS).open("a") as file:
+    with (tmp_path / files.COMMANDS).open("a") as file:
         file.write('{"command": 1\n[]\n{"started": "x"}\n')
     assert [one.line for one in commands.noted(tmp_path)] == ["a 'b\nc'", "d"]
     assert commands.noted(tmp_path / "elsewhere") == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -114,19 +113,3 @@ def test_the_command_imports_little_and_needs_a_folder(tmp_path: Path) -> None:
     )
     assert (bare.returncode, bare.stdout) == (2, "")
     assert bare.stderr == "the following arguments are required: results/NAME; see --help\n"
-
-
-@pytest.mark.parametrize("command", ["status", "audit"])
-def test_a_reader_that_has_enough_ends_the_command_quietly(command: str, tmp_path: Path) -> None:
-    records.save(tmp_path, toy_trial.record(trials(Plan())[0]), {})
-    words = [str(tmp_path)] * (command == "status")
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-m", f"dse.{command}", *words],
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")

@@ -13,6 +13,7 @@ from dse.compress.plan import plan
 from dse.compress.request import read_request
 from dse.sweep.launch import guarded
 from dse.sweep.preflight import check_folder
+from dse.sweep.streams import print_lines
 
 OTHERS = {
     "decode": decode.main,
@@ -36,7 +37,7 @@ def _main(arguments: list[str]) -> int:
         return weights.main(arguments)
     request = read_request(arguments)
     if request.plan:
-        print(plan(request))
+        print_lines(plan(request))
         return 0
     check_folder(request.folder, "folder")
     command = shlex.join(["python", "-m", "dse.compress", *arguments])

@@ -9,6 +9,8 @@ from dse.figures import drawing
 from dse.results import compressed, tables
 from dse.results.atomic import write
 from dse.sweep.captions import caption
+from dse.sweep.messages import say
+from dse.sweep.streams import print_lines
 
 TABLE = "compressed.csv"
 
@@ -24,9 +26,10 @@ def close(request: Request) -> None:
     write(folder / TABLE, table.to_csv(index=False).encode())
     note = caption(trials)
     command = shlex.join(["python", "-m", "dse.report", str(folder)])
-    figures = drawing.draw(folder, trials, note, quiet=True)
+    figures = drawing.draw(folder, trials, note).figures
     path = build.write(folder, trials, figures, command, note)
     rows = compared(table)
     own = rows[rows["compressed_id"].isin(request.names)]
     drawn = drawing.draw_compressed(folder, table, note)
-    print(summary(own, len(request.names)), folder / TABLE, *drawn, path, sep="\n")
+    say(*drawn.messages)
+    print_lines(summary(own, len(request.names)), folder / TABLE, *drawn.paths, path)

@@ -13,6 +13,7 @@ from dse.compress.container import decode
 from dse.compress.tensors import CompressedModel
 from dse.results.atomic import write
 from dse.sweep.errors import RequestError, RequestParser
+from dse.sweep.streams import print_lines
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     check_output(output, options.file)
     weights = safetensors(model(options.file, content))
     replace(output, weights)
-    print(f"{output}: {len(weights):,} bytes, decoded from {len(content):,}")
+    print_lines(f"{output}: {len(weights):,} bytes, decoded from {len(content):,}")
     return 0
 
 

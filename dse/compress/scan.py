@@ -16,6 +16,7 @@ from dse.sweep.captions import caption
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.messages import say
 from dse.sweep.preflight import check_data, check_folder
+from dse.sweep.streams import print_lines
 from dse.trial.compression import SETTINGS
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
@@ -58,10 +59,10 @@ def main(arguments: Sequence[str]) -> int:
     svg, png = encoded(sensitivity(table, note), "svg", "png")
     csv = table.to_csv(index=False).encode()
     make(request.folder / "plots")
-    for kind, content in (("csv", csv), ("svg", svg), ("png", png)):
-        path = request.folder / "plots" / f"{name}.{kind}"
+    paths = [request.folder / "plots" / f"{name}.{kind}" for kind in ("csv", "svg", "png")]
+    for path, content in zip(paths, (csv, svg, png), strict=True):
         write(path, content)
-        print(path)
+    print_lines(*paths)
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from dse.analysis.rendering import aligned
 from dse.compress.decode import model, read
 from dse.sweep.errors import RequestParser
+from dse.sweep.streams import print_lines
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,6 +25,6 @@ def main(arguments: Sequence[str]) -> int:
     from dse.compress.contents import contents  # imports pandas
 
     table = contents(model(path, content))
-    print(aligned([*map(str, table)], table.to_numpy().tolist()), end="")
-    print(f"{path}: {len(content):,} bytes")
+    shown = aligned([*map(str, table)], table.to_numpy().tolist())
+    print_lines(f"{shown}{path}: {len(content):,} bytes")
     return 0

@@ -20,6 +20,7 @@ from dse.sweep.messages import say
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.preflight import check_data
 from dse.sweep.request import read_settings, read_workers
+from dse.sweep.streams import print_lines
 from dse.trial.compressed import CompressedRecord
 
 CHECK = "dse.compress.check:run"
@@ -41,9 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     if not known and not lines:
         raise RequestError([f"`folder` must have compressed networks, got {folder}"])
     check_data([record.trial for record in known.values()], store, say)
-    print(*lines, sep="\n", end="\n" if lines else "")
+    for line in lines:
+        print_lines(line)
     found = len(lines) + _measured(known, folder, store, workers)
-    print(f"{counted(len(known) + len(lines), 'compressed network')}, {_differences(found)}")
+    print_lines(f"{counted(len(known) + len(lines), 'compressed network')}, {_differences(found)}")
     return 1 if found else 0
 
 
@@ -88,7 +90,7 @@ def _measured(
                 lines = [f"it cannot be measured: {event.reason}"]
             found += len(lines)
             for line in lines:
-                print(f"{folder / COMPRESSED / str(event.key)}: {line}", flush=True)
+                print_lines(f"{folder / COMPRESSED / str(event.key)}: {line}")
     if received:
         raise KeyboardInterrupt
     return found

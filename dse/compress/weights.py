@@ -15,6 +15,7 @@ from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.keys import accepted
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import checked_axes, read_grids
+from dse.sweep.streams import print_lines
 from dse.trial.compression import SETTINGS, Settings
 
 FACTS = {"num_classes": 1000, "in_channels": 3}
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         raise RequestError([f"{options.file}: {error}"]) from None
     replace(output, file)
-    print(
+    print_lines(
         f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "
         f"at fp32; {density:.3f} numbers are stored for each weight"
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dse.figures.importing import import_matplotlib
 from dse.results import atomic, files
@@ -22,50 +21,42 @@ Drawings = Callable[[Pages], Iterator[tuple[str, bytes | str]]]
 """The name and content of each file; or the name of a figure, and why it is not drawn."""
 
 
-def draw(
-    folder: Path,
-    table: pd.DataFrame,
-    note: str = "",
-    pages: Pages | None = None,
-    *,
-    quiet: bool = False,
-) -> dict[str, bytes]:
-    """Draw the figures and tables of `table` into `folder` and print their paths, unless `quiet`.
+class Drawn(NamedTuple):
+    """The paths of all files that were drawn, and a line for each figure that was not."""
+
+    paths: list[Path]
+    messages: list[str]
+
+    @property
+    def figures(self) -> dict[str, bytes]:
+        """The SVG of each figure by name."""
+        return {path.stem: path.read_bytes() for path in self.paths if path.suffix == ".svg"}
+
+
+def draw(folder: Path, table: pd.DataFrame, note: str = "", pages: Pages | None = None) -> Drawn:
+    """Draw the figures and tables of `table` into `folder`.
 
     What is drawn follows from what varies in the table. With `pages`, it is the figure or table of
     each page, from that page's own rows. `note` is for the captions.
 
-    Returns the SVG of each figure by name. Where the same was drawn last, by the same code, and no
-    file is missing, nothing is drawn (matplotlib takes a second to import).
+    Where the same was drawn last, by the same code, and no file is missing, nothing is drawn
+    (matplotlib takes a second to import).
     """
     parts = pages if pages is not None else {"": (table, note)}
-    paths, messages = _written(folder, parts, _drawings)
-    if not quiet:
-        print(folder / "table.csv", *paths, sep="\n")
-        for message in messages:
-            print(message, file=sys.stderr)
-    return {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
+    return _written(folder, parts, _drawings)
 
 
-def draw_compressed(folder: Path, table: pd.DataFrame, note: str = "") -> list[Path]:
-    """Write Table 2 and the figure of compressed networks into `folder`; returns their paths.
+def draw_compressed(folder: Path, table: pd.DataFrame, note: str = "") -> Drawn:
+    """Draw Table 2 and the figure of compressed networks into `folder`.
 
     `table` is that of `dse.load_compressed`, and `note` is for the captions. As `draw`, it draws
     nothing again.
     """
-    paths, messages = _written(folder, {"": (table, note)}, _of_compressed, files.DRAWN_COMPRESSED)
-    for message in messages:
-        print(message, file=sys.stderr)
-    return paths
+    return _written(folder, {"": (table, note)}, _of_compressed, files.DRAWN_COMPRESSED)
 
 
-def _written(
-    folder: Path, parts: Pages, drawings: Drawings, mark: str = files.DRAWN
-) -> tuple[list[Path], list[str]]:
-    """The files that are drawn, if need be, and a line for each figure that is not.
-
-    `mark` is the name of the file that keeps what was drawn last.
-    """
+def _written(folder: Path, parts: Pages, drawings: Drawings, mark: str = files.DRAWN) -> Drawn:
+    """Draw, if need be; `mark` is the name of the file that keeps what was drawn last."""
     drawn_from = _digest(parts)
     drawn = _drawn(folder, drawn_from, mark)
     if drawn is None:
@@ -80,7 +71,7 @@ def _written(
             atomic.write(folder / name, content)
             drawn["files"].append(name)
         atomic.write(folder / mark, json.dumps(drawn).encode())
-    return [folder / name for name in drawn["files"]], drawn["messages"]
+    return Drawn([folder / name for name in drawn["files"]], drawn["messages"])
 
 
 def _drawings(parts: Pages) -> Iterator[tuple[str, bytes | str]]:

@@ -13,6 +13,8 @@ from dse.report import build
 from dse.results import files, records, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import Parser, printable
+from dse.sweep.messages import say
+from dse.sweep.streams import print_lines, with_streams
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, or 1 for damaged records, 2 for a wrong request, 130 for an interruption.
     """
+    return with_streams(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(
         prog="python -m dse.report",
@@ -46,22 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             table = rows_of(table, wanted)
         note = caption(table, len(records.ids(folder)) - len(table))
-        figures = drawing.draw(folder, table, note)
+        drawn = drawing.draw(folder, table, note)
         command = shlex.join(["python", "-m", "dse.report", *given])
-        print(build.write(folder, table, figures, command, note))
+        path = build.write(folder, table, drawn.figures, command, note)
     except files.Damaged as error:
-        print(error, file=sys.stderr)
+        say(error)
         return 1
     except OSError as error:
         reason = error.strerror or error
-        print(printable(f"`folder` must be writable, got {folder}: {reason}"), file=sys.stderr)
+        say(printable(f"`folder` must be writable, got {folder}: {reason}"))
         return 2
     except ValueError as error:
-        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
+        say(error)
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted")
         return 130
+    print_lines(folder / "table.csv", *drawn.paths)
+    say(*drawn.messages)
+    print_lines(path)
     return 0
 
 

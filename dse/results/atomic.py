@@ -56,6 +56,6 @@ def tidy(folder: Path) -> None:
                 with locked(place / CLAIMS / token[1]) as lock:
                     if lock == "mine":
                         remove(place / name)
-        for name in names(place / CLAIMS):
+        for name in filter(re.compile("[0-9a-f]+").fullmatch, names(place / CLAIMS)):
             with locked(place / CLAIMS / name):
                 pass  # this removes the file, unless another process holds the lock

@@ -12,9 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from dse.results.files import make
-
-COMMANDS = "commands.jsonl"
+from dse.results.files import COMMANDS, make
 
 
 class Command(NamedTuple):

@@ -3,7 +3,7 @@
 A results folder holds `trials/<trial_id>/`, with `record.json` and what else a trial leaves, or
 with `failure.json` where it failed; and `compressed/<compressed_id>/` in the same way. Finished
 ones may be packed instead: see `dse.results.packs`. Names that start with a dot are unfinished
-work, caches and claims.
+work, caches and claims. What else lies there, desktop.ini or a conflicted copy, is ignored.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ TRIALS, COMPRESSED = KINDS = ("trials", "compressed")
 RECORD, FAILURE = "record.json", "failure.json"
 CLAIMS, INDEX, RUNNING, UNFINISHED = ".claims", ".index", "running", ".unfinished"
 DRAWN, DRAWN_COMPRESSED = ".drawn", ".drawn_compressed"
+COMMANDS = "commands.jsonl"
+ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 
 class Damaged(ValueError):
@@ -47,7 +49,7 @@ def pack_of(folder: Path, kind: str = TRIALS) -> Path:
 
 def trial_ids(folder: Path, kind: str = TRIALS) -> list[str]:
     """The ids of the trials, or of another kind, that have a folder, finished or not."""
-    return [name for name in names(folder / kind) if name[0] in "0123456789abcdef"]
+    return [name for name in names(folder / kind) if ID.fullmatch(name)]
 
 
 def finished(folder: Path, trial_ids: Iterable[str], kind: str = TRIALS) -> set[str]:
@@ -60,25 +62,26 @@ def finished(folder: Path, trial_ids: Iterable[str], kind: str = TRIALS) -> set[
     return done
 
 
-def is_results(folder: Path) -> bool:
-    """Whether a sweep may use `folder`: it is new, empty, or holds trials and nothing else.
-
-    Raises `OSError` where it cannot be read.
-    """
-    try:
-        return has_trials(folder) or all(name.startswith(".") for name in names(folder))
-    except NotADirectoryError:
-        return False
-
-
 def has_trials(folder: Path) -> bool:
     """Whether `folder` is a results folder with trials, packed or in a folder each.
 
     Raises `OSError` where it cannot be read.
     """
-    known, trials = re.compile(rf"\..*|[0-9a-f]{{{ID_DIGITS}}}"), folder / TRIALS
-    there = trials.is_dir() or pack_of(folder).is_file()
-    return there and all(map(known.fullmatch, names(trials)))
+    there = (folder / TRIALS).is_dir() or pack_of(folder).is_file()
+    return there and foreign(folder) is None
+
+
+def foreign(folder: Path) -> str | None:
+    """A name in `folder` for which no sweep may use it; None where it is a results folder or empty.
+
+    Raises `OSError` where it cannot be read.
+    """
+    trials, held = folder / TRIALS, names(folder)
+    inside = names(trials) if trials.is_dir() else []
+    if {COMMANDS, pack_of(folder).name} & set(held) or any(map(ID.fullmatch, inside)):
+        return None
+    held = inside if trials.is_dir() else held
+    return next((name for name in held if not name.startswith(".")), None)
 
 
 def names(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from dse.search.plan import plan
 from dse.search.request import read_request
 from dse.sweep.launch import guarded
 from dse.sweep.preflight import check_folder
+from dse.sweep.streams import print_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     request = read_request(arguments)
     if request.plan:
-        print(plan(request))
+        print_lines(plan(request))
         return 0
     check_folder(request.folder)
     from dse.search import closing, drive  # these import Optuna: a wrong request need not wait

@@ -13,6 +13,7 @@ from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
 from dse.sweep.request import read_request
+from dse.sweep.streams import print_lines
 
 DESCRIPTION = (
     "Train every network of a grid from scratch. Writes a record for each, a table, figures and a "
@@ -33,7 +34,7 @@ def _main(arguments: list[str]) -> int:
         say(line)
     trials = within_budget(request, request.trials, say)
     if request.plan:
-        print(plan(request, trials, say))
+        print_lines(plan(request, trials, say))
         return 0
     command = shlex.join(["python", "-m", "dse.sweep", *arguments])
     failures = run(trials, request.folder, request.workers, request.store, command=command)

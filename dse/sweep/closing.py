@@ -11,6 +11,7 @@ from dse.figures.drawing import draw
 from dse.results import tables
 from dse.sweep.captions import caption
 from dse.sweep.messages import say
+from dse.sweep.streams import print_lines
 from dse.trial.question import Trial
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ def close(
         rows = {name: _rows(table, of_page) for name, of_page in pages.items()}
         parts = {name: (one, caption(one, others)) for name, one in rows.items()}
     note = caption(table, others)
-    figures = draw(folder, table, note, parts)
+    drawn = draw(folder, table, note, parts)
     from dse.analysis import summary  # these import pandas: a wrong request need not wait for it
     from dse.report import build
 
-    path = build.write(folder, table, figures, command, note)
-    print(summary.summary(table, len(trials)), path, sep="\n")
+    path = build.write(folder, table, drawn.figures, command, note)
+    print_lines(folder / "table.csv", *drawn.paths)
+    say(*drawn.messages)
+    print_lines(summary.summary(table, len(trials)), path)
 
 
 def _rows(table: pd.DataFrame, trials: Sequence[Trial]) -> pd.DataFrame:

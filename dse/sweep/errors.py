@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports a mistake in one line and exits."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
+        self.exit(2, f"{printable(message)}; see --help\n")
 
 
 class RequestParser(argparse.ArgumentParser):

@@ -24,6 +24,7 @@ from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
 from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress, trained
+from dse.sweep.streams import with_streams
 from dse.sweep.timing import Length, Rates, length_of
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
@@ -44,7 +45,12 @@ def guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None
     """Run a command, by default with the process's own arguments, and return its exit code.
 
     A `RequestError` is printed and returns 2; other expected errors return 1, an interruption 130.
+    See `with_streams` for what becomes of the standard streams.
     """
+    return with_streams(lambda: _guarded(command, arguments))
+
+
+def _guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None) -> int:
     signals = _stop_signals()
     before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
     try:
@@ -53,7 +59,7 @@ def guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | None
         say(*error.lines)
         return 2
     except files.Damaged as error:
-        say(str(error))
+        say(error)
         return 1
     except OSError as error:  # a full disk, a folder that vanished: records are whole or absent
         say(f"stopped: {error}; once this is fixed, resume with: {resume_command()}")

@@ -5,18 +5,33 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 
 from tqdm import tqdm
+
+from dse.sweep.errors import printable
 
 tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
 tqdm.monitor_interval = 0  # no thread: a bar is refreshed where something happens
 
 
-def say(*lines: str) -> None:
-    """Print lines to stderr, above the progress bar; an error in writing is ignored."""
+def say(*texts: object) -> None:
+    """Print lines to stderr, above the progress bar, with what does not print escaped.
+
+    An error in writing is ignored.
+    """
     with suppress(OSError):
-        tqdm.write("\n".join(lines), file=sys.stderr)
+        tqdm.write(as_lines(texts), file=sys.stderr, end="")
+
+
+def as_lines(texts: Iterable[object]) -> str:
+    r"""Texts as lines, in which what does not print is escaped.
+
+    >>> as_lines(["a\x1b", "b\nc"])
+    'a\\x1b\nb\nc\n'
+    """
+    return "".join(f"{printable(line)}\n" for text in texts for line in str(text).split("\n"))
 
 
 def resume_command() -> str:

@@ -13,7 +13,7 @@ from dse.analysis.rendering import counted
 from dse.data import cache, decodable, folder
 from dse.data.folder import Manifest
 from dse.data.store import DataError, Report, Store
-from dse.results.files import is_results
+from dse.results.files import foreign
 from dse.runner.cores import cores
 from dse.sweep.errors import RequestError, printable
 from dse.trial.protocol import Protocol
@@ -32,14 +32,13 @@ def check_folder(folder: Path, key: str = "results.root") -> None:
         candidates = (folder / "trials", folder, *folder.absolute().parents)
         nearest = next(path for path in candidates if path.exists())
         with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
-            usable = is_results(folder)
+            held = foreign(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise RequestError([f"`{key}` must be writable, got {folder}: {reason}"]) from None
-    if not usable:
-        raise RequestError(
-            [f"`name` must be a new folder or one with results of sweeps, got {folder}"]
-        )
+    if held is not None:
+        rule = "must be a new folder or one with results of sweeps"
+        raise RequestError([f"`name` {rule}, got {folder}, which holds {held}"])
 
 
 def check_data(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_safetensors
 from torch import Tensor, nn
 
 from dse.data import memory
@@ -47,7 +47,7 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
     network = cast(Trained, network_of(trial.architecture, trial.protocol.image_size))
     network.preprocess = Preprocess(trial.protocol)
     try:
-        result = network.load_state_dict(load_file(path), strict=False)
+        result = network.load_state_dict(from_safetensors(path.read_bytes()), strict=False)
         missing = [n for n in result.missing_keys if not n.endswith("num_batches_tracked")]
         if missing or result.unexpected_keys:
             raise ValueError
