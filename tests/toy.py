@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -51,6 +52,10 @@ def _count(report: Reporter, number: int) -> int:
 
 def _raise(_: Reporter, text: str) -> None:
     raise ValueError(text)
+
+
+def _raise_error(error: Exception) -> None:
+    raise error
 
 
 def _shout(_: Reporter) -> int:
@@ -237,6 +242,8 @@ BEHAVIOUR: dict[str, Any] = {
     "wait turn": _wait_turn,
     "too large": _too_large,
     "short of memory": lambda _, text: (_ for _ in ()).throw(RuntimeError(text)),
+    "no thread": lambda _: _raise_error(RuntimeError("can't start new thread")),
+    "no process": lambda _: _raise_error(BlockingIOError(errno.EAGAIN, "unavailable")),
     "killed for memory": _killed_for_memory,
     "write and die": _write_and_die,
     "save and resume": _save_and_resume,

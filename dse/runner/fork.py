@@ -97,7 +97,7 @@ class Server:
         """Send a request to the server."""
         if self._socket is None:
             self._socket = self._start()
-        socket.send_fds(self._socket, [module.encode()], descriptors)
+        socket.send_fds(self._socket, [f"{module}\n".encode()], descriptors)
         return self._socket
 
     def _start(self) -> socket.socket:

@@ -1,8 +1,9 @@
 """The fork server: a process that imports what tasks need, and forks a process for each task.
 
 `dse.runner.fork` starts it and talks to it over a pair of sockets that has no name, so that nothing
-depends on a folder for temporary files. A request is the name of a module, which is imported before
-the first fork, and the file descriptors of a task; the answer is the process's id, or an error.
+depends on a folder for temporary files. A request is a line with the name of a module, which is
+imported before the first fork, and the file descriptors of a task; the answer is the process's id,
+or an error. Without descriptors there is no answer.
 
 A fork that fails ends nothing else, and tasks continue where the server is killed. It ends at once
 when its driver has ended: cleaning up what it has imported, torch for instance, would keep the
@@ -50,11 +51,12 @@ def serve(descriptor: int) -> None:
             ended.recv(4096)
             _reap(statuses)
         if driver in ready:
-            module, passed, _, _ = socket.recv_fds(driver, 4096, PASSED)
-            if not module:
+            modules, passed, _, _ = socket.recv_fds(driver, 4096, PASSED)
+            if not modules:
                 os._exit(0)
-            with contextlib.suppress(BaseException):  # the task reports what cannot be imported
-                importlib.import_module(module.decode())
+            for module in modules.decode().split():  # two requests may have come by now
+                with contextlib.suppress(BaseException):  # a task reports what cannot be imported
+                    importlib.import_module(module)
             if passed:
                 answer = _fork(passed, statuses, (driver, ended, wake))
                 with contextlib.suppress(OSError):  # the driver has gone

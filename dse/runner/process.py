@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import fcntl
+import importlib
 import os
 import signal
 import sys
@@ -67,6 +68,8 @@ def _surround(call: Call) -> None:
     os.environ.pop(VISIBLE, None)
     if call.visible is not None:
         os.environ[VISIBLE] = call.visible
+    with contextlib.suppress(BaseException):  # the server has imported it, or the task reports why
+        importlib.import_module(call.function.partition(":")[0])
     if call.cores:
         with contextlib.suppress(OSError):  # they have been taken away meanwhile
             os.sched_setaffinity(0, call.cores)

@@ -1,0 +1,145 @@
+"""No room for another process: tasks wait, and are not to blame."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_runs import TESTS, ends, events, soon
+
+from dse.runner import runner as runners
+from dse.runner.events import Event, Failed, Finished, Interrupted, Reported, Retried
+from dse.runner.fork import SERVER
+from dse.runner.runner import Runner, Workers
+
+LACKS = {
+    "processes": BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+    "memory": OSError(errno.ENOMEM, "Cannot allocate memory"),
+    "descriptors": OSError(errno.ENFILE, "Too many open files in system"),
+    "server": ConnectionResetError("the fork server was killed"),
+}
+
+
+class Room:
+    """Stands in for `SERVER.fork`: there are at most `most` processes at a time."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, runner: Runner, most: int, lack: OSError) -> None:
+        self.runner, self.most, self.lack, self.refused = runner, most, lack, 0
+        self._fork = SERVER.fork
+        patch.setattr(SERVER, "fork", self.fork)
+
+    def fork(self, *arguments: Any) -> int:
+        if len(self.runner._running) >= self.most:
+            self.refused += 1
+            raise self.lack
+        return self._fork(*arguments)
+
+
+@pytest.mark.parametrize("lack", LACKS.values(), ids=LACKS)
+def test_tasks_wait_until_there_is_room(monkeypatch: pytest.MonkeyPatch, lack: OSError) -> None:
+    with Runner("toy:behave", Workers(count=8)) as runner:
+        room = Room(monkeypatch, runner, 2, lack)
+        for key in range(8):
+            runner.submit(key, ("return", key))
+        received = list(runner.events())
+    assert ends(received) == {key: Finished(key, key) for key in range(8)}
+    assert not any(isinstance(event, Retried) for event in received)
+    assert room.refused
+
+
+def test_room_that_appears_while_a_task_runs_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Runner("toy:behave", Workers(count=2)) as runner:
+        runner._engine.pauses = (0.1, 0.2)
+        room = Room(monkeypatch, runner, 1, LACKS["processes"])
+        runner.submit("long", ("check steadily", 60))
+        runner.submit("short", ("return", 1))
+        received: list[Event] = []
+        for event in runner.events():
+            received.append(event)
+            if isinstance(event, Reported):
+                room.most = 2
+            if event == Finished("short", 1):
+                runner.stop(30)
+    assert Finished("short", 1) in received
+    assert received[-1] == Interrupted("long")
+
+
+def test_a_driver_without_any_room_stops_and_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "ROOM", 0.3)
+    received: list[Event] = []
+    with Runner("toy:behave", Workers(count=2)) as runner:
+        runner._engine.pauses = (0.1, 0.1)
+        room = Room(monkeypatch, runner, 0, LACKS["processes"])
+        runner.submit(0, ("return", 1))
+        line = r"^no process could be started: BlockingIOError: \[Errno 11\] Resource temporarily"
+        start = time.monotonic()
+        with pytest.raises(OSError, match=line):
+            received += runner.events()
+        assert 0.3 <= time.monotonic() - start < 5
+        assert room.refused > 1
+    assert received == []
+
+
+def test_a_driver_that_waits_for_room_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Runner("toy:behave", Workers(count=1)) as runner:
+        Room(monkeypatch, runner, 0, LACKS["processes"])
+        runner.submit(0, ("return", 1))
+        runner._turn()
+        runner.stop(30)
+        assert list(runner.events()) == [Interrupted(0)]
+
+
+@pytest.mark.parametrize("kind", ["no thread", "no process"])
+def test_a_task_that_can_start_no_thread_or_process_is_retried_alone(kind: str) -> None:
+    received = events((kind,), ("return", 1), workers=1)
+    assert [event.key for event in received if isinstance(event, Retried)] == [0]
+    failure = ends(received)[0]
+    assert isinstance(failure, Failed)
+    assert failure.reason.endswith("; retried while no other task ran")
+
+
+LIMITED = """
+from pathlib import Path
+from dse.runner.events import Failed, Finished, Retried
+from dse.runner.runner import Runner, Workers
+
+Path(GROUP, "cgroup.procs").write_text("0")
+with Runner("toy:behave", Workers(count=8)) as runner:
+    for key in range(8):
+        runner.submit(key, ("report steadily", 0.02))
+    received = list(runner.events())
+print(*(sum(isinstance(e, kind) for e in received) for kind in (Finished, Failed, Retried)))
+"""
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("most", [pytest.param(3, marks=SLOW), 4, pytest.param(7, marks=SLOW)])
+def test_few_processes_mean_fewer_tasks_at_a_time(most: int) -> None:
+    """The driver, the fork server, and what is left, threads too."""
+    group = Path("/sys/fs/cgroup/pids") / f"test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("this process may not limit its processes")
+    try:
+        (group / "pids.max").write_text(str(most))
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED.replace("GROUP", repr(str(group)))],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == ("8 0 0\n", "")
+    finally:
+        assert soon(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
