@@ -75,7 +75,7 @@ def opened_study(request: Request, storage: Any) -> Study:
     return Study(ledger, request.question, request.n_trials)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "grid"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "annealing", "grid"])
 def test_nothing_is_trained_twice_or_above_a_limit(tmp_path: Path, sampler: str) -> None:
     limits = ("max.size_bytes=20kB", "max.macs=0.9M")
     entries, trained, found = study(
@@ -98,7 +98,7 @@ def test_nothing_is_trained_twice_or_above_a_limit(tmp_path: Path, sampler: str)
     assert len(entries) <= 11 * len(within)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "grid"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "annealing"])
 def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path: Path, sampler: str) -> None:
     """Killed before and after results are noted, and in the middle of writing to its journal."""
     arguments = (f"sampler={sampler}", "n_trials=15", FRONT, "max.size_bytes=60kB", "study_seed=3")

@@ -20,7 +20,8 @@ from dse.report import sections
 from dse.report.compression import compression
 from dse.report.page import CURVE, Curve, Picture, Section, Table, page
 from dse.report.pictures import PLACES, pictures
-from dse.results import atomic, commands, compressed, curves, records
+from dse.report.study import searches
+from dse.results import atomic, commands, compressed, curves, records, studies
 from dse.trial.names import duration, written
 
 REPORT = "report.html"
@@ -46,6 +47,7 @@ class Contents:
     commands: Sequence[commands.Command] = ()
     failures: Sequence[records.Failure] = ()
     note: str = ""
+    studies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def write(
@@ -65,6 +67,7 @@ def write(
         commands=commands.noted(folder),
         failures=tuple(records.failures(folder).values()),
         note=note,
+        studies=studies.load(folder),
     )
     path, mark = folder / REPORT, _mark(contents)
     if not _is_marked(path, mark):
@@ -111,6 +114,7 @@ def report(contents: Contents) -> bytes:
         shown += [sections.paper(found), sections.compared(found), sections.pareto(found)]
         shown += [sections.per_configuration(found), sections.each_trial(found)]
         shown += [sections.small(found), compression(contents.compressed)]
+        shown.append(searches(contents.studies))
     shown.append(_origin(contents))
     return page(
         contents.title,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dse.analysis.rendering import counted
-from dse.results import records
+from optuna.trial import TrialState
+
+from dse.analysis.studies import refusals
+from dse.results import records, studies
+from dse.search.outcome import outcome
 from dse.search.request import Request
 from dse.search.study import Study
 from dse.sweep import closing
 from dse.sweep.messages import say
-
-REFUSALS = {
-    "repeat": "repeated a network that the study had already",
-    "running": "repeated a network that was being trained",
-    "failed": "repeated a network that had failed",
-    "invalid": "had values that do not fit together",
-}
-"""Why proposals led to no training, apart from limits."""
 
 
 def close(request: Request, study: Study, command: str) -> int:
@@ -23,17 +18,11 @@ def close(request: Request, study: Study, command: str) -> int:
 
     Returns how many of its trials have no record.
     """
-    trials = study.trials()
+    entries = [entry for entry in study.entries if entry.state != TrialState.PRUNED]
+    points = [entry.user_attrs["point"] for entry in entries]
+    trials = [trial for point in points for trial in request.question.trials(point)]
     left = len(records.unfinished(request.folder, trials))
+    studies.save(request.folder, request.study, outcome(request, study))
     closing.close(trials, request.folder, command)
-    say(f"study {request.study}: {study.ended}", *refusals(study))
+    say(f"study {request.study}: {study.ended}", *refusals(study.refused))
     return left
-
-
-def refusals(study: Study) -> list[str]:
-    """A line for each reason why proposals led to no training."""
-    lines = []
-    for reason, number in sorted(study.refused.items()):
-        why = REFUSALS.get(reason.partition(":")[0], f"exceeded {reason}")
-        lines.append(f"{counted(number, 'proposal')} {why}")
-    return lines

@@ -111,8 +111,11 @@ class _Drive:
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
         if stopper:
-            for number, proposal, curve in study.stopped_or_done():
-                self._note(number, proposal, curve or read_curve(self._folder, proposal))
+            for entry in study.entries:
+                if entry.state.is_finished():
+                    proposal = study.proposal(entry)
+                    curve = entry.user_attrs.get("curve", [])
+                    self._note(proposal, curve or read_curve(self._folder, proposal))
 
     def run(self) -> None:
         """Train until there is nothing more to propose."""
@@ -151,18 +154,18 @@ class _Drive:
     def _next(self) -> Proposal | None:
         """The next point that must be trained; those that already are get their answer."""
         while proposal := self._study.propose():
-            if not self._answered(proposal):
+            if not self._answered(proposal, stored=True):
                 return proposal
         return None
 
-    def _answered(self, proposal: Proposal) -> bool:
+    def _answered(self, proposal: Proposal, *, stored: bool = False) -> bool:
         """Whether all trials of a point have records; then the study gets its answer."""
         ids = [trial.trial_id for trial in proposal.trials]
         if len(files.finished(self._folder, ids)) < len(ids):
             return False
         paths = [files.trial_folder(self._folder, i) / files.RECORD for i in ids]
         accuracies = [records.read(path).answer.val_top1 for path in paths]
-        self._study.complete(proposal, fmean(accuracies))
+        self._study.complete(proposal, fmean(accuracies), stored=stored)
         return True
 
     def _fill(self, runner: Runner, progress: Progress) -> None:
@@ -213,13 +216,14 @@ class _Drive:
         """Whether a point in training is to be stopped now."""
         if not self._stopper or active.stopped or not active.curve:
             return False
-        number = active.proposal.number
-        self._note(number, active.proposal, active.curve)
-        return self._stopper.should_stop(self._curves, self._costs, number)
+        self._note(active.proposal, active.curve)
+        return self._stopper.should_stop(self._curves, self._costs, active.proposal.number)
 
-    def _note(self, number: int, proposal: Proposal, curve: list[float]) -> None:
+    def _note(self, proposal: Proposal, curve: list[float]) -> None:
         """Note the curve and the cost of a point, for the stopper."""
-        self._curves[number] = curve
+        number = proposal.number
+        if curve:
+            self._curves[number] = curve
         first = self._request.question.objectives[0]
         if first != ACCURACY:
             self._costs[number] = float(proposal.costs[first])

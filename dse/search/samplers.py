@@ -7,6 +7,7 @@ was stopped goes on as if it had not been.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 
@@ -19,7 +20,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from dse.search.annealing import AnnealingSampler
 from dse.search.space import Axis, Choice, Space
@@ -40,12 +41,26 @@ class Nsga2(NSGAIISampler):
         return sorted(parents, key=lambda trial: trial.number)
 
 
+class Tpe(TPESampler):
+    """Optuna's TPE for a space that all trials share, which it need not look for."""
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """The parameters that have several values; none before the first trial has ended."""
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        own = done[-1].distributions if done else {}
+        return {name: one for name, one in sorted(own.items()) if not one.single()}
+
+
 def _random(seed: int, number: int, _: int) -> BaseSampler:
     return RandomSampler(seed=trial_seed(seed, number))
 
 
 def _tpe(seed: int, number: int, n_trials: int) -> BaseSampler:
-    return TPESampler(
+    return Tpe(
         seed=trial_seed(seed, number),
         n_startup_trials=min(10, max(2, n_trials // 4)),
         multivariate=True,
@@ -54,6 +69,8 @@ def _tpe(seed: int, number: int, n_trials: int) -> BaseSampler:
 
 
 def _gp(seed: int, number: int, n_trials: int) -> BaseSampler:
+    torch = importlib.import_module("torch")  # only here: it takes seconds
+    torch.set_num_threads(1)  # its matrices are small, and the other cores train
     return GPSampler(
         seed=trial_seed(seed, number),
         n_startup_trials=min(10, max(2, n_trials // 4)),

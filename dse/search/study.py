@@ -73,30 +73,24 @@ class Study:
         """How many distinct points the study has had."""
         return len(self._points)
 
-    def trials(self) -> list[Trial]:
-        """The trials of all points that were not stopped early."""
-        entries = [self._entries[number] for number in self._points.values()]
-        points = [entry.user_attrs["point"] for entry in entries if entry.state != PRUNED]
-        return [trial for point in points for trial in self._question.trials(point)]
+    @property
+    def entries(self) -> list[FrozenTrial]:
+        """The last entry of each point, in order."""
+        return [self._entries[number] for number in self._points.values()]
+
+    @property
+    def memory(self) -> optuna.Study:
+        """The study as the sampler sees it."""
+        return self._copy
 
     def unfinished(self) -> list[Proposal]:
         """What an earlier command left: points that it was training when it was stopped, and those
         that failed, which are tried again."""
-        failed = [
-            entry
-            for entry in self._entries
-            if entry.state == FAIL and self._is_own(entry) and entry.number in self._points.values()
-        ]
-        left = [entry for entry in self._entries if entry.state == RUNNING and self._is_own(entry)]
+        own = [e for e in self.entries if e.user_attrs["owner"] == self._ledger.owner]
+        failed = [entry for entry in own if entry.state == FAIL]
+        left = [entry for entry in own if entry.state == RUNNING]
         again = [self._retry(entry) for entry in failed]
-        return [*map(self._proposal, left), *(one for one in again if one)]
-
-    def stopped_or_done(self) -> Iterator[tuple[int, Proposal, list[float]]]:
-        """The points that were trained: number, point, and the curve of one that was stopped."""
-        for number in self._points.values():
-            entry = self._entries[number]
-            if entry.state in (COMPLETE, PRUNED) and self._is_own(entry):
-                yield number, self._proposal(entry), entry.user_attrs.get("curve", [])
+        return [*map(self.proposal, left), *(one for one in again if one)]
 
     def propose(self) -> Proposal | None:
         """The next point to train; None where there is none."""
@@ -113,8 +107,11 @@ class Study:
                     return proposal
         return None
 
-    def complete(self, proposal: Proposal, accuracy: float) -> None:
-        """Note the validation accuracy of a point, the mean over its seeds."""
+    def complete(self, proposal: Proposal, accuracy: float, *, stored: bool = False) -> None:
+        """Note the validation accuracy of a point, the mean over its seeds; `stored` where all of
+        its trials had a record before."""
+        if stored:
+            self._ledger.note(proposal.number, "stored", True)
         self._end(proposal.number, COMPLETE, self._values(proposal.costs, accuracy))
 
     def fail(self, proposal: Proposal, reason: str) -> None:
@@ -180,10 +177,8 @@ class Study:
             ),
         )
 
-    def _is_own(self, entry: FrozenTrial) -> bool:
-        return bool(entry.user_attrs["owner"] == self._ledger.owner)
-
-    def _proposal(self, entry: FrozenTrial) -> Proposal:
+    def proposal(self, entry: FrozenTrial) -> Proposal:
+        """An entry as what is to be trained."""
         point = entry.user_attrs["point"]
         trials = self._question.trials(point)
         return Proposal(
@@ -285,7 +280,7 @@ class Study:
     def _open(self, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> Proposal | None:
         """Write an entry for a point that is to be trained."""
         number = self._write(RUNNING, params, attributes)
-        return None if number is None else self._proposal(self._entries[number])
+        return None if number is None else self.proposal(self._entries[number])
 
     def _write(
         self,

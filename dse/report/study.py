@@ -1,0 +1,72 @@
+"""The section of a report on the searches of a folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from dse.analysis.axes import NoSweep
+from dse.analysis.rendering import counted
+from dse.analysis.studies import effect_rows, history, refusals
+from dse.figures.importing import import_matplotlib
+from dse.report.page import Picture, Point, Section, Table
+
+ABOUT = {
+    "importance": "share of what leads to a high validation accuracy (PED-ANOVA)",
+    "rank correlation": "Spearman's, of the key's value with validation accuracy",
+    "best value": "the value with the highest mean validation accuracy",
+}
+TEXT = (
+    "A sampler proposed these networks one after the other; each was chosen by the validation "
+    "accuracies of those before. What exceeds a limit was never trained, and no network twice."
+)
+
+
+def searches(studies: Mapping[str, Mapping[str, Any]]) -> Section:
+    """The studies of a folder (see `dse.results.studies.load`); empty where there are none."""
+    found = [(name, study) for name, study in studies.items() if study["points"]]
+    return Section(
+        id="search",
+        title="Searches",
+        text=[TEXT] if found else [],
+        points=[
+            Point(text=_sentence(name, study), more=refusals(study["refused"]))
+            for name, study in found
+        ],
+        figures=[picture for name, study in found for picture in _pictures(name, study)],
+        tables=[
+            Table(f"Which keys matter for accuracy: {name}", rows, ABOUT)
+            for name, study in found
+            if len(rows := effect_rows(study))
+        ],
+    )
+
+
+def _sentence(name: str, study: Mapping[str, Any]) -> str:
+    """What a study was, and how far it came."""
+    counts = Counter(point["state"] for point in study["points"])
+    states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
+    table = history(study)
+    value = "best validation accuracy"
+    last = f"{table['best'].iloc[-1]:.1f} %" if "best" in table and len(table) else ""
+    if "hypervolume" in table:
+        value, last = "points on the front", f"{int(table['on_front'].sum()):,}"
+    limits = "".join(f", {key} at most {most:,}" for key, most in study["limits"].items())
+    epochs = counted(int(table["epochs"].iloc[-1]), "epoch") if len(table) else "no epochs"
+    return (
+        f"Study {name}: {study['sampler']}, {' and '.join(study['objectives'])}{limits}; "
+        f"{states}; {epochs} trained; {value}: {last or 'none'}. {study['ended'].capitalize()}."
+    )
+
+
+def _pictures(name: str, study: Mapping[str, Any]) -> list[Picture]:
+    import_matplotlib()
+    from dse.figures.plotting import encoded
+    from dse.figures.study import study_figure
+
+    with suppress(NoSweep):
+        (svg,) = encoded(study_figure(study), "svg")
+        return [Picture(name=f"study_{name}", svg=svg, caption=f"Study {name} over time")]
+    return []

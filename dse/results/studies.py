@@ -1,0 +1,44 @@
+"""What the searches of a results folder found, as plain values: `studies/NAME.json`, one a study.
+
+It is written when a search ends, from the study itself, so that reports and figures need no
+Optuna. Nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dse.results.atomic import write
+from dse.results.files import make, names
+
+STUDIES = "studies"
+
+
+def save(folder: Path, name: str, study: Mapping[str, Any]) -> Path:
+    """Write what a study found; returns the file's path."""
+    path = folder / STUDIES / f"{name}.json"
+    make(path.parent)
+    write(path, (json.dumps(study, indent=1) + "\n").encode())
+    return path
+
+
+def load(folder: Path) -> dict[str, dict[str, Any]]:
+    """What each study found, by name; files that cannot be read are left out.
+
+    Keys: `sampler`, `objectives` (a cost and `val_top1`, or that alone), `limits`, `n_trials`,
+    `ended`, `refused` (counts by reason), `effects` (a mapping for each key, see
+    `dse.search.outcome`) and `points`, in order: `number`, `state` (trained, stored, stopped,
+    failed or running), `point`, `values` of the objectives, and `epochs` trained.
+    """
+    found = {}
+    for name in names(folder / STUDIES):
+        if name.endswith(".json") and not name.startswith("."):
+            with suppress(OSError, ValueError, RecursionError):
+                study = json.loads((folder / STUDIES / name).read_bytes())
+                if isinstance(study, dict) and "points" in study:
+                    found[name.removesuffix(".json")] = study
+    return found
