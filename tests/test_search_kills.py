@@ -30,7 +30,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*SEARCH, str(folder), *ARGUMENTS, *arguments],
         cwd=Path(__file__).parent,
-        stderr=subprocess.DEVNULL,
+        stderr=(folder.parent / f"{folder.name}.stderr").open("ab"),
         start_new_session=True,
     )
 
@@ -145,7 +145,7 @@ def test_two_machines_share_a_study_in_postgresql(tmp_path: Path, database: str)
     for folder in folders:
         folder.parent.mkdir()
     first, second = (started(folder, *arguments) for folder in folders)
-    while not (folders[0] / "trials").is_dir() or not list(folders[0].glob("trials/*/record.json")):
+    while first.poll() is None and not list(folders[0].glob("trials/*/record.json")):
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from statistics import fmean
@@ -82,7 +83,8 @@ def effects(
         return {}
     accuracies = [point["values"][place] for point in done]
     shares: dict[str, float] = {}
-    with suppress(ValueError, RuntimeError):  # all accuracies are equal
+    with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
+        warnings.simplefilter("ignore")
         shares = get_param_importances(
             memory,
             evaluator=PedAnovaImportanceEvaluator(),

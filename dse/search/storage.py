@@ -24,6 +24,9 @@ LOCK = "search"
 PATIENCE = 1.0
 """Seconds in which another process that only looks at the lock must have released it."""
 
+ATTEMPTS = 5
+"""How often an empty database is opened while others make its tables."""
+
 EXTRA = "search-postgresql"
 """The extra of the package that installs the driver of PostgreSQL."""
 
@@ -110,16 +113,20 @@ def _database(url: str) -> BaseStorage:
         raise RequestError([f"`storage` must be postgresql://USER@HOST/NAME, got {url}"])
     if parts.password is not None:
         raise RequestError(["`storage` must hold no password: use ~/.pgpass or PGPASSWORD"])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return RDBStorage(url.replace("postgresql:", "postgresql+psycopg:", 1))
-    except ImportError:
-        raise RequestError(
-            [f"`storage` needs a package: pip install 'squeezenet-dse[{EXTRA}]'"]
-        ) from None
-    except Exception as error:  # of SQLAlchemy, which only Optuna imports
-        raise RequestError([f"`storage` cannot be used, got {url}: {_reason(error)}"]) from None
+    for attempt in range(ATTEMPTS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return RDBStorage(url.replace("postgresql:", "postgresql+psycopg:", 1))
+        except ImportError:
+            line = f"`storage` needs a package: pip install 'squeezenet-dse[{EXTRA}]'"
+            raise RequestError([line]) from None
+        except Exception as error:  # of SQLAlchemy, which only Optuna imports
+            line = f"`storage` cannot be used, got {url}: {_reason(error)}"
+            if "connection" in str(error):
+                break
+            time.sleep(0.2 * (attempt + 1))  # another machine may be making the same tables
+    raise RequestError([line])
 
 
 @contextmanager
