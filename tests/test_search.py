@@ -169,3 +169,20 @@ def test_a_journal_with_a_damaged_line_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"".join([*lines[:2], lines[2][:9] + b"\n", *lines[3:]]))
     with pytest.raises(RequestError, match="is damaged in line 3"):
         study(tmp_path / "s", *SMALL, "n_trials=2")
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("sqlite:///x.db", "`storage` must be postgresql://USER@HOST/NAME"),
+        ("postgresql://me:secret@host/x", "`storage` must hold no password"),
+        ("postgresql://me@/x?host=/no/such/place", "`storage` cannot be used, got postgresql://me"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_a_line(tmp_path: Path, url: str, line: str) -> None:
+    if "no/such" in url:
+        pytest.importorskip("psycopg")
+    with pytest.raises(RequestError) as error, opened(tmp_path / "s", url, print):
+        pass
+    assert str(error.value).startswith(line)
+    assert "secret" not in str(error.value)

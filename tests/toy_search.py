@@ -15,9 +15,10 @@ def search(folder: Path, *arguments: str) -> int:
     from dse.sweep import launch
 
     def command(given: list[str]) -> int:
-        request = read_request(
-            [*TOY, f"results.root={folder.parent}", f"name={folder.name}", *given]
-        )
+        keys = {argument.partition("=")[0] for argument in given}
+        toy = [argument for argument in TOY if argument.partition("=")[0] not in keys]
+        where = (f"results.root={folder.parent}", f"name={folder.name}")
+        request = read_request([*toy, *where, *given])
         run(request, "toy_trial:run")
         return 0
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol
 
 from dse.results import curves, drivers, files, records
 from dse.results.atomic import tidy
@@ -18,6 +16,7 @@ from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger, owner_of
 from dse.search.request import Request
 from dse.search.space import ends
+from dse.search.stopping import STOPPERS, Stopper
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study
 from dse.sweep.launch import (
@@ -35,20 +34,6 @@ from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress
 from dse.sweep.timing import length_of
 from dse.trial.names import written
-
-
-class Stopper(Protocol):
-    """What stops trials early. `curves` has the validation accuracies of each point's epochs, the
-    mean over its seeds, NaN where an epoch was not seen; `costs` what each costs, if that is an
-    objective."""
-
-    def should_stop(
-        self,
-        curves: Mapping[int, Sequence[float]],
-        costs: Mapping[int, float],
-        key: int,
-    ) -> bool:
-        """Whether the point `key`, which is being trained, is hopeless."""
 
 
 @dataclass(slots=True)
@@ -75,14 +60,12 @@ class Active:
         return [fmean(values) for values in zip(*self.curves.values(), strict=False)]
 
 
-def run(
-    request: Request, execute: str = EXECUTE, command: str = "", stopper: Stopper | None = None
-) -> Study:
+def run(request: Request, execute: str = EXECUTE, command: str = "") -> Study:
     """Carry out a study, and return it.
 
-    `execute` names the function that carries out a trial; `stopper` stops trials early. Raises
-    `RequestError` where the study is in use, or asked something else before, or data are missing,
-    and `KeyboardInterrupt`, once the running trials have stopped, if the command is asked to stop.
+    `execute` names the function that carries out a trial. Raises `RequestError` where the study is
+    in use, or asked something else before, or data are missing, and `KeyboardInterrupt`, once the
+    running trials have stopped, if the command is asked to stop.
     """
     folder = request.folder
     with opened(folder, request.storage, say) as storage:
@@ -91,7 +74,7 @@ def run(
         ledger = Ledger(storage, name, request.question, request.n_trials, owner)
         study = Study(ledger, request.question, request.n_trials)
         begin(folder, command)
-        _Drive(request, study, execute, stopper).run()
+        _Drive(request, study, execute).run()
         tidy(folder)
     return study
 
@@ -99,18 +82,16 @@ def run(
 class _Drive:
     """The points in training, and what follows from what happens to them."""
 
-    def __init__(
-        self, request: Request, study: Study, execute: str, stopper: Stopper | None
-    ) -> None:
-        self._request, self._study = request, study
-        self._execute, self._stopper = execute, stopper
+    def __init__(self, request: Request, study: Study, execute: str) -> None:
+        self._request, self._study, self._execute = request, study, execute
+        self._stopper = _stopper(request)
         self._folder = request.folder.absolute()
         self._active: dict[int, Active] = {}
         self._point: dict[str, int] = {}
         self._broken = False
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
-        if stopper:
+        if self._stopper:
             for entry in study.entries:
                 if entry.state.is_finished():
                     proposal = study.proposal(entry)
@@ -236,6 +217,14 @@ class _Drive:
         elif not self._answered(active.proposal) and active.stopped:
             self._study.prune(active.proposal, active.curve)
             # one that is interrupted has no record either: it goes on with the next command
+
+
+def _stopper(request: Request) -> Stopper | None:
+    """What stops trials early, if anything."""
+    question = request.question
+    if question.stopping == "none":
+        return None
+    return STOPPERS[question.stopping](epochs=question.base["epochs"])
 
 
 def read_curve(folder: Path, proposal: Proposal) -> list[float]:

@@ -216,6 +216,21 @@ def _check(question: Question) -> None:
                 errors += str(error).splitlines()
     if question.sampler == "grid" and question.space.size > MOST:
         errors.append(f"`sampler` must not be grid for a space of more than {MOST:,} points")
+    if question.stopping != "none":
+        errors += _stopping_errors(question)
     errors = errors or refusals(question.space, question.trial, question.limits)
     if errors:
         raise RequestError(errors)
+
+
+def _stopping_errors(question: Question) -> list[str]:
+    """Why trials cannot be stopped early by the rule that was asked for."""
+    rule, two = question.stopping, len(question.objectives) > 1
+    lines = []
+    if (rule == "front") != two:
+        other = "front or none" if two else "median, halving or none"
+        count = "two objectives" if two else "one objective"
+        lines.append(f"`stopping` must be {other} for {count}, got {rule}")
+    if any(axis.name == "epochs" for axis in question.space.axes):
+        lines.append(f"`stopping` must be none where `epochs` varies, got {rule}")
+    return lines

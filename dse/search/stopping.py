@@ -97,7 +97,9 @@ class Front:
         return bool(own + gains[alike].max() < max(rivals))
 
 
-STOPPERS: Mapping[str, Callable[..., Median | Halving | Front]] = {
+Stopper: TypeAlias = Median | Halving | Front
+
+STOPPERS: Mapping[str, Callable[..., Stopper]] = {
     "median": Median,
     "halving": Halving,
     "front": Front,

@@ -1,0 +1,119 @@
+"""The command line of a search: its space, its limits, and one line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dse.search.__main__ import main
+from dse.search.limits import costs_of
+from dse.search.request import Request, read_request
+from dse.search.space import Choice, Interval
+from dse.sweep.errors import RequestError
+
+SMALL = ("base_e=8,16", "incr_e=0,8", "sr=0.125,0.5", "pct3x3=0.25,0.5", "pool_after=1-3-5,1-4-8")
+
+
+def lines(*arguments: str) -> list[str]:
+    with pytest.raises(RequestError) as error:
+        read_request(arguments)
+    return list(error.value.lines)
+
+
+def smallest(request: Request, name: str) -> int:
+    """The least cost of a space, by trying every point."""
+    question = request.question
+    return min(costs_of(question.trial(point))[name] for point in question.space.points())
+
+
+def test_a_space_is_written_as_choices_ranges_and_intervals() -> None:
+    request = read_request(
+        [*SMALL[2:], "base_e=range(8,33,8)", "incr_e=interval(0,8)", "bypass=choice(none,simple)",
+         "lr=tag(log,interval(0.01,0.5))", "seed=0,1", "max.on_chip_bytes=8.5MB"]
+    )  # fmt: skip
+    axes = {axis.name: axis for axis in request.question.space.axes}
+    assert axes["base_e"] == Choice(name="base_e", values=(8, 16, 24, 32))
+    assert axes["incr_e"] == Interval(name="incr_e", low=0, high=8, whole=True)
+    assert axes["lr"] == Interval(name="lr", low=0.01, high=0.5, log=True)
+    assert axes["bypass"].values == ("none", "simple")  # type: ignore[union-attr]
+    assert request.question.seeds == (0, 1)
+    assert request.question.limits == {"on_chip_bytes": 8_500_000}
+    assert len(request.question.trials({"sr": 0.5})) == 2
+
+
+def test_a_page_may_write_ranges_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "defaults: [squeezenet, _self_]\nsr: interval(0.1,1)\nbase_e: range(8,17,8)\n"
+        "sampler: random\nobjective: [macs, val_top1]\nmax.macs: 1M\n"
+    )
+    request = read_request(["-cd", str(tmp_path), "-cn", "mine"])
+    assert [axis.name for axis in request.question.space.axes] == ["base_e", "sr"]
+    assert request.question.objectives == ("macs", "val_top1")
+    assert request.question.limits == {"macs": 1_000_000}
+
+
+@pytest.mark.parametrize("bypass", ["none", "none,simple,complex"])
+@pytest.mark.parametrize("name", ["size_bytes", "macs", "on_chip_bytes"])
+def test_a_limit_that_nothing_meets_is_refused_with_the_smallest_value(
+    name: str, bypass: str
+) -> None:
+    arguments = (*SMALL, f"bypass={bypass}")
+    least = smallest(read_request(arguments), name)
+    (line,) = lines(*arguments, f"max.{name}={least - 1}")
+    assert line == (
+        f"`max.{name}` must be at least {least:,}, the smallest in this space, got {least - 1:,}"
+    )
+    assert read_request([*arguments, f"max.{name}={least}"]).question.limits == {name: least}
+
+
+def test_limits_that_contradict_each_other_are_refused() -> None:
+    """Wide late modules have more weights than multiply-accumulates to show for it."""
+    own = ("base_e=128", "incr_e=128", "freq=2", "pool_after=1-4-8", "bypass=none", "pct3x3=0.5")
+    lists = "expand_filters=8-8-8-8-8-8-48-48,16-16-16-16-16-16-16-16"
+    question = read_request([*own, lists]).question
+    costs = [costs_of(question.trial(point)) for point in question.space.points()]
+    size, macs = (min(one[name] for one in costs) for name in ("size_bytes", "macs"))
+    least = min(one["macs"] for one in costs if one["size_bytes"] <= size)
+    assert least > macs
+    assert lines(*own, lists, f"max.size_bytes={size}", f"max.macs={macs}") == [
+        f"`max.macs` must be at least {least:,}, the smallest in this space with "
+        f"max.size_bytes={size:,}, got {macs:,}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("sampler=bayes", "`sampler` must be one of random, tpe, gp, nsga2, annealing, grid, got"),
+        ("sr=interval(0.5,0.1)", "`sr` must be an interval whose low end is below its high one"),
+        ("base_e=range(16,8,4)", "`base_e` must be a range that has a value, got range(16,8,4)"),
+        ("sr=interval(0,1)", "`sr` must be in (0, 1], got 0.0"),
+        ("bypass=interval(0,1)", "`bypass` must be one of none, simple, complex, got"),
+        ("lr=tag(log,interval(0.1,inf))", "`lr` must be an interval between finite numbers"),
+        ("objective=macs", "`objective` must be val_top1, or a cost and val_top1, got macs"),
+        ("objective=top1", "`objective` must be one of val_top1, params"),
+        ("max.size_bytes=1parsec", "`max.size_bytes` must be a number above 0 such as"),
+        ("stopping=front", "`stopping` must be median, halving or none for one objective"),
+        ("n_trials=0", "`n_trials` must be a whole number in 1"),
+        ("sampelr=tpe", "unknown key `sampelr`; did you mean `sampler`?"),
+        ("max.mac=1", "unknown key `max.mac`; did you mean `max.macs`?"),
+        ("layout=px8,px16", "`layout`, `recipe` and `protocol` must each have one value"),
+    ],
+)
+def test_a_mistake_is_a_line(argument: str, line: str) -> None:
+    (found,) = lines(argument)
+    assert found.startswith(line)
+
+
+def test_a_space_with_one_point_is_refused() -> None:
+    fixed = ("base_e=8", "incr_e=8", "sr=0.5", "pct3x3=0.5", "bypass=none", "pool_after=1-4-8")
+    assert lines(*fixed) == ["a search must have a key with several values, got none"]
+
+
+def test_a_plan_counts_what_is_within_the_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "bypass=none", "max.size_bytes=20kB", "plan=true"]) == 0
+    question = read_request([*SMALL, "bypass=none"]).question
+    costs = [costs_of(question.trial(point))["size_bytes"] for point in question.space.points()]
+    within = sum(cost <= 20_000 for cost in costs)
+    assert f"32 points; size_bytes at most 20,000: {within} points" in capsys.readouterr().out
