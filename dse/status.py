@@ -1,18 +1,26 @@
-"""`python -m dse.status results/NAME`: what is done, failed and running in a results folder."""
+"""`python -m dse.status results/NAME`: what is done, failed, running and stopped half-way."""
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dse.results import drivers, files, locks, records
+from dse.analysis.rendering import counted
+from dse.results import checkpoints, commands, compressed, drivers, files, locks, records
+from dse.results.checkpoints import Unfinished
 from dse.sweep.errors import Parser, printable
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines, with_streams
-from dse.trial.names import short_id
+from dse.trial.names import short_id, trial_names
+from dse.trial.question import Trial
+
+NAMED = 100
+"""Maximum number of finished trials that are read for the names of others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.status",
-        description="Show what is done, failed and running in a results folder. Changes nothing.",
+        description="Show what is done, failed, running and stopped half-way in a results folder. "
+        "Changes nothing.",
     )
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     folder: Path = parser.parse_args(arguments).folder
@@ -43,11 +52,19 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def lines(folder: Path) -> Iterator[str]:
-    """A line for the whole folder, one for each failed trial, and those of each command on it."""
-    for kind, what in (files.TRIALS, ""), (files.COMPRESSED, " compressed"):
+    """Lines for the whole folder, for each failed trial, each command on it, each trial that was
+    stopped half-way, and each damaged record of a compressed network."""
+    stopped, damaged = checkpoints.unfinished(folder), compressed.damages(folder)
+    of_kind = {
+        files.TRIALS: (0, f"{len(stopped)} stopped half-way" if stopped else ""),
+        files.COMPRESSED: (len(damaged), f"{len(damaged)} damaged" if damaged else ""),
+    }
+    for kind, what in (files.TRIALS, "done"), (files.COMPRESSED, "compressed"):
         done, failures = records.ids(folder, kind), records.failures(folder, kind)
+        less, more = of_kind[kind]
         if done or failures or kind == files.TRIALS:
-            yield f"{folder}: {len(done)}{what or ' done'}, {len(failures)} failed"
+            texts = [f"{len(done) - less} {what}", f"{len(failures)} failed", more]
+            yield f"{folder}: {', '.join(filter(None, texts))}"
         for trial_id, failure in failures.items():
             yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
     for status, is_running in drivers.published(folder):
@@ -55,6 +72,32 @@ def lines(folder: Path) -> Iterator[str]:
             yield from _command(folder, status, is_running)
         except (TypeError, KeyError, AttributeError):
             yield "a command whose status cannot be read"
+    yield from _stopped(folder, stopped)
+    yield from damaged
+
+
+def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:
+    """A line for each trial that resumes from its checkpoint, and how to resume."""
+    trials = [one.trial for one in stopped.values() if one.trial]
+    names = trial_names([*trials, *_finished(folder)] if trials else [])
+    for trial_id, (trial, epoch, batches) in stopped.items():
+        called = _called(names.get(trial_id, f"trial {short_id(trial_id)}"), trial_id)
+        if trial is None:
+            yield f"stopped half-way: {called}"
+        else:
+            within = f" and {counted(batches, 'step')}" if batches else ""
+            epochs = trial.protocol.recipe.epochs
+            yield f"stopped half-way: {called}: epoch {epoch} of {epochs}{within}"
+    noted = commands.noted(folder)
+    if stopped and noted and not drivers.published(folder):
+        yield f"to resume: {noted[-1].line}"
+
+
+def _finished(folder: Path) -> Iterator[Trial]:
+    """Some finished trials: names are of what differs between them and those stopped."""
+    for trial_id in itertools.islice(sorted(records.ids(folder)), NAMED):
+        with suppress(OSError, files.Damaged):
+            yield records.read(files.trial_folder(folder, trial_id) / files.RECORD).trial
 
 
 def _command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:

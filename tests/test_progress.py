@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import heapq
 import itertools
+import os
+import pty
 import random
+import struct
+import sys
+import termios
 
 import numpy as np
 import pytest
@@ -207,6 +213,49 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     assert len(lines) == 5
     assert message["summary"] in lines[4]
     assert f"{names[1]}: {message['running'][ids[1]]}" in lines[4]
+
+
+@pytest.mark.parametrize("columns", [40, 79, 200])
+def test_the_bar_fits_the_terminal_also_after_it_was_resized(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    now, ids = 0.0, list(NAMES)
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    resize(theirs, 120)
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.delenv("COLUMNS", raising=False)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Progress(LENGTHS, NAMES, 2, clock=lambda: now) as progress:
+            progress.take(Started(ids[0]))
+            resize(theirs, columns)
+            os.read(ours, 10_000)
+            for epoch in range(1, 4):
+                now += 2
+                progress.take(Reported(ids[0], (epoch, 50.0)))
+                progress._bar.refresh()
+                line = os.read(ours, 10_000).decode().split("\r")[-1].rstrip()
+                assert f" {'0 of 12 done'[: columns - 32]}" in line
+                assert len(line) < columns
+
+
+def resize(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
+def test_a_terminal_without_a_size_has_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        for given, columns in ("", 79), ("x", 79), ("0", 79), ("50", 49):
+            monkeypatch.setenv("COLUMNS", given)
+            with Progress(LENGTHS, NAMES, 2, clock=lambda: 0.0) as progress:
+                progress.take(Started(next(iter(NAMES))))
+                progress._bar.refresh()
+                lines = os.read(ours, 10_000).decode().split("\r")
+            assert max(map(len, lines)) == columns
+            os.read(ours, 10_000)
 
 
 def test_lines_of_progress_come_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -10,11 +11,16 @@ from pathlib import Path
 
 import pytest
 import toy_trial
+from sample_compressed import compressed_record
 from test_faults import busy_worker, soon, started, sweep
 from toy_trial import Plan, trials
 
 from dse import status
-from dse.results import records
+from dse.results import checkpoints, commands, locks, records
+from dse.results.files import COMPRESSED
+from dse.training.loop import Position, State
+from dse.training.state import encode
+from dse.trial.question import Trial
 
 
 def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -46,8 +52,10 @@ def test_a_running_sweep_and_a_killed_one_are_shown(
         driver.wait()
     soon(lambda: "killed" in shown(folder, capsys)[1])
     before = contents(folder)
-    first, second = shown(folder, capsys)
+    first, second, third = shown(folder, capsys)
     assert contents(folder) == before
+    assert first == f"{folder}: 0 done, 0 failed, 1 stopped half-way"
+    assert third == f"stopped half-way: trial {running.trial_id[:8]}"
     assert second.startswith("a sweep was killed: 0 of 3 done, 1 running")
     command = shlex.split(second.partition("; to resume: ")[2])
     assert command == ["cd", str(Path.cwd()), "&&", *driver.args]  # type: ignore[misc]
@@ -64,6 +72,72 @@ def test_failed_trials_are_shown_with_their_reasons(
         f"failed: weight_decay=1 seed=1 ({poison[:8]}): "
         "the process ended with exit code 9; tried 3 times",
     ]
+
+
+def state(trial: Trial, epoch: int, batches: int) -> bytes:
+    """A checkpoint in the middle of a trial's epoch (from 1)."""
+    position = Position(epoch=epoch, batches=batches)
+    return encode([], State(tensors={}, position=position), trial.question)
+
+
+def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two, three, four = trials(Plan(trials=4, epochs=20))
+    names = [f"seed={trial.seed} ({trial.trial_id[:8]})" for trial in (one, two, three, four)]
+    records.save(tmp_path, toy_trial.record(four), {})
+    for trial, step, content in (
+        (one, 60, state(one, 4, 0)), (one, 75, state(one, 4, 15)), (two, 0, state(two, 1, 1)),
+        (three, 9, b"[]"), (four, 9, state(four, 1, 9)),
+    ):  # fmt: skip
+        checkpoints.save(tmp_path, trial.trial_id, step, content)
+    commands.note(tmp_path, "python -m dse.sweep seed=0,1,2")
+    before = contents(tmp_path)
+    with locks.claim(tmp_path, two.trial_id):  # it runs
+        first, *lines = shown(tmp_path, capsys)
+    assert first == f"{tmp_path}: 1 done, 0 failed, 2 stopped half-way"
+    third = f"stopped half-way: trial {three.trial_id[:8]}"
+    expected = [f"stopped half-way: {names[0]}: epoch 3 of 20 and 15 steps", third]
+    assert sorted(lines[:-1]) == sorted(expected)
+    assert lines[-1] == "to resume: python -m dse.sweep seed=0,1,2"
+    assert f"stopped half-way: {names[1]}: epoch 0 of 20 and 1 step" in shown(tmp_path, capsys)
+    assert contents(tmp_path).keys() == before.keys()
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_stopped_says_what_it_keeps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real command, and the real trainings."""
+    words = ["sr=0.125,0.25", "epochs=500", "runner.workers=2", f"results.root={tmp_path}"]
+    driver = subprocess.Popen([sys.executable, "-m", "dse.sweep", *words, "name=x"])
+    folder = tmp_path / "x"
+    soon(lambda: (folder / "trials").exists())
+    soon(lambda: sum(" epoch 1" in line for line in shown(folder, capsys)) == 2)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait() == 130
+    first, one, two, resume = shown(folder, capsys)
+    assert first == f"{folder}: 0 done, 0 failed, 2 stopped half-way"
+    for line, sr in zip(sorted((one, two)), ("0.125", "0.25"), strict=True):
+        assert re.fullmatch(
+            rf"stopped half-way: sr={sr} \(\w{{8}}\): epoch 1\d+ of 500( and \d+ steps?)?", line
+        )
+    assert resume.startswith("to resume: ")
+
+
+def test_damaged_records_of_compressed_networks_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records.save(tmp_path, toy_trial.record(trials(Plan())[0]), {})
+    ones = [compressed_record(bits=bits) for bits in (4, 8)]
+    for one in ones:
+        records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
+    path = tmp_path / COMPRESSED / ones[0].compressed_id / "record.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    first, second, third = shown(tmp_path, capsys)
+    assert first == f"{tmp_path}: 1 done, 0 failed"
+    assert second == f"{tmp_path}: 1 compressed, 0 failed, 1 damaged"
+    assert third.startswith(f"{path} is damaged (")
 
 
 def test_control_characters_are_shown_as_text(

@@ -1,20 +1,24 @@
 """Checkpoints of unfinished trials: the newest undamaged one is where a trial resumes.
 
 They are in `trials/.unfinished/<trial_id>/` of a results folder until the trial's record is there,
-a file each, named by the number of steps. A checkpoint is bytes; only the training knows what they
-mean.
+a file each, named by the number of steps. A checkpoint is bytes, and only the training knows what
+they mean, except for the first line: JSON with the trial's `question` and its `position`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from dse.results.atomic import write
-from dse.results.files import UNFINISHED, make
+from dse.results.files import UNFINISHED, finished, make, names
+from dse.results.locks import held
+from dse.trial.question import Trial, trial_from
 
 KEPT = 2
 """How many checkpoints of a trial are kept: one to spare, in case a disk loses the newest."""
@@ -51,6 +55,34 @@ def newest(folder: Path, trial_id: str) -> Iterator[bytes]:
             state = content[DIGEST:]
             if content[:DIGEST] == _digest(trial_id, int(path.name), state):
                 yield state
+
+
+class Unfinished(NamedTuple):
+    """Where a trial without a record resumes: after `epoch` whole epochs, and `batches` of the next
+    one. `trial` is None in a checkpoint of an earlier release."""
+
+    trial: Trial | None
+    epoch: int
+    batches: int
+
+
+def unfinished(folder: Path) -> dict[str, Unfinished]:
+    """Where each trial resumes that has a checkpoint, no record, and no process, by `trial_id`."""
+    ids = names(folder / "trials" / UNFINISHED)
+    ids = [i for i in ids if i not in finished(folder, ids) and not held(folder, i)]
+    found = {i: next(newest(folder, i), None) for i in ids}
+    return {i: _position(state) for i, state in found.items() if state is not None}
+
+
+def _position(state: bytes) -> Unfinished:
+    """What the first line of a checkpoint says."""
+    try:
+        head = json.loads(state.partition(b"\n")[0])
+        position = head["position"]
+        trial = trial_from(head["question"]) if head.get("question") else None
+        return Unfinished(trial, int(position["epoch"]) - 1, int(position["batches"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Unfinished(None, 0, 0)
 
 
 def clear(folder: Path, trial_id: str) -> None:

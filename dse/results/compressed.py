@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dse.results import packs
 from dse.results.files import COMPRESSED, RECORD, Damaged, finished, trial_folder, trial_ids
@@ -47,21 +47,33 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows, damaged = packs.rows(folder, COMPRESSED), []
-    unpacked = finished(folder, trial_ids(folder, COMPRESSED), COMPRESSED)
-    for compressed_id in sorted(unpacked - packs.ids(folder, COMPRESSED)):
-        try:
-            rows.append(read(folder, compressed_id).row())
-        except Damaged as error:
-            damaged.append(str(error))
+    unpacked, damaged = _unpacked(folder)
     if damaged:
         raise Damaged("\n".join(damaged))
+    rows = [*packs.rows(folder, COMPRESSED), *unpacked]
     whole, own = uncompressed(trials), pd.DataFrame(rows, columns=list(COLUMNS))
     own = own[own["trial_id"].isin(trials["trial_id"])]
     if own.empty:
         return whole
     table = pd.concat([whole, own])
     return table.sort_values([*QUESTION, *SETTINGS], kind="stable", ignore_index=True)
+
+
+def damages(folder: Path) -> list[str]:
+    """A line for each damaged record of a compressed network."""
+    return _unpacked(folder)[1]
+
+
+def _unpacked(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that are not in a pack, and a line for each damaged record."""
+    rows, damaged = [], []
+    unpacked = finished(folder, trial_ids(folder, COMPRESSED), COMPRESSED)
+    for compressed_id in sorted(unpacked - packs.ids(folder, COMPRESSED)):
+        try:
+            rows.append(read(folder, compressed_id).row())
+        except Damaged as error:
+            damaged.append(str(error))
+    return rows, damaged
 
 
 def uncompressed(trials: pd.DataFrame) -> pd.DataFrame:

@@ -6,10 +6,12 @@ The tasks of a sweep are its trials; those of a compression are compressed netwo
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,6 +37,9 @@ from dse.trial.names import duration, outcome, short_id
 
 EVERY, PUBLISH = 30.0, 1.0
 """Seconds between two lines where stderr is no terminal, and between two published messages."""
+
+BAR, NARROW = "{{percentage:3.0f}}%|{{bar:{length}}}| {{elapsed}}{{postfix}}", 100
+"""What tqdm shows; terminals of fewer columns have a shorter bar."""
 
 OBSERVED = 1000
 """How many of the tasks that ended last the rates are fitted to."""
@@ -78,6 +83,17 @@ class Run:
         return self.first - self.began - self.epoch_seconds if separable else math.nan
 
 
+def _columns() -> int:
+    """Columns of the terminal that stderr is, now; 80 where it does not say."""
+    with suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
+            return columns - 1  # some terminals wrap a line that is full
+    with suppress(OSError, ValueError):
+        if (columns := os.get_terminal_size(sys.stderr.fileno()).columns) > 0:
+            return columns - 1
+    return 79
+
+
 def trained(row: Mapping[str, Any]) -> str:
     """What a trial's row says of its training, in words."""
     return f"{outcome(row)}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
@@ -119,7 +135,9 @@ class Progress:
         self._bar = tqdm(
             total=sum(self._epochs.values()),
             disable=not self._terminal,
-            bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}{postfix}",
+            ncols=_columns(),
+            nrows=20,  # on a terminal that does not say, it would not be shown
+            bar_format=BAR.format(length=20),
         )
 
     def __enter__(self) -> Progress:
@@ -258,6 +276,8 @@ class Progress:
         running = [f"{message['names'][i]}: {text}" for i, text in message["running"].items()]
         text = "; ".join([message["summary"], *running])
         if self._terminal:
+            self._bar.ncols = _columns()
+            self._bar.bar_format = BAR.format(length=8 if self._bar.ncols < NARROW else 20)
             done = sum(epochs for i, epochs in self._epochs.items() if i not in self._left)
             self._bar.n = done + sum(run.epoch for run in self._running.values())
             self._bar.set_postfix_str(text)

@@ -141,7 +141,7 @@ def train_attempt(
     steps = sum(attempt.steps for attempt in before)
 
     def on_step(step: int, current: Callable[[], State]) -> None:
-        callbacks.on_step(steps + step, lambda: encode(before, current()))
+        callbacks.on_step(steps + step, lambda: encode(before, current(), trial.question))
 
     training = train(
         model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -18,10 +19,14 @@ class Unreadable(ValueError):
     """Bytes that are no state of this release."""
 
 
-def encode(attempts: Sequence[Training], state: State) -> bytes:
-    """A line of JSON (the dead attempts and the position), then the tensors as safetensors."""
+def encode(
+    attempts: Sequence[Training], state: State, question: Mapping[str, Any] = MappingProxyType({})
+) -> bytes:
+    """A line of JSON (the dead attempts, the position and the trial's question, which `dse.status`
+    reads), then the tensors as safetensors."""
     dead = [asdict(replace(attempt, sparse={})) for attempt in attempts]
-    parts = {"attempts": dead, "position": asdict(state.position)}
+    position = asdict(state.position)
+    parts = {"attempts": dead, "position": position, "question": dict(question)}
     return json.dumps(parts).encode() + b"\n" + save(dict(state.tensors))
 
 
