@@ -104,12 +104,10 @@ def test_a_task_that_can_start_no_thread_or_process_is_retried_alone(kind: str) 
     assert failure.reason.endswith("; retried while no other task ran")
 
 
-LIMITED = """
-from pathlib import Path
+MANY = """
 from dse.runner.events import Failed, Finished, Retried
 from dse.runner.runner import Runner, Workers
 
-Path(GROUP, "cgroup.procs").write_text("0")
 with Runner("toy:behave", Workers(count=8)) as runner:
     for key in range(8):
         runner.submit(key, ("report steadily", 0.02))
@@ -121,9 +119,8 @@ print(*(sum(isinstance(e, kind) for e in received) for kind in (Finished, Failed
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("most", [pytest.param(3, marks=SLOW), 4, pytest.param(7, marks=SLOW)])
-def test_few_processes_mean_fewer_tasks_at_a_time(most: int) -> None:
-    """The driver, the fork server, and what is left, threads too."""
+def limited(most: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """A program that may have so many processes and threads, where that can be limited here."""
     group = Path("/sys/fs/cgroup/pids") / f"test-{os.getpid()}"
     try:
         group.mkdir()
@@ -131,15 +128,29 @@ def test_few_processes_mean_fewer_tasks_at_a_time(most: int) -> None:
         pytest.skip("this process may not limit its processes")
     try:
         (group / "pids.max").write_text(str(most))
-        done = subprocess.run(
-            [sys.executable, "-c", LIMITED.replace("GROUP", repr(str(group)))],
+        join = 'echo $$ > "$0/cgroup.procs"; exec "$@"'
+        return subprocess.run(
+            ["sh", "-c", join, group, sys.executable, *words],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))},
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert (done.stdout, done.stderr) == ("8 0 0\n", "")
     finally:
         assert soon(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
+
+
+@pytest.mark.parametrize("most", [pytest.param(3, marks=SLOW), 4, pytest.param(7, marks=SLOW)])
+def test_few_processes_mean_fewer_tasks_at_a_time(most: int) -> None:
+    """The driver, the fork server, and what is left; threads count too."""
+    done = limited(most, "-c", MANY)
+    assert (done.stdout, done.stderr) == ("8 0 0\n", "")
+
+
+def test_a_command_that_may_start_no_thread_is_not_interrupted(tmp_path: Path) -> None:
+    """By libraries that start one when they are imported: OpenBLAS raises SIGINT."""
+    done = limited(1, "-m", "dse.sweep", "sr=2", f"results.root={tmp_path}")
+    assert done.stderr.splitlines() == ["`sr` must be in (0, 1], got 2"]
+    assert done.returncode == 2
