@@ -119,6 +119,13 @@ def test_a_plan_names_the_narrowest_and_the_widest_network(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.usefixtures("measured")
+def test_a_plan_of_one_network_does_not_repeat_its_id(tmp_path: Path) -> None:
+    grid = request(tmp_path, "sr=0.25")
+    _, row, *_ = plan(grid, grid.trials, silent).splitlines()
+    assert row.split()[:2] == ["squeezenet", short_id(grid.trials[0].trial_id)]
+
+
 def test_a_plan_of_what_is_done_measures_nothing(
     tmp_path: Path, measured: list[tuple[str, ...]]
 ) -> None:

@@ -44,7 +44,7 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
         one = expected.trials.get(trial_id) if expected else None
         rows.append(
             (
-                names[trial_id],
+                names[trial_id] if len(names) > 1 else trial.network,  # its name is its id
                 short_id(trial_id),
                 f"{size.params:,}",
                 f"{size.size_bytes:,}",
