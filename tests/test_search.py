@@ -101,11 +101,11 @@ def test_nothing_is_trained_twice_or_above_a_limit(tmp_path: Path, sampler: str)
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "annealing"])
 def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path: Path, sampler: str) -> None:
     """Killed before and after results are noted, and in the middle of writing to its journal."""
-    arguments = (f"sampler={sampler}", "n_trials=15", FRONT, "max.size_bytes=60kB", "study_seed=3")
+    arguments = (f"sampler={sampler}", "n_trials=11", FRONT, "max.size_bytes=60kB", "study_seed=3")
     whole, trained, _ = study(tmp_path / "whole", *arguments)
-    assert len(trained) == 15
+    assert len(trained) == 11
     rng, folder = random.Random(sampler), tmp_path / "killed"
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(Interrupted):
             study(folder, *arguments, stop=Countdown(rng.randrange(2, 7)))
         cut = rng.randrange(1, 200)

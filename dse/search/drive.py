@@ -153,8 +153,8 @@ class _Drive:
         """Start points as long as a worker is free."""
         while len(self._point) < self._request.workers.count and (proposal := self._next()):
             self._start(proposal, runner, progress)
-        left = 0 if self._study.ended else self._request.n_trials - self._study.count
-        progress.expect(max(left, 0) * len(self._request.question.seeds))
+        left = 0 if self._study.ended else self._study.left
+        progress.expect(left * len(self._request.question.seeds))
 
     def _start(self, proposal: Proposal, runner: Runner, progress: Progress) -> None:
         """Submit the trials of a point that have no record."""

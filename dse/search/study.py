@@ -74,6 +74,12 @@ class Study:
         return len(self._points)
 
     @property
+    def left(self) -> int:
+        """How many more points there may be."""
+        known = int(self._unseen.sum()) if self._listed else self._n_trials
+        return max(0, min(self._n_trials - self.count, known))
+
+    @property
     def entries(self) -> list[FrozenTrial]:
         """The last entry of each point, in order."""
         return [self._entries[number] for number in self._points.values()]

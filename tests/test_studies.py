@@ -1,0 +1,103 @@
+"""What a study found: its history, and which keys matter in which direction; its report."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dse.analysis.axes import NoSweep
+from dse.analysis.studies import effect_rows, history
+from dse.figures.study import study_figure
+from dse.report.study import searches
+from dse.results import studies
+from dse.search.ledger import Ledger
+from dse.search.outcome import outcome
+from dse.search.request import read_request
+from dse.search.storage import opened
+from dse.search.study import Proposal, Study
+
+
+def planted(proposal: Proposal) -> float:
+    """Accuracy falls with `sr`, is better with bypass, and does not depend on `base_e`."""
+    point = proposal.point
+    return float(80 - 40 * point["sr"] + 10 * (point["bypass"] == "simple"))
+
+
+def found(folder: Path, *arguments: str) -> dict[str, Any]:
+    """What a study of planted accuracies found, as it is kept."""
+    request = read_request(
+        ["base_e=8,16,24", "incr_e=8", "pct3x3=0.5", "pool_after=1-4-8", "epochs=5", *arguments]
+    )
+    with opened(folder, "", print) as storage:
+        study = Study(
+            Ledger(storage, "s", request.question, request.n_trials, ""),
+            request.question,
+            request.n_trials,
+        )
+        while proposal := study.propose():
+            if proposal.number % 5 == 4:
+                study.prune(proposal, [20.0, 30.0])
+            else:
+                study.complete(proposal, planted(proposal), stored=proposal.number == 0)
+        studies.save(folder, "s", outcome(request, study))
+    return studies.load(folder)["s"]
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("front")
+    return found(folder, "sampler=random", "n_trials=24", "objective=size_bytes,val_top1")
+
+
+def test_importances_point_to_high_accuracy(front: dict[str, Any]) -> None:
+    effects = front["effects"]
+    assert effects["sr"]["importance"] > 3 * effects["base_e"]["importance"]
+    assert effects["sr"]["rank"] < -0.5
+    assert effects["sr"]["best"] == 0.125
+    assert effects["bypass"]["best"] == "simple"
+    assert effects["bypass"]["rank"] is None
+    assert effect_rows(front)["key"].iloc[0] == "sr"
+
+
+def test_a_history_counts_trials_and_epochs(front: dict[str, Any]) -> None:
+    table = history(front)
+    assert len(table) == 24
+    stopped = table["state"] == "stopped"
+    spent = table["epochs"].diff()[1:]
+    assert table["epochs"].iloc[0] == 0, "the first was in the store"
+    assert set(spent[~stopped[1:]]) == {5}
+    assert set(spent[stopped[1:]]) == {2}
+    assert table["hypervolume"].is_monotonic_increasing
+    assert not table["on_front"][stopped].any()
+    best = table[table["on_front"]].sort_values("cost")
+    assert best["val_top1"].is_monotonic_increasing
+    assert best["val_top1"].iloc[-1] == table["val_top1"].max()
+
+
+def test_a_study_of_one_objective_has_its_best_so_far(tmp_path: Path) -> None:
+    study = found(tmp_path, "sampler=grid", "n_trials=12")
+    table = history(study)
+    assert table["best"].iloc[-1] == table["val_top1"].max()
+    assert study_figure(study).axes[0].get_ylabel() == "validation top-1 (%)"
+
+
+def test_the_report_shows_studies(front: dict[str, Any]) -> None:
+    section = searches({"s": {**front, "refused": {"max.macs": 3, "repeat": 1}}})
+    (point,) = section.points
+    assert "19 trained" in point.text or "stopped" in point.text
+    assert point.more == ["3 proposals exceeded max.macs", "1 proposal " + REPEATED]
+    assert section.figures[0].svg.startswith(b"<?xml")
+    assert section.tables[0].frame["key"].tolist()[0] == "sr"
+    assert not searches({}).is_filled
+
+
+REPEATED = "repeated a network that the study had already"
+
+
+def test_a_study_without_results_has_no_figure(front: dict[str, Any]) -> None:
+    with pytest.raises(NoSweep):
+        study_figure({**front, "points": front["points"][:1]})
+    assert math.isnan(history({**front, "points": []})["val_top1"].mean())
