@@ -56,7 +56,7 @@ def check(manifest: Manifest, store: Store, processes: int, report: Report) -> N
             good.update(line for row, line in enumerate(lines) if row not in broken)
             problems += broken.values()
             done, now = done + len(lines), time.monotonic()
-            if now - shown >= EVERY:
+            if now - shown >= EVERY and done < len(todo):
                 left = duration((now - start) / done * (len(todo) - done))
                 report(f"{done:,} of {len(todo):,} pictures checked, about {left} left")
                 shown = now
