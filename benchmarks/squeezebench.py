@@ -18,19 +18,20 @@ from dse.results import atomic, files, packing, records
 from dse.sweep.request import read_request
 
 
-def wanted(folders: list[Path], partial: bool) -> dict[Path, str]:
-    """The folders of the trials to add, and of compressed networks, with their kinds."""
+def wanted(folders: list[Path], partial: bool) -> dict[str, Path]:
+    """The folders of the trials and of the compressed networks to add, by their new places."""
     seeds: dict[int, set[str]] = {}
     for trial in read_request("sweep", "", [], page="squeezebench").trials:
         seeds.setdefault(trial.seed, set()).add(trial.trial_id)
     done = set().union(*(records.ids(folder) for folder in folders))
     chosen = set().union(*(ids for ids in seeds.values() if partial or ids <= done)) & done
-    found = {}
+    found: dict[str, Path] = {}
     for folder in folders:
         for kind in files.KINDS:
             for own in files.finished(folder, files.trial_ids(folder, kind), kind):
                 if kind == files.COMPRESSED or own in chosen:
-                    found[files.trial_folder(folder, own, kind).absolute()] = kind
+                    home = files.trial_folder(folder, own, kind).absolute()
+                    found.setdefault(f"{kind}/{own}", home)
     for seed, ids in seeds.items():
         print(f"seed {seed}: {len(ids & done):,} of {len(ids):,} done, {len(ids & chosen):,} taken")
     return found
@@ -44,8 +45,8 @@ def add(folders: list[Path], out: Path, partial: bool) -> None:
             (work / kind).mkdir()
             if files.pack_of(out, kind).is_file():
                 shutil.copy(files.pack_of(out, kind), work)
-        for home, kind in wanted(folders, partial).items():
-            (work / kind / home.name).symlink_to(home)
+        for place, home in wanted(folders, partial).items():
+            (work / place).symlink_to(home)
         out.mkdir(parents=True, exist_ok=True)
         for one in packing.pack(work):
             path = files.pack_of(out, one.kind)

@@ -30,9 +30,9 @@ def test_planted_effects_decide_the_advice() -> None:
     assert about(found, "Late pooling raises accuracy (") == every
     assert about(found, "A simple bypass raises") == every
     assert about(found, "A complex bypass raises") == "does not hold"
-    assert about(found, "A simple bypass does better") == every
-    assert about(found, "Half of the expand filters") == "holds"
-    assert "does not hold" in about(found, "0.125 is good")
+    assert about(found, "complex one (Table 3)") == every
+    assert about(found, "3x3 is enough") == "holds"
+    assert "does not hold" in about(found, "Larger squeeze ratios")
 
 
 def test_advice_turns_when_the_effects_do() -> None:
@@ -41,9 +41,9 @@ def test_advice_turns_when_the_effects_do() -> None:
     assert about(found, "Late pooling raises accuracy (") == "does not hold"
     assert about(found, "A simple bypass raises") == "does not hold"
     assert about(found, "A complex bypass raises").startswith("holds")
-    assert "does not hold on average" in about(found, "Half of the expand filters")
-    assert about(found, "0.125 is good") == "holds"
-    assert about(found, "0.125 is small").startswith("reaches most of 3 values")
+    assert "does not hold on average" in about(found, "3x3 is enough")
+    assert about(found, "Larger squeeze ratios") == "holds"
+    assert about(found, "0.125 is best") == "holds: it reaches most within a budget of size"
 
 
 def test_where_advice_does_not_hold_is_named() -> None:

@@ -23,12 +23,14 @@ from dse.report.page import Point, Section, Table
 
 ROOT = Path(__file__).parents[1]
 OF_RECORDS = [path for path in NOTEBOOKS if path.stem in ("figure3", "table3", "tour")]
+LONG = ("squeezebench",)
+"""Those that take many seconds: thousands of records, or many figures."""
 TRAINS = "dse.sweep"
 """In the cell of the tour that trains; from there on it shows no records."""
 
 
 def test_there_are_notebooks() -> None:
-    names = {"audit", "compression", "figure3", "space_map", "table3", "tour"}
+    names = {"audit", "compression", "figure3", "space_map", "squeezebench", "table3", "tour"}
     assert {path.stem for path in NOTEBOOKS} >= names
 
 
@@ -59,7 +61,11 @@ def shape(cell: NotebookNode) -> list[tuple[str, ...]]:
     ]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_a_notebook_runs_and_is_saved_with_its_outputs(path: Path, desk: Path) -> None:
     saved = nbformat.read(path, as_version=4)
     rerun = nbformat.read(desk / path.name, as_version=4)

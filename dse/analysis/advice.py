@@ -39,29 +39,39 @@ def advice(found: Sweep) -> list[Advice]:
     where the grid is not complete.
     """
     grid = complete(found)
-    return [*_squeeze(found, grid), *_kernels(grid), *_pooling(found, grid), *_bypass(grid)]
+    return [
+        *_squeeze(found, grid),
+        *_kernels(found, grid),
+        *_pooling(found, grid),
+        *_bypass(found, grid),
+    ]
 
 
 def _squeeze(found: Sweep, grid: Grid) -> Iterator[Advice]:
     if one := _change(grid, "sr", 0.125, None):
         yield Advice(
-            text="A squeeze ratio of 0.125 is small (section 5.2)",
+            text="A squeeze ratio of 0.125 is best at equal size (section 5.2)",
             verdict=_leads(reached(found, "sr"), 0.125, "size"),
             evidence=reach_sentence(found, "sr"),
         )
         yield Advice(
-            text="A squeeze ratio of 0.125 is good: larger ones gain little",
+            text="Larger squeeze ratios gain little, whatever their size",
             verdict=_enough(one),
             evidence=one.sentence,
         )
 
 
-def _kernels(grid: Grid) -> Iterator[Advice]:
+def _kernels(found: Sweep, grid: Grid) -> Iterator[Advice]:
     if one := _change(grid, "pct3x3", 0.5, None):
         yield Advice(
             text="Half of the expand filters 3x3 is enough (section 5.3)",
             verdict=_enough(one),
             evidence=one.sentence,
+        )
+        yield Advice(
+            text="Half of the expand filters 3x3 is best at equal size",
+            verdict=_leads(reached(found, "pct3x3"), 0.5, "size"),
+            evidence=reach_sentence(found, "pct3x3"),
         )
 
 
@@ -82,7 +92,7 @@ def _pooling(found: Sweep, grid: Grid) -> Iterator[Advice]:
     )
 
 
-def _bypass(grid: Grid) -> Iterator[Advice]:
+def _bypass(found: Sweep, grid: Grid) -> Iterator[Advice]:
     for wires in ("simple", "complex"):
         if one := _change(grid, "bypass", "none", wires):
             text = f"A {wires} bypass raises accuracy (section 6)"
@@ -90,6 +100,11 @@ def _bypass(grid: Grid) -> Iterator[Advice]:
     if one := _change(grid, "bypass", "complex", "simple"):
         text = "A simple bypass does better than a complex one (Table 3)"
         yield Advice(text=text, verdict=_gains(one), evidence=one.sentence)
+        yield Advice(
+            text="A simple bypass does better than a complex one at equal size",
+            verdict=_leads(reached(found, "bypass"), "simple", "size"),
+            evidence=reach_sentence(found, "bypass"),
+        )
 
 
 def _change(grid: Grid, column: str, before: object, after: object) -> Contrast | None:
@@ -146,14 +161,17 @@ def _few(seeds: int) -> str:
 
 
 def _leads(table: pd.DataFrame, value: object, budget: str) -> str:
-    """Whether the networks with one value reach more within a budget than those with any other."""
+    """Whether the networks with one value reach more within a budget than those with any other.
+
+    "For the means": the interval of its difference from the next or the first holds 0.
+    """
     rows = table[:-1].sort_values("mean", ascending=False, ignore_index=True)
     place = rows.index[rows.iloc[:, 0] == value][0]
-    within = f"of {len(rows)} values within a budget of {budget}"
+    sure = "" if rows["gap_high"][max(place, 1)] < 0 else " for the means"
     if place == 0:
-        sure = rows["low"][0] > rows["high"][1]
-        return f"reaches most {within}" + ("" if sure else "; not decided against the next")
-    return f"is number {place + 1} {within}"
+        return f"holds{sure}: it reaches most within a budget of {budget}"
+    where = f"it is number {place + 1} of {len(rows)} within a budget of {budget}"
+    return f"does not hold{sure}: {where}"
 
 
 def _named(rows: pd.DataFrame) -> str:
@@ -170,7 +188,7 @@ def reach_sentence(found: Sweep, column: str, cost: str = "size_bytes") -> str:
     ranked = sorted(values, key=lambda row: -row[3])
     texts = [f"{written(row[0])} {row[3]:.1f} %{_ends(row[4], row[5])}" for row in ranked]
     return (
-        f"Mean accuracy over budgets of {cost} of networks with one value of {column}: "
+        f"Mean accuracy over common budgets of {cost} of networks with one value of {column}: "
         f"{', '.join(texts)}; of all networks {whole[3]:.1f} %."
     )
 

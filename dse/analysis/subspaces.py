@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, Sweep, configurations, require
+from dse.analysis.axes import Sweep, configurations, require
 from dse.analysis.front import by_seed, pareto
-from dse.analysis.statistics import Floats, interval
-from dse.trial.datasets import num_classes
+from dse.analysis.statistics import PERCENT, Floats, interval
 
 WHOLE = "all"
 """The value that stands for the whole space."""
@@ -20,24 +19,29 @@ def reached(found: Sweep, column: str, cost: str = "size_bytes") -> pd.DataFrame
     """What each sub-space with one value of an axis reaches, and the whole space.
 
     A budget is the most that a network may cost. Of those within it the one with the highest mean
-    validation accuracy is chosen, and its accuracy on the test set counts; guessing, where a
-    sub-space has none. `mean` is the mean of that accuracy over all budgets from the cheapest to
-    the dearest network of the space, equally spaced in their logarithm: the hypervolume between the
-    front and guessing, divided by its width, plus guessing. `low` and `high` are its 95 % interval
-    over the seeds, the choice being kept.
+    validation accuracy is chosen, and its accuracy on the test set counts. `mean` is the mean of
+    that over all budgets within which each value of the axis has a network, equally spaced in their
+    logarithm: the hypervolume below the front, divided by its width. `low` and `high` are its 95 %
+    interval over the seeds, the choice being kept.
 
     Columns: the axis (`WHOLE` for the whole space, last), `networks`, `front` (how many of them
-    are on the front of the whole space), `mean`, `low`, `high` (percent). Raises `NoSweep` where
-    `column` is not an axis or all networks cost the same.
+    are on the front of the whole space), `mean`, `low`, `high` (percent), and `gap_high`, the upper
+    end of the interval of the difference from the value that reaches most (points). Only seeds that
+    all chosen networks have count. Raises `NoSweep` where `column` is not an axis.
     """
     axis, points = found.axis(column), configurations(found)
-    rows, whole = [], _front(points, cost)
-    for value in (*axis.values, WHOLE):
-        some = points if value is WHOLE else points[points[axis.name] == value]
-        reach = interval(_reach(found, points, some, cost).tolist(), within=(0.0, 100.0))
-        on_front = whole.index.isin(some.index).sum()
-        rows.append((value, len(some), on_front, reach.mean, reach.low, reach.high))
-    return pd.DataFrame(rows, columns=[axis.name, "networks", "front", "mean", "low", "high"])
+    parts = [points[points[axis.name] == value] for value in axis.values]
+    ends = max(part[cost].min() for part in parts), points[cost].max()
+    reach = np.array([_reach(found, some, cost, ends) for some in (*parts, points)])
+    by_seeds = list(reach[:, ~np.isnan(reach).any(axis=0)])
+    best, whole = max(by_seeds[:-1], key=lambda one: one.mean()), _front(points, cost).index
+    rows = []
+    for value, some, seeds in zip((*axis.values, WHOLE), (*parts, points), by_seeds, strict=True):
+        known, gap = interval(seeds.tolist(), within=PERCENT), interval((seeds - best).tolist())
+        counts = len(some), int(whole.isin(some.index).sum())
+        rows.append((value, *counts, known.mean, known.low, known.high, gap.high))
+    columns = ["networks", "front", "mean", "low", "high", "gap_high"]
+    return pd.DataFrame(rows, columns=[axis.name, *columns])
 
 
 def front_of(found: Sweep, column: str, value: object, cost: str) -> pd.DataFrame:
@@ -58,23 +62,16 @@ def _front(points: pd.DataFrame, cost: str) -> pd.DataFrame:
     return chosen
 
 
-def _reach(found: Sweep, points: pd.DataFrame, some: pd.DataFrame, cost: str) -> Floats:
-    """The mean accuracy on the test set over all budgets, for each seed."""
-    ends = np.log2([points[cost].min(), points[cost].max()])
-    if ends[0] == ends[1]:
-        raise NoSweep(f"all networks have the same {cost}")
+def _reach(found: Sweep, some: pd.DataFrame, cost: str, ends: tuple[float, float]) -> Floats:
+    """The mean accuracy on the test set over the budgets from end to end, for each seed.
+
+    NaN for a seed that a chosen network lacks.
+    """
     chosen = _front(some, cost)
     tested = replace(found, rows=found.rows.assign(val_top1=found.rows[found.answer]))
-    above = by_seed(tested, chosen) - _guess(found)
-    widths = np.diff(np.append(np.log2(chosen[cost].to_numpy(float)), ends[1]))
-    above = above[:, ~np.isnan(above).any(axis=0)]
-    result: Floats = _guess(found) + widths @ above / (ends[1] - ends[0])
+    budgets = np.log2(np.clip([*chosen[cost], ends[1]], *ends))
+    widths = np.diff(budgets)
+    if not widths.any():
+        widths[-1] = 1.0  # a single budget
+    result: Floats = widths @ by_seed(tested, chosen) / widths.sum()
     return result
-
-
-def _guess(found: Sweep) -> float:
-    """The accuracy of guessing, percent: of top-1."""
-    facts = found.rows[["data", "manifest"]].drop_duplicates()
-    if len(facts) > 1:
-        raise NoSweep("accuracies on several data sets cannot be compared")
-    return 100 / num_classes(*facts.iloc[0])
