@@ -90,7 +90,11 @@ def test_the_report_shows_studies(front: dict[str, Any]) -> None:
     assert "19 trained" in point.text or "stopped" in point.text
     assert point.more == ["3 proposals exceeded max.macs", "1 proposal " + REPEATED]
     assert section.figures[0].svg.startswith(b"<?xml")
-    assert section.tables[0].frame["key"].tolist()[0] == "sr"
+    best, effects = (table.frame for table in section.tables)
+    assert effects["key"].tolist()[0] == "sr"
+    assert best["size_bytes"].is_monotonic_increasing
+    assert best["val_top1"].is_monotonic_increasing
+    assert len(best) == history(front)["on_front"].sum()
     assert not searches({}).is_filled
 
 

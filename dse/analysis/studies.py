@@ -11,6 +11,7 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 COMPLETE = ("trained", "stored")
+ENDED = (*COMPLETE, "stopped", "failed")
 
 
 def history(study: Mapping[str, Any]) -> pd.DataFrame:
@@ -21,7 +22,7 @@ def history(study: Mapping[str, Any]) -> pd.DataFrame:
     of the box from cost 0 and accuracy 100 % to the highest cost of the study and accuracy 0 that
     the front so far dominates. A point that was stopped early counts its epochs only.
     """
-    ended = [p for p in study["points"] if p["state"] in (*COMPLETE, "stopped", "failed")]
+    ended = [p for p in study["points"] if p["state"] in ENDED]
     whole = [p["state"] in COMPLETE for p in ended]
     accuracy = np.array(
         [p["values"][-1] if w else np.nan for p, w in zip(ended, whole, strict=True)]
@@ -63,6 +64,24 @@ def on_front(cost: Floats, accuracy: Floats) -> npt.NDArray[np.bool_]:
     better = (cost[None] < cost[:, None]) | (accuracy[None] > accuracy[:, None])
     result: npt.NDArray[np.bool_] = ~np.asarray((cheaper & better).any(axis=1)) & ~np.isnan(cost)
     return result
+
+
+def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
+    """The points on a study's front, the cheapest first: their keys, the cost and the validation
+    accuracy; with one objective the best point."""
+    table = history(study)
+    if table["val_top1"].isna().all():
+        return pd.DataFrame()
+    ended = [p for p in study["points"] if p["state"] in ENDED]
+    chosen = table["on_front"] if "on_front" in table else table["val_top1"] == table["best"].max()
+    rows = [
+        {
+            **ended[place]["point"],
+            **dict(zip(study["objectives"], ended[place]["values"], strict=True)),
+        }
+        for place in table.index[chosen]
+    ]
+    return pd.DataFrame(rows).sort_values(study["objectives"][0], ignore_index=True)
 
 
 def refusals(refused: Mapping[str, int]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.studies import history, on_front
@@ -91,4 +92,5 @@ def _progress(axes: Axes, known: pd.DataFrame, x: str, y: str) -> None:
         axes.set_ylabel("dominated share" if x == "trial" else "")
     axes.step(known[x], known[y], where="post", color=OURS)
     axes.set_xlabel("trials" if x == "trial" else "epochs trained")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_xlim(left=0, right=max(1, float(np.max(known[x])) * 1.02))

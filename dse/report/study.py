@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.rendering import counted
-from dse.analysis.studies import effect_rows, history, refusals
+from dse.analysis.studies import effect_rows, front_rows, history, refusals
 from dse.figures.importing import import_matplotlib
 from dse.report.page import Picture, Point, Section, Table
 
@@ -36,11 +36,7 @@ def searches(studies: Mapping[str, Mapping[str, Any]]) -> Section:
             for name, study in found
         ],
         figures=[picture for name, study in found for picture in _pictures(name, study)],
-        tables=[
-            Table(f"Which keys matter for accuracy: {name}", rows, ABOUT)
-            for name, study in found
-            if len(rows := effect_rows(study))
-        ],
+        tables=[table for name, study in found for table in _tables(name, study)],
     )
 
 
@@ -59,6 +55,15 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
         f"Study {name}: {study['sampler']}, {' and '.join(study['objectives'])}{limits}; "
         f"{states}; {epochs} trained; {value}: {last or 'none'}. {study['ended'].capitalize()}."
     )
+
+
+def _tables(name: str, study: Mapping[str, Any]) -> Iterator[Table]:
+    """The best networks, and which keys matter."""
+    if len(rows := front_rows(study)):
+        what = "The front" if len(study["objectives"]) > 1 else "The best network"
+        yield Table(f"{what}, by validation accuracy: {name}", rows)
+    if len(rows := effect_rows(study)):
+        yield Table(f"Which keys matter for accuracy: {name}", rows, ABOUT)
 
 
 def _pictures(name: str, study: Mapping[str, Any]) -> list[Picture]:
