@@ -33,7 +33,8 @@ FOREIGN = ("desktop.ini", "@eaDir/x", "{id} (conflicted copy)/record.json", ".cl
 
 SWEEP = ("sr=0.125,0.5", "seed=0,1", "name=x", f"results.root={ROOT}")
 COMPRESS = ("method=svd", "retrain_epochs=0", "runner.device=cpu")
-TINY = ("sr=0.125", "train_share=0.1", "epochs=1", f"results.root={ROOT}")
+TINY = ("train_share=0.1", "epochs=1", f"results.root={ROOT}")
+SEARCH = ("sampler=random", "n_trials=2", *TINY)
 SLOW = pytest.mark.slow
 ON_RECORDS = [
     ("status", NAME),
@@ -53,6 +54,7 @@ ON_RECORDS = [
             ("sweep", *SWEEP, "plan=true"),
             ("sweep", "sr=abc"),
             ("reproduce", "figure3a", *SWEEP),
+            ("search", *SEARCH, "plan=true"),
             ("compress", NAME, *COMPRESS),
             ("compress", NAME, *COMPRESS, "plan=true"),
             ("status", "nowhere"),
@@ -60,7 +62,8 @@ ON_RECORDS = [
     ),
 ]
 ON_NETWORKS = [
-    ("sweep", *TINY, "name=CASE"),
+    ("sweep", *TINY, "sr=0.125", "name=CASE"),
+    ("search", *SEARCH, "name=of_CASE"),
     ("compress", f"{ROOT}/CASE", *COMPRESS),
     ("compress", "verify", NAME, "runner.device=cpu"),
     ("compress", "sensitivity", NAME, "density=0.5", "runner.device=cpu"),
@@ -124,8 +127,11 @@ def checked(home: Path, words: Sequence[str]) -> list[Ended]:
     if not any("CASE" in word for word in words) and words[0] != "dse.pack":
         assert unheard.out == printed.out
         assert (left.errors, full.errors) == (printed.errors, printed.errors + FULL * says)
-    made = [file.read_bytes() for case in CASES for file in home.glob(f"{case}.*")]
-    assert made == made[:1] * (len(CASES) if made else 0)
+    made = [file for case in CASES for file in home.glob(f"{case}.*")]
+    contents = [file.read_bytes() for file in made]
+    assert contents == contents[:1] * (len(CASES) if made else 0)
+    for file in made:
+        file.unlink()
     return ends
 
 
@@ -163,7 +169,7 @@ def test_commands_end_alike_whatever_their_streams_are(
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a trained network, compressed."""
     home = tmp_path_factory.mktemp("trained")
-    assert ended(home, "printed", "dse.sweep", *TINY, "name=x").code == 0
+    assert ended(home, "printed", "dse.sweep", *TINY, "sr=0.125", "name=x").code == 0
     assert ended(home, "printed", "dse.compress", NAME, *COMPRESS).code == 0
     for file, path in (
         ("network.bin", next(home.glob(f"{ROOT}/x/{COMPRESSED}/*/{FILE}"))),
@@ -180,10 +186,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_commands_that_train_end_alike_too(words: tuple[str, ...], trained: Path) -> None:
     printed, *_ = checked(trained, (f"dse.{words[0]}", *words[1:]))
     assert printed.code == (2 if words[1] == "weights.safetensors" else 0), printed
-    if words[0] == "sweep":
-        whole = [tables.load(trained / ROOT / case)["top1"].tolist() for case in CASES]
+    if words[0] in ("sweep", "search"):
+        name = words[-1].removeprefix("name=")
+        folders = [trained / ROOT / name.replace("CASE", case) for case in CASES]
+        whole = [tables.load(folder)["top1"].tolist() for folder in folders]
         assert whole == whole[:1] * len(CASES)
-        assert len(whole[0]) == 1
+        assert len(whole[0]) == (1 if words[0] == "sweep" else 2)
 
 
 @pytest.mark.parametrize(
