@@ -115,6 +115,29 @@ def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path: Path, sampler: str)
     assert (folder / TORN).exists()
 
 
+def test_intervals_are_searched_within_limits(tmp_path: Path) -> None:
+    arguments = ("sr=interval(0.1,1)", "lr=tag(log,interval(0.01,0.5))", "base_e=interval(4,32)")
+    _, trained, _ = study(tmp_path / "s", *arguments, "n_trials=9", "max.size_bytes=40kB")
+    assert len(trained) == 9
+    assert all(p.costs["size_bytes"] <= 40_000 for p in trained)
+    assert all(0.01 <= p.point["lr"] <= 0.5 and isinstance(p.point["base_e"], int) for p in trained)
+
+
+def test_a_study_ends_where_other_values_give_the_same_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dse.search.study.DRAWS", 100)
+    fixed = (
+        "base_e=8", "incr_e=8", "pct3x3=0.5", "bypass=none", "pool_after=1-4-8",
+    )  # fmt: skip
+    _, trained, found = study(
+        tmp_path / "s", *fixed, "sr=interval(0.45,0.55)", "sampler=random", "n_trials=100"
+    )
+    networks = {p.trials[0].architecture.fires for p in trained}  # type: ignore[union-attr]
+    assert len(networks) == len(trained) < 20
+    assert found.ended == "no new point was found in 100 draws"
+
+
 def test_what_failed_is_not_tried_again_until_the_next_command(tmp_path: Path) -> None:
     arguments = (*SMALL, "sampler=random", "n_trials=9")
     _, trained, _ = study(tmp_path / "s", *arguments, fail=True)

@@ -33,6 +33,26 @@ def test_tasks_stop_when_asked_and_no_other_starts(kind: str) -> None:
         assert list(runner.events()) == [Interrupted("after")]
 
 
+def test_one_task_is_cancelled_while_the_others_go_on() -> None:
+    received = []
+    with Runner("toy:behave", Workers(count=2)) as runner:
+        for key, task in enumerate([("check steadily", 60), ("sleep", 0.3), ("return", "queued")]):
+            runner.submit(key, task)
+        runner.submit("queued", ("return", 1))
+        runner.cancel("queued")
+        for event in runner.events():
+            received.append(event)
+            if isinstance(event, Reported) and event.key == 0:
+                runner.cancel(0)
+                runner.cancel("unknown")
+    assert ends(received) == {
+        "queued": Interrupted("queued"),
+        0: Interrupted(0),
+        1: Finished(1, 0.3),
+        2: Finished(2, "queued"),
+    }
+
+
 def test_what_finishes_in_time_has_finished() -> None:
     with Runner("toy:behave", Workers(count=2)) as runner:
         runner.submit(0, ("finish when stopped",))
