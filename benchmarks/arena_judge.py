@@ -8,8 +8,8 @@ looking at all networks. (With one complete seed the judge is that seed's own te
 table says so.) `regret` is how far the chosen network is below the best one, in percentage points;
 `hypervolume` the share of the true front's that the chosen front has, of accuracy above guessing
 against the logarithm of `size_bytes`. Compared with the samplers: training the networks with the
-most MACs or parameters, in that order. Writes the tables and the figure to
-results/reference/arena, and prints them.
+most MACs or parameters, in that order; for the front, those with the most MACs for their size.
+Writes the tables and the figure to results/reference/arena, and prints the tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from arena import OUT, ROOT, bench
+from arena import OUT, ROOT, SEARCHES, bench
 from scipy.stats import kendalltau, spearmanr
 
 from dse.analysis.front import pareto
@@ -108,6 +108,18 @@ def searches(found: dict[int, Judge]) -> Iterator[tuple[str, str, str, np.ndarra
             order = np.argsort(-judge.free[name], kind="stable")[: BUDGETS[-1]]
             spent, whole = np.arange(1, len(order) + 1.0), np.full(len(order), judge.epochs)
             yield name, "accuracy", "none", spent, judge.quality(order, whole, "accuracy")
+            if name == "macs":
+                order = layers(judge.sizes, judge.free[name])[: BUDGETS[-1]]
+                yield name, "front", "none", spent, judge.quality(order, whole, "front")
+
+
+def layers(sizes: np.ndarray, macs: np.ndarray) -> np.ndarray:
+    """The networks on the front of MACs against size, then those on the front of the rest, ..."""
+    left, order = np.arange(len(sizes)), np.arange(0)
+    while len(left):
+        front = pareto(sizes[left], macs[left][None])[0]
+        order, left = np.append(order, left[front]), left[~front]
+    return order
 
 
 def at_budgets(spent: np.ndarray, quality: np.ndarray, budgets: np.ndarray) -> np.ndarray:
@@ -225,7 +237,7 @@ def main() -> None:
     judged = "the other complete seeds'" if len(found) > 1 else "the same seed's"
     note = f"seeds seen: {seen}; judged by {judged} mean test accuracy; bands: 95 % of the mean"
     parts = [note, "## Rank correlations with the judge", ranks(found)]
-    for objective, stopping in result[["objective", "stopping"]].drop_duplicates().to_numpy():
+    for objective, stopping in SEARCHES:
         what = "regret, points" if objective == "accuracy" else "hypervolume, %"
         parts += [f"## {what}; early stopping: {stopping}", table(result, objective, stopping)]
     text = "\n\n".join(part.rstrip() for part in parts) + "\n"
