@@ -38,6 +38,7 @@ EQUAL = [
     ("", "conv10_multiple=1,5", "1 and 5 give conv10 the same filters"),
     ("", "augment=shift,crop", "shift and crop move pictures by up to a pixel"),
     ("", "batch_size=45,60", "45 and 60 put all training pictures in one batch"),
+    ("batch_size=176", "iter_size=22,44", "22 and 44 compute all training pictures in the same"),
     ("", "validation_share=0.25,0.2501", "0.25 and 0.2501 hold out the same pictures"),
     ("", "train_share=0.05,0.0501", "0.05 and 0.0501 train on the same pictures"),
     ("", "warmup=0.3,0.4", "0.3 and 0.4 are the same number of steps"),

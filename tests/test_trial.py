@@ -64,6 +64,7 @@ FIELDS: Mapping[str, tuple[Any, Any]] = {
     "train_share": (0.5, 0.6),
     "epochs": (20, 21),
     "batch_size": (64, 32),
+    "iter_size": (1, 2),
     "lr": (0.1, 0.05),
     "schedule": ("linear", "cosine"),
     "warmup": (2.0, 0.0),

@@ -135,6 +135,8 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
         "network": trial.network,
         "norm": trial.layout.norm,
     }
+    if protocol.recipe.iter_size > 1:
+        values["iter_size"] = protocol.recipe.iter_size
     if workers.device == "cuda":
         gpus = workers.settings if isinstance(workers.settings, tuple) else ()
         values["gpus"] = [gpu.name for gpu in gpus]

@@ -12,7 +12,7 @@ from typing import Any
 from dse.space.architecture import Architecture
 from dse.sweep.timing import architecture_of
 from dse.trial.names import written
-from dse.trial.protocol import Protocol, epoch_steps
+from dse.trial.protocol import Protocol, epoch_steps, parts
 from dse.trial.question import Trial
 from dse.trial.schedule import warmup_steps
 from dse.trial.unread import reason, unread
@@ -80,7 +80,7 @@ UNREAD: Mapping[str, Callable[[Trial], str]] = {
 
 NEUTRAL: Mapping[str, Any] = {
     "incr_e": 0, "bypass": "none", "dead_after": 0, "ladder": "none",
-    "dsd_sparse": 0, "dsd_final": 0,
+    "dsd_sparse": 0, "dsd_final": 0, "iter_size": 1,
 }  # fmt: skip
 """Values that do nothing in any trial; they may always be given."""
 
@@ -99,6 +99,7 @@ ALIKE: Mapping[str, str] = {
     "validation_share": "hold out the same pictures",
     "train_share": "train on the same pictures",
     "batch_size": "put all training pictures in one batch",
+    "iter_size": "compute all training pictures in the same parts",
     "warmup": "are the same number of steps",
 }
 """Fields of which different values may have the same effect, and that effect."""
@@ -119,6 +120,7 @@ def effect(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
     made["validation_share"] = protocol.validation_pictures
     made["train_share"] = protocol.train_pictures
     made["batch_size"] = min(recipe.batch_size, protocol.train_pictures)
+    made["iter_size"] = len(parts(made["batch_size"], recipe.iter_size))
     made["warmup"] = (warm, recipe.warmup if "warmup" in made["ladder"] else 0)
     return (fires, *(made[name] for name in fields))
 

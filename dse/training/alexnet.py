@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dse.space.alexnet import AlexNet
-from dse.training.network import Dropout, max_pool
+from dse.training.network import Dropout, Norm, max_pool
 
 
 class AlexNetModule(nn.Module):
@@ -31,9 +31,7 @@ class AlexNetModule(nn.Module):
             )
             channels = conv.filters
             self.add_module(f"conv{number}", layer)
-            self.add_module(
-                f"conv{number}_norm", nn.BatchNorm2d(channels) if norm else nn.Identity()
-            )
+            self.add_module(f"conv{number}_norm", Norm(channels) if norm else nn.Identity())
         fc6, fc7 = architecture.linear
         self.fc6 = nn.Linear(side**2 * channels, fc6)
         self.fc7 = nn.Linear(fc6, fc7)

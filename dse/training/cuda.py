@@ -74,7 +74,7 @@ class CudaStep(TrainStep):
         self._halted = torch.zeros((), device=device)  # 1 after a step that diverged
         self._rate = torch.zeros((), device=device)
         self._log = torch.zeros(REPORT, 4, device=device)
-        self._parts = 1  # of a batch, computed one after the other
+        self._pieces = 1  # of what is computed at a time, where memory is short
         self._sizes: list[int] = []  # of the batches since the last report
         self._format = _format(self._parameters)
         self._generator = _generator(device)
@@ -96,11 +96,12 @@ class CudaStep(TrainStep):
             try:
                 return self._captured(x, y)
             except torch.OutOfMemoryError:
-                if self._flat or self._parts >= len(y) or not _alone(self._device):
+                if self._flat or self._pieces >= len(y) or not _alone(self._device):
                     raise
-            self._parts *= 2  # outside of `except`, which holds on to the step's tensors
+            self._pieces *= 2  # outside of `except`, which holds on to the step's tensors
             print(
-                f"out of memory: batches of {len(y)} pictures are computed in {self._parts} parts, "
+                f"out of memory: batches of {len(y)} pictures are computed in "
+                f"{self._pieces * self._recipe.iter_size} parts, "
                 "with other random numbers for dropout",
                 file=sys.stderr,
             )
@@ -121,23 +122,23 @@ class CudaStep(TrainStep):
                 self._generator.graphsafe_set_state(self._generator.clone_state())
         return self._step(torch.empty_like(x, memory_format=self._format).copy_(x), y)
 
-    def _pass(self, x: Tensor, y: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
-        """As `TrainStep`'s, part by part; the gradients are those of the whole batch's loss."""
-        size = math.ceil(len(y) / self._parts)
+    def _statistics(self) -> list[Tensor]:
+        return [flat for flat in self._flat if flat.is_floating_point()]
+
+    def _draw_from(self, part: str) -> None:
+        """All parts draw from the step's stream, which is set before it: a graph cannot set one."""
+
+    def _part(self, x: Tensor, y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """As `TrainStep`'s, in pieces where memory is short."""
+        size = math.ceil(len(y) / self._pieces)
         scores: list[Tensor] = []
         losses: list[Tensor] = []
-        total: list[Tensor] = []
-        for part in zip(torch.split(x, size), torch.split(y, size), strict=True):
-            share = weight * len(part[1]) / len(y)
-            found, loss = super()._pass(*part, share)
+        for piece in zip(torch.split(x, size), torch.split(y, size), strict=True):
+            found, loss = super()._part(*piece, weight * len(piece[1]) / len(y))
             if self._halves:
                 self._halves.backward()
             scores.append(found)
-            losses.append(loss if share == 1 else loss * share)
-            gradients = [gradient(parameter) for parameter in self._ordered]
-            if total:
-                torch._foreach_add_(gradients, total)
-            total = gradients
+            losses.append(loss)
         if len(losses) == 1:
             return scores[0], losses[0]
         return torch.cat(scores), torch.stack(losses).sum()

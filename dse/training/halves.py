@@ -41,12 +41,13 @@ class Halves:
 
     @torch.no_grad()
     def backward(self) -> None:
-        """After a backward pass: the gradients, in fp32, as those of the model's parameters."""
+        """After a backward pass: add the gradients, in fp32, to those of the model's parameters."""
         used = {n: half.grad for n, half in self._halves.items() if half.grad is not None}
         gradients = [torch.empty_like(self._wholes[name]) for name in used]
         _copy(gradients, list(used.values()))
         for name, gradient in zip(used, gradients, strict=True):
-            self._wholes[name].grad = gradient
+            whole = self._wholes[name]
+            whole.grad = gradient if whole.grad is None else whole.grad.add_(gradient)
 
 
 def _copy(to: list[Tensor], given: list[Tensor]) -> None:

@@ -123,7 +123,8 @@ def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict
     judged = _seconds_of_judging(model, data, together, seconds / JUDGING)
     private, shared = map(max, memory, _memory())
     if timed < batch:
-        private += (batch - timed) * _bytes_of_a_picture(trial, model, data)
+        part = batch // trial.protocol.recipe.iter_size
+        private += max(part - timed, 0) * _bytes_of_a_picture(trial, model, data)
     weights = weights_of(model)
     return {
         "entered": entered,
@@ -202,8 +203,15 @@ def _endless(trial: Trial, batch: int) -> Trial:
     """A trial whose steps are the same, of `batch` pictures, but whose training does not end by
     itself."""
     protocol = trial.protocol
+    recipe = protocol.recipe
     recipe = replace(
-        protocol.recipe, batch_size=batch, epochs=EPOCHS, lr=LR, dead_after=0, ladder="none"
+        recipe,
+        batch_size=batch,
+        iter_size=recipe.iter_size if batch == recipe.batch_size else 1,
+        epochs=EPOCHS,
+        lr=LR,
+        dead_after=0,
+        ladder="none",
     )
     return replace(trial, protocol=replace(protocol, recipe=recipe))
 

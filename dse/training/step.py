@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.optim.sgd import sgd
 
 from dse.training.sparse import Phases
-from dse.trial.protocol import random_seed
+from dse.trial.protocol import parts, random_seed
 from dse.trial.recipe import Recipe
 from dse.trial.schedule import learning_rate, warmup_steps
 
@@ -58,8 +58,8 @@ class StepReport:
 class TrainStep:
     """Steps of a recipe on `model`, in place; reports after each one.
 
-    Step n (from 0) draws its dropout from the stream (seed, "step", n). `steps_per_epoch` fixes
-    the learning rates.
+    Step n (from 0) draws its dropout from the stream (seed, "step", n), and part p of a step that
+    has several from (seed, "step", n/p). `steps_per_epoch` fixes the learning rates.
     """
 
     def __init__(
@@ -81,7 +81,6 @@ class TrainStep:
 
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
         """One step on pictures (b, channels, h, w) and their labels, int64 (b)."""
-        torch.default_generator.manual_seed(self._stream())
         buffers = [buffer.clone() for buffer in self._buffers]  # a norm's statistics
         scores, loss = self._pass(x, y)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
@@ -101,25 +100,54 @@ class TrainStep:
             lifeless=int(watched and lifeless(self._parameters, value, scores.shape[1])),
         )
 
-    def _pass(self, x: Tensor, y: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Forward and backward, the gradients multiplied by `weight`: class scores, the loss."""
+    def _pass(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward, part by part: class scores, and the mean loss of all pictures,
+        whose gradient the parameters then have."""
         for parameter in self._parameters:
             parameter.grad = None
+        every = parts(len(y), self._recipe.iter_size)
+        if len(every) == 1:
+            self._draw_from("")
+            return self._part(x, y, 1.0)
+        scores, losses = [], []
+        running = Running(self._statistics())
+        for number, part in enumerate(every):
+            self._draw_from(f"/{number}")
+            share = (part.stop - part.start) / len(y)
+            found, loss = self._part(x[part], y[part], share)
+            running.next_part()
+            scores.append(found)
+            losses.append(loss)
+        running.finish(len(every))
+        return torch.cat(scores), torch.stack(losses).sum()
+
+    def _part(self, x: Tensor, y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Forward and backward of one part: class scores, and its mean loss times `weight`, whose
+        gradients are added to the parameters'."""
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
         ):
             scores = self._scores(x)
         loss = F.cross_entropy(scores.float(), y)
-        (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+        loss = loss if weight == 1 else loss * weight
+        loss.backward()  # type: ignore[no-untyped-call]
         return scores.detach(), loss.detach()
 
     def _scores(self, x: Tensor) -> Tensor:
         scores: Tensor = self._model(x)
         return scores
 
-    def _stream(self) -> int:
-        """The seed of the next step's random numbers."""
-        return random_seed(self._seed, "step", self._next)
+    def _statistics(self) -> list[Tensor]:
+        """What norms change as they compute."""
+        return [buffer for buffer in self._buffers if buffer.is_floating_point()]
+
+    def _draw_from(self, part: str) -> None:
+        """Have dropout draw from the stream of the next step, or of a part ("/0", ...) of it."""
+        torch.default_generator.manual_seed(self._stream(part))
+
+    def _stream(self, part: str = "") -> int:
+        """The seed of the random numbers of the next step, or of a part of it."""
+        return random_seed(self._seed, "step", f"{self._next}{part}")
 
     def _learning_rate(self) -> float:
         return learning_rate(self._recipe, self._next, self._steps_per_epoch)
@@ -167,6 +195,29 @@ class TrainStep:
             momentum.copy_(tensors[f"momentum.{name}"])
         self._phases.restore(tensors, step)
         self._next = step
+
+
+class Running:
+    """The running statistics of norms over the parts of a batch: each part starts from those of the
+    step, and the mean of what the parts leave is kept."""
+
+    def __init__(self, statistics: list[Tensor]) -> None:
+        self._statistics = statistics
+        self._before = [tensor.clone() for tensor in statistics]
+        self._changes = [torch.zeros_like(tensor) for tensor in statistics]
+
+    @torch.no_grad()
+    def next_part(self) -> None:
+        """Called after each part."""
+        for now, before, change in zip(self._statistics, self._before, self._changes, strict=True):
+            change += now - before
+            now.copy_(before)
+
+    @torch.no_grad()
+    def finish(self, count: int) -> None:
+        """Called after the last one of `count` parts."""
+        for now, change in zip(self._statistics, self._changes, strict=True):
+            now += change / count
 
 
 class SGD:

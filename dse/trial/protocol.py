@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from dse.space.rules import Rule, check, integer, knob, one_of, real
@@ -167,6 +168,20 @@ def epoch_steps(pictures: int, batch_size: int) -> int:
     """
     whole, rest = divmod(pictures, batch_size)
     return whole + (rest > 1)
+
+
+def parts(pictures: int, iter_size: int) -> list[slice]:
+    """The parts of a batch of so many pictures (at least 2), which are computed one by one.
+
+    They differ by at most a picture. A small last batch has fewer of them, so that each has at
+    least 2 pictures.
+
+    >>> parts(8, 2), parts(5, 4)
+    ([slice(0, 4, None), slice(4, 8, None)], [slice(0, 2, None), slice(2, 5, None)])
+    """
+    count = max(min(iter_size, pictures // 2), 1)
+    ends = [pictures * number // count for number in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def random_seed(seed: int, purpose: str, key: str | int = "") -> int:

@@ -45,6 +45,7 @@ SINCE: Mapping[str, Any] = {
     "dsd_density": 1.0,
     "dsd_sparse": 0,
     "dsd_final": 0,
+    "iter_size": 1,
 }
 """Fields added after a release, with the neutral value that a record without them has. In a
 question that value keeps the field out of the identity, so old results stay valid."""

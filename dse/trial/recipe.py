@@ -23,17 +23,22 @@ class Recipe:
     down to 0, which it would reach one step after the last (`step`: a tenth after each third of
     the steps). `clip` bounds the norm of the whole gradient; 0 means no bound.
 
+    A batch is computed in `iter_size` parts, as in Caffe: the gradient is that of the whole batch's
+    mean loss, while norms see a part at a time.
+
     With a `dsd_density` below 1 the training is dense-sparse-dense (arXiv:1607.04381): the last
     `dsd_sparse` + `dsd_final` of the `epochs` are a phase in which each layer but the first keeps
     that share of its weights, the largest, and a phase in which the others, from 0, learn again.
     Each of them follows `schedule` from a tenth of `lr`, without warm-up and momentum at first.
 
     Raises `ValueError` for a value outside its rule, for `nesterov` without `momentum`, for a
-    `ladder` without `dead_after`, and for phases that do not fit in the epochs.
+    `ladder` without `dead_after`, for parts that are not equal or have one picture, and for phases
+    that do not fit in the epochs.
     """
 
     epochs: int = knob(20, integer(1, 10_000), "passes over the training part")
     batch_size: int = knob(96, integer(2, 65_536), "pictures per step")
+    iter_size: int = knob(1, integer(1, 65_536), "equal parts in which a batch is computed")
     lr: float = knob(0.15, real(0, 1e6, above=True), "peak learning rate")
     schedule: str = knob(
         "linear", one_of("linear", "cosine", "step", "constant"), "learning rate after warm-up"
@@ -65,6 +70,13 @@ class Recipe:
             raise ValueError("`nesterov` must be false where `momentum` is 0, got true")
         if self.ladder != "none" and not self.dead_after:
             raise ValueError(f"`ladder` must be none where `dead_after` is 0, got {self.ladder}")
+        if self.iter_size > 1 and (
+            self.batch_size % self.iter_size or self.batch_size == self.iter_size
+        ):
+            raise ValueError(
+                f"`iter_size` must divide `batch_size`, {self.batch_size}, into equal parts of at "
+                f"least 2 pictures, got {self.iter_size}"
+            )
         self._check_phases()
 
     def _check_phases(self) -> None:
