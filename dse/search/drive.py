@@ -1,4 +1,4 @@
-"""Run a study: train what it proposes, tell it the results, and stop hopeless trials early."""
+"""Run a study: train what it proposes, note the results, and stop hopeless trials early."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class _Drive:
             self._costs[number] = float(proposal.costs[first])
 
     def _finish(self, active: Active) -> None:
-        """Tell the study what became of a point whose trials have all ended."""
+        """Note in the study what became of a point whose trials have all ended."""
         del self._active[active.proposal.number]
         if active.failure:
             self._study.fail(active.proposal, active.failure)
