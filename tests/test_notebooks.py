@@ -20,6 +20,7 @@ import dse
 from dse.figures.plotting import encoded
 from dse.report.notebook import Output, show
 from dse.report.page import Point, Section, Table
+from dse.results import files, packs
 
 ROOT = Path(__file__).parents[1]
 OF_RECORDS = [path for path in NOTEBOOKS if path.stem in ("figure3", "table3", "tour")]
@@ -113,8 +114,8 @@ def test_a_notebook_says_what_a_folder_does_not_hold(
 ) -> None:
     monkeypatch.setattr("dse.report.notebook.encoded", lambda figure, kind: [DOT])
     demo = ROOT / "results/reference/demo"
-    for trial_id in KINDS[kind](dse.load(demo)).trial_id:
-        shutil.copytree(demo / "trials" / trial_id, tmp_path / "trials" / trial_id)
+    rows: Any = KINDS[kind](dse.load(demo)).to_dict("records")
+    files.pack_of(tmp_path).write_bytes(packs.encoded(files.TRIALS, rows, {}))
     shown = list(outputs(path, tmp_path))
     texts = [one.markdown for one in shown]
     assert all(one.png or one.markdown for one in shown)

@@ -60,6 +60,16 @@ def test_packed_trials_give_the_same_table_and_curves(folder: Path, remove: bool
     assert [math.isnan(loss) for loss in before[1]["val_loss"][:2]] == [True, False]
 
 
+def test_trials_without_curves_are_packed_too(tmp_path: Path) -> None:
+    records.save(tmp_path, RECORDS[0], {})
+    for _ in range(2):
+        assert seen(tmp_path)[2] == [RECORDS[0].trial.trial_id]
+        packing.pack(tmp_path, remove=True)
+        records.save(tmp_path, RECORDS[1], ANSWERED)
+        packing.pack(tmp_path, remove=True)
+        assert len(seen(tmp_path)[1]) == 2
+
+
 def test_new_trials_are_added_to_those_packed(folder: Path) -> None:
     late = place(folder, RECORDS[0])
     late.rename(folder / "away")

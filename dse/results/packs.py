@@ -55,7 +55,7 @@ def curves(folder: Path, wanted: Iterable[str], kind: str = TRIALS) -> pd.DataFr
     import pandas as pd
 
     pack = _pack(folder, kind)
-    if pack is None:
+    if pack is None or CURVE + "epoch" not in pack.column_names:
         return pd.DataFrame({ID[kind]: []})
 
     import pyarrow as pa
