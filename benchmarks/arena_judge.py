@@ -9,7 +9,8 @@ table says so.) `regret` is how far the chosen network is below the best one, in
 `hypervolume` the share of the true front's that the chosen front has, of accuracy above guessing
 against the logarithm of `size_bytes`. Compared with the samplers: training the networks with the
 most MACs or parameters, in that order; for the front, those with the most MACs for their size.
-Writes the tables and the figure to results/reference/arena, and prints the tables.
+Writes the tables to results/reference/arena and the figure to docs/arena.png,
+and prints the tables.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ STYLES = {
     "macs": ("k", ":"),
     "params": ("#e69f00", ":"),
 }
+DOCS = ROOT.parents[1] / "docs"
 BUDGETS = (20, 40, 60, 108)
 """Trained networks, or as many epochs, in the table."""
 GUESS = 10.0
@@ -223,8 +225,7 @@ def draw(result: pd.DataFrame, note: str) -> None:
         ax.grid(color="0.9")
     axes[0, 0].legend(ncols=2)
     figure.supxlabel(note, fontsize=8)
-    figure.savefig(OUT / "arena.png", dpi=120)
-    figure.savefig(OUT / "arena.svg", metadata={"Date": None})
+    figure.savefig(DOCS / "arena.png", dpi=110)
 
 
 def main() -> None:
