@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reading import composed_once
 
 from dse.search.ledger import Ledger
 from dse.search.limits import costs_of
@@ -16,6 +17,8 @@ from dse.search.request import Request, read_request
 from dse.search.storage import JOURNAL, TORN, opened
 from dse.search.study import Proposal, Study
 from dse.sweep.errors import RequestError
+
+__all__ = ["composed_once"]
 
 SMALL = ("base_e=8,16", "incr_e=8,16", "sr=0.125,0.5", "pct3x3=0.25,0.5", "pool_after=1-4-8")
 FRONT = "objective=size_bytes,val_top1"

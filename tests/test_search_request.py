@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from reading import composed_once
 
 from dse.search.__main__ import main
 from dse.search.limits import costs_of
 from dse.search.request import Request, read_request
 from dse.search.space import Choice, Interval
 from dse.sweep.errors import RequestError
+
+__all__ = ["composed_once"]
 
 SMALL = ("base_e=8,16", "incr_e=0,8", "sr=0.125,0.5", "pct3x3=0.25,0.5", "pool_after=1-3-5,1-4-8")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reading import composed_once
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.studies import effect_rows, history
@@ -18,6 +19,8 @@ from dse.search.outcome import outcome
 from dse.search.request import read_request
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study
+
+__all__ = ["composed_once"]
 
 
 def planted(proposal: Proposal) -> float:
