@@ -71,8 +71,8 @@ EXPLAINED = (
 def _rest(grid: Grid, rest: float) -> str:
     """What is left, and how much of it the noise of the seeds is."""
     noise = noise_share(grid)
-    of_it = "" if math.isnan(noise) else f", of which {noise:.1f} % is noise of the seeds"
-    return f"Three or more together: {rest:.1f} %{of_it}. {_counts(grid)}"
+    alone = "" if math.isnan(noise) else f"; the noise of the seeds alone gives {noise:.1f} %"
+    return f"Three or more together: {rest:.1f} %{alone}. {_counts(grid)}"
 
 
 def _counts(grid: Grid) -> str:
