@@ -81,7 +81,7 @@ def _results_folder(folder: object) -> Path:
         raise TypeError(f"`folder` must be a str or a Path, got {type(folder).__name__}")
     path = Path(folder)
     if not files.has_trials(path):
-        raise ValueError(f"`folder` must be a results folder, with trials/ in it, got {path}")
+        raise ValueError(f"`folder` must be a results folder with trials, got {path}")
     return path
 
 
