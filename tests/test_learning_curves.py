@@ -97,6 +97,26 @@ def test_one_run_of_each_configuration_is_a_line() -> None:
     assert not figure.axes[0].collections
 
 
+def test_the_learning_rate_may_vary_and_be_measured() -> None:
+    """A search for `lr` has it as an axis, and every curve has a column of that name."""
+    table = made(swept(lr=(0.05, 0.1)))
+    known = planted(table).assign(lr=0.01)
+    for y in ("val_top1", "lr"):
+        figure = learning_curves(sweep(table), known, y)
+        assert len({line.get_label() for line in figure.axes[0].lines} & {"lr 0.05", "lr 0.1"}) == 2
+
+
+def test_a_long_legend_leaves_the_plot_its_height() -> None:
+    values = [round(0.03 * n, 2) for n in range(1, 11)]
+    few, many = made(swept(sr=SR[:2])), made(swept(pct3x3=values, bypass=("none", "simple")))
+    heights = []
+    for table in (few, many):
+        figure = learning_curves(sweep(table), planted(table))
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].bbox.height)
+    assert heights[1] > 0.8 * heights[0]
+
+
 def test_too_many_lines_are_refused() -> None:
     values = [round(0.02 * n, 2) for n in range(1, 32)]
     table = made(swept(pct3x3=values))

@@ -96,19 +96,27 @@ def _ranked(points: pd.DataFrame) -> pd.DataFrame:
 def best(found: Sweep) -> Iterator[str]:
     """The best configuration by validation accuracy, a line for each data set."""
     ranked = _ranked(configurations(found))
-    names = [axis.name for axis in found.axes if axis.name != "data"]
     for data, trials in found.rows.groupby("data", sort=False):
-        on = "" if len(names) == len(found.axes) else f" on {data!s}"
+        on = f" on {data!s}" if "data" in [axis.name for axis in found.axes] else ""
         if set(trials["status"]) <= {"never_learned", "diverged"}:
             yield f"no network learned{on}"
             continue
         points = ranked[ranked["data"] == data] if on else ranked
         first = points.iloc[0]
-        name = " ".join(f"{k}={v}" for k, v in _read(first, names).items() if v != "-")
+        values = _read(_trials(found, first).iloc[0], _fields(found))
+        name = " ".join(f"{k}={v}" for k, v in values.items() if v != "-")
         test = f"on the test set {first['mean']:.1f} % {_interval(first)}".rstrip()
         yield (
             f"best by validation accuracy{on}: {name}; {test}" if name else f"accuracy{on}: {test}"
         )
+
+
+def _fields(found: Sweep) -> list[str]:
+    """What a configuration is called by: each field of those that vary together, but a layout, and
+    not the data set."""
+    axes = [axis for axis in found.axes if axis.name != "data"]
+    parts = [a.columns if a.name == ", ".join(a.columns) else (a.name,) for a in axes]
+    return [name for part in parts for name in part]
 
 
 def _trials(found: Sweep, point: Mapping[Any, Any]) -> pd.DataFrame:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FEW = 6
 """Intervals are drawn of at most this many lines."""
 
+MEASURED = "measured"
+"""The column of the curves that is drawn; `lr` may be one of the axes as well."""
+
 
 def learning_curves(
     found: Sweep,
@@ -46,13 +49,14 @@ def learning_curves(
     check_lines(found, found.axes)
     names = [axis.name for axis in found.axes]
     columns = found.rows[["trial_id", *names]]
-    known = curves[curves[y].notna()].merge(columns, on="trial_id", sort=False)
+    measured = curves[["trial_id", "epoch"]].assign(**{MEASURED: curves[y]})
+    known = measured[measured[MEASURED].notna()].merge(columns, on="trial_id", sort=False)
     if known.empty:
         raise NoSweep(f"no trial has a curve of {y}")
     lines = dict(groups(in_order(known, found.axes), names))
     hued = hue_axis(found, hue or _most_values(found), found.axes)
     looks = find_looks(list(lines), names, hued)
-    heights = scale(y, known[y].tolist())
+    heights = scale(y, known[MEASURED].tolist())
     with style():
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         axes = figure.subplots()
@@ -61,8 +65,8 @@ def learning_curves(
         set_scale(axes, "x", scale("epoch", [1]), log=is_log("x", "epoch", known["epoch"], log))
         if not log or "x" not in log:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        log_y = is_log("y", y, known[y], log)
-        axes.set_ylim(_limits(known[y], log=log_y))
+        log_y = is_log("y", y, known[MEASURED], log)
+        axes.set_ylim(_limits(known[MEASURED], log=log_y))
         set_scale(axes, "y", heights, log=log_y)
         draw_legend(axes, looks, names, hued)
         axes.set_title(described(found))
@@ -90,7 +94,7 @@ def _line(
 
     `count` is how many points the whole figure has.
     """
-    table = rows.pivot(index="epoch", columns="trial_id", values=y)
+    table = rows.pivot(index="epoch", columns="trial_id", values=MEASURED)
     whole = table.dropna()
     x, mean = whole.index.to_numpy(float), whole.mean(axis=1)
     every = max(len(x) // 12, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ STYLE: Any = {
 }
 WIDTH = 5.6
 """Inches: a phone shows a figure of this width at about four fifths of its size."""
+LEGEND_ROWS = 8
+"""A legend with more rows makes the figure higher."""
 MOST_DOTS = 2_000
 """More dots than this are drawn as a picture inside the figure, which stays small."""
 
@@ -82,9 +85,14 @@ def look(number: int) -> dict[str, Any]:
 
 
 def legend(figure: Figure, labels: Sequence[str], title: str = "") -> None:
-    """A legend of the figure's labelled artists above the plot, in as many columns as fit."""
+    """A legend of the figure's labelled artists above the plot, in as many columns as fit.
+
+    A long one makes the figure higher, so that the plot keeps its height.
+    """
     widest = max(map(len, labels), default=1) + 7
     columns = min(max(int(figure.get_figwidth() * 14) // widest, 1), len(labels))
+    more = math.ceil(len(labels) / columns) - LEGEND_ROWS
+    figure.set_figheight(figure.get_figheight() + max(more, 0) * 0.17)
     figure.legend(loc="outside upper center", ncols=columns, title=title, frameon=False)
 
 
