@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from optuna.trial import TrialState
 
-from dse.analysis.studies import refusals
+from dse.analysis.rendering import columns
+from dse.analysis.studies import front_rows, refusals
 from dse.results import records, studies
 from dse.search.outcome import outcome
 from dse.search.request import Request
 from dse.search.study import Study
 from dse.sweep import closing
 from dse.sweep.messages import say
+from dse.sweep.streams import print_lines
+from dse.trial.names import written
 
 
 def close(request: Request, study: Study, command: str) -> int:
@@ -22,7 +28,23 @@ def close(request: Request, study: Study, command: str) -> int:
     points = [entry.user_attrs["point"] for entry in entries]
     trials = [trial for point in points for trial in request.question.trials(point)]
     left = len(records.unfinished(request.folder, trials))
-    studies.save(request.folder, request.study, outcome(request, study))
+    found = outcome(request, study)
+    studies.save(request.folder, request.study, found)
     closing.close(trials, request.folder, command)
+    if len(request.question.objectives) > 1:
+        print_lines(*front(found))
     say(f"study {request.study}: {study.ended}", *refusals(study.refused))
     return left
+
+
+def front(study: Mapping[str, Any]) -> list[str]:
+    """The networks on a study's front, the cheapest first."""
+    rows = front_rows(study)
+    if rows.empty:
+        return []
+    rows["val_top1"] = rows["val_top1"].map("{:.1f}".format)
+    cost = study["objectives"][0]
+    rows[cost] = rows[cost].map("{:,.0f}".format)
+    cells = [[written(value) for value in row] for row in rows.to_numpy().tolist()]
+    sides = [">" if name in study["objectives"] else "<" for name in rows]
+    return ["the front, by validation accuracy:", *columns([[*rows], *cells], sides)]

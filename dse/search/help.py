@@ -22,6 +22,7 @@ an interval has all numbers between two: 'lr=tag(log,interval(0.01,0.5))'. All o
 keys are fixed. With seed=0,1,2 every network is trained three times, and what is
 compared is the mean. What exceeds a limit is never trained, and nothing is trained
 twice. The same command continues a study."""
+PLAN = "print the space and how much of it is within the limits; train and write nothing"
 EXAMPLES = """\
 examples:
   python -m dse.search plan=true
@@ -70,6 +71,7 @@ def _epilog() -> str:
         for name, one in OWN.items()
     }
     others = {name: text for name, text in setting_entries().items() if name in SETTINGS}
+    others["plan"] = entry(PLAN, SETTINGS["plan"].rule.text, "false")
     text = [EXAMPLES, *section("search keys", own), *section("run and data keys", others)]
     more = "The keys of a network and of its training are those of python -m dse.sweep --help."
     return "\n".join([*text, "", more, "", CODES])
