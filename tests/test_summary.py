@@ -124,8 +124,9 @@ def test_each_data_set_has_its_own_best() -> None:
 
 def test_keys_that_vary_together_are_named_each() -> None:
     """In a search over intervals each network has values of its own; the line can be typed."""
-    points = {"sr": (0.25, 0.5), "pct3x3": (0.3, 0.7), "val_top1": (80.0, 90.0)}
-    table = trials(*(dict(zip(points, row, strict=True)) for row in zip(*points.values(), strict=True)))
+    table = trials(
+        {"sr": 0.25, "pct3x3": 0.3, "val_top1": 80.0}, {"sr": 0.5, "pct3x3": 0.7, "val_top1": 90.0}
+    )
     assert [axis.name for axis in sweep(table).axes] == ["pct3x3, sr"]
     (line,) = best(sweep(table))
     assert line.startswith("best by validation accuracy: pct3x3=0.7 sr=0.5;")

@@ -102,7 +102,7 @@ def best(found: Sweep) -> Iterator[str]:
             yield f"no network learned{on}"
             continue
         points = ranked[ranked["data"] == data] if on else ranked
-        first = points.iloc[0]
+        first = points.iloc[0].to_dict()
         values = _read(_trials(found, first).iloc[0], _fields(found))
         name = " ".join(f"{k}={v}" for k, v in values.items() if v != "-")
         test = f"on the test set {first['mean']:.1f} % {_interval(first)}".rstrip()
