@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 from toy_runs import TESTS, alive, drive, ends, events, parent, pids, running, workers_of
 
 from dse.runner import local
-from dse.runner.events import Failed, Finished, Interrupted, Retried, Started, Waiting
-from dse.runner.fork import STOP_SIGNALS
+from dse.runner import runner as runners
+from dse.runner.events import Failed, Finished, Interrupted, Reported, Retried, Started, Waiting
+from dse.runner.fork import SERVER, STOP_SIGNALS
 from dse.runner.runner import Runner, Workers
 
 
@@ -119,6 +121,39 @@ def test_tasks_continue_where_the_fork_server_is_killed() -> None:
         "next": Finished("next", 1),
     }
     assert {event.key for event in received if isinstance(event, Retried)} == {"kill"}
+
+
+def test_a_program_that_a_task_started_does_not_delay_its_end() -> None:
+    """It has none of the task's pipes, whose end shows that the task has died."""
+    start = time.monotonic()
+    with Runner("toy:behave", Workers(retries=0)) as runner:
+        runner.submit(0, ("leave program",))
+        received = []
+        for event in runner.events():
+            received.append(event)
+            if isinstance(event, Reported):
+                SERVER.end()  # only the pipe can show it now
+                os.kill(event.value, signal.SIGKILL)
+    assert received[-1] == Failed(0, "the process ended with unknown exit code", "")
+    assert time.monotonic() - start < 15
+
+
+def test_a_driver_may_have_many_files_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than select() can wait for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2000:
+        pytest.skip("a process may not have so many files open")
+    monkeypatch.setattr(runners, "ROOM", 1.0)
+    SERVER.end()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    reader, writer = os.pipe()
+    spare = [reader, writer, *(os.dup(reader) for _ in range(1100))]
+    try:
+        assert ends(events(("return", 1))) == {0: Finished(0, 1)}
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_few_file_descriptors_mean_fewer_tasks_at_a_time(tmp_path: Path) -> None:

@@ -102,6 +102,13 @@ def _leave_child(report: Reporter, *code: int) -> None:
         os._exit(number)
 
 
+def _leave_program(report: Reporter) -> None:
+    """Leave a program that runs for long, and wait to be killed."""
+    os.system("sleep 30 &")
+    report(os.getpid())
+    time.sleep(60)
+
+
 def _kill_often(_: Reporter, path: Path, times: int) -> int:
     """Die the first `times` times, counted in a file; return the number of this attempt."""
     with path.open("a") as file:
@@ -232,6 +239,7 @@ BEHAVIOUR: dict[str, Any] = {
     "wait for": _wait_for,
     "wait for go": _wait_for_go,
     "leave child": _leave_child,
+    "leave program": _leave_program,
     "leave child and sleep": lambda report: _leave_child(report) or time.sleep(60),
     "kill often": _kill_often,
     "freeze": _freeze,

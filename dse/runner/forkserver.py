@@ -17,14 +17,13 @@ import contextlib
 import errno
 import importlib
 import os
-import select
 import signal
 import socket
 import struct
 import sys
 import traceback
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 
 from dse.runner.process import work
 
@@ -46,7 +45,7 @@ def serve(descriptor: int) -> None:
     driver = socket.socket(fileno=descriptor)
     statuses: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([driver, ended], [], [])
+        ready = wait([driver, ended])  # select() takes no descriptor above 1023
         if ended in ready:
             ended.recv(4096)
             _reap(statuses)
@@ -57,6 +56,8 @@ def serve(descriptor: int) -> None:
             for module in modules.decode().split():  # two requests may have come by now
                 with contextlib.suppress(BaseException):  # a task reports what cannot be imported
                     importlib.import_module(module)
+            for received in passed:  # a program that a task starts must not keep them open
+                os.set_inheritable(received, False)
             if passed:
                 answer = _fork(passed, statuses, (driver, ended, wake))
                 with contextlib.suppress(OSError):  # the driver has gone
