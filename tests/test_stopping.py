@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from toy_runs import alive, drive, ends, events, pids, soon, workers_of
 
-from dse.runner.events import Failed, Finished, Interrupted, Reported, Retried, Started
+from dse.runner.events import Failed, Finished, Interrupted, Reported, Retried, Started, Waiting
 from dse.runner.runner import Runner, Workers
 
 
@@ -50,6 +50,25 @@ def test_one_task_is_cancelled_while_the_others_go_on() -> None:
         0: Interrupted(0),
         1: Finished(1, 0.3),
         2: Finished(2, "queued"),
+    }
+
+
+def test_a_task_that_waits_for_its_next_attempt_can_be_cancelled(tmp_path: Path) -> None:
+    received = []
+    with Runner("toy:behave", Workers(count=3)) as runner:
+        runner.submit("memory", ("short of memory", "out of memory"))
+        runner.submit("later", ("wait turn", tmp_path / "turn"))
+        runner.submit("other", ("sleep", 0.3))
+        for event in runner.events():
+            received.append(event)
+            if isinstance(event, (Retried, Waiting)):
+                runner.cancel(event.key)
+            if isinstance(event, Finished):
+                (tmp_path / "turn").touch()
+    assert ends(received) == {
+        "memory": Interrupted("memory"),
+        "later": Interrupted("later"),
+        "other": Finished("other", 0.3),
     }
 
 

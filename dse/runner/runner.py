@@ -37,7 +37,7 @@ import heapq
 import pickle
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,11 +146,9 @@ class Runner:
     def cancel(self, key: Hashable) -> None:
         """Ask one task to stop; the others go on. It ends as `Interrupted` unless it is done first.
 
-        Returns at once, and does nothing where no task of that key is queued or running.
+        Returns at once, and does nothing where no task of that key waits or runs.
         """
-        for task in [task for task in self._queue if task.key == key]:
-            self._queue.remove(task)
-            self._events.append(Interrupted(key))
+        self._events.extend(Interrupted(key) for _ in self._take_idle(lambda one: one.key == key))
         for attempt, task in self._running.items():
             if task.key == key and not task.asked_to_stop:
                 task.cancelled = task.asked_to_stop = True
@@ -306,10 +304,11 @@ class Runner:
             self._events.extend(Interrupted(task.key) for task in self._running.values())
             self._running.clear()
 
-    def _take_idle(self) -> list[_Task]:
-        """Remove and return the tasks that do not run."""
+    def _take_idle(self, chosen: Callable[[_Task], bool] = lambda _: True) -> list[_Task]:
+        """Remove and return the tasks that do not run, those chosen or all."""
         tasks = [*self._queue, *self._alone, *(task for _, _, task in self._postponed)]
-        self._queue.clear()
-        self._alone.clear()
-        self._postponed.clear()
-        return tasks
+        self._queue = deque(task for task in self._queue if not chosen(task))
+        self._alone = deque(task for task in self._alone if not chosen(task))
+        self._postponed = [entry for entry in self._postponed if not chosen(entry[2])]
+        heapq.heapify(self._postponed)
+        return [task for task in tasks if chosen(task)]
