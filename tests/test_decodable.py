@@ -14,7 +14,7 @@ from dse.data import decodable, loaders
 from dse.data.folder import read
 from dse.data.loaders import Files, find_undecodable
 from dse.data.store import DataError, Store
-from dse.runner.events import Event, Failed, Finished, Reported
+from dse.runner.events import Event, Failed, Finished, Reported, Retried
 from dse.runner.runner import Workers
 from dse.runner.task import Report, Reporter
 from dse.space.architecture import LAYOUTS
@@ -192,6 +192,25 @@ def test_a_check_that_fails_is_reported_and_stops_nothing(
     assert check(store, lines.append) == []
     assert lines[1:] == ["34 pictures could not be checked: the process was killed by SIGKILL"]
     assert decodable.unchecked(read(store.root, store.cache), store) == 68
+
+
+@pytest.mark.usefixtures("decoded")
+def test_a_check_that_starts_again_finds_the_same(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a lack of memory, when some pictures were decoded."""
+
+    def again(here: Here) -> Iterator[Event]:
+        first, *others = events(here)
+        yield from (first, Retried(first.key, "MemoryError", 1), first, *others)
+
+    events = Here.events
+    monkeypatch.setattr(Here, "events", again)
+    monkeypatch.setattr(loaders, "AT_ONCE", 5)
+    overwrite(root / "train/class0/00.jpg", b"%!PS")
+    (line,) = check(store)
+    assert "train/class0/00.jpg" in line
+    assert decodable.unchecked(read(store.root, store.cache), store) == 1
 
 
 def test_an_unwritable_cache_is_done_without(root: Path, decoded: list[str]) -> None:

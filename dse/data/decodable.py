@@ -17,7 +17,7 @@ from pathlib import Path
 from dse.data.folder import Manifest, cached
 from dse.data.store import DECODABLE, DataError, Report, Store, listed
 from dse.results.atomic import write
-from dse.runner.events import Failed, Reported
+from dse.runner.events import Failed, Reported, Retried
 from dse.runner.runner import Runner, Workers
 from dse.trial.names import duration
 
@@ -48,13 +48,13 @@ def check(manifest: Manifest, store: Store, processes: int, report: Report) -> N
     if not todo:
         return
     report(f"checking pictures of {store.root}: {len(todo):,} to decode")
-    problems: list[str] = []
+    problems: set[str] = set()
     done, start = 0, time.monotonic()
     shown = start
     try:
         for lines, broken in _decoded(todo, store.root, processes, report):
             good.update(line for row, line in enumerate(lines) if row not in broken)
-            problems += broken.values()
+            problems.update(broken.values())
             done, now = done + len(lines), time.monotonic()
             if now - shown >= EVERY and done < len(todo):
                 left = duration((now - start) / done * (len(todo) - done))
@@ -105,6 +105,8 @@ def _decoded(
                 decoded, problems = event.value
                 yield tasks[number][done[number] : done[number] + decoded], problems
                 done[number] += decoded
+            elif isinstance(event, Retried):
+                done[number] = 0
             elif isinstance(event, Failed):
                 left = len(tasks[number]) - done[number]
                 report(f"{left:,} pictures could not be checked: {event.reason}")
