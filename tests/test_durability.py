@@ -203,7 +203,7 @@ def test_a_write_without_one_of_its_syncs_would_not_survive_a_power_failure(
 def test_a_save_without_one_of_its_syncs_would_not_survive_a_power_failure(
     tmp_path: Path,
 ) -> None:
-    new, files = record(), len(FILES) + 1
+    new, count = record(), len(FILES) + 1
 
     def left(number: int) -> None:
         folder = tmp_path / str(number) / "x"
@@ -218,7 +218,7 @@ def test_a_save_without_one_of_its_syncs_would_not_survive_a_power_failure(
         assert records.ids(folder.with_name("x.after"))
 
     left(0)
-    for number in range(1, files + 3):  # each file, their folder, the trial's new name
+    for number in range(1, count + 3):  # each file, their folder, the trial's new name
         with pytest.raises((AssertionError, files.Damaged)):
             left(number)
 

@@ -3,6 +3,7 @@ files are the same whatever the settings of the user's matplotlib."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import itertools
@@ -101,6 +102,7 @@ axes.prop_cycle: cycler('color', ['k'])
 """
 
 
+@functools.cache
 def digests() -> list[str]:
     """The SHA-256 of one figure in both formats."""
     figure = figure3a(pd.DataFrame(swept(sr=SR[:2], lr=(0.01, 0.1))), "A note.")
@@ -108,7 +110,8 @@ def digests() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("content", "backend"), [(HOSTILE, "QtAgg"), ("font.size: \ud83d", "Qt4Agg")]
+    ("content", "backend"),
+    [(HOSTILE, "QtAgg"), pytest.param("font.size: \ud83d", "Qt4Agg", marks=pytest.mark.slow)],
 )
 def test_the_same_table_gives_the_same_bytes_whatever_the_users_settings(
     tmp_path: Path, content: str, backend: str
