@@ -104,7 +104,12 @@ class Study:
             self._load()
         while not self.ended:
             if self.count >= self._n_trials:
-                self.ended = f"all {self._n_trials:,} trials are done"
+                more = self.count > self._n_trials
+                self.ended = (
+                    f"has {self.count:,} trials already"
+                    if more
+                    else f"all {self._n_trials:,} trials are done"
+                )
             elif self._listed and not self._unseen.any():
                 self.ended = "every point of the space within the limits has been tried"
             else:
