@@ -169,7 +169,8 @@ def table(result: pd.DataFrame, objective: str, stopping: str) -> str:
     scale, digits = (1, 2) if objective == "accuracy" else (100, 1)
     lines = []
     for sampler, rows in some.groupby("sampler", sort=False):
-        cells = []
+        cells, count = [], rows["searches"].iloc[0]
+        shape = "{} ({} to {})" if count > 1 else "{}"
         for budget in BUDGETS:
             at = rows[rows["budget"] == budget]
             values = (
@@ -177,8 +178,8 @@ def table(result: pd.DataFrame, objective: str, stopping: str) -> str:
                 if len(at)
                 else []
             )
-            cells.append("{} ({} to {})".format(*values) if values else "-")
-        lines.append([sampler, rows["searches"].iloc[0], *cells])
+            cells.append(shape.format(*values) if values else "-")
+        lines.append([sampler, count, *cells])
     return markdown(["sampler", "searches", *(f"{b} trainings" for b in BUDGETS)], lines)
 
 
