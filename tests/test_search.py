@@ -66,7 +66,7 @@ def study(
             if fail and len(trained) % 3 == 0:
                 found.fail(proposal, "no memory")
             else:
-                found.complete(proposal, accuracy(proposal))
+                found.complete(proposal, {"val_top1": accuracy(proposal)})
             if stop():
                 raise Interrupted
         entries = Ledger(storage, request.study, request.question, 0, "").entries()

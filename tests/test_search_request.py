@@ -98,6 +98,9 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
         ("objective=top1", "`objective` must be one of val_top1, params"),
         ("max.size_bytes=1parsec", "`max.size_bytes` must be a number above 0 such as"),
         ("stopping=front", "`stopping` must be median, halving or none for one objective"),
+        ("max.compressed_bytes=5kB", "`max.compressed_bytes` must be left out, since a compressed"),
+        ("compress.bits=4", "`compress.bits` must be left out where `objective` has no compressed"),
+        ("objective=compressed_bytes", "`objective` must be val_top1, or a cost and val_top1, got"),
         ("n_trials=0", "`n_trials` must be a whole number in 1"),
         ("sampelr=tpe", "unknown key `sampelr`; did you mean `sampler`?"),
         ("max.mac=1", "unknown key `max.mac`; did you mean `max.macs`?"),
@@ -106,6 +109,22 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
 )
 def test_a_mistake_is_a_line(argument: str, line: str) -> None:
     (found,) = lines(argument)
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("stopping=front", "`stopping` must be none for compressed_bytes, since compressed_bytes"),
+        (
+            "compress.energy=0.5",
+            "`compress.energy` has no effect with method=deep_comp",
+        ),
+        ("compress.bits=9", "`compress.bits` must be a whole number in 2 .. 8, got 9"),
+    ],
+)
+def test_a_mistake_about_compressed_bytes_is_a_line(argument: str, line: str) -> None:
+    (found,) = lines("objective=compressed_bytes,val_top1", argument)
     assert found.startswith(line)
 
 

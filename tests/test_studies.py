@@ -44,7 +44,9 @@ def found(folder: Path, *arguments: str) -> dict[str, Any]:
             if proposal.number % 5 == 4:
                 study.prune(proposal, [20.0, 30.0])
             else:
-                study.complete(proposal, planted(proposal), stored=proposal.number == 0)
+                if proposal.number == 0:
+                    study.note_stored(proposal)
+                study.complete(proposal, {"val_top1": planted(proposal)})
         studies.save(folder, "s", outcome(request, study))
     return studies.load(folder)["s"]
 

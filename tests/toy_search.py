@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from toy_trial import note, record
+from sample_compressed import compressed_record
+from toy_trial import note, record, run
 
 from dse.data.store import Store
 from dse.results import locks, records
+from dse.results.compressed import FILE
+from dse.results.files import COMPRESSED
 from dse.runner.task import Later, Reporter
+from dse.trial.compression import Settings, compressed_id
 from dse.trial.question import Trial
 
+BROKEN, KILL, KILLED_AT = "broken", "kill", 4
 TOY = ("epochs=2", "lr=0.002", "runner.workers=1")
 
 
@@ -39,9 +47,44 @@ def train(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[st
         return own.row()
 
 
-def search(folder: Path, *arguments: str, execute: str = "toy_trial:run") -> int:
-    """Run a search with real records of made-up accuracies; returns the exit code."""
-    from dse.search.drive import run
+def compress(
+    argument: tuple[Trial, Path, Store, str, Settings], report: Reporter
+) -> dict[str, Any] | None:
+    """Train a trial with the toy, and save a made-up compressed network of it.
+
+    In between, if the folder has the file `KILL`, the process whose number it holds is killed once
+    `KILLED_AT` trials are trained; with the file `BROKEN`, the compression fails.
+    """
+    of, folder, store, device, settings = argument
+    run((of, folder, store, device), report)
+    kill = folder / KILL
+    if kill.exists() and len(list(folder.glob("trials/*/record.json"))) >= KILLED_AT:
+        driver = int(kill.read_text())
+        kill.unlink()
+        os.kill(driver, signal.SIGKILL)
+        time.sleep(60)
+    if (folder / BROKEN).exists():
+        raise ValueError("it is broken")
+    own = compressed_id(of.trial_id, settings)
+    with locks.claim(folder, own, COMPRESSED) as state:
+        if state != "mine":
+            return None
+        note(folder, own, "compressed")
+        like, rng = compressed_record(), random.Random(own)
+        measured = replace(
+            like.measured, file_bytes=rng.randrange(1000, 9000), val_top1=rng.uniform(10, 90)
+        )
+        made = replace(like, trial=of, settings=settings, measured=measured)
+        records.save_row(folder, own, made.row(), {FILE: b"file"}, COMPRESSED)
+        return made.row()
+
+
+def search(folder: Path, *arguments: str, execute: str = "") -> int:
+    """Run a search with real records of made-up accuracies; returns the exit code.
+
+    `execute` is by default what the objectives need.
+    """
+    from dse.search import drive
     from dse.search.request import read_request
     from dse.sweep import launch
 
@@ -50,7 +93,8 @@ def search(folder: Path, *arguments: str, execute: str = "toy_trial:run") -> int
         toy = [argument for argument in TOY if argument.partition("=")[0] not in keys]
         where = (f"results.root={folder.parent}", f"name={folder.name}")
         request = read_request([*toy, *where, *given])
-        run(request, execute)
+        usual = "toy_search:compress" if request.question.compression else "toy_trial:run"
+        drive.run(request, execute or usual)
         return 0
 
     return launch.guarded(command, list(arguments))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHARES = {0.25: "a quarter", 0.5: "half", 1.0: "all"}
 """After which shares of the trials the front is drawn."""
 
+NAMES = {"compressed_bytes": "length of the compressed file"}
+"""What a cost is called on its axis, if not by its key."""
+
 
 def study_figure(study: Mapping[str, Any], note: str = "") -> Figure:
     """What a study (see `dse.results.studies.load`) had found over time.
@@ -52,6 +55,9 @@ def study_figure(study: Mapping[str, Any], note: str = "") -> Figure:
         caption(
             figure,
             f"Sampler {study['sampler']}; validation accuracy, mean over the seeds of a point.",
+            f"Of networks decoded from their compressed files ({way})."
+            if (way := study.get("compression"))
+            else "",
             "Below: the share of the area between cost 0, accuracy 100 % and the highest cost of "
             "the study that the front dominates."
             if two
@@ -76,7 +82,8 @@ def _front(axes: Axes, known: pd.DataFrame, cost: str) -> None:
             linestyle=DASHES[len(SHARES) - 1 - number], marker="o", markersize=3.5,
             label=f"after {words} of the trials" if share < 1 else "after all trials",
         )  # fmt: skip
-    axes.set_xlabel(f"{cost} (bytes)" if cost.endswith("bytes") else cost)
+    name = NAMES.get(cost, cost)
+    axes.set_xlabel(f"{name} (bytes)" if cost.endswith("bytes") else name)
     axes.set_ylabel("validation top-1 (%)")
     if known["cost"].min() > 0 and known["cost"].max() > 10 * known["cost"].min():
         axes.set_xscale("log")

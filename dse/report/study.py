@@ -50,6 +50,8 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
     if "hypervolume" in table:
         value, last = "points on the front", f"{int(table['on_front'].sum()):,}"
     limits = "".join(f", {key} at most {most:,}" for key, most in study["limits"].items())
+    way = study.get("compression")
+    limits += f", of networks decoded from their compressed files ({way})" if way else ""
     epochs = counted(int(table["epochs"].iloc[-1]), "epoch") if len(table) else "no epochs"
     return (
         f"Study {name}: {study['sampler']}, {' and '.join(study['objectives'])}{limits}; "

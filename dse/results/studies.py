@@ -30,9 +30,10 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
     """What each study found, by name; files that cannot be read are left out.
 
     Keys: `sampler`, `objectives` (a cost and `val_top1`, or that alone), `limits`, `n_trials`,
-    `ended`, `refused` (counts by reason), `effects` (a mapping for each key, see
-    `dse.search.outcome`) and `points`, in order: `number`, `state` (trained, stored, stopped,
-    failed or running), `point`, `values` of the objectives, and `epochs` trained.
+    `compression` (the settings where the cost is `compressed_bytes`, else ""), `ended`, `refused`
+    (counts by reason), `effects` (a mapping for each key, see `dse.search.outcome`) and `points`,
+    in order: `number`, `state` (trained, stored, stopped, failed or running), `point`, `values` of
+    the objectives, and `epochs` trained.
     """
     found = {}
     for name in names(folder / STUDIES):

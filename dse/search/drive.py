@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from dse.results import curves, drivers, files, records
+from dse.results import curves, drivers, records
 from dse.results.atomic import tidy
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
+from dse.search.answers import Answers
+from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger, owner_of
 from dse.search.request import Request
@@ -31,9 +35,11 @@ from dse.sweep.launch import (
 )
 from dse.sweep.messages import say
 from dse.sweep.preflight import check_data
-from dse.sweep.progress import Progress
-from dse.sweep.timing import length_of
-from dse.trial.names import written
+from dse.sweep.progress import Progress, trained
+from dse.sweep.timing import Length, length_of
+from dse.trial.compression import Settings
+from dse.trial.names import outcome, written
+from dse.trial.question import Trial
 
 
 @dataclass(slots=True)
@@ -60,12 +66,13 @@ class Active:
         return [fmean(values) for values in zip(*self.curves.values(), strict=False)]
 
 
-def run(request: Request, execute: str = EXECUTE, command: str = "") -> Study:
+def run(request: Request, execute: str = "", command: str = "") -> Study:
     """Carry out a study, and return it.
 
-    `execute` names the function that carries out a trial. Raises `RequestError` where the study is
-    in use, or asked something else before, or data are missing, and `KeyboardInterrupt`, once the
-    running trials have stopped, if the command is asked to stop.
+    `execute` names the function that carries out a trial, by default what the objectives need.
+    Raises `RequestError` where the study is in use, or asked something else before, or data are
+    missing, and `KeyboardInterrupt`, once the running trials have stopped, if the command is asked
+    to stop.
     """
     folder = request.folder
     with opened(folder, request.storage, say) as storage:
@@ -74,7 +81,8 @@ def run(request: Request, execute: str = EXECUTE, command: str = "") -> Study:
         ledger = Ledger(storage, name, request.question, request.n_trials, owner)
         study = Study(ledger, request.question, request.n_trials)
         begin(folder, command)
-        _Drive(request, study, execute).run()
+        usual = FUNCTION if request.question.compression else EXECUTE
+        _Drive(request, study, execute or usual).run()
         tidy(folder)
     return study
 
@@ -86,6 +94,7 @@ class _Drive:
         self._request, self._study, self._execute = request, study, execute
         self._stopper = _stopper(request)
         self._folder = request.folder.absolute()
+        self._answers = Answers(self._folder, request.question.compression)
         self._active: dict[int, Active] = {}
         self._point: dict[str, int] = {}
         self._broken = False
@@ -110,7 +119,9 @@ class _Drive:
             runner = stack.enter_context(open_runner(self._execute, workers))
             self._prepare()
             publish = stack.enter_context(drivers.publishing(self._folder))
-            progress = stack.enter_context(Progress({}, {}, workers.count, publish))
+            progress = stack.enter_context(
+                Progress({}, {}, workers.count, publish, result=self._result)
+            )
             received = stack.enter_context(stopped_by_signals(runner))
             for proposal in waiting:
                 self._start(proposal, runner, progress)
@@ -129,24 +140,23 @@ class _Drive:
         trials = [question.trial({axis.name: value}) for axis in data for value in ends(axis)]
         trials.append(question.trial({}))
         check_data(trials, self._request.store, say)
-        if self._execute == EXECUTE:
+        if self._execute in (EXECUTE, FUNCTION):
             import_figures()
 
     def _next(self) -> Proposal | None:
         """The next point that must be trained; those that already are get their answer."""
         while proposal := self._study.propose():
-            if not self._answered(proposal, stored=True):
+            if not records.unfinished(self._folder, proposal.trials):
+                self._study.note_stored(proposal)
+            if not self._answered(proposal):
                 return proposal
         return None
 
-    def _answered(self, proposal: Proposal, *, stored: bool = False) -> bool:
-        """Whether all trials of a point have records; then the study gets its answer."""
-        ids = [trial.trial_id for trial in proposal.trials]
-        if len(files.finished(self._folder, ids)) < len(ids):
+    def _answered(self, proposal: Proposal) -> bool:
+        """Whether all trials of a point have answers; then the study gets their means."""
+        if self._answers.left(proposal.trials):
             return False
-        paths = [files.trial_folder(self._folder, i) / files.RECORD for i in ids]
-        accuracies = [records.read(path).answer.val_top1 for path in paths]
-        self._study.complete(proposal, fmean(accuracies), stored=stored)
+        self._study.complete(proposal, self._answers.of(proposal.trials))
         return True
 
     def _fill(self, runner: Runner, progress: Progress) -> None:
@@ -157,17 +167,19 @@ class _Drive:
         progress.expect(left * len(self._request.question.seeds))
 
     def _start(self, proposal: Proposal, runner: Runner, progress: Progress) -> None:
-        """Submit the trials of a point that have no record."""
+        """Submit the trials of a point that have no answer."""
         request = self._request
-        todo = records.unfinished(self._folder, proposal.trials)
-        ids = {trial.trial_id for trial in todo}
-        self._active[proposal.number] = Active(proposal, ids)
+        todo = self._answers.left(proposal.trials)
+        active = Active(proposal, {trial.trial_id for trial in todo})
+        self._active[proposal.number] = active
+        if not todo:  # another command has made the last of them just now
+            self._finish(active)
         for trial in todo:
             self._point[trial.trial_id] = proposal.number
             name = _name(proposal, trial.seed if len(proposal.trials) > 1 else None)
-            progress.add(trial.trial_id, name, length_of(trial))
-            where = self._folder, request.store.absolute()
-            runner.submit(trial.trial_id, (trial, *where, request.workers.device))
+            progress.add(trial.trial_id, name, self._length(trial))
+            where = self._folder, request.store.absolute(), request.workers.device
+            runner.submit(trial.trial_id, (trial, *where, *self._compression))
 
     def _take(self, event: Event, runner: Runner, progress: Progress) -> None:
         """What follows from an event."""
@@ -186,7 +198,7 @@ class _Drive:
             active.left.discard(trial_id)
             if isinstance(event, Failed):
                 active.failure = event.reason
-                write_failure(self._folder, event, _name(active.proposal, None))
+                self._write_failure(event, active.proposal)
                 if event.reason.startswith(DATA_ERROR):
                     self._broken = True
                     runner.stop(STOP)
@@ -208,6 +220,32 @@ class _Drive:
         first = self._request.question.objectives[0]
         if first != ACCURACY:
             self._costs[number] = float(proposal.costs[first])
+
+    @property
+    def _compression(self) -> tuple[Settings, ...]:
+        """The settings of the compression that follows each training, if one does."""
+        settings = self._request.question.compression
+        return (settings,) if settings else ()
+
+    def _length(self, trial: Trial) -> Length:
+        """How long a task is: the epochs of training, those of retraining, and one for the rest of
+        a compression."""
+        length = length_of(trial)
+        more = sum(settings.retrain_epochs + 1 for settings in self._compression)
+        return replace(length, epochs=length.epochs + more)
+
+    def _result(self, row: Mapping[str, Any]) -> str:
+        """What the row of a task says, in words."""
+        if not self._compression:
+            return trained(row)
+        size = f"{row['file_bytes']:,} bytes compressed"
+        return f"{outcome(row)}, top-1 {row['top1']:.2f} %, {size}"
+
+    def _write_failure(self, event: Failed, proposal: Proposal) -> None:
+        """Write a task's failure to the folder of what it could not make."""
+        (trial,) = [one for one in proposal.trials if one.trial_id == event.key]
+        kind, key = self._answers.task_failed(trial)
+        write_failure(self._folder, replace(event, key=key), _name(proposal, None), kind)
 
     def _finish(self, active: Active) -> None:
         """Note in the study what became of a point whose trials have all ended."""

@@ -6,7 +6,7 @@ import argparse
 import functools
 import textwrap
 
-from dse.search.keys import OWN, SETTINGS
+from dse.search.keys import COMPRESS, COMPRESSED_BYTES, OWN, SETTINGS
 from dse.sweep.errors import RequestParser
 from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
 from dse.trial.names import written
@@ -70,8 +70,13 @@ def _epilog() -> str:
         name: entry(one.meaning, one.rule.text, shown.get(name, written(one.default)))
         for name, one in OWN.items()
     }
+    compression = {name: own.pop(name) for name in OWN if name.startswith(COMPRESS)}
     others = {name: text for name, text in setting_entries().items() if name in SETTINGS}
     others["plan"] = entry(PLAN, SETTINGS["plan"].rule.text, "false")
-    text = [EXAMPLES, *section("search keys", own), *section("run and data keys", others)]
+    text = [
+        *(EXAMPLES, *section("search keys", own)),
+        *section(f"compression keys, for {COMPRESSED_BYTES}", compression),
+        *section("run and data keys", others),
+    ]
     more = "The keys of a network and of its training are those of python -m dse.sweep --help."
     return "\n".join([*text, "", more, "", CODES])

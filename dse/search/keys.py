@@ -11,6 +11,7 @@ from dse.space.cost import Cost
 from dse.space.rules import Rule, integer, one_of
 from dse.sweep.keys import GROUPS, RULES, Setting
 from dse.sweep.keys import SETTINGS as OF_SWEEP
+from dse.trial.compression import Settings
 
 SAMPLERS = ("random", "tpe", "gp", "nsga2", "annealing", "grid")
 STOPPING = ("none", "median", "halving", "front")
@@ -19,6 +20,13 @@ ON_CHIP = "on_chip_bytes"
 COSTS = (*(item.name for item in fields(Cost)), ON_CHIP)
 """What a network costs: those of `dse.space.cost`, and the bytes of its weights with the most bytes
 of activations alive at once, which is the memory that a chip needs without any outside it."""
+
+COMPRESSED_BYTES = "compressed_bytes"
+"""The length of the file that a trained network is compressed to, mean over its seeds."""
+COMPRESS = "compress."
+CHEAP = {"method": "deep_compression", "density": 1.0, "bits": 6, "retrain_epochs": 0}
+"""How a network is compressed unless the user says otherwise: no weight is pruned, each layer
+shares 64 values, and nothing is retrained."""
 
 UNITS: Mapping[str, float] = {
     "": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
@@ -60,17 +68,39 @@ def text() -> Rule:
     return Rule("text", read)
 
 
+def unknown_before_training() -> Rule:
+    """No value: a cost that is known only after training cannot be a limit."""
+
+    def read(_: Any) -> None:
+        raise ValueError
+
+    return Rule(
+        "left out, since a compressed file's length is known only after training: limit "
+        "max.size_bytes",
+        read,
+    )
+
+
 OWN: Mapping[str, Setting] = {
     "sampler": Setting(one_of(*SAMPLERS), "what proposes networks", "tpe"),
     "n_trials": Setting(
         integer(1, 1_000_000), "distinct networks to train in all, resumed studies included", 40
     ),
     "objective": Setting(
-        one_of(ACCURACY, *COSTS),
+        one_of(ACCURACY, *COSTS, COMPRESSED_BYTES),
         f"{ACCURACY} alone, or a cost and {ACCURACY} with a comma between them: then their front",
         ACCURACY,
     ),
     **{f"max.{name}": Setting(amount(), f"train no network with more {name}", 0) for name in COSTS},
+    **{
+        COMPRESS + item.name: Setting(
+            item.metadata["rule"],
+            item.metadata["meaning"],
+            CHEAP.get(item.name, item.default),
+        )
+        for item in fields(Settings)
+        if item.name != "phase"
+    },
     "stopping": Setting(one_of(*STOPPING), "what stops hopeless trials early", "none"),
     "study": Setting(OF_SWEEP["name"].rule, "name of the study in the results folder", ""),
     "study_seed": Setting(integer(0, 2**31 - 1), "seed of the sampler", 0),
@@ -82,6 +112,7 @@ OWN_TEXT = {name for name, setting in OWN.items() if setting.rule.kind != "numbe
 LEFT_OUT = ("budget", "limit")
 SETTINGS: Mapping[str, Setting] = {
     **OWN,
+    f"max.{COMPRESSED_BYTES}": Setting(unknown_before_training(), "", None),
     **{name: setting for name, setting in OF_SWEEP.items() if name not in LEFT_OUT},
 }
 KEYS = (*RULES, *SETTINGS, *GROUPS)

@@ -20,10 +20,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dse.results.atomic import write
 from dse.results.files import make
-from dse.search.keys import ACCURACY
+from dse.search.keys import ACCURACY, COMPRESS
 from dse.search.request import Question
 from dse.search.space import Choice
 from dse.sweep.errors import RequestError
+from dse.trial.compression import used
 from dse.trial.names import written
 from dse.trial.question import SEMANTICS
 
@@ -108,6 +109,7 @@ def owner_of(folder: Path) -> str:
 
 def described(question: Question) -> dict[str, Any]:
     """What a study asks, as plain values."""
+    one = question.compression
     space: dict[str, Any] = {
         axis.name: list(axis.values)
         if isinstance(axis, Choice)
@@ -123,6 +125,7 @@ def described(question: Question) -> dict[str, Any]:
         "sampler": question.sampler,
         "study_seed": question.study_seed,
         "stopping": question.stopping,
+        **{COMPRESS + name: getattr(one, name) for name in (used(one) if one else ())},
         "semantics": SEMANTICS,
     }
 

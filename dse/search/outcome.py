@@ -13,6 +13,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
+from dse.search.compression import described
 from dse.search.keys import ACCURACY
 from dse.search.request import Request
 from dse.search.space import Choice
@@ -39,6 +40,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
         "limits": dict(question.limits),
         "n_trials": request.n_trials,
         "seeds": list(question.seeds),
+        "compression": described(question.compression) if question.compression else "",
         "ended": study.ended,
         "refused": dict(sorted(study.refused.items())),
         "effects": effects(request, study.memory, points),
@@ -59,7 +61,7 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
         found.append(
             {
                 "number": entry.number,
-                "state": "stored" if stored else STATES[state],
+                "state": "stored" if stored and state == TrialState.COMPLETE else STATES[state],
                 "point": attributes["point"],
                 "values": entry.values if state == TrialState.COMPLETE else None,
                 "epochs": 0 if stored else len(trials) * epochs,

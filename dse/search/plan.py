@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dse.analysis.rendering import columns
+from dse.search.compression import described
 from dse.search.limits import MOST, Feasible
 from dse.search.request import Request
 from dse.search.space import Axis, Choice
@@ -24,13 +25,16 @@ def plan(request: Request) -> str:
         if size <= MOST:
             feasible = Feasible(question.space, question.trial, question.limits)
             count += f": {int(feasible.mask.sum()):,} points"
+    sought = f"objective: {', '.join(question.objectives)}"
+    if question.compression:
+        sought += f"; files by {described(question.compression)}"
     seeds = len(question.seeds)
     each = f", {seeds} seeds each" if seeds > 1 else ""
     return "\n".join(
         [
             *lines,
             count,
-            f"objective: {', '.join(question.objectives)}",
+            sought,
             f"study {request.study}: {question.sampler}, {request.n_trials:,} trials{each}",
         ]
     )

@@ -13,8 +13,9 @@ from typing import Any
 
 from dse.data.store import Store
 from dse.runner.runner import Workers
+from dse.search.compression import read_compression
 from dse.search.help import parser
-from dse.search.keys import ACCURACY, COSTS, KEYS, OWN_TEXT, SETTINGS
+from dse.search.keys import ACCURACY, COMPRESSED_BYTES, COSTS, KEYS, OWN_TEXT, SETTINGS
 from dse.search.limits import MOST, refusals
 from dse.search.space import Axis, Choice, Space, ends
 from dse.search.space import Interval as Range
@@ -24,6 +25,7 @@ from dse.sweep.keys import RULES, TEXT, accepted
 from dse.sweep.no_effect import off
 from dse.sweep.overrides import Interval, parse_overrides
 from dse.sweep.request import manifest, read_grids, read_settings, read_workers
+from dse.trial.compression import Settings
 from dse.trial.protocol import check_held_out
 from dse.trial.question import Trial, trial_from
 
@@ -36,7 +38,8 @@ class Question:
 
     `base` has a value for every key of a trial; those of a point replace them, and the seeds, each
     of which is trained. `given` are the keys on the command line. `objectives` are `val_top1`, or a
-    cost and `val_top1`.
+    cost and `val_top1`. `compression` says how networks are compressed where the cost is the length
+    of a compressed file, else it is None.
     """
 
     space: Space
@@ -48,6 +51,7 @@ class Question:
     sampler: str
     study_seed: int
     stopping: str
+    compression: Settings | None
 
     def trials(self, point: Mapping[str, Any]) -> list[Trial]:
         """The trials of a point, one for each seed; raises `ValueError` where its values do not fit
@@ -88,11 +92,12 @@ def read_request(arguments: Sequence[str]) -> Request:
     objectives = _objectives(grid.pop("objective", [ACCURACY]), errors)
     settings = read_settings([grid], errors, SETTINGS)
     workers = read_workers([grid], settings, errors)
+    compression = read_compression(settings, grid, objectives, errors)
     values = _values(grid, errors)
     if errors:
         raise RequestError(errors)
     store = Store(**{key: settings[f"data.{key}"] for key in field_names(Store)})
-    question = _question(values, given, objectives, settings, store)
+    question = _question(values, given, objectives, settings, compression, store)
     _check(question)
     return Request(
         question=question,
@@ -135,7 +140,7 @@ def _objectives(names: Sequence[Any], errors: list[str]) -> tuple[str, ...]:
     read = [accepted("objective", name, SETTINGS["objective"].rule, errors) for name in names]
     if None in read:
         return (ACCURACY,)
-    costs = [name for name in read if name in COSTS]
+    costs = [name for name in read if name != ACCURACY]
     if ACCURACY not in read or len(costs) > 1 or len(read) > 1 + len(costs):
         shown = ",".join(map(str, names))
         errors.append(f"`objective` must be {ACCURACY}, or a cost and {ACCURACY}, got {shown}")
@@ -166,6 +171,7 @@ def _question(
     given: frozenset[str],
     objectives: tuple[str, ...],
     settings: Mapping[str, Any],
+    compression: Settings | None,
     store: Store,
 ) -> Question:
     """The question of checked values; raises `RequestError` for an empty space or interval."""
@@ -190,6 +196,7 @@ def _question(
         sampler=settings["sampler"],
         study_seed=settings["study_seed"],
         stopping=settings["stopping"],
+        compression=compression,
     )
 
 
@@ -226,6 +233,9 @@ def _check(question: Question) -> None:
 def _stopping_errors(question: Question) -> list[str]:
     """Why trials cannot be stopped early by the rule that was asked for."""
     rule, two = question.stopping, len(question.objectives) > 1
+    if COMPRESSED_BYTES in question.objectives:
+        why = f"since {COMPRESSED_BYTES} are known only after training"
+        return [f"`stopping` must be none for {COMPRESSED_BYTES}, {why}, got {rule}"]
     lines = []
     if (rule == "front") != two:
         other = "front or none" if two else "median, halving or none"

@@ -118,12 +118,15 @@ class Study:
                     return proposal
         return None
 
-    def complete(self, proposal: Proposal, accuracy: float, *, stored: bool = False) -> None:
-        """Note the validation accuracy of a point, the mean over its seeds; `stored` where all of
-        its trials had a record before."""
-        if stored:
-            self._ledger.note(proposal.number, "stored", True)
-        self._end(proposal.number, COMPLETE, self._values(proposal.costs, accuracy))
+    def note_stored(self, proposal: Proposal) -> None:
+        """Note that all trials of a point had a record before it was proposed."""
+        self._ledger.note(proposal.number, "stored", True)
+
+    def complete(self, proposal: Proposal, measured: Mapping[str, float]) -> None:
+        """Note what was measured of a point, means over its seeds: the validation accuracy, and the
+        objective that is not known before training, if there is one."""
+        values = self._values({**proposal.costs, **measured})
+        self._end(proposal.number, COMPLETE, values)
 
     def fail(self, proposal: Proposal, reason: str) -> None:
         """Note that a point could not be trained; it is not proposed again by this command."""
@@ -134,7 +137,8 @@ class Study:
     def prune(self, proposal: Proposal, curve: Sequence[float]) -> None:
         """Note that the training of a point was stopped early, after the epochs of `curve`."""
         self._ledger.note(proposal.number, "curve", list(curve))
-        self._end(proposal.number, PRUNED, self._values(proposal.costs, curve[-1]))
+        values = self._values({**proposal.costs, ACCURACY: curve[-1]})
+        self._end(proposal.number, PRUNED, values)
 
     # What is in the ledger -----------------------------------------------------------------
 
@@ -177,15 +181,13 @@ class Study:
         """An entry as the sampler sees it: what was stopped early has its last accuracy."""
         if entry.state != PRUNED:
             return entry
-        attributes = entry.user_attrs
+        costs = costs_of(self._question.trial(entry.user_attrs["point"]))
         return create_trial(
             state=COMPLETE,
             params=entry.params,
             distributions=entry.distributions,
             system_attrs=entry.system_attrs,
-            values=self._values(
-                costs_of(self._question.trial(attributes["point"])), attributes["curve"][-1]
-            ),
+            values=self._values({**costs, ACCURACY: entry.user_attrs["curve"][-1]}),
         )
 
     def proposal(self, entry: FrozenTrial) -> Proposal:
@@ -347,6 +349,6 @@ class Study:
     def _exceeded(self, trial: Trial) -> list[str]:
         return exceeded(costs_of(trial), self._question.limits)
 
-    def _values(self, costs: Mapping[str, int], accuracy: float) -> list[float]:
+    def _values(self, known: Mapping[str, float]) -> list[float]:
         """The values of a point's objectives."""
-        return [accuracy if o == ACCURACY else float(costs[o]) for o in self._question.objectives]
+        return [float(known[name]) for name in self._question.objectives]
