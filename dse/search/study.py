@@ -123,10 +123,8 @@ class Study:
         self._ledger.note(proposal.number, "stored", True)
 
     def complete(self, proposal: Proposal, measured: Mapping[str, float]) -> None:
-        """Note what was measured of a point, means over its seeds: the validation accuracy, and the
-        objective that is not known before training, if there is one."""
-        values = self._values({**proposal.costs, **measured})
-        self._end(proposal.number, COMPLETE, values)
+        """Note what was measured of a point, as `dse.search.answers` has it."""
+        self._end(proposal.number, COMPLETE, self._values({**proposal.costs, **measured}))
 
     def fail(self, proposal: Proposal, reason: str) -> None:
         """Note that a point could not be trained; it is not proposed again by this command."""
@@ -137,8 +135,7 @@ class Study:
     def prune(self, proposal: Proposal, curve: Sequence[float]) -> None:
         """Note that the training of a point was stopped early, after the epochs of `curve`."""
         self._ledger.note(proposal.number, "curve", list(curve))
-        values = self._values({**proposal.costs, ACCURACY: curve[-1]})
-        self._end(proposal.number, PRUNED, values)
+        self._end(proposal.number, PRUNED, self._values({**proposal.costs, ACCURACY: curve[-1]}))
 
     # What is in the ledger -----------------------------------------------------------------
 
@@ -253,8 +250,7 @@ class Study:
                 number=number,
                 n_trials=self._ledger.planned,
             )
-        params = self._copy.ask(self._distributions).params
-        return self._decide(params)
+        return self._decide(self._copy.ask(self._distributions).params)
 
     def _decide(self, params: Mapping[str, Any]) -> Proposal | None:
         """Refuse what the sampler proposed, answer it, or have it trained."""
