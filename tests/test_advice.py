@@ -63,6 +63,7 @@ def test_few_seeds_decide_nothing() -> None:
     assert about({one.text: one.verdict for one in found}, "Late pooling raises accuracy (") == (
         "not decided, +5.0 points in the only seed"
     )
+    assert all(one.verdict.startswith("not decided") for one in found)
     assert not any("nan" in one.sentence for one in found)
     with pytest.raises(NoSweep, match="no seed has all"):
         advice(sweep(TABLE.drop(TABLE.index[:20]).query("seed == 0")))

@@ -163,11 +163,15 @@ def _few(seeds: int) -> str:
 def _leads(table: pd.DataFrame, value: object, budget: str) -> str:
     """Whether the networks with one value reach more within a budget than those with any other.
 
-    "For the means": the interval of its difference from the next or the first holds 0.
+    "For the means": the interval of its difference from the next or the first holds 0. Not decided
+    without an interval.
     """
     rows = table[:-1].sort_values("mean", ascending=False, ignore_index=True)
     place = rows.index[rows.iloc[:, 0] == value][0]
-    sure = "" if rows["gap_high"][max(place, 1)] < 0 else " for the means"
+    gap = rows["gap_high"][max(place, 1)]
+    if math.isnan(gap):
+        return f"not decided, number {place + 1} of {len(rows)} within a budget of {budget}"
+    sure = "" if gap < 0 else " for the means"
     if place == 0:
         return f"holds{sure}: it reaches most within a budget of {budget}"
     where = f"it is number {place + 1} of {len(rows)} within a budget of {budget}"

@@ -63,8 +63,8 @@ def explained(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
 
 
 EXPLAINED = (
-    "Shares of the variance of the networks' mean accuracy on the test set: of each axis alone on "
-    "the diagonal, of each two beyond their own below it."
+    "Shares of the variance of the networks' mean accuracy on the test set: on the diagonal each "
+    "axis alone, below it what two axes add together."
 )
 
 
