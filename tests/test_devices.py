@@ -106,6 +106,72 @@ def test_the_environment_chooses_among_gpus(
     assert capsys.readouterr().err == ""
 
 
+SHARED = "`runner.processes_per_trial` must "
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "line"),
+    [
+        ("processes_per_trial=0", (), SHARED + "be a whole number in 1 .. 1024, got 0"),
+        ("processes_per_trial=999", (), SHARED + "be at most {cores}, the cores, got 999"),
+        ("processes_per_trial=3", ("A", "B"), SHARED + "be at most 2, the visible GPUs, got 3"),
+        (
+            "processes_per_trial=2 runner.per_gpu=2",
+            ("A", "B"),
+            "`runner.per_gpu` must be 1 where `runner.processes_per_trial` is 2, got 2",
+        ),
+        (
+            "processes_per_trial=2 runner.workers=2",
+            ("A", "B", "C"),
+            "`runner.workers` must be at most 1 where `runner.processes_per_trial` is 2, got 2",
+        ),
+        (
+            "processes_per_trial=2 batch_size=33,64",
+            ("A", "B"),
+            SHARED + "divide `batch_size`, 33, got 2",
+        ),
+        (
+            "processes_per_trial=2 batch_size=96 iter_size=3",
+            ("A", "B"),
+            SHARED + "divide `iter_size`, 3, got 2",
+        ),
+        (
+            "processes_per_trial=4 validation_share=0.0022 batch_size=96",
+            ("A", "B", "C", "D"),
+            SHARED + "be at most 3, the pictures of the smallest part, got 4",
+        ),
+    ],
+)
+def test_processes_that_cannot_share_a_trial_are_refused(
+    monkeypatch: pytest.MonkeyPatch, words: str, names: tuple[str, ...], line: str
+) -> None:
+    machine(monkeypatch, *names, cuda=13000 if names else 0)
+    cores = len(os.sched_getaffinity(0))
+    assert lines(*f"runner.{words}".split()) == [line.format(cores=cores)]
+
+
+def test_a_trial_gets_as_many_gpus_as_it_has_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine(monkeypatch, *"ABCDE", **{VISIBLE: "4,3,2,1,0"})
+    workers = read("runner.processes_per_trial=2").workers
+    groups = Gpu("4,3", "A and B"), Gpu("2,1", "C and D")
+    assert workers == Workers(count=2, device="cuda", settings=groups, processes=2, patience=3600.0)
+    assert devices.described(workers) == (
+        "4 GPUs (A and B, C and D), 2 trials at a time, 2 processes each"
+    )
+    found = ends(events(("on gpu", 0.2), ("on gpu", 0.2), workers=2, settings=groups))
+    assert {end.value for end in found.values()} == {"4,3", "2,1"}  # type: ignore[union-attr]
+
+
+def test_on_the_cores_there_are_fewer_trials_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=0)
+    monkeypatch.setattr(devices, "cores", lambda: 7)
+    workers = read("runner.processes_per_trial=2").workers
+    assert (workers.count, workers.place) == (3, ("cpu", 2))
+    assert devices.described(workers).endswith("3 trials at a time, 2 processes each")
+
+
 NO_GPU = "`runner.device` must be auto or cpu here, got cuda: "
 
 

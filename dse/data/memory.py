@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,7 @@ from dse.data.cache import Arrays
 from dse.data.formats import Bytes
 from dse.data.store import DEFAULT, DataError, Store
 from dse.trial.datasets import DataSet
-from dse.trial.protocol import Protocol, epoch_steps, random_seed
+from dse.trial.protocol import Mine, Protocol, epoch_steps, random_seed, whole
 
 Numbers = NDArray[np.int64]
 
@@ -62,12 +62,13 @@ class Data:
         return epoch_steps(len(self.train), batch_size)
 
     def train_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, mine: Mine = whole
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented, normalised batches of one epoch: float32 (b, channels, h, w), int64 (b).
 
         The order is a function of (seed, epoch), the augmentation of these and of the batch's
-        number (from 0): from `start` on the batches are those of the whole epoch.
+        number (from 0): from `start` on the batches are those of the whole epoch. Only the pictures
+        of a batch that are `mine` are made; all labels are given.
         """
         part, changes = self.train, AUGMENTATIONS[self.augment]
         order = epoch_order(part, seed, epoch)
@@ -75,8 +76,8 @@ class Data:
         for number in range(start, self.steps(batch_size)):
             rows = order[number * batch_size : (number + 1) * batch_size]
             random.manual_seed(random_seed(seed, "augment", f"{epoch}/{number}"))
-            drawn = changes.draw(len(rows), side, random)
-            pictures = changed(part.pictures.take(rows, axis=0), drawn)
+            drawn, some = changes.draw(len(rows), side, random), mine(len(rows))
+            pictures = changed(part.pictures.take(rows[some], axis=0), drawn.of(some))
             yield self.normalise(pictures), torch.from_numpy(part.labels[rows])
 
     def batches(self, part: Part, batch_size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
@@ -207,6 +208,10 @@ class Drawn:
     y: Numbers
     x: Numbers
     mirrored: NDArray[np.bool_]
+
+    def of(self, some: slice) -> Drawn:
+        """The changes of some of the pictures."""
+        return replace(self, y=self.y[some], x=self.x[some], mirrored=self.mirrored[some])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

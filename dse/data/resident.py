@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dse.data.memory import AUGMENTATIONS, Data, Numbers, epoch_order
-from dse.trial.protocol import random_seed
+from dse.trial.protocol import Mine, random_seed, whole
 
 PIXELS = 2**21
 """Approximate number of pixels of a picture plane that are cut out at a time: enough that a batch
@@ -64,7 +64,9 @@ class Resident:
         """Batches of one epoch."""
         return self._data.steps(batch_size)
 
-    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Batches:
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, mine: Mine = whole
+    ) -> Batches:
         """The batches of `Data.train_batches`, on the device.
 
         Some are cut out at a time, twice as many each time up to `PIXELS`. The next ones are drawn
@@ -76,10 +78,10 @@ class Resident:
         most = max(PIXELS // (batch_size * self.train.pictures[0, ..., 0].numel()), 1)
         drawn = list(islice(tables, 1))
         while drawn:
-            whole = self._cut_out(np.concatenate(drawn, 1))
+            cut = self._cut_out(np.concatenate(drawn, 1))
             drawn = []
-            for batch in zip(*(torch.split(t, batch_size) for t in whole), strict=True):
-                yield batch
+            for batch in zip(*(torch.split(t, batch_size) for t in cut), strict=True):
+                yield batch[0][mine(len(batch[1]))], batch[1]
                 drawn += islice(tables, min(2, most - len(drawn)))
 
     def batches(self, part: Part, batch_size: int = 256) -> Batches:
@@ -143,9 +145,11 @@ class Uploaded:
         """Batches of one epoch."""
         return self._data.steps(batch_size)
 
-    def train_batches(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Batches:
+    def train_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, mine: Mine = whole
+    ) -> Batches:
         """The data's own batches, on the device."""
-        return self._copied(self._data.train_batches(batch_size, seed, epoch, start))
+        return self._copied(self._data.train_batches(batch_size, seed, epoch, start, mine))
 
     def batches(self, part: object, batch_size: int = 256) -> Batches:
         """The data's own batches, on the device."""

@@ -18,7 +18,7 @@ from dse.data import folder
 from dse.data.loaders import CHUNK, Cropper, Files, cropped, slots_for
 from dse.data.store import Store
 from dse.trial.datasets import DataSet
-from dse.trial.protocol import Protocol, epoch_steps, random_seed
+from dse.trial.protocol import Mine, Protocol, epoch_steps, random_seed, whole
 
 CAFFE_MEAN = (123.0, 117.0, 104.0)
 """R, G, B of 255: the authors' mean (forresti/SqueezeNet, train_val.prototxt; there B, G, R)."""
@@ -55,37 +55,40 @@ class Stream:
         return epoch_steps(len(self.train), batch_size)
 
     def train_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, mine: Mine = whole
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented, normalised batches of one epoch, from batch number `start` (from 0) on.
 
-        float32 (b, 3, image_size, image_size) in channels_last, int64 (b).
+        float32 (b, 3, image_size, image_size) in channels_last, int64 (b). Only the pictures of a
+        batch that are `mine` are decoded; all labels are given.
         """
         order = _permutation(len(self.train), random_seed(seed, "order", epoch))
         chosen = order[start * batch_size : self.steps(batch_size) * batch_size]
         part = Part(self.train.rows[chosen], self.train.labels[chosen])
-        return self._batches(part, batch_size, random_seed(seed, "augment", epoch))
+        return self._batches(part, batch_size, random_seed(seed, "augment", epoch), mine)
 
     def batches(self, part: Part, batch_size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised batches of the whole of `part`, in order, cropped for evaluation."""
         return self._batches(part, batch_size, None)
 
     def _batches(
-        self, part: Part, batch_size: int, key: int | None
+        self, part: Part, batch_size: int, key: int | None, mine: Mine = whole
     ) -> Iterator[tuple[Tensor, Tensor]]:
         side = self.protocol.image_size
         batches = range(0, len(part), batch_size)
         chunks = (
-            part.rows[start : min(start + CHUNK, batch + batch_size)].tolist()
-            for batch in batches
-            for start in range(batch, min(batch + batch_size, len(part)), CHUNK)
+            chunk.tolist()
+            for rows in torch.split(part.rows, batch_size)
+            for chunk in torch.split(rows[mine(len(rows))], CHUNK)
+            if len(chunk)
         )
         slots = slots_for(self.loaders, ahead=math.ceil(batch_size / CHUNK) + 1)
         crops = cropped(Cropper(self.files, self.protocol, key, slots), chunks, self.loaders)
         for batch in batches:
             y = part.labels[batch : batch + batch_size]
-            x = torch.empty(len(y), 3, side, side, memory_format=torch.channels_last)
-            for into in torch.split(x, CHUNK):
+            count = len(y[mine(len(y))])
+            x = torch.empty(count, 3, side, side, memory_format=torch.channels_last)
+            for into in torch.split(x, CHUNK) if count else ():
                 normalise(next(crops)[: len(into)], into, self.protocol)
             yield x, y
 

@@ -68,8 +68,9 @@ class Workers:
     """How tasks run: `count` at a time, on an engine.
 
     `settings` are the engine's, None for its defaults; those of the local engine are the GPUs among
-    which tasks are divided. `device` is what tasks compute on: cpu or cuda. `retries` is how often
-    a task whose process died is retried.
+    which tasks are divided. `device` is what tasks compute on: cpu or cuda. `processes` is how
+    many each task starts for itself, its own included; a "GPU" of `settings` is then as many.
+    `retries` is how often a task whose process died is retried.
 
     `patience` is the longest silence of a task in seconds: one that neither reports nor reads
     `report.stopping` for longer is considered hung. The imports of the function's module do not
@@ -81,8 +82,15 @@ class Workers:
     engine: str = "local"
     settings: Jobs | Cluster | Gpus | None = None
     device: str = "cpu"
+    processes: int = 1
     retries: int = 2
     patience: float = 0.0
+
+    @property
+    def place(self) -> tuple[str] | tuple[str, int]:
+        """The last arguments of a task: its device, and its number of processes where it has
+        several."""
+        return (self.device, self.processes) if self.processes > 1 else (self.device,)
 
 
 @dataclass(slots=True, eq=False)

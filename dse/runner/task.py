@@ -41,6 +41,10 @@ class Stopped(BaseException):
     """
 
 
+class Died(Exception):
+    """Raised by a task that has lost a process of its own: it is retried, as if it had died."""
+
+
 class Later(Exception):
     """Raised by a task that cannot run yet: it is started again after a pause."""
 
@@ -58,7 +62,7 @@ class End:
 
     `finished`: it returned `value`; `failed`: it raised an exception; `memory`: it ran out of
     memory, or could start no process or thread; `died`: its process ended or was killed without a
-    result, or its GPU failed; `later`, `stopped`: it raised `Later` or `Stopped`.
+    result, its GPU failed, or it raised `Died`; `later`, `stopped`: it raised `Later` or `Stopped`.
     """
 
     kind: Literal["finished", "failed", "memory", "died", "later", "stopped"]
@@ -122,6 +126,8 @@ def failure(error: BaseException) -> End:
     reason, trace = first_line(error), "".join(traceback.format_exception(error))
     if out_of_memory:
         return End("memory", reason=reason, details=trace)
+    if isinstance(error, Died):
+        return End("died", reason=str(error), details=trace)
     lost = isinstance(error, RuntimeError) and is_of_gpu(text)
     return End("died" if lost else "failed", reason=reason, details=trace)
 

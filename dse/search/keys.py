@@ -109,7 +109,7 @@ OWN: Mapping[str, Setting] = {
 """What a search has in addition to a sweep."""
 
 OWN_TEXT = {name for name, setting in OWN.items() if setting.rule.kind != "number"}
-LEFT_OUT = ("budget", "limit")
+LEFT_OUT = ("budget", "limit", "runner.processes_per_trial")
 SETTINGS: Mapping[str, Setting] = {
     **OWN,
     f"max.{COMPRESSED_BYTES}": Setting(unknown_before_training(), "", None),

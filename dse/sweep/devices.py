@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from dse.runner.cores import cores
 from dse.runner.gpus import VISIBLE, Gpus
 from dse.runner.runner import Workers
 from dse.sweep.messages import say
+from dse.trial.question import Trial
+
+PROCESSES = "runner.processes_per_trial"
 
 REQUESTED = {"submitit": "gpus", "ray": "num_gpus"}
 """The setting of each engine of a cluster that asks for a GPU."""
@@ -25,8 +28,14 @@ def placed(workers: Workers, settings: Mapping[str, Any], given: Container[str])
     """Workers with their device and number, by the settings of `runner`; `given` are those that
     were not left out. Raises `ValueError` for settings that do not fit together."""
     device, per_gpu = settings["runner.device"], settings["runner.per_gpu"]
-    count = settings["runner.workers"]
+    count, processes = settings["runner.workers"], settings.get(PROCESSES, 1)
+    workers = replace(workers, processes=processes)
     if workers.engine != "local":
+        if processes > 1:
+            raise ValueError(
+                f"`{PROCESSES}` must be 1 where `runner.engine` is {workers.engine}, "
+                f"got {processes}"
+            )
         key = REQUESTED[workers.engine]
         requested = getattr(workers.settings, key)
         if device == "cuda" and not requested:
@@ -40,7 +49,20 @@ def placed(workers: Workers, settings: Mapping[str, Any], given: Container[str])
     if not found:
         if device == "cpu":
             _refuse_per_gpu(given, per_gpu, "`runner.device` is cpu")
-        return replace(workers, count=count or cores())
+        _refuse_more(processes, cores(), "cores")
+        return replace(workers, count=count or cores() // processes)
+    if processes > 1:
+        _refuse_more(processes, len(found), "visible GPUs")
+        if per_gpu > 1:
+            raise ValueError(
+                f"`runner.per_gpu` must be 1 where `{PROCESSES}` is {processes}, got {per_gpu}"
+            )
+        found = together(found, processes)
+        if count > len(found):
+            raise ValueError(
+                f"`runner.workers` must be at most {len(found)} where `{PROCESSES}` is "
+                f"{processes}, got {count}"
+            )
     most = per_gpu * len(found)
     if "runner.per_gpu" in given and count > most:
         raise ValueError(
@@ -48,6 +70,45 @@ def placed(workers: Workers, settings: Mapping[str, Any], given: Container[str])
             f"{counted(len(found), 'GPU')}, got {count}"
         )
     return replace(workers, count=count or most, device="cuda", settings=found)
+
+
+def _refuse_more(processes: int, most: int, of: str) -> None:
+    if processes > most:
+        raise ValueError(f"`{PROCESSES}` must be at most {most}, the {of}, got {processes}")
+
+
+def together(found: Gpus, processes: int) -> Gpus:
+    """Groups of GPUs, each for a trial of so many processes; those that are left over are idle.
+
+    >>> together((gpus.Gpu("0", "A"), gpus.Gpu("1", "A"), gpus.Gpu("2", "A")), 2)
+    (Gpu(visible='0,1', name='A'),)
+    """
+    starts = range(0, len(found) - processes + 1, processes)
+    groups = [found[start : start + processes] for start in starts]
+    return tuple(
+        gpus.Gpu(
+            ",".join(gpu.visible for gpu in group),
+            " and ".join(dict.fromkeys(gpu.name for gpu in group)),
+        )
+        for group in groups
+    )
+
+
+def unshareable(trials: Iterable[Trial], processes: int) -> list[str]:
+    """A line for each rule that trials break whose batches several processes are to share."""
+    lines = []
+    for protocol in {trial.protocol: None for trial in trials} if processes > 1 else ():
+        recipe, rule = protocol.recipe, f"`{PROCESSES}` must "
+        if recipe.iter_size == 1 and recipe.batch_size % processes:
+            lines.append(f"{rule}divide `batch_size`, {recipe.batch_size}, got {processes}")
+        if recipe.iter_size > 1 and recipe.iter_size % processes:
+            lines.append(f"{rule}divide `iter_size`, {recipe.iter_size}, got {processes}")
+        most = min(protocol.validation_pictures, protocol.facts.test)
+        if processes > most:
+            lines.append(
+                f"{rule}be at most {most}, the pictures of the smallest part, got {processes}"
+            )
+    return list(dict.fromkeys(lines))
 
 
 def _refuse_per_gpu(given: Container[str], per_gpu: int, where: str) -> None:
@@ -108,7 +169,9 @@ def described(workers: Workers, noun: str = "trial") -> str:
         where = f"{workers.engine} with a {'GPU' if workers.device == 'cuda' else 'core'} each"
     elif isinstance(workers.settings, tuple):
         names = dict.fromkeys(gpu.name for gpu in workers.settings)
-        where = f"{counted(len(workers.settings), 'GPU')} ({', '.join(names)})"
+        count = len(workers.settings) * workers.processes
+        where = f"{counted(count, 'GPU')} ({', '.join(names)})"
     else:
         where = "the processor"
-    return f"{where}, {counted(workers.count, noun)} at a time"
+    each = f", {workers.processes} processes each" if workers.processes > 1 else ""
+    return f"{where}, {counted(workers.count, noun)} at a time{each}"

@@ -93,8 +93,10 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
         known[group] = calibrate.calibrate(groups[group], workers, store, say)
     expected: dict[str, TrialEstimate] = {}
     for group, trials in groups.items():
-        expected |= _expected(trials, known[group])
+        expected |= _expected(trials, known[group], workers.processes)
     sources = [line for k in known.values() for line in _sources(k)]
+    if workers.processes > 1:
+        sources.append(f"assumes that {workers.processes} processes share a trial's work evenly")
     if workers.engine != "local":
         sources.append(f"with `runner.engine` {workers.engine} trials may take longer")
     return Estimate(
@@ -120,8 +122,10 @@ def _sources(known: Calibration) -> Iterator[str]:
         )
 
 
-def _expected(trials: Sequence[Trial], known: Calibration) -> dict[str, TrialEstimate]:
-    """Estimates of trials that one calibration is for, by id."""
+def _expected(
+    trials: Sequence[Trial], known: Calibration, processes: int
+) -> dict[str, TrialEstimate]:
+    """Estimates of trials that one calibration is for, by id; each is shared by `processes`."""
     rates = {protocol: known.rates(protocol) for protocol in {trial.protocol for trial in trials}}
     header = fmean(sample.header for sample in known.samples)
     start = fmean(sample.ready for sample in known.samples)
@@ -135,10 +139,10 @@ def _expected(trials: Sequence[Trial], known: Calibration) -> dict[str, TrialEst
         files = [weights] * (1 + sparse)
         contents = (*files, RECORD, CURVE * (protocol.recipe.epochs + 1), 1)  # 1: the folder
         expected[trial.trial_id] = TrialEstimate(
-            seconds=start + float(rates[protocol] @ work),
+            seconds=start + float(rates[protocol] @ work) / processes,
             disk=sum(math.ceil(content / BLOCK) for content in contents) * BLOCK,
             checkpoints=round(CHECKPOINTS * len(files) * (weights + header + 4 * size.params)),
-            memory=nearest.private,
+            memory=processes * nearest.private,
         )
     return expected
 

@@ -100,6 +100,9 @@ SETTINGS: Mapping[str, Setting] = {
         one_of("auto", "cpu", "cuda"), "where to train: auto is every GPU, else the cores", "auto"
     ),
     "runner.per_gpu": Setting(integer(1, 256), "trials at a time on each GPU", 1),
+    "runner.processes_per_trial": Setting(
+        integer(1, 1024), "processes that share each trial, with a core or a GPU each", 1
+    ),
     "runner.workers": Setting(
         integer(1, 1024),
         "trials at a time, one thread each (default: one per core, or runner.per_gpu per GPU)",

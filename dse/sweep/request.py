@@ -20,7 +20,7 @@ from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.space.architecture import field_names
 from dse.sweep import hints, pages
-from dse.sweep.devices import placed
+from dse.sweep.devices import placed, unshareable
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
 from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, Setting, accepted
@@ -69,8 +69,11 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
         errors += _size_error(axes, settings["limit"])
     if errors:
         raise RequestError(errors)
+    trials = _trials(axes, _manifest(axes, store), given)
+    if errors := unshareable(trials, workers.processes):
+        raise RequestError(errors)
     return Request(
-        trials=_trials(axes, _manifest(axes, store), given),
+        trials=trials,
         folder=settings["results.root"] / settings["name"],
         store=store,
         workers=workers,

@@ -17,9 +17,11 @@ DRIVER = Path("/proc/driver/nvidia/version")
 """Where Linux states the version of the driver of NVIDIA's GPUs."""
 
 
-def circumstance(seconds: float, device: torch.device) -> Circumstance:
-    """The circumstance of a trial that took `seconds` on `device` and ends now."""
+def circumstance(seconds: float, device: torch.device, processes: int = 1) -> Circumstance:
+    """The circumstance of a trial that took `seconds` on `device` and ends now; each of several
+    `processes` had such a device, and its own threads."""
     on_gpu = device.type == "cuda"
+    several = f"{processes} x " if processes > 1 else ""
     versions = {
         "dse": __version__,
         "python": platform.python_version(),
@@ -28,8 +30,8 @@ def circumstance(seconds: float, device: torch.device) -> Circumstance:
     }
     return Circumstance(
         seconds=round(seconds, 3),
-        device=torch.cuda.get_device_name(device) if on_gpu else device.type,
-        threads=torch.get_num_threads(),
+        device=f"{several}{torch.cuda.get_device_name(device)}" if on_gpu else device.type,
+        threads=processes * torch.get_num_threads(),
         machine=platform.machine() or "unknown",
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=" ".join(f"{name}={version}" for name, version in versions.items()),

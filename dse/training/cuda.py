@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dse.training.graphs import Graphs, NotCaptured
 from dse.training.halves import Halves
 from dse.training.network import Norm
+from dse.training.ranks import ALONE, Ranks
 from dse.training.step import GUESS, NEARLY_ALL, STILL, StepReport, TrainStep, gradient
 from dse.trial.recipe import Recipe
 
@@ -65,8 +66,11 @@ class CudaStep(TrainStep):
         steps_per_epoch: int,
         seed: int,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
-        super().__init__(model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device)
+        super().__init__(
+            model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device, ranks=ranks
+        )
         self._weights: list[Tensor] = [p for p in self._parameters if p.dim() > 1]
         self._ordered = [*self._weights, *(p for p in self._parameters if p.dim() <= 1)]
         self._flat = flattened(model)
@@ -78,11 +82,13 @@ class CudaStep(TrainStep):
         self._sizes: list[int] = []  # of the batches since the last report
         self._format = _format(self._parameters)
         self._generator = _generator(device)
-        self._graphs = Graphs() if self.captures and device.type == "cuda" else None
+        self._own = f"/process {ranks.rank}" if ranks.count > 1 else ""  # dropout's stream
+        captures = self.captures and device.type == "cuda" and ranks.count == 1
+        self._graphs = Graphs() if captures else None
 
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
         """One step on pictures (b, channels, h, w) and their labels, int64 (b), on the device."""
-        self._generator.manual_seed(self._stream())
+        self._generator.manual_seed(self._stream(self._own))
         self._rate.fill_(self._learning_rate())
         self._log[len(self._sizes)].copy_(self._run(x, y))
         self._sizes.append(len(y))
@@ -108,7 +114,7 @@ class CudaStep(TrainStep):
             if self._graphs is not None:
                 self._graphs = Graphs()
                 torch.cuda.empty_cache()
-            self._generator.manual_seed(self._stream())
+            self._generator.manual_seed(self._stream(self._own))
 
     def _captured(self, x: Tensor, y: Tensor) -> Tensor:
         """The step, as a graph where one can be captured."""
@@ -130,11 +136,11 @@ class CudaStep(TrainStep):
 
     def _part(self, x: Tensor, y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """As `TrainStep`'s, in pieces where memory is short."""
-        size = math.ceil(len(y) / self._pieces)
+        size = max(math.ceil(len(y) / self._pieces), 1)
         scores: list[Tensor] = []
         losses: list[Tensor] = []
         for piece in zip(torch.split(x, size), torch.split(y, size), strict=True):
-            found, loss = super()._part(*piece, weight * len(piece[1]) / len(y))
+            found, loss = super()._part(*piece, weight * len(piece[1]) / max(len(y), 1))
             if self._halves:
                 self._halves.backward()
             scores.append(found)
@@ -152,7 +158,7 @@ class CudaStep(TrainStep):
         whether the step was lifeless, float32 (4). It has few launches that are not a layer's."""
         before = [buffer.clone() for buffer in self._flat]
         with torch.enable_grad():
-            scores, loss = self._pass(x, y)
+            loss, hits, classes = self._pass(x, y)
         norms = torch.stack(torch._foreach_norm([gradient(p) for p in self._ordered]))
         norm = torch.linalg.vector_norm(norms)
         self._halted.masked_fill_(~(torch.maximum(loss, norm) < math.inf), 1.0)
@@ -162,8 +168,7 @@ class CudaStep(TrainStep):
         halted = self._halted > 0
         for buffer, old in zip(self._flat, before, strict=True):
             torch.where(halted, old, buffer, out=buffer)
-        hits = (scores.argmax(1) == y).sum()
-        lifeless = self._lifeless(loss, scores.shape[1], norms, scale)
+        lifeless = self._lifeless(loss, classes, norms, scale)
         return torch.stack([loss, hits.float(), self._halted, lifeless.float()])
 
     def _lifeless(

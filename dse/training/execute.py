@@ -21,6 +21,7 @@ from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
 from dse.training.loop import CPU, Epoch, OnEpoch, State, Training, train
 from dse.training.networks import network_of
+from dse.training.ranks import ALONE, Ranks, Shared
 from dse.training.state import Unreadable, decode, encode
 from dse.training.step import Mismatch, TrainStep
 from dse.trial.question import SEMANTICS, Trial
@@ -69,6 +70,7 @@ def execute(
     store: Store = DEFAULT,
     states: Iterable[bytes] = (),
     device: torch.device = CPU,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train one configuration from scratch on a device and judge it once on the whole test set.
 
@@ -76,7 +78,7 @@ def execute(
     one of `states`, to the same end. Raises `ValueError` where the data are not the declared
     ones, or the trial is of an earlier version of what training means. On one machine's processor
     and with one thread, equal trials give equal answers and bit-equal weights; a GPU gives others,
-    which are as good.
+    which are as good. Each of several processes calls this, and gets the same outcome.
     """
     if trial.semantics != SEMANTICS:
         raise ValueError(f"`semantics` must be {SEMANTICS} to train, got {trial.semantics}")
@@ -84,17 +86,18 @@ def execute(
     if device.type == "cuda":
         cuda.prepare()
     data = on_device(load(trial.protocol, store), device)
-    model, attempts = _first_attempt(trial, data, states, callbacks, device)
+    model, attempts = _first_attempt(trial, data, states, callbacks, device, ranks)
     while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:
-        model, training = train_attempt(trial, data, attempts, None, callbacks, device)
+        model, training = train_attempt(trial, data, attempts, None, callbacks, device, ranks)
         attempts = [*attempts, training]  # its checkpoints hold the list before it
     together = pictures_at_a_time(trial, device)
-    test = judge(model, lambda: data.batches(data.test, together), callbacks.on_judged)
+    mine = Shared(data, ranks, trial.protocol.recipe.iter_size)
+    test = judge(model, lambda: mine.batches(data.test, together), callbacks.on_judged, ranks)
     return Outcome(
         record=Record(
             trial=trial,
             answer=_answer(trial, attempts, test),
-            circumstance=circumstance(time.perf_counter() - start, device),
+            circumstance=circumstance(time.perf_counter() - start, device, ranks.count),
         ),
         curves=tuple(attempt.curve for attempt in attempts),
         weights=weights_of(model),
@@ -103,12 +106,17 @@ def execute(
 
 
 def _first_attempt(
-    trial: Trial, data: Data, states: Iterable[bytes], callbacks: Callbacks, device: torch.device
+    trial: Trial,
+    data: Data,
+    states: Iterable[bytes],
+    callbacks: Callbacks,
+    device: torch.device,
+    ranks: Ranks,
 ) -> tuple[nn.Module, list[Training]]:
     """The attempt to resume, or the first one where no state is usable, with those before it."""
     for attempts, state in _resumable(states):
         with suppress(Mismatch):  # of an earlier release
-            model, training = train_attempt(trial, data, attempts, state, callbacks, device)
+            model, training = train_attempt(trial, data, attempts, state, callbacks, device, ranks)
             return model, [*attempts, training]
     raise AssertionError("an attempt from the start is never a mismatch")
 
@@ -128,6 +136,7 @@ def train_attempt(
     state: State | None,
     callbacks: Callbacks,
     device: torch.device = CPU,
+    ranks: Ranks = ALONE,
 ) -> tuple[nn.Module, Training]:
     """Train the attempt that follows the dead ones `before`, from its state if there is one.
 
@@ -143,15 +152,17 @@ def train_attempt(
     def on_step(step: int, current: Callable[[], State]) -> None:
         callbacks.on_step(steps + step, lambda: encode(before, current(), trial.question))
 
+    mine = Shared(data, ranks, recipe.iter_size)
     training = train(
         model,
-        data,
-        lambda: data.batches(data.validation, together),
+        mine,
+        lambda: mine.batches(data.validation, together),
         recipe,
         seed=trial.seed,
         state=state,
         device=device,
         train_step=STEPS[device.type],
+        ranks=ranks,
         on_epoch=callbacks.on_epoch,
         on_step=on_step,
         on_judged=callbacks.on_judged,

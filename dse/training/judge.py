@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dse.training.ranks import ALONE, Ranks
 from dse.trial.protocol import chance
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
@@ -34,22 +35,28 @@ class Judgement:
 
 @torch.no_grad()
 def judge(
-    model: nn.Module, batches: Batches, after_batch: Callable[[], None] = lambda: None
+    model: nn.Module,
+    batches: Batches,
+    after_batch: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
 ) -> Judgement:
     """Judge a model in eval mode on a whole part; leaves the model's mode as it was.
 
     The part has any number of pictures, and its last batch may be smaller. `after_batch` is called
-    after each batch; what it raises ends the judgement.
+    after each batch; what it raises ends the judgement. Each of several processes has some of the
+    batches, and gets the judgement on all.
     """
     training = model.training
     model.eval()
     try:
-        return _judgement(model, batches, after_batch)
+        sums = _summed(model, batches, after_batch)
     finally:
         model.train(training)
+    ranks.add_up([sums.numbers])
+    return sums.judgement()
 
 
-def _judgement(model: nn.Module, batches: Batches, after_batch: Callable[[], None]) -> Judgement:
+def _summed(model: nn.Module, batches: Batches, after_batch: Callable[[], None]) -> _Sums:
     sums = None
     for x, y in batches():
         scores = model(x).float()
@@ -58,7 +65,7 @@ def _judgement(model: nn.Module, batches: Batches, after_batch: Callable[[], Non
         after_batch()
     if sums is None:
         raise ValueError("a part must have pictures to be judged on, got none")
-    return sums.judgement()
+    return sums
 
 
 class _Sums:
@@ -66,11 +73,10 @@ class _Sums:
 
     def __init__(self, scores: Tensor) -> None:
         """`scores` (b, classes) says how many classes there are, and where."""
-        classes, device = scores.shape[1], scores.device
-        self._hits = torch.zeros(2, dtype=torch.int64, device=device)  # top-1, top-5
-        self._loss = torch.zeros((), dtype=torch.float64, device=device)
-        self._counts = torch.zeros(classes, dtype=torch.int64, device=device)
-        self._predicted = torch.zeros(classes, dtype=torch.bool, device=device)
+        classes = scores.shape[1]
+        self.numbers = torch.zeros(3 + 2 * classes, dtype=torch.float64, device=scores.device)
+        views = torch.split(self.numbers, [2, 1, classes, classes])
+        self._hits, self._loss, self._counts, self._predicted = views  # hits: top-1, top-5
 
     def add(self, scores: Tensor, y: Tensor) -> None:
         """Add a batch: class scores (b, classes), labels (b)."""
@@ -78,13 +84,14 @@ class _Sums:
         right = best == y[:, None]
         self._hits += torch.stack([right[:, 0].sum(), right.sum()])
         self._loss += F.cross_entropy(scores, y, reduction="sum")
-        self._counts.index_add_(0, y, torch.ones_like(y))
-        self._predicted.index_fill_(0, best[:, 0], True)
+        self._counts.index_add_(0, y, torch.ones_like(y, dtype=torch.float64))
+        self._predicted.index_fill_(0, best[:, 0], 1.0)
 
     def judgement(self) -> Judgement:
         """What the sums say."""
-        top1, top5 = self._hits.tolist()
-        counts, predicted = self._counts.tolist(), self._predicted.tolist()
+        top1, top5 = map(int, self._hits.tolist())
+        counts = [int(count) for count in self._counts.tolist()]
+        predicted = [found > 0 for found in self._predicted.tolist()]
         pictures = sum(counts)
         return Judgement(
             top1=100 * top1 / pictures,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dse.training.judge import Batches, Judgement, judge
+from dse.training.ranks import ALONE, Ranks
 from dse.training.step import Mismatch, StepReport, TrainStep
 from dse.trial.recipe import Recipe
 from dse.trial.schedule import learning_rate
@@ -131,6 +132,7 @@ def train(
     state: State | None = None,
     device: torch.device = CPU,
     train_step: type[TrainStep] = TrainStep,
+    ranks: Ranks = ALONE,
     on_epoch: OnEpoch = lambda epoch, val_top1: None,
     on_step: OnStep = lambda step, state: None,
     on_judged: Callable[[], None] = lambda: None,
@@ -140,14 +142,17 @@ def train(
     Model and batches are on `device`, and `train_step` is one for it. Resumes from `state` if there
     is one, to the same end as if it had never stopped; raises `Mismatch` where it belongs to
     another training. `on_judged` is called after each batch that is judged. What a callback raises
-    ends the training.
+    ends the training. Each of several processes trains the same model on its share of the data, as
+    `dse.training.ranks.Shared` has it.
 
     Training ends early where a loss or its gradient is not finite (the model is then what it was
     before that step), and where the run is dead: `recipe.dead_after` steps in a row after warm-up
     were `lifeless`, and `validation` is at chance too. Both are noticed where a step reports.
     """
     steps_per_epoch = data.steps(recipe.batch_size)
-    step = train_step(model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device)
+    step = train_step(
+        model, recipe, steps_per_epoch=steps_per_epoch, seed=seed, device=device, ranks=ranks
+    )
     at = Position()
     if state is not None:
         at = replace(state.position)
@@ -161,7 +166,7 @@ def train(
         """Whether a run that looks lifeless is at chance too; else its steps count from 0."""
         if not 0 < recipe.dead_after <= at.lifeless:
             return False
-        now = judge(model, validation, on_judged)
+        now = judge(model, validation, on_judged, ranks)
         at.lifeless = at.lifeless if now.top1 <= now.guess else 0
         return at.lifeless > 0
 
@@ -177,7 +182,7 @@ def train(
                 break
             if report.steps:  # the model is where `at` says
                 on_step(at.step, current_state)
-        judged = judge(model, validation, on_judged)
+        judged = judge(model, validation, on_judged, ranks)
         if at.seen:
             lr = learning_rate(recipe, at.step - 1, steps_per_epoch)
             curve = (*at.curve, _row(at, lr, judged))
@@ -185,7 +190,7 @@ def train(
             on_epoch(at.epoch, judged.top1)
             at.next_epoch(curve)
     if judged is None:  # it had stopped when only judging was left
-        judged = judge(model, validation, on_judged)
+        judged = judge(model, validation, on_judged, ranks)
     diverged = diverged or not (dead or math.isfinite(judged.loss))
     return Training(
         curve=curve,

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.rules import split
+from dse.training import ranks
 
 
 class Pointwise(nn.Conv2d):
@@ -38,10 +39,15 @@ def _conv(
 
 class Norm(nn.BatchNorm2d):
     """Batch norm that does not count its batches: nothing reads the number, and on a GPU counting
-    takes a launch for each norm."""
+    takes a launch for each norm. Where it is `shared`, its statistics are those of all processes'
+    pictures."""
+
+    shared = False
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) -> the same shape."""
+        if self.shared and self.training:
+            return ranks.batch_norm(x, self)
         return F.batch_norm(
             x,
             self.running_mean,
@@ -106,8 +112,12 @@ def max_pool(x: Tensor) -> Tensor:
 class Dropout(nn.Dropout):
     """Dropout that draws 16 random bits per element on a processor: a tenth of torch's time.
 
-    The share dropped is `p` rounded to 1/65,536; what is kept is divided by 1 - `p`.
+    The share dropped is `p` rounded to 1/65,536; what is kept is divided by 1 - `p`. Where the
+    batch is a part `of` a larger one, (place of its first picture, number of pictures), it has the
+    masks that it has there.
     """
+
+    of: tuple[int, int] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, ...) -> the same shape; unchanged in eval mode."""
@@ -115,8 +125,11 @@ class Dropout(nn.Dropout):
         if not (self.training and share) or x.is_cuda:
             return super().forward(x)
         batch, channels, *sides = x.shape
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.int16)[: x.numel()] > share - 2**15 - 1
+        first, pictures = self.of or (0, batch)
+        each = x[:1].numel() if batch else 0
+        words = torch.empty(-(-pictures * each // 4), dtype=torch.int64).random_(-(2**63), None)
+        mine = words.view(torch.int16)[first * each : first * each + x.numel()]
+        kept = mine > share - 2**15 - 1
         mask = kept.to(x.dtype).mul_(1 / (1 - self.p))
         return x * mask.view(batch, *sides, channels).movedim(-1, 1)
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.sgd import sgd
 
+from dse.training.network import Dropout, Norm
+from dse.training.ranks import ALONE, Ranks
 from dse.training.sparse import Phases
 from dse.trial.protocol import parts, random_seed
 from dse.trial.recipe import Recipe
@@ -70,7 +72,9 @@ class TrainStep:
         steps_per_epoch: int,
         seed: int,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self._model, self._recipe, self._seed, self._device = model, recipe, seed, device
         self._parameters, self._buffers = list(model.parameters()), list(model.buffers())
         self._steps_per_epoch = steps_per_epoch
@@ -78,11 +82,15 @@ class TrainStep:
         self._phases = Phases(model, recipe, steps_per_epoch)
         self._optimizer = SGD(model, recipe, self._phases.masks)
         self._next = 0
+        self._dropouts = [m for m in model.modules() if isinstance(m, Dropout)]
+        for norm in [module for module in model.modules() if isinstance(module, Norm)]:
+            norm.shared = ranks.count > 1 and recipe.iter_size == 1
 
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
-        """One step on pictures (b, channels, h, w) and their labels, int64 (b)."""
+        """One step on the pictures (b, channels, h, w) of a batch that this process computes, and
+        the labels of all, int64."""
         buffers = [buffer.clone() for buffer in self._buffers]  # a norm's statistics
-        scores, loss = self._pass(x, y)
+        loss, hits, classes = self._pass(x, y)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip or math.inf)
         value = loss.item()
         if not math.isfinite(value + norm.item()):
@@ -96,30 +104,57 @@ class TrainStep:
             steps=1,
             pictures=len(y),
             loss=value * len(y),
-            correct=int((scores.argmax(1) == y).sum()),
-            lifeless=int(watched and lifeless(self._parameters, value, scores.shape[1])),
+            correct=int(hits),
+            lifeless=int(watched and lifeless(self._parameters, value, classes)),
         )
 
-    def _pass(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Forward and backward, part by part: class scores, and the mean loss of all pictures,
-        whose gradient the parameters then have."""
+    def _pass(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Forward and backward, part by part: the mean loss of all pictures, whose gradient the
+        parameters then have, their hits, and the number of classes."""
         for parameter in self._parameters:
             parameter.grad = None
-        every = parts(len(y), self._recipe.iter_size)
-        if len(every) == 1:
-            self._draw_from("")
-            return self._part(x, y, 1.0)
-        scores, losses = [], []
-        running = Running(self._statistics())
-        for number, part in enumerate(every):
-            self._draw_from(f"/{number}")
-            share = (part.stop - part.start) / len(y)
-            found, loss = self._part(x[part], y[part], share)
+        iter_size = self._recipe.iter_size
+        mine = self._ranks.parts(len(y), iter_size)
+        offset = mine[0][1].start if mine else 0
+        running = Running(self._statistics() if iter_size > 1 else [])
+        total, found = x.new_zeros(()), torch.zeros((), dtype=torch.int64, device=x.device)
+        classes = 0
+        for number, part in mine:
+            self._draw_from(f"/{number}" if iter_size > 1 else "")
+            whole = iter_size > 1 or self._ranks.count == 1
+            for dropout in self._dropouts:
+                dropout.of = None if whole else (part.start, len(y))
+            labels = y[part]
+            scores, loss = self._part(
+                x[part.start - offset : part.stop - offset], labels, len(labels) / len(y)
+            )
             running.next_part()
-            scores.append(found)
-            losses.append(loss)
-        running.finish(len(every))
-        return torch.cat(scores), torch.stack(losses).sum()
+            total, found = total + loss, found + (scores.argmax(1) == labels).sum()
+            classes = scores.shape[1]
+        classes = classes or self._classes(x)
+        if self._ranks.count > 1:
+            total, found = self._add_up(total, found, running)
+        running.finish(len(parts(len(y), iter_size)))
+        return total, found, classes
+
+    def _classes(self, x: Tensor) -> int:
+        """The number of classes, for a process that computes nothing of a small batch."""
+        self._model.eval()
+        with torch.no_grad():
+            classes: int = self._scores(x.new_zeros(1, *x.shape[1:])).shape[1]
+        self._model.train()
+        return classes
+
+    @torch.no_grad()
+    def _add_up(self, loss: Tensor, hits: Tensor, running: Running) -> tuple[Tensor, Tensor]:
+        """Add up over all processes what their parts gave; the loss and the hits."""
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        numbers = torch.stack([loss, hits.float()])
+        gradients = [gradient(parameter) for parameter in self._parameters]
+        self._ranks.add_up([*gradients, *running.changes, numbers])
+        return numbers[0], numbers[1]
 
     def _part(self, x: Tensor, y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """Forward and backward of one part: class scores, and its mean loss times `weight`, whose
@@ -128,7 +163,7 @@ class TrainStep:
             self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
         ):
             scores = self._scores(x)
-        loss = F.cross_entropy(scores.float(), y)
+        loss = F.cross_entropy(scores.float(), y, reduction="mean" if len(y) else "sum")
         loss = loss if weight == 1 else loss * weight
         loss.backward()  # type: ignore[no-untyped-call]
         return scores.detach(), loss.detach()
@@ -204,19 +239,19 @@ class Running:
     def __init__(self, statistics: list[Tensor]) -> None:
         self._statistics = statistics
         self._before = [tensor.clone() for tensor in statistics]
-        self._changes = [torch.zeros_like(tensor) for tensor in statistics]
+        self.changes = [torch.zeros_like(tensor) for tensor in statistics]
 
     @torch.no_grad()
     def next_part(self) -> None:
         """Called after each part."""
-        for now, before, change in zip(self._statistics, self._before, self._changes, strict=True):
+        for now, before, change in zip(self._statistics, self._before, self.changes, strict=True):
             change += now - before
             now.copy_(before)
 
     @torch.no_grad()
     def finish(self, count: int) -> None:
         """Called after the last one of `count` parts."""
-        for now, change in zip(self._statistics, self._changes, strict=True):
+        for now, change in zip(self._statistics, self.changes, strict=True):
             now += change / count
 
 

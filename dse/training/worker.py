@@ -21,6 +21,8 @@ from dse.results.records import save
 from dse.runner.task import Later, Reporter, Stopped
 from dse.training.execute import Callbacks, execute
 from dse.training.loop import Epoch
+from dse.training.processes import several
+from dse.training.ranks import Ranks
 from dse.trial.question import Trial
 
 CHECKPOINT_SECONDS = 10.0
@@ -32,29 +34,43 @@ CHECKPOINT_COST = 100
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
-def run(argument: tuple[Trial, Path, Store, str], reporter: Reporter) -> dict[str, Any] | None:
+def run(
+    argument: tuple[Trial, Path, Store, str] | tuple[Trial, Path, Store, str, int],
+    reporter: Reporter,
+) -> dict[str, Any] | None:
     """Execute a trial on a device, cpu or cuda, and save it in a results folder; on the processor
-    it has one thread.
+    it has one thread. A fifth argument is the number of processes that share the trial.
 
     Sends (epoch, val_top1) each epoch; returns the record's row, or None where another process
     has saved one. Raises `Later` where another process trains the trial.
     """
-    trial, folder, store, device = argument
+    trial, folder, store, device, *more = argument
     with claim(folder, trial.trial_id) as claimed:
         if claimed == "held":
             raise Later
         row = None
         if claimed == "mine":
-            row = _train_and_save(trial, folder, store, torch.device(device), reporter)
+            torch.set_num_threads(1)
+            keep_memory()
+
+            def help_out(ranks: Ranks) -> None:
+                states = checkpoints.newest(folder, trial.trial_id)
+                execute(trial, store=store, states=states, device=torch.device(device), ranks=ranks)
+
+            with several(more[0] if more else 1, device, help_out) as ranks:
+                row = _train_and_save(trial, folder, store, torch.device(device), reporter, ranks)
         checkpoints.clear(folder, trial.trial_id)
         return row
 
 
 def _train_and_save(
-    trial: Trial, folder: Path, store: Store, device: torch.device, reporter: Reporter
+    trial: Trial,
+    folder: Path,
+    store: Store,
+    device: torch.device,
+    reporter: Reporter,
+    ranks: Ranks,
 ) -> dict[str, Any] | None:
-    torch.set_num_threads(1)
-    keep_memory()
     checkpointer = Checkpointer(folder, trial.trial_id, reporter)
     outcome = execute(
         trial,
@@ -66,6 +82,7 @@ def _train_and_save(
         store=store,
         states=checkpoints.newest(folder, trial.trial_id),
         device=device,
+        ranks=ranks,
     )
     files = {
         "curve.csv": curve_csv(outcome.curves),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -182,6 +183,15 @@ def parts(pictures: int, iter_size: int) -> list[slice]:
     count = max(min(iter_size, pictures // 2), 1)
     ends = [pictures * number // count for number in range(count + 1)]
     return [slice(*pair) for pair in pairwise(ends)]
+
+
+Mine = Callable[[int], slice]
+"""Of a batch of so many pictures, those that one of several processes computes."""
+
+
+def whole(pictures: int) -> slice:
+    """All pictures of a batch."""
+    return slice(pictures)
 
 
 def random_seed(seed: int, purpose: str, key: str | int = "") -> int:
