@@ -44,9 +44,7 @@ def amount() -> Rule:
     """
 
     def read(value: Any) -> int:
-        match = re.fullmatch(
-            r"(\d{1,15}(?:\.\d{1,9})?(?:[eE]\+?\d{1,2})?) ?([A-Za-z]*)", str(value)
-        )
+        match = NUMBER.fullmatch(str(value))
         if isinstance(value, bool) or not match or match[2] not in UNITS:
             raise ValueError
         number = int(float(match[1]) * UNITS[match[2]])
