@@ -16,7 +16,8 @@ from dse.trial.compression import SETTINGS, USES, Settings
 from dse.trial.names import written
 from dse.trial.question import QUESTION
 
-RUN = tuple(key for key in OF_SWEEP if key not in ("name", "budget", "results.root"))
+NOT_RUN = ("name", "budget", "results.root", "runner.processes_per_trial")
+RUN = tuple(key for key in OF_SWEEP if key not in NOT_RUN)
 """The keys that say how and where it runs, as for `dse.sweep`."""
 
 SELECT = (*QUESTION, "layout", "trial_id", "status")

@@ -130,6 +130,12 @@ class Server:
         self._socket = self._process = None
 
 
+def _end_at_exit() -> None:
+    """End the server; a signal that comes while Python exits does not interrupt this."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    SERVER.end()
+
+
 SERVER = Server()
 os.register_at_fork(after_in_child=SERVER.forget)
-atexit.register(SERVER.end)
+atexit.register(_end_at_exit)
