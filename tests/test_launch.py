@@ -59,7 +59,7 @@ def test_after_an_error_in_the_data_the_other_trials_stop(
     assert sum("a picture has gone" in line for line in lines) == 1
     *_, failed, left_out, retry = lines
     assert failed == "1 of 9 trials failed: weight_decay=0.25 seed=1"
-    state = "stopped or did not start, since they read the same data"
+    state = "stopped or did not start, since data could not be read"
     assert left_out.startswith(f"8 of 9 trials {state}: weight_decay=0 seed=0, ")
     assert retry.startswith("retry with: ")
     assert len(records.failures(tmp_path / "x")) == 1

@@ -243,19 +243,19 @@ def resize(terminal: int, columns: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
-def test_a_terminal_without_a_size_has_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("given", "columns"), [("", 79), ("x", 79), ("0", 79), ("50", 49)])
+def test_a_terminal_without_a_size_has_80_columns(
+    monkeypatch: pytest.MonkeyPatch, given: str, columns: int
+) -> None:
     ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
-    with os.fdopen(theirs, "w") as terminal:
+    with os.fdopen(ours, "rb", buffering=0) as screen, os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        for given, columns in ("", 79), ("x", 79), ("0", 79), ("50", 49):
-            monkeypatch.setenv("COLUMNS", given)
-            with Progress(LENGTHS, NAMES, 2, clock=lambda: 0.0) as progress:
-                progress.take(Started(next(iter(NAMES))))
-                progress._bar.refresh()
-                lines = os.read(ours, 10_000).decode().split("\r")
-            assert max(map(len, lines)) == columns
-            os.read(ours, 10_000)
+        monkeypatch.setenv("COLUMNS", given)
+        with Progress(LENGTHS, NAMES, 2, clock=lambda: 0.0) as progress:
+            progress.take(Started(next(iter(NAMES))))
+            progress._bar.refresh()
+            lines = screen.read(10_000).decode().split("\r")
+        assert max(map(len, lines)) == columns
 
 
 def test_lines_of_progress_come_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:

@@ -230,6 +230,7 @@ def _origin(contents: Contents) -> Section:
 def _machines(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each kind of machine and software that the trials ran on."""
     minutes = table["finished"].str.slice(0, len("2026-01-01T00:00")).str.replace("T", " ")
+    minutes = minutes.astype(object)  # pyarrow would start threads to find the first of them
     groups = table.assign(finished=minutes).groupby(["device", "machine", "threads", "versions"])
     found = groups.agg(
         trials=("seed", "size"),

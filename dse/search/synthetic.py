@@ -32,7 +32,7 @@ def synthetic(seed: int) -> tuple[Known, Floats]:
     """A space with made-up accuracies, and each network's accuracy without noise (2700), percent.
 
     Accuracy is logistic in a sum of main effects (those of numbers rise and level off, those of
-    `bypass` and `pool_after` are drawn) and of interactions of all pairs, drawn anew for each
+    `bypass` and `pool_after` are drawn) and of interactions of all pairs, drawn again for each
     seed; and a seed's noise. Cost is the exact `size_bytes`. Curves have one epoch.
     """
     rng = np.random.default_rng(seed)

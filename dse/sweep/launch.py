@@ -265,7 +265,7 @@ def _report_missing(tasks: Tasks, folder: Path, failed: set[str], left_out: set[
     lost = tasks.names.keys() - done - failed - left_out
     states = {
         "failed": failed,
-        "stopped or did not start, since they read the same data": left_out - done,
+        "stopped or did not start, since data could not be read": left_out - done,
         f"no longer have a record in {folder}": lost,
     }
     for what, some in states.items():
