@@ -41,8 +41,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     folder: Path = options.folder
     try:
-        if not files.has_trials(folder):
-            raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+        files.require_trials(folder)
         done = packing.pack(folder, options.remove == "remove=true")
         if not done:
             raise ValueError(f"`folder` must have finished trials, got {folder}")

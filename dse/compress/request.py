@@ -181,8 +181,7 @@ def _trials(
 
 def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial, ...]:
     """The trials with the wanted values; raises `ValueError` where there are none."""
-    if not files.has_trials(folder):
-        raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+    files.require_trials(folder)
     table = tables.load(folder)
     if table.empty:
         raise ValueError(f"`folder` must have finished trials, got {folder}")

@@ -66,8 +66,10 @@ def _read(arguments: Sequence[str]) -> tuple[Path, Store, Workers]:
     run = read_settings([given], errors)
     workers = read_workers([given], run, errors)
     folder: Path = options.folder
-    if not files.has_trials(folder):
-        errors.append(f"`folder` must be a results folder, got {folder}: it has no trials")
+    try:
+        files.require_trials(folder)
+    except ValueError as error:
+        errors.append(str(error))
     if errors:
         raise RequestError(errors)
     return folder, Store(**{key: run[f"data.{key}"] for key in field_names(Store)}), workers

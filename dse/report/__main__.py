@@ -43,8 +43,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(given)
     folder: Path = options.folder
     try:
-        if not files.has_trials(folder):
-            raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+        files.require_trials(folder)
         wanted = selection.parse(options.wanted)
         table = tables.write_tables(folder)
         if wanted:

@@ -71,6 +71,15 @@ def has_trials(folder: Path) -> bool:
     return there and foreign(folder) is None
 
 
+def require_trials(folder: Path) -> None:
+    """Raise `ValueError` where `folder` is not a results folder with trials.
+
+    Raises `OSError` where it cannot be read.
+    """
+    if not has_trials(folder):
+        raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+
+
 def foreign(folder: Path) -> str | None:
     """A name in `folder` for which no sweep may use it; None where it is a results folder or empty.
 

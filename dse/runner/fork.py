@@ -104,7 +104,8 @@ class Server:
         """Start the server, with the stop signals blocked: only the driver answers them."""
         ours, theirs = socket.socketpair()
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        code = CODE.format(sys.path, theirs.fileno())
+        places = [place for place in sys.path if isinstance(place, str)]  # others are ignored
+        code = CODE.format(places, theirs.fileno())
         environment = dict(os.environ)
         environment.pop("OPENBLAS_DEFAULT_NUM_THREADS", None)  # of commands alone, see dse/__init__
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

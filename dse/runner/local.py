@@ -30,7 +30,7 @@ TAIL = 8192
 """Bytes that are kept of the end of a process's stderr."""
 
 DESCRIPTORS = 16
-"""File descriptors that a driver needs to start a process, and to go on with its own work."""
+"""File descriptors that a driver needs to start a process and continue its own work."""
 
 LOST = 2
 """Tasks in a row that fail on a GPU before it is considered lost."""

@@ -88,7 +88,7 @@ def _read(text: str, text_keys: Collection[str]) -> Override:
     literal = Override(OverrideType.CHANGE, key, ValueType.ELEMENT, written.strip())
     try:
         override = _parsed(text, _Visitor(key in text_keys))
-    except Exception:
+    except Exception:  # Hydra raises many types
         if equals and re.fullmatch(r"\w[\w.]*", key):
             return literal
         raise
