@@ -114,7 +114,7 @@ def report(contents: Contents) -> bytes:
         shown += [sections.paper(found), sections.compared(found), sections.pareto(found)]
         shown += [sections.per_configuration(found), sections.each_trial(found)]
         shown += [sections.small(found), compression(contents.compressed)]
-        shown.append(searches(contents.studies))
+        shown.insert(0, searches(contents.studies))
     shown.append(_origin(contents))
     return page(
         contents.title,
