@@ -170,7 +170,7 @@ def table(result: pd.DataFrame, objective: str, stopping: str) -> str:
     lines = []
     for sampler, rows in some.groupby("sampler", sort=False):
         cells, count = [], rows["searches"].iloc[0]
-        shape = "{} ({} to {})" if count > 1 else "{}"
+        shape = "{} ({} to {})" if count > 2 else "{}"
         for budget in BUDGETS:
             at = rows[rows["budget"] == budget]
             values = (
