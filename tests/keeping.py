@@ -13,17 +13,13 @@ from dse.sweep import __main__, launch
 from dse.training import worker
 from dse.trial.question import Trial
 
-if __name__ != "__main__":  # in the server of the trials' processes
-    from dse.sweep import __main__, launch
-    from dse.training import worker
 
-
-def run(argument: tuple[Trial, Path, Store], report: Reporter) -> dict[str, Any] | None:
+def run(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
     """A real trial."""
     worker.CHECKPOINT_SECONDS, worker.CHECKPOINT_COST = 0.1, 0
     return worker.run(argument, report)
 
 
 if __name__ == "__main__":
-    launch.run = partial(launch.run, execute="keeping:run")
+    __main__.run = partial(launch.run, execute="keeping:run")
     sys.exit(__main__.main())
