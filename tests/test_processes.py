@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -23,12 +23,14 @@ from dse.data.store import DEFAULT, DataError
 from dse.results import checkpoints, files
 from dse.runner.events import Event, Finished, Reported, Retried
 from dse.runner.runner import Runner, Workers
+from dse.runner.task import Reporter
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import execute
 from dse.training.network import Dropout, Norm
 from dse.training.processes import several
 from dse.training.ranks import ALONE, Ranks
 from dse.training.step import TrainStep
+from dse.training.worker import run
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 from dse.trial.recipe import Recipe
@@ -59,10 +61,31 @@ def question(norm: str = "none", dropout: float = 0.3, **values: Any) -> Trial:
     )
 
 
-def shared(folder: Path, *trials: Trial, count: int = 2) -> tuple[Runner, Iterator[Event]]:
+class Slowly:
+    """A reporter that waits after each report, so that a test can act before the trial ends."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def __call__(self, value: Any) -> None:
+        self._reporter(value)
+        time.sleep(0.3)
+
+    @property
+    def stopping(self) -> bool:
+        return self._reporter.stopping
+
+
+def run_slowly(argument: Any, reporter: Reporter) -> Any:
+    return run(argument, cast(Reporter, Slowly(reporter)))
+
+
+def shared(
+    folder: Path, *trials: Trial, count: int = 2, entry: str = "dse.training.worker:run"
+) -> tuple[Runner, Iterator[Event]]:
     """A runner that trains trials, one after the other, with `count` processes each."""
     workers = Workers(count=1, processes=count)
-    runner = Runner("dse.training.worker:run", workers)
+    runner = Runner(entry, workers)
     for number, trial in enumerate(trials):
         runner.submit(number, (trial, folder, DEFAULT, *workers.place))
     return runner, runner.events()
@@ -179,7 +202,8 @@ def test_a_trial_that_is_stopped_or_loses_a_process_goes_on_from_its_checkpoint(
 ) -> None:
     """First with two processes, of which the second is killed; at last with one."""
     trial = question(epochs=24)
-    runner, events = shared(tmp_path, trial)
+    slowly = f"{__name__}:run_slowly"
+    runner, events = shared(tmp_path, trial, entry=slowly)
     with runner:
         reports = (event.value[0] for event in events if isinstance(event, Reported))
         assert next(reports) == 1
@@ -190,7 +214,7 @@ def test_a_trial_that_is_stopped_or_loses_a_process_goes_on_from_its_checkpoint(
     assert soon(lambda: not any(map(alive, processes)))
     assert list(checkpoints.newest(tmp_path, trial.trial_id))
 
-    runner, events = shared(tmp_path, trial)
+    runner, events = shared(tmp_path, trial, entry=slowly)
     with runner:
         resumed = next(event.value[0] for event in events if isinstance(event, Reported))
         first, other = task_of(os.getpid())
