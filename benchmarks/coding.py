@@ -4,7 +4,7 @@
 
 Every network of a results folder that has weights is pruned and its weights shared (Deep
 Compression without retraining, so that it takes a second), then written by each coder. Prints
-bytes, their ratio to `dse.compress.bound`, what 4-bit indices in every layer would take (as in the
+bytes, their ratio to `dse.coding.bound`, what 4-bit indices in every layer would take (as in the
 authors' files), and the time to write and read. The numbers of docs/compressed_format.md.
 """
 
@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dse.compress import container
-from dse.compress.bits import table
-from dse.compress.bound import bound
+from dse.coding import container
+from dse.coding.bits import table
+from dse.coding.bound import bound
+from dse.coding.heads import split
+from dse.coding.prefix import huffman, stream_bits
+from dse.coding.relative import entries
+from dse.coding.tensors import CompressedModel, same
 from dse.compress.fit import fit
-from dse.compress.heads import split
-from dse.compress.prefix import huffman, stream_bits
-from dse.compress.relative import entries
-from dse.compress.tensors import CompressedModel, same
 from dse.training.trained import load
 from dse.trial.compression import Settings
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from released import CLASSES, centred, pictures
 
+from dse.coding.tensors import Shared
 from dse.compress.eie import Counts, interleaved, simulated
 from dse.compress.networks import module
 from dse.compress.released import read_released
-from dse.compress.tensors import Shared
 
 
 def main() -> None:

@@ -27,13 +27,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dse.compress.bound import bound
-from dse.compress.container import CODERS, decode, encode
+from dse.coding.bound import bound
+from dse.coding.container import CODERS, decode, encode
+from dse.coding.tensors import Shared
 from dse.compress.distill import Fit, Student, distil, divergence, sensitivity
 from dse.compress.networks import compressed, floats, module
 from dse.compress.released import read_released
 from dse.compress.shared import share
-from dse.compress.tensors import Shared
 
 CLASSES = {
     "n01440764": 0, "n02102040": 217, "n02979186": 482, "n03000684": 491, "n03028079": 497,

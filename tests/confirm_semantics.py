@@ -32,11 +32,11 @@ MODULES = (
 COMPRESSION = (
     "trial/compression", "compress/fit", "compress/retrain", "compress/networks",
     "compress/descriptions", "compress/prune", "compress/svd", "compress/shared",
-    "compress/fixed_point", "compress/fixed_values", "compress/rounding", "compress/tensors",
-    "compress/container", "compress/header", "compress/heads", "compress/relative",
-    "compress/huffman", "compress/prefix", "compress/bits", "compress/adaptive",
-    "compress/weight_model", "compress/level_tables", "compress/levels", "compress/floats",
-    "compress/exact", "compress/range_coder",
+    "compress/fixed_point", "compress/fixed_values", "compress/rounding", "coding/tensors",
+    "coding/container", "coding/header", "coding/heads", "coding/relative",
+    "coding/huffman", "coding/prefix", "coding/bits", "coding/adaptive",
+    "coding/weight_model", "coding/level_tables", "coding/levels", "coding/floats",
+    "coding/exact", "coding/range_coder",
 )  # fmt: skip
 TYPING = {"__future__", "collections.abc", "typing"}
 TYPES = {"annotation", "returns", "simple", "type_comment", "type_params", "kind", "ctx"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.compress.tensors import (
+from dse.coding.tensors import (
     CompressedModel,
     Dense,
     FixedPoint,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from adaptive_reader import read
 
-from dse.compress import adaptive
-from dse.compress.tensors import Dense, Shared
+from dse.coding import adaptive
+from dse.coding.tensors import Dense, Shared
 
 
 def weight(shape: tuple[int, ...], entries: int, density: float, seed: int) -> Shared:

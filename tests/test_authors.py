@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dse.compress.authors import AuthorsFormatError, read, write
-from dse.compress.tensors import Dense, Shared, Tensor
+from dse.coding.authors import AuthorsFormatError, read, write
+from dse.coding.tensors import Dense, Shared, Tensor
 
 RELEASED = Path(__file__).parents[2] / "shared" / "data" / "compressed_SqueezeNet.net"
 SHAPES = {"conv1": (4, 3, 3, 3), "squeeze": (3, 40, 1, 1), "empty": (2, 5, 1, 1)}

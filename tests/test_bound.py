@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from random_tensors import network
 
-from dse.compress.bound import bound, entropy, tensor_bound
-from dse.compress.tensors import Dense, FixedPoint, LowRank, Shared, Sparse
+from dse.coding.bound import bound, entropy, tensor_bound
+from dse.coding.tensors import Dense, FixedPoint, LowRank, Shared, Sparse
 
 
 def bernoulli(kept: int, places: int) -> float:

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dse.compress import adaptive, authors, container
-from dse.compress.bound import bound
-from dse.compress.exact import logistic, octaves, solve
-from dse.compress.heads import head
-from dse.compress.released import SHAPES as V1_0
-from dse.compress.released import read_released
-from dse.compress.tensors import (
+from dse.coding import adaptive, authors, container
+from dse.coding.bound import bound
+from dse.coding.exact import logistic, octaves, solve
+from dse.coding.heads import head
+from dse.coding.tensors import (
     CompressedModel,
     Dense,
     FixedPoint,
@@ -26,6 +24,8 @@ from dse.compress.tensors import (
     Tensor,
     same,
 )
+from dse.compress.released import SHAPES as V1_0
+from dse.compress.released import read_released
 
 RELEASED = Path(__file__).parents[2] / "shared" / "data" / "compressed_SqueezeNet.net"
 SHAPES = [(), (0,), (1,), (7,), (5, 0, 3, 3), (1, 1, 1, 1), (3, 40), (40, 3), (4, 6, 3, 3)]

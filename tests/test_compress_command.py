@@ -21,13 +21,13 @@ from test_api import TRIAL, leave
 
 import dse
 from dse import plot
+from dse.coding.authors import write
+from dse.coding.container import decode
+from dse.coding.tensors import Dense, Shared, Tensor
 from dse.compress import __main__, check, worker
-from dse.compress.authors import write
-from dse.compress.container import decode
 from dse.compress.descriptions import build
 from dse.compress.released import SHAPES
 from dse.compress.request import read_request
-from dse.compress.tensors import Dense, Shared, Tensor
 from dse.data import memory
 from dse.results import records
 from dse.results.compressed import CURVE, FILE

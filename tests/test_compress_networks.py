@@ -13,11 +13,11 @@ from conftest import random_points
 from test_fit import TRIAL
 from torch import nn
 
+from dse.coding.tensors import CompressedModel, Dense
 from dse.compress.descriptions import build, describe
 from dse.compress.fit import METHODS, fit
 from dse.compress.networks import compressed, dense_state, dropouts, fold, module
 from dse.compress.retrain import Retraining
-from dse.compress.tensors import CompressedModel, Dense
 from dse.data.memory import load
 from dse.space.alexnet import AlexNet, small_alexnet
 from dse.space.architecture import LAYOUTS, V1_1, Layout, Metaparameters, generate

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from random_tensors import network, random_tensor
 
-from dse.compress import container
-from dse.compress.header import DICTIONARY
-from dse.compress.tensors import CompressedModel
+from dse.coding import container
+from dse.coding.header import DICTIONARY
+from dse.coding.tensors import CompressedModel
 
 NUMBERS = {0: 0, 1: 0, 2: 1, 3: 2, 4: 2}  # of each kind, between kind and shape
 Row = tuple[int, list[int], list[int]]

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from random_tensors import ARCHITECTURE, network, random_tensor
 
-from dse.compress import container, header
-from dse.compress.heads import BadFile, head
-from dse.compress.tensors import (
+from dse.coding import container, header
+from dse.coding.heads import BadFile, head
+from dse.coding.tensors import (
     CompressedModel,
     Dense,
     FixedPoint,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dse.compress.contents import bits, contents, stored
-from dse.compress.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse
+from dse.coding.contents import bits, contents, stored
+from dse.coding.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse
 
 
 def model() -> CompressedModel:

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from random_tensors import KINDS, network, random_mask
 
-from dse.compress import container, header
-from dse.compress.heads import BadFile, head
-from dse.compress.tensors import Dense, FixedPoint, Shared, Sparse, Tensor
+from dse.coding import container, header
+from dse.coding.heads import BadFile, head
+from dse.coding.tensors import Dense, FixedPoint, Shared, Sparse, Tensor
 
 SPARE = 16 << 20
 """Bytes that reading may take in any case, for a long header and for tables of 16 bits."""

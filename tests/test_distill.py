@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dse.compress.bound import bound
+from dse.coding.bound import bound
+from dse.coding.tensors import FixedPoint
 from dse.compress.distill import Fit, Student, distil, divergence, moved, sensitivity
 from dse.compress.networks import module
 from dse.compress.rescale import optimise
-from dse.compress.tensors import FixedPoint
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.training.network import SqueezeNet
 

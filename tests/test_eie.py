@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from dse.coding.tensors import Shared
 from dse.compress.eie import Counts, interleaved, multiply, simulated
-from dse.compress.tensors import Shared
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.space.cost import cost
 from dse.training.network import SqueezeNet

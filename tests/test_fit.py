@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from dse.compress.container import CODERS, decode, encode
+from dse.coding.container import CODERS, decode, encode
+from dse.coding.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, same
 from dse.compress.fit import METHODS, fit
 from dse.compress.networks import first_convolution, fold, layers, module
 from dse.compress.prune import densities
 from dse.compress.retrain import Retraining, val_top1
 from dse.compress.sensitivity import sensitivity
 from dse.compress.svd import size
-from dse.compress.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, same
 from dse.data.memory import load
 from dse.data.resident import on_device
 from dse.space.architecture import LAYOUTS, Metaparameters

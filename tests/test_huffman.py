@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from random_tensors import network
 
-from dse.compress import huffman, prefix
-from dse.compress.bits import Reader, Writer, table
-from dse.compress.bound import bound, entropy
-from dse.compress.heads import head
-from dse.compress.prefix import Integers
-from dse.compress.tensors import Dense, Shared, Tensor, same
+from dse.coding import huffman, prefix
+from dse.coding.bits import Reader, Writer, table
+from dse.coding.bound import bound, entropy
+from dse.coding.heads import head
+from dse.coding.prefix import Integers
+from dse.coding.tensors import Dense, Shared, Tensor, same
 
 
 def random_counts(seed: int) -> Integers:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from drawn import crowded, text
 
-from dse.compress.container import encode
-from dse.compress.stages import STAGES, stages
-from dse.compress.tensors import CompressedModel, Dense, FixedPoint, Shared
+from dse.coding.container import encode
+from dse.coding.stages import STAGES, stages
+from dse.coding.tensors import CompressedModel, Dense, FixedPoint, Shared
 from dse.figures.stages import stages as figure_of
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dse.compress.heads import BadFile
+from dse.coding.heads import BadFile
 from dse.compress.measure import measure
 from dse.compress.worker import training_of
 from dse.data.store import Store

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from dse.compress.container import decode
-from dse.compress.tensors import CompressedModel
+from dse.coding.container import decode
+from dse.coding.tensors import CompressedModel
 from dse.results.atomic import write
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.streams import print_lines

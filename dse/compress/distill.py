@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from dse.coding.tensors import CompressedModel, FixedPoint
 from dse.compress.networks import compressed, floats
 from dse.compress.rescale import optimal_step, optimise
-from dse.compress.tensors import CompressedModel, FixedPoint
 from dse.training.network import SqueezeNet
 
 BIT_IN_STEPS = math.log(2) / 6

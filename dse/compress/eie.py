@@ -22,7 +22,7 @@ from scipy import sparse
 from torch import nn
 from torch.nn import functional as F
 
-from dse.compress.tensors import Floats, Shared
+from dse.coding.tensors import Floats, Shared
 
 LONGEST = 15
 """The most zeros before an entry: 4 bits. A longer run gets an entry of code 0, a filler."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from dse.coding.tensors import CompressedModel
 from dse.compress.descriptions import describe
 from dse.compress.fixed_point import ristretto
 from dse.compress.networks import compressed
@@ -14,7 +15,6 @@ from dse.compress.prune import prune
 from dse.compress.retrain import Retraining, retrain
 from dse.compress.shared import deep_compression
 from dse.compress.svd import svd
-from dse.compress.tensors import CompressedModel
 from dse.trial.compression import Settings
 
 Method = Callable[[nn.Module, Retraining | None, Settings], CompressedModel]

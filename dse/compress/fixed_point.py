@@ -11,6 +11,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor, nn
 
+from dse.coding.tensors import CompressedModel
 from dse.compress.fixed_values import round_layer, rounded_values
 from dse.compress.networks import INPUT, compressed, fold, layers, round_activations
 from dse.compress.retrain import (
@@ -22,7 +23,6 @@ from dse.compress.retrain import (
     val_top1,
 )
 from dse.compress.rounding import activation_fraction
-from dse.compress.tensors import CompressedModel
 from dse.trial.compression import Settings
 
 WIDTHS = (16, 8, 4, 2, 1)

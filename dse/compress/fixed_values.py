@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from dse.coding.tensors import FixedPoint
 from dse.compress.networks import floats, layers
 from dse.compress.retrain import constrain
 from dse.compress.rounding import numbers, quantised, weight_fraction
-from dse.compress.tensors import FixedPoint
 
 
 class Rounded(nn.Module):

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from dse.compress.container import encode
+from dse.coding.container import encode
 from dse.compress.fit import fit
 from dse.compress.measure import stored_density
 from dse.space.architecture import Architecture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 
-from dse.compress.container import decode
-from dse.compress.contents import stored
+from dse.coding.container import decode
+from dse.coding.contents import stored
+from dse.coding.tensors import CompressedModel
 from dse.compress.networks import module
 from dse.compress.retrain import Retraining
-from dse.compress.tensors import CompressedModel
 from dse.training.judge import judge
 from dse.trial.compressed import Measured
 from dse.trial.record import status_of

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dse.compress import tensors
+from dse.coding import tensors
+from dse.coding.tensors import CompressedModel, Dense, Floats
 from dse.compress.descriptions import build, describe
 from dse.compress.rounding import quantised
-from dse.compress.tensors import CompressedModel, Dense, Floats
 
 Layer = nn.Conv2d | nn.Linear
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dse.coding.tensors import CompressedModel, Floats, Sparse
 from dse.compress.networks import compressed, dropouts, first_convolution, floats, fold, layers
 from dse.compress.retrain import Retraining, constrain, release_all, retrain
-from dse.compress.tensors import CompressedModel, Floats, Sparse
 from dse.trial.compression import Settings
 
 Mask = NDArray[np.bool_]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
-from dse.compress.authors import read
+from dse.coding.authors import read
+from dse.coding.tensors import CompressedModel, Shared
 from dse.compress.networks import compressed, layers
 from dse.compress.shared import stored
-from dse.compress.tensors import CompressedModel, Shared
 from dse.space.architecture import LAYOUTS, Architecture, Metaparameters, generate
 from dse.training.network import SqueezeNet
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dse.coding.tensors import CompressedModel, Floats, Shared
 from dse.compress.fixed_values import round_values, rounded_values
 from dse.compress.networks import compressed, floats, fold, layers
 from dse.compress.prune import Mask, pruned
 from dse.compress.retrain import Retraining, constrain, release_all, stages, tune
-from dse.compress.tensors import CompressedModel, Floats, Shared
 from dse.trial.compression import Settings
 
 ENTRY_BITS = 13

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     path: Path = parser.parse_args(arguments).file
     content = read(path)
 
-    from dse.compress.contents import contents  # imports pandas
+    from dse.coding.contents import contents  # imports pandas
 
     table = contents(model(path, content))
     shown = aligned([*map(str, table)], table.to_numpy().tolist())

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dse.coding.tensors import CompressedModel, Floats, LowRank
 from dse.compress.networks import compressed, floats, layers, norms
 from dse.compress.retrain import Retraining, constrain, originals, release_all, retrain
-from dse.compress.tensors import CompressedModel, Floats, LowRank
 from dse.trial.compression import Settings
 
 SCHEMES = ("matrix", "spatial")

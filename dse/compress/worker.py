@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dse.compress.container import encode
+from dse.coding.container import encode
 from dse.compress.fit import fit
 from dse.compress.measure import measure
 from dse.compress.request import Compression

@@ -20,7 +20,7 @@ NAMES = {"rest": "codebooks and biases", "file": "whole file"}
 
 
 def stages(table: pd.DataFrame, note: str = "") -> Figure:
-    """A bar for each stage of `dse.compress.stages`, divided into its parts.
+    """A bar for each stage of `dse.coding.stages`, divided into its parts.
 
     The last stages are files, whose parts are not told apart. `note` is added to the caption.
     """

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dse.compress.exact import Integers
-from dse.compress.floats import MANTISSA, code_codebooks, code_floats, low_zeros
-from dse.compress.heads import Codes, Head, head, join, split
-from dse.compress.levels import Levels
-from dse.compress.range_coder import Coder, Decoder, Encoder
-from dse.compress.tensors import Floats, Tensor
-from dse.compress.weight_model import code_levels
+from dse.coding.exact import Integers
+from dse.coding.floats import MANTISSA, code_codebooks, code_floats, low_zeros
+from dse.coding.heads import Codes, Head, head, join, split
+from dse.coding.levels import Levels
+from dse.coding.range_coder import Coder, Decoder, Encoder
+from dse.coding.tensors import Floats, Tensor
+from dse.coding.weight_model import code_levels
 
 LOW_LIMITS = np.array([MANTISSA + 1] * 2)
 

@@ -7,10 +7,10 @@ from math import prod
 import numpy as np
 import pandas as pd
 
-from dse.compress.container import encode
-from dse.compress.contents import bits, stored
-from dse.compress.relative import gaps
-from dse.compress.tensors import CompressedModel, Shared
+from dse.coding.container import encode
+from dse.coding.contents import bits, stored
+from dse.coding.relative import gaps
+from dse.coding.tensors import CompressedModel, Shared
 
 FULL = 32
 """Bits of a number at fp32."""

@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
-from dse.compress import adaptive, header, huffman
-from dse.compress.heads import BadFile, Head, head
-from dse.compress.tensors import CompressedModel, Tensor
+from dse.coding import adaptive, header, huffman
+from dse.coding.heads import BadFile, Head, head
+from dse.coding.tensors import CompressedModel, Tensor
 
 MAGIC = b"DSEc"
 VERSION = 1

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dse.compress.heads import KINDS, Head
-from dse.compress.tensors import CompressedModel
+from dse.coding.heads import KINDS, Head
+from dse.coding.tensors import CompressedModel
 
 MAX_TEXT = 1 << 18
 """Characters of a header's text, at most."""

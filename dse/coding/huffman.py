@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from bitarray import bitarray
 
-from dse.compress.bits import Reader, Writer
-from dse.compress.bound import entropy
-from dse.compress.heads import Codes, Head, head, join, split
-from dse.compress.prefix import Integers
-from dse.compress.relative import entries, gaps
-from dse.compress.tensors import Tensor
+from dse.coding.bits import Reader, Writer
+from dse.coding.bound import entropy
+from dse.coding.heads import Codes, Head, head, join, split
+from dse.coding.prefix import Integers
+from dse.coding.relative import entries, gaps
+from dse.coding.tensors import Tensor
 
 WIDTHS = (0, 2, 3, 4, 5, 6, 7, 8)
 """Bits of a relative index, by the number that says which."""

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.compress.exact import Integers, Reals
-from dse.compress.range_coder import Coder
-from dse.compress.tensors import Floats
+from dse.coding.exact import Integers, Reals
+from dse.coding.range_coder import Coder
+from dse.coding.tensors import Floats
 
 MANTISSA, EXPONENTS = 23, 256
 SIGN = 1 << 31

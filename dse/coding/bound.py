@@ -10,8 +10,8 @@ from math import log2
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.compress.heads import split
-from dse.compress.tensors import CompressedModel, Tensor
+from dse.coding.heads import split
+from dse.coding.tensors import CompressedModel, Tensor
 
 
 def bound(model: CompressedModel) -> float:
@@ -23,7 +23,7 @@ def tensor_bound(tensor: Tensor) -> float:
     """The bound of one tensor, bytes: the entropy of its codes that are not 0, the entropy of where
     they are (Bernoulli), and its float32 values as they are (a codebook without its first 0).
 
-    >>> from dse.compress.tensors import Shared
+    >>> from dse.coding.tensors import Shared
     >>> codes = np.array([0, 1, 2, 0, 0, 0, 0, 0], np.uint8)
     >>> book = np.array([0, -1, 1], np.float32)
     >>> round(8 * tensor_bound(Shared(codes=codes, codebook=book)), 2)  # 2 + 6.49 + 64 bits

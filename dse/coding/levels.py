@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dse.compress.exact import Integers, Reals
-from dse.compress.range_coder import Coder
-from dse.compress.tensors import Floats
+from dse.coding.exact import Integers, Reals
+from dse.coding.range_coder import Coder
+from dse.coding.tensors import Floats
 
 UNIT = 256
 """Values are whole numbers of 1/256 of the root mean square of the weights that are not 0."""

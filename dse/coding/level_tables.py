@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dse.compress.exact import Integers, Reals, logistic, middles, octaves, total, tree
-from dse.compress.levels import UNIT, Levels
-from dse.compress.range_coder import Coder
+from dse.coding.exact import Integers, Reals, logistic, middles, octaves, total, tree
+from dse.coding.levels import UNIT, Levels
+from dse.coding.range_coder import Coder
 
 SCALE = 0.85
 """The scale of the logistic distribution for a mean absolute deviation of 1."""

@@ -14,7 +14,7 @@ from bitarray import bitarray
 from bitarray.util import ba2int, canonical_decode
 from numpy.typing import ArrayLike, NDArray
 
-from dse.compress.prefix import (
+from dse.coding.prefix import (
     LONGEST,
     Integers,
     candidates,

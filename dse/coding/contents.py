@@ -7,7 +7,7 @@ from math import prod
 
 import pandas as pd
 
-from dse.compress.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, Tensor
+from dse.coding.tensors import CompressedModel, Dense, FixedPoint, LowRank, Shared, Sparse, Tensor
 
 WEIGHT, BIAS = ".weight", ".bias"
 

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.compress.tensors import Dense, FixedPoint, Floats, LowRank, Shared, Sparse, Tensor
+from dse.coding.tensors import Dense, FixedPoint, Floats, LowRank, Shared, Sparse, Tensor
 
 KINDS = ("dense", "sparse", "shared", "fixed", "low_rank")
 SCHEMES = ("matrix", "spatial")

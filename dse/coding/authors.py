@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.compress.relative import entries, gaps
-from dse.compress.tensors import Dense, Shared, Tensor
+from dse.coding.relative import entries, gaps
+from dse.coding.tensors import Dense, Shared, Tensor
 
 LEVELS = 256
 INDEX_BITS = 4

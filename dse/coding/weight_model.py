@@ -6,7 +6,7 @@ For each weight a value is expected (a linear regression on the weights before i
 and the means of its output and input) and a spread about it. Both, in coarse classes, choose the
 probabilities: a logistic distribution, corrected by what was counted in the class so far.
 
-`docs/adaptive_coder.md` has the formulas. All arithmetic is exact, see `dse.compress.exact`.
+`docs/adaptive_coder.md` has the formulas. All arithmetic is exact, see `dse.coding.exact`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.compress.exact import Integers, Reals, solve
-from dse.compress.level_tables import Tables
-from dse.compress.levels import UNIT, Levels
-from dse.compress.range_coder import Coder
+from dse.coding.exact import Integers, Reals, solve
+from dse.coding.level_tables import Tables
+from dse.coding.levels import UNIT, Levels
+from dse.coding.range_coder import Coder
 
 Levelled = NDArray[np.int16]
 
