@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +69,20 @@ def test_fields_that_vary_together_are_one_axis() -> None:
     assert [(axis.name, axis.values) for axis in found.axes] == [
         ("sr, epochs", ("0.25, 40", "0.5, 20"))
     ]
+
+
+def test_numbers_of_a_random_sample_are_axes_of_their_own() -> None:
+    """As of a search of intervals, where no two networks have a value in common."""
+    rng = random.Random(0)
+    pairs = [(rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)) for _ in range(13)]
+    free = [row(50, seed, sr=sr, pct3x3=other) for sr, other in pairs for seed in (0, 1)]
+    assert [axis.name for axis in sweep(table(*free)).axes] == ["pct3x3", "sr"]
+    assert len(configurations(sweep(table(*free)))) == 13
+
+    falling = [row(50, sr=sr, pct3x3=1 - sr) for sr, _ in pairs]
+    assert [axis.name for axis in sweep(table(*falling)).axes] == ["pct3x3, sr"]
+    again = [row(50, sr=sr, pct3x3=o, bypass=b) for sr, o in pairs for b in ("none", "simple")]
+    assert [axis.name for axis in sweep(table(*again)).axes] == ["pct3x3, sr", "bypass"]
 
 
 def test_configurations_are_in_order_with_intervals_from_three_seeds_on() -> None:

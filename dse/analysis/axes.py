@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dse.analysis.labels import MOST_TICKS, is_numeric
 from dse.analysis.statistics import PERCENT, half_width
 from dse.trial.compression import SETTINGS, USES
 from dse.trial.datasets import num_classes
@@ -92,8 +93,10 @@ def sweep(table: pd.DataFrame) -> Sweep:
     """Find the axes of a table of records.
 
     Fields whose values determine each other are one axis, and so are the fields of named layouts.
-    It is called `layout` or `data` where it is one, else by its fields. Raises `NoSweep` for an
-    empty table, and for one that lacks a column of every table of records.
+    It is called `layout` or `data` where it is one, else by its fields. Numbers of a random sample,
+    of which no two are equal, are axes of their own all the same, unless they rise or fall
+    together. Raises `NoSweep` for an empty table, and for one that lacks a column of every table of
+    records.
     """
     if table.empty:
         raise NoSweep("there are no trials")
@@ -108,12 +111,33 @@ def sweep(table: pd.DataFrame) -> Sweep:
         else:  # numbered by first appearance: equal if they agree
             together.setdefault(codes.tobytes(), []).append(name)
     rows, axes = table.copy(), []
-    for columns in _layouts_joined(table, list(together.values())):
+    groups = [own for columns in together.values() for own in _untied(table, columns, together)]
+    for columns in _layouts_joined(table, groups):
         name, labels = _named(table, columns)
         if labels is not None:
             rows[name] = labels
         axes.append(Axis(name=name, columns=tuple(columns), values=_ordered(name, rows[name])))
     return Sweep(rows=rows, axes=tuple(axes), fixed=fixed)
+
+
+def _untied(
+    table: pd.DataFrame, columns: list[str], together: Mapping[bytes, list[str]]
+) -> list[list[str]]:
+    """The fields of a group in `together`, apart where only chance may have joined them: where each
+    of more than `MOST_TICKS` configurations has values of its own, all are numbers, and they
+    neither rise nor fall together."""
+    values = table[columns].drop_duplicates()
+    if len(columns) == 1 or len(values) <= MOST_TICKS:
+        return [columns]
+    count = len(table[[group[0] for group in together.values()]].drop_duplicates())
+    if len(values) < count or not all(is_numeric(values[name]) for name in columns):
+        return [columns]
+    found: dict[bytes, list[str]] = {}
+    for name in columns:
+        rank = values[name].rank().to_numpy()
+        order = min(rank.tobytes(), (len(rank) + 1 - rank).tobytes())
+        found.setdefault(order, []).append(name)
+    return list(found.values())
 
 
 def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
