@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,14 +78,13 @@ def _curves(folder: Path, rows: pd.DataFrame) -> np.ndarray:
 
 def one(sampler: str, known: Known, trials: int, objective: str, stopping: str, seed: int):
     """The networks that one search trains, and their epochs."""
-    epochs = known.curves.shape[1]
-    stop = STOPPERS[stopping](epochs=epochs).should_stop if stopping != "none" else None
+    stops = STOPPERS.get(stopping)
     trained = search(
         known,
         lambda number: build(sampler, seed=seed, number=number, n_trials=trials),
         n_trials=trials,
         two_objectives=objective == "front",
-        stop=stop,
+        stop=partial(stops, epochs=known.curves.shape[1]) if stops else None,
     )
     return [one.network for one in trained], [one.epochs for one in trained]
 

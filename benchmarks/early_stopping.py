@@ -30,13 +30,13 @@ def measure(known: Known, rule: str, order: np.ndarray) -> tuple[float, ...]:
     """Of one study: the share of the epochs spent; whether the best is kept, and the points lost;
     the shares of the front's members and of its hypervolume kept."""
     epochs = known.curves.shape[1]
-    stopper, costs = STOPPERS[rule](epochs=epochs), dict(enumerate(known.costs.tolist()))
+    costs = dict(enumerate(known.costs.tolist()))
     curves: dict[int, list[float]] = {}
     for network in order.tolist():
         curves[network] = []
         for value in known.curves[network].tolist():
             curves[network].append(value)
-            if stopper.should_stop(curves, costs, network):
+            if STOPPERS[rule](curves, costs, network, epochs):
                 break
     whole = np.array([len(curve) == epochs for curve in curves.values()])
     ends, sizes = known.curves[order, -1], np.log2(known.costs[order])

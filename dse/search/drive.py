@@ -20,7 +20,7 @@ from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger, owner_of
 from dse.search.request import Request
 from dse.search.space import ends
-from dse.search.stopping import STOPPERS, Stopper
+from dse.search.stopping import STOPPERS
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study
 from dse.sweep.launch import (
@@ -92,7 +92,7 @@ class _Drive:
 
     def __init__(self, request: Request, study: Study, execute: str) -> None:
         self._request, self._study, self._execute = request, study, execute
-        self._stopper = _stopper(request)
+        self._stops = STOPPERS.get(request.question.stopping)
         self._folder = request.folder.absolute()
         self._answers = Answers(self._folder, request.question.compression)
         self._active: dict[int, Active] = {}
@@ -100,7 +100,7 @@ class _Drive:
         self._broken = False
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
-        if self._stopper:
+        if self._stops:
             for entry in study.entries:
                 if entry.state.is_finished():
                     proposal = study.proposal(entry)
@@ -207,13 +207,14 @@ class _Drive:
 
     def _is_hopeless(self, active: Active) -> bool:
         """Whether a point in training is to be stopped now."""
-        if not self._stopper or active.stopped or not active.curve:
+        if not self._stops or active.stopped or not active.curve:
             return False
         self._note(active.proposal, active.curve)
-        return self._stopper.should_stop(self._curves, self._costs, active.proposal.number)
+        epochs = self._request.question.base["epochs"]
+        return self._stops(self._curves, self._costs, active.proposal.number, epochs)
 
     def _note(self, proposal: Proposal, curve: list[float]) -> None:
-        """Note the curve and the cost of a point, for the stopper."""
+        """Note the curve and the cost of a point, for early stopping."""
         number = proposal.number
         if curve:
             self._curves[number] = curve
@@ -255,14 +256,6 @@ class _Drive:
         elif not self._answered(active.proposal) and active.stopped:
             self._study.prune(active.proposal, active.curve)
             # one that is interrupted has no record either: it goes on with the next command
-
-
-def _stopper(request: Request) -> Stopper | None:
-    """What stops trials early, if anything."""
-    question = request.question
-    if question.stopping == "none":
-        return None
-    return STOPPERS[question.stopping](epochs=question.base["epochs"])
 
 
 def read_curve(folder: Path, proposal: Proposal) -> list[float]:
