@@ -18,13 +18,11 @@ from dse.search.simulate import search
 from dse.search.synthetic import synthetic
 
 SPACE = {
-    "sr": CategoricalDistribution((1.0, 0.125, 0.5, 0.25)),
     "bypass": CategoricalDistribution(("none", "simple", "complex")),
-    "base_e": IntDistribution(8, 64, step=8),
+    "sr": IntDistribution(0, 3),
     "width": IntDistribution(1, 1000, log=True),
-    "share": FloatDistribution(0.1, 0.9, step=0.1),
+    "share": FloatDistribution(0.1, 0.9),
     "lr": FloatDistribution(0.001, 1.0, log=True),
-    "norm": CategoricalDistribution(("batch",)),
 }
 
 
@@ -42,32 +40,21 @@ def test_a_neighbour_has_one_other_value_of_the_space() -> None:
         (name,) = [n for n in SPACE if near[n] != point[n]]
         assert SPACE[name]._contains(SPACE[name].to_internal_repr(near[name]))
         moved.add(name)
-    assert moved == SPACE.keys() - {"norm"}
+    assert moved == SPACE.keys()
 
 
 def test_a_short_step_is_one_level_of_an_order_and_any_other_choice() -> None:
     rng, seen = np.random.default_rng(0), {}
-    point = {"sr": 0.25, "bypass": "none", "base_e": 8, "width": 10, "share": 0.3, "lr": 0.1}
-    space = {name: SPACE[name] for name in point}
+    point = {"sr": 1, "bypass": "none", "width": 10, "share": 0.1, "lr": 0.1}
     for _ in range(500):
-        near = neighbour(space, point, rng, width=1e-6)
+        near = neighbour(SPACE, point, rng, width=1e-6)
         for name in point:
             if near[name] != point[name]:
                 seen.setdefault(name, set()).add(near[name])
-    near_lr = seen.pop("lr")
-    assert seen == {
-        "sr": {0.125, 0.5},
-        "bypass": {"simple", "complex"},
-        "base_e": {16},
-        "width": {9, 11},
-        "share": {0.2, 0.4},
-    }
+    near_lr, near_share = seen.pop("lr"), seen.pop("share")
+    assert seen == {"sr": {0, 2}, "bypass": {"simple", "complex"}, "width": {9, 11}}
     assert all(0.0999 < lr < 0.1001 for lr in near_lr)
-
-
-def test_a_space_of_one_point_stays() -> None:
-    space = {"norm": SPACE["norm"]}
-    assert neighbour(space, {"norm": "batch"}, np.random.default_rng(0), 0.2) == {"norm": "batch"}
+    assert all(0.1 < share < 0.1001 for share in near_share), "0.1 is the end of the range"
 
 
 @pytest.mark.parametrize("running", [0, 4])
@@ -98,25 +85,6 @@ def test_a_failed_point_is_not_proposed_again() -> None:
     assert sorted(trial.params["x"] for trial in study.trials) == list(range(10))
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_constraints_hold_the_walk(direction: str) -> None:
-    """The best value is far outside; without the constraint the search would end there."""
-    sign = -1 if direction == "minimize" else 1
-    found = {}
-    for limit in (300, 1000):
-        study = optuna.create_study(
-            direction=direction, sampler=AnnealingSampler(seed=0, n_trials=60, startup=6)
-        )
-        for _ in range(60):
-            trial = study.ask({"x": IntDistribution(0, 1000)})
-            trial.set_constraint("x", trial.params["x"] - limit)
-            study.tell(trial, sign * trial.params["x"])
-        xs = [trial.params["x"] for trial in study.trials]
-        found[limit] = max(x for x in xs if x <= limit), float(np.median(xs[30:]))
-    assert 290 <= found[300][0] <= 300
-    assert found[300][1] < 400 < 700 < found[1000][1]
-
-
 TRIALS = 120
 
 
@@ -140,12 +108,6 @@ def test_it_beats_random_search_on_a_known_space(two_objectives: bool) -> None:
             else true[networks].max()
         )
     assert np.mean(reached["annealing"]) > np.max(reached["random"])
-
-
-@pytest.mark.parametrize(("n_trials", "startup"), [(0, 1), (1, 0)])
-def test_counts_are_at_least_one(n_trials: int, startup: int) -> None:
-    with pytest.raises(ValueError, match="must be at least 1, got"):
-        AnnealingSampler(seed=0, n_trials=n_trials, startup=startup)
 
 
 def test_the_hypervolume_is_the_share_of_the_plane_that_is_dominated() -> None:

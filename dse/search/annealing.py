@@ -42,21 +42,14 @@ class AnnealingSampler(BaseSampler):
     The first `startup` trials are random. Each later one is a neighbour of the current point or,
     with probability `RETURN`, of one of the best so far (as Suppapitnarm, Seffen, Parks and
     Clarkson 2000 return to the front). No point is proposed that a trial had already, finished,
-    running or failed, as long as another is found. Trials that violate a constraint count by their
-    violation, and only until there is one that does not.
+    running or failed, as long as another is found.
 
     Nothing is kept between trials: the choice depends on `seed`, the trial's number and the other
-    trials of the study alone. So a study can be resumed exactly, and workers can share it.
+    trials of the study alone. So a study can be resumed exactly, and workers can share it. All
+    trials must have the same parameters, those of `dse.search.samplers.distributions`.
     """
 
     def __init__(self, *, seed: int, n_trials: int, startup: int) -> None:
-        for name, value, least in (
-            ("seed", seed, 0),
-            ("n_trials", n_trials, 1),
-            ("startup", startup, 1),
-        ):
-            if value < least:
-                raise ValueError(f"`{name}` must be at least {least}, got {value}")
         self._seed, self._n_trials, self._startup = seed, n_trials, startup
 
     def infer_relative_search_space(
@@ -64,12 +57,9 @@ class AnnealingSampler(BaseSampler):
         study: Study,
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """The parameters that all finished trials have, with the same choices or range."""
-        shared: dict[str, BaseDistribution] | None = None
-        for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            own = other.distributions
-            shared = own if shared is None else {n: a for n, a in shared.items() if own.get(n) == a}
-        return dict(sorted((shared or {}).items()))
+        """All parameters; none before the first trial has ended."""
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return dict(sorted(done[-1].distributions.items())) if done else {}
 
     def sample_independent(
         self,
@@ -78,7 +68,7 @@ class AnnealingSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value: for the first trials, and parameters that not all trials have."""
+        """A random value, for the trials before the first has ended."""
         rng = np.random.default_rng([self._seed, trial.number, *param_name.encode()])
         return random_value(param_distribution, rng)
 
@@ -89,7 +79,7 @@ class AnnealingSampler(BaseSampler):
         if not search_space:
             return {}
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        done = _finished(others, search_space)
+        done = [t for t in others if t.state == TrialState.COMPLETE]
         rng = np.random.default_rng([self._seed, trial.number])
         start = None
         if len(done) >= self._startup:
@@ -121,27 +111,12 @@ class AnnealingSampler(BaseSampler):
         return HOT * float((COLD / HOT) ** min(number / self._n_trials, 1.0))
 
 
-def _finished(trials: Sequence[FrozenTrial], space: Space) -> list[FrozenTrial]:
-    """The finished trials in the order of their numbers, without those that violate a constraint
-    if any does not."""
-    done = [t for t in trials if t.state == TrialState.COMPLETE and space.keys() <= t.params.keys()]
-    allowed = [t for t in done if not _violation(t)]
-    return sorted(allowed or done, key=lambda t: t.number)
-
-
-def _violation(trial: FrozenTrial) -> float:
-    return sum(max(value, 0.0) for value in trial.constraints.values())
-
-
 def _energies(
     done: Sequence[FrozenTrial], directions: Sequence[StudyDirection], startup: int
 ) -> Floats:
     """The energy of each finished trial, the lower the better; see `AnnealingSampler`."""
-    if _violation(done[0]):
-        losses = np.array([[_violation(t)] for t in done])
-    else:
-        signs = [-1 if d == StudyDirection.MAXIMIZE else 1 for d in directions]
-        losses = np.array([t.values for t in done], dtype=float) * signs
+    signs = [-1 if d == StudyDirection.MAXIMIZE else 1 for d in directions]
+    losses = np.array([t.values for t in done], dtype=float) * signs
     if losses.shape[1] == 1:
         alone: Floats = losses[:, 0] / (float(losses[:startup].std()) or 1.0)
         return alone

@@ -49,10 +49,9 @@ class Tpe(TPESampler):
         study: optuna.Study,
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """The parameters that have several values; none before the first trial has ended."""
+        """All parameters; none before the first trial has ended."""
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        own = done[-1].distributions if done else {}
-        return {name: one for name, one in sorted(own.items()) if not one.single()}
+        return dict(sorted(done[-1].distributions.items())) if done else {}
 
 
 def _random(seed: int, number: int, _: int) -> BaseSampler:
