@@ -129,7 +129,7 @@ def test_intervals_are_searched_within_limits(tmp_path: Path) -> None:
 def test_a_study_ends_where_other_values_give_the_same_networks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dse.search.study.DRAWS", 100)
+    monkeypatch.setattr("dse.search.candidates.DRAWS", 100)
     fixed = (
         "base_e=8", "incr_e=8", "pct3x3=0.5", "bypass=none", "pool_after=1-4-8",
     )  # fmt: skip

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from reading import composed_once
 
-from dse.search.__main__ import main
 from dse.search.limits import costs_of
 from dse.search.request import Request, read_request
 from dse.search.space import Choice, Interval
@@ -131,11 +130,3 @@ def test_a_mistake_about_compressed_bytes_is_a_line(argument: str, line: str) ->
 def test_a_space_with_one_point_is_refused() -> None:
     fixed = ("base_e=8", "incr_e=8", "sr=0.5", "pct3x3=0.5", "bypass=none", "pool_after=1-4-8")
     assert lines(*fixed) == ["a search must have a key with several values, got none"]
-
-
-def test_a_plan_counts_what_is_within_the_limits(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SMALL, "bypass=none", "max.size_bytes=20kB", "plan=true"]) == 0
-    question = read_request([*SMALL, "bypass=none"]).question
-    costs = [costs_of(question.trial(point))["size_bytes"] for point in question.space.points()]
-    within = sum(cost <= 20_000 for cost in costs)
-    assert f"32 points; size_bytes at most 20,000: {within} points" in capsys.readouterr().out

@@ -6,9 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dse.search.plan import plan
 from dse.search.request import read_request
 from dse.sweep.launch import guarded
+from dse.sweep.messages import say
 from dse.sweep.preflight import check_folder
 from dse.sweep.streams import print_lines
 
@@ -22,10 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     request = read_request(arguments)
     if request.plan:
-        print_lines(plan(request))
+        from dse.search.plan import plan  # imports Optuna, as those below: a mistake need not wait
+
+        print_lines(plan(request, say))
         return 0
     check_folder(request.folder)
-    from dse.search import closing, drive  # these import Optuna: a wrong request need not wait
+    from dse.search import closing, drive
 
     command = shlex.join(["python", "-m", "dse.search", *arguments])
     study = drive.run(request, command=command)

@@ -22,7 +22,7 @@ an interval has all numbers between two: 'lr=tag(log,interval(0.01,0.5))'. All o
 keys are fixed. With seed=0,1,2 every network is trained three times, and what is
 compared is the mean. What exceeds a limit is never trained, and nothing is trained
 twice. The same command continues a study."""
-PLAN = "print the space and how much of it is within the limits; train and write nothing"
+PLAN = "print the space, how much of it is within the limits, and the estimated time; train nothing"
 EXAMPLES = """\
 examples:
   python -m dse.search plan=true

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,45 +82,17 @@ def _together(
     return "no point of this space meets " + ", ".join(f"max.{n}={v:,}" for n, v in limits.items())
 
 
-@dataclass(frozen=True)
-class Feasible:
-    """Which points of a space are within limits; for spaces of at most `MOST` points.
-
-    Points are numbered in the order of `Space.points`.
-    """
-
-    space: Space
-    trial_of: TrialOf
-    limits: Mapping[str, int]
-
-    @cached_property
-    def mask(self) -> Bools:
-        """Whether each point is within the limits, and is one that can be trained; flat."""
-        priced = tuple(axis for axis in self.space.axes if axis.name in PRICED)
-        costs, _ = _costs(priced, self.trial_of)
-        within = costs["params"] >= 0
-        for name, most in self.limits.items():
-            within &= costs[name] <= most
-        shape = [len(levels(axis)) if axis in priced else 1 for axis in self.space.axes]
-        whole = [len(levels(axis)) for axis in self.space.axes]
-        return np.broadcast_to(within.reshape(shape), whole).reshape(-1).copy()
-
-    def index(self, point: Mapping[str, Any]) -> int:
-        """The number of a point."""
-        number = 0
-        for axis in self.space.axes:
-            known = levels(axis)
-            number = number * len(known) + known.index(point[axis.name])
-        return number
-
-    def point(self, number: int) -> dict[str, Any]:
-        """The point of a number."""
-        values = {}
-        for axis in reversed(self.space.axes):
-            known = levels(axis)
-            number, place = divmod(number, len(known))
-            values[axis.name] = known[place]
-        return {axis.name: values[axis.name] for axis in self.space.axes}
+def mask(space: Space, trial_of: TrialOf, limits: Mapping[str, int]) -> Bools:
+    """Whether each point of a space of at most `MOST` points is within limits, and can be trained:
+    in the order of `Space.points`."""
+    priced = tuple(axis for axis in space.axes if axis.name in PRICED)
+    costs, _ = _costs(priced, trial_of)
+    within = costs["params"] >= 0
+    for name, most in limits.items():
+        within &= costs[name] <= most
+    shape = [len(levels(axis)) if axis in priced else 1 for axis in space.axes]
+    whole = [len(levels(axis)) for axis in space.axes]
+    return np.broadcast_to(within.reshape(shape), whole).reshape(-1).copy()
 
 
 def _smallest_axes(space: Space, trial_of: TrialOf) -> tuple[Axis, ...]:

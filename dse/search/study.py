@@ -8,7 +8,7 @@ one that trains a network which the study has already had is answered from there
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from dse.search.candidates import Candidates, Point
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger
-from dse.search.limits import MOST, Feasible, costs_of, exceeded
+from dse.search.limits import costs_of, exceeded
 from dse.search.request import Question
 from dse.search.samplers import GRID, build, distributions
 from dse.sweep.no_effect import effect
@@ -28,14 +29,9 @@ from dse.trial.question import Trial
 PATIENCE = 10
 """Proposals in a row that lead to no training, after which the study chooses a point itself."""
 
-DRAWS = 1000
-"""Points of a space that is too large to be listed, drawn to find a new one."""
-
 RUNNING, COMPLETE, FAIL, PRUNED = (
     TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED,
 )  # fmt: skip
-
-Point = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +55,9 @@ class Study:
     def __init__(self, ledger: Ledger, question: Question, n_trials: int) -> None:
         self._ledger, self._question, self._n_trials = ledger, question, n_trials
         self._distributions = distributions(question.space)
-        small = question.space.size <= MOST
-        self._feasible = (
-            Feasible(question.space, question.trial, question.limits) if small else None
-        )
+        self._candidates = Candidates(question)
         self.ended = ""
         self.refused: Counter[str] = Counter()
-        self._failed: set[int] = set()
         self._load()
 
     @property
@@ -76,8 +68,7 @@ class Study:
     @property
     def left(self) -> int:
         """How many more points there may be."""
-        known = int(self._unseen.sum()) if self._listed else self._n_trials
-        return max(0, min(self._n_trials - self.count, known))
+        return int(max(0, min(self._n_trials - self.count, self._candidates.count)))
 
     @property
     def entries(self) -> list[FrozenTrial]:
@@ -110,8 +101,8 @@ class Study:
                     if more
                     else f"all {self._n_trials:,} trials are done"
                 )
-            elif self._listed and not self._unseen.any():
-                self.ended = "every point of the space within the limits has been tried"
+            elif not self._candidates.count:
+                self.ended = self._candidates.none_left
             else:
                 chosen = self._choose() if self._must_choose() else None
                 if not self.ended and (proposal := self._ask(chosen)):
@@ -129,7 +120,6 @@ class Study:
     def fail(self, proposal: Proposal, reason: str) -> None:
         """Note that a point could not be trained; it is not proposed again by this command."""
         self._ledger.note(proposal.number, "failed", reason)
-        self._failed.add(proposal.number)
         self._end(proposal.number, FAIL, None)
 
     def prune(self, proposal: Proposal, curve: Sequence[float]) -> None:
@@ -146,7 +136,7 @@ class Study:
             directions=self._ledger.directions, sampler=RandomSampler(seed=0)
         )
         self._points: dict[Any, int] = {}
-        self._unseen = self._feasible.mask.copy() if self._feasible else np.ones(1, bool)
+        self._candidates.reset()
         self._useless = 0
         self.refused.clear()
         self._copy.add_trials([self._seen(entry) for entry in self._entries])
@@ -156,7 +146,7 @@ class Study:
     def _take(self, entry: FrozenTrial) -> None:
         """Note an entry's point."""
         attributes = entry.user_attrs
-        self._mark(attributes["point"])
+        self._candidates.mark(attributes["point"])
         if reason := attributes.get("refused"):
             self.refused[reason] += 1
             self._useless += 1
@@ -202,17 +192,14 @@ class Study:
 
     # What comes next ----------------------------------------------------------------------
 
-    @property
-    def _listed(self) -> bool:
-        return self._feasible is not None
-
     def _must_choose(self) -> bool:
         return self._question.sampler == GRID or self._useless >= PATIENCE
 
     def _choose(self) -> Point | None:
         """A point within the limits that is new: the next one for a grid, else a random one."""
         rng = np.random.default_rng([self._question.study_seed, len(self._entries)])
-        for point in self._candidates(rng):
+        grid = self._question.sampler == GRID
+        for point in self._candidates.first() if grid else self._candidates.drawn(rng):
             try:
                 trial = self._question.trial(point)
             except ValueError:
@@ -220,22 +207,9 @@ class Study:
             else:
                 if self._key(trial) not in self._points and not self._exceeded(trial):
                     return point
-            self._mark(point)
-        known = "every point of the space within the limits has been tried"
-        self.ended = known if self._listed else f"no new point was found in {DRAWS:,} draws"
+            self._candidates.mark(point)
+        self.ended = self._candidates.none_left
         return None
-
-    def _candidates(self, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Points in the order in which they are tried."""
-        if self._feasible:
-            while (left := np.flatnonzero(self._unseen)).size:
-                first = self._question.sampler == GRID
-                yield self._feasible.point(int(left[0] if first else rng.choice(left)))
-            return
-        for _ in range(DRAWS):
-            draw = RandomSampler(seed=int(rng.integers(2**32))).sample_independent
-            params = {n: draw(self._copy, None, n, d) for n, d in self._distributions.items()}  # type: ignore[arg-type]
-            yield self._question.space.point(params)
 
     def _ask(self, chosen: Point | None) -> Proposal | None:
         """Ask the sampler for the next point, unless one is chosen; None where it is not to be
@@ -332,11 +306,6 @@ class Study:
             self._ledger.end(number, FAIL)
         self._load()
         return number if state == RUNNING and key not in had else None
-
-    def _mark(self, point: Point) -> None:
-        """Note that a point has been tried."""
-        if self._feasible:
-            self._unseen[self._feasible.index(point)] = False
 
     def _key(self, trial: Trial) -> Any:
         """What trials share that would train the same network."""

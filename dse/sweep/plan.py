@@ -26,7 +26,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
     try:
         if todo:
             expected = estimate(request, todo, say)
-            total = _total(expected)
+            total = total_lines(expected)
     except (RuntimeError, OSError, RequestError) as error:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
     count = f"{counted(len(trials), 'trial')}, {len(trials) - len(todo)} done, {len(todo)} to do"
@@ -67,13 +67,14 @@ def _widths(trials: Sequence[Trial]) -> list[str]:
     return [f"expand filters of fire2 to fire9: {' .. '.join(ours)} (the paper's: {paper})"]
 
 
-def _total(expected: Estimate) -> list[str]:
-    """What a sweep takes, a line or two, and what this is based on."""
+def total_lines(expected: Estimate, bound: str = "") -> list[str]:
+    """What all trials take, in two lines, and what this is based on. `bound` precedes the times,
+    such as "at most "."""
     workers = counted(expected.workers, "worker")
     training = sum(trial.seconds for trial in expected.trials.values())
     return [
-        f"estimated time with {workers}: {duration(expected.seconds(expected.trials))} "
-        f"({duration(training)} of training)",
+        f"estimated time with {workers}: {bound}{duration(expected.seconds(expected.trials))} "
+        f"({bound}{duration(training)} of training)",
         f"disk: {volume(expected.disk)}, and up to {volume(expected.checkpoints)} for checkpoints "
         f"while trials run; memory: {volume(expected.memory)}",
         *expected.sources,
