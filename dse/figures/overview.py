@@ -25,9 +25,10 @@ def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dic
     if not names:
         raise NoSweep("nothing varies but the seed: there is one configuration")
     drawings: dict[str, Callable[[], Figure]] = {}
-    if len(names) <= 2 and not any(_is_sample(found, axis) for axis in found.axes):
+    sampled = _sampled(found)
+    if len(names) <= 2 and all(is_numeric(found.rows[axis.name]) for axis in sampled):
         drawings["lines"] = lambda: line_plot(found, names[0], note=note)
-    if len(names) == 2:
+    if len(names) == 2 and not sampled:
         drawings["heat_map"] = lambda: heat_map(found, names[0], names[1], note=note)
     if len(names) > 2:
         drawings["effects"] = lambda: effects(found, note=note)
@@ -40,9 +41,10 @@ def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dic
     return figures
 
 
-def _is_sample(found: Sweep, axis: Axis) -> bool:
-    """Whether an axis is many points whose fields never vary alone."""
-    return not is_numeric(found.rows[axis.name]) and len(axis.values) > MOST_TICKS
+def _sampled(found: Sweep) -> list[Axis]:
+    """The axes of a random sample: of many values, each in one configuration only."""
+    count = len(found.rows[[axis.name for axis in found.axes]].drop_duplicates())
+    return [axis for axis in found.axes if MOST_TICKS < len(axis.values) == count]
 
 
 def _rank(found: Sweep, axis: Axis) -> tuple[bool, int]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import MOST_LINES, Line, Sweep, lines, require
 from dse.analysis.figure3 import FIGURE_3, Figure3
-from dse.analysis.labels import log_ticks
+from dse.analysis.labels import MOST_TICKS, log_ticks
 from dse.analysis.pairs import axis_alone, sweep_once
 from dse.figures.lines import draw_lines, measured, same_places
 from dse.figures.plotting import THEIRS, WIDTH, Figure, caption, described, style
@@ -124,7 +125,8 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
         for line in drawn
     ]
     shared = same_places(sizes)
-    values = ", ".join(written(value) for value in found.axis(column).values)
+    texts = [written(value) for value in found.axis(column).values]
+    values = ", ".join(texts) if len(texts) <= MOST_TICKS else f"{texts[0]} to {texts[-1]}"
     draw_lines(
         axes, found, drawn, column, sizes, "" if shared else f"along a line: {column} {values}"
     )
@@ -141,7 +143,13 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
 
 
 def _values_above(axes: Axes, sizes: Sequence[float], values: Sequence[float], label: str) -> None:
-    """The swept values, with their label, on an axis above."""
+    """The swept values, with their label, on an axis above: where there are more than
+    `MOST_TICKS`, those nearest to half as many even places."""
+    if len(values) > MOST_TICKS:
+        across = [axes.transScale.transform((size, 1))[0] for size in sizes]
+        even = np.linspace(min(across), max(across), MOST_TICKS // 2)
+        near = sorted({int(np.abs(np.subtract(across, x)).argmin()) for x in even})
+        sizes, values = [sizes[n] for n in near], [values[n] for n in near]
     above = axes.secondary_xaxis("top")
     above.set_xticks(sizes, [f"{value:g}" for value in values])
     above.minorticks_off()
