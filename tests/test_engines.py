@@ -115,7 +115,7 @@ def test_a_preempted_job_resumes_and_a_killed_one_is_retried(jobs: Jobs, tmp_pat
     reason = "the job ended without a result, FINISHED"
     assert [e for e in received if isinstance(e, Retried)] == [Retried("killed", reason, 1)]
     assert [e.key for e in received if isinstance(e, Started)].count("preempted") == 1
-    assert not any(alive(pid) for pid in (first, steps[5]))
+    assert soon(lambda: not any(alive(pid) for pid in (first, steps[5])))
 
 
 def test_jobs_of_slurm_are_cancelled_by_one_command(
@@ -214,11 +214,11 @@ def test_jobs_that_hang_or_are_stopped(jobs: Jobs) -> None:
     assert isinstance(failure, Failed)
     assert failure.reason == "the process sent no heartbeat for 1 s and was killed"
     assert "in _deaf" in failure.details
-    check_stop(settings, 6)
+    check_stop(settings)
 
 
-def check_stop(settings: dict[str, Any], seconds: float) -> None:
-    """Stop two tasks, of which one does not react."""
+def check_stop(settings: dict[str, Any]) -> None:
+    """Stop two tasks, of which one does not react and is killed when the other has ended."""
     received: list[Event] = []
     with Runner("toy:behave", Workers(count=2, **settings)) as runner:
         for key, kind in enumerate(("finish when stopped", "deaf", "deaf")):
@@ -226,13 +226,15 @@ def check_stop(settings: dict[str, Any], seconds: float) -> None:
         for event in runner.events():
             received.append(event)
             if isinstance(event, Reported) and len(pids(received)) == 2:
-                runner.stop(seconds)
+                runner.stop(60)
+            if isinstance(event, Finished):
+                runner.stop(0.3)
     assert ends(received) == {0: Finished(0, "saved"), 1: Interrupted(1), 2: Interrupted(2)}
     assert soon(lambda: not any(alive(pid) for pid in pids(received)))
 
 
 def test_stopped_local_tasks() -> None:
-    check_stop({}, 1)
+    check_stop({})
 
 
 @pytest.mark.slow
@@ -246,7 +248,7 @@ def test_tasks_of_ray() -> None:
     settings: dict[str, Any] = {"engine": "ray", "retries": 1}
     try:
         check_tasks(Workers(count=2, **settings))
-        check_stop(settings, 6)
+        check_stop(settings)
         received: list[Event] = []
         with Runner("toy:behave", Workers(count=2, **settings, patience=1)) as runner:
             runner.submit("killed", ("report steadily", 2))

@@ -10,11 +10,14 @@ from toy_trial import Plan, sweep, trials
 
 from dse.data.store import Store
 from dse.results import locks, records
+from dse.runner.local import Attempt, Local
 from dse.runner.runner import Workers
 from dse.space.architecture import V1_0
 from dse.sweep import __main__
 from dse.sweep.errors import RequestError
-from dse.sweep.launch import run
+from dse.sweep.launch import Tasks, carry_out, run
+from dse.sweep.timing import length_of
+from dse.trial.names import trial_names
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 
@@ -65,6 +68,41 @@ def test_after_an_error_in_the_data_the_other_trials_stop(
     assert len(records.failures(tmp_path / "x")) == 1
     (running,) = (tmp_path / "x/trials/.unfinished").iterdir()  # it stopped with a checkpoint
     assert running.name == trials(plan)[0].trial_id
+
+
+def test_an_error_in_one_data_set_leaves_the_trials_of_others_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = trials(Plan(trials=5, broken=1))
+    tasks = Tasks(
+        function=TOY,
+        arguments={one.trial_id: (one, tmp_path / "x", Store(), "cpu") for one in every},
+        names=trial_names(every),
+        lengths={one.trial_id: length_of(one) for one in every},
+        data={one.trial_id: ("even", "odd")[one.seed % 2] for one in every},
+    )
+    assert carry_out(tasks, tmp_path / "x", Workers()) == 2
+    assert records.ids(tmp_path / "x") == {one.trial_id for one in every[::2]}
+    (left_out,) = (line for line in capsys.readouterr().err.splitlines() if " stopped or " in line)
+    assert left_out.startswith("1 of 5 trials stopped or did not start, since data could not be")
+    assert left_out.endswith("seed=3")
+
+
+def test_what_is_waited_for_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = [OSError("sbatch: error: QOSMaxSubmitJobPerUserLimit")] * 2
+    start = Local.start
+
+    def submit(engine: Local, content: bytes) -> Attempt:
+        if refused:
+            raise refused.pop()
+        return start(engine, content)
+
+    monkeypatch.setattr(Local, "start", submit)
+    monkeypatch.setattr(Local, "pauses", (0.1, 0.1))
+    assert run(trials(Plan(trials=3)), tmp_path / "x", Workers(), Store(), TOY) == 0
+    assert capsys.readouterr().err.count("can be started now: OSError: sbatch: error: QOSMax") == 1
 
 
 def test_a_folder_without_locks_is_reported(

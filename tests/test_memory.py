@@ -381,15 +381,15 @@ def test_two_processes_hold_the_pictures_once(store: Store) -> None:
         data = load(protocol, store)
         seen = sum(len(y) for _, y in data.train_batches(100, 0, 1))
         seen += sum(len(y) for part in (data.validation, data.test) for _, y in data.batches(part))
-        both.wait(20)
+        both.wait(60)
         counted.put((seen, mapped_kilobytes(path)))
-        both.wait(20)
+        both.wait(60)
 
     running = [context.Process(target=process) for _ in range(2)]
     for each in running:
         each.start()
     for each in running:
-        each.join(30)
+        each.join(100)
     size = path.stat().st_size / 1024
     counts = [counted.get() for _ in running]
     assert [seen for seen, _ in counts] == [2300, 2300]

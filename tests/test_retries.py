@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_runs import TESTS, alive, drive, ends, events, parent, pids, running, workers_of
+from toy_runs import TESTS, alive, drive, ends, events, parent, pids, running, soon, workers_of
 
 from dse.runner import local
 from dse.runner import runner as runners
@@ -43,9 +43,10 @@ def test_a_process_that_dies_while_it_sends_is_retried() -> None:
         received = []
         for event in runner.events():
             received.append(event)
-            time.sleep(0.5)  # meanwhile nothing is received
+            if isinstance(event, Reported):  # nothing is received until it has died
+                assert soon(lambda pid=event.value: not alive(pid))  # type: ignore[misc]
     reason = "the process was killed by SIGKILL"
-    assert received[1] == Retried(0, reason, 1)
+    assert received[2] == Retried(0, reason, 1)
     assert received[-1] == Failed(0, f"{reason}; tried 2 times", "")
 
 
@@ -91,30 +92,36 @@ def test_a_task_may_close_stderr() -> None:
 
 
 @pytest.mark.parametrize("number", sorted({*STOP_SIGNALS, signal.SIGUSR2}))
-def test_a_signal_to_the_fork_server_has_no_effect(number: signal.Signals) -> None:
+def test_a_signal_to_the_fork_server_has_no_effect(number: signal.Signals, tmp_path: Path) -> None:
     """SLURM sends its signals to all processes of a job."""
-    received = []
-    with Runner("toy:behave", Workers(count=2)) as runner:
-        runner.submit(0, ("report steadily", 0.3))
+    received, servers = [], []
+    with Runner("toy:behave", Workers(count=1)) as runner:
+        for key in (0, 1):
+            runner.submit(key, ("work until", tmp_path / str(key)))
         for event in runner.events():
             received.append(event)
-            if len(received) == 2:
-                os.kill(parent(pids(received)[0]), number)
+            if isinstance(event, Reported) and event.value:
+                servers.append(parent(event.value))
+                os.kill(servers[-1], number)
+                (tmp_path / str(event.key)).touch()
+    assert ends(received) == {key: Finished(key, "worked") for key in (0, 1)}
     assert not any(isinstance(event, Retried) for event in received)
-    assert received[-1] == Finished(0, "worked")
+    assert servers[0] == servers[1]
 
 
-def test_tasks_continue_where_the_fork_server_is_killed() -> None:
+def test_tasks_continue_where_the_fork_server_is_killed(tmp_path: Path) -> None:
     """And another server is started for the next task."""
     received = []
     with Runner("toy:behave", Workers(count=2)) as runner:
-        runner.submit("first", ("check steadily", 0.3))
+        runner.submit("first", ("work until", tmp_path / "go"))
         for event in runner.events():
             received.append(event)
-            if len(received) == 2:
-                os.kill(parent(pids(received)[0]), signal.SIGKILL)
+            if isinstance(event, Reported) and event.value:
+                os.kill(parent(event.value), signal.SIGKILL)
                 runner.submit("kill", ("kill",))
                 runner.submit("next", ("return", 1))
+            if event == Finished("next", 1):
+                (tmp_path / "go").touch()
     assert ends(received) == {
         "first": Finished("first", "worked"),
         "kill": Failed("kill", "the process was killed by SIGKILL; tried 3 times", ""),
@@ -135,7 +142,7 @@ def test_a_program_that_a_task_started_does_not_delay_its_end() -> None:
                 SERVER.end()  # only the pipe can show it now
                 os.kill(event.value, signal.SIGKILL)
     assert received[-1] == Failed(0, "the process ended with unknown exit code", "")
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
 
 
 def test_a_driver_may_have_many_files_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,13 +224,14 @@ def test_a_driver_that_reads_no_events_kills_no_task() -> None:
 
 def test_a_suspended_driver_and_its_tasks_continue(tmp_path: Path) -> None:
     settings = "dict(patience=1, retries=0)"
-    with drive(tmp_path, "toy:behave", "('report steadily', 0.5)", settings) as driver:
+    with drive(tmp_path, "toy:behave", f"('work until', '{tmp_path}/go')", settings) as driver:
         pids = workers_of(driver)
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for pid in (driver.pid, *pids):
                 os.kill(pid, number)
             time.sleep(1.4 if number == signal.SIGSTOP else 0)
-        out, errors = driver.communicate(timeout=30)
+        (tmp_path / "go").touch()
+        out, errors = driver.communicate(timeout=60)
     assert out.count("Finished") == 2
     assert errors == ""
 
@@ -342,7 +350,7 @@ def test_many_waiting_tasks_are_started_ten_times_a_second(
         (tmp_path / "turn").touch()
         rest = list(runner.events())
     assert sorted(event.key for event in rest) == list(range(8))
-    assert time.monotonic() - whole < 20
+    assert time.monotonic() - whole < 60
 
 
 def test_a_waiting_task_can_be_stopped(tmp_path: Path) -> None:

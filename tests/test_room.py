@@ -43,14 +43,18 @@ class Room:
 
 @pytest.mark.parametrize("lack", LACKS.values(), ids=LACKS)
 def test_tasks_wait_until_there_is_room(monkeypatch: pytest.MonkeyPatch, lack: OSError) -> None:
-    with Runner("toy:behave", Workers(count=8)) as runner:
+    said: list[str] = []
+    with Runner("toy:behave", Workers(count=8), said.append) as runner:
         room = Room(monkeypatch, runner, 2, lack)
         for key in range(8):
             runner.submit(key, ("return", key))
         received = list(runner.events())
     assert ends(received) == {key: Finished(key, key) for key in range(8)}
     assert not any(isinstance(event, Retried) for event in received)
-    assert room.refused
+    assert room.refused > 1
+    (line,) = said
+    again = "tried again when one ends, or after 2 s"
+    assert line == f"no more tasks can be started now: {type(lack).__name__}: {lack}; {again}"
 
 
 def test_room_that_appears_while_a_task_runs_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +85,7 @@ def test_a_driver_without_any_room_stops_and_fails_no_task(monkeypatch: pytest.M
         start = time.monotonic()
         with pytest.raises(OSError, match=line):
             received += runner.events()
-        assert 0.3 <= time.monotonic() - start < 5
+        assert 0.3 <= time.monotonic() - start < 30
         assert room.refused > 1
     assert received == []
 

@@ -66,13 +66,14 @@ def test_the_objectives_are_those_of_the_compressed_files(whole: Path) -> None:
 def test_a_kill_before_a_compression_changes_nothing(tmp_path: Path, whole: Path) -> None:
     killed = tmp_path / "killed"
     killed.mkdir()
-    with subprocess.Popen(
+    (killed / KILL).touch()
+    driver = subprocess.run(
         [sys.executable, "-m", "toy_search", str(killed), *SOUGHT, "n_trials=3"],
         cwd=Path(__file__).parent,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    ) as driver:
-        (killed / KILL).write_text(str(driver.pid))
+        check=False,
+    )
     assert driver.returncode == -signal.SIGKILL
     assert len(records.ids(killed)) == KILLED_AT
     assert len(records.ids(killed, COMPRESSED)) == KILLED_AT - 1

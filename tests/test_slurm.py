@@ -205,7 +205,7 @@ def test_a_job_that_is_gone_is_noticed_and_retried(how: str, jobs: Jobs, tmp_pat
 def test_tasks_and_stops(jobs: Jobs) -> None:
     settings: dict[str, Any] = {"engine": "submitit", "settings": jobs}
     check_tasks(Workers(count=2, **settings))
-    check_stop(settings, 20)
+    check_stop(settings)
 
 
 def test_a_controller_that_is_away_is_waited_for(slurm: Path, jobs: Jobs) -> None:

@@ -39,16 +39,16 @@ def test_a_running_sweep_and_a_killed_one_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "a b"
-    words = ("trials=3", "workers=1", "epochs=400", "seconds=0.01")
+    words = ("trials=3", "workers=1", "epochs=9000", "seconds=0.01")
     with started(folder, *words) as driver:
         busy_worker(driver, folder)
         lines = soon(lambda: [line for line in shown(folder, capsys) if " epoch 1" in line])
         first, second, third = shown(folder, capsys)
         assert first == f"{folder}: 0 done, 0 failed"
         assert second.startswith("a sweep is running: 0 of 3 done, 1 running, about ")
-        running = trials(Plan(trials=3, epochs=400, seconds=0.01))[0]
+        running = trials(Plan(trials=3, epochs=9000, seconds=0.01))[0]
         assert third.startswith(f"running: seed=0 ({running.trial_id[:8]}): epoch ")
-        assert lines[0].endswith(" of 400, val_top1 50.0 %")
+        assert lines[0].endswith(" of 9000, val_top1 50.0 %")
         driver.kill()
         driver.wait()
     soon(lambda: "half-way" in shown(folder, capsys)[-1])  # the driver's task ends after it
@@ -110,19 +110,26 @@ def test_a_sweep_that_was_stopped_says_what_it_keeps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The real command, and the real trainings."""
-    words = ["sr=0.125,0.25", "epochs=500", "runner.workers=2", f"results.root={tmp_path}"]
+    words = ["sr=0.125,0.25", "epochs=5000", "runner.workers=2", f"results.root={tmp_path}"]
     driver = subprocess.Popen([sys.executable, "-m", "dse.sweep", *words, "name=x"])
     folder = tmp_path / "x"
     soon(lambda: (folder / "trials").exists())
-    soon(lambda: sum(" epoch 1" in line for line in shown(folder, capsys)) == 2)
+
+    def epochs() -> list[int]:
+        found = (re.search(r" epoch ([1-9]\d*) of 5000", line) for line in shown(folder, capsys))
+        return [int(one[1]) for one in found if one]
+
+    before = soon(lambda: epochs() if len(epochs()) == 2 else None)
     driver.send_signal(signal.SIGINT)
     assert driver.wait() == 130
     first, one, two, resume = shown(folder, capsys)
     assert first == f"{folder}: 0 done, 0 failed, 2 stopped half-way"
     for line, sr in zip(sorted((one, two)), ("0.125", "0.25"), strict=True):
-        assert re.fullmatch(
-            rf"stopped half-way: sr={sr} \(\w{{8}}\): epoch 1\d+ of 500( and \d+ steps?)?", line
+        said = re.fullmatch(
+            rf"stopped half-way: sr={sr} \(\w{{8}}\): epoch (\d+) of 5000( and \d+ steps?)?", line
         )
+        assert said
+        assert min(before) <= int(said[1]) < 5000
     assert resume.startswith("to resume: ")
 
 

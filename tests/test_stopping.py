@@ -20,13 +20,13 @@ def test_tasks_stop_when_asked_and_no_other_starts(kind: str) -> None:
     received = []
     with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(4):
-            runner.submit(key, (kind, 60))
+            runner.submit(key, (kind, 1000))
         start = time.monotonic()
         for event in runner.events():
             received.append(event)
             if isinstance(event, Reported) and event.key == 1:
-                runner.stop(30)
-        assert time.monotonic() - start < 10
+                runner.stop(100)
+        assert time.monotonic() - start < 60
         assert [e.key for e in received if isinstance(e, Started)] == [0, 1]
         assert ends(received) == {key: Interrupted(key) for key in range(4)}
         runner.submit("after", (kind, 0))
@@ -36,7 +36,8 @@ def test_tasks_stop_when_asked_and_no_other_starts(kind: str) -> None:
 def test_one_task_is_cancelled_while_the_others_go_on() -> None:
     received = []
     with Runner("toy:behave", Workers(count=2)) as runner:
-        for key, task in enumerate([("check steadily", 60), ("sleep", 0.3), ("return", "queued")]):
+        tasks = ("check steadily", 1000), ("sleep", 0.3), ("return", "queued")
+        for key, task in enumerate(tasks):
             runner.submit(key, task)
         runner.submit("queued", ("return", 1))
         runner.cancel("queued")
@@ -58,17 +59,18 @@ def test_a_task_that_waits_for_its_next_attempt_can_be_cancelled(tmp_path: Path)
     with Runner("toy:behave", Workers(count=3)) as runner:
         runner.submit("memory", ("short of memory", "out of memory"))
         runner.submit("later", ("wait turn", tmp_path / "turn"))
-        runner.submit("other", ("sleep", 0.3))
+        runner.submit("other", ("work until", tmp_path / "go"))
         for event in runner.events():
             received.append(event)
             if isinstance(event, (Retried, Waiting)):
                 runner.cancel(event.key)
-            if isinstance(event, Finished):
+            if len(ends(received)) == 2:  # both of them
+                (tmp_path / "go").touch()
                 (tmp_path / "turn").touch()
     assert ends(received) == {
         "memory": Interrupted("memory"),
         "later": Interrupted("later"),
-        "other": Finished("other", 0.3),
+        "other": Finished("other", "worked"),
     }
 
 
@@ -95,7 +97,7 @@ def test_a_task_that_does_not_stop_in_time_is_killed(kind: str) -> None:
             if isinstance(event, Reported) and len(pids(received)) == 2:
                 start = time.monotonic()
                 runner.stop(0.3)
-        assert 0.3 <= time.monotonic() - start < 10
+        assert 0.3 <= time.monotonic() - start < 30
     assert ends(received) == {key: Interrupted(key) for key in range(3)}
     assert not any(alive(pid) for pid in pids(received))
 
@@ -107,11 +109,11 @@ def test_a_second_stop_can_only_shorten_the_time() -> None:
         for event in runner.events():
             received.append(event)
             if isinstance(event, Reported):
-                runner.stop(50)
-                runner.stop(0)
                 runner.stop(100)
+                runner.stop(0)
+                runner.stop(200)
         assert received[-1] == Interrupted(0)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "soon"])
@@ -125,13 +127,13 @@ def test_the_time_to_stop_is_some_seconds(seconds: Any) -> None:
 
 def test_a_signal_handler_may_stop_the_runner() -> None:
     with Runner("toy:behave", Workers(count=1)) as runner:
-        runner.submit(0, ("check steadily", 60))
-        previous = signal.signal(signal.SIGALRM, lambda *_: runner.stop(30))
+        runner.submit(0, ("check steadily", 1000))
+        previous = signal.signal(signal.SIGALRM, lambda *_: runner.stop(100))
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:
             start = time.monotonic()
             assert list(runner.events())[-1] == Interrupted(0)
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 60
         finally:
             signal.signal(signal.SIGALRM, previous)
 
@@ -153,19 +155,19 @@ def test_closing_kills_what_runs() -> None:
     pids: list[int] = []
     with Runner("toy:behave", Workers(count=2)) as runner:
         for key in range(4):
-            runner.submit(key, ("sleep", 60))
+            runner.submit(key, ("sleep", 1000))
         received = runner.events()
         while len(pids) < 2:
             pids += [event.value for event in [next(received)] if isinstance(event, Reported)]
         assert all(alive(pid) for pid in pids)
     assert not any(alive(pid) for pid in pids)
     assert list(runner.events()) == []
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
 
 
 def test_a_worker_killed_from_outside_is_noticed_at_once() -> None:
     with Runner("toy:behave", Workers(count=1, retries=0)) as runner:
-        runner.submit("victim", ("sleep", 60))
+        runner.submit("victim", ("sleep", 1000))
         runner.submit("next", ("return", 1))
         received = []
         for event in runner.events():
@@ -186,21 +188,21 @@ def test_workers_import_neither_the_driver_nor_torch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_driver(tmp_path: Path, end: signal.Signals) -> None:
-    with drive(tmp_path, "toy:behave", "('sleep', 60)") as driver:
+    with drive(tmp_path, "toy:behave", "('sleep', 1000)") as driver:
         pids = workers_of(driver)
         assert all(alive(pid) for pid in pids)
         driver.send_signal(end)
-        assert driver.wait(timeout=10) == -end
+        assert driver.wait(timeout=60) == -end
         assert soon(lambda: not any(alive(pid) for pid in pids))
-        _, errors = driver.communicate(timeout=10)
+        _, errors = driver.communicate(timeout=60)
     assert errors == ""
 
 
 def test_ctrl_c_reaches_the_driver_alone(tmp_path: Path) -> None:
-    with drive(tmp_path, "toy:behave", "('sleep', 60)") as driver:
+    with drive(tmp_path, "toy:behave", "('sleep', 1000)") as driver:
         pids = workers_of(driver)
         os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
-        out, errors = driver.communicate(timeout=10)
+        out, errors = driver.communicate(timeout=60)
     assert out.splitlines()[-1] == "interrupted"
     assert errors == ""
     assert driver.returncode == 0
@@ -211,12 +213,12 @@ def test_ctrl_c_while_the_first_worker_starts(tmp_path: Path) -> None:
     """While the function's module is still being imported, which takes seconds with torch."""
     (tmp_path / "slow.py").write_text(
         "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(1)\n"
-        "def run(argument, report):\n    time.sleep(60)\n"
+        "def run(argument, report):\n    time.sleep(1000)\n"
     )
     with drive(tmp_path, "slow:run", "1") as driver:
         assert soon((tmp_path / "loading").exists)
         os.killpg(driver.pid, signal.SIGINT)
-        out, errors = driver.communicate(timeout=20)
+        out, errors = driver.communicate(timeout=60)
     assert out.splitlines()[-1] == "interrupted"
     assert errors == ""
 
@@ -246,5 +248,5 @@ def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path, kind: str) -> 
         started = workers_of(driver)
         assert soon(lambda: all(alive(pid) for pid in started))
         driver.kill()
-        driver.wait(timeout=10)
+        driver.wait(timeout=60)
         assert soon(lambda: not any(alive(pid) for pid in started))

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dse.runner import task
 from dse.runner.task import Later, Reporter, Stopped
 
 NUMBER = 1
@@ -63,8 +64,9 @@ def _shout(_: Reporter) -> int:
     return os.write(2, b"\xff\xfe\x80 no text")
 
 
-def _die_while_sending(_: Reporter, length: int) -> bytes:
-    """Return this many bytes, and die before all of them can be sent."""
+def _die_while_sending(report: Reporter, length: int) -> bytes:
+    """Return this many bytes, and die while they are sent: they wait until they are received."""
+    report(os.getpid())
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
     return bytes(length)
 
@@ -87,7 +89,7 @@ def _wait_for_go(report: Reporter, path: Path) -> str:
     if path.exists():
         return "resumed"
     report(os.getpid())
-    time.sleep(60)
+    time.sleep(1000)
     return "slept"
 
 
@@ -95,7 +97,7 @@ def _leave_child(report: Reporter, *code: int) -> None:
     """Leave a child that keeps every pipe open; die where there is an exit code."""
     child = os.fork()
     if child == 0:
-        time.sleep(30)
+        time.sleep(1000)
         os._exit(0)
     report(child)
     for number in code:
@@ -104,9 +106,9 @@ def _leave_child(report: Reporter, *code: int) -> None:
 
 def _leave_program(report: Reporter) -> None:
     """Leave a program that runs for long, and wait to be killed."""
-    os.system("sleep 30 &")
+    os.system("sleep 1000 &")
     report(os.getpid())
-    time.sleep(60)
+    time.sleep(1000)
 
 
 def _kill_often(_: Reporter, path: Path, times: int) -> int:
@@ -132,6 +134,7 @@ def _freeze(report: Reporter) -> None:
 
 def _work(report: Reporter, seconds: float, *, reports: bool) -> str:
     """Work in steps of 10 ms; report in each, or only read `stopping`."""
+    task.HEARTBEAT = 0.1  # of this process alone
     report(os.getpid())
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -143,10 +146,21 @@ def _work(report: Reporter, seconds: float, *, reports: bool) -> str:
     return "worked"
 
 
+def _work_until(report: Reporter, path: str | Path) -> str:
+    """Report every 10 ms until `path` is there."""
+    report(os.getpid())
+    for _ in range(10_000):
+        if Path(path).exists():
+            return "worked"
+        time.sleep(0.01)
+        report(0)
+    raise TimeoutError(f"{path} did not appear")
+
+
 def _deaf(report: Reporter) -> None:
     """Neither report nor read `stopping` again."""
     _report_pid(report)
-    time.sleep(60)
+    time.sleep(1000)
 
 
 def _finish_when_stopped(report: Reporter) -> str:
@@ -201,7 +215,7 @@ def _save_and_resume(report: Reporter, folder: Path) -> list[int]:
 
 
 def _leave_thread(_: Reporter) -> str:
-    threading.Thread(target=time.sleep, args=(30,)).start()
+    threading.Thread(target=time.sleep, args=(1000,)).start()
     return "done"
 
 
@@ -240,10 +254,11 @@ BEHAVIOUR: dict[str, Any] = {
     "wait for go": _wait_for_go,
     "leave child": _leave_child,
     "leave program": _leave_program,
-    "leave child and sleep": lambda report: _leave_child(report) or time.sleep(60),
+    "leave child and sleep": lambda report: _leave_child(report) or time.sleep(1000),
     "kill often": _kill_often,
     "freeze": _freeze,
     "report steadily": lambda report, seconds: _work(report, seconds, reports=True),
+    "work until": _work_until,
     "check steadily": lambda report, seconds: _work(report, seconds, reports=False),
     "deaf": _deaf,
     "finish when stopped": _finish_when_stopped,
@@ -260,7 +275,7 @@ BEHAVIOUR: dict[str, Any] = {
     "return unpicklable": lambda _: Unpicklable(),
     "return poison": lambda _: Poison(),
     "report unpicklable": _report_unpicklable,
-    "report poison": lambda report: report(Poison()) or time.sleep(30),
+    "report poison": lambda report: report(Poison()) or time.sleep(1000),
     "on gpu": _on_gpu,
     "imports": _imports,
     "main": lambda _: vars(sys.modules["__main__"]).get("__file__"),

@@ -22,11 +22,12 @@ from dse.results import records
 from dse.results.compressed import FILE
 from dse.results.files import COMPRESSED
 from dse.results.locks import claim
-from dse.runner.task import Later, Reporter
+from dse.runner.task import Later, Reporter, Stopped
 from dse.trial.compressed import CompressedRecord
 
-BROKEN, SLOW = "broken", "slow"
-"""Files in the folder: with `broken`, seed 1 fails; with `slow`, tasks take longer."""
+BROKEN, HOLD = "broken", "hold"
+"""Files in the folder: with `broken`, seed 1 fails; with `hold`, tasks wait once as many are saved
+as it says."""
 
 
 def run(argument: tuple[Compression, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
@@ -41,8 +42,14 @@ def run(argument: tuple[Compression, Path, Store, str], report: Reporter) -> dic
             raise ValueError("it is broken")
         note(folder, f"began {one.compressed_id}")
         for epoch in range(5):
-            time.sleep(random.uniform(0, 0.1 if (folder / SLOW).exists() else 0.002))
+            time.sleep(random.uniform(0, 0.002))
             report((epoch, 50.0))
+        while (folder / HOLD).exists() and len(noted(folder, "saved")) >= int(
+            (folder / HOLD).read_text()
+        ):
+            time.sleep(0.01)
+            if report.stopping:
+                raise Stopped
         like = compressed_record()
         record = CompressedRecord(
             trial=one.trial,

@@ -49,8 +49,8 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def soon(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    """Whether `condition` becomes true within some seconds."""
+def soon(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether `condition` becomes true within some seconds, more than a busy machine needs."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def train(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[st
             lines.append(f"1,{epoch},0.1,1.0,50.0,{accuracy},1.0")
             note(folder, of.trial_id, f"epoch{epoch}")
             report((epoch, accuracy))
-            time.sleep(0.03)  # in which a trial may be stopped
+            taken = folder.with_name(f"{of.trial_id}.{epoch}")
+            while not taken.exists():  # what the search decides may be to stop this trial
+                time.sleep(0.002)
         own = record(of, val_top1=level)
         records.save(folder, own, {"curve.csv": "\n".join(lines).encode()})
         return own.row()
@@ -52,17 +55,16 @@ def compress(
 ) -> dict[str, Any] | None:
     """Train a trial with the toy, and save a made-up compressed network of it.
 
-    In between, if the folder has the file `KILL`, the process whose number it holds is killed once
-    `KILLED_AT` trials are trained; with the file `BROKEN`, the compression fails.
+    In between, if the folder has the file `KILL`, the command, which leads a session, is killed
+    once `KILLED_AT` trials are trained; with the file `BROKEN`, the compression fails.
     """
     of, folder, store, device, settings = argument
     run((of, folder, store, device), report)
     kill = folder / KILL
     if kill.exists() and len(list(folder.glob("trials/*/record.json"))) >= KILLED_AT:
-        driver = int(kill.read_text())
         kill.unlink()
-        os.kill(driver, signal.SIGKILL)
-        time.sleep(60)
+        os.kill(os.getsid(0), signal.SIGKILL)
+        time.sleep(1000)
     if (folder / BROKEN).exists():
         raise ValueError("it is broken")
     own = compressed_id(of.trial_id, settings)
@@ -82,8 +84,11 @@ def compress(
 def search(folder: Path, *arguments: str, execute: str = "") -> int:
     """Run a search with real records of made-up accuracies; returns the exit code.
 
-    `execute` is by default what the objectives need.
+    `execute` is by default what the objectives need; for `train` there is a file next to the
+    folder for each report that the search has taken.
     """
+    from dse.runner.events import Event, Reported
+    from dse.runner.runner import Runner
     from dse.search import drive
     from dse.search.request import read_request
     from dse.sweep import launch
@@ -97,7 +102,18 @@ def search(folder: Path, *arguments: str, execute: str = "") -> int:
         drive.run(request, execute or usual)
         return 0
 
-    return launch.guarded(command, list(arguments))
+    class Taken(Runner):
+        def events(self) -> Iterator[Event]:
+            for event in super().events():
+                yield event
+                if execute and isinstance(event, Reported):
+                    folder.with_name(f"{event.key}.{event.value[0]}").touch()
+
+    launch.Runner = Taken
+    try:
+        return launch.guarded(command, list(arguments))
+    finally:
+        launch.Runner = Runner
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 
 from dse.data.store import DataError, Store
 from dse.results import checkpoints, locks, records
-from dse.runner.task import Later, Reporter
+from dse.runner.task import Later, Reporter, Stopped
 from dse.space.architecture import V1_0
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
@@ -28,6 +28,9 @@ from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance, Record
 
 POISON, HANGING, BROKEN = 1.0, 0.5, 0.25
+HOLD = "hold"
+"""The suffix of a file with a seed: trials from it on wait after each epoch while it is there."""
+
 LOG = "trained"
 """The suffix of a log with a line for each epoch that begins, such as "ID epoch7", and for each
 training that ended: "ID trained", then "ID saved" or "ID late"."""
@@ -123,12 +126,33 @@ def run(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str,
             time.sleep(of.protocol.recipe.lr)
             checkpoints.save(folder, of.trial_id, epoch, str(epoch).encode())
             report((epoch, 50.0))
+            while is_held(folder, of):
+                time.sleep(0.005)
+                if report.stopping:
+                    raise Stopped
         note(folder, of.trial_id, "trained")
         own = record(of)
         saved = records.save(folder, own, files(of))
         note(folder, of.trial_id, "saved" if saved else "late")
         checkpoints.clear(folder, of.trial_id)
         return own.row() if saved else None
+
+
+def hold(folder: Path, seed: int = 0) -> None:
+    """Let the trials of a seed and those after it wait, so that a test can act before they end."""
+    folder.with_name(f"{folder.name}.{HOLD}").write_text(str(seed))
+
+
+def let_go(folder: Path) -> None:
+    """Let the trials that wait go on."""
+    folder.with_name(f"{folder.name}.{HOLD}").unlink()
+
+
+def is_held(folder: Path, of: Trial) -> bool:
+    try:
+        return of.seed >= int(folder.with_name(f"{folder.name}.{HOLD}").read_text())
+    except FileNotFoundError:
+        return False
 
 
 def note(folder: Path, trial_id: str, what: str) -> None:

@@ -31,6 +31,7 @@ def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
         arguments={key: (one, *where, request.workers.device) for key, one in todo.items()},
         names=request.names,
         lengths={key: _length(one) for key, one in todo.items()},
+        data={key: one.trial.protocol.data for key, one in todo.items()},
         prepare=lambda: check_data([one.trial for one in todo.values()], request.store, say),
         result=_result,
         kind=COMPRESSED,

@@ -192,7 +192,8 @@ def _spread(work: Cropper, tasks: Iterator[Task], loaders: int) -> Generator[str
                 process.start()
             crew.append((ours, process))
         for task, loader in zip(tasks, cycle(crew), strict=False):
-            loader[0].send(task)
+            with suppress(OSError):  # it has ended, as its answer will show
+                loader[0].send(task)
             in_flight.append(loader)
             if len(in_flight) == len(work.slots):
                 yield _answer(*in_flight.popleft())

@@ -115,11 +115,13 @@ class Runner:
     and values are pickled; a task fails where they cannot be. Each task ends in one of `Finished`,
     `Failed` and `Interrupted`.
 
-    Raises `ValueError` where `function` is not "module:function", a number or a setting is out of
-    its range, or the engine is not installed.
+    `say` gets a line when tasks first wait for room. Raises `ValueError` where `function` is not
+    "module:function", a number or a setting is out of its range, or the engine is not installed.
     """
 
-    def __init__(self, function: str, workers: Workers) -> None:
+    def __init__(
+        self, function: str, workers: Workers, say: Callable[[str], object] = lambda line: None
+    ) -> None:
         if not all(function.partition(":")):
             raise ValueError(f"`function` must be 'module:function', got {function!r}")
         if workers.count < 1:
@@ -134,6 +136,7 @@ class Runner:
         self._postponed: list[tuple[float, int, _Task]] = []
         self._running: dict[Any, _Task] = {}
         self._events: deque[Event] = deque()
+        self._say, self._said = say, False
         self._full_until = 0.0
         self._lacking: float | None = None
         self._deadline: float | None = None
@@ -151,14 +154,17 @@ class Runner:
         """Queue a task; `key` names it in the events."""
         self._queue.append(_Task(key, argument))
 
-    def cancel(self, key: Hashable) -> None:
-        """Ask one task to stop; the others go on. It ends as `Interrupted` unless it is done first.
+    def cancel(self, *keys: Hashable) -> None:
+        """Ask some tasks to stop; the others go on. Each ends as `Interrupted` unless it is done
+        first.
 
-        Returns at once, and does nothing where no task of that key waits or runs.
+        Returns at once, and does nothing where no task of a key waits or runs.
         """
-        self._events.extend(Interrupted(key) for _ in self._take_idle(lambda one: one.key == key))
+        chosen = set(keys)
+        idle = self._take_idle(lambda task: task.key in chosen)
+        self._events.extend(Interrupted(task.key) for task in idle)
         for attempt, task in self._running.items():
-            if task.key == key and not task.asked_to_stop:
+            if task.key in chosen and not task.asked_to_stop:
                 task.cancelled = task.asked_to_stop = True
                 self._engine.stop(attempt)
 
@@ -230,8 +236,14 @@ class Runner:
 
     def _wait_for_room(self, error: OSError) -> None:
         """Start no task until one has ended, or for a moment: others may use what there is."""
-        now = time.monotonic()
-        self._full_until = now + self._engine.pauses[1]
+        now, pause = time.monotonic(), self._engine.pauses[1]
+        self._full_until = now + pause
+        if not self._said:
+            self._said = True
+            self._say(
+                f"no more tasks can be started now: {first_line(error)}; "
+                f"tried again when one ends, or after {pause:g} s"
+            )
         if self._running or self._lacking is None:
             self._lacking = now
         elif now - self._lacking >= ROOM:

@@ -28,7 +28,8 @@ def of_value(value: object, rule: Rule, *, grid: bool) -> str:
         ways = [joined(parts, rule), f"[{', '.join(parts)}]" if _all(parts, rule) else ""]
         if any(ways):
             return f"; write {' or '.join(filter(None, ways))}"
-    if rule.kind == "number" and re.match(r"[-+.]?\d|range\(", value) and not is_number(value):
+    looks_like_one = re.match(r"[-+.]?\d|(range|int|float)\(", value)
+    if rule.kind == "number" and looks_like_one and not is_number(value):
         return "; write plain numbers, such as 8, 0.5 or 1e-3"
     return ""
 

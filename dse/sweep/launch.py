@@ -100,6 +100,7 @@ def run(
         arguments={trial.trial_id: (trial, *where, *workers.place) for trial in todo},
         names=trial_names(trials),
         lengths={trial.trial_id: length_of(trial) for trial in todo},
+        data={trial.trial_id: trial.protocol.data for trial in todo},
         rates=_rates(todo, workers, store),
         prepare=prepare,
     )
@@ -116,16 +117,17 @@ def _rates(todo: Sequence[Trial], workers: Workers, store: Store) -> Rates | Non
 class Tasks:
     """What a command carries out on a results folder: calls of a function that each leave a record.
 
-    `names` are those of all tasks by id, done or not; `arguments` and `lengths` those of the ones
-    to do. `function` is given by name, as to `Runner`; what it returns, `result` says in words.
-    `prepare` is called before the first task and may raise `RequestError`. `kind` and `noun` say
-    what a task makes; `rates` are those of a calibration.
+    `names` are those of all tasks by id, done or not; `arguments`, `lengths` and `data`, the names
+    of their data sets, are those of the ones to do. `function` is given by name, as to `Runner`;
+    what it returns, `result` says in words. `prepare` is called before the first task and may raise
+    `RequestError`. `kind` and `noun` say what a task makes; `rates` are those of a calibration.
     """
 
     function: str
     arguments: Mapping[str, Any]
     names: Mapping[str, str]
     lengths: Mapping[str, Length]
+    data: Mapping[str, str]
     rates: Rates | None = None
     prepare: Callable[[], None] = lambda: None
     result: Callable[[Mapping[str, Any]], str] = trained
@@ -138,8 +140,9 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
 
     Any number of commands may run on one folder at the same time: what another one is making is
     waited for. A task that fails does not stop the others, unless it is the data that have an
-    error; it is reported at once, and its traceback is in its `failure.json`. `command` is the
-    command line that the folder's report shows.
+    error, which all tasks of that data set would run into; it is reported at once, and its
+    traceback is in its `failure.json`. `command` is the command line that the folder's report
+    shows.
 
     Raises `RequestError` if the engine of `workers` is not available, and `KeyboardInterrupt`, once
     the running tasks have stopped, if the command is asked to stop.
@@ -174,7 +177,7 @@ def begin(folder: Path, command: str) -> None:
 def open_runner(function: str, workers: Workers) -> Runner:
     """A runner; raises `RequestError` where its engine is not available."""
     try:
-        return Runner(function, workers)
+        return Runner(function, workers, say)
     except ValueError as error:
         raise RequestError(str(error).splitlines()) from None
 
@@ -192,7 +195,7 @@ def import_figures() -> None:
 
 def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[set[str], set[str]]:
     """Run tasks; return the ids of those that failed, and of those that were left out after an
-    error in the data, which all would run into."""
+    error in their data set."""
     failed, left_out = set(), set()
     with (
         drivers.publishing(folder) as publish,
@@ -214,7 +217,8 @@ def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[
                 failed.add(str(event.key))
                 write_failure(folder, event, tasks.names[str(event.key)], tasks.kind)
                 if event.reason.startswith(DATA_ERROR):
-                    runner.stop(STOP)
+                    broken = tasks.data[str(event.key)]
+                    runner.cancel(*(key for key, data in tasks.data.items() if data == broken))
             elif isinstance(event, Interrupted):
                 left_out.add(str(event.key))
             progress.take(event)

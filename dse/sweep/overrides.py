@@ -109,26 +109,30 @@ def _parsed(text: str, visitor: _Visitor) -> Override:
 class _Visitor(HydraOverrideVisitor):
     """Reads numbers, true, false and null as the text that was written, if `as_text`.
 
-    If not, this holds for numbers such as 1_000 only, which no number's rule accepts.
+    If not, this holds for numbers such as 1_000 only, which no number's rule accepts; `int` and
+    `float`, which would, raise `ValueError`.
     """
 
     def __init__(self, as_text: bool) -> None:
         super().__init__(create_functions())
-        self.as_text = as_text
+        self.as_text, self.as_number = as_text, False
 
     def visitPrimitive(self, ctx: Any) -> Any:
         """A value."""
         value = super().visitPrimitive(ctx)
-        if isinstance(value, (str, QuotedString)):
-            return value
         written = ctx.getText().strip()
-        return written if self.as_text or "_" in written else value
+        is_text = isinstance(value, (str, QuotedString))
+        if self.as_number and (is_text or "_" in written):
+            raise ValueError("int and float take plain numbers only")
+        return written if not is_text and (self.as_text or "_" in written) else value
 
     def visitFunction(self, ctx: Any) -> Any:
         """A function; `range` takes numbers, whatever its key."""
-        before, self.as_text = self.as_text, self.as_text and ctx.ID().getText() != "range"
+        before, name = (self.as_text, self.as_number), ctx.ID().getText()
+        self.as_text = self.as_text and name != "range"
+        self.as_number = self.as_number or name in ("int", "float")
         value = super().visitFunction(ctx)
-        self.as_text = before
+        self.as_text, self.as_number = before
         return value
 
 
