@@ -188,7 +188,7 @@ def test_an_index_of_other_rules_is_not_used(
     time.sleep(0.02)
     table = tables.write_tables(tmp_path)
     monkeypatch.setattr(tables, "_rules", lambda: "other")
-    monkeypatch.setattr(pd, "read_parquet", lambda _: raising(errno.EIO)())
+    monkeypatch.setattr(tables, "decoded", lambda _: raising(errno.EIO)())
     equal(tables.load(tmp_path), table)
 
 

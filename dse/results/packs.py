@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.results.files import COMPRESSED, TRIALS, Damaged, Signature, pack_of, signature
+from dse.results.parquet import decoded
 from dse.trial.compressed import compressed_from
 from dse.trial.record import record_from
 
@@ -99,10 +100,9 @@ def _pack(folder: Path, kind: str) -> Any:
 def _read(path: Path, _: Signature, kind: str) -> Any:
     """The Arrow table in a pack; raises `Damaged` where it was cut or changed."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        pack = pq.read_table(pa.BufferReader(path.read_bytes()))
+        pack = decoded(path.read_bytes())
         found = (pack.schema.metadata or {}).get(b"sha256", b"").decode()
         if found != _digest(pack):
             raise ValueError("its checksum is wrong")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from dse.results.files import (
     trial_folder,
     trial_ids,
 )
+from dse.results.parquet import decoded, encoded
 from dse.results.records import read
 from dse.space import alexnet, architecture, rules
 from dse.trial import datasets, protocol, question, recipe, record, unread
@@ -69,7 +69,7 @@ def write_tables(folder: Path) -> pd.DataFrame:
         table = _table(folder, current, cache)
         csv = folder / "table.csv"
         if not current or cache.records != current or cache.csv != signature(csv):
-            parquet = table.to_parquet(index=False)
+            parquet = encoded(table)
             write(csv, table.to_csv(index=False).encode())
             write(folder / "table.parquet", parquet)
             trusted = [current[i] if current[i][3] < now else None for i in table["trial_id"]]
@@ -143,7 +143,7 @@ def _cache(folder: Path) -> Cache:
         head = json.loads(line)
         if head["rules"] != _rules() or head["parquet"] != hashlib.sha256(parquet).hexdigest():
             raise ValueError
-        table = pd.read_parquet(io.BytesIO(parquet))
+        table: pd.DataFrame = decoded(parquet).to_pandas(use_threads=False)
         rows = np.frombuffer(body, dtype="<i8").reshape(len(table), 4).tolist()
         records = dict(zip(table["trial_id"], map(tuple, rows), strict=True))
         return Cache(table, records, tuple(head["csv"]))
