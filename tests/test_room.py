@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_records import record
 from toy_runs import TESTS, ends, events, soon
 
+from dse import pack
+from dse.results import records, tables
 from dse.runner import runner as runners
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported, Retried
 from dse.runner.fork import SERVER
@@ -138,7 +141,7 @@ def limited(most: int, *words: str) -> subprocess.CompletedProcess[str]:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
     finally:
@@ -151,6 +154,35 @@ def test_few_processes_mean_fewer_tasks_at_a_time(most: int) -> None:
     """The driver, the fork server, and what is left; threads count too."""
     done = limited(most, "-c", MANY)
     assert (done.stdout, done.stderr) == ("8 0 0\n", "")
+
+
+TABLES = """
+import os, sys
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+from pathlib import Path
+from dse.results import tables
+print(*(len(tables.write_tables(Path(folder))) for folder in sys.argv[1:]))
+"""
+
+
+def test_tables_and_packs_need_no_thread(tmp_path: Path) -> None:
+    """Arrow waits forever for one that cannot be started."""
+    folders = [tmp_path / "folders", tmp_path / "pack"]
+    for folder in folders:
+        for seed in range(3):
+            records.save(folder, record(seed=seed), {})
+        tables.write_tables(folder)
+    assert pack.main([str(folders[1]), "remove=true"]) == 0
+    assert limited(1, "-c", TABLES, *map(str, folders)).stdout == "3 3\n"
+
+
+@SLOW
+def test_a_sweep_with_room_for_few_processes_trains_and_reports(tmp_path: Path) -> None:
+    words = ("sr=0.125,0.25", "epochs=1", "train_share=0.1", f"results.root={tmp_path}")
+    for _ in range(2):  # then with what is there already
+        done = limited(4, "-m", "dse.sweep", *words)
+        assert done.returncode == 0, done.stderr
+        assert str(tmp_path / "figure3a" / "report.html") in done.stdout
 
 
 def test_a_command_that_may_start_no_thread_is_not_interrupted(tmp_path: Path) -> None:
