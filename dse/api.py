@@ -80,8 +80,7 @@ def _results_folder(folder: object) -> Path:
     if not isinstance(folder, (str, Path)):
         raise TypeError(f"`folder` must be a str or a Path, got {type(folder).__name__}")
     path = Path(folder)
-    if not files.has_trials(path):
-        raise ValueError(f"`folder` must be a results folder with trials, got {path}")
+    files.require_trials(path)
     return path
 
 

@@ -79,21 +79,22 @@ def _compared(
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare
     from dse.analysis.devices import mixed_devices
-    from dse.analysis.folder import column as known
-    from dse.analysis.folder import read
+    from dse.analysis.folder import known_key, read
     from dse.analysis.pairs import axis_alone
 
     wanted = parse(arguments)
     key = _key(wanted)
+    if key == "seed":
+        raise ValueError("`seed` cannot be compared: trials are paired by it")
     found = sweep(read(folder))
     for name in wanted:
-        known("a key", name, found.rows)
+        known_key(name, found.rows)
     for text in wanted[key]:
         select(found.rows, {**wanted, key: [text]})
     rows, names = select(found.rows, wanted), [axis.name for axis in found.axes]
     if key not in names:
-        varying = "; ".join(names) or "nothing but the seed does"
-        raise ValueError(f"`{key}` must vary alone in {folder}, as do: {varying}")
+        varying = "; ".join(names) or "only the seed does"
+        raise ValueError(f"`{key}` must vary by itself in {folder}, as these do: {varying}")
     if rows[key].nunique() < len(wanted[key]):
         raise ValueError(f"the values of `{key}` must differ, got {','.join(wanted[key])}")
 

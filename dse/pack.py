@@ -33,12 +33,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument(
         "remove",
         nargs="?",
-        choices=["remove=true", "remove=false"],
         default="remove=false",
         metavar="remove=true",
         help="then delete the folders of all packed trials, with their weights",
     )
     options = parser.parse_args(arguments)
+    if options.remove not in ("remove=true", "remove=false"):
+        parser.error(f"the only key is `remove`, true or false, got {options.remove}")
     folder: Path = options.folder
     try:
         files.require_trials(folder)

@@ -122,7 +122,7 @@ def _results(arguments: list[str]) -> list[Path]:
         allow_abbrev=False,
     )
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
-    parser.add_argument("words", nargs="*", metavar="kind, key=value", help="see below")
+    parser.add_argument("words", nargs="*", default=[], metavar="kind, key=value", help="see below")
     options = parser.parse_args(arguments)
     kind = _kind([word for word in options.words if "=" not in word])
     wanted = parse([word for word in options.words if "=" in word])

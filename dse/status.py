@@ -37,15 +37,15 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     folder: Path = parser.parse_args(arguments).folder
     try:
-        if not files.has_trials(folder):
-            raise ValueError("it has no trials")
+        files.require_trials(folder)
         shown = list(lines(folder))
     except files.Damaged as error:
         say(error)
         return 1
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        say(printable(f"`folder` must be a results folder, got {folder}: {reason}"))
+        reason = getattr(error, "strerror", None)
+        rule = f"`folder` must be a results folder, got {folder}: {reason}"
+        say(printable(rule if reason else str(error)))
         return 2
     print_lines(*map(printable, shown))
     return 0

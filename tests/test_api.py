@@ -146,7 +146,11 @@ def test_an_empty_results_folder_is_an_empty_table(tmp_path: Path) -> None:
         ((), ValueError, "at least one results folder"),
         ((3,), TypeError, "`folder` must be a str or a Path, got int"),
         ((None,), TypeError, "`folder` must be a str or a Path, got NoneType"),
-        (("no_such_folder",), ValueError, "must be a results folder with trials, got no_"),
+        (
+            ("no_such_folder",),
+            ValueError,
+            "must be a results folder, got no_such_folder: there is no",
+        ),
         ((ROOT / "tests",), ValueError, "must be a results folder"),
         ((ROOT / "README.md",), ValueError, "must be a results folder"),
     ],

@@ -294,14 +294,14 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
         assert capsys.readouterr().out.splitlines()[-1].startswith(sentence)
     assert command.main([str(tmp_path), "pool_after=1-4,1-4-8"]) == 2
     assert capsys.readouterr().err == (
-        f"`pool_after` must vary alone in {tmp_path}, as do: sr; layout\n"
+        f"`pool_after` must vary by itself in {tmp_path}, as these do: sr; layout\n"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["srr=1,2"], "a key must be a column of the table, got srr; similar: sr"),
+        (["srr=1,2"], "unknown key `srr`; did you mean `sr`?"),
         (["sr=0.125,0.3"], "`sr` must be one of 0.125, 0.25, 0.5, got 0.3"),
         (["sr=0.25"], "one key must have two or more values, as in bypass=none,simple, got none"),
         (
@@ -309,8 +309,8 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
             "one key must have two or more values, as in bypass",
         ),
         (["sr=0.25,.250"], "the values of `sr` must differ, got 0.25,.250"),
-        (["seed=0,1"], "`seed` must vary alone in "),
-        (["epochs=20,40"], "`epochs` must be one of 20, got 40"),
+        (["seed=0,1"], "`seed` cannot be compared: trials are paired by it"),
+        (["epochs=20,40"], "`epochs` is 20 in every trial, got 40"),
         (["sr=0.25,0.5", "seed=9"], "no trial has sr=0.25 seed=9"),
         (["sr=0.25,0.5"], "no seed has two of `sr` 0.25, 0.5 with all else equal"),
         (["0.25"], "arguments must be key=value"),

@@ -204,9 +204,13 @@ def test_a_row_that_is_not_a_record_is_refused(
 
 def test_a_mistake_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trials").mkdir()
-    for given, words in ((tmp_path / "none", "it has no trials"), (tmp_path, "finished trials")):
+    for given, words in (
+        (tmp_path / "none", "there is no such folder"),
+        (tmp_path, "finished trials"),
+    ):
         assert pack.main([str(given)]) == 2
         assert words in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        pack.main([str(tmp_path), "delete=true"])
+        pack.main([str(tmp_path), "remove=yes"])
+    assert "is `remove`, true or false, got remove=yes; see --help" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["trials"]  # noqa: PTH208

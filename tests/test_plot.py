@@ -87,7 +87,7 @@ def test_captions_say_what_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("srr=0.5", "a key must be a column of the table, got srr; similar: sr"),
+        ("srr=0.5", "unknown key `srr`; did you mean `sr`?"),
         ("sr=0.3", "`sr` must be one of 0.125, 0.25, 0.5, 0.75, 1, got 0.3"),
         ("x=tops1", "`x` must be a column of the table, got tops1; similar: top1, top5, val_top1"),
         ("x=sr hue=bypas", "`hue` must be a column of the table, got bypas; similar: bypass"),
@@ -121,6 +121,13 @@ def test_a_mistake_gets_one_line(
     home: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in error(home, *arguments.split(), capsys=capsys)
+
+
+def test_only_the_folder_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        plot.main([])
+    line = "the following arguments are required: results/NAME; see --help\n"
+    assert capsys.readouterr().err == line
 
 
 def test_folders_without_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,6 +193,7 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
         now += 0.4
         progress.take(event)
     assert len(messages) == 4  # one a second
+    assert messages[-1]["running"][ids[3]] == f"epoch 0 of {TRIALS[3].protocol.recipe.epochs}"
     now += 60
     progress.take(Reported(ids[3], (3, 70.0)))
     message = messages[-1]

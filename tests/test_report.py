@@ -262,7 +262,7 @@ def test_the_command_shows_the_selected_trials(
     ("arguments", "words"),
     [
         (["sr=0.9"], "`sr` must be one of 0.125, 0.5, got 0.9"),
-        (["srr=1"], "must be a column of the table, got srr; similar: sr"),
+        (["srr=1"], "unknown key `srr`; did you mean `sr`?"),
         (["sr"], "arguments must be key=value"),
         (["sr=0.125", "sr=0.5"], "`sr` must be given once"),
     ],

@@ -26,12 +26,11 @@ def read(folder: Path) -> pd.DataFrame:
 
     Raises `ValueError` where it is neither, or has no trials.
     """
-    if files.has_trials(folder):
-        table = tables.load(folder)
-    elif (folder / "table.csv").is_file():
+    if not files.has_trials(folder) and (folder / "table.csv").is_file():
         table = _csv(folder / "table.csv")
     else:
-        raise ValueError(f"`folder` must be a results folder, got {folder}")
+        files.require_trials(folder)
+        table = tables.load(folder)
     if table.empty:
         raise ValueError(f"there are no finished trials in {folder}")
     return table
@@ -79,8 +78,16 @@ def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.Data
     """The rows with the wanted values; keys are columns, or axes such as `layout`."""
     found = sweep(table)
     for name in wanted:
-        column("a key", name, found.rows)
+        known_key(name, found.rows)
     return table.loc[select(found.rows, wanted).index]
+
+
+def known_key(name: str, rows: pd.DataFrame) -> None:
+    """Raise `ValueError`, with the nearest column, where `name` is not a column."""
+    if name not in rows:
+        near = get_close_matches(name, map(str, rows), 1)
+        hint = f"did you mean `{near[0]}`?" if near else "keys are the columns of the table"
+        raise ValueError(f"unknown key `{name}`; {hint}")
 
 
 def column(what: str, name: str, rows: pd.DataFrame) -> str:

@@ -53,7 +53,10 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
                 values = sorted(table[name].unique().tolist())
                 known = ", ".join(map(written, values[:LISTED]))
                 more = ", ..." if len(values) > LISTED else ""
-                raise ValueError(f"`{name}` must be one of {known}{more}, got {text}")
+                rule = (
+                    f"must be one of {known}{more}" if values[1:] else f"is {known} in every trial"
+                )
+                raise ValueError(f"`{name}` {rule}, got {text}")
         chosen = chosen[column[chosen.index].isin(normal)]
     if wanted and chosen.empty:
         pairs = " ".join(f"{name}={','.join(texts)}" for name, texts in wanted.items())

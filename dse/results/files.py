@@ -77,7 +77,8 @@ def require_trials(folder: Path) -> None:
     Raises `OSError` where it cannot be read.
     """
     if not has_trials(folder):
-        raise ValueError(f"`folder` must be a results folder, got {folder}: it has no trials")
+        reason = "it has no trials" if folder.exists() else "there is no such folder"
+        raise ValueError(f"`folder` must be a results folder, got {folder}: {reason}")
 
 
 def foreign(folder: Path) -> str | None:

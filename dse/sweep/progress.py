@@ -247,14 +247,16 @@ class Progress:
             "kind": self._kind,
             "summary": self._summary(seconds),
             "seconds_left": seconds,
-            "running": {
-                i: f"epoch {r.epoch} of {self._epochs[i]}, val_top1 {r.val_top1:.1f} %"
-                for i, r in self._running.items()
-            },
+            "running": {i: self._state(i, run) for i, run in self._running.items()},
             "names": {i: self._names[i] for i in self._running},
             "folder": str(Path.cwd()),
             "command": resume_command(),
         }
+
+    def _state(self, i: str, run: Run) -> str:
+        """How far a task is, and its accuracy where an epoch is done."""
+        after = f", val_top1 {run.val_top1:.1f} %" if run.epoch else ""
+        return f"epoch {run.epoch} of {self._epochs[i]}{after}"
 
     def _summary(self, seconds: float | None) -> str:
         counts = {
