@@ -16,7 +16,8 @@ def run(notebook: NotebookNode, folder: Path) -> None:
     """Run all cells in a new kernel that starts in `folder`; an error in a cell is raised."""
     NotebookClient(
         notebook,
-        timeout=120,
+        timeout=600,
+        startup_timeout=300,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,

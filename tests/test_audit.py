@@ -38,7 +38,11 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_the_audit_on_a_terminal() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "dse.audit"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "dse.audit"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")

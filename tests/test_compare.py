@@ -251,7 +251,7 @@ def test_the_command_prints_a_table_and_a_sentence(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     done = subprocess.run(
         [sys.executable, "-m", "dse.compare", folder, "sr=.125,0.25"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=200,
     )  # fmt: skip
     header, _, row, _, sentence = done.stdout.splitlines()
     names = ["sr", "compared with", "points of top-1", "95 % interval", "seeds", "p", "Holm's p"]

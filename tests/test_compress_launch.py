@@ -45,7 +45,7 @@ def started(folder: Path) -> subprocess.Popen[str]:
 def finished(folder: Path) -> tuple[int, str]:
     """Run the command to its end; its exit code and what it says."""
     with started(folder) as driver:
-        _, errors = driver.communicate(timeout=60)
+        _, errors = driver.communicate(timeout=200)
     return driver.returncode, errors
 
 
@@ -76,7 +76,7 @@ def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
     with started(folder) as driver:
         soon(lambda: noted(folder, "saved"))
         driver.send_signal(signal.SIGINT)
-        _, errors = driver.communicate(timeout=60)
+        _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 130
     assert "interrupted; resume with: " in errors
     before = len(noted(folder, "saved"))
@@ -84,7 +84,7 @@ def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
     with started(folder) as driver:
         soon(lambda: len(noted(folder, "saved")) > before)
         driver.kill()
-        driver.communicate(timeout=60)
+        driver.communicate(timeout=200)
     status.main([str(folder)])
     assert "a compression was killed: " in capsys.readouterr().out
     (folder / HOLD).unlink()
@@ -99,7 +99,7 @@ def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
 def test_two_commands_at_once_make_each_network_once(folder: Path) -> None:
     with started(folder) as one, started(folder) as two:
         for driver in (one, two):
-            driver.communicate(timeout=60)
+            driver.communicate(timeout=200)
     assert (one.returncode, two.returncode) == (0, 0)
     assert sorted(noted(folder, "began")) == sorted(ids(folder, COMPRESSED))
     assert len(ids(folder, COMPRESSED)) == COUNT

@@ -206,7 +206,7 @@ def test_one_worker_or_two_leave_equal_records(tmp_path: Path, outcome: Outcome)
         text=True,
         cwd=tmp_path,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     first, second = (tables.load(tmp_path / workers) for workers in ("1", "2"))
     assert len(first) == 2

@@ -83,7 +83,7 @@ def call(function: str, *arguments: object, **named: object) -> Any:
     return json.loads(done.stdout)
 
 
-def soon(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def soon(condition: Callable[[], Any], seconds: float = 200) -> Any:
     """Wait until `condition` is true; returns its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -175,7 +175,7 @@ def test_a_trial_that_hangs_fails_alone_and_keeps_no_other_sweep_waiting(
 ) -> None:
     folder, words = tmp_path / "x", ("trials=5", "hanging=2", "patience=0.5")
     with started(folder, *words) as one, started(folder, *words) as other:
-        texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+        texts = [driver.communicate(timeout=200)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (1, 1), texts
     hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
     reason = "the process sent no heartbeat for 0.5 s and was killed; tried 3 times"
@@ -213,7 +213,7 @@ def test_overlapping_sweeps_train_what_they_share_once(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     words = ("trials=16", "seconds=0.02", "table=true", "workers=1")
     with started(folder, *words) as one, started(folder, *words, "start=8") as other:
-        texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+        texts = [driver.communicate(timeout=200)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     check(folder, Plan(trials=24, seconds=0.02))
     assert set(Counter(notes(folder, "trained")).values()) == {1}
@@ -242,7 +242,7 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(
     assert max(times) - min(times) > 3000
     folder, words = tmp_path / "x", ("trials=16", "seconds=0.02", "workers=2", "table=true")
     with started(folder, *words) as one, started(folder, *words) as other:
-        texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+        texts = [driver.communicate(timeout=200)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     check(folder, Plan(trials=16, seconds=0.02))
     assert set(Counter(notes(folder, "trained")).values()) == {1}
@@ -264,7 +264,7 @@ def test_a_sweep_that_is_stopped_keeps_its_trial(tmp_path: Path) -> None:
             assert len(records.ids(folder)) == 5
             for process in stopped:
                 os.kill(process, signal.SIGCONT)
-            texts = [driver.communicate(timeout=60)[1] for driver in (one, other)]
+            texts = [driver.communicate(timeout=200)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     assert sum(text.count("done by another sweep") for text in texts) == 6
     check(folder, Plan(trials=6))
@@ -280,7 +280,7 @@ def test_another_sweep_trains_what_a_killed_one_had_claimed(tmp_path: Path) -> N
         with started(folder, "trials=2", "workers=2") as other:
             soon(lambda: records.ids(folder))
             one.kill()
-            text = other.communicate(timeout=60)[1]
+            text = other.communicate(timeout=200)[1]
     assert other.returncode == 0, text
     check(folder, Plan(trials=2))
     assert set(Counter(notes(folder, "trained")).values()) == {1}
@@ -297,7 +297,7 @@ def test_a_signal_ends_a_sweep_with_the_command_that_resumes_it(
     with started(folder, "trials=4", *LONG) as driver:
         worker = busy_worker(driver, folder)
         driver.send_signal(number)
-        text = driver.communicate(timeout=60)[1]
+        text = driver.communicate(timeout=200)[1]
     assert driver.returncode == 130
     line = text.splitlines()[-1]
     assert line.startswith("interrupted; resume with: ")
@@ -329,7 +329,7 @@ def test_a_closed_terminal_may_send_its_signal_twice(tmp_path: Path) -> None:
             driver.send_signal(signal.SIGHUP)
             time.sleep(0.05)
         os.kill(worker, signal.SIGCONT)
-        text = driver.communicate(timeout=60)[1]
+        text = driver.communicate(timeout=200)[1]
     assert (driver.returncode, "Traceback" in text) == (130, False)
     assert len(list(folder.glob(f"trials/{files.UNFINISHED}/*/{'?' * 12}"))) >= 1
 
@@ -339,7 +339,7 @@ def test_a_signal_ends_a_sweep_whose_trials_do_not_answer(tmp_path: Path) -> Non
     with started(folder, "trials=2", "seconds=1000", "stop=1") as driver:
         busy_worker(driver, folder)
         driver.send_signal(signal.SIGTERM)
-        text = driver.communicate(timeout=60)[1]
+        text = driver.communicate(timeout=200)[1]
     assert (driver.returncode, "Traceback" in text) == (130, False)
     assert not any(locks.held(folder, i) for i in claimed(folder))
 
@@ -352,7 +352,7 @@ def test_a_second_signal_ends_a_sweep_at_once(tmp_path: Path) -> None:
         time.sleep(0.5)
         assert driver.poll() is None  # it waits for trials that do not answer
         driver.send_signal(signal.SIGINT)
-        text = driver.communicate(timeout=60)[1]
+        text = driver.communicate(timeout=200)[1]
     assert (driver.returncode, "Traceback" in text) == (130, False)
     assert not any(locks.held(folder, i) for i in claimed(folder))
 
@@ -384,7 +384,7 @@ def test_signals_at_any_moment_lose_nothing(tmp_path: Path, rounds: int) -> None
             for _ in range(rng.choice((1, 1, 2))):
                 driver.send_signal(rng.choice(SIGNALS))
                 time.sleep(rng.uniform(0, 0.05))
-            text = driver.communicate(timeout=60)[1]
+            text = driver.communicate(timeout=200)[1]
         ends[driver.returncode] += 1
         assert driver.returncode in (0, 130, *(-number for number in SIGNALS)), text
         assert "Traceback" not in text or driver.returncode < 0
@@ -465,7 +465,7 @@ def test_a_folder_that_disappears_is_reported_and_the_same_command_finishes(tmp_
         soon(lambda: len(records.ids(folder)) == 2 and [*checkpoints.newest(folder, third)])
         shutil.rmtree(folder, ignore_errors=True)
         toy_trial.let_go(folder)
-        text = driver.communicate(timeout=60)[1]
+        text = driver.communicate(timeout=200)[1]
     assert driver.returncode == 1, text
     assert "2 of 6 trials no longer have a record in" in text
     assert "Traceback" not in text

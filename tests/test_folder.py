@@ -310,7 +310,7 @@ def test_concurrent_processes_cache_one_whole_file(root: Path, cache: Path) -> N
     )
     command = [sys.executable, "-c", code, str(root), str(cache)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert {process.communicate(timeout=60)[0] for process in running} == {f"{{'{TEXT}'}}\n"}
+    assert {process.communicate(timeout=200)[0] for process in running} == {f"{{'{TEXT}'}}\n"}
     assert len(list((cache / "image_folder").iterdir())) == 1
 
 

@@ -90,7 +90,7 @@ def test_help_and_mistakes_import_nothing_heavy(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     *printed, last = done.stderr.splitlines()
     assert json.loads(last) == [code, []]

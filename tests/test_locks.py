@@ -138,7 +138,7 @@ while mine < 40:
 """
     words = [sys.executable, "-c", code, str(tmp_path), ID]
     claimants = [subprocess.Popen(words) for _ in range(4)]
-    assert [process.wait(60) for process in claimants] == [0] * 4
+    assert [process.wait(200) for process in claimants] == [0] * 4
 
 
 def test_without_locks_every_claim_is_granted_and_the_first_record_stays(

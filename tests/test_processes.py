@@ -18,9 +18,10 @@ import torch
 from test_train import network, state
 from torch import Tensor, distributed, nn
 from toy_runs import alive, soon
+from toy_trial import children, workers
 
 from dse.data.store import DEFAULT, DataError
-from dse.results import checkpoints, files
+from dse.results import checkpoints, drivers, files
 from dse.runner.events import Event, Finished, Reported, Retried
 from dse.runner.runner import Runner, Workers
 from dse.runner.task import Reporter
@@ -104,14 +105,9 @@ def alone(trial: Trial) -> list[float]:
     return [loss for epoch in curve for loss in (epoch.train_loss, epoch.val_loss)]
 
 
-def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
-
-
 def task_of(driver: int) -> list[int]:
     """The processes of the trial that a driver's fork server runs."""
-    every = [task for server in children(driver) for task in children(server)]
+    every = workers(driver)
     return [*every, *(other for task in every for other in children(task))]
 
 
@@ -245,10 +241,15 @@ def test_a_sweep_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.
     driver = subprocess.Popen(
         [sys.executable, "-m", "dse.sweep", *words, *places], stderr=subprocess.PIPE
     )
-    assert soon(lambda: len(task_of(driver.pid)) == 2)
-    time.sleep(1)
+
+    def trains() -> bool:
+        found = [status["running"].values() for status, _ in drivers.published(tmp_path / "ended")]
+        return any(not text.startswith("epoch 0 ") for texts in found for text in texts)
+
+    assert soon(trains, 200)
     processes = task_of(driver.pid)
+    assert len(processes) == 2
     driver.send_signal(number)
-    code = driver.wait(60)
+    code = driver.wait(200)
     assert code == (-number if number == signal.SIGKILL else 130)
     assert soon(lambda: not any(map(alive, processes)))

@@ -128,7 +128,7 @@ def test_the_same_table_gives_the_same_bytes_whatever_the_users_settings(
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     assert there.stdout.split() == [*digests(), backend]
 

@@ -181,7 +181,7 @@ def test_few_file_descriptors_mean_fewer_tasks_at_a_time(tmp_path: Path) -> None
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("80 0 0\n", "")
@@ -231,7 +231,7 @@ def test_a_suspended_driver_and_its_tasks_continue(tmp_path: Path) -> None:
                 os.kill(pid, number)
             time.sleep(1.4 if number == signal.SIGSTOP else 0)
         (tmp_path / "go").touch()
-        out, errors = driver.communicate(timeout=60)
+        out, errors = driver.communicate(timeout=200)
     assert out.count("Finished") == 2
     assert errors == ""
 

@@ -180,7 +180,7 @@ def test_a_worker_killed_from_outside_is_noticed_at_once() -> None:
 
 def test_workers_import_neither_the_driver_nor_torch(tmp_path: Path) -> None:
     with drive(tmp_path, "toy:behave", "('imports',)") as driver:
-        out, errors = driver.communicate(timeout=60)
+        out, errors = driver.communicate(timeout=200)
     assert errors == ""
     assert [line for line in out.splitlines() if "is imported" in line] == ["__main__ is imported"]
     assert out.count("value=[]") == 2
@@ -192,9 +192,9 @@ def test_workers_end_with_their_driver(tmp_path: Path, end: signal.Signals) -> N
         pids = workers_of(driver)
         assert all(alive(pid) for pid in pids)
         driver.send_signal(end)
-        assert driver.wait(timeout=60) == -end
+        assert driver.wait(timeout=200) == -end
         assert soon(lambda: not any(alive(pid) for pid in pids))
-        _, errors = driver.communicate(timeout=60)
+        _, errors = driver.communicate(timeout=200)
     assert errors == ""
 
 
@@ -202,7 +202,7 @@ def test_ctrl_c_reaches_the_driver_alone(tmp_path: Path) -> None:
     with drive(tmp_path, "toy:behave", "('sleep', 1000)") as driver:
         pids = workers_of(driver)
         os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
-        out, errors = driver.communicate(timeout=60)
+        out, errors = driver.communicate(timeout=200)
     assert out.splitlines()[-1] == "interrupted"
     assert errors == ""
     assert driver.returncode == 0
@@ -218,7 +218,7 @@ def test_ctrl_c_while_the_first_worker_starts(tmp_path: Path) -> None:
     with drive(tmp_path, "slow:run", "1") as driver:
         assert soon((tmp_path / "loading").exists)
         os.killpg(driver.pid, signal.SIGINT)
-        out, errors = driver.communicate(timeout=60)
+        out, errors = driver.communicate(timeout=200)
     assert out.splitlines()[-1] == "interrupted"
     assert errors == ""
 
@@ -227,7 +227,7 @@ def test_a_module_that_cannot_be_imported_fails_each_task(tmp_path: Path) -> Non
     """Also where that is no `ImportError`."""
     (tmp_path / "broken.py").write_text("raise OSError('libcudart.so: cannot open')\n")
     with drive(tmp_path, "broken:run", "1") as driver:
-        out, _ = driver.communicate(timeout=60)
+        out, _ = driver.communicate(timeout=200)
     assert driver.returncode == 0
     assert out.count("Failed(") == 2
 
@@ -248,5 +248,5 @@ def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path, kind: str) -> 
         started = workers_of(driver)
         assert soon(lambda: all(alive(pid) for pid in started))
         driver.kill()
-        driver.wait(timeout=60)
+        driver.wait(timeout=200)
         assert soon(lambda: not any(alive(pid) for pid in started))

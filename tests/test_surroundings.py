@@ -62,7 +62,7 @@ def test_no_folder_for_temporary_files_is_needed(tmp_path: Path, folder: str, ch
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("Finished Finished Finished\n", "")

@@ -28,7 +28,7 @@ from dse.trial.question import Trial
 
 
 def dse(
-    command: str, *arguments: str, cwd: Path, timeout: float = 120
+    command: str, *arguments: str, cwd: Path, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", f"dse.{command}", *arguments],
@@ -159,7 +159,7 @@ def test_a_killed_worker_is_replaced(undisturbed: Path, tmp_path: Path) -> None:
     with held(tmp_path, *SOME) as (driver, process):
         os.kill(process, signal.SIGKILL)
         (tmp_path / "results" / HOLD).unlink()
-        _, errors = driver.communicate(timeout=120)
+        _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, errors
     assert "the process was killed by SIGKILL" in errors
     assert records.failures(tmp_path / FOLDER) == {}
@@ -172,7 +172,7 @@ def test_an_interrupted_sweep_resumes_from_its_checkpoint(
     """To the same end, bit for bit."""
     with held(tmp_path, *SOME) as (driver, process):
         driver.send_signal(signal.SIGINT)
-        _, errors = driver.communicate(timeout=120)
+        _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 130
     assert errors.splitlines()[-1] == f"interrupted; resume with: {shlex.join(driver.args)}"
     assert "Traceback" not in errors

@@ -49,7 +49,7 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def soon(condition: Callable[[], bool], seconds: float = 60) -> bool:
+def soon(condition: Callable[[], bool], seconds: float = 200) -> bool:
     """Whether `condition` becomes true within some seconds, more than a busy machine needs."""
     end = time.monotonic() + seconds
     while not condition():
