@@ -59,6 +59,17 @@ def test_evaluation_as_torchvision_does_it(width: int, height: int) -> None:
     assert torch.equal(CROPS["resized_crop_flip"].evaluate(picture, 224, np.empty(0)), theirs)
 
 
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (40, 300), (1, 1)])
+def test_resized_crops_are_resized_as_torchvision_does_it(width: int, height: int) -> None:
+    picture = torch.from_numpy(np.array(waves(width, height))).permute(2, 0, 1)
+    for row in range(20):
+        random = _uniform(5, row)
+        place = _part_of(height, width, random)
+        crop = v2.functional.resized_crop(picture, *place, [24, 24], antialias=True)
+        theirs = crop.flip(2) if random[22] < 0.5 else crop
+        assert torch.equal(CROPS["resized_crop_flip"].train(picture, 24, random), theirs)
+
+
 def test_resized_crops_have_the_areas_and_shapes_of_torchvision() -> None:
     areas, shapes, corners = [], [], []
     for row in range(2000):

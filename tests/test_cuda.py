@@ -16,7 +16,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from dse.data import resident
 from dse.data.memory import AUGMENTATIONS, Data, Part, load
-from dse.data.resident import Resident, Uploaded, on_device
+from dse.data.resident import Resident, on_device
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.training import cuda
 from dse.training.cuda import REPORT, CudaStep, flattened
@@ -93,7 +93,6 @@ def test_pictures_cut_out_on_a_device_are_the_same(
     for channels in (1, 3):
         data = pictures(augment, channels)
         check_batches(data, Resident(data, CPU))  # type: ignore[arg-type]
-        check_batches(data, Uploaded(data, CPU))  # type: ignore[arg-type]
 
 
 def test_a_single_last_picture_is_left_out_on_a_device_too() -> None:
@@ -107,7 +106,6 @@ def test_a_single_last_picture_is_left_out_on_a_device_too() -> None:
 def test_pictures_on_a_gpu_are_the_same(augment: str) -> None:
     data = pictures(augment)
     check_batches(data, on_device(data, CUDA))
-    check_batches(data, Uploaded(data, CUDA))  # type: ignore[arg-type]
 
 
 # The steps, on the processor --------------------------------------------------------------------

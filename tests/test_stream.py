@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from toy_trial import children, workers
 from dse.data import folder as image_folder
 from dse.data.crops import CROPS
 from dse.data.loaders import Files, _uniform
+from dse.data.memory import Data
+from dse.data.resident import on_device
 from dse.data.store import DataError, Store
 from dse.data.stream import Part, Stream, load
 from dse.results import records
@@ -292,6 +295,25 @@ def test_pictures_are_normalised_by_the_data_set_or_as_caffe_does(tmp_path: Path
     assert torch.allclose(x, expected.expand_as(x), atol=1e-6)
     x = next(caffe.batches(caffe.test))[0]
     assert torch.equal(x, torch.tensor([132.0, 11.0, -104.0]).view(3, 1, 1).expand_as(x))
+
+
+def test_pictures_are_normalised_on_the_device(root: Path) -> None:
+    """The device `meta` has no numbers, but refuses to compute with a tensor of another device."""
+    data = cast(Stream, on_device(cast(Data, stream(root, 2)), torch.device("meta")))
+    for (x, y), (same_x, same_y) in zip(epoch(data), epoch(stream(root)), strict=True):
+        assert (x.device.type, y.device.type) == ("meta", "meta")
+        assert (x.shape, x.dtype, x.stride()) == (same_x.shape, same_x.dtype, same_x.stride())
+        assert y.shape == same_y.shape
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("normalise", ["dataset", "caffe"])
+def test_pictures_on_a_gpu_are_the_same(root: Path, normalise: str) -> None:
+    data = stream(root, 2, augment="crop_flip", normalise=normalise)
+    placed = cast(Stream, on_device(cast(Data, data), torch.device("cuda")))
+    for number in (1, 2):
+        batches = [(x.cpu(), y.cpu()) for x, y in epoch(placed, number=number)]
+        assert same(batches, epoch(data, number=number))
 
 
 # Loaders ----------------------------------------------------------------------------------------

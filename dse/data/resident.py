@@ -2,13 +2,13 @@
 
 `Resident` has the interface of `dse.data.memory.Data` and the same batches: order and augmentation
 are drawn on the processor, from the same streams, and the pictures stay uint8 until they are
-normalised. `Uploaded` copies the batches of a set that is too large for that.
+normalised. A stream, whose set is too large for that, copies its batches itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast
 
@@ -42,8 +42,9 @@ def on_device(data: Data, device: torch.device) -> Data:
     """The same data with their batches on `device`; data on a processor stay as they are."""
     if device.type == "cpu":
         return data
-    kind = Resident if isinstance(data, Data) else Uploaded
-    return cast(Data, kind(data, device))  # other classes of the same interface
+    if isinstance(data, Data):
+        return cast(Data, Resident(data, device))  # another class of the same interface
+    return cast(Data, replace(data, device=device))
 
 
 class Resident:
@@ -132,34 +133,3 @@ def cut_out(pictures: Tensor, rows: Tensor, y: Tensor, x: Tensor, mirrored: Tens
     pixels = lines[:, :, None] * width + xs.clamp(0, width - 1)[:, None, :]
     found = pictures.view(-1, channels).index_select(0, pixels.view(-1))
     return found.view(*pixels.shape, channels).mul_(inside[..., None])
-
-
-class Uploaded:
-    """Data whose batches are copied to a device one by one, while it computes."""
-
-    def __init__(self, data: Data, device: torch.device) -> None:
-        self._data, self._device = data, device
-        self.train, self.validation, self.test = data.train, data.validation, data.test
-
-    def steps(self, batch_size: int) -> int:
-        """Batches of one epoch."""
-        return self._data.steps(batch_size)
-
-    def train_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0, mine: Mine = whole
-    ) -> Batches:
-        """The data's own batches, on the device."""
-        return self._copied(self._data.train_batches(batch_size, seed, epoch, start, mine))
-
-    def batches(self, part: object, batch_size: int = 256) -> Batches:
-        """The data's own batches, on the device."""
-        return self._copied(self._data.batches(part, batch_size))  # type: ignore[arg-type]
-
-    def _copied(self, batches: Batches) -> Batches:
-        for x, y in batches:
-            if self._device.type == "cuda":
-                x, y = x.pin_memory(), y.pin_memory()
-            yield (
-                x.to(self._device, non_blocking=True),
-                y.to(self._device, non_blocking=True),
-            )

@@ -1,7 +1,8 @@
 """A folder of pictures, too large for memory, as batches that are decoded during training.
 
-`Stream` has the interface of `dse.data.memory.Data`. Loader processes decode and crop; the trial's
-own process normalises the crops. Batches do not depend on the number of loaders: order and
+`Stream` has the interface of `dse.data.memory.Data`. Loader processes decode and crop, ahead of the
+training; the trial's own process collects the crops, copies them to the device as bytes, and
+normalises them there. Batches do not depend on the number of loaders, nor on the device: order and
 augmentation are functions of (seed, epoch) and of a picture's place in the manifest.
 """
 
@@ -20,6 +21,8 @@ from dse.data.store import Store
 from dse.trial.datasets import DataSet
 from dse.trial.protocol import Mine, Protocol, epoch_steps, random_seed, whole
 
+CPU = torch.device("cpu")
+
 CAFFE_MEAN = (123.0, 117.0, 104.0)
 """R, G, B of 255: the authors' mean (forresti/SqueezeNet, train_val.prototxt; there B, G, R)."""
 
@@ -37,7 +40,8 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stream:
-    """The three parts of a folder of pictures under one protocol, and its facts.
+    """The three parts of a folder of pictures under one protocol, and its facts; batches are on
+    `device`.
 
     Iterating raises `DataError` for a picture that is broken or has changed.
     """
@@ -49,6 +53,7 @@ class Stream:
     protocol: Protocol
     files: Files
     loaders: int
+    device: torch.device = CPU
 
     def steps(self, batch_size: int) -> int:
         """Batches of one epoch, counted as `dse.data.memory.Data` does."""
@@ -74,8 +79,6 @@ class Stream:
     def _batches(
         self, part: Part, batch_size: int, key: int | None, mine: Mine = whole
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        side = self.protocol.image_size
-        batches = range(0, len(part), batch_size)
         chunks = (
             chunk.tolist()
             for rows in torch.split(part.rows, batch_size)
@@ -84,28 +87,43 @@ class Stream:
         )
         slots = slots_for(self.loaders, ahead=math.ceil(batch_size / CHUNK) + 1)
         crops = cropped(Cropper(self.files, self.protocol, key, slots), chunks, self.loaders)
-        for batch in batches:
-            y = part.labels[batch : batch + batch_size]
+        side, pinned = self.protocol.image_size, self.device.type == "cuda"
+        scale = scale_of(self.protocol, self.device)
+        for start in range(0, len(part), batch_size):
+            y = part.labels[start : start + batch_size]
             count = len(y[mine(len(y))])
-            x = torch.empty(count, 3, side, side, memory_format=torch.channels_last)
+            x = torch.empty(count, side, side, 3, dtype=torch.uint8, pin_memory=pinned)
             for into in torch.split(x, CHUNK) if count else ():
-                normalise(next(crops)[: len(into)], into, self.protocol)
-            yield x, y
+                into.copy_(next(crops)[: len(into)])
+            labels = y.pin_memory() if pinned else y
+            yield (
+                normalised(x.to(self.device, non_blocking=True), *scale),
+                labels.to(self.device, non_blocking=True),
+            )
 
 
-def normalise(pictures: Tensor, into: Tensor, protocol: Protocol) -> None:
-    """Normalise uint8 (n, h, w, 3) as the protocol says, into float32 (n, 3, h, w), channels last.
+def scale_of(protocol: Protocol, device: torch.device = CPU) -> tuple[Tensor, Tensor | None]:
+    """What a protocol subtracts from a line of pixels, and divides it by, float32 (3 w).
 
     `dataset` has about mean 0 and deviation 1; `caffe` stays on the scale of 0 to 255 and in
     the order R, G, B, where the authors' networks take B, G, R.
     """
-    caffe, facts = protocol.normalise == "caffe", protocol.facts
-    mean = torch.tensor(CAFFE_MEAN if caffe else [m * 255 for m in facts.mean])
-    # Line by line: several times as fast as three numbers for each pixel.
-    lines = into.permute(0, 2, 3, 1).view(-1, 3 * into.shape[3])
-    torch.sub(pictures.view(lines.shape), mean.repeat(into.shape[3]), out=lines)
-    if not caffe:
-        lines.div_((torch.tensor(facts.std) * 255).repeat(into.shape[3]))
+    side, facts = protocol.image_size, protocol.facts
+    if protocol.normalise == "caffe":
+        return torch.tensor(CAFFE_MEAN).repeat(side).to(device), None
+    mean, std = torch.tensor([m * 255 for m in facts.mean]), torch.tensor(facts.std) * 255
+    return mean.repeat(side).to(device), std.repeat(side).to(device)
+
+
+def normalised(pictures: Tensor, mean: Tensor, std: Tensor | None) -> Tensor:
+    """uint8 (n, h, w, 3) normalised by a `scale_of`: float32 (n, 3, h, w), channels last.
+
+    Line by line, which is several times as fast as three numbers for each pixel.
+    """
+    lines = torch.sub(pictures.view(-1, len(mean)), mean)
+    if std is not None:
+        lines.div_(std)
+    return lines.view(pictures.shape).permute(0, 3, 1, 2)
 
 
 def load(protocol: Protocol, store: Store) -> Stream:
