@@ -19,8 +19,8 @@ loaders have not done it. On `cuda`, theirs use pinned memory too.
 
 The ways take turns. Prints the median (least .. most) of the rounds: pictures per second, how many
 times as fast `dse` is, and the milliseconds of processor time for each picture, of all processes
-and of the trial's own. Other load on the machine changes rates more than processor time. Then what
-the parts of a loader's work take.
+and of the trial's own. Other load on the machine changes rates more than processor time. Then the
+processor time of the parts of a loader's work.
 """
 
 from __future__ import annotations
@@ -282,10 +282,10 @@ def parts(stream: Stream, rounds: int) -> None:
     times = {name: list[float]() for name in work}
     for _ in range(rounds):
         for name, (do, inputs) in work.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for one in inputs:
                 do(one)
-            times[name].append(1000 * (time.perf_counter() - start) / len(inputs))
+            times[name].append(1000 * (time.process_time() - start) / len(inputs))
     for name, its in times.items():
         print(f"| {name} | {spread(its, '{:.3f}')} |")
 

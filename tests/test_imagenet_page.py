@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[1] / "docs/imagenet.md"
 REAL = Path(os.environ.get("SQUEEZENET_DSE_DATA", "/nonexistent")) / "imagenet10"
 SMALL = {
     **{"image_size": "64", "conv1_filters": "8", "base_e": "8", "incr_e": "8", "epochs": "1"},
-    **{"batch_size": "8", "validation_share": "0.4", "data.loaders": "1", "iter_size": "2"},
+    **{"batch_size": "8", "validation_share": "0.4", "data.loaders": "1"},
     **{"runner.processes_per_trial": "2", "runner.device": "cpu"},
 }
 """What the page's commands are given to end in seconds on two cores."""
@@ -44,10 +44,25 @@ def sweeps() -> list[list[str]]:
     return [words[3:] for words in every]
 
 
+def job_of_the_page() -> tuple[str, list[str], str]:
+    """The job for SLURM: what comes before its command, the command's words, and what follows."""
+    (job,) = re.findall(
+        r"```sh\n(#!/bin/bash\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+    )
+    head, command, end = re.split(r"^(python -m .*?)&\n", job, maxsplit=1, flags=re.DOTALL | re.M)
+    return head, shlex.split(command.replace("\\\n", " ")), end
+
+
 def given(words: Sequence[str], **values: object) -> list[str]:
     """Words with other values: keys that are there are replaced, the others are added."""
     keys = dict(word.split("=", 1) for word in words)
     return [f"{key}={value}" for key, value in {**keys, **values}.items()]
+
+
+def small(words: Sequence[str], **values: object) -> list[str]:
+    """The keys of a sweep of the page, for a small training."""
+    parts = {"iter_size": 2} if any(word.startswith("iter_size=") for word in words) else {}
+    return given(words, **{**SMALL, **parts, **values})
 
 
 def test_every_sweep_of_the_page_is_a_valid_request(
@@ -94,8 +109,8 @@ def test_the_page_s_commands_run_on_ten_classes_of_imagenet(tmp_path: Path) -> N
     shown = {"dse.sweep": "", "dse.status": "", "dse.report": ""}
     for name, *words in commands():
         if name == "dse.sweep":
-            small = {**SMALL, "data.root": root, "data.cache": tmp_path / "cache"}
-            words = [*words[:2], *given(words[2:], **small)]
+            place = {"data.root": root, "data.cache": tmp_path / "cache"}
+            words = [*words[:2], *small(words[2:], **place)]
         shown[name] += run([name, *words], tmp_path)
     assert "2 processes" in shown["dse.sweep"]
     assert "estimated time with 1 worker" in shown["dse.sweep"]

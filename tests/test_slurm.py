@@ -6,6 +6,7 @@ On Debian `apt-get install slurm-wlm munge`; then as root `pytest -n 0 -m slow t
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pictures import folder
 from sample_records import comparable
 from test_engines import check_stop, check_tasks
+from test_imagenet_page import job_of_the_page, small
 from toy_runs import ends, parent, pids, soon
 
 from dse.results import drivers, tables
@@ -264,6 +267,28 @@ def test_a_real_sweep_that_is_preempted_ends_as_one_that_is_not(jobs: Jobs, tmp_
         for name in ("there", "here")
     ]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_job_of_the_imagenet_page_resumes(tmp_path: Path) -> None:
+    """docs/imagenet.md: near the end of its time it saves a checkpoint and is queued again."""
+    root = folder(tmp_path / "root")
+    place = {"data.root": root, "data.cache": tmp_path / "cache", "epochs": 60}
+    head, command, end = job_of_the_page()
+    words = [*command[:5], *small(command[5:], **place)]
+    script = tmp_path / "job.sh"
+    head = head.replace("--gpus=8 --cpus-per-task=64 --mem=128G", "--cpus-per-task=2")
+    script.write_text(f"{head}{shlex.join([sys.executable, *words[1:]])} &\n{end}")
+    number = _run("sbatch", "--parsable", f"--chdir={tmp_path}", str(script)).strip()
+    results = tmp_path / "results/imagenet"
+    assert soon(lambda: bool(_epochs(results)), 120), (tmp_path / f"slurm-{number}.out").read_text()
+    _run("scancel", "--batch", "--signal=USR1", number)
+    _hurry(number)
+    assert soon(lambda: bool(list(results.glob("trials/*/record.json"))), 300)
+    assert soon(lambda: number not in _run("squeue", "--noheader", "--format=%A").split(), 60)
+    assert "interrupted; resume with:" in (tmp_path / f"slurm-{number}.out").read_text()
+    table = tables.load(results)
+    assert (len(table), table.threads[0], table.epochs[0]) == (1, 2, 60)
 
 
 def _epochs(folder: Path) -> list[str]:
