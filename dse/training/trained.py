@@ -85,8 +85,8 @@ class Preprocess:
         from dse.data.crops import CROPS
 
         crop = CROPS[self.protocol.augment].evaluate(pixels, side, np.empty(0))
-        pictures = crop.permute(1, 2, 0)[None].contiguous()
-        return stream.normalised(pictures, *stream.scale_of(self.protocol))
+        pixels = crop.permute(1, 2, 0)[None].contiguous()
+        return stream.normalised(pixels, *stream.scale_of(self.protocol))
 
     def _pixels(self, picture: object) -> Tensor:
         """A picture as uint8 (channels, h, w), with the channels that the network has."""
