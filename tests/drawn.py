@@ -28,7 +28,7 @@ def intervals(axes: Axes, number: int = 0) -> list[tuple[float, ...]]:
 
 def dots(axes: Axes) -> list[tuple[float, float]]:
     """The places of the dots of single trials."""
-    drawn = [line for line in axes.lines if line.get_marker() == "."]
+    drawn = [line for line in axes.lines if line.get_alpha()]  # a mean is not transparent
     return [place for line in drawn for place in zip(*line.get_data(), strict=True)]
 
 

@@ -71,8 +71,8 @@ def test_a_front_joins_the_planted_networks() -> None:
         assert list(x) == sorted(x)
         assert {one.get_text() for one in axes.texts} == {str(n) for n in range(1, 6)}
     words = text(figure)
-    assert "1: pct3x3 0.01." in words
-    assert "5: pct3x3 0.5." in words
+    assert "(1) pct3x3 0.01." in words
+    assert "(5) pct3x3 0.5." in words
     assert "pct3x3 0.99" not in words
     assert crowded(figure) == []
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from swept import PCT, SEEDS, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
+from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
 from dse.figures.overview import overview
 from dse.figures.plots import line_plot, plot, scatter
@@ -97,6 +98,19 @@ def test_a_column_that_differs_between_seeds_has_its_mean_and_each_trial() -> No
     seeds = plot(sweep(table), "seed", "top1").axes[0]
     assert not seeds.containers  # the mean of a seed means nothing
     assert sorted(dots(seeds)) == sorted(zip(table["seed"], table["top1"], strict=True))
+    keys = [line for line in seeds.lines if not line.get_label().startswith("_")]
+    marks = [line for line in seeds.lines if line.get_alpha()]
+    assert [line.get_marker() for line in keys] == [line.get_marker() for line in marks]
+    assert {line.get_linestyle() for line in keys} == {"None"}  # as it is drawn
+
+
+def test_captions_of_one_seed_name_no_mean_and_no_interval() -> None:
+    one = sweep(made(swept(sr=SR, bypass=WIRES, seed=[0])))
+    for figure in (heat_map(one, "sr", "bypass"), fronts(one)):
+        words = text(figure)
+        assert "One run each." in words
+        assert "ean" not in words
+        assert "interval" not in words
 
 
 def test_categories_are_in_order_and_their_points_do_not_cover_each_other() -> None:

@@ -96,8 +96,8 @@ def explained(environment: Environment) -> str:
         f"{share:.4g} times the gradient's bytes (a ring all-reduce: 2 (n - 1) / n), at "
         f"{environment.training_bytes_per_second:,.0f} bytes/s. A device downloads the weights at "
         f"{environment.air_bytes_per_second:,.0f} bytes/s. Times are bytes over bandwidth, without "
-        f"latency. {environment.memory_bytes:,} bytes of memory are on the chip, for the weights "
-        "and the activations of one picture in float32."
+        f"latency. The chip has {environment.memory_bytes:,} bytes of memory for the weights and "
+        "the activations of one picture in float32."
     )
 
 

@@ -78,10 +78,10 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
 
 
 EXPLAINED = (
-    "Accuracy is that of the network decoded from the file. Large marks, joined: on the front of "
-    "the uncompressed or of the compressed networks, no other of them having at least the accuracy "
-    "at no more bytes, chosen on the validation part; with 95 % intervals over the seeds (from 3 "
-    "on) of accuracy and bytes. A network as it was trained counts the bytes of its fp32 weights."
+    "Accuracy is that of the network decoded from the file. Large, joined marks are the front of "
+    "the uncompressed or of the compressed networks: no other of them has at least the accuracy at "
+    "no more bytes. Fronts are chosen on the validation part, and have 95 % intervals over the "
+    "seeds (from 3 on). A network as it was trained has the bytes of its fp32 weights."
 )
 
 

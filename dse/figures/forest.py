@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison
 from dse.analysis.labels import label
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
 from dse.figures.marks import label_rows, row_height, words
 from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, legend, span, style
@@ -105,7 +106,8 @@ def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
     settings = max(one.pairs.settings for one in comparisons)
     means = "; means over the settings of the other axes" if settings > 1 else ""
     holm = (
-        f"p: sign-flip test, Holm's for {len(comparisons)} comparisons; decided: at most {ALPHA}."
+        f"p: sign-flip test, Holm's for {counted(len(comparisons), 'comparison')}; "
+        f"decided: at most {ALPHA}."
     )
     noun = "seed" if counts == [1] else "seeds"
     return [f"Paired differences over {span(counts)} {noun}, {bars}{means}.", holm]

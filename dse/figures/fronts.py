@@ -13,9 +13,8 @@ from matplotlib.patheffects import withStroke
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
-from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.marks import words
-from dse.figures.plotting import MOST_DOTS, OURS, WIDTH, Figure, caption, described, style
+from dse.figures.plotting import MOST_DOTS, OURS, WIDTH, Figure, caption, described, spread, style
 from dse.figures.scales import is_log, set_scale
 
 if TYPE_CHECKING:
@@ -60,17 +59,17 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
             text = "share of resamples on the front (%)"
             figure.colorbar(image, ax=places, label=text, aspect=40, location="top")
         listed = [
-            f"{n}: {words(dict(zip(names, key, strict=True)))}." for key, n in numbers.items()
+            f"({n}) {words(dict(zip(names, key, strict=True)))}." for key, n in numbers.items()
         ]
-        few = "" if known else f"Shares need {INTERVAL_SEEDS} seeds."
-        caption(figure, EXPLAINED, few, *listed, note)
+        counts = pd.concat([table["count"] for table in tables.values()])
+        shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
+        caption(figure, EXPLAINED, shown, *listed, note)
     return figure
 
 
 EXPLAINED = (
-    "Large marks, joined: on the front, no other network having at least the accuracy at no more "
-    "cost. The front is chosen on the validation part; means on the test set are shown, on the "
-    "front with their 95 % interval and each seed."
+    "Large, joined marks are the front: no other network has at least the accuracy at no more "
+    "cost. It is chosen on the validation part; accuracies shown are on the test set."
 )
 
 

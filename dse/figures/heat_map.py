@@ -66,7 +66,8 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
         places[len(panels) - 1].set_xlabel(label(across.name))
         figure.suptitle(described(found), fontsize="medium")
-        seeds = f"Mean over the seeds of each cell: {span(points['count'])}."
+        most = points["count"].max()
+        seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
         caption(figure, seeds, left_out, lost, note)
     return figure
 

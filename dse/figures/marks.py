@@ -65,6 +65,8 @@ def draw(
     points = _points(found, *columns) if means else in_order(found.rows, order)
     drawn, trials = dict(groups(points, names)), dict(groups(found.rows, names))
     looks = find_looks(list(drawn), names, hued)
+    if scales[0].names or joined is None:  # nothing lies between categories
+        looks = {key: {**look, "linestyle": "none"} for key, look in looks.items()}
     with style():
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         axes = figure.subplots()
@@ -72,10 +74,9 @@ def draw(
             look, shift = looks[key], 0.0
             if scales[0].names:  # groups lie side by side
                 shift = (number - (len(drawn) - 1) / 2) * 0.6 / len(drawn)
-            if scales[0].names or joined is None:  # nothing lies between categories
-                look = {**look, "linestyle": "none"}
             place = [one.position(trials[key][n]) for one, n in zip(scales, columns, strict=True)]
-            _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), alone=not means)
+            shape = {"marker": ".", "markersize": 4} if means else {"marker": look["marker"]}
+            _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), **shape)
             if means:
                 _means(axes, chosen, scales, shift, look, len(points))
         for which, name, one in zip("xy", columns, scales, strict=True):
@@ -116,7 +117,7 @@ def draw_counts(
 def _shown(points: pd.DataFrame | None) -> str:
     """What the marks are; `points` are the means, if they are drawn."""
     if points is None:
-        return "A dot is a trial."
+        return "Each mark is a trial."
     if len(points) > MOST_BARS and points["count"].max() > 1:
         return f"A mark is a mean; the intervals of {len(points):,} means are not drawn."
     return spread(points["count"])
@@ -202,10 +203,12 @@ def draw_legend(
         legend(figure, list(entries))
 
 
-def _dots(axes: Axes, x: Any, y: Any, colour: Any, count: int, *, alone: bool) -> None:
-    """A dot for each trial; `count` is how many the whole figure has."""
-    size = 7 if alone else 4
-    axes.plot(x, y, ".", color=colour, alpha=0.45, markersize=size, rasterized=count > MOST_DOTS)
+def _dots(
+    axes: Axes, x: Any, y: Any, colour: Any, count: int, *, marker: str, markersize: float = 3.5
+) -> None:
+    """A mark for each trial; `count` is how many the whole figure has."""
+    looks: Any = {"marker": marker, "markersize": markersize, "linestyle": "none"}
+    axes.plot(x, y, color=colour, alpha=0.45, rasterized=count > MOST_DOTS, **looks)
 
 
 def _means(

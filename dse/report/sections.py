@@ -38,11 +38,12 @@ def compared(found: Sweep) -> Section:
         "pair are equal in all else. A difference is decided where it is more than chance at the "
         f"5 % level, all of them considered together (Holm). {count}."
     )
-    fewest = fewest_seeds(len(known))
+    fewest, shown = fewest_seeds(len(known)), highlights(known)
     if max(one.difference.count for one in known) < fewest:
         family = counted(len(known), "comparison")
         text += f" With {family} it takes at least {fewest} seeds to decide any."
-    sentences = [*(one.sentence for one in highlights(known)), *_plateaus(found)]
+        shown = []  # the table says the same
+    sentences = [*(one.sentence for one in shown), *_plateaus(found)]
     frame = pd.DataFrame([_comparison(one) for one in known])
     return Section(
         id="comparisons",
