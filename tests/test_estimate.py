@@ -12,7 +12,7 @@ from test_calibrate import JUDGE, MEMORY, OVERHEAD, SQUEEZE, STEP, measured, req
 
 from dse.results import records, tables
 from dse.space.cost import cost
-from dse.sweep import __main__, calibrate
+from dse.sweep import __main__, calibrate, launch
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import estimate, within_budget
 from dse.sweep.messages import volume
@@ -209,6 +209,8 @@ def test_a_plan_and_budgets_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(calibrate, "SECONDS", 0.1)
+    monkeypatch.setattr(launch, "import_figures", lambda: None)
+    monkeypatch.setattr(__main__, "close", lambda *_: None)  # figures and a report
     words = ["sr=0.125,0.25", "epochs=2", "train_share=0.1", "data.cache=cache"]
     assert __main__.main([*words, "plan=true"]) == 0
     out, errors = capsys.readouterr()

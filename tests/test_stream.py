@@ -30,6 +30,7 @@ from dse.data.resident import on_device
 from dse.data.store import DataError, Store
 from dse.data.stream import Part, Stream, load
 from dse.results import records
+from dse.sweep import launch
 from dse.sweep.request import read_request
 from dse.training.execute import execute
 from dse.trial.protocol import Protocol, random_seed
@@ -462,10 +463,15 @@ def swept(tmp_path: Path, root: Path, protocol: str, *words: str) -> records.Rec
     return records.read(path)
 
 
-def test_a_sweep_trains_on_a_folder(tmp_path: Path) -> None:
+def test_a_sweep_trains_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "import_figures", lambda: None)  # none are drawn here
     root = folder(tmp_path / "root", train=11, test=3)
     words = ("validation_share=0.5", "batch_size=7", "layout=px32", "image_size=32")
-    record = swept(tmp_path, root, "imagenet", *words)
+    arguments = [*command(tmp_path, root, "imagenet", *words)[5:], f"results.root={tmp_path}"]
+    asked = read_request("sweep", "Train.", arguments, "squeezenet")
+    assert launch.run(asked.trials, asked.folder, asked.workers, asked.store) == 0
+    (path,) = asked.folder.glob("trials/*/record.json")
+    record = records.read(path)
     answer = record.answer
     assert record.trial.protocol.manifest.startswith("2-22-6-")
     assert answer.steps == 2  # 11 pictures, 7 at a time
