@@ -51,6 +51,9 @@ def test_hopeless_trials_are_stopped_and_leave_no_record(
     before = len(epochs(folder))
     assert search(folder, *arguments, execute="toy_search:train") == 0
     assert len(epochs(folder)) == before
+    # another study compares with what is stored, so that it stops the same trials
+    assert search(folder, *arguments, "study=again", execute="toy_search:train") == 0
+    assert len(records_of(folder)) == len(done)
 
 
 def test_what_the_folder_has_is_not_trained_by_another_study(tmp_path: Path) -> None:

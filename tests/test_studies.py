@@ -14,8 +14,8 @@ from dse.analysis.studies import effect_rows, history
 from dse.figures.study import study_figure
 from dse.report.study import searches
 from dse.results import studies
+from dse.search.closing import outcome
 from dse.search.ledger import Ledger
-from dse.search.outcome import outcome
 from dse.search.request import read_request
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study

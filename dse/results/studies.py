@@ -31,7 +31,7 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
 
     Keys: `sampler`, `objectives` (a cost and `val_top1`, or that alone), `limits`, `n_trials`,
     `compression` (the settings where the cost is `compressed_bytes`, else ""), `ended`, `refused`
-    (counts by reason), `effects` (a mapping for each key, see `dse.search.outcome`) and `points`,
+    (counts by reason), `effects` (a mapping for each key, see `dse.search.closing`) and `points`,
     in order: `number`, `state` (trained, stored, stopped, failed or running), `point`, `values` of
     the objectives, and `epochs` trained.
     """

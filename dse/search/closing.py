@@ -1,23 +1,41 @@
-"""What a search leaves: the tables, figures and report of its trials, and what it says."""
+"""What a search leaves: what its study found, and the tables, figures and report of its trials."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from statistics import fmean
 from typing import Any
 
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from dse.analysis.rendering import columns
 from dse.analysis.studies import front_rows, refusals
 from dse.results import studies
 from dse.search.answers import Answers
-from dse.search.outcome import outcome
+from dse.search.compression import described
+from dse.search.keys import ACCURACY
 from dse.search.request import Request
+from dse.search.space import Choice
 from dse.search.study import Study
 from dse.sweep import closing
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines
 from dse.trial.names import written
+
+STATES = {
+    TrialState.COMPLETE: "trained",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+
+FEW = 10
+"""Fewer trained points say nothing about which keys matter."""
 
 
 def close(request: Request, study: Study, command: str) -> int:
@@ -51,3 +69,94 @@ def front(study: Mapping[str, Any]) -> list[str]:
     way = study["compression"]
     of = f" of the networks decoded from their files ({way})" if way else ""
     return [f"the front, by validation accuracy{of}:", *columns([[*rows], *cells], sides)]
+
+
+def outcome(request: Request, study: Study) -> dict[str, Any]:
+    """What a study found."""
+    question = request.question
+    points = points_of(request, study)
+    return {
+        "sampler": question.sampler,
+        "objectives": list(question.objectives),
+        "limits": dict(question.limits),
+        "n_trials": request.n_trials,
+        "seeds": list(question.seeds),
+        "compression": described(question.compression) if question.compression else "",
+        "ended": study.ended,
+        "refused": dict(sorted(study.refused.items())),
+        "effects": effects(request, study.memory, points),
+        "points": points,
+    }
+
+
+def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
+    """What became of each point, in order."""
+    found = []
+    for entry in study.entries:
+        attributes, state = entry.user_attrs, entry.state
+        trials = request.question.trials(attributes["point"])
+        epochs = trials[0].protocol.recipe.epochs
+        if state != TrialState.COMPLETE:
+            epochs = len(attributes.get("curve", []))
+        stored = attributes.get("stored", False)
+        found.append(
+            {
+                "number": entry.number,
+                "state": "stored" if stored and state == TrialState.COMPLETE else STATES[state],
+                "point": attributes["point"],
+                "values": entry.values if state == TrialState.COMPLETE else None,
+                "epochs": 0 if stored else len(trials) * epochs,
+            }
+        )
+    return found
+
+
+def effects(
+    request: Request, memory: optuna.Study, points: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """For each key how much it matters for reaching a high validation accuracy, and its direction.
+
+    `importance` is PED-ANOVA's (Watanabe, Bansal and Hutter 2023), a share of all keys'. `rank` is
+    Spearman's correlation of an ordered key with the accuracy, NaN as None; `best` is the value
+    with the highest mean accuracy. Empty below `FEW` trained points.
+    """
+    done = [point for point in points if point["state"] in ("trained", "stored")]
+    place = request.question.objectives.index(ACCURACY)
+    if len(done) < FEW:
+        return {}
+    accuracies = [point["values"][place] for point in done]
+    shares: dict[str, float] = {}
+    with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
+        warnings.simplefilter("ignore")
+        shares = get_param_importances(
+            memory,
+            evaluator=PedAnovaImportanceEvaluator(),
+            target=lambda trial: -trial.values[place],  # it looks for what leads to low values
+        )
+    found = {}
+    for axis in request.question.space.axes:
+        values = [point["point"][axis.name] for point in done]
+        ordered = not isinstance(axis, Choice) or axis.ordered
+        found[axis.name] = {
+            "importance": shares.get(axis.name),
+            "rank": _rank(values, accuracies) if ordered else None,
+            "best": _best(values, accuracies) if isinstance(axis, Choice) else None,
+        }
+    return found
+
+
+def _rank(values: Sequence[float], accuracies: Sequence[float]) -> float | None:
+    if len(set(values)) < 2 or len(set(accuracies)) < 2:
+        return None
+    from scipy.stats import spearmanr
+
+    correlation = float(spearmanr(values, accuracies).statistic)
+    return correlation if math.isfinite(correlation) else None
+
+
+def _best(values: Sequence[Any], accuracies: Sequence[float]) -> Any:
+    """The value with the highest mean accuracy."""
+    groups: dict[Any, list[float]] = {}
+    for value, accuracy in zip(values, accuracies, strict=True):
+        groups.setdefault(value, []).append(accuracy)
+    return max(groups, key=lambda value: fmean(groups[value]))

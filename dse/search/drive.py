@@ -157,6 +157,8 @@ class _Drive:
         if self._answers.left(proposal.trials):
             return False
         self._study.complete(proposal, self._answers.of(proposal.trials))
+        if self._stops and proposal.number not in self._curves:  # it was not trained just now
+            self._note(proposal, read_curve(self._folder, proposal))
         return True
 
     def _fill(self, runner: Runner, progress: Progress) -> None:

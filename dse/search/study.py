@@ -95,12 +95,9 @@ class Study:
             self._load()
         while not self.ended:
             if self.count >= self._n_trials:
-                more = self.count > self._n_trials
-                self.ended = (
-                    f"has {self.count:,} trials already"
-                    if more
-                    else f"all {self._n_trials:,} trials are done"
-                )
+                all_done = f"all {self._n_trials:,} trials are done"
+                more = f"has {self.count:,} trials already"
+                self.ended = more if self.count > self._n_trials else all_done
             elif not self._candidates.count:
                 self.ended = self._candidates.none_left
             else:
