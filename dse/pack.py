@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dse.analysis.rendering import counted
 from dse.results import files, packing
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines, with_streams
 
-NOUNS = {files.TRIALS: "trials", files.COMPRESSED: "compressed networks"}
+NOUNS = {files.TRIALS: "trial", files.COMPRESSED: "compressed network"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +53,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     for one in done:
         path = files.pack_of(folder, one.kind)
         print_lines(
-            f"{path}: {one.total:,} {NOUNS[one.kind]}, {one.added:,} new, {one.size:,} bytes"
+            f"{path}: {counted(one.total, NOUNS[one.kind])}, {one.added:,} new, {one.size:,} bytes"
         )
     return 0
 

@@ -139,7 +139,7 @@ def test_why_a_figure_is_not_drawn_is_said_each_time(
         assert message.startswith("figure3a is not drawn: 11 lines along `sr` are too many to read")
 
 
-NOTHING = "no figure is drawn: nothing varies but the seed: there is one configuration"
+NOTHING = "no figure is drawn: there is only one configuration"
 
 
 @pytest.mark.parametrize(

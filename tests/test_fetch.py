@@ -121,7 +121,7 @@ def test_the_line_for_mnist(store: Store) -> None:
     places = "in MNIST/raw/ or mnist/ or data.root"
     assert str(caught.value) == (
         f"`data.root` must hold mnist, got {store.root} without train-images-idx3-ubyte.gz and 3 "
-        f"more files {places}; or train-images-idx3-ubyte and 3 more files {places}; "
+        f"more files {places}, or train-images-idx3-ubyte and 3 more files {places}; "
         "data.download=true fetches 11,594,722 bytes"
     )
 

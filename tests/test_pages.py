@@ -341,6 +341,6 @@ def test_a_page_of_a_group_must_be_global(
 ) -> None:
     arguments = own({"mine.yaml": BASE, "layout/thin.yaml": "conv1_filters: 7\n"})
     assert lines(*arguments, "layout=thin") == [
-        "`layout.conv1_filters` must be `conv1_filters`: a page of a group begins with "
-        "`# @package _global_`"
+        "`layout.conv1_filters` must be written `conv1_filters`; a page of a group begins "
+        "with `# @package _global_`"
     ]

@@ -114,7 +114,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("effects y=status", "`y` must be a column of numbers, got status"),
         ("chance x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
         ("forest x=epochs", "`x` must be one of what varies (sr, bypass), got epochs"),
-        ("sr=0.5 bypass=none", "nothing varies but the seed"),
+        ("sr=0.5 bypass=none", "there is only one configuration"),
     ],
 )
 def test_a_mistake_gets_one_line(

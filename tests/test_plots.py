@@ -273,5 +273,5 @@ def test_a_random_sample_is_drawn_as_points() -> None:
 
 
 def test_seeds_alone_are_nothing_to_draw() -> None:
-    with pytest.raises(NoSweep, match="nothing varies but the seed"):
+    with pytest.raises(NoSweep, match="there is only one configuration"):
         overview(sweep(made(swept())))

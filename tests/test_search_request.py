@@ -101,6 +101,7 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
         ("compress.bits=4", "`compress.bits` must be left out where `objective` has no compressed"),
         ("objective=compressed_bytes", "`objective` must be val_top1, or a cost and val_top1, got"),
         ("n_trials=0", "`n_trials` must be a whole number in 1"),
+        ("budget=1h", "unknown key `budget`; see --help"),  # it is a key of sweeps
         ("sampelr=tpe", "unknown key `sampelr`; did you mean `sampler`?"),
         ("max.mac=1", "unknown key `max.mac`; did you mean `max.macs`?"),
         ("layout=px8,px16", "`layout`, `recipe` and `protocol` must each have one value"),

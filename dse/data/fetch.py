@@ -99,7 +99,8 @@ def _not_found(published: Published, root: Path) -> str:
         first, *others = form.files
         more = f" and {len(others)} more files" if others else ""
         folders = " or ".join(f"{folder}/" if folder else "data.root" for folder in form.folders)
-        places.append(f"{first.name}{more} in {folders}")
+        where = "" if folders == "data.root" else f" in {folders}"
+        places.append(f"{first.name}{more}{where}")
         for folder in form.folders:
             missing = [file.name for file in _missing(form, root / folder)]
             if len(missing) < len(form.files):
@@ -108,6 +109,6 @@ def _not_found(published: Published, root: Path) -> str:
             size = sum(file.size for file in form.files)
             downloads.append(f"; data.download=true fetches {size:,} bytes")
     return (
-        f"`data.root` must hold {published.name}, got {root} without {'; or '.join(places)}"
+        f"`data.root` must hold {published.name}, got {root} without {', or '.join(places)}"
         f"{''.join(incomplete)}{''.join(downloads[:1])}"
     )

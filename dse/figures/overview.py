@@ -23,7 +23,7 @@ def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dic
     """
     names = [axis.name for axis in sorted(found.axes, key=lambda axis: _rank(found, axis))]
     if not names:
-        raise NoSweep("nothing varies but the seed: there is one configuration")
+        raise NoSweep("there is only one configuration")
     drawings: dict[str, Callable[[], Figure]] = {}
     sampled = _sampled(found)
     if len(names) <= 2 and all(is_numeric(found.rows[axis.name]) for axis in sampled):

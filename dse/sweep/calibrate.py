@@ -205,7 +205,7 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
     rounds = max(math.ceil(len(networks) / here.count), 2)
     expected = duration(rounds * 1.5 * SECONDS + 5)
     say(
-        f"calibrating: training {counted(len(networks), 'network')} for a few seconds each, "
+        f"calibrating: {counted(rounds * here.count, 'training')} of a few seconds, "
         f"{expected} to {duration(LIMIT)}"
     )
     seconds, memory = _imports()

@@ -141,8 +141,9 @@ def unknown(key: str, known: Collection[str] = KEYS) -> str:
     if key in GROUPS and known is KEYS:
         return f"`{key}` must be chosen in the defaults list: `- override /{key}: NAME`"
     if group in GROUPS and rest in RULES:
-        return f"`{key}` must be `{rest}`: a page of a group begins with `# @package _global_`"
-    near = difflib.get_close_matches(key.lower(), known, 1)
+        page = "a page of a group begins with `# @package _global_`"
+        return f"`{key}` must be written `{rest}`; {page}"
+    near = difflib.get_close_matches(key.lower(), known, 1, cutoff=0.65)
     hint = f"did you mean `{near[0]}`?" if near else "see --help"
     return f"unknown key `{ascii(key)[1:-1]}`; {hint}"
 
