@@ -45,7 +45,7 @@ class Store:
 
     `root` holds the published files, `cache` the arrays made from them. With `download`, files
     missing from `root` are fetched. `loaders` is the number of processes that decode the pictures
-    of a streamed set (0: the trial's own process does).
+    of a streamed set, for each process of a trial (0: that one does).
     """
 
     root: Path = Path("data")

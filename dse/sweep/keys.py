@@ -93,7 +93,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "data.loaders": Setting(
         integer(0, 64),
-        "processes that decode the pictures of a large data set (0: the trial's own process)",
+        "processes that decode a folder of pictures for each process of a trial (0: that one does)",
         DEFAULT.loaders,
     ),
     "runner.device": Setting(
