@@ -1,6 +1,6 @@
 """Compress the authors' released network with loss, without labels, and judge the files.
 
-    python benchmarks/released.py --data DIR [--device cuda] [--minutes 8] [--output FOLDER]
+    python benchmarks/released.py --data DIR [--device cuda] [--updates 1000] [--output FOLDER]
 
 DIR holds `compressed_SqueezeNet.net` and the ImageNet pictures `imagenet10/train/WNID/*.JPEG` and
 `imagenet10/val/WNID/*.JPEG`. Every third training picture is used to fit: the target is what the
@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from dse.coding.bound import bound
 from dse.coding.container import CODERS, decode, encode
 from dse.coding.tensors import Shared
-from dse.compress.distill import Fit, Student, distil, divergence, sensitivity
+from dse.compress.distill import Fit, Student, distil, divergence, moved
+from dse.compress.fisher import measure
 from dse.compress.networks import compressed, floats, module
 from dse.compress.released import read_released
 from dse.compress.shared import share
@@ -45,6 +46,9 @@ SIDE, MEAN_BGR = 227, (104.0, 117.0, 123.0)
 PREPROCESSING = "stretched to 227x227, BGR minus (104, 117, 123), conv10 padding 1"
 HELD_OUT = 5
 """Every fifth of the pictures to fit is held out."""
+
+ZOOM = 0.1
+"""The largest share of a side that the crop of a copy leaves out."""
 
 PRICES = (1e-8, 2e-8, 5e-8, 1.2e-7, 2.2e-7, 3.6e-7, 6e-7, 1.1e-6)
 """Nats of KL divergence that a bit may cost, from the largest file to the smallest."""
@@ -150,6 +154,18 @@ class Bench:
             name: scores(self.network, getattr(self, name)) for name in ("held_out", "judges")
         }
 
+    def copies(self, count: int) -> tuple[Tensor, Tensor]:
+        """`count` moved copies of each picture to fit, uint8, and the released network's scores of
+        them, (n, classes)."""
+        generator = torch.Generator().manual_seed(0)
+        parts = [
+            moved(part.float(), ZOOM, generator).round().clamp(0, 255).to(torch.uint8)
+            for _ in range(count)
+            for part in self.fit.split(50)
+        ]
+        found = torch.cat(parts)
+        return found, scores(self.network, found).to(self.device)
+
     def judged(self, content: bytes) -> dict[str, Any]:
         """What the network in a file does on the held-out pictures and on the judges."""
         network = module(decode(content)).to(self.device)
@@ -231,43 +247,12 @@ def write(path: Path, record: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def fitted(
-    bench: Bench,
-    options: argparse.Namespace,
-    price: float,
-    fisher: dict[str, Tensor],
-    start: dict[str, Tensor] | None,
-    seconds: float,
-) -> Student:
-    """A student after as many updates as fit into `seconds`, or `options.updates`."""
-    fit = Fit(price=price, batch=options.batch, lr=options.lr, bfloat16=bench.device == "cpu")
-
-    def train(updates: int) -> tuple[Student, float]:
-        """A student after some updates, and the seconds of one."""
-        student, ends = Student(bench.network, fisher, replace(fit, updates=updates), start), []
-        distil(
-            student,
-            lambda drawn: centred(bench.fit[drawn]),
-            len(bench.fit),
-            lambda update, loss: ends.append(time.monotonic()),
-        )
-        return student, float(np.median(np.diff(ends)))
-
-    began = time.monotonic()
-    updates = options.updates
-    if not updates:
-        each = train(10)[1]
-        updates = max(20, int((0.9 * seconds - (time.monotonic() - began)) / each))
-    return train(updates)[0]
-
-
 def frontier(bench: Bench, options: argparse.Namespace) -> None:
-    """Fit, write and judge a file for each price, each fit starting where the last one ended."""
+    """Fit, write and judge a file for each price."""
     start = time.monotonic()
-    one_by_one = (
-        centred(picture[None].to(bench.device)) for picture in bench.fit[: options.fisher]
-    )
-    fisher = sensitivity(bench.network, list(one_by_one))
+    copies, target = bench.copies(options.copies)
+    chosen = torch.randperm(len(copies), generator=torch.Generator().manual_seed(0))
+    fisher = measure(bench.network, (centred(copies[i : i + 1]) for i in chosen[: options.fisher]))
     record: dict[str, Any] = {
         "command": command(options),
         "preprocessing": PREPROCESSING,
@@ -278,12 +263,16 @@ def frontier(bench: Bench, options: argparse.Namespace) -> None:
         "released": accuracy(bench.outputs["judges"], bench.outputs["judges"], bench.classes),
         "points": [],
     }
-    values: dict[str, Tensor] | None = None
-    for number, price in enumerate(options.prices):
-        left = 60 * options.minutes - (time.monotonic() - start)
-        seconds = left / (len(options.prices) - number)
-        student = fitted(bench, options, price, fisher, values, seconds)
-        values = student.unrounded()
+    fit = Fit(
+        price=0,
+        updates=options.updates,
+        batch=options.batch,
+        lr=options.lr,
+        bfloat16=bench.device == "cpu",
+    )
+    for price in options.prices:
+        student = Student(bench.network, fisher, replace(fit, price=price))
+        distil(student, lambda drawn: (centred(copies[drawn]), target[drawn]), len(copies))
         record["points"].append(point(bench, student, options.coder, options.files))
         record["nncodec"] = compared(record["points"])
         record["minutes"] = round((time.monotonic() - start) / 60, 1)
@@ -316,16 +305,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=8, help="for all files together")
     parser.add_argument("--output", type=Path, default=Path("results/reference/released"))
     parser.add_argument("--files", type=Path, default=Path("results/released"))
     parser.add_argument("--coder", choices=[*CODERS], default="adaptive")
     parser.add_argument("--six-bits", action="store_true", help="only the file of 6-bit codes")
     parser.add_argument("--prices", type=float, nargs="+", default=PRICES)
-    parser.add_argument("--updates", type=int, help="of each file, in place of minutes")
+    parser.add_argument("--copies", type=int, default=8, help="moved ones of each picture to fit")
+    parser.add_argument("--updates", type=int, default=1000, help="of each file")
     parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--lr", type=float, default=0.005)
-    parser.add_argument("--fisher", type=int, default=400, help="pictures to estimate it from")
+    parser.add_argument("--lr", type=float, default=0.03)
+    parser.add_argument("--fisher", type=int, default=1600, help="pictures to estimate it from")
     parser.add_argument("--limit", type=int, help="judge by so many pictures only")
     return parser
 

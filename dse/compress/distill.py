@@ -1,23 +1,25 @@
 """Fine-tune fixed-point weights so that a network's outputs stay: no labels, only its outputs.
 
-The network before rounding is the teacher: the target is its distribution over the classes, on
-pictures and on mirrored and slightly cropped copies of them. A rounded weight costs what its code
-costs (entropy-constrained quantisation), and gradients pass the rounding unchanged.
+The network before rounding is the teacher: the target is its distribution over the classes. A
+rounded weight costs what its code costs (entropy-constrained quantisation), and gradients pass the
+rounding unchanged.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from dse.coding.tensors import CompressedModel, FixedPoint
+from dse.compress.feedback import round_filters
+from dse.compress.fisher import Fisher
 from dse.compress.networks import compressed, floats
 from dse.compress.rescale import optimal_step, optimise
 from dse.training.network import SqueezeNet
@@ -26,7 +28,9 @@ BIT_IN_STEPS = math.log(2) / 6
 """What a bit may cost in squared steps, where steps are optimal: an error of rounding is
 step**2 / 12 on average, and a step half as large costs one bit more."""
 
-Named = Mapping[str, Tensor]
+DAMPING = 0.4
+"""The share by which each weight's own information is raised when weights are rounded together:
+what filters share is estimated from pictures, and each filter differs from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,50 +39,29 @@ class Fit:
 
     `price` is what a bit may cost, in nats of KL divergence: the higher, the smaller the file. `lr`
     is the first learning rate, in steps of rounding for each update; it falls to 0 as a cosine.
-    `zoom` is the largest share of a side that a crop leaves out. `bfloat16` computes activations in
-    it (faster on a processor).
+    `bfloat16` computes activations in it (faster on a processor).
     """
 
     price: float
     updates: int = 1000
     batch: int = 50
-    lr: float = 0.005
-    zoom: float = 0.1
+    lr: float = 0.03
     seed: int = 0
     bfloat16: bool = False
-
-
-def sensitivity(network: nn.Module, pictures: list[Tensor], seed: int = 0) -> dict[str, Tensor]:
-    """The diagonal Fisher information of each parameter: the mean over pictures of the squared
-    gradient of a class's log probability, the class drawn from the network's own distribution.
-
-    `pictures` are batches of one, (1, channels, h, w).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    total = [torch.zeros_like(p) for p in parameters]
-    for picture in pictures:
-        logs = F.log_softmax(network(picture)[0], 0)
-        drawn = int(torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator))
-        for own, gradient in zip(total, torch.autograd.grad(logs[drawn], parameters), strict=True):
-            own += gradient**2 / len(pictures)
-    return dict(zip(names, total, strict=True))
 
 
 class Student:
     """A network's parameters in steps of fixed point, and the network of their rounded values.
 
-    `fisher` is the `sensitivity` of the network, `start` the parameters to start from (those of
-    `network` unless given). Weights that are 0 in the network stay 0.
+    Weights start rounded, each making up for the errors of others (`dse.compress.feedback`). Those
+    that are 0 in the network stay 0.
     """
 
-    def __init__(
-        self, network: SqueezeNet, fisher: Named, fit: Fit, start: Named | None = None
-    ) -> None:
+    def __init__(self, network: SqueezeNet, fisher: Fisher, fit: Fit) -> None:
         self.network, self.fit = network, fit
         own = {name: p.detach() for name, p in network.named_parameters()}
         weights = {n.removesuffix(".weight"): floats(p) for n, p in own.items() if "weight" in n}
-        known = {name: floats(fisher[f"{name}.weight"]) for name in weights}
+        known = {name: floats(fisher.diagonal[f"{name}.weight"]) for name in weights}
         scales = optimise(weights, known, network.architecture, fit.price)
         self.log2_steps: dict[str, int] = {}
         self.factors: dict[str, Tensor] = {}
@@ -91,15 +74,33 @@ class Student:
                 factor, step = scales.weight_factors[layer], scales.log2_steps[layer]
             else:
                 factor = scales.bias_factors[layer]
-                step = optimal_step(float((floats(fisher[name]) / factor**2).mean()), fit.price)
+                step = optimal_step(
+                    float((floats(fisher.diagonal[name]) / factor**2).mean()), fit.price
+                )
             largest = float(np.abs(floats(parameter) * factor).max())
             step = max(step, math.ceil(math.log2(largest + 1e-30)) - 14)  # fits into 16 bits
             self.log2_steps[name] = step
             self.factors[name] = torch.from_numpy(factor * 2.0**-step).to(parameter)
-            latent = (own if start is None else start)[name] * self.factors[name]
-            self.latent[name] = latent.requires_grad_()
+            self.latent[name] = parameter * self.factors[name]
             self.kept[name] = parameter != 0
         self.count_bits()
+        for name in weights:
+            self._round(f"{name}.weight", fisher)
+        for latent in self.latent.values():
+            latent.requires_grad_()
+        self.count_bits()
+
+    @torch.no_grad()
+    def _round(self, name: str, fisher: Fisher) -> None:
+        """Round a layer's weights. All filters alike, so that those that matter to absent classes
+        keep as much as the others; what they read matters as in the mean over filters."""
+        latent, kept = self.latent[name].flatten(1), self.kept[name].flatten(1)
+        inputs = self.factors[name].expand_as(self.latent[name]).flatten(1)[0]
+        curvature = fisher.inputs[name] / torch.outer(inputs, inputs)
+        curvature = curvature / (kept.sum(0).to(curvature) @ curvature.diagonal() / kept.sum())
+        curvature.diagonal().mul_(1 + DAMPING).add_(1e-6)
+        codes = round_filters(latent, kept, curvature, BIT_IN_STEPS * self.bits[name])
+        self.latent[name] = codes.view_as(self.latent[name])
 
     @torch.no_grad()
     def count_bits(self) -> None:
@@ -132,11 +133,6 @@ class Student:
         }
         scores: Tensor = functional_call(self.network, values, (pictures,))
         return scores
-
-    @torch.no_grad()
-    def unrounded(self) -> dict[str, Tensor]:
-        """The parameters without rounding or scales, to start another fit from."""
-        return {name: latent / self.factors[name] for name, latent in self.latent.items()}
 
     def compressed(self) -> CompressedModel:
         """The rounded network: every tensor in fixed point."""
@@ -175,23 +171,25 @@ def moved(pictures: Tensor, zoom: float, generator: torch.Generator) -> Tensor:
 
 def distil(
     student: Student,
-    pictures: Callable[[Tensor], Tensor],
+    examples: Callable[[Tensor], tuple[Tensor, Tensor]],
     count: int,
     progress: Callable[[int, float], None] = lambda update, loss: None,
 ) -> None:
-    """Fine-tune a student to give its network's outputs on `count` pictures and copies of them.
+    """Fine-tune a student to give its network's outputs on `count` pictures.
 
-    `pictures` gives the batch of some indices, (n, channels, h, w). `progress` gets each update's
-    number and loss (nats). An update of a parameter is its mean gradient over the root of its own
-    mean square and its tensor's: what these pictures do not depend on stays where it is.
+    `examples` gives the pictures of some indices, (n, channels, h, w), and the network's class
+    scores for them, (n, classes). `progress` gets each update's number and loss (nats). An update
+    of a parameter is its mean gradient over the root of its own mean square and its tensor's: what
+    these pictures do not depend on stays where it is.
     """
     fit, latents = student.fit, list(student.latent.values())
     generator = torch.Generator().manual_seed(fit.seed)
     means, squares = ([torch.zeros_like(p) for p in latents] for _ in range(2))
     for update in range(fit.updates):
         drawn = torch.randint(count, (fit.batch,), generator=generator)
-        batch = moved(pictures(drawn.to(latents[0].device)), fit.zoom, generator)
-        loss = _loss(student, batch.contiguous(memory_format=torch.channels_last))
+        pictures, target = examples(drawn)
+        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=fit.bfloat16):
+            loss = divergence(target, student(pictures)).mean()
         gradients = torch.autograd.grad(loss, latents)
         lr = fit.lr * 0.5 * (1 + math.cos(math.pi * update / fit.updates))
         warm = 1 - 0.99 ** (update + 1)
@@ -203,10 +201,3 @@ def distil(
         if update % 10 == 9:
             student.count_bits()
         progress(update, float(loss.detach()))
-
-
-def _loss(student: Student, batch: Tensor) -> Tensor:
-    with torch.autocast(batch.device.type, torch.bfloat16, enabled=student.fit.bfloat16):
-        with torch.no_grad():
-            target = student.network(batch)
-        return divergence(target, student(batch)).mean()

@@ -1,0 +1,53 @@
+"""How much each weight of a network matters for its outputs: its Fisher information."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fisher:
+    """The Fisher information of a network's parameters, by name: half of `x @ information @ x` is
+    the KL divergence, nats, of the outputs when the parameters change by a small `x`.
+
+    `diagonal` has it for each parameter alone. `inputs` has, for each weight, how what a filter
+    reads matters together, summed over its filters: (n, n) for filters of n weights.
+    """
+
+    diagonal: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
+
+
+def measure(network: nn.Module, pictures: Iterable[Tensor], seed: int = 0) -> Fisher:
+    """The mean over pictures of the squared gradient of a class's log probability, the class drawn
+    from the network's own distribution.
+
+    `pictures` are batches of one, (1, channels, h, w).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    diagonal = {name: torch.zeros_like(p) for name, p in zip(names, parameters, strict=True)}
+    inputs = {
+        name: p.new_zeros(p[0].numel(), p[0].numel())
+        for name, p in zip(names, parameters, strict=True)
+        if name.endswith("weight")
+    }
+    count = 0
+    for picture in pictures:
+        count += 1
+        logs = F.log_softmax(network(picture)[0], 0)
+        drawn = int(torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator))
+        gradients = torch.autograd.grad(logs[drawn], parameters)
+        for name, gradient in zip(names, gradients, strict=True):
+            diagonal[name] += gradient**2
+            if name in inputs:
+                filters = gradient.flatten(1)
+                inputs[name].addmm_(filters.T, filters)
+    for total in [*diagonal.values(), *inputs.values()]:
+        total /= count
+    return Fisher(diagonal=diagonal, inputs=inputs)

@@ -1,0 +1,70 @@
+"""Rounding with feedback, and the information about weights that it needs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dse.compress.distill import divergence
+from dse.compress.feedback import round_filters
+from dse.compress.fisher import measure
+
+FREE = torch.zeros(40)
+
+
+@pytest.fixture
+def values() -> Tensor:
+    return 4 * torch.randn(100, 24, generator=torch.Generator().manual_seed(0))
+
+
+def together(n: int) -> Tensor:
+    """A curvature of weights whose inputs rise and fall together."""
+    inputs = torch.randn(200, n, generator=torch.Generator().manual_seed(1)) + 2
+    return inputs.T @ inputs / 200
+
+
+def cost(errors: Tensor, curvature: Tensor) -> float:
+    return float(((errors @ curvature) * errors).sum())
+
+
+def test_feedback_lowers_the_cost_of_rounding_to_a_third(values: Tensor) -> None:
+    curvature, kept = together(24), torch.ones(100, 24, dtype=torch.bool)
+    codes = round_filters(values, kept, curvature, FREE)
+    assert (codes == codes.round()).all()
+    plain = cost(values - values.round(), curvature)
+    assert cost(values - codes, curvature) < plain / 3
+    alone = round_filters(values, kept, torch.eye(24), FREE)
+    torch.testing.assert_close(alone, values.round())
+
+
+def test_pruned_weights_stay_0_and_filters_do_not_meet(values: Tensor) -> None:
+    kept = torch.rand(100, 24, generator=torch.Generator().manual_seed(2)) < 0.4
+    kept[3] = False
+    codes = round_filters(values * kept, kept, together(24), FREE)
+    assert not codes[~kept].any()
+    own = round_filters(values[5:6] * kept[5:6], kept[5:6], together(24), FREE)
+    torch.testing.assert_close(codes[5:6], own)
+
+
+def test_what_matters_less_gets_fewer_bits(values: Tensor) -> None:
+    kept, curvature = torch.ones(100, 24, dtype=torch.bool), torch.eye(24)
+    curvature.diagonal()[12:] = 100
+    codes = round_filters(values, kept, curvature, 0.3 * torch.arange(40))
+    lost = values.round().abs().mean(0) - codes.abs().mean(0)
+    assert lost[:12].mean() > 0.1
+    assert abs(float(lost[12:].mean())) < 0.01
+
+
+def test_the_information_foretells_the_divergence() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4))
+    pictures = torch.randn(2000, 2, 3, 3)
+    found = measure(network, pictures.split(1))
+    for name, total in found.inputs.items():
+        torch.testing.assert_close(found.diagonal[name].flatten(1).sum(0), total.diagonal())
+    with torch.no_grad():
+        before = network(pictures)
+        network[3].bias[2] += 0.05
+        shifted = float(divergence(before, network(pictures)).mean())
+    assert shifted == pytest.approx(float(found.diagonal["3.bias"][2]) * 0.05**2 / 2, rel=0.1)
