@@ -28,7 +28,7 @@ from torch import Tensor
 from dse.data.crops import CROPS
 from dse.data.decode import decoded
 from dse.data.store import DECODABLE, DataError, reason
-from dse.runner.task import Reporter
+from dse.runner.task import Died, Reporter
 from dse.trial.protocol import Protocol
 
 CHUNK = 16
@@ -162,7 +162,8 @@ def slots_for(loaders: int, ahead: int) -> int:
 def cropped(work: Cropper, chunks: Iterator[list[int]], loaders: int) -> Iterator[Tensor]:
     """The crops of each chunk, uint8 (CHUNK, side, side, 3), valid until the next is asked for.
 
-    Slots go round: there is one for each chunk in flight or in use. Raises `DataError`.
+    Slots go round: there is one for each chunk in flight or in use. Raises `DataError`, and `Died`
+    where a loader is killed.
     """
     slots = len(work.slots)
     tasks = (Task(number % slots, rows) for number, rows in enumerate(chunks))
@@ -207,11 +208,15 @@ def _spread(work: Cropper, tasks: Iterator[Task], loaders: int) -> Generator[str
 
 
 def _answer(pipe: Connection, process: ForkProcess) -> str:
+    """What a loader answers; raises `Died` where it was killed."""
     try:
         return str(pipe.recv())
     except (EOFError, OSError):
         process.join()
-        raise RuntimeError(f"a loader ended with exit code {process.exitcode}") from None
+        code = process.exitcode or 0
+        if code < 0:
+            raise Died(f"a loader was killed by {signal.Signals(-code).name}") from None
+        raise RuntimeError(f"a loader ended with exit code {code}") from None
 
 
 def _load(work: Cropper, other: Connection, pipe: Connection) -> None:
