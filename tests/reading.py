@@ -67,5 +67,5 @@ def own(tmp_path: Path) -> Callable[..., tuple[str, ...]]:
     return write
 
 
-NAME = "a name of at most 100 ASCII letters, digits, '.', '_' and '-'"
+NAME = "a name of at most 100 ASCII letters, digits, '.', '_' and '-', the first a letter or digit"
 LAYOUT_NAMES = ", ".join(sorted(LAYOUTS))

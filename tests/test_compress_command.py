@@ -286,6 +286,8 @@ def test_weights_from_elsewhere_by_both_kinds_of_names(
     shapes = "conv1.weight must have shape (96, 3, 7, 7), got (64, 3, 3, 3)"
     line = f"{tmp_path / 'ours.safetensors'}: the weights must be of this network: {shapes}\n"
     assert capsys.readouterr().err == line
+    assert __main__.main([str(tmp_path / "theirs.safetensors"), *words[1:]]) == 2
+    assert "; keys such as layout=v1_1 choose the network\n" in capsys.readouterr().err
     (tmp_path / "bad.safetensors").write_bytes(encode_weights(state)[:99])
     assert __main__.main([str(tmp_path / "bad.safetensors"), *words]) == 2
     assert "the file must be safetensors" in capsys.readouterr().err

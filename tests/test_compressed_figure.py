@@ -71,7 +71,7 @@ def test_the_report_answers_what_is_better_at_a_number_of_bytes() -> None:
     measured = TABLE.assign(stored_density=1.0, epochs_total=20)
     section = compression(measured)
     (first, *_) = [point.text for point in section.points]
-    assert first.startswith("In 128 KB, sr 1, ristretto, bits 4 compared with sr 0.125: +2")
+    assert first.startswith("Within 128 KB, sr 1, ristretto, bits 4 compared with sr 0.125: +2")
     tables = {table.caption: table.frame for table in section.tables}
     frame = tables["At a number of bytes: a small network, or a large one compressed?"]
     row = frame[frame["at most"] == "256 KB"].iloc[0]

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from reading import composed_once
 
@@ -98,6 +99,7 @@ def test_the_report_shows_studies(front: dict[str, Any]) -> None:
     best, effects = (table.frame for table in section.tables)
     assert effects["key"].tolist()[0] == "sr"
     assert best["size_bytes"].is_monotonic_increasing
+    assert pd.api.types.is_integer_dtype(best["size_bytes"])  # bytes have no decimals
     assert best["val_top1"].is_monotonic_increasing
     assert len(best) == history(front)["on_front"].sum()
     assert not searches({}).is_filled

@@ -76,7 +76,7 @@ def budget_sentences(found: pd.DataFrame) -> list[str]:
         low, high, seeds = row["difference_low"], row["difference_high"], row["seeds"]
         known = Interval(mean=row["difference"], low=low, high=high, count=seeds)
         sentences.append(
-            f"In {_budget(row['budget_bytes'])}, {row['compressed']} compared with "
+            f"Within {_budget(row['budget_bytes'])}, {row['compressed']} compared with "
             f"{row['uncompressed']}: {signed(known, 'points')}."
         )
     return sentences

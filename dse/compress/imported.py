@@ -42,7 +42,10 @@ def compress(
 def _fill(network: SqueezeNet, weights: Mapping[str, Tensor]) -> None:
     """Give a network its weights, by this project's names or torchvision's."""
     if OF_TORCHVISION in weights:
-        weights = from_torchvision(network.architecture.layout, weights)
+        try:
+            weights = from_torchvision(network.architecture.layout, weights)
+        except ValueError as error:
+            raise ValueError(f"{error}; keys such as layout=v1_1 choose the network") from None
     for name, own in network.state_dict().items():
         if name in weights and weights[name].shape != own.shape:
             shapes = f"{tuple(own.shape)}, got {tuple(weights[name].shape)}"

@@ -62,6 +62,8 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
 def _tables(name: str, study: Mapping[str, Any]) -> Iterator[Table]:
     """The best networks, and which keys matter."""
     if len(rows := front_rows(study)):
+        costs = study["objectives"][:-1]  # bytes and counts, means over the seeds
+        rows = rows.assign(**{cost: rows[cost].round().astype(int) for cost in costs})
         what = "The front" if len(study["objectives"]) > 1 else "The best network"
         yield Table(f"{what}, by validation accuracy: {name}", rows)
     if len(rows := effect_rows(study)):

@@ -61,7 +61,8 @@ def _file_name() -> Rule:
             raise ValueError
         return value
 
-    return Rule("a name of at most 100 ASCII letters, digits, '.', '_' and '-'", read)
+    letters = "a name of at most 100 ASCII letters, digits, '.', '_' and '-'"
+    return Rule(f"{letters}, the first a letter or digit", read)
 
 
 def knobs(*kinds: type) -> dict[str, Field[Any]]:
