@@ -89,9 +89,10 @@ def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
     assert "a compression was killed: " in capsys.readouterr().out
     (folder / HOLD).unlink()
     assert finished(folder)[0] == 0
-    saved = noted(folder, "saved")
-    assert sorted(saved) == sorted(ids(folder, COMPRESSED))
-    assert len(set(saved)) == COUNT
+    saved = noted(folder, "saved")  # but for one whose process was killed before it noted that
+    assert set(saved) <= ids(folder, COMPRESSED)
+    assert len(saved) == len(set(saved))
+    assert len(ids(folder, COMPRESSED)) == COUNT
     assert not noted(folder, "late")
     assert not [path for path in (folder / COMPRESSED).iterdir() if path.name.startswith(".")]
 
