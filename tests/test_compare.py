@@ -78,7 +78,7 @@ def test_no_effect_is_not_decided_and_says_how_many_seeds_it_would_take() -> Non
     (one,) = compare(planted(lambda question: 60.0, bypass=("none", "simple")), "bypass")
     assert one.p > 0.05
     assert one.difference.low < 0 < one.difference.high
-    assert one.verdict.startswith("not decided, which needs about")
+    assert one.verdict.startswith("not decided; this takes about")
     assert one.seeds_needed
     assert f"{one.seeds_needed} more seeds" in one.sentence
 
@@ -152,7 +152,7 @@ def test_fewest_seeds_are_those_with_which_a_family_can_be_decided(family: int, 
 def test_too_few_seeds_decide_nothing_however_large_the_difference(seeds: int) -> None:
     (one,) = compare(planted(wired, seeds=range(seeds), bypass=("none", "simple")), "bypass")
     assert one.smallest_adjusted_p == 2 / 2**seeds
-    assert one.verdict == "not decided, which needs at least 6 seeds"
+    assert one.verdict == "not decided; this takes at least 6 seeds"
     assert ("too few seeds for an interval" in one.sentence) == (seeds < 3)
     assert "nan" not in one.sentence
 
@@ -170,7 +170,7 @@ def test_more_comparisons_need_more_seeds() -> None:
     assert one.verdict == "higher"
     for one in compare(table, "bypass"):
         assert one.smallest_adjusted_p == 3 / 32
-        assert one.verdict == "not decided, which needs at least 7 seeds"
+        assert one.verdict == "not decided; this takes at least 7 seeds"
 
 
 def test_more_comparisons_need_more_seeds_for_the_same_power() -> None:
@@ -189,7 +189,7 @@ def test_equal_answers_are_not_decided() -> None:
     assert (one.difference, one.p) == (interval([0.0] * 8), 1.0)
     assert math.isnan(one.effect)
     assert one.seeds_needed is None
-    assert one.sentence.endswith("p = 1: not decided, equal for every seed.")
+    assert one.sentence.endswith("p = 1: not decided; equal for every seed.")
 
 
 def test_a_difference_without_spread_is_decided() -> None:

@@ -87,12 +87,12 @@ class Comparison:
         if self.decided:
             return "higher" if self.difference.mean > 0 else "lower"
         if not any(self.pairs.differences):
-            return "not decided, equal for every seed"
+            return "not decided; equal for every seed"
         if self.smallest_adjusted_p > ALPHA:
-            return f"not decided, which needs at least {fewest_seeds(self.family)} seeds"
+            return f"not decided; this takes at least {fewest_seeds(self.family)} seeds"
         if self.seeds_needed is None:
-            return f"not decided, so small a difference needs more than {MAX_SEEDS:,} seeds"
-        return f"not decided, which needs about {counted(max(self.seeds_needed, 1), 'more seed')}"
+            return f"not decided; so small a difference takes more than {MAX_SEEDS:,} seeds"
+        return f"not decided; this takes about {counted(max(self.seeds_needed, 1), 'more seed')}"
 
 
 def at(setting: Mapping[str, Any]) -> str:

@@ -125,7 +125,7 @@ class Claim:
             return f"rises by at most {self.margin:g} points"
         if any(one.smallest_adjusted_p > ALPHA for one in self.comparisons):
             fewest = fewest_seeds(self.comparisons[0].family)
-            return f"not decided, which needs at least {fewest} seeds"
+            return f"not decided; this takes at least {fewest} seeds"
         highest = max(one.difference.high for one in self.comparisons)
         return f"not decided, a rise of {highest:.1f} points is possible"
 
