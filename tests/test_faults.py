@@ -32,7 +32,7 @@ from dse.results import checkpoints, drivers, files, locks, records, tables
 from dse.trial.question import QUESTION
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {
+ENVIRONMENT = {
     "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
     "OMP_NUM_THREADS": "1",
 }
@@ -48,7 +48,7 @@ def command(folder: Path, *words: str) -> list[str]:
 def sweep(folder: Path, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
     """Run a toy sweep."""
     call: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 60, "check": False}
-    return subprocess.run(command(folder, *words), env=ENVIRONMENT, **(call | how))
+    return subprocess.run(command(folder, *words), env=os.environ | ENVIRONMENT, **(call | how))
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """
     with subprocess.Popen(
         command(folder, *words),
-        env=ENVIRONMENT,
+        env=os.environ | ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -77,7 +77,11 @@ def call(function: str, *arguments: object, **named: object) -> Any:
     code += "from pathlib import PosixPath; from toy_trial import *\n"
     code += f"print(json.dumps({function}(*{arguments!r}, **{named!r})))"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -238,7 +242,9 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(
         ENVIRONMENT, "PYTHONPATH", f"{tmp_path / 'wild'}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
     )
     clock = [sys.executable, "-c", "import time; print([time.time() for _ in range(20)])"]
-    times = json.loads(subprocess.run(clock, env=ENVIRONMENT, capture_output=True).stdout)
+    times = json.loads(
+        subprocess.run(clock, env=os.environ | ENVIRONMENT, capture_output=True).stdout
+    )
     assert max(times) - min(times) > 3000
     folder, words = tmp_path / "x", ("trials=16", "seconds=0.02", "workers=2", "table=true")
     with started(folder, *words) as one, started(folder, *words) as other:
@@ -516,7 +522,7 @@ def real(folder: Path, *words: str, module: str = "dse.sweep") -> subprocess.Pop
     with folder.with_name(f"{folder.name}.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", module, *words, *places],
-            env=ENVIRONMENT,
+            env=os.environ | ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=log,
         )
