@@ -52,7 +52,8 @@ def amount() -> Rule:
             raise ValueError
         return number
 
-    return Rule("a number above 0 such as 50e6, 0.5MB (10**6 bytes) or 4.8MiB (2**20 bytes)", read)
+    examples = "50e6, 100kB, 0.5MB (10**6 bytes) or 4.8MiB (2**20 bytes)"
+    return Rule(f"a number above 0 such as {examples}", read)
 
 
 def text() -> Rule:
