@@ -100,6 +100,16 @@ def test_each_value_of_another_axis_has_a_line(
     assert "no line" not in text(figure)
 
 
+@pytest.mark.parametrize(
+    ("other", "moved"), [({"lr": (0.1, 0.2)}, True), ({"pct3x3": (0.25, 0.5)}, False)]
+)
+def test_lines_that_are_moved_apart_are_named_in_the_caption(
+    other: dict[str, Any], moved: bool
+) -> None:
+    figure = figure3a(shuffled(swept(sr=SR[:2], **other)))
+    assert ("at the same place are drawn side by side" in text(figure)) == moved
+
+
 def test_two_layouts_are_two_lines() -> None:
     small = {"conv1_filters": 12, "pool_after": "1-4"}
     px8 = [{**row, **small, "trial_id": f"px8 {row['trial_id']}"} for row in swept(sr=SR[:2])]

@@ -27,18 +27,22 @@ def draw_lines(
     column: str,
     places: Sequence[Mapping[Any, float]],
     title: str = "",
-) -> None:
-    """The lines, each with its places on the x axis, and a legend of what they differ in."""
+) -> str:
+    """The lines, each with its places on the x axis, and a legend of what they differ in.
+
+    Returns what the caption must say of their places.
+    """
     figure: Any = axes.figure
     artists = [
         _draw_line(axes, line, found.answer, at, column, label=line.label, **look(number))
         for number, (line, at) in enumerate(zip(drawn, places, strict=True))
     ]
-    if same_places(places):
+    if apart := len(drawn) > 1 and same_places(places):
         _side_by_side(axes, artists)
     if drawn[0].setting:
         legend(figure, [line.label for line in drawn], title)
     axes.set_ylabel(label(found.answer))
+    return "Lines with points at the same place are drawn side by side." if apart else ""
 
 
 def same_places(places: Sequence[Mapping[Any, float]]) -> bool:

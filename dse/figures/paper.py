@@ -47,11 +47,11 @@ def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
     with style():
         figure = Figure(figsize=(WIDTH, 6.6 if theirs else 4.0), layout="constrained")
         panels = figure.subplots(2 if theirs else 1, squeeze=False)[:, 0]
-        _over_sizes(panels[0], found, drawn, paper.column, paper.label)
+        places = _over_sizes(panels[0], found, drawn, paper.column, paper.label)
         panels[0].set_title(f"{paper.title}, measured: {described(found)}")
         if theirs:
             _published(panels[1], paper)
-        caption(figure, measured(found, drawn, paper.column), note, paper.missing(drawn))
+        caption(figure, measured(found, drawn, paper.column), places, note, paper.missing(drawn))
     return figure
 
 
@@ -72,9 +72,9 @@ def widths(table: pd.DataFrame, note: str = "") -> Figure:
     with style():
         figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
         axes = figure.subplots()
-        _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
+        places = _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
         axes.set_title(f"Width: {described(found)}")
-        caption(figure, measured(found, drawn, "base_e"), note)
+        caption(figure, measured(found, drawn, "base_e"), places, note)
     return figure
 
 
@@ -86,7 +86,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
     found, drawn = _lines(table, "pool_after")
     points = pd.concat([line.points for line in drawn])
     macs = points.groupby("pool_after")["macs"].agg(["min", "max"]).sort_values("min") / 1e6
-    places = {pools: float(place) for place, pools in enumerate(macs.index)}
+    ranks = {pools: float(rank) for rank, pools in enumerate(macs.index)}
     label, ticks = "layers followed by max-pooling (pool_after)", list(macs.index)
     if (macs["min"] == macs["max"]).all():
         label += "\nMACs of one picture (millions)"
@@ -96,11 +96,11 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
     with style():
         figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
         axes = figure.subplots()
-        draw_lines(axes, found, drawn, "pool_after", [places] * len(drawn))
-        axes.set_xticks(list(places.values()), ticks)
+        places = draw_lines(axes, found, drawn, "pool_after", [ranks] * len(drawn))
+        axes.set_xticks(list(ranks.values()), ticks)
         axes.set_xlabel(label)
         axes.set_title(f"Downsampling: {described(found)}")
-        caption(figure, measured(found, drawn, "pool_after"), note)
+        caption(figure, measured(found, drawn, "pool_after"), places, note)
     return figure
 
 
@@ -114,8 +114,8 @@ def _lines(table: pd.DataFrame, column: str) -> tuple[Sweep, tuple[Line, ...]]:
     return found, lines(found, axis_alone(found, column).name, most=MOST_LINES)
 
 
-def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> None:
-    """Lines over the sizes of their networks.
+def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> str:
+    """Lines over the sizes of their networks; returns what the caption must say of their places.
 
     The values along the lines are on an axis above where all lines have them at the same sizes,
     else in the title of the legend.
@@ -127,9 +127,8 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
     shared = same_places(sizes)
     texts = [written(value) for value in found.axis(column).values]
     values = ", ".join(texts) if len(texts) <= MOST_TICKS else f"{texts[0]} to {texts[-1]}"
-    draw_lines(
-        axes, found, drawn, column, sizes, "" if shared else f"along a line: {column} {values}"
-    )
+    title = "" if shared else f"along a line: {column} {values}"
+    places = draw_lines(axes, found, drawn, column, sizes, title)
     every = sorted({size for one in sizes for size in one.values()})
     if every[-1] > WIDE * every[0]:
         ticks = log_ticks(every[0], every[-1])
@@ -140,6 +139,7 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
         merged = {value: size for one in sizes for value, size in one.items()}
         _values_above(axes, list(merged.values()), list(merged), label)
     axes.set_xlabel(SIZE_LABEL)
+    return places
 
 
 def _values_above(axes: Axes, sizes: Sequence[float], values: Sequence[float], label: str) -> None:
