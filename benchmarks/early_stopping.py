@@ -12,6 +12,7 @@ seeds judge them. Prints a table and keeps it in results/reference/arena/early_s
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ def measure(known: Known, rule: str, order: np.ndarray) -> tuple[float, ...]:
     return spent, lost == 0, lost, (whole & front).sum() / front.sum(), areas[0] / areas[1]
 
 
+def drawn(seed: int, count: int, studies: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The networks of each study, in order: of some small studies, then of the whole space."""
+    for size, number in ((STUDY, studies), (count, 1)):
+        rng = np.random.default_rng(seed)
+        yield size, [rng.permutation(count)[:size] for _ in range(number)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--bench", type=Path, default=ROOT / "squeezebench")
@@ -56,10 +64,7 @@ def main() -> None:
     lines = []
     for seed, (_, known) in bench(options.bench).items():
         for rule in STOPPERS:
-            count = len(known.points)
-            for size, studies in ((STUDY, options.studies), (count, 1)):
-                rng = np.random.default_rng(seed)
-                orders = [rng.permutation(count)[:size] for _ in range(studies)]
+            for size, orders in drawn(seed, len(known.points), options.studies):
                 found = np.mean([measure(known, rule, order) for order in orders], axis=0)
                 spent, best, lost, members, area = found
                 shares = [f"{100 * share:.1f}" for share in (spent, best, members, area)]

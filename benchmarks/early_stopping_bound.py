@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from arena import AXES, OUT, ROOT, bench
-from early_stopping import STUDY
+from early_stopping import drawn
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 
@@ -148,10 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     lines = []
     for seed, (table, known) in bench(options.bench).items():
-        count = len(known.points)
-        for size, studies in ((STUDY, options.studies), (count, 1)):
-            rng = np.random.default_rng(seed)
-            orders = [rng.permutation(count)[:size] for _ in range(studies)]
+        for size, orders in drawn(seed, len(known.points), options.studies):
             for score in (accuracy, prediction):
                 for earlier in (False, True):
                     spent, bound = measure(known, score(table, known.curves), orders, earlier)

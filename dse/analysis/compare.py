@@ -82,10 +82,17 @@ class Comparison:
         return text if self.family == 1 else f"{text} (Holm, {self.family} comparisons)"
 
     @property
+    def direction(self) -> str:
+        """`higher`, `lower` or `not decided`."""
+        if not self.decided:
+            return "not decided"
+        return "higher" if self.difference.mean > 0 else "lower"
+
+    @property
     def verdict(self) -> str:
-        """`higher`, `lower`, or `not decided` and what would decide it."""
+        """The direction, and what would decide it."""
         if self.decided:
-            return "higher" if self.difference.mean > 0 else "lower"
+            return self.direction
         if not any(self.pairs.differences):
             return "not decided; equal for every seed"
         if self.smallest_adjusted_p > ALPHA:

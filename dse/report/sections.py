@@ -80,7 +80,7 @@ def _comparison(one: Comparison) -> dict[str, object]:
         "seeds": difference.count,
         "p": one.p,
         "Holm's p": one.adjusted_p,
-        "verdict": one.verdict.partition(";")[0],
+        "verdict": one.direction,
     }
 
 
