@@ -218,6 +218,30 @@ def test_what_was_extrapolated_is_said_each_time(
         )
 
 
+def test_a_calibration_of_a_busy_machine_is_used_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = 6.5
+
+    def fake(trials: Sequence[Trial], *_: object) -> tuple[list[Sample], float]:
+        return [replace(sample(trial), busy=busy) for trial in trials], 2.0
+
+    monkeypatch.setattr(calibrate, "_measured", fake)
+    monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))
+    grid = request(tmp_path, SQUEEZE)
+    said: list[str] = []
+    (source,) = estimate(grid, grid.trials, said.append).sources
+    assert source.endswith(
+        ", which is not kept: other programs used the processors, and steps took 6.5 times their "
+        "processor time"
+    )
+    busy = 1.1
+    (source,) = estimate(grid, grid.trials, said.append).sources
+    assert source.endswith(" to calibrate again")
+    estimate(grid, grid.trials, said.append)
+    assert [line.startswith("calibrating: ") for line in said] == [True, True]
+
+
 class Slow:
     """A runner whose first task is measured at once; the others take until it is stopped."""
 
@@ -317,6 +341,7 @@ def test_steps_are_timed_where_they_are_reported_several_at_a_time(
     """As on a GPU; what is judged between them is left out."""
     now, watch = 0.0, Stopwatch(5.0)
     monkeypatch.setattr("time.perf_counter", lambda: now)
+    monkeypatch.setattr("time.process_time", lambda: now / 4)
     with suppress(measure.Enough):
         for step in range(16, 1000, 16):
             now += 16 * 0.05
@@ -326,6 +351,7 @@ def test_steps_are_timed_where_they_are_reported_several_at_a_time(
     assert 5.0 <= watch.seconds < 6.0
     assert watch.seconds / watch.steps == pytest.approx(0.05)
     assert (watch.first, watch.skipped) == (0.8, 16)
+    assert watch.seconds / watch.worked == pytest.approx(4)
 
 
 # Real measurements --------------------------------------------------------------------------

@@ -209,6 +209,7 @@ def test_a_plan_and_budgets_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(calibrate, "SECONDS", 0.1)
+    monkeypatch.setattr(calibrate, "BUSY", math.inf)
     monkeypatch.setattr(launch, "import_figures", lambda: None)
     monkeypatch.setattr(__main__, "close", lambda *_: None)  # figures and a report
     words = ["sr=0.125,0.25", "epochs=2", "train_share=0.1", "data.cache=cache"]

@@ -2,7 +2,7 @@
 
 Each network is trained for some seconds, as many at a time as the sweep will train; where a step
 takes long, with smaller batches. A calibration ends within `LIMIT`, and is kept in `data.cache` for
-each machine, number of workers and protocol.
+each machine, number of workers and protocol, unless the machine was busy with something else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from dse.analysis.rendering import counted
@@ -53,7 +54,10 @@ SLACK = 1.25
 NOISE = 0.02
 """Typical relative difference between two measurements of one time."""
 
-FORMAT = 2
+BUSY = 1.3
+"""Times their processor time that steps may take in a calibration that is kept."""
+
+FORMAT = 3
 """Version of the files that are kept; one of another version is ignored."""
 
 Say = Callable[[str], None]
@@ -66,7 +70,8 @@ class Sample:
     `macs` and `activations` are for one picture; `ready` is the time until the first step, `step`
     that of a step, `judge` that of judging a picture; `private` is the memory of a worker, `shared`
     what workers share; `header` is what a file of weights has in addition to the weights. `step`
-    and `private` are extrapolated from steps of `timed` pictures, unless that is 0.
+    and `private` are extrapolated from steps of `timed` pictures, unless that is 0. `busy` is the
+    steps' time divided by their processor time.
     """
 
     macs: float
@@ -78,6 +83,7 @@ class Sample:
     shared: float
     header: float
     timed: int = 0
+    busy: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +91,7 @@ class Calibration:
     """What was measured for one protocol on one machine; no `samples` where nothing was yet.
 
     `overhead` and `memory` are the seconds and bytes of the command itself; `path` is the file, or
-    None where it could not be written.
+    None where it is not kept.
     """
 
     path: Path | None
@@ -104,6 +110,11 @@ class Calibration:
             [steps * s.step + judged * s.judge for s in self.samples],
             noise=NOISE,
         )
+
+    @property
+    def busy(self) -> float:
+        """The steps' time divided by their processor time, of a typical sample (at least one)."""
+        return median(sample.busy for sample in self.samples)
 
     def covers(self, trials: Sequence[Trial]) -> bool:
         """Whether enough networks were measured, as small and as large as those of `trials`."""
@@ -191,7 +202,8 @@ def known_rates(trials: Sequence[Trial], workers: Workers, store: Store) -> Rate
 
 
 def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say) -> Calibration:
-    """Measure some networks of `trials`, all of the same conditions, and keep the result.
+    """Measure some networks of `trials`, all of the same conditions, and keep the result, unless
+    other programs used the processors meanwhile.
 
     Raises `RuntimeError` where a training fails, or where trials run on GPUs of other machines.
     """
@@ -218,6 +230,8 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
         memory=memory,
         date=datetime.now(UTC).date().isoformat(),
     )
+    if new.busy > BUSY:
+        return replace(new, path=None)
     try:
         _save(new, made_for)
     except OSError as error:

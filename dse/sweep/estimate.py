@@ -113,6 +113,11 @@ def _sources(known: Calibration) -> Iterator[str]:
     made = f"based on a calibration on this machine on {known.date}"
     if known.path:
         yield f"{made}; delete {known.path} to calibrate again"
+    elif known.busy > calibrate.BUSY:
+        yield (
+            f"{made}, which is not kept: other programs used the processors, and steps took "
+            f"{known.busy:.1f} times their processor time"
+        )
     else:
         yield f"{made}, which could not be saved"
     if timed := [sample.timed for sample in known.samples if sample.timed]:

@@ -59,29 +59,31 @@ class Stopwatch:
     least `least` steps.
 
     The first steps are not like the others: `first` is when `skipped` of them were done, `steps`
-    and `seconds` are those after it. Raises `Enough` at the end.
+    and `seconds` are those after it, `worked` is their processor time. Raises `Enough` at the end.
     """
 
     def __init__(self, seconds: float, least: int = LEAST_STEPS) -> None:
         self.first, self.skipped = 0.0, 0
-        self.steps, self.seconds = 0, 0.0
-        self._enough, self._least, self._last = seconds, least, 0.0
+        self.steps, self.seconds, self.worked = 0, 0.0, 0.0
+        self._enough, self._least = seconds, least
+        self._last = self._worked = 0.0
 
     def on_step(self, step: int, state: object) -> None:
         """Called with the number of steps done: after each one, or on a GPU after several."""
         del state
-        now = time.perf_counter()
+        now, worked = time.perf_counter(), time.process_time()
         if self.first:
             self.steps, self.seconds = step - self.skipped, self.seconds + now - self._last
+            self.worked += worked - self._worked
         else:
             self.first, self.skipped = now, step
-        self._last = now
+        self._last, self._worked = now, worked
         if self.steps >= self._least and self.seconds >= self._enough:
             raise Enough
 
     def on_judged(self, *_: object) -> None:
         """Called after each batch that is judged, and after the last one once more."""
-        self._last = time.perf_counter()
+        self._last, self._worked = time.perf_counter(), time.process_time()
 
 
 def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict[str, float]:
@@ -91,8 +93,10 @@ def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict
     `entered` is when this began, on the machine's monotonic clock; `ready`, `step` and `judge` are
     the seconds until the first step, of a step, and of judging a picture; `private` and `shared`
     are the peak bytes of this process's own memory and of what it was forked with; `header` is the
-    bytes of a file of weights in addition to the weights. The recipe's number of epochs and
-    learning rate are replaced, so that any trial can be trained for long enough.
+    bytes of a file of weights in addition to the weights. `busy` is the steps' time divided by
+    their processor time: well above 1 where other programs use the processors; 1 where a step
+    waits for a GPU or for loaders. The recipe's number of epochs and learning rate are replaced, so
+    that any trial can be trained for long enough.
 
     Where steps take long, smaller ones are timed: `timed` is the number of their pictures, from
     which `step` and `private` are extrapolated; else 0. It is reported as soon as it is known.
@@ -126,6 +130,7 @@ def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict
         part = batch // trial.protocol.recipe.iter_size
         private += max(part - timed, 0) * _bytes_of_a_picture(trial, model, data)
     weights = weights_of(model)
+    alone = device.type == "cpu" and not store.loaders
     return {
         "entered": entered,
         "ready": max(watch.first - start - watch.skipped * step, 0.0),
@@ -135,6 +140,7 @@ def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict
         "shared": shared,
         "header": len(encode(weights)) - sum(w.nbytes for w in weights.values()),
         "timed": timed if timed < batch else 0,
+        "busy": max(watch.seconds / max(watch.worked, 1e-9), 1.0) if alone else 1.0,
     }
 
 
