@@ -1,6 +1,6 @@
 """Compress the authors' released network with loss, without labels, and judge the files.
 
-    python benchmarks/released.py --data DIR [--device cuda] [--updates 1000] [--output FOLDER]
+    python benchmarks/released.py --data DIR [--device cuda] [--updates 30] [--output FOLDER]
 
 DIR holds `compressed_SqueezeNet.net` and the ImageNet pictures `imagenet10/train/WNID/*.JPEG` and
 `imagenet10/val/WNID/*.JPEG`. Every third training picture is used to fit: the target is what the
@@ -50,7 +50,7 @@ HELD_OUT = 5
 ZOOM = 0.1
 """The largest share of a side that the crop of a copy leaves out."""
 
-PRICES = (1e-8, 2e-8, 5e-8, 1.2e-7, 2.2e-7, 3.6e-7, 6e-7, 1.1e-6)
+PRICES = (8.8e-9, 5e-8, 1.1e-7, 1.4e-7, 2.3e-7, 4.6e-7, 6e-7)
 """Nats of KL divergence that a bit may cost, from the largest file to the smallest."""
 
 NNCODEC = (
@@ -310,11 +310,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--coder", choices=[*CODERS], default="adaptive")
     parser.add_argument("--six-bits", action="store_true", help="only the file of 6-bit codes")
     parser.add_argument("--prices", type=float, nargs="+", default=PRICES)
-    parser.add_argument("--copies", type=int, default=8, help="moved ones of each picture to fit")
-    parser.add_argument("--updates", type=int, default=1000, help="of each file")
-    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--copies", type=int, default=2, help="moved ones of each picture to fit")
+    parser.add_argument("--updates", type=int, default=30, help="of each file")
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=0.03)
-    parser.add_argument("--fisher", type=int, default=1600, help="pictures to estimate it from")
+    parser.add_argument("--fisher", type=int, default=800, help="pictures to estimate it from")
     parser.add_argument("--limit", type=int, help="judge by so many pictures only")
     return parser
 

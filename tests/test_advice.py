@@ -61,7 +61,7 @@ def test_early_pooling_may_win_at_equal_work() -> None:
 def test_few_seeds_decide_nothing() -> None:
     found = advice(sweep(TABLE[TABLE["seed"] == 0]))
     assert about({one.text: one.verdict for one in found}, "Late pooling raises accuracy (") == (
-        "not decided, +5.0 points in the only seed"
+        "not decided; +5.0 points in the only seed"
     )
     assert all(one.verdict.startswith("not decided") for one in found)
     assert not any("nan" in one.sentence for one in found)

@@ -107,7 +107,7 @@ def test_noise_decides_nothing() -> None:
     (found,) = claims(planted(rise_to(0.75), spread=3.0, sr=SR), "sr", 0.75)
     assert (found.rises, found.stops) == (False, False)
     high = found.comparisons[0].difference.high
-    assert found.verdict == f"not decided, a rise of {high:.1f} points is possible"
+    assert found.verdict == f"not decided; a rise of {high:.1f} points is possible"
 
 
 def test_every_greater_value_must_stay_below_the_margin() -> None:

@@ -11,6 +11,7 @@ import random
 import struct
 import sys
 import termios
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -214,6 +215,45 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     assert len(lines) == 5
     assert message["summary"] in lines[4]
     assert f"{names[1]}: {message['running'][ids[1]]}" in lines[4]
+
+
+def test_no_time_is_left_to_say_where_only_others_work() -> None:
+    now, messages = 0.0, []
+    ids = [trial.trial_id for trial in TRIALS[:2]]
+    lengths = {i: LENGTHS[i] for i in ids}
+    progress = Progress(lengths, NAMES, 2, publish=messages.append, clock=lambda: now)
+    row = {"status": "learned", "top1": 90.0, "size_bytes": 1000}
+    epochs = TRIALS[1].protocol.recipe.epochs
+    for event in (
+        Started(ids[0]), Waiting(ids[0]), Started(ids[1]), Reported(ids[1], (1, 50.0)),
+        Reported(ids[1], (epochs, 50.0)), Finished(ids[1], row),
+    ):  # fmt: skip
+        now += 2
+        progress.take(event)
+    assert messages[-1]["summary"] == "1 of 2 done, 1 waiting for other sweeps"
+    assert messages[-1]["seconds_left"] is None
+
+
+@pytest.mark.parametrize(
+    ("retrained", "reports", "state"),
+    [
+        (2, [(1, 60.0)], "epoch 1 of 2, val_top1 60.0 %"),
+        (2, [(1, 60.0), (2, 70.0), (3, 70.0)], "epoch 2 of 2, val_top1 70.0 %"),
+        (0, [], "running"),
+        (0, [(1, 70.0)], "running"),
+    ],
+)
+def test_work_after_the_epochs_is_no_epoch(
+    retrained: int, reports: list[tuple[int, float]], state: str
+) -> None:
+    """As of a compression: its last epoch stands for all but retraining."""
+    now, messages, (one, *_) = 0.0, [], NAMES
+    lengths = {one: replace(LENGTHS[one], epochs=retrained + 1, others=1)}
+    progress = Progress(lengths, NAMES, 1, publish=messages.append, clock=lambda: now)
+    for event in (Started(one), *(Reported(one, report) for report in reports)):
+        now += 2
+        progress.take(event)
+    assert messages[-1]["running"] == {one: state}
 
 
 @pytest.mark.parametrize("columns", [40, 79, 200])

@@ -133,7 +133,7 @@ def _gains(one: Contrast) -> str:
     """Whether a change raises accuracy, and for which values of other axes that is not shown."""
     known = one.difference
     if known.count < INTERVAL_SEEDS:
-        return f"not decided, {known.mean:+.1f} points in {_few(known.count)}"
+        return f"not decided; {known.mean:+.1f} points in {_few(known.count)}"
     if known.high < 0:
         return "does not hold"
     if known.low <= 0:
@@ -148,7 +148,7 @@ def _enough(one: Contrast) -> str:
     """Whether a change gains at most `MARGIN` points."""
     known = one.difference
     if known.count < INTERVAL_SEEDS:
-        return f"not decided, more gains {known.mean:+.1f} points in {_few(known.count)}"
+        return f"not decided; more gains {known.mean:+.1f} points in {_few(known.count)}"
     if known.low > MARGIN:
         little = one.by[one.by["high"] <= MARGIN]
         rest = f", but for {_named(little)}" if len(little) else ""
@@ -170,7 +170,7 @@ def _leads(table: pd.DataFrame, value: object, budget: str) -> str:
     place = rows.index[rows.iloc[:, 0] == value][0]
     gap = rows["gap_high"][max(place, 1)]
     if math.isnan(gap):
-        return f"not decided, number {place + 1} of {len(rows)} within a budget of {budget}"
+        return f"not decided; number {place + 1} of {len(rows)} within a budget of {budget}"
     sure = "" if gap < 0 else " for the means"
     if place == 0:
         return f"holds{sure}: it reaches most within a budget of {budget}"

@@ -127,7 +127,7 @@ class Claim:
             fewest = fewest_seeds(self.comparisons[0].family)
             return f"not decided; this takes at least {fewest} seeds"
         highest = max(one.difference.high for one in self.comparisons)
-        return f"not decided, a rise of {highest:.1f} points is possible"
+        return f"not decided; a rise of {highest:.1f} points is possible"
 
 
 def plateaus(table: pd.DataFrame, column: str, margin: float = MARGIN) -> list[Plateau]:

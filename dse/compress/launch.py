@@ -42,7 +42,7 @@ def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
 
 def _length(one: Compression) -> Length:
     """How long a compression is: the epochs of retraining, and one more for all else."""
-    return replace(length_of(one.trial), epochs=one.settings.retrain_epochs + 1)
+    return replace(length_of(one.trial), epochs=one.settings.retrain_epochs + 1, others=1)
 
 
 def _result(row: Mapping[str, Any]) -> str:

@@ -204,7 +204,8 @@ class Progress:
             say(f"[{len(self._epochs) - len(self._left)}/{self._count}] {text}")
 
     def seconds_left(self) -> float | None:
-        """Estimated seconds until this command's own tasks are done; None where nothing is known.
+        """Estimated seconds until this command's own tasks are done; None where nothing is known,
+        or all tasks that are left are carried out by other commands.
 
         The seconds of an epoch follow from the fitted rates. For the start of a task the least
         seen is taken, since the first tasks also wait for the workers' imports. Tasks that other
@@ -238,6 +239,8 @@ class Progress:
         if self._unknown:
             typical = median(start + needed(i, epochs) for i, epochs in self._epochs.items())
             times += [typical] * self._unknown
+        if self._waiting and not times:  # only for what other commands carry out
+            return None
         return wall_time(times, self._workers)
 
     def message(self) -> dict[str, Any]:
@@ -255,8 +258,11 @@ class Progress:
 
     def _state(self, i: str, run: Run) -> str:
         """How far a task is, and its accuracy where an epoch is done."""
+        last = self._epochs[i] - self._lengths[i].others
+        if not last:
+            return "running"
         after = f", val_top1 {run.val_top1:.1f} %" if run.epoch else ""
-        return f"epoch {run.epoch} of {self._epochs[i]}{after}"
+        return f"epoch {min(run.epoch, last)} of {last}{after}"
 
     def _summary(self, seconds: float | None) -> str:
         counts = {

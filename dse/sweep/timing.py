@@ -49,11 +49,15 @@ def size_of(trial: Trial) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a task is: its `epochs`, the work of each, and judging after them, in epochs."""
+    """How long a task is: its `epochs`, the work of each, and judging after them, in epochs.
+
+    `others` of the epochs, the last ones, only stand for work of another kind.
+    """
 
     epochs: int
     epoch: Work
     judging: float
+    others: int = 0
 
 
 def length_of(trial: Trial) -> Length:
