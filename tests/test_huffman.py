@@ -14,7 +14,7 @@ from dse.coding.bits import Reader, Writer, table
 from dse.coding.bound import bound, entropy
 from dse.coding.heads import head
 from dse.coding.prefix import Integers
-from dse.coding.tensors import Dense, Shared, Tensor, same
+from dse.coding.tensors import Dense, FixedPoint, Shared, Tensor, same
 
 
 def random_counts(seed: int) -> Integers:
@@ -177,3 +177,20 @@ def test_the_width_of_an_index_follows_the_gaps() -> None:
         widths.append(huffman.WIDTHS[Reader(payload).number(huffman.WIDTH_BITS)])
     assert widths == sorted(widths)
     assert widths[0] < widths[-1] == 8
+
+
+def test_small_tensors_share_a_table_where_that_is_shorter() -> None:
+    """Made from all of them, although none would pay for one of its own."""
+    rng = np.random.default_rng(0)
+
+    def biases(low: int, high: int) -> list[Tensor]:
+        """50 tensors of 40 numbers each, of 8 bits."""
+        numbers = [rng.integers(low, high, 40).astype(np.int16) for _ in range(50)]
+        return [FixedPoint(numbers=own, width=8, fraction_length=6) for own in numbers]
+
+    near, far = biases(-8, 8), biases(-128, 128)
+    assert len(huffman.encode(near)) < 1.1 * 50 * 40 * 4 / 8
+    assert len(huffman.encode(far)) == pytest.approx(50 * 40, rel=0.02)
+    for tensors in (near, far, [*near, layer(rng, (64, 64, 3, 3), 0.3, 8), *far]):
+        decoded = huffman.decode(huffman.encode(tensors), [head(tensor) for tensor in tensors])
+        assert same(network(*decoded), network(*tensors))

@@ -52,9 +52,13 @@ class Writer:
         packed.frombytes(np.packbits(found.astype(np.uint8)).tobytes())
         self.bits += packed[: len(found)]
 
-    def symbols(self, symbols: Symbols, alphabet: int) -> None:
-        """Symbols below `alphabet` in the code that gives the fewest bits, its table included."""
-        counts = np.bincount(symbols, minlength=alphabet)
+    def symbols(self, symbols: Symbols, alphabet: int, counts: Integers | None = None) -> None:
+        """Symbols below `alphabet` in the code that gives the fewest bits, its table included.
+
+        `counts` are those of the symbols that the code is for (default: these).
+        """
+        if counts is None:
+            counts = np.bincount(symbols, minlength=alphabet)
         found = [(lengths, table(lengths)) for lengths in candidates(counts)]
         last = self.tables.get(alphabet)
         if last is not None and not counts[last == 0].any():

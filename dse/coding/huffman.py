@@ -11,6 +11,7 @@ Source: Han, Mao and Dally, arXiv:1510.00149. The bits are in `docs/compressed_f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 from bitarray import bitarray
@@ -31,12 +32,10 @@ WIDTH_BITS = 3
 def encode(tensors: Sequence[Tensor]) -> bytes:
     """The payload of some tensors: the bits of all codes, then all float32 values."""
     heads, parts = [head(tensor) for tensor in tensors], [split(tensor) for tensor in tensors]
-    bits, tables = bitarray(), dict[int, Integers]()
-    for place in _order(heads):
-        codes, alphabet = parts[place][0], heads[place].alphabet
-        written = _smallest(codes, alphabet, tables)
-        bits += written.bits
-        tables = written.tables
+    coded = [(parts[place][0], heads[place].alphabet) for place in _order(heads)]
+    large = sum(1 for _ in takewhile(lambda own: len(own[0]) >= own[1], coded))
+    bits, tables = _written(coded[:large], {})
+    bits += min((_written(coded[large:], tables, pool)[0] for pool in (False, True)), key=len)
     bits.fill()
     return bits.tobytes() + b"".join(floats.astype("<f4").tobytes() for _, floats in parts)
 
@@ -59,6 +58,27 @@ def decode(payload: bytes, heads: Sequence[Head]) -> list[Tensor]:
     return tensors
 
 
+def _written(
+    coded: Sequence[tuple[Codes, int]], tables: Mapping[int, Integers], pool: bool = False
+) -> tuple[bitarray, Mapping[int, Integers]]:
+    """The bits of several tensors' codes, each with its alphabet, and the tables after them.
+
+    A tensor of fewer codes than symbols, such as a bias, is too small for a table of its own: with
+    `pool`, the first of them has a code that is made for all.
+    """
+    bits, pooled = bitarray(), dict[int, Integers]()
+    small = [own for own in coded if len(own[0]) < own[1]] if pool else []
+    for codes, alphabet in small:
+        counts = np.bincount(codes, minlength=alphabet)
+        pooled[alphabet] = counts + pooled.get(alphabet, 0)
+    for codes, alphabet in coded:
+        counts_of_all = pooled.pop(alphabet, None) if len(codes) < alphabet else None
+        written = _smallest(codes, alphabet, tables, counts_of_all)
+        bits += written.bits
+        tables = written.tables
+    return bits, tables
+
+
 # One tensor's codes -----------------------------------------------------------------------------
 
 
@@ -68,18 +88,22 @@ def _order(heads: Sequence[Head]) -> list[int]:
     return sorted(coded, key=lambda place: -heads[place].size)
 
 
-def _smallest(codes: Codes, alphabet: int, tables: Mapping[int, Integers]) -> Writer:
+def _smallest(
+    codes: Codes, alphabet: int, tables: Mapping[int, Integers], pooled: Integers | None = None
+) -> Writer:
     """A tensor's codes, with the width of index that gives the fewest bits.
 
-    Width 0 is tried unless nine tenths are zeros, the others unless nine tenths are not.
+    Width 0 is tried unless nine tenths are zeros, the others unless nine tenths are not. With
+    counts of `pooled` codes, it is width 0 and a code for those.
     """
     size, kept, before = len(codes), codes[codes != 0], gaps(codes)
     found = []
-    if 10 * len(kept) >= size:
+    if 10 * len(kept) >= size or pooled is not None:
         found.append(Writer(tables))
         found[-1].numbers(WIDTHS.index(0), WIDTH_BITS)
-        found[-1].symbols(codes, alphabet)
-    for width in _widths(before, tables) if 10 * len(kept) <= 9 * size else ():
+        found[-1].symbols(codes, alphabet, pooled)
+    indexed = 10 * len(kept) <= 9 * size and pooled is None
+    for width in _widths(before, tables) if indexed else ():
         indices, values = entries(before, kept, width)
         found.append(Writer(tables))
         found[-1].numbers([WIDTHS.index(width), len(values)], [WIDTH_BITS, size.bit_length()])
