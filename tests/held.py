@@ -26,7 +26,7 @@ class Holding:
     """A reporter that waits after a report while there is a file."""
 
     def __init__(self, reporter: Reporter, place: Path) -> None:
-        self._reporter, self._place = reporter, place
+        self._reporter, self._place, self.fail = reporter, place, reporter.fail
 
     def __call__(self, value: Any) -> None:
         self._reporter(value)

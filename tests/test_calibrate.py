@@ -27,6 +27,7 @@ from dse.sweep.estimate import estimate
 from dse.sweep.request import Request, read_request
 from dse.sweep.timing import training_work
 from dse.training import measure
+from dse.training.execute import train_attempt
 from dse.training.measure import Stopwatch
 from dse.training.worker import run
 from dse.trial.question import Trial
@@ -317,6 +318,29 @@ def test_other_engines_are_calibrated_here_one_trial_at_a_time(
     assert "submitit" in expected.sources[-1]
 
 
+def test_of_a_shared_trial_one_process_s_share_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many processes at a time as will run, and not with another number's calibration."""
+    asked: list[tuple[int, int]] = []
+
+    def fake(
+        trials: Sequence[Trial], _: object, workers: Workers, processes: int, __: object
+    ) -> tuple[list[Sample], float]:
+        asked.append((workers.count, processes))
+        return [sample(trial) for trial in trials], 2.0
+
+    monkeypatch.setattr(calibrate, "_measured", fake)
+    monkeypatch.setattr(calibrate, "_imports", lambda: (OVERHEAD - 2.0, MEMORY))
+    one = request(tmp_path, SQUEEZE, workers=1)
+    four = replace(one, workers=replace(one.workers, processes=4))
+    alone, shared = (estimate(grid, grid.trials, silent) for grid in (one, four))
+    assert asked == [(1, 1), (4, 4)]
+    assert shared.sources[-1].startswith("one of 4 processes was measured: ")
+    expected = [own.seconds for own in alone.trials.values()]
+    assert [own.seconds for own in shared.trials.values()] == pytest.approx(expected, rel=0.01)
+
+
 def test_a_gpu_is_calibrated_on_itself(tmp_path: Path, measured: list[tuple[str, ...]]) -> None:
     """The figures of a processor are not taken for it, nor those of another GPU."""
     cpu = request(tmp_path, SQUEEZE, workers=1)
@@ -374,7 +398,7 @@ def test_what_is_measured_is_the_training_itself(tmp_path: Path) -> None:
 
 def measured_seconds(trial: Trial) -> float:
     """The seconds of a trial by a measurement of 0.3 s."""
-    values = measure.measure((trial, Store(), 0.3, "cpu"), Reporter(silent))
+    values = measure.measure((trial, Store(), 0.3, "cpu", 1), Reporter(silent))
     del values["entered"]
     size = cost(trial.architecture, trial.protocol.image_size)
     one = Sample(macs=size.macs, activations=size.activations, **values)
@@ -382,6 +406,21 @@ def measured_seconds(trial: Trial) -> float:
     rates = Calibration(path=Path("x"), samples=(one,)).rates(trial.protocol)
     work = training_work(trial.protocol, size.macs, size.activations)
     return one.ready + float(rates @ work)
+
+
+def test_a_process_s_share_of_a_step_takes_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of a quarter of the pictures are trained with, in a quarter of the parts."""
+    trial = request(Path(), "base_e=8", "batch_size=256", "iter_size=8").trials[0]
+    trained: list[Trial] = []
+
+    def spy(one: Trial, *arguments: object) -> object:
+        trained.append(one)
+        return train_attempt(one, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measure, "train_attempt", spy)
+    measure.measure((trial, Store(), 0.01, "cpu", 4), Reporter(silent))
+    recipe = trained[-1].protocol.recipe
+    assert (recipe.batch_size, recipe.iter_size) == (64, 2)
 
 
 def test_long_steps_are_extrapolated_from_smaller_ones(
@@ -392,7 +431,7 @@ def test_long_steps_are_extrapolated_from_smaller_ones(
     trial = request(
         tmp_path, "base_e=32", "conv1_filters=32", "image_size=48", "batch_size=32"
     ).trials[0]
-    argument = (trial, Store(), 0.01, "cpu")
+    argument = (trial, Store(), 0.01, "cpu", 1)
 
     def agree(_: int) -> bool:
         whole = measure.measure(argument, Reporter(silent))
@@ -412,7 +451,7 @@ def test_long_steps_are_extrapolated_from_smaller_ones(
 @pytest.mark.parametrize("words", [("batch_size=500", "epochs=1"), ("clip=0", "lr=1e6")])
 def test_short_and_wild_recipes_are_timed_too(tmp_path: Path, words: tuple[str, ...]) -> None:
     trial = request(tmp_path, "norm=none", *words).trials[0]
-    took = measure.measure((trial, Store(), 0.1, "cpu"), Reporter(silent))
+    took = measure.measure((trial, Store(), 0.1, "cpu", 1), Reporter(silent))
     assert took["step"] > 0
     assert took["judge"] > 0
     assert took["ready"] >= 0

@@ -31,10 +31,16 @@ TWO = (Gpu("0", "A"), Gpu("1", "B"))
 
 
 def machine(
-    patch: pytest.MonkeyPatch, *names: str, cuda: int = 13000, torch: str = "13.0", **env: str
+    patch: pytest.MonkeyPatch,
+    *names: str,
+    cuda: int = 13000,
+    torch: str = "13.0",
+    capability: tuple[int, int] = (9, 0),
+    **env: str,
 ) -> None:
     """A machine whose driver sees the GPUs `names`; `env` is the environment."""
-    patch.setattr(gpus, "ask_driver", lambda: Driver(cuda, names))
+    driver = Driver(cuda, names, (capability,) * len(names))
+    patch.setattr(gpus, "ask_driver", lambda: driver)
     patch.setattr(devices, "torch_cuda", lambda: torch)
     patch.delenv(VISIBLE)
     for name, value in env.items():
@@ -199,6 +205,13 @@ NO_GPU = "`runner.device` must be auto or cpu here, got cuda: "
             "`runner.workers` must be at most 8, `runner.per_gpu` 4 on 2 GPUs, got 9",
         ),
         (
+            {"names": ["Tesla V100"], "capability": (7, 0)},
+            [],
+            "`runner.device` must be auto or cpu here, got cuda: the GPU Tesla V100 has compute "
+            "capability 7.0, and torch for CUDA 13.0 needs 7.5 "
+            "(`CUDA_VISIBLE_DEVICES` can leave it out)",
+        ),
+        (
             {"names": "A"},
             ["runner.per_gpu=0"],
             "`runner.per_gpu` must be a whole number in 1 .. 256, got 0",
@@ -235,7 +248,9 @@ def test_a_mistake_gets_one_line(
     assert lines(*chosen, *words) == [line]
 
 
-@pytest.mark.parametrize("of", [{"cuda": 12020}, {"torch": ""}, {"names": ()}])
+@pytest.mark.parametrize(
+    "of", [{"cuda": 12020}, {"torch": ""}, {"names": ()}, {"capability": (7, 0)}]
+)
 def test_a_gpu_that_is_left_out_is_mentioned(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], of: dict[str, Any]
 ) -> None:
@@ -302,6 +317,10 @@ class FakeCuda:
         device._obj.value = 10 + number
         return 0
 
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
+        value._obj.value = {75: 7, 76: device.value - 10}[attribute]
+        return 0
+
     def cuDeviceGetName(self, text: Any, size: int, device: Any) -> int:
         text.value = self._names[device.value - 10][:size]
         return 0
@@ -310,7 +329,11 @@ class FakeCuda:
 @pytest.mark.parametrize(
     ("status", "names", "expected"),
     [
-        (0, (b"NVIDIA H200", b"NVIDIA L4"), Driver(12080, ("NVIDIA H200", "NVIDIA L4"))),
+        (
+            0,
+            (b"NVIDIA H200", b"NVIDIA L4"),
+            Driver(12080, ("NVIDIA H200", "NVIDIA L4"), ((7, 0), (7, 1))),
+        ),
         (0, (), Driver(12080)),
         (100, (b"A",), Driver(12080)),  # CUDA_ERROR_NO_DEVICE
     ],

@@ -15,6 +15,9 @@ from typing import TypeAlias
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
+MAJOR, MINOR = 75, 76
+"""The driver's numbers of the two parts of a compute capability."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -30,10 +33,12 @@ Gpus: TypeAlias = tuple[Gpu, ...]
 @dataclass(frozen=True, slots=True)
 class Driver:
     """What the CUDA driver says: the newest CUDA that it supports (13020 for 13.2; 0 where there
-    is no driver), and the names of the visible GPUs in order."""
+    is no driver), and of the visible GPUs, in order, the names and compute capabilities, such as
+    (9, 0)."""
 
     cuda: int = 0
     names: tuple[str, ...] = ()
+    capabilities: tuple[tuple[int, int], ...] = ()
 
 
 def ask_driver() -> Driver:
@@ -46,13 +51,17 @@ def ask_driver() -> Driver:
     cuda.cuDriverGetVersion(ctypes.byref(version))
     if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
         return Driver(version.value)  # no GPU is visible, or the driver does not run
-    names = []
+    names, capabilities = [], []
     for number in range(count.value):
         name = ctypes.create_string_buffer(256)
         cuda.cuDeviceGet(ctypes.byref(device), number)
         cuda.cuDeviceGetName(name, len(name), device)
         names.append(name.value.decode(errors="replace"))
-    return Driver(version.value, tuple(names))
+        parts = ctypes.c_int(), ctypes.c_int()
+        for part, attribute in zip(parts, (MAJOR, MINOR), strict=True):
+            cuda.cuDeviceGetAttribute(ctypes.byref(part), attribute, device)
+        capabilities.append((parts[0].value, parts[1].value))
+    return Driver(version.value, tuple(names), tuple(capabilities))
 
 
 def visible(names: tuple[str, ...], environment: Mapping[str, str] = os.environ) -> Gpus:

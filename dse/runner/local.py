@@ -188,7 +188,7 @@ class Local:
     def _finish(self, attempt: Attempt, end: End) -> End:
         """Kill what is left of an attempt; its end, with the last of stderr where it died."""
         self.kill(attempt)
-        lost = is_of_gpu(end.reason)
+        lost = end.kind == "died" and is_of_gpu(end.reason)
         self._gpu_failures[attempt.visible] = lost * (self._gpu_failures[attempt.visible] + 1)
         if end.kind != "died" or end.details:
             return end

@@ -20,6 +20,8 @@ OUT_OF_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
     "can't start new thread",
+    "status_alloc_failed",
+    "device_allocation_failed",
 )
 """How torch reports a lack of memory on a processor or a GPU, and Python one of threads, in lower
 case."""
@@ -75,7 +77,7 @@ class Reporter:
     """How a task reports progress: `report(value)`.
 
     Raises `Stopped`, after the value is sent, where the task was asked to stop. `send` gets a
-    `Report`, or None as a heartbeat.
+    `Report`, or None as a heartbeat, or an `End`.
     """
 
     def __init__(self, send: Callable[[Any], None]) -> None:
@@ -95,6 +97,11 @@ class Reporter:
             self._sent = time.monotonic()
             self._send(None)
         return self._stopping
+
+    def fail(self, error: BaseException) -> None:
+        """End the task as if it had raised `error`: for a thread of a task that waits in a call
+        which nothing can interrupt."""
+        self._send(failure(error))
 
     def stop(self) -> None:
         """Ask the task to stop."""

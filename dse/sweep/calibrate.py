@@ -146,6 +146,8 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
         "network": trial.network,
         "norm": trial.layout.norm,
     }
+    if workers.processes > 1:
+        values["processes"] = workers.processes
     if protocol.recipe.iter_size > 1:
         values["iter_size"] = protocol.recipe.iter_size
     if workers.device == "cuda":
@@ -155,11 +157,12 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
 
 
 def _here(workers: Workers) -> Workers:
-    """The workers that calibrate: as many trainings at a time as will run on this machine; other
-    engines' trials run elsewhere."""
+    """The workers that calibrate: as many trainings at a time as will run on this machine, or
+    processes of trainings on its cores; other engines' trials run elsewhere."""
     if workers.engine != "local":
         return Workers(count=1)
-    return Workers(count=workers.count, device=workers.device, settings=workers.settings)
+    each = workers.processes if workers.device == "cpu" else 1
+    return Workers(count=workers.count * each, device=workers.device, settings=workers.settings)
 
 
 @functools.cache
@@ -222,7 +225,7 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
     )
     seconds, memory = _imports()
     repeated = itertools.islice(itertools.cycle(networks), rounds * here.count)
-    samples, wait = _measured([*repeated], store, here, say)
+    samples, wait = _measured([*repeated], store, here, workers.processes, say)
     new = Calibration(
         path=_path(made_for, store),
         samples=(*samples, *known.samples)[:KEPT],
@@ -271,9 +274,10 @@ def _imports() -> tuple[float, float]:
 
 
 def _measured(
-    networks: Sequence[Trial], store: Store, workers: Workers, say: Say
+    networks: Sequence[Trial], store: Store, workers: Workers, processes: int, say: Say
 ) -> tuple[list[Sample], float]:
-    """A sample of each network, and the seconds until the first worker was ready.
+    """A sample of each network, which so many `processes` are to share, and the seconds until the
+    first worker was ready.
 
     After `LIMIT` it is ended, and there are fewer; raises `RuntimeError` where there is none.
     """
@@ -282,7 +286,7 @@ def _measured(
     start = said = time.monotonic()
     with Runner(MEASURE, workers) as runner, _stopped_after(LIMIT, runner):
         for number, trial in enumerate(networks):
-            runner.submit(number, (trial, store.absolute(), SECONDS, workers.device))
+            runner.submit(number, (trial, store.absolute(), SECONDS, workers.device, processes))
         for event in runner.events():
             if isinstance(event, Failed):
                 raise RuntimeError(event.reason)

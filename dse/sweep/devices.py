@@ -23,6 +23,9 @@ PROCESSES = "runner.processes_per_trial"
 REQUESTED = {"submitit": "gpus", "ray": "num_gpus"}
 """The setting of each engine of a cluster that asks for a GPU."""
 
+OLDEST = {13: (7, 5)}
+"""The least compute capability of a GPU for each CUDA; other versions may build for older GPUs."""
+
 
 def placed(workers: Workers, settings: Mapping[str, Any], given: Container[str]) -> Workers:
     """Workers with their device and number, by the settings of `runner`; `given` are those that
@@ -148,6 +151,14 @@ def _unusable(driver: gpus.Driver, hidden: bool) -> str:
     if driver.cuda // 1000 < int(needed.partition(".")[0]):
         has = f"{driver.cuda // 1000}.{driver.cuda % 1000 // 10}"
         return f"the driver is too old: it supports CUDA {has}, and torch needs {needed}"
+    least = OLDEST.get(int(needed.partition(".")[0]), (0, 0))
+    for name, capability in zip(driver.names, driver.capabilities, strict=False):
+        if capability < least:
+            has, needs = (".".join(map(str, pair)) for pair in (capability, least))
+            return (
+                f"the GPU {name} has compute capability {has}, and torch for CUDA {needed} needs "
+                f"{needs} (`{VISIBLE}` can leave it out)"
+            )
     if not driver.names:
         return f"the driver finds no GPU (`{VISIBLE}` is {os.environ.get(VISIBLE, 'not set')})"
     return ""

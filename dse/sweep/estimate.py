@@ -96,7 +96,10 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
         expected |= _expected(trials, known[group], workers.processes)
     sources = [line for k in known.values() for line in _sources(k)]
     if workers.processes > 1:
-        sources.append(f"assumes that {workers.processes} processes share a trial's work evenly")
+        sources.append(
+            f"one of {workers.processes} processes was measured: the time in which they wait for "
+            "each other is not included"
+        )
     if workers.engine != "local":
         sources.append(f"with `runner.engine` {workers.engine} trials may take longer")
     return Estimate(
@@ -130,7 +133,8 @@ def _sources(known: Calibration) -> Iterator[str]:
 def _expected(
     trials: Sequence[Trial], known: Calibration, processes: int
 ) -> dict[str, TrialEstimate]:
-    """Estimates of trials that one calibration is for, by id; each is shared by `processes`."""
+    """Estimates of trials that one calibration is for, by id; each is shared by `processes`, whose
+    share was measured."""
     rates = {protocol: known.rates(protocol) for protocol in {trial.protocol for trial in trials}}
     header = fmean(sample.header for sample in known.samples)
     start = fmean(sample.ready for sample in known.samples)
@@ -144,7 +148,7 @@ def _expected(
         files = [weights] * (1 + sparse)
         contents = (*files, RECORD, CURVE * (protocol.recipe.epochs + 1), 1)  # 1: the folder
         expected[trial.trial_id] = TrialEstimate(
-            seconds=start + float(rates[protocol] @ work) / processes,
+            seconds=start + float(rates[protocol] @ work),
             disk=sum(math.ceil(content / BLOCK) for content in contents) * BLOCK,
             checkpoints=round(CHECKPOINTS * len(files) * (weights + header + 4 * size.params)),
             memory=processes * nearest.private,

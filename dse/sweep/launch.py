@@ -31,8 +31,9 @@ from dse.trial.question import Trial
 
 EXECUTE = "dse.training.worker:run"
 
-STOP = 7.0
-"""Seconds that running tasks have to stop when the command is asked to."""
+STOP = 25.0
+"""Maximum seconds that running tasks have to stop when the command is asked to: a trial stops after
+its step, on a GPU after some steps. Clusters often kill after 30 s."""
 
 DATA_ERROR = f"{DataError.__module__}.{DataError.__name__}: "
 """How the reason of a task's failure begins where data are missing, broken or have changed."""

@@ -86,9 +86,10 @@ class Stopwatch:
         self._last, self._worked = time.perf_counter(), time.process_time()
 
 
-def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict[str, float]:
+def measure(argument: tuple[Trial, Store, float, str, int], report: Reporter) -> dict[str, float]:
     """In a worker: train a trial for some `seconds` on a device, keep nothing, and return what its
-    parts take.
+    parts take. The last argument is the number of processes that will share the trial: the share of
+    one of them is measured.
 
     `entered` is when this began, on the machine's monotonic clock; `ready`, `step` and `judge` are
     the seconds until the first step, of a step, and of judging a picture; `private` and `shared`
@@ -102,14 +103,15 @@ def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict
     which `step` and `private` are extrapolated; else 0. It is reported as soon as it is known.
     """
     entered = time.monotonic()
-    trial, store, seconds, name = argument
-    device = torch.device(name)
+    whole, store, seconds, name, processes = argument
+    trial, device = _share(whole, processes), torch.device(name)
     torch.set_num_threads(1)
     keep_memory()
     load(trial.protocol, store)  # a data set is prepared once, not by each trial
     start = time.perf_counter()
     if device.type == "cuda":
         cuda.prepare()
+        cuda.CudaStep.captures = processes == 1  # as in the training itself
     data = on_device(load(trial.protocol, store), device)
     batch = timed = trial.protocol.recipe.batch_size
     if device.type == "cpu" and batch > FEWEST and _step_macs(trial) > LONG:
@@ -135,13 +137,24 @@ def measure(argument: tuple[Trial, Store, float, str], report: Reporter) -> dict
         "entered": entered,
         "ready": max(watch.first - start - watch.skipped * step, 0.0),
         "step": step * batch / timed,
-        "judge": judged,
+        "judge": judged / processes,
         "private": private,
         "shared": shared,
         "header": len(encode(weights)) - sum(w.nbytes for w in weights.values()),
         "timed": timed if timed < batch else 0,
         "busy": max(watch.seconds / max(watch.worked, 1e-9), 1.0) if alone else 1.0,
     }
+
+
+def _share(trial: Trial, processes: int) -> Trial:
+    """A trial whose steps are one process's share of `trial`'s."""
+    recipe = trial.protocol.recipe
+    share = replace(
+        recipe,
+        batch_size=recipe.batch_size // processes,
+        iter_size=max(recipe.iter_size // processes, 1),
+    )
+    return replace(trial, protocol=replace(trial.protocol, recipe=share))
 
 
 def _step_macs(trial: Trial) -> int:

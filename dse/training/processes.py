@@ -43,13 +43,19 @@ class Other:
 
 
 @contextmanager
-def several(count: int, device: str, work: Callable[[Ranks], object]) -> Iterator[Ranks]:
+def several(
+    count: int,
+    device: str,
+    work: Callable[[Ranks], object],
+    fail: Callable[[BaseException], object] = lambda error: None,
+) -> Iterator[Ranks]:
     """Have `count` processes for a trial: this one, in which the context is the work, and others,
     which call `work`.
 
     They are forked, so nothing may have used a GPU yet; each sees one of this one's GPUs. They end
     with the context, and with this process. Where one raises an exception, that is raised here;
-    where one is killed, `Died` is.
+    where one is killed, `Died` is. Where this process waits for it in a call that does not return,
+    as on a GPU, a thread calls `fail` with that exception, and kills this process.
     """
     if count == 1:
         yield ALONE
@@ -66,10 +72,10 @@ def several(count: int, device: str, work: Callable[[Ranks], object]) -> Iterato
             with theirs:
                 process.start()
             others.append(Other(rank, process, ours))
-        store = TCPStore(HERE, 0, count, is_master=True, wait_for_workers=False)
+        store = TCPStore(HERE, 0, count, is_master=True, timeout=NEVER, wait_for_workers=False)
         for other in others:
             other.pipe.send(store.port)
-        threading.Thread(target=_watch, args=(others, ending), daemon=True).start()
+        threading.Thread(target=_watch, args=(others, ending, fail), daemon=True).start()
         _connect(Ranks(0, count), device, visible, store)
         yield Ranks(0, count)
     except (RuntimeError, OSError) as error:  # what torch raises where another process has gone
@@ -112,7 +118,7 @@ def _other(
     try:
         port = pipe.recv()
         threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
-        _connect(ranks, device, visible, TCPStore(HERE, port, ranks.count, False))
+        _connect(ranks, device, visible, TCPStore(HERE, port, ranks.count, False, NEVER))
         work(ranks)
         code = 0
     except BaseException as error:
@@ -132,15 +138,20 @@ def _end_with(pipe: Connection) -> None:
     os._exit(1)
 
 
-def _watch(others: list[Other], ending: threading.Event) -> None:
-    """Kill this process where another one has failed and this one does not notice: it would wait
-    for it on a GPU."""
+def _watch(
+    others: list[Other], ending: threading.Event, fail: Callable[[BaseException], object]
+) -> None:
+    """Say why and kill this process where another one has failed and this one does not notice: it
+    would wait for it on a GPU."""
     running = {other.process.sentinel: other for other in others}
     while running:
         for sentinel in wait(list(running)):
             process = running.pop(int(str(sentinel))).process
             failed = not ending.is_set() and process.exitcode != 0
             if failed and not ending.wait(GRACE):
+                with suppress(Exception):
+                    if reason := _reason(others, len(others) + 1):
+                        fail(reason)
                 os.kill(os.getpid(), signal.SIGKILL)
 
 

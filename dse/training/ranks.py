@@ -117,7 +117,7 @@ def batch_norm(x: Tensor, norm: torch.nn.BatchNorm2d) -> Tensor:
     differences from the common mean, as sums of squares would lose digits.
     """
     numbers, momentum = x.float(), norm.momentum or 0.0
-    size = numbers.new_tensor([x.numel() / x.shape[1]])
+    size = numbers.new_full((1,), x.numel() / x.shape[1])
     sums: Tensor = _Sum.apply(torch.cat([numbers.sum((0, 2, 3)), size]))
     count = sums[-1].detach()
     centred = numbers - (mean := sums[:-1] / count)[:, None, None]

@@ -141,7 +141,7 @@ class TrainStep:
         """The number of classes, for a process that computes nothing of a small batch."""
         self._model.eval()
         with torch.no_grad():
-            classes: int = self._scores(x.new_zeros(1, *x.shape[1:])).shape[1]
+            classes: int = self._model(x.new_zeros(1, *x.shape[1:])).shape[1]
         self._model.train()
         return classes
 

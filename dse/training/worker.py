@@ -57,7 +57,7 @@ def run(
                 states = checkpoints.newest(folder, trial.trial_id)
                 execute(trial, store=store, states=states, device=torch.device(device), ranks=ranks)
 
-            with several(more[0] if more else 1, device, help_out) as ranks:
+            with several(more[0] if more else 1, device, help_out, reporter.fail) as ranks:
                 row = _train_and_save(trial, folder, store, torch.device(device), reporter, ranks)
         checkpoints.clear(folder, trial.trial_id)
         return row
