@@ -78,7 +78,7 @@ def _compared(
     """
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare
-    from dse.analysis.devices import mixed_devices
+    from dse.analysis.devices import mixed_pairs
     from dse.analysis.folder import known_key, read
     from dse.analysis.pairs import axis_alone
 
@@ -104,8 +104,9 @@ def _compared(
     if not set(axis.columns) <= set(columns):
         axis = axis_alone(chosen, column)
     values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in wanted[key]]
-    devices = mixed_devices(chosen.rows[chosen.rows[axis.name].isin(values)])
-    return compare(rows, axis.name, values), values, [devices] if devices else []
+    compared = compare(rows, axis.name, values)
+    devices = mixed_pairs(chosen, axis, values)
+    return compared, values, [devices] if devices else []
 
 
 def _key(wanted: Mapping[str, Sequence[str]]) -> str:
@@ -144,11 +145,12 @@ def _cells(one: Comparison, settings: Sequence[str]) -> Iterator[Any]:
 
 def lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """What the comparisons show, in sentences."""
-    from dse.analysis.compare import highlights
+    from dse.analysis.compare import highlights, lacking_seeds
 
     shown = highlights(comparisons)
     if len(shown) < len(comparisons):
-        yield f"{len(shown)} of {len(comparisons)} differences are decided."
+        decided = f"{len(shown)} of {len(comparisons)} differences are decided."
+        yield f"{decided} {lacking_seeds(comparisons)}".strip()
     yield from (one.sentence for one in shown)
 
 

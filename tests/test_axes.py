@@ -51,6 +51,17 @@ def test_axes_are_what_varies_except_the_seed() -> None:
     assert "seed" not in found.fixed
 
 
+def test_folders_of_pictures_are_data_sets_of_their_own() -> None:
+    folders = [row(50) | {"data": "image_folder", "manifest": f"9-20-5-{one * 20}"} for one in "ab"]
+    (axis,) = sweep(table(*folders)).axes
+    assert (axis.name, axis.values) == ("data", ("image_folder:aaaaaaaa", "image_folder:bbbbbbbb"))
+    found = sweep(table(*folders, row(50), row(50) | {"data": "mnist"}))
+    (axis,) = found.axes
+    assert axis.values == ("digits", "image_folder:aaaaaaaa", "image_folder:bbbbbbbb", "mnist")
+    assert found.answer == "top1"
+    assert sweep(table(folders[0], row(50))).axes[0].values == ("digits", "image_folder")
+
+
 def test_fields_that_vary_together_are_one_axis() -> None:
     found = sweep(table(row(50, layout="px16"), row(60, layout="px8")))
     assert [(axis.name, axis.values) for axis in found.axes] == [("layout", ("px16", "px8"))]

@@ -65,6 +65,7 @@ def test_different_devices_are_named() -> None:
     devices = "Trained on different devices: cpu (3 trials), NVIDIA H200 (1 trial)."
     assert caption(both) == devices
     assert caption(both, 1) == f"Not shown: 1 other trial in this folder. {devices}"
+    assert "cpu (3 compressed networks)" in caption(both, noun="compressed network")
 
 
 def test_older_training_semantics_are_named() -> None:

@@ -19,8 +19,9 @@ from sample_records import record
 from scipy import stats
 
 from dse import compare as command
-from dse.analysis.axes import NoSweep
+from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.compare import Comparison, compare, comparisons, fewest_seeds
+from dse.analysis.devices import mixed_pairs
 from dse.analysis.statistics import interval, seeds_for_power
 from dse.results import records
 from dse.space.architecture import LAYOUTS
@@ -142,6 +143,23 @@ def test_a_sweeps_effect_is_the_mean_over_settings_that_all_its_seeds_have() -> 
     assert found["bypass"].difference.count == 8
 
 
+def test_a_last_seed_that_few_settings_have_leaves_no_setting_out() -> None:
+    """Bypass gains at one of three settings, and loses at the two that lack the last seed."""
+    table = planted(lambda q: 60 + (4 if q["sr"] == 0.5 else -4) * (q["bypass"] == "simple"),
+                    spread=0.0, sr=(0.25, 0.5, 1.0), bypass=("none", "simple"))  # fmt: skip
+    found = comparisons(table[(table["sr"] == 0.5) | (table["seed"] < 7)])[-1]
+    assert found.difference.mean == pytest.approx(-4 / 3)
+    assert "mean over 3 settings, 7 seeds, 1 seed left out" in found.sentence
+
+
+def test_settings_that_are_left_out_are_counted() -> None:
+    table = planted(wired, sr=(0.25, 0.5, 1.0), bypass=("none", "simple"))
+    two = comparisons(table[(table["sr"] < 1.0) | (table["seed"] < 2)])[-1]
+    assert "mean over 2 of 3 settings, 8 seeds, p" in two.sentence
+    one = comparisons(table[(table["sr"] == 1.0) | (table["seed"] < 2)])[-1]
+    assert "at sr=1 (1 of 3 settings), 8 seeds, p" in one.sentence
+
+
 @pytest.mark.parametrize(("family", "seeds"), [(1, 6), (2, 7), (4, 8), (8, 9), (14, 10)])
 def test_fewest_seeds_are_those_with_which_a_family_can_be_decided(family: int, seeds: int) -> None:
     assert fewest_seeds(family) == seeds
@@ -161,6 +179,8 @@ def test_data_sets_are_not_compared() -> None:
     table = planted(wired, bypass=BYPASSES[:2])
     both = [table, table.assign(data="cifar10", trial_id="c" + table["trial_id"])]
     assert {one.pairs.column for one in comparisons(pd.concat(both))} == {"bypass"}
+    with pytest.raises(NoSweep, match="accuracies on different data sets cannot be compared"):
+        compare(pd.concat(both), "data")
 
 
 def test_more_comparisons_need_more_seeds() -> None:
@@ -205,7 +225,7 @@ def test_seeds_without_a_pair_are_left_out_and_counted() -> None:
     table.loc[(table["bypass"] == "simple") & (table["seed"] == 1), "top1"] = math.nan
     (one,) = compare(table, "bypass")
     assert (one.difference.count, one.pairs.left_out) == (8, 2)
-    assert "8 seeds, 2 seeds without a pair, p =" in one.sentence
+    assert "8 seeds, 2 seeds left out, p =" in one.sentence
     assert one.difference.mean == pytest.approx(1.5, abs=0.4)
 
 
@@ -359,11 +379,40 @@ def test_different_devices_are_named_below_a_comparison(
     table.loc[table["bypass"] == "simple", "device"] = "NVIDIA H200"
     table.to_csv(tmp_path / "table.csv", index=False)
     for values, last in (
-        ("none,simple", "Trained on different devices: cpu (8 trials), NVIDIA H200 (8 trials)."),
+        (
+            "none,simple",
+            "Trained on different devices: cpu (8 trials), NVIDIA H200 (8 trials). "
+            "In 8 of 8 pairs the two devices differ.",
+        ),
         ("none,complex", "8 seeds, p = "),
     ):
         assert command.main([str(tmp_path), f"bypass={values}", "sr=0.125"]) == 0
         assert last in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_devices_are_those_of_the_trials_in_pairs() -> None:
+    """Seeds 0 to 3 are on a GPU, and the bypass of one of them not; seed 9 has no pair."""
+    table = planted(wired, seeds=(*range(8), 9), bypass=("none", "simple"))
+    table["device"] = table["seed"].map(lambda seed: "GPU" if seed < 4 else "cpu")
+    table = table[(table["seed"] < 9) | (table["bypass"] == "none")]
+    found = sweep(table)
+    axis = found.axis("bypass")
+    same = "Trained on different devices: GPU (8 trials), cpu (8 trials). Both trials of each pair"
+    assert mixed_pairs(found, axis, ["none", "simple"]).startswith(same)
+    found.rows.loc[(found.rows["bypass"] == "simple") & (found.rows["seed"] == 0), "device"] = "cpu"
+    one = mixed_pairs(found, axis, ["none", "simple"])
+    assert one.endswith("cpu (9 trials), GPU (7 trials). In 1 of 8 pairs the two devices differ.")
+    alike = sweep(table[table["seed"] > 3])
+    assert mixed_pairs(alike, alike.axis("bypass"), ["none", "simple"]) == ""
+
+
+def test_that_nothing_could_be_decided_is_said() -> None:
+    table = planted(wired, seeds=range(3), sr=[n / 16 for n in range(1, 13)], bypass=BYPASSES[:2])
+    (line,) = command.lines(compare(table, "bypass"))
+    decided = "0 of 12 differences are decided."
+    assert line == f"{decided} With 12 comparisons it takes at least 9 seeds to decide any."
+    more = planted(wired, seeds=range(9), sr=[n / 16 for n in range(1, 13)], bypass=BYPASSES[:2])
+    assert not any("at least" in one for one in command.lines(compare(more, "bypass")))
 
 
 def test_a_damaged_record_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

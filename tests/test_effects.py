@@ -49,6 +49,16 @@ def test_a_sweep_that_is_no_grid_does_not_mix_effects() -> None:
     assert found["blocks"].tolist() == [6, 6]
 
 
+def test_each_seed_has_the_same_settings() -> None:
+    """Simple bypass gains at the one setting that has the last seed, and loses at the others."""
+    table = made(swept(sr=SR[:3], bypass=WIRES))
+    table["top1"] = 50 + (table["bypass"] == "simple") * table["sr"].map({0.25: 3}).fillna(-3)
+    found = sweep(table[(table["sr"] == 0.25) | (table["seed"] < 2)])
+    simple = main_effects(found)["bypass"].iloc[1]
+    assert simple[["effect", "seeds", "blocks", "left_out"]].tolist() == [-2 / 3, 2, 6, 1]
+    assert "up to 1 comparison left out" in " ".join(text(effects(found)).split())
+
+
 def test_effects_do_not_depend_on_the_order_of_values_or_rows() -> None:
     """An effect that falls is drawn as falling."""
     table = made(swept(sr=SR, freq=(1, 2, 4)))

@@ -98,6 +98,11 @@ def test_data_sets_are_tested_apart() -> None:
         ("digits", "agrees"),
         ("mnist", "contradicts"),
     ]
+    folders = [one.assign(manifest=f"9-20-5-{d * 20}") for one, d in ((table, "a"), (other, "b"))]
+    assert [(one.data, one.verdict) for one in findings(pd.concat(folders).assign(data="f"))] == [
+        ("f:aaaaaaaa", "agrees"),
+        ("f:bbbbbbbb", "contradicts"),
+    ]
 
 
 def test_networks_that_never_pool_are_neither_early_nor_late() -> None:

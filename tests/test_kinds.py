@@ -114,5 +114,6 @@ def test_few_seeds_decide_nothing() -> None:
     for one in figure.axes[0].containers:
         assert to_hex(one.lines[0].get_markerfacecolor()) == "#ffffff"
     assert "not decided" in text(figure)
+    assert "it takes at least 8 seeds to decide any" in " ".join(text(figure).split())
     with pytest.raises(NoSweep, match="nothing is compared"):
         forest(sweep(table), [])

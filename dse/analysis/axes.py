@@ -14,7 +14,7 @@ from dse.analysis.labels import MOST_TICKS, is_numeric
 from dse.analysis.statistics import PERCENT, half_width
 from dse.trial.compression import SETTINGS, USES
 from dse.trial.datasets import num_classes
-from dse.trial.names import STEM, layout_name, written
+from dse.trial.names import STEM, layout_name, short_id, written
 from dse.trial.question import QUESTION
 from dse.trial.unread import unread
 
@@ -63,8 +63,9 @@ class Sweep:
     """The rows of a table, what varies in them except the seed, and what does not.
 
     `rows` has a row per trial, the columns of the table, and one more for each axis of several
-    fields. A field that some trials do not read has there the first value of those that do. `fixed`
-    maps every other field of the question that is read to its only value.
+    fields. A field that some trials do not read has there the first value of those that do, and
+    `data` the names of `data_sets`. `fixed` maps every other field of the question that is read to
+    its only value.
     """
 
     rows: pd.DataFrame
@@ -101,14 +102,14 @@ def sweep(table: pd.DataFrame) -> Sweep:
     if table.empty:
         raise NoSweep("there are no trials")
     require(table, "trial_id", "seed", "data", "manifest")
-    table, idle = as_read(table)
+    table, idle = as_read(table.assign(data=data_sets(table)))
     together: dict[bytes, list[str]] = {}
     fixed: dict[str, Any] = {}
     for name in [n for n in FIELDS if n in table and n not in idle]:
         codes, values = pd.factorize(table[name], use_na_sentinel=False)
         if len(values) == 1:
             fixed[name] = table[name].iloc[:1].item()
-        else:  # numbered by first appearance: equal if they agree
+        elif name != "manifest":  # numbered by first appearance: equal if they agree
             together.setdefault(codes.tobytes(), []).append(name)
     rows, axes = table.copy(), []
     groups = [own for columns in together.values() for own in _untied(table, columns, together)]
@@ -118,6 +119,16 @@ def sweep(table: pd.DataFrame) -> Sweep:
             rows[name] = labels
         axes.append(Axis(name=name, columns=tuple(columns), values=_ordered(name, rows[name])))
     return Sweep(rows=rows, axes=tuple(axes), fixed=fixed)
+
+
+def data_sets(table: pd.DataFrame) -> pd.Series[str]:
+    """The data set of each row: its `data`, and where the table has several folders of pictures the
+    first digits of the manifest too, such as "image_folder:0a1b2c3d"."""
+    several = table.groupby("data")["manifest"].transform("nunique") > 1
+    if not several.any():
+        return table["data"]
+    digits = {one: short_id(one.rpartition("-")[2]) for one in table["manifest"][several].unique()}
+    return table["data"].where(~several, table["data"] + ":" + table["manifest"].map(digits))
 
 
 def _untied(

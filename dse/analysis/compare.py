@@ -6,7 +6,7 @@ They are on the test set, as they choose nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -66,10 +66,9 @@ class Comparison:
         points = signed(self.difference, f"points of {pairs.answer.replace('top', 'top-')}")
         parts = [
             f"{points} compared with {written(pairs.before)}",
-            at(pairs.setting),
-            f"mean over {pairs.settings} settings" if pairs.settings > 1 else "",
+            pairs.where,
             counted(self.difference.count, "seed"),
-            f"{counted(pairs.left_out, 'seed')} without a pair" if pairs.left_out else "",
+            f"{counted(pairs.left_out, 'seed')} left out" if pairs.left_out else "",
             self.probability,
         ]
         shown = ", ".join(part for part in parts if part)
@@ -78,7 +77,7 @@ class Comparison:
     @property
     def probability(self) -> str:
         """The adjusted p for a reader."""
-        text = f"p = {self.adjusted_p:.2g}" if self.adjusted_p >= 0.001 else "p < 0.001"
+        text = probability(self.adjusted_p)
         return text if self.family == 1 else f"{text} (Holm, {self.family} comparisons)"
 
     @property
@@ -102,13 +101,13 @@ class Comparison:
         return f"not decided; this takes about {counted(max(self.seeds_needed, 1), 'more seed')}"
 
 
-def at(setting: Mapping[str, Any]) -> str:
-    """A setting in words.
+def probability(p: float) -> str:
+    """A p for a reader.
 
-    >>> at({"sr": 0.5, "bypass": "none"}), at({})
-    ('at sr=0.5 bypass=none', '')
+    >>> probability(0.01234), probability(0.00001)
+    ('p = 0.012', 'p < 0.001')
     """
-    return " ".join(["at", *(f"{k}={written(v)}" for k, v in setting.items())]) if setting else ""
+    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
 def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> list[Comparison]:
@@ -117,10 +116,12 @@ def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> lis
     `column` is a field of the question, or the name of an axis such as `layout`. A difference is
     that of the later value from the earlier one. Raises `NoSweep` where a value is not in the
     table, or no seed has two of the values with all else equal, and `ValueError` for a table that
-    holds a trial twice.
+    holds a trial twice. Data sets are not compared.
     """
     found = sweep_once(table)
     axis = axis_alone(found, column)
+    if "data" in axis.columns:
+        raise NoSweep("accuracies on different data sets cannot be compared: select one")
     values = values or axis.values
     if strange := [value for value in values if value not in axis.values]:
         one_of = ", ".join(map(written, axis.values))
@@ -168,6 +169,14 @@ def judged(known: Sequence[Pairs]) -> list[Comparison]:
         )
         for one, p, adjusted, least in zip(known, ps, holm(ps), smallest, strict=True)
     ]
+
+
+def lacking_seeds(known: Sequence[Comparison]) -> str:
+    """A sentence where these numbers of seeds can decide none of a family's comparisons."""
+    if any(one.smallest_adjusted_p <= ALPHA for one in known):
+        return ""
+    family = counted(len(known), "comparison")
+    return f"With {family} it takes at least {fewest_seeds(len(known))} seeds to decide any."
 
 
 def _seeds_needed(effect: float, count: int, family: int) -> int | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import NoSweep
+from dse.analysis.axes import NoSweep, data_sets
 from dse.analysis.compare import Comparison, judged
 from dse.analysis.pairs import averaged, axis_alone, sweep_once
 from dse.analysis.plateau import MARGIN, PAPER, Claim
@@ -63,12 +63,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return [
         found
         for claim in CLAIMS
-        for _, rows in table.groupby("data")
-        if (found := _tested(claim, rows))
+        for data, rows in table.groupby(data_sets(table))
+        if (found := _tested(claim, str(data), rows))
     ]
 
 
-def _tested(claim: _Claim, table: pd.DataFrame) -> Finding | None:
+def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
     """The claim at the paper's fixed values, or else at those of the table; None if at neither."""
     names = list(claim.fixed)
     same = (table[names] == [claim.fixed[name] for name in names]).all(axis=1)
@@ -77,7 +77,7 @@ def _tested(claim: _Claim, table: pd.DataFrame) -> Finding | None:
             verdict, evidence = claim.judge(rows)
             return Finding(
                 claim=claim.text,
-                data=str(rows["data"].iloc[0]),
+                data=data,
                 paper=claim.paper,
                 verdict=verdict,
                 evidence=evidence + _other(claim, rows),

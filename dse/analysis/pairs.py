@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, require, sweep
 from dse.analysis.statistics import Floats
+from dse.trial.names import written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pairs:
     """The differences between two values of an axis: `answer` of `after` minus that of `before`.
 
-    One difference, in points, for each seed that both have; `left_out` counts the seeds of one
-    alone. `setting` is the values of the other axes. Differences over several settings are means
-    over `settings` of them, and `setting` is empty.
+    One difference, in points, for each seed that counts; `left_out` counts the other seeds of one
+    or both. `setting` is the values of the other axes. Differences over several settings are means
+    over `settings` of `all_settings`, those in which some seed has both; then `setting` is empty.
     """
 
     column: str
@@ -30,6 +32,27 @@ class Pairs:
     left_out: int
     setting: Mapping[str, Any]
     settings: int = 1
+    all_settings: int = 1
+
+    @property
+    def where(self) -> str:
+        """The settings in words: "at sr=0.5 bypass=none", "mean over 2 of 3 settings", or ""."""
+        all_of_them = f"{self.all_settings} settings"
+        if self.settings < self.all_settings:
+            all_of_them = f"{self.settings} of {all_of_them}"
+        if self.settings > 1:
+            return f"mean over {all_of_them}"
+        alone = at(self.setting)
+        return f"{alone} ({all_of_them})" if self.all_settings > 1 else alone
+
+
+def at(setting: Mapping[str, Any]) -> str:
+    """A setting in words.
+
+    >>> at({"sr": 0.5, "bypass": "none"}), at({})
+    ('at sr=0.5 bypass=none', '')
+    """
+    return " ".join(["at", *(f"{k}={written(v)}" for k, v in setting.items())]) if setting else ""
 
 
 def sweep_once(table: pd.DataFrame) -> Sweep:
@@ -76,31 +99,50 @@ def pairs(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Iterat
 def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Iterator[Pairs]:
     """The pairs of each two values, as means over the settings of the other axes.
 
-    The setting with most pairs decides which seeds; all settings that have a pair of each of them
-    count, others are left out. So the mean of each seed is over the same settings.
+    The mean of each seed is over the same settings: see `whole`.
     """
     frame, settings = _by_setting(found, axis)
     answer = found.answer
     for before, after in values:
         codes, seeds, differences = _differences(frame, before, after)
-        known = np.isfinite(differences)
+        every, known = np.unique(seeds), np.isfinite(differences)
         if not known.any():
             continue
-        widest = np.bincount(codes[known]).argmax()
-        chosen = known & np.isin(seeds, seeds[known & (codes == widest)])
-        whole = np.flatnonzero(np.bincount(codes[chosen]) == chosen[codes == widest].sum())
-        chosen &= np.isin(codes, whole)
+        codes, seeds, differences = codes[known], seeds[known], differences[known]
+        chosen = whole(codes, seeds)
         means = pd.Series(differences[chosen]).groupby(seeds[chosen]).mean()
+        used = np.unique(codes[chosen])
         yield Pairs(
             column=axis.name,
             before=before,
             after=after,
             answer=answer,
             differences=tuple(means.tolist()),
-            left_out=len(np.unique(seeds)) - len(means),
-            setting=settings[whole[0]] if len(whole) == 1 else {},
-            settings=len(whole),
+            left_out=len(every) - len(means),
+            setting=settings[used[0]] if len(used) == 1 else {},
+            settings=len(used),
+            all_settings=len(np.unique(codes)),
         )
+
+
+def whole(settings: npt.ArrayLike, seeds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Which of some pairs to average, so that each seed has the same settings: (n), (n) -> (n).
+
+    They are the pairs of the first seeds, those with most pairs first, in the settings that have a
+    pair of each of these; as many seeds as leave the most pairs.
+
+    >>> whole([0, 0, 0, 1, 1, 2], [7, 8, 9, 7, 8, 7]).tolist()
+    [True, True, False, True, True, False]
+    """
+    rows, columns = (np.unique(ids, return_inverse=True)[1] for ids in (settings, seeds))
+    known = np.zeros((rows.max() + 1, columns.max() + 1), dtype=bool)
+    known[rows, columns] = True
+    order = np.argsort(-(known.sum(axis=1) @ known), kind="stable")
+    have = np.logical_and.accumulate(known[:, order], axis=1)  # the first seed, the first two, ...
+    counts = have.sum(axis=0) * np.arange(1, len(order) + 1)
+    last = len(order) - 1 - counts[::-1].argmax()
+    result: npt.NDArray[np.bool_] = have[rows, last] & np.isin(columns, order[: last + 1])
+    return result
 
 
 def _by_setting(found: Sweep, axis: Axis) -> tuple[pd.DataFrame, list[dict[str, Any]]]:

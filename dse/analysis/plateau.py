@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, lines
-from dse.analysis.compare import Comparison, at, fewest_seeds, judged
-from dse.analysis.pairs import axis_alone, pairs, sweep_once
+from dse.analysis.compare import Comparison, fewest_seeds, judged
+from dse.analysis.pairs import at, axis_alone, pairs, sweep_once
 from dse.analysis.rendering import counted, signed
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS, Floats, resampled_means, resamples
 from dse.trial.names import written
@@ -61,7 +61,7 @@ class Plateau:
     @property
     def sentence(self) -> str:
         """The plateau in words."""
-        where = f" {at(self.setting)}" if self.setting else ""
+        where = f" {at(self.setting)}".rstrip()
         start, seeds = f"{self.column}={written(self.start)}", counted(self.seeds, "seed")
         found = f"rises by at most {self.margin:g} points beyond {start}"
         if self.start == self.last:

@@ -45,15 +45,14 @@ def summary(table: pd.DataFrame, asked: int) -> str:
 
 
 def trained(found: Sweep) -> str:
-    """What was trained and how it ended, in two sentences; a third where devices differ."""
+    """What was trained and how it ended, in two sentences."""
     count = len(found.rows)
     networks = "1 network was" if count == 1 else f"{count:,} networks were"
     data = " and ".join(sorted(found.rows["data"].unique()))
     return (
         f"{networks} trained from scratch on {data}: {outcomes(found.rows)}. "
-        "Accuracies are on the test set, which was not used for any choice. "
-        f"{mixed_devices(found.rows)}"
-    ).strip()
+        "Accuracies are on the test set, which was not used for any choice."
+    )
 
 
 def _table(found: Sweep, points: pd.DataFrame) -> list[str]:

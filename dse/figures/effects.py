@@ -11,6 +11,8 @@ import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.labels import MOST_TICKS, is_numeric, label
+from dse.analysis.pairs import whole
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
 from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, span, style
 from dse.figures.scales import finite, is_log, scale_of, set_scale
@@ -31,12 +33,14 @@ def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
 
     A block is a setting of the other axes with one seed, in which every value of the axis was
     tried. In each block a value is compared with the mean of all values; a seed's effect is the
-    mean over its blocks. So neither other axes nor seeds are mixed up with the effect, even where
-    the sweep is not a full grid.
+    mean over its blocks, of which all seeds have the same settings (`dse.analysis.pairs.whole`). So
+    neither other axes nor seeds are mixed up with the effect, even where the sweep is not a full
+    grid.
 
     Returns a table by axis, the one with the widest range first, with a row for each value:
     `value`, `effect` (the mean over the seeds, in the unit of the column), `low` and `high` (its
-    95 % interval), and `seeds` and `blocks`, their numbers. Axes without a block are left out.
+    95 % interval), and `seeds`, `blocks` and `left_out`, the numbers of seeds, of blocks, and of
+    blocks that are left out. An axis without a block has no table.
     """
     answer = answer or found.answer
     tables = {}
@@ -52,7 +56,10 @@ def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
 
 def _effect(blocks: pd.DataFrame, axis: Axis) -> pd.DataFrame:
     """The effects of one axis; `blocks` has a row for each block and a column for each value."""
-    differences = blocks.sub(blocks.mean(axis="columns"), axis="index")
+    others = [name for name in blocks.index.names if name != "seed"]
+    settings = blocks.groupby(level=others).ngroup() if others else np.zeros(len(blocks))
+    chosen = blocks[whole(settings, blocks.index.get_level_values("seed"))]
+    differences = chosen.sub(chosen.mean(axis="columns"), axis="index")
     by_seed = differences.groupby(level="seed").mean()
     known = [interval(by_seed[value].tolist()) for value in axis.values]
     return pd.DataFrame(
@@ -62,7 +69,8 @@ def _effect(blocks: pd.DataFrame, axis: Axis) -> pd.DataFrame:
             "low": [one.low for one in known],
             "high": [one.high for one in known],
             "seeds": len(by_seed),
-            "blocks": len(blocks),
+            "blocks": len(chosen),
+            "left_out": len(blocks) - len(chosen),
         }
     )
 
@@ -113,7 +121,10 @@ def _panel(axes: Axes, found: Sweep, name: str, table: pd.DataFrame) -> None:
 
 
 def _seeds(tables: Mapping[str, pd.DataFrame]) -> str:
-    """How many seeds the effects are means of, and whether these are too few for intervals."""
+    """How many seeds the effects are means of, whether these are too few for intervals, and how
+    many blocks other seeds lack."""
     seeds = sorted({int(table["seeds"].iloc[0]) for table in tables.values()})
     few = f"; intervals need {INTERVAL_SEEDS} seeds" if seeds[0] < INTERVAL_SEEDS else ""
-    return f"Seeds: {span(seeds)}{few}."
+    lost = max(int(table["left_out"].iloc[0]) for table in tables.values())
+    rest = f"; up to {counted(lost, 'comparison')} left out, so that all have the same settings"
+    return f"Seeds: {span(seeds)}{few}{rest if lost else ''}."

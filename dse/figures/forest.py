@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
-from dse.analysis.compare import Comparison
+from dse.analysis.compare import Comparison, lacking_seeds, probability
 from dse.analysis.labels import label
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
@@ -43,7 +43,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
         axes.axvline(0, color="#888888", linewidth=0.8)
         for row, one in enumerate(comparisons):
             _mark(axes, row, one)
-        label_rows(axes, names, [_probability(one.adjusted_p) for one in comparisons])
+        label_rows(axes, names, [probability(one.adjusted_p) for one in comparisons])
         answer = label(comparisons[0].pairs.answer).replace("(%)", "(points)")
         axes.set_xlabel(f"difference of {answer}")
         axes.set_title(described(found))
@@ -83,10 +83,6 @@ def _name(one: Comparison) -> str:
     return textwrap.fill(", ".join(part for part in (text, words(pairs.setting)) if part), 36)
 
 
-def _probability(p: float) -> str:
-    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
-
-
 def _legend(axes: Axes, comparisons: Sequence[Comparison]) -> None:
     labels = []
     for decided, text in ((True, "decided"), (False, "not decided")):
@@ -105,9 +101,15 @@ def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
     bars = "95 % interval" if counts[-1] >= INTERVAL_SEEDS else "no interval for so few seeds"
     settings = max(one.pairs.settings for one in comparisons)
     means = "; means over the settings of the other axes" if settings > 1 else ""
+    if lost := max(one.pairs.all_settings - one.pairs.settings for one in comparisons):
+        means += f", up to {lost} left out, so that all seeds have the same"
     holm = (
         f"p: sign-flip test, Holm's for {counted(len(comparisons), 'comparison')}; "
         f"decided: at most {ALPHA}."
     )
     noun = "seed" if counts == [1] else "seeds"
-    return [f"Paired differences over {span(counts)} {noun}, {bars}{means}.", holm]
+    return [
+        f"Paired differences over {span(counts)} {noun}, {bars}{means}.",
+        holm,
+        lacking_seeds(comparisons),
+    ]

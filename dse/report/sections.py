@@ -8,7 +8,7 @@ from contextlib import suppress
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations
-from dse.analysis.compare import Comparison, comparisons, fewest_seeds, highlights
+from dse.analysis.compare import Comparison, comparisons, highlights, lacking_seeds
 from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.plateau import PAPER, plateaus
@@ -38,18 +38,15 @@ def compared(found: Sweep) -> Section:
         "pair are equal in all else. A difference is decided where it is more than chance at the "
         f"5 % level, all of them considered together (Holm). {count}."
     )
-    fewest, shown = fewest_seeds(len(known)), highlights(known)
-    if max(one.difference.count for one in known) < fewest:
-        family = counted(len(known), "comparison")
-        text += f" With {family} it takes at least {fewest} seeds to decide any."
-        shown = []  # the table says the same
+    lacking = lacking_seeds(known)
+    shown = [] if lacking else highlights(known)  # the table says the same
     sentences = [*(one.sentence for one in shown), *_plateaus(found)]
     frame = pd.DataFrame([_comparison(one) for one in known])
     return Section(
         id="comparisons",
         title="Comparisons",
         headline=f"{count}.",
-        text=[text],
+        text=[f"{text} {lacking}".strip()],
         points=[Point(text=text) for text in sentences],
         tables=[Table("All comparisons; differences in points", frame, ABOUT_COMPARISONS)],
     )
@@ -67,13 +64,10 @@ def _plateaus(found: Sweep) -> list[str]:
 
 def _comparison(one: Comparison) -> dict[str, object]:
     pairs, difference = one.pairs, one.difference
-    where = " ".join(f"{name}={written(value)}" for name, value in pairs.setting.items())
-    if pairs.settings > 1:
-        where = f"mean over {pairs.settings} settings"
     return {
         "value": f"{pairs.column}={written(pairs.after)}",
         "compared with": written(pairs.before),
-        "where": where,
+        "where": pairs.where.removeprefix("at "),
         "difference": difference.mean,
         "low": difference.low,
         "high": difference.high,

@@ -32,13 +32,13 @@ def caption(table: pd.DataFrame, others: int = 0, noun: str = "trial") -> str:
     """What a figure of `table` must say: "Fixed: lr 0.01, epochs 8."
 
     `others` counts the trials of the folder that are not in the table, or what else `noun` says.
-    Different devices are named.
+    Different devices are named, with the number of rows of each.
     """
     values = ", ".join(f"{name} {value}" for name, value in differences(table).items())
     parts = [f"Fixed: {values}."] if values else []
     if others:
         parts.append(f"Not shown: {counted(others, f'other {noun}')} in this folder.")
-    return " ".join([*parts, mixed_devices(table)]).strip()
+    return " ".join([*parts, mixed_devices(table, noun)]).strip()
 
 
 def differences(table: pd.DataFrame) -> dict[str, str]:
