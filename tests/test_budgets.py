@@ -77,6 +77,7 @@ def test_where_nothing_fits_it_says_so(table: pd.DataFrame) -> None:
     shown = readable_budgets(found)
     assert shown["uncompressed"].tolist() == ["none fits"] * 2
     assert shown["at most"].tolist() == ["1 KB", "40 KB"]
+    assert shown["seeds"].tolist() == ["", ""]
     assert readable_budgets(at_budgets(table, [3 * KB**2]))["at most"].tolist() == ["3 MB"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +30,7 @@ from dse.compress.descriptions import build
 from dse.compress.released import SHAPES
 from dse.compress.request import read_request
 from dse.data import memory
-from dse.results import records
+from dse.results import packing, records
 from dse.results.compressed import CURVE, FILE
 from dse.results.files import COMPRESSED, trial_folder
 from dse.runner.task import Reporter
@@ -141,6 +142,18 @@ def test_verify_finds_what_changed(folder: Path, capfd: pytest.CaptureFixture[st
     finally:
         one.write_bytes(content)
         two.write_bytes(other)
+
+
+def test_verify_says_what_a_pack_cannot_show(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "packed"
+    shutil.copytree(folder, home)
+    packing.pack(home, remove=True)
+    assert __main__.main(["verify", str(home)]) == 2
+    said = capfd.readouterr().err.splitlines()
+    assert said[0].startswith("4 packed networks cannot be verified")
+    assert said[1].startswith("`folder` must have files of compressed networks, got ")
 
 
 def test_another_device_may_differ_by_a_tenth_of_a_point() -> None:

@@ -46,7 +46,8 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = compressed_record(method="prune")
-    records.save_row(folder, done.compressed_id, done.row(), {}, COMPRESSED)
+    for one in (done, compressed_record(method="ristretto")):  # the second one is not asked for
+        records.save_row(folder, one.compressed_id, one.row(), {}, COMPRESSED)
     before = contents(folder)
     assert __main__.main([str(folder), "method=prune,svd", "sr=0.125", "plan=true"]) == 0
     assert contents(folder) == before
@@ -88,6 +89,10 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         (
             ["retrain_epochs=0", "retrain_lr=1"],
             ["`retrain_lr` has no effect where `retrain_epochs` is 0, got 1"],
+        ),
+        (
+            ["method=prune", "rounds=1,3", "retrain_epochs=0,8"],
+            ["`rounds` must be at most `retrain_epochs`, 0, got 3"],
         ),
         (["limit=3"], ["`limit` must be at least the 4 points of the grid, got 3"]),
         (

@@ -88,6 +88,18 @@ def test_a_network_is_compared_with_one_of_its_phase() -> None:
     assert both[both["bits"] == 6]["change"].tolist() == pytest.approx([1])
 
 
+def test_without_a_control_for_each_seed_there_is_no_change() -> None:
+    lacking = small().query("not (method == 'none' and retrain_epochs > 0 and seed == 2)")
+    assert table2(lacking).query("method == 'deep_compression'")["change"].isna().all()
+
+
+def test_settings_are_in_the_order_of_their_values() -> None:
+    rows = [row("trial0", 70, 900, method="none", retrain_epochs=n) for n in (9, 100, 10)]
+    found = table2(pd.concat([small(), pd.DataFrame(rows)]))
+    own = found.query("network == 'squeezenet' and method == 'none'")
+    assert own["retrain_epochs"].tolist() == ["0", "8", "9", "10", "100"]
+
+
 def test_without_alexnet_there_is_no_factor() -> None:
     found = table2(small().query("network == 'squeezenet'"))
     assert found["factor"].isna().all()

@@ -53,7 +53,8 @@ def ways(table: pd.DataFrame) -> list[str]:
         table["compressed_id"] == "", table["method"], _read(table), strict=True
     ):
         varying = [f"{name} {written(v)}" for name, v in read.items() if name not in fixed]
-        name = "uncompressed, retrained" if method == UNCOMPRESSED else method
+        retrained = "uncompressed, retrained" if read["retrain_epochs"] else "uncompressed"
+        name = retrained if method == UNCOMPRESSED else method
         texts.append("uncompressed" if original else ", ".join([name, *varying]))
     return texts
 

@@ -11,7 +11,7 @@ from dse.analysis.rendering import signed
 from dse.analysis.statistics import Interval
 
 TABLE2_ABOUT = {
-    "bits": "of a stored weight",
+    "bits": "of a stored weight; for ristretto, the widest that was allowed",
     "bytes": "length of the file; of a network as it was trained, its weights at fp32",
     "times smaller": "than the network's weights at fp32",
     "than AlexNet": "times smaller than uncompressed AlexNet's weights",
@@ -28,6 +28,7 @@ BUDGETS_ABOUT = {
     "uncompressed top-1": "on the test set, percent; 95 % interval from 3 seeds on",
     "compressed top-1": "the same",
     "difference": "compressed compared with uncompressed, paired by seed, points",
+    "seeds": "that both have",
 }
 
 
@@ -65,6 +66,7 @@ def readable_budgets(found: pd.DataFrame) -> pd.DataFrame:
         ]
         columns[f"{kind} top-1"] = _intervals(found, f"{kind}_top1", kind)
     columns["difference"] = _intervals(found, "difference", "difference", sign="+")
+    columns["seeds"] = [str(count) if count else "" for count in found["seeds"]]
     return pd.DataFrame(columns)
 
 

@@ -45,13 +45,13 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
 
     - `network`, what else varies between the trials, `method`, and the settings that vary ("" where
       a network does not read one);
-    - `bits` of a stored weight, `seeds`;
+    - `bits` of a stored weight (ristretto: the widest that was allowed), `seeds`;
     - `fp32_bytes` and `file_bytes`, their `ratio`, and `factor`: how many times smaller the file is
       than uncompressed AlexNet's fp32 weights (NaN where no AlexNet is in the table);
     - `top1` with its 95 % interval, and `top5`, of the decoded network, percent;
     - `change`, in points of top-1 with its interval: the difference, paired by trial, from the
-      uncompressed network with equal epochs in all (NaN where that was not trained), of the same
-      `phase`;
+      uncompressed network with equal epochs in all, of the same `phase` (NaN where that was not
+      trained for each seed);
     - the paper's size and accuracies, on ImageNet, one run each.
 
     Raises `NoSweep` where the table lacks a column, or is empty.
@@ -66,14 +66,15 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in names if name in ("network", "method") or varied[name]]
     alexnet = table.loc[_uncompressed(table) & (table["network"] == "alexnet"), "fp32_bytes"]
     controls = _controls(table)
-    rows = [
+    groups = dict(list(table.groupby(keys, sort=False)))
+    found = pd.DataFrame(
         _row(dict(zip(keys, key, strict=True)), rows, controls, alexnet.mean())
-        for key, rows in table.groupby(keys, sort=False)
-    ]
-    found = pd.DataFrame(rows)
-    order = found.assign(
+        for key, rows in groups.items()
+    )
+    order = pd.DataFrame([*groups], columns=keys).assign(  # numbers by value, not as text
         network=found["network"].map(list(NETWORKS).index),
         method=found["method"].map(METHODS.index),
+        **({"bits": found["bits"]} if "bits" in keys else {}),
     )
     return found.loc[order.sort_values([*keys], kind="stable").index].reset_index(drop=True)
 
@@ -94,14 +95,8 @@ def _controls(table: pd.DataFrame) -> dict[Control, float]:
 def _control(rows: pd.DataFrame) -> Iterator[Control]:
     """What a network shares with the one that it is compared with: trial, phase, and epochs and
     learning rate of retraining."""
-    names = ("trial_id", "phase", "retrain_epochs")
-    return zip(*(rows[name] for name in names), _rates(rows), strict=True)
-
-
-def _rates(rows: pd.DataFrame) -> Iterator[float]:
-    """Learning rates of retraining; 0 where nothing was retrained, so that all are equal."""
-    for epochs, rate in zip(rows["retrain_epochs"], rows["retrain_lr"], strict=True):
-        yield rate if epochs else 0.0
+    names = ("trial_id", "phase", "retrain_epochs", "retrain_lr")
+    return zip(*(rows[name] for name in names), strict=True)
 
 
 def _row(
@@ -119,7 +114,7 @@ def _row(
         for one, after in zip(_control(rows), rows["top1"], strict=True)
         if one in controls and key["method"] != "none"
     ]
-    change = interval(own, within=POINTS) if own else None
+    change = interval(own, within=POINTS) if len(own) == len(rows) else None
     read = _read(rows.iloc[0])
     settings = {
         name: written(value) if name in read else ""

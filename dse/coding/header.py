@@ -90,7 +90,7 @@ def read(content: bytes) -> tuple[Header, bytes]:
     text, rest = inflated(content)
     try:
         return _read(text), rest
-    except (ValueError, AttributeError, IndexError, TypeError, RecursionError):
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
         raise ValueError("its header is not that of a network") from None
 
 
@@ -121,10 +121,11 @@ def _text(content: object) -> str:
 
 def _read(text: str) -> Header:
     content = json.loads(text)
-    if _text(content) != text or {n: type(v) for n, v in content.items()} != FIELDS:
+    parts = [(name, type(part)) for name, part in content.items()]
+    if _text(content) != text or parts != [*FIELDS.items()]:
         raise ValueError("its header has another form")
     coder, architecture, names, heads, activations = content.values()
-    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+    if not all(map(_is_name, names)) or len({*names}) < len(names):
         raise ValueError("its tensors must have names of their own")
     if len(heads) != len(names):
         raise ValueError("it must have a head for each name")
@@ -135,6 +136,11 @@ def _read(text: str) -> Header:
         heads=tuple(_heads(heads)),
         activations={name: _format(own) for name, own in activations.items()},
     )
+
+
+def _is_name(name: object) -> bool:
+    """Whether this may be a tensor's name, in safetensors too."""
+    return isinstance(name, str) and name.isprintable() and name != "__metadata__"
 
 
 def _row(own: Head, before: Head | None) -> list[int]:

@@ -30,8 +30,11 @@ def compress(
     """
     try:
         weights = load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: a type of number unknown to torch
         raise ValueError(f"the file must be safetensors: {error}") from None
+    for name, tensor in weights.items():
+        if not (tensor.is_floating_point() or name.endswith("num_batches_tracked")):
+            raise ValueError(f"the weights must be real numbers: {name} is {tensor.dtype}")
     network = SqueezeNet(architecture)
     _fill(network, weights)
     model = fit(network.eval(), None, settings)

@@ -12,7 +12,7 @@ from dse.trial.names import short_id
 def plan(request: Request) -> str:
     """What a request would compress, as a table, and how much of it is done."""
     names = request.names
-    done = ids(request.folder, COMPRESSED)
+    done = ids(request.folder, COMPRESSED) & names.keys()
     rows = [
         (name, short_id(own), "done" if own in done else "to do") for own, name in names.items()
     ]

@@ -34,13 +34,17 @@ def main(arguments: Sequence[str]) -> int:
     folder, store, workers = _read(arguments)
     known: dict[str, CompressedRecord] = {}
     lines = []
-    for own in sorted(records.ids(folder, COMPRESSED)):
+    every = records.ids(folder, COMPRESSED)
+    there = files.finished(folder, files.trial_ids(folder, COMPRESSED), COMPRESSED)
+    if packed := len(every - set(there)):
+        say(f"{counted(packed, 'packed network')} cannot be verified: a pack has no files")
+    for own in sorted(there):
         try:
             known[own] = compressed.read(folder, own)
         except files.Damaged as error:
             lines.append(str(error))
     if not known and not lines:
-        raise RequestError([f"`folder` must have compressed networks, got {folder}"])
+        raise RequestError([f"`folder` must have files of compressed networks, got {folder}"])
     check_data([record.trial for record in known.values()], store, say)
     for line in lines:
         print_lines(line)

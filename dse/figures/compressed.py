@@ -94,7 +94,7 @@ def _points(found: Sweep) -> pd.DataFrame:
     found = replace(found, rows=distinct(found.rows))
     rows = found.rows.assign(way=ways(found.rows))
     if (rows["method"] == UNCOMPRESSED).all():
-        raise NoSweep("no network is compressed: python -m dse.compress does that")
+        raise NoSweep("no network is compressed by another method than none")
     if len(sets := sorted(rows["data"].unique())) > 1:
         raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
     if (count := rows["way"].nunique()) > MOST_WAYS:

@@ -30,7 +30,9 @@ class Settings:
     method: str = knob("deep_compression", one_of(*METHODS), "compression method")
     bits: int = knob(8, integer(2, 8), "bits of a weight: deep_compression, ristretto")
     density: float = knob(
-        0.33, real(0, 1, above=True), "share of all weights kept: prune, deep_compression"
+        0.33,
+        real(0, 1, above=True),
+        "share of all weights but the first layer's that is kept: prune, deep_compression",
     )
     quality: float = knob(
         0.0,
@@ -49,10 +51,10 @@ class Settings:
     factors: float = knob(
         0.0,
         real(0, 1),
-        "share of a layer's weights that its factors may have (0: by energy): svd",
+        "share of a layer's weights for its factors, of rank 1 at least (0: by energy): svd",
     )
     margin: float = knob(
-        0.5, real(0, 100), "points of val_top1 that narrower activations may lose: ristretto"
+        0.5, real(0, 100), "points of val_top1 that narrower numbers may lose: ristretto"
     )
     coder: str = knob("adaptive", one_of("adaptive", "huffman"), "entropy coder of the file")
     phase: str = knob(
