@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import os
 import re
@@ -201,9 +202,13 @@ def _output(values: Sequence[str]) -> Path | None:
 
 
 def _name(kind: str, given: Mapping[str, Sequence[str]]) -> str:
-    """A file's name that repeats the command: "x=size_bytes_y=top1"."""
+    """A file's name that repeats the command, "x=size_bytes_y=top1"; a long one ends in a hash."""
     words = [kind] * bool(kind) + [f"{key}={','.join(texts)}" for key, texts in given.items()]
-    return re.sub(r"[^\w.,=+-]", "-", "_".join(words))[:LONGEST]
+    name = re.sub(r"[^\w.,=+-]", "-", "_".join(words))
+    if len(name) <= LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST - 9]}-{digest}"
 
 
 def _write(figures: Mapping[str, Any], folder: Path, output: Path | None) -> list[Path]:

@@ -84,6 +84,18 @@ def test_a_front_needs_two_networks() -> None:
     two = pd.concat([table, table.assign(data="mnist")])
     with pytest.raises(TooMany, match="accuracies on digits and mnist cannot be compared"):
         fronts(sweep(two))
+    folders = [table.assign(data="image_folder", manifest=f"2-9-9-{n}") for n in "ab"]
+    with pytest.raises(TooMany, match="select one by manifest="):
+        fronts(sweep(pd.concat(folders)))
+
+
+def test_a_share_that_is_unknown_is_white() -> None:
+    table = made(swept(sr=SR[:3]))
+    figure = fronts(sweep(table[(table["sr"] < 0.5) | (table["seed"] == 0)]))
+    best = figure.axes[0].collections[-1]
+    faces = dict(zip(best.get_offsets()[:, 1], map(to_hex, best.get_facecolor()), strict=True))
+    assert [face == "#ffffff" for _, face in sorted(faces.items())] == [False, False, True]
+    assert "White: fewer than 3 seeds." in text(figure)
 
 
 def test_a_forest_plot_marks_what_is_decided_and_its_direction() -> None:

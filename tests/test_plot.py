@@ -56,6 +56,16 @@ def test_the_figure_is_written_and_its_path_printed(
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+def test_commands_that_differ_late_have_different_files(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for bypass in ("none", "simple"):
+        keys = f"sr={','.join(['0.125', '0.25', '0.5'] * 9)}", f"bypass={bypass}"
+        assert plot.main([str(home), "x=sr", *keys]) == 0
+    names = capsys.readouterr().out.splitlines()
+    assert len({*names}) == 4
+
+
 def test_the_output_may_be_chosen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(home.rglob("*"))
     output = home.parent / "a.pdf"
@@ -114,6 +124,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("effects y=status", "`y` must be a column of numbers, got status"),
         ("chance x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
         ("forest x=epochs", "`x` must be one of what varies (sr, bypass), got epochs"),
+        ("x=sr y=status hue=bypass", "`hue` needs numbers on the y axis, and `status` is text"),
         ("sr=0.5 bypass=none", "there is only one configuration"),
     ],
 )

@@ -13,6 +13,7 @@ from matplotlib.patheffects import withStroke
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
+from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.marks import words
 from dse.figures.plotting import MOST_DOTS, OURS, WIDTH, Figure, caption, described, spread, style
 from dse.figures.scales import is_log, set_scale
@@ -24,7 +25,8 @@ COSTS = ("size_bytes", "macs", "activations", "seconds")
 MOST_NAMED = 12
 """Networks on a front have a number and a name where they are at most this many."""
 MOST_NETWORKS = 3_000
-SHADES = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#00203a"])
+COLOURS = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#00203a"])
+SHADES = COLOURS.with_extremes(bad="white")
 
 
 def fronts(found: Sweep, *, note: str = "") -> Figure:
@@ -40,7 +42,9 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     tables = _fronts(found)
     names = [axis.name for axis in found.axes]
     numbers = _numbers(tables.values(), names)
-    known = any(table["front_share"].notna().any() for table in tables.values())
+    shares = pd.concat([table["front_share"] for table in tables.values()])
+    known = shares.notna().any()
+    unsure = f"White: fewer than {INTERVAL_SEEDS} seeds." if known and shares.isna().any() else ""
     with style():
         lines = -(-len(tables) // 2)
         figure = Figure(figsize=(WIDTH, 1.2 + 2.4 * lines), layout="constrained")
@@ -63,7 +67,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
         ]
         counts = pd.concat([table["count"] for table in tables.values()])
         shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
-        caption(figure, EXPLAINED, shown, *listed, note)
+        caption(figure, EXPLAINED, unsure, shown, *listed, note)
     return figure
 
 
@@ -85,8 +89,11 @@ def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
         )
     if found.rows[found.answer].isna().all():
         raise NoSweep(f"no trial has a value of {found.answer}")
-    if len(sets := sorted(found.rows["data"].unique())) > 1:
-        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
+    for name in ("data", "manifest"):
+        if len(sets := sorted(found.rows[name].unique())) > 1:
+            raise TooMany(
+                f"accuracies on {' and '.join(sets)} cannot be compared: select one by {name}="
+            )
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
     if not costs:
         raise NoSweep("all networks cost the same: there is no front")
@@ -119,20 +126,22 @@ def _panel(
     across = scale(cost, table[cost].tolist())
     x, y = across.position(table[cost]), table["mean"].to_numpy()
     known = table["front_share"].notna().any()
-    shades = SHADES(table["front_share"].fillna(0)) if known else np.full(len(table), OURS)
+    shades = SHADES(table["front_share"]) if known else np.full(len(table), OURS)
     chosen = table["on_front"].to_numpy()
     order = x[chosen].argsort()
     axes.plot(x[chosen][order], y[chosen][order], color="#555555", linewidth=0.8, zorder=1)
     place = across.position(trials[cost])
     axes.plot(place, trials.iloc[:, 1], ".", color="#777777", markersize=3, alpha=0.6, zorder=1.5)
     axes.vlines(x[chosen], table["low"][chosen], table["high"][chosen], "#555555", linewidth=0.8)
-    for some, size, edge in ((~chosen, 12, "none"), (chosen, 38, "black")):  # one size: a small SVG
+    unsure = known & table["front_share"].isna()  # white
+    edges = np.where(chosen, "black", np.where(unsure, "#777777", "none"))
+    for some, size in ((~chosen, 12), (chosen, 38)):  # one size each: a small SVG
         axes.scatter(
             x[some],
             y[some],
             s=size,
             c=shades[some],
-            edgecolor=edge,
+            edgecolor=edges[some],
             linewidth=0.8,
             rasterized=len(table) > MOST_DOTS,
         )

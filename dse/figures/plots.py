@@ -107,6 +107,8 @@ def scatter(
     """
     y = y or found.answer
     if not is_numeric(found.rows[y]):
+        if hue:
+            raise NoSweep(f"`hue` needs numbers on the y axis, and `{y}` is text")
         return draw_counts(found, (x, y), log, note)
     others = [axis for axis in found.axes if axis is not find_axis(found, x)]
     hued = hue_axis(found, hue, others) or (column_axis(found, hue) if hue else None)
