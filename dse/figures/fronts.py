@@ -133,7 +133,7 @@ def _panel(
     place = across.position(trials[cost])
     axes.plot(place, trials.iloc[:, 1], ".", color="#777777", markersize=3, alpha=0.6, zorder=1.5)
     axes.vlines(x[chosen], table["low"][chosen], table["high"][chosen], "#555555", linewidth=0.8)
-    unsure = known & table["front_share"].isna()  # white
+    unsure = table["front_share"].isna() & bool(known)  # white
     edges = np.where(chosen, "black", np.where(unsure, "#777777", "none"))
     for some, size in ((~chosen, 12), (chosen, 38)):  # one size each: a small SVG
         axes.scatter(
