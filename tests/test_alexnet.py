@@ -10,15 +10,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from drawn import dots, text
 from reading import composed_once, lines, read
 from test_network import measured
 
 from dse.analysis.axes import NoSweep, sweep
+from dse.analysis.folder import rows_of
 from dse.analysis.summary import summary
 from dse.api import network
+from dse.figures.chance import shares
+from dse.figures.effects import main_effects
 from dse.figures.heat_map import heat_map
 from dse.figures.overview import overview
+from dse.figures.plots import scatter
 from dse.paper.related import ALEXNET_CAFFE
+from dse.report.sections import pareto
 from dse.results import packs
 from dse.results.records import save
 from dse.space.alexnet import AlexNet, small_alexnet
@@ -227,6 +233,24 @@ def test_only_what_is_read_varies_in_a_table() -> None:
     assert sweep(alone).axes == ()
     assert not {"sr", "base_e", "conv1_filters"} & set(sweep(alone).fixed)
     assert differences(alone) == {"network": "alexnet"}
+
+
+def test_what_it_does_not_read_is_not_shown() -> None:
+    both = table()
+    alexnet = both["network"] == "alexnet"
+    both["val_top1"] += 5 * alexnet
+    found = sweep(both)
+    assert found.read({"network": "alexnet", "sr": 0.125}) == {"network": "alexnet"}
+    assert pareto(found).tables[0].frame.set_index("network")["sr"].isna()["alexnet"]
+    assert shares(found, ["sr"])["count"].tolist() == [5] * 6
+    assert set(rows_of(both, {"sr": ["0.125"]})["network"]) == {"squeezenet"}
+    with pytest.raises(ValueError, match="`sr` is not read by any of the trials selected"):
+        rows_of(both, {"sr": ["0.125"], "network": ["alexnet"]})
+    by_size = scatter(found, "size_bytes", hue="sr")
+    assert "sr 0.75 sr 1 no value of sr" in text(by_size)
+    assert len(dots(by_size.axes[0])) == len(both)
+    assert "Not shown: 5 trials without a value of sr." in text(scatter(found, "sr"))
+    assert "network" not in main_effects(found)
 
 
 def test_it_has_no_place_on_a_map_of_what_it_does_not_read() -> None:

@@ -85,7 +85,7 @@ def test_a_front_needs_two_networks() -> None:
     with pytest.raises(TooMany, match="accuracies on digits and mnist cannot be compared"):
         fronts(sweep(two))
     folders = [table.assign(data="image_folder", manifest=f"2-9-9-{n}") for n in "ab"]
-    with pytest.raises(TooMany, match="select one by manifest="):
+    with pytest.raises(TooMany, match="image_folder:a and image_folder:b cannot be compared"):
         fronts(sweep(pd.concat(folders)))
 
 

@@ -159,9 +159,17 @@ def test_losses_that_are_not_finite_are_counted_and_not_averaged() -> None:
     figure = plot(sweep(table), "sr", "loss")
     _, y = means(figure.axes[0])
     assert y[-1] == pytest.approx(3 - table.query("sr == 1 and seed == 2")["top1"].item() / 50)
-    assert "Not shown: 2 trials without a finite loss." in text(figure)
+    assert "Not shown: 2 trials without a value of loss." in text(figure)
     with pytest.raises(NoSweep, match="no trial has a value of loss"):
         plot(sweep(table.assign(loss=math.nan)), "sr", "loss")
+
+
+def test_trials_without_a_value_of_the_hue_are_grey() -> None:
+    table = made(swept(sr=SR[:2]))
+    table["val_loss"] = [math.nan, *[1.0] * 3, *[2.0] * 2]
+    figure = scatter(sweep(table), "val_top1", hue="val_loss")
+    assert len(dots(figure.axes[0])) == len(table)
+    assert "val_loss 1 val_loss 2 no value of val_loss" in text(figure)
 
 
 def test_a_step_that_did_not_happen_is_no_number() -> None:
@@ -170,7 +178,7 @@ def test_a_step_that_did_not_happen_is_no_number() -> None:
     table.loc[(table["sr"] == 0.5), "diverged_step"] = 40
     figure = plot(sweep(table), "sr", "diverged_step")
     assert means(figure.axes[0]) == ([0.5], [40])
-    assert "Not shown: 12 trials without a finite diverged_step." in text(figure)
+    assert "Not shown: 12 trials without a value of diverged_step." in text(figure)
 
 
 def test_a_long_name_fits() -> None:

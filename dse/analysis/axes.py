@@ -65,12 +65,28 @@ class Sweep:
     `rows` has a row per trial, the columns of the table, and one more for each axis of several
     fields. A field that some trials do not read has there the first value of those that do, and
     `data` the names of `data_sets`. `fixed` maps every other field of the question that is read to
-    its only value.
+    its only value. `idle` maps an axis and one of its values, such as ("network", "alexnet"), to
+    the axes that are not read with it.
     """
 
     rows: pd.DataFrame
     axes: tuple[Axis, ...]
     fixed: Mapping[str, Any]
+    idle: Mapping[tuple[str, Any], Sequence[str]]
+
+    def read(self, setting: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of some axes, without those that are not read."""
+        idle = {name for item in setting.items() for name in self.idle.get(item, ())}
+        return {name: value for name, value in setting.items() if name not in idle}
+
+    def blank(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table with columns of the axes, with NaN where an axis is not read."""
+        shown = table
+        for (axis, value), names in self.idle.items():
+            if axis in table:
+                rows = table[axis] == value
+                shown = shown.assign(**{n: shown[n].mask(rows) for n in names if n in table})
+        return shown
 
     def axis(self, name: str) -> Axis:
         """The axis with this name or this field; raises `NoSweep` where it does not vary."""
@@ -118,7 +134,18 @@ def sweep(table: pd.DataFrame) -> Sweep:
         if labels is not None:
             rows[name] = labels
         axes.append(Axis(name=name, columns=tuple(columns), values=_ordered(name, rows[name])))
-    return Sweep(rows=rows, axes=tuple(axes), fixed=fixed)
+    return Sweep(rows=rows, axes=tuple(axes), fixed=fixed, idle=_idle(rows, axes))
+
+
+def _idle(rows: pd.DataFrame, axes: Sequence[Axis]) -> dict[tuple[str, Any], list[str]]:
+    """The axes that are not read with a value of another, by that other and its value."""
+    found: dict[tuple[str, Any], list[str]] = {}
+    for cause in [axis for axis in axes if UNREAD.keys() & set(axis.columns)]:
+        for axis in axes:
+            known = reads(rows, axis.columns).groupby(rows[cause.name]).any()
+            for value in known.index[~known]:
+                found.setdefault((cause.name, value), []).append(axis.name)
+    return found
 
 
 def data_sets(table: pd.DataFrame) -> pd.Series[str]:
@@ -154,20 +181,23 @@ def _untied(
 def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
     """The table, with the fields that some rows do not read at the first value of those that do;
     and the fields that no row reads."""
-    idle: set[str] = set()
-    for column, unread_by in UNREAD.items():
-        kinds = (
-            {kind: unread_by(kind) for kind in table[column].unique()} if column in table else {}
-        )
-        changed = {}
-        for name in {name for fields in kinds.values() for name in fields if name in table}:
-            reads = ~table[column].isin([kind for kind, fields in kinds.items() if name in fields])
-            if reads.any():
-                changed[name] = table[name].where(reads, table[name][reads].iloc[0])
-            else:
-                idle.add(name)
-        table = table.assign(**changed)
-    return table, idle
+    known = {name: reads(table, [name]) for name in FIELDS if name in table}
+    some = {name: rows for name, rows in known.items() if rows.any() and not rows.all()}
+    filled = {n: table[n].where(rows, table[n][rows].iloc[0]) for n, rows in some.items()}
+    return table.assign(**filled), {name for name, rows in known.items() if not rows.any()}
+
+
+def reads(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series[bool]:
+    """Whether each row reads any of some fields."""
+    known = pd.Series(False, table.index)
+    for name in columns:
+        read = pd.Series(True, table.index)
+        for column in [column for column in UNREAD if column in table]:
+            kinds = [kind for kind in table[column].unique() if name in UNREAD[column](kind)]
+            if kinds:
+                read &= ~table[column].isin(kinds)
+        known |= read
+    return known
 
 
 UNREAD: Mapping[str, Callable[[Any], Iterable[str]]] = {

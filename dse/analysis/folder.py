@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dse.analysis.axes import sweep
+from dse.analysis.axes import reads, sweep
 from dse.analysis.labels import ACCURACIES, PARTS, is_numeric
 from dse.analysis.selection import select
 from dse.results import files, tables
@@ -75,11 +75,20 @@ def _faults(table: pd.DataFrame) -> Iterator[str]:
 
 
 def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The rows with the wanted values; keys are columns, or axes such as `layout`."""
+    """The rows with the wanted values; keys are columns, or axes such as `layout`.
+
+    A trial that does not read a field has no value of it.
+    """
     found = sweep(table)
     for name in wanted:
         known_key(name, found.rows)
-    return table.loc[select(found.rows, wanted).index]
+    columns = {axis.name: axis.columns for axis in found.axes}
+    chosen = select(found.rows, wanted)
+    for name in wanted:
+        chosen = chosen[reads(chosen, columns.get(name, (name,)))]
+        if chosen.empty:
+            raise ValueError(f"`{name}` is not read by any of the trials selected")
+    return table.loc[chosen.index]
 
 
 def known_key(name: str, rows: pd.DataFrame) -> None:

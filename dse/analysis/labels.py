@@ -101,15 +101,9 @@ def scale(name: str, values: Sequence[Any]) -> Scale:
 def value_text(name: str, value: Any) -> str:
     r"""A value of a column for a figure: a `status` in words, others as on the command line.
 
-    Of a manifest there is the beginning of its digest.
-
     >>> value_text("status", "never_learned"), value_text("sr", 0.5), value_text("device", "a$b")
     ('at chance', '0.5', 'a\\$b')
-    >>> value_text("manifest", "2-10-4-0123456789abcdef0123")
-    '01234567'
     """
-    if name == "manifest":
-        return str(value).rpartition("-")[2][:8]
     return OUTCOMES[value] if name == "status" else written(value).replace("$", r"\$")
 
 

@@ -34,7 +34,7 @@ def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
     """
     names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
     rows = []
-    for key, trials in groups(found.rows, names):
+    for key, trials in groups(found.blank(found.rows), names):
         row = {**dict(zip(names, key, strict=True)), "count": len(trials)}
         for status in SHOWN:
             known = share(int((trials["status"] == status).sum()), len(trials))
@@ -49,7 +49,7 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
     Raises `NoSweep` for more rows than can be read.
     """
     names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
-    count = count_groups(found.rows, names)
+    count = count_groups(found.blank(found.rows), names)
     if count > MOST_ROWS:
         raise TooMany(
             f"there would be {count:,} rows, and at most {MOST_ROWS} can be read: name some "
@@ -57,7 +57,8 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
         )
     table = shares(found, by)
     texts = [words({name: row[name] for name in names}) for row in table.to_dict("records")]
-    labels = [textwrap.fill(text, 36) for text in texts]
+    unknown = f"no value of {', '.join(names)}"
+    labels = [textwrap.fill(text or unknown, 36) for text in texts]
     drawn = [status for status in SHOWN if status == SHOWN[0] or table[status].any()]
     with style():
         figure = Figure(figsize=(WIDTH, 1.6 + sum(map(row_height, labels))), layout="constrained")

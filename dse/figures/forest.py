@@ -36,7 +36,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
         raise NoSweep("no seed has two values of an axis with all else equal: nothing is compared")
     check_rows(len(comparisons))
     with style():
-        names = [_name(one) for one in comparisons]
+        names = [_name(found, one) for one in comparisons]
         height = 1.8 + sum(map(row_height, names))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
@@ -76,11 +76,12 @@ def _mark(axes: Axes, row: int, one: Comparison) -> None:
     )
 
 
-def _name(one: Comparison) -> str:
+def _name(found: Sweep, one: Comparison) -> str:
     """What is compared: "bypass simple vs none, sr 0.5"."""
     pairs = one.pairs
     text = f"{pairs.column} {written(pairs.after)} vs {written(pairs.before)}"
-    return textwrap.fill(", ".join(part for part in (text, words(pairs.setting)) if part), 36)
+    setting = words(found.read(pairs.setting))
+    return textwrap.fill(", ".join(part for part in (text, setting) if part), 36)
 
 
 def _legend(axes: Axes, comparisons: Sequence[Comparison]) -> None:

@@ -62,9 +62,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
             image = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), SHADES)
             text = "share of resamples on the front (%)"
             figure.colorbar(image, ax=places, label=text, aspect=40, location="top")
-        listed = [
-            f"({n}) {words(dict(zip(names, key, strict=True)))}." for key, n in numbers.items()
-        ]
+        settings = [found.read(dict(zip(names, key, strict=True))) for key in numbers]
+        listed = [f"({n}) {words(one)}." for n, one in enumerate(settings, 1)]
         counts = pd.concat([table["count"] for table in tables.values()])
         shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
         caption(figure, EXPLAINED, unsure, shown, *listed, note)
@@ -89,11 +88,8 @@ def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
         )
     if found.rows[found.answer].isna().all():
         raise NoSweep(f"no trial has a value of {found.answer}")
-    for name in ("data", "manifest"):
-        if len(sets := sorted(found.rows[name].unique())) > 1:
-            raise TooMany(
-                f"accuracies on {' and '.join(sets)} cannot be compared: select one by {name}="
-            )
+    if len(sets := sorted(found.rows["data"].unique())) > 1:
+        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
     if not costs:
         raise NoSweep("all networks cost the same: there is no front")

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import UNREAD, Axis, NoSweep, Sweep, TooMany, configurations
+from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
 from dse.analysis.rendering import counted
 from dse.figures.marks import words
@@ -43,8 +43,8 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
     across, up = found.axis(x), found.axis(y)
     if across is up:
         raise NoSweep(f"`x` and `y` must be two axes, got {x} and {y}, which vary together")
-    _check_read(across, up)
-    _check_read(up, across)
+    _check_read(found, across, up)
+    _check_read(found, up, across)
     others = [axis.name for axis in found.axes if axis not in (across, up)]
     found, left_out = _crossed(found, across, up, others)
     _check_panels(found, others)
@@ -53,7 +53,7 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
     colour_scale = scale(value, points["mean"].tolist())
     points["mean"] = colour_scale.position(points["mean"])
     shades = mpl.colors.Normalize(points["mean"].min(), points["mean"].max())
-    panels = groups(points, others)
+    panels = groups(known.blank(points), others)
     with style():
         figure, places = _panels(len(panels), up)
         width = 0.75 * WIDTH / _columns(len(panels)) / len(across.values)
@@ -86,9 +86,9 @@ def _crossed(found: Sweep, across: Axis, up: Axis, others: list[str]) -> tuple[S
     return replace(found, rows=kept), lost if count else ""
 
 
-def _check_read(one: Axis, other: Axis) -> None:
-    for value in one.values if one.name in UNREAD else ():
-        if other.name in UNREAD[one.name](value):
+def _check_read(found: Sweep, one: Axis, other: Axis) -> None:
+    for value in one.values:
+        if other.name in found.idle.get((one.name, value), ()):
             raise NoSweep(f"`{other.name}` has no effect where `{one.name}` is {written(value)}")
 
 

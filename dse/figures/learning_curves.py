@@ -48,7 +48,7 @@ def learning_curves(
     """
     check_lines(found, found.axes)
     names = [axis.name for axis in found.axes]
-    columns = found.rows[["trial_id", *names]]
+    columns = found.blank(found.rows)[["trial_id", *names]]
     measured = curves[["trial_id", "epoch"]].assign(**{MEASURED: curves[y]})
     known = measured[measured[MEASURED].notna()].merge(columns, on="trial_id", sort=False)
     if known.empty:
@@ -121,8 +121,8 @@ def _line(
 
 def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
     """What the lines are, and how many trials have none."""
-    counts = known.groupby([axis.name for axis in found.axes] or np.zeros(len(known)))["trial_id"]
-    seeds = counts.nunique()
+    names = [axis.name for axis in found.axes]
+    seeds = known.groupby(names or np.zeros(len(known)), dropna=False)["trial_id"].nunique()
     most = seeds.max()
     spread = " and 95 % interval" if few and most >= INTERVAL_SEEDS else ""
     words = f"Mean{spread} over {span(seeds)} seeds; thin lines: each trial."

@@ -41,6 +41,8 @@ MOST_BARS = 150
 MOST_NUMBERS = 150
 OTHER = "#555555"
 """The colour of a marker in the legend where lines of several colours have it."""
+UNKNOWN = "#999999"
+"""The colour of what has no value of the hue."""
 
 
 def draw(
@@ -61,9 +63,10 @@ def draw(
     found, lost = finite(found, *columns)
     scales = [scale_of(found, name) for name in columns]
     names = [axis.name for axis in ([hued] if joined is None else joined) if axis]
-    order = [hued] if hued and hued not in found.axes else found.axes
-    points = _points(found, *columns) if means else in_order(found.rows, order)
-    drawn, trials = dict(groups(points, names)), dict(groups(found.rows, names))
+    order = [hued] if hued and joined is None else found.axes
+    points = found.blank(_points(found, *columns) if means else found.rows)
+    drawn = dict(groups(in_order(points, order), names))
+    trials = dict(groups(found.blank(found.rows), names))
     looks = find_looks(list(drawn), names, hued)
     if scales[0].names or joined is None:  # nothing lies between categories
         looks = {key: {**look, "linestyle": "none"} for key, look in looks.items()}
@@ -129,8 +132,9 @@ def _ended(found: Sweep) -> str:
 
 
 def words(setting: Mapping[str, Any]) -> str:
-    """Values with their names: "pct3x3 0.25, bypass simple"."""
-    return ", ".join(f"{name} {value_text(name, value)}" for name, value in setting.items())
+    """Values with their names, without those that are missing: "pct3x3 0.25, bypass simple"."""
+    known = {name: value for name, value in setting.items() if not pd.isna(value)}
+    return ", ".join(f"{name} {value_text(name, value)}" for name, value in known.items())
 
 
 def row_height(text: str) -> float:
@@ -170,8 +174,9 @@ def find_looks(
         colour, number = OURS, 0
         if hued:
             value = setting.pop(hued.name)
-            colour, number = palette[value], hued.values.index(value)
-        if setting:
+            colour = palette.get(value, UNKNOWN)
+            number = hued.values.index(value) if value in palette else len(palette)
+        if words(setting):
             number = numbers.setdefault(words(setting), len(numbers))
         looks[key] = {"color": colour, **marker(number)}
     return looks
@@ -188,9 +193,10 @@ def draw_legend(
     for key, look in looks.items():
         setting = dict(zip(names, key, strict=True))
         if hued:
-            by_colour[words({hued.name: setting.pop(hued.name)})] = look
-        if setting:
-            by_marker[words(setting)] = {**look, "color": OTHER}
+            text = words({hued.name: setting.pop(hued.name)})
+            by_colour[text or f"no value of {hued.name}"] = look
+        if text := words(setting):
+            by_marker[text] = {**look, "color": OTHER}
     if by_marker:
         by_colour = {
             text: {"color": look["color"], "linewidth": 4} for text, look in by_colour.items()

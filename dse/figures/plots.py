@@ -151,7 +151,7 @@ def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
         raise NoSweep(f"no two values of `{along.name}` have all else equal")
     count = len(found.rows) - len(kept)
     fixed = {name: kept[name].iloc[0] for name in others if kept[name].nunique() == 1}
-    shown = f" Shown: {words(fixed)}." if fixed else ""
+    shown = f" Shown: {words(found.read(fixed))}." if fixed else ""
     lost = counted(count, "trial")
     missing = f"Not shown: {lost} without a second value of {along.name}.{shown}"
     return sweep(kept), missing if count else ""

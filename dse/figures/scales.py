@@ -119,12 +119,14 @@ def is_log(which: str, name: str, values: pd.Series[Any], chosen: Collection[str
 def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
     """The sweep without the trials that have no value in a column, and how many, in words.
 
-    A value is missing where it is NaN, and where one of the `STEPS` is -1: it did not happen.
+    A value is missing where it is NaN, where a trial does not read the field, and where one of the
+    `STEPS` is -1: it did not happen.
 
     Raises `NoSweep` where no trial is left.
     """
+    rows = found.blank(found.rows)
     unknown = {
-        name: found.rows[name].isna() | ((found.rows[name] < 0) if name in STEPS else False)
+        name: rows[name].isna() | ((rows[name] < 0) if name in STEPS else False)
         for name in dict.fromkeys(columns)
     }
     lacking = " or ".join(name for name, rows in unknown.items() if rows.any())
@@ -132,7 +134,7 @@ def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
     count = len(found.rows) - len(known)
     if known.empty:
         raise NoSweep(f"no trial has a value of {lacking}")
-    lost = f"Not shown: {counted(count, 'trial')} without a finite {lacking}." if count else ""
+    lost = f"Not shown: {counted(count, 'trial')} without a value of {lacking}." if count else ""
     return replace(found, rows=known), lost
 
 
@@ -153,10 +155,16 @@ def count_groups(rows: pd.DataFrame, names: Sequence[str]) -> int:
 
 
 def groups(rows: pd.DataFrame, names: Sequence[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
-    """The groups of equal values of `names`, in order of appearance; all rows without names."""
+    """The groups of equal values of `names`, in order of appearance; all rows without names.
+
+    A value that is missing is None.
+    """
     if not names:
         return [((), rows)]
-    return [(tuple(key), some) for key, some in rows.groupby(list(names), sort=False)]
+    return [
+        (tuple(value if value == value else None for value in key), some)
+        for key, some in rows.groupby(list(names), sort=False, dropna=False)
+    ]
 
 
 def scale_of(found: Sweep, name: str) -> Scale:

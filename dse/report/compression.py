@@ -84,7 +84,7 @@ def _each(rows: pd.DataFrame) -> pd.DataFrame:
     names = [axis.name for axis in found.axes if not set(axis.columns) & set(SETTINGS)]
     varying = ["settings"] if rows["settings"].any() else []
     frame = pd.DataFrame({"id": rows["compressed_id"].map(short_id)})
-    return frame.join(found.rows[[*names, "seed", "method", *varying, *MEASURES]])
+    return frame.join(found.blank(found.rows)[[*names, "seed", "method", *varying, *MEASURES]])
 
 
 MEASURES = ("file_bytes", "ratio", "stored_density", "top1", "top1_change", "val_top1")

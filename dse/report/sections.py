@@ -128,7 +128,7 @@ def pareto(found: Sweep) -> Section:
     """The networks that no other one beats in both size and validation accuracy."""
     if not found.axes:
         return Section(id="front", title="Pareto front")
-    points = front(found.rows)
+    points = found.blank(front(found.rows))
     names = [axis.name for axis in found.axes]
     columns = ["size_bytes", "val_top1", "mean", "low", "high", "count", "front_share"]
     shown = points[points["on_front"]].sort_values("size_bytes")[[*names, *columns]]
@@ -156,7 +156,7 @@ def per_configuration(found: Sweep) -> Section:
     if len(found.rows) == len(points):
         return Section(id="configurations", title="Configurations")
     columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs", "seconds"]
-    shown = listed(points)[[*(axis.name for axis in found.axes), *columns]]
+    shown = listed(found.blank(points))[[*(axis.name for axis in found.axes), *columns]]
     shown = shown.rename(columns={"count": "seeds", "mean": found.answer})
     table = Table(_caption(len(points), "configuration"), shown, _about(found))
     return Section(id="configurations", title="Configurations", tables=[table])
@@ -181,7 +181,7 @@ def listed(rows: pd.DataFrame) -> pd.DataFrame:
 
 def each_trial(found: Sweep) -> Section:
     """A row for each trial, which opens its learning curve."""
-    rows = listed(found.rows)
+    rows = listed(found.blank(found.rows))
     names = [*(axis.name for axis in found.axes), "seed"]
     frame = pd.DataFrame({"trial": rows["trial_id"].map(short_id)}).join(rows[names])
     frame["outcome"] = [outcome(row) for row in rows.to_dict("records")]
@@ -210,7 +210,7 @@ def _caption(count: int, noun: str) -> str:
 def small(found: Sweep) -> Section:
     """What small networks buy: communication, updates, memory on a chip."""
     environment = Environment()
-    points = configurations(found)
+    points = found.blank(configurations(found))
     names = [axis.name for axis in found.axes]
     bought = what_small_buys(points, environment)
     distinct = bought.drop_duplicates(["size_bytes", "params", "peak_activation_bytes"])
