@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from planted import planted
 from swept import POOLS, SR, WIRES, made, swept
 
 from dse.analysis.advice import advice
@@ -50,6 +51,29 @@ def test_where_advice_does_not_hold_is_named() -> None:
     lost = (TABLE["bypass"] == "simple") & (TABLE["sr"] == 1.0)
     found = verdicts(TABLE.assign(top1=TABLE["top1"] - 0.7 * lost))
     assert about(found, "A simple bypass raises") == "holds on average; not shown for sr 1"
+
+
+def test_what_is_enough_is_compared_with_every_greater_value() -> None:
+    """A value between half and all gains 10 points."""
+    grid = made(swept(pct3x3=(0.5, 0.75, 0.99), bypass=WIRES))
+    (one, *_) = advice(sweep(grid.assign(top1=50 + 10 * (grid["pct3x3"] == 0.75))))
+    assert one.verdict == "does not hold on average: more gains over 0.5 points"
+    assert one.evidence.startswith("pct3x3 0.5 to 0.75: +10.0 points")
+    alike = advice(sweep(grid.assign(top1=50.0)))
+    assert about({one.text: one.verdict for one in alike}, "3x3 is enough") == "holds"
+
+
+def test_the_first_leads_for_sure_only_if_no_other_may() -> None:
+    """sr 0.5 is lower for every seed, and sr 1 for every other seed."""
+    for swing, verdict in ((0, "holds: "), (3, "holds for the means: ")):
+        reach = {0.125: 70, 0.5: 69, 1.0: 68}
+        table = planted(
+            lambda q, swing=swing, reach=reach: (  # type: ignore[misc]
+                reach[q["sr"]] + swing * (q["sr"] == 1.0) * (-1) ** q["seed"]
+            ),
+            spread=0.1, sr=reach, bypass=("none", "simple"),
+        )  # fmt: skip
+        assert about(verdicts(table), "0.125 is best").startswith(verdict)
 
 
 def test_early_pooling_may_win_at_equal_work() -> None:

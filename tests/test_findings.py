@@ -76,6 +76,31 @@ def test_the_papers_fixed_values_are_preferred() -> None:
     assert "[" in found.evidence
 
 
+def test_a_stray_trial_does_not_hide_that_others_differ_from_the_paper() -> None:
+    table = planted(PAGES["figure3a"][0], sr=(0.125, 0.75), pct3x3=(0.25, 0.5, 0.75))
+    stray = (table["sr"] == 0.125) & (table["seed"] == 0)
+    rise, *_ = findings(table[(table["pct3x3"] != 0.5) | stray])
+    assert rise.verdict == "agrees"
+    assert "These trials have pct3x3=0.25,0.5,0.75, the paper's pct3x3=0.5." in rise.evidence
+
+
+def test_a_plateau_says_where_it_was_tested() -> None:
+    table = planted(PAGES["figure3b"][0], pct3x3=PCT3X3, sr=(0.25, 1.0))
+    *_, plateau = findings(table)
+    assert "points of top-1, mean over 2 settings, 8 seeds" in plateau.evidence
+    lacking = (table["pct3x3"] == 0.99) & (table["sr"] == 1.0)
+    *_, plateau = findings(table[~lacking])
+    assert "to 0.75 (mean over 2 settings): " in plateau.evidence
+    assert "to 0.99 (at sr=0.25): " in plateau.evidence
+
+
+def test_a_plateau_takes_values_as_far_apart_as_the_papers() -> None:
+    table = planted(PAGES["figure3b"][0], pct3x3=(0.01, 0.5, 0.51), sr=(0.5,))
+    *_, plateau = findings(table)
+    assert plateau.verdict == "not decided"
+    assert plateau.evidence.endswith("No value from 0.625 on, the paper's next, was compared.")
+
+
 def test_what_else_varies_is_averaged() -> None:
     """The effect changes its sign with the number of epochs, and is positive on average."""
     table = planted(

@@ -14,13 +14,16 @@ import pandas as pd
 import pytest
 from sample_compressed import compressed_record
 from sample_records import record
+from swept import made, swept
 from test_page import Reader
 
+from dse.analysis.axes import sweep
 from dse.figures import drawing
 from dse.report import __main__ as command
 from dse.report import build
 from dse.report.pictures import PLACES
 from dse.report.pictures import pictures as draw_pictures
+from dse.report.sections import small
 from dse.results import commands, compressed, files, records
 from dse.results.files import COMPRESSED
 from dse.results.tables import load
@@ -189,6 +192,16 @@ def test_pictures_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
     assert draw_pictures(one, compressed.load(tmp_path, one), tmp_path) == {}
     compress(tmp_path)
     assert list(draw_pictures(one, compressed.load(tmp_path, one), tmp_path)) == ["compressed"]
+
+
+def test_networks_of_one_size_are_one_row_of_what_small_buys() -> None:
+    """lr changes no size, and simple bypass neither: complex bypass has weights."""
+    axes = {"lr": (0.1, 0.2), "bypass": ("none", "simple", "complex")}
+    (table,) = small(sweep(made(swept(**axes), peak_activation_bytes=1))).tables
+    assert table.frame["bypass"].tolist() == ["none, simple", "complex"]
+    assert "lr" not in table.frame
+    (table,) = small(sweep(made(swept(sr=(0.5, 0.25)), peak_activation_bytes=1))).tables
+    assert table.frame["sr"].tolist() == [0.25, 0.5]
 
 
 def test_long_curves_are_thinned_and_damaged_ones_left_out(tmp_path: Path) -> None:

@@ -34,6 +34,12 @@ def test_it_is_in_the_papers_order_with_paired_gains() -> None:
     assert result["paper_size"].tolist() == ["4.8MB", "4.8MB", "7.7MB"]
 
 
+def test_gains_of_top_5_are_next_to_the_papers_of_top_5() -> None:
+    table = shuffled(swept(bypass=WIRES, **PAPER)).assign(data="cifar100")
+    gains = table3(table)["paper_gain"].tolist()
+    assert gains == pytest.approx([math.nan, 2.2, 1.7], nan_ok=True)
+
+
 def test_each_setting_of_what_else_varies_has_its_rows() -> None:
     """The paper's columns are filled where its squeeze ratio is, 0.125."""
     result = table3(shuffled(swept(bypass=WIRES, sr=(0.125, 0.5))))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Sweep
 from dse.analysis.complete import Grid, complete
 from dse.analysis.contrasts import Contrast, contrast
 from dse.analysis.plateau import MARGIN
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.analysis.subspaces import reached
 from dse.trial.names import written
@@ -35,8 +38,8 @@ def advice(found: Sweep) -> list[Advice]:
     """Each piece of the paper's advice that the grid can test (sections 3.1, 5 and 6).
 
     A verdict says that something holds or does not only where the 95 % interval over the seeds
-    says so; with fewer than `INTERVAL_SEEDS` seeds it says what the means are. Raises `NoSweep`
-    where the grid is not complete.
+    says so; with fewer than `INTERVAL_SEEDS` seeds it says what the means are. What is "enough" is
+    compared with every greater value. Raises `NoSweep` where the grid is not complete.
     """
     grid = complete(found)
     return [
@@ -48,7 +51,7 @@ def advice(found: Sweep) -> list[Advice]:
 
 
 def _squeeze(found: Sweep, grid: Grid) -> Iterator[Advice]:
-    if one := _change(grid, "sr", 0.125, None):
+    if steps := _greater(grid, "sr", 0.125):
         yield Advice(
             text="A squeeze ratio of 0.125 is best at equal size (section 5.2)",
             verdict=_leads(reached(found, "sr"), 0.125, "size"),
@@ -56,17 +59,17 @@ def _squeeze(found: Sweep, grid: Grid) -> Iterator[Advice]:
         )
         yield Advice(
             text="Larger squeeze ratios gain little, whatever their size",
-            verdict=_enough(one),
-            evidence=one.sentence,
+            verdict=_enough(steps),
+            evidence=_largest(steps).sentence,
         )
 
 
 def _kernels(found: Sweep, grid: Grid) -> Iterator[Advice]:
-    if one := _change(grid, "pct3x3", 0.5, None):
+    if steps := _greater(grid, "pct3x3", 0.5):
         yield Advice(
             text="Half of the expand filters 3x3 is enough (section 5.3)",
-            verdict=_enough(one),
-            evidence=one.sentence,
+            verdict=_enough(steps),
+            evidence=_largest(steps).sentence,
         )
         yield Advice(
             text="Half of the expand filters 3x3 is best at equal size",
@@ -76,9 +79,9 @@ def _kernels(found: Sweep, grid: Grid) -> Iterator[Advice]:
 
 
 def _pooling(found: Sweep, grid: Grid) -> Iterator[Advice]:
-    if "pool_after" not in _names(grid):
+    pools = sorted(_values(grid, "pool_after"), key=_mean_layer)
+    if not pools:
         return
-    pools = sorted(grid.axes[grid.place("pool_after")].values, key=_mean_layer)
     one = contrast(grid, "pool_after", pools[0], pools[-1])
     yield Advice(
         text="Late pooling raises accuracy (section 3.1)",
@@ -108,17 +111,26 @@ def _bypass(found: Sweep, grid: Grid) -> Iterator[Advice]:
 
 
 def _change(grid: Grid, column: str, before: object, after: object) -> Contrast | None:
-    """The contrast, if the grid has both values; without `after`, to the axis's greatest value."""
-    if column not in _names(grid):
-        return None
-    values = grid.axes[grid.place(column)].values
-    after = values[-1] if after is None else after
-    known = before in values and after in values and before != after
+    """The contrast, if the grid has both values."""
+    known = {before, after} <= set(_values(grid, column))
     return contrast(grid, column, before, after) if known else None
 
 
-def _names(grid: Grid) -> list[str]:
-    return [axis.name for axis in grid.axes]
+def _greater(grid: Grid, column: str, value: float) -> list[Contrast]:
+    """The contrasts with each greater value; none where the grid does not have the value."""
+    values = _values(grid, column)
+    greater = [other for other in values if other > value] if value in values else []
+    return [contrast(grid, column, value, other) for other in greater]
+
+
+def _largest(steps: Sequence[Contrast]) -> Contrast:
+    """The contrast with the largest mean difference."""
+    return max(steps, key=lambda one: one.difference.mean)
+
+
+def _values(grid: Grid, column: str) -> tuple[Any, ...]:
+    """The values of an axis; none where the grid does not have it."""
+    return next((axis.values for axis in grid.axes if axis.name == column), ())
 
 
 def _mean_layer(pool_after: str) -> float:
@@ -144,31 +156,31 @@ def _gains(one: Contrast) -> str:
     return f"holds on average; not shown for {_named(rest)}"
 
 
-def _enough(one: Contrast) -> str:
-    """Whether a change gains at most `MARGIN` points."""
-    known = one.difference
+def _enough(steps: Sequence[Contrast]) -> str:
+    """Whether none of some changes gains more than `MARGIN` points."""
+    known = _largest(steps).difference
     if known.count < INTERVAL_SEEDS:
         return f"not decided; more gains {known.mean:+.1f} points in {_few(known.count)}"
-    if known.low > MARGIN:
-        little = one.by[one.by["high"] <= MARGIN]
+    if any(one.difference.low > MARGIN for one in steps):
+        little = steps[0].by[np.all([one.by["high"] <= MARGIN for one in steps], axis=0)]
         rest = f", but for {_named(little)}" if len(little) else ""
         return f"does not hold on average{rest}: more gains over {MARGIN:g} points"
-    return "holds" if known.high <= MARGIN else "not decided"
+    return "holds" if all(one.difference.high <= MARGIN for one in steps) else "not decided"
 
 
 def _few(seeds: int) -> str:
-    return "the only seed" if seeds == 1 else f"{seeds} seeds"
+    return "the only seed" if seeds == 1 else counted(seeds, "seed")
 
 
 def _leads(table: pd.DataFrame, value: object, budget: str) -> str:
     """Whether the networks with one value reach more within a budget than those with any other.
 
-    "For the means": the interval of its difference from the next or the first holds 0. Not decided
-    without an interval.
+    "For the means": the interval of its difference from the first, or where it is the first that of
+    another from it, holds 0. Not decided without an interval.
     """
     rows = table[:-1].sort_values("mean", ascending=False, ignore_index=True)
     place = rows.index[rows.iloc[:, 0] == value][0]
-    gap = rows["gap_high"][max(place, 1)]
+    gap = rows["gap_high"][place] if place else rows["gap_high"][1:].max()
     if math.isnan(gap):
         return f"not decided; number {place + 1} of {len(rows)} within a budget of {budget}"
     sure = "" if gap < 0 else " for the means"

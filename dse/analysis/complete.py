@@ -40,13 +40,13 @@ class Grid:
         return result
 
 
-def complete(found: Sweep, answer: str = "") -> Grid:
-    """The answers of a complete grid (default: the accuracy, percent).
+def complete(found: Sweep) -> Grid:
+    """The accuracies of a complete grid, percent.
 
     Only the seeds with which every point was trained count. Raises `NoSweep` where nothing varies,
     or there is no such seed.
     """
-    answer = answer or found.answer
+    answer = found.answer
     require(found.rows, answer)
     if not found.axes:
         raise NoSweep("there is one configuration only")

@@ -11,7 +11,8 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.complete import Grid, noise, over_seeds
-from dse.analysis.statistics import INTERVAL_SEEDS, Floats, Interval, interval
+from dse.analysis.rendering import counted, signed
+from dse.analysis.statistics import Floats, Interval, interval
 from dse.trial.names import written
 
 
@@ -43,15 +44,12 @@ class Contrast:
     @property
     def sentence(self) -> str:
         """The contrast in words: as much as its numbers say."""
-        known, least, most = self.difference, *self._ends()
-        ends = f" [{known.low:+.2f}, {known.high:+.2f}]" if math.isfinite(known.low) else ""
-        seeds = f"{known.count} seed{'s' if known.count > 1 else ''}"
-        few = "" if known.count >= INTERVAL_SEEDS else ", too few for an interval"
+        least, most = self._ends()
         spread = "" if math.isnan(self.spread) else f" (true spread ±{self.spread:.1f})"
         return (
-            f"{self.name}: {known.mean:+.2f} points{ends} on average over {self.settings:,} "
-            f"settings{spread} and {seeds}{few}; more in {100 * self.higher:.0f} % of them. "
-            f"Least for {least}, most for {most}."
+            f"{self.name}: {signed(self.difference, 'points')} on average over {self.settings:,} "
+            f"settings{spread} and {counted(self.difference.count, 'seed')}; more in "
+            f"{100 * self.higher:.0f} % of them. Least for {least}, most for {most}."
         )
 
     def _ends(self) -> tuple[str, str]:

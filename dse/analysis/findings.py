@@ -86,8 +86,8 @@ def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
 
 
 def _other(claim: _Claim, rows: pd.DataFrame) -> str:
-    """The paper's fixed values that these trials do not have, in a sentence."""
-    lacking = [n for n, value in claim.fixed.items() if not (rows[n] == value).any()]
+    """The paper's fixed values that not all of these trials have, in a sentence."""
+    lacking = [n for n, value in claim.fixed.items() if not (rows[n] == value).all()]
     here = " ".join(f"{n}={','.join(map(written, sorted(rows[n].unique())))}" for n in lacking)
     paper = " ".join(f"{n}={written(claim.fixed[n])}" for n in lacking)
     return f" These trials have {here}, the paper's {paper}." if lacking else ""
@@ -115,14 +115,21 @@ def _higher(column: str, low: Any, high: Any) -> Judge:
     return judge
 
 
-def _plateau(column: str) -> Judge:
-    """The test that accuracy stops rising at the paper's value of `column`."""
+def _plateau(column: str, points: Sequence[Point]) -> Judge:
+    """The test that accuracy stops rising at the paper's value of `column`.
+
+    It agrees only if a value was tried that is at least as great as the next of the paper.
+    """
+    value = PAPER[column]
+    after = min(point.value for point in points if point.value > value)
 
     def judge(table: pd.DataFrame) -> tuple[str, str]:
-        value = PAPER[column]
         greater = sorted(table.loc[table[column] > value, column].unique())
         steps = _compared(table, column, value, greater)
-        one = Claim(column=column, value=value, setting={}, margin=MARGIN, comparisons=tuple(steps))
+        one = Claim(column=column, value=value, margin=MARGIN, comparisons=tuple(steps))
+        if one.stops and steps[-1].pairs.after < after:
+            near = f"No value from {written(after)} on, the paper's next, was compared."
+            return "not decided", f"{one.sentence} {near}"
         verdict = "agrees" if one.stops else "contradicts" if one.rises else "not decided"
         return verdict, one.sentence
 
@@ -173,7 +180,7 @@ CLAIMS = (
         text="Accuracy stops rising at a squeeze ratio of 0.75.",
         paper=f"Figure 3(a): {_points(FIGURE_3A, 0.75, 1.0)}.",
         fixed={"pct3x3": 0.5, "bypass": "none"},
-        judge=_plateau("sr"),
+        judge=_plateau("sr", FIGURE_3A),
     ),
     _Claim(
         text="Accuracy rises with the share of 3x3 filters.",
@@ -185,7 +192,7 @@ CLAIMS = (
         text="Accuracy stops rising at a share of 3x3 filters of 50 %.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.5, 0.625, 0.99)}.",
         fixed={"sr": 0.5, "bypass": "none"},
-        judge=_plateau("pct3x3"),
+        judge=_plateau("pct3x3", FIGURE_3B),
     ),
     _order("simple", "none"),
     _order("complex", "none"),

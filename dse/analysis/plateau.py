@@ -74,16 +74,21 @@ class Plateau:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """Whether accuracy rises beyond `value`, at one setting of the other axes.
+    """Whether accuracy rises beyond `value`.
 
-    `comparisons` are those of each greater value with it.
+    `comparisons` are those of each greater value with it, at one setting of the other axes, or
+    means over several: then `setting` is empty.
     """
 
     column: str
     value: float
-    setting: Mapping[str, Any]
     margin: float
     comparisons: tuple[Comparison, ...]
+
+    @property
+    def setting(self) -> Mapping[str, Any]:
+        """The values of the other axes."""
+        return self.comparisons[0].pairs.setting
 
     @property
     def rises(self) -> bool:
@@ -101,15 +106,18 @@ class Claim:
     @property
     def sentence(self) -> str:
         """The differences and what they show, in words."""
-        first = self.comparisons[0]
-        answer = first.pairs.answer.replace("top", "top-")
+        answer = self.comparisons[0].pairs.answer.replace("top", "top-")
+        places = [one.pairs.where for one in self.comparisons]
+        where = places[0] if len(set(places)) == 1 else ""
         steps = [
-            f"to {written(one.pairs.after)}: {signed(one.difference)}" for one in self.comparisons
+            f"to {written(one.pairs.after)}{'' if where or not place else f' ({place})'}: "
+            f"{signed(one.difference)}"
+            for one, place in zip(self.comparisons, places, strict=True)
         ]
         seeds = sorted({one.difference.count for one in self.comparisons})
         parts = [
             f"From {self.column}={written(self.value)} {', '.join(steps)} points of {answer}",
-            at(self.setting),
+            where,
             counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]} seeds",
         ]
         return f"{', '.join(part for part in parts if part)}: {self.verdict}."
@@ -184,7 +192,6 @@ def claims(table: pd.DataFrame, column: str, value: float, margin: float = MARGI
         Claim(
             column=column,
             value=value,
-            setting=setting,
             margin=margin,
             comparisons=tuple(one for one in compared if one.pairs.setting == setting),
         )

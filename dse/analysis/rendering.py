@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dse.trial.names import written
 
 if TYPE_CHECKING:
     from dse.analysis.statistics import Interval
@@ -48,6 +50,16 @@ def counted(count: int, noun: str) -> str:
     ('1 seed', '1,200 more seeds')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def value_list(values: Sequence[Any], most: int = 6) -> str:
+    """Values as text: all where they are few, else the ends.
+
+    >>> value_list([0.125, 1.0]), value_list(range(9))
+    ('0.125, 1', '0 .. 8 (9)')
+    """
+    texts = [written(value) for value in values]
+    return ", ".join(texts) if len(texts) <= most else f"{texts[0]} .. {texts[-1]} ({len(texts)})"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
+from dse.analysis.front import pareto
+from dse.analysis.hypervolume import hypervolume
+from dse.analysis.rendering import counted
+
 COMPLETE = ("trained", "stored")
 ENDED = (*COMPLETE, "stopped", "failed")
 
@@ -39,31 +41,11 @@ def history(study: Mapping[str, Any]) -> pd.DataFrame:
         return table.assign(best=pd.Series(accuracy).cummax().to_numpy())
     cost = np.array([p["values"][0] if w else np.nan for p, w in zip(ended, whole, strict=True)])
     most = np.nanmax(cost) if any(whole) else 1.0
-    volumes = [hypervolume(cost[:n], accuracy[:n], most) for n in range(1, len(ended) + 1)]
-    return table.assign(cost=cost, on_front=on_front(cost, accuracy), hypervolume=volumes)
-
-
-def hypervolume(cost: Floats, accuracy: Floats, most: float) -> float:
-    """The share of the box from cost 0 to `most` and accuracy 0 to 100 % that points dominate;
-    those that are NaN do not count.
-
-    >>> hypervolume(np.array([1.0, 2.0]), np.array([50.0, 100.0]), 4.0)
-    0.625
-    """
-    known = ~np.isnan(cost)
-    order = np.argsort(cost[known], kind="stable")
-    costs = cost[known][order]
-    best = np.maximum.accumulate(accuracy[known][order]) if known.any() else costs
-    widths = np.diff(np.append(costs, most))
-    return float(np.sum(widths * best) / (100 * most))
-
-
-def on_front(cost: Floats, accuracy: Floats) -> npt.NDArray[np.bool_]:
-    """Which points no other one dominates; none that is NaN."""
-    cheaper = (cost[None] <= cost[:, None]) & (accuracy[None] >= accuracy[:, None])
-    better = (cost[None] < cost[:, None]) | (accuracy[None] > accuracy[:, None])
-    result: npt.NDArray[np.bool_] = ~np.asarray((cheaper & better).any(axis=1)) & ~np.isnan(cost)
-    return result
+    ends = range(1, len(ended) + 1)
+    volumes = [hypervolume(cost[:n], accuracy[:n], (most, 0.0)) / (100 * most) for n in ends]
+    on_front = np.zeros(len(ended), dtype=bool)
+    on_front[whole] = pareto(cost[whole], accuracy[None, whole])[0]
+    return table.assign(cost=cost, on_front=on_front, hypervolume=volumes)
 
 
 def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
@@ -87,9 +69,7 @@ def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
 def refusals(refused: Mapping[str, int]) -> list[str]:
     """A line for each reason why proposals led to no training."""
     return [
-        f"{number:,} proposal{'s' if number != 1 else ''} {REASONS[reason]}"
-        if reason in REASONS
-        else f"{number:,} proposal{'s' if number != 1 else ''} exceeded {reason}"
+        f"{counted(number, 'proposal')} {REASONS.get(reason, f'exceeded {reason}')}"
         for reason, number in _grouped(refused).items()
     ]
 

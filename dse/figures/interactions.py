@@ -13,6 +13,7 @@ from dse.analysis.axes import Sweep
 from dse.analysis.complete import Grid, complete
 from dse.analysis.interactions import REST, noise_share, shares, together
 from dse.analysis.labels import label
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.plotting import WIDTH, Figure, caption, described, look, style
 from dse.figures.scales import scale_of, set_scale
@@ -26,13 +27,13 @@ PANELS = 4
 """Interactions that are drawn, the largest first."""
 
 
-def explained(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
+def explained(found: Sweep) -> Figure:
     """The share of the variance of accuracy that each axis explains, and each two beyond that.
 
     A matrix: main effects on the diagonal, interactions below it. Raises `NoSweep` where the grid
     is not complete.
     """
-    grid = complete(found, answer)
+    grid = complete(found)
     known = shares(grid).set_index("source")["share"]
     names = [axis.name for axis in grid.axes]
     cells = np.full((len(names), len(names)), np.nan)
@@ -58,7 +59,7 @@ def explained(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
         image = mpl.cm.ScalarMappable(shades, SHADES)
         figure.colorbar(image, ax=axes, label="share of the variance (%)", aspect=25)
         figure.suptitle(described(found), fontsize="medium")
-        caption(figure, EXPLAINED, _rest(grid, float(known[REST])), note)
+        caption(figure, EXPLAINED, _rest(grid, float(known[REST])))
     return figure
 
 
@@ -76,17 +77,16 @@ def _rest(grid: Grid, rest: float) -> str:
 
 
 def _counts(grid: Grid) -> str:
-    seeds = f"{len(grid.seeds)} seed{'s' if len(grid.seeds) > 1 else ''}"
-    return f"{grid.networks:,} networks, {seeds}."
+    return f"{grid.networks:,} networks, {counted(len(grid.seeds), 'seed')}."
 
 
-def interactions(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
+def interactions(found: Sweep) -> Figure:
     """The `PANELS` largest interactions of two axes: mean accuracy for each two of their values.
 
     Without an interaction the lines of a panel are parallel. The axis with more values is the x
     axis. Raises `NoSweep` where the grid is not complete, or has one axis only.
     """
-    grid = complete(found, answer)
+    grid = complete(found)
     sources = [source for source in shares(grid)["source"] if " x " in source][:PANELS]
     with style():
         lines = -(-len(sources) // 2)
@@ -105,7 +105,7 @@ def interactions(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
         few = len(grid.seeds) < INTERVAL_SEEDS
         bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95 % intervals over seeds"
         text = "Means over all other axes; without an interaction the lines of a panel are parallel"
-        caption(figure, f"{text}; {bars}. Largest interaction first. {_counts(grid)}", note)
+        caption(figure, f"{text}; {bars}. Largest interaction first. {_counts(grid)}")
     return figure
 
 

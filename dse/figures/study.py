@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from dse.analysis.axes import NoSweep
-from dse.analysis.studies import history, on_front
+from dse.analysis.front import pareto
+from dse.analysis.studies import history
 from dse.figures.plotting import COLOURS, DASHES, OURS, WIDTH, Figure, caption, style
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _front(axes: Axes, known: pd.DataFrame, cost: str) -> None:
     axes.plot(known["cost"], known["val_top1"], "o", color="0.7", markersize=3, linestyle="none")
     for number, (share, words) in enumerate(SHARES.items()):
         rows = known.head(max(1, round(share * len(known))))
-        own = on_front(rows["cost"].to_numpy(float), rows["val_top1"].to_numpy(float))
+        own = pareto(rows["cost"].to_numpy(float), rows["val_top1"].to_numpy(float)[None])[0]
         front = rows[own].sort_values("cost")
         axes.step(
             front["cost"], front["val_top1"], where="post", color=COLOURS[number],

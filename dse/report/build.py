@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
-from dse.analysis.rendering import counted
+from dse.analysis.rendering import counted, value_list
 from dse.analysis.summary import best, trained
 from dse.report import sections
 from dse.report.compression import compression
@@ -22,7 +22,7 @@ from dse.report.page import CURVE, Curve, Picture, Section, Table, page
 from dse.report.pictures import PLACES, pictures
 from dse.report.study import searches
 from dse.results import atomic, commands, compressed, curves, records, studies
-from dse.trial.names import duration, written
+from dse.trial.names import duration
 
 REPORT = "report.html"
 EPOCHS = 200
@@ -153,17 +153,12 @@ def _facts(found: Sweep) -> dict[str, str]:
     counts = configurations(found)["count"]
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()}-{counts.max()}"
     return {
-        "Varied": "; ".join(f"{a.name} {_values(a.values)}" for a in found.axes) or "the seed only",
+        "Varied": "; ".join(f"{a.name} {value_list(a.values)}" for a in found.axes)
+        or "the seed only",
         "Configurations": f"{len(counts):,}, with {seeds} {'seed' if seeds == '1' else 'seeds'}",
-        "Training": f"{_values(sorted(rows['epochs'].unique()))} epochs, "
+        "Training": f"{value_list(sorted(rows['epochs'].unique()))} epochs, "
         f"{duration(rows['seconds'].sum())} in all",
     }
-
-
-def _values(values: Sequence[Any], most: int = 6) -> str:
-    """Values as text: all where they are few, else the ends."""
-    texts = [written(value) for value in values]
-    return ", ".join(texts) if len(texts) <= most else f"{texts[0]} .. {texts[-1]} ({len(texts)})"
 
 
 # What the folder holds apart from the table ------------------------------------------------

@@ -20,11 +20,9 @@ from dse.analysis.compression_tables import (
 from dse.analysis.rendering import counted
 from dse.analysis.table2 import table2
 from dse.report.page import Point, Section, Table
+from dse.report.sections import ROWS
 from dse.trial.compression import SETTINGS
 from dse.trial.names import short_id, written
-
-ROWS = 2000
-"""Maximum number of rows of a table on the page."""
 
 TEXT = (
     "Every size is the length of a file, and every accuracy that of the network decoded from it. "
@@ -49,6 +47,7 @@ def compression(table: pd.DataFrame) -> Section:
     rows = compared(table)
     fixed = {name: written(value) for name, value in fixed_settings(rows).items()}
     count = counted(len(rows), "compressed network")
+    caption = count if len(rows) <= ROWS else f"The first {ROWS:,} of {count}"
     budgets = pd.DataFrame()
     with suppress(TooMany):  # several data sets
         budgets = at_budgets(table)
@@ -63,7 +62,7 @@ def compression(table: pd.DataFrame) -> Section:
             *_table2(table),
             *([Table(BUDGETS, readable_budgets(budgets), BUDGETS_ABOUT)] if len(budgets) else []),
             Table("Means by method", by_settings(rows), ABOUT),
-            Table(_caption(len(rows)), _each(rows.head(ROWS)), ABOUT),
+            Table(caption, _each(rows.head(ROWS)), ABOUT),
         ],
     )
 
@@ -71,11 +70,6 @@ def compression(table: pd.DataFrame) -> Section:
 def _table2(table: pd.DataFrame) -> Iterator[Table]:
     if "network" in table:
         yield Table("Table 2, here and in the paper", readable_table2(table2(table)), TABLE2_ABOUT)
-
-
-def _caption(count: int) -> str:
-    text = counted(count, "compressed network")
-    return text if count <= ROWS else f"The first {ROWS:,} of {text}"
 
 
 def _each(rows: pd.DataFrame) -> pd.DataFrame:

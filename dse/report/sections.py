@@ -12,7 +12,7 @@ from dse.analysis.compare import Comparison, comparisons, highlights, lacking_se
 from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.plateau import PAPER, plateaus
-from dse.analysis.rendering import counted
+from dse.analysis.rendering import counted, value_list
 from dse.analysis.small import ABOUT, Environment, explained, what_small_buys
 from dse.analysis.table3 import table3
 from dse.report.page import Point, Section, Table
@@ -211,10 +211,10 @@ def small(found: Sweep) -> Section:
     """What small networks buy: communication, updates, memory on a chip."""
     environment = Environment()
     points = found.blank(configurations(found))
-    names = [axis.name for axis in found.axes]
-    bought = what_small_buys(points, environment)
-    distinct = bought.drop_duplicates(["size_bytes", "params", "peak_activation_bytes"])
-    shown = distinct[[*names, *ABOUT]].sort_values("size_bytes").head(SIZES)
+    bought = what_small_buys(points, environment).sort_values("size_bytes", kind="stable")
+    distinct = bought.drop_duplicates([*COSTS])
+    shown = distinct[[*ABOUT]].head(SIZES)
+    shown = pd.concat([_of_these_sizes(found, bought, distinct.head(SIZES)), shown], axis=1)
     caption = "Networks by size" + (f" (the smallest {SIZES})" if len(distinct) > SIZES else "")
     return Section(
         id="small",
@@ -226,3 +226,22 @@ def small(found: Sweep) -> Section:
 
 SIZES = 50
 """Maximum number of networks in the table of what small networks buy."""
+COSTS = ("size_bytes", "params", "peak_activation_bytes")
+
+
+def _of_these_sizes(found: Sweep, points: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
+    """For each row of `shown`, the values of the axes of all points that cost the same.
+
+    An axis that has the same values in every row, such as the learning rate, is left out.
+    """
+    same = points.merge(shown[[*COSTS]].reset_index(names="row"), on=[*COSTS])
+    columns = {}
+    for axis in found.axes:
+        own = same.groupby("row", sort=False)[axis.name].unique().reindex(shown.index)
+        values = [tuple(some[pd.notna(some)]) for some in own]
+        if len({frozenset(some) for some in values}) > 1:
+            single = all(len(some) < 2 for some in values)
+            columns[axis.name] = [
+                (some[0] if some else None) if single else value_list(some) for some in values
+            ]
+    return pd.DataFrame(columns, index=shown.index)

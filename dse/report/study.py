@@ -46,7 +46,7 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
     states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
     table = history(study)
     value = "best validation accuracy"
-    last = f"{table['best'].iloc[-1]:.1f} %" if "best" in table and len(table) else ""
+    last = "none" if table["val_top1"].isna().all() else f"{table['val_top1'].max():.1f} %"
     if "hypervolume" in table:
         value, last = "points on the front", f"{int(table['on_front'].sum()):,}"
     limits = "".join(f", {key} at most {most:,}" for key, most in study["limits"].items())
@@ -55,7 +55,7 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
     epochs = counted(int(table["epochs"].iloc[-1]), "epoch") if len(table) else "no epochs"
     return (
         f"Study {name}: {study['sampler']}, {' and '.join(study['objectives'])}{limits}; "
-        f"{states}; {epochs} trained; {value}: {last or 'none'}. {study['ended'].capitalize()}."
+        f"{states}; {epochs} trained; {value}: {last}. {study['ended'].capitalize()}."
     )
 
 
