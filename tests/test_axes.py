@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from swept import SR, made, swept
 
 from dse.analysis.axes import NoSweep, configurations, left_out, lines, sweep
 from dse.space.architecture import LAYOUTS, Metaparameters
@@ -107,6 +108,14 @@ def test_configurations_are_in_order_with_intervals_from_three_seeds_on() -> Non
     half = 4.302652729911275 * 2 / 3**0.5
     assert found["low"][1] == pytest.approx(98 - half)
     assert found["high"][1] == 100
+
+
+def test_an_interval_does_not_end_below_zero_where_no_value_is() -> None:
+    table = made(swept(sr=SR[:2]))
+    table["seconds"] = table["seed"].map({0: 1.0, 1: 2.0, 2: 900.0})
+    assert configurations(sweep(table), "seconds")["low"].tolist() == [0, 0]
+    change = table.assign(seconds=table["seconds"] - 2)
+    assert (configurations(sweep(change), "seconds")["low"] < 0).all()
 
 
 def test_a_single_configuration_has_one_row() -> None:

@@ -89,6 +89,16 @@ def test_a_front_needs_two_networks() -> None:
         fronts(sweep(pd.concat(folders)))
 
 
+@pytest.mark.parametrize("column", ["device", "threads"])
+def test_times_on_different_devices_are_not_compared(column: str) -> None:
+    table = made(swept(sr=SR[:3]), device="cpu", threads=1)
+    assert "time of one trial" in text(fronts(sweep(table)))
+    table[column] = table["seed"].map({0: 2, 1: 1, 2: 1})
+    words = text(fronts(sweep(table)))
+    assert "time of one trial" not in words
+    assert "Times are not compared: devices or threads differ." in words
+
+
 def test_a_share_that_is_unknown_is_white() -> None:
     table = made(swept(sr=SR[:3]))
     figure = fronts(sweep(table[(table["sr"] < 0.5) | (table["seed"] == 0)]))

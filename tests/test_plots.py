@@ -235,6 +235,25 @@ def test_a_heat_map_has_the_means_at_their_values_and_gaps() -> None:
     assert low < high  # values rise upwards
 
 
+def test_a_heat_map_says_how_trainings_ended() -> None:
+    table = made(swept(sr=SR, bypass=WIRES))
+    assert "learned" not in text(heat_map(sweep(table), "sr", "bypass"))
+    table.loc[:1, "status"] = "partly_dead"
+    words = text(heat_map(sweep(table), "sr", "bypass"))
+    assert "43 learned, 2 with classes never predicted." in words
+
+
+def test_lines_with_the_same_places_are_drawn_side_by_side() -> None:
+    found = sweep(made(swept(sr=SR, bypass=WIRES)))
+    figure = line_plot(found, "sr")
+    shown = {
+        c.lines[0].get_transform().transform((SR[0], 50.0))[0] for c in figure.axes[0].containers
+    }
+    assert len(shown) == len(WIRES)
+    assert "are drawn side by side" in text(figure)
+    assert "side by side" not in text(line_plot(sweep(made(swept(sr=SR))), "sr"))
+
+
 def test_a_heat_map_has_a_panel_for_each_setting() -> None:
     table = made(swept(sr=SR, pct3x3=PCT[:3], bypass=WIRES), swept(sr=SR, pct3x3=PCT[5:6]))
     figure = heat_map(sweep(table), "sr", "pct3x3")

@@ -264,7 +264,8 @@ def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
     groups = found.rows.groupby(keys, sort=False)
     table = pd.DataFrame({"count": groups[answer].count(), "mean": groups[answer].mean()})
     half = half_width(table["count"].to_numpy(), groups[answer].std().to_numpy(float))
-    least, most = PERCENT if answer.endswith(("top1", "top5")) else (-np.inf, np.inf)
+    most = PERCENT[1] if answer.endswith(("top1", "top5")) else np.inf
+    least = 0.0 if found.rows[answer].min() >= 0 else -np.inf  # no time is below 0
     table["low"] = np.maximum(table["mean"] - half, least)
     table["high"] = np.minimum(table["mean"] + half, most)
     means = ("val_top1", "seconds", "file_bytes")

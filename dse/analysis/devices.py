@@ -29,6 +29,12 @@ def mixed_devices(table: pd.DataFrame, noun: str = "trial") -> str:
     return f"Trained on different devices: {listed}."
 
 
+def times_compare(table: pd.DataFrame) -> bool:
+    """Whether the trials ran on one kind of device, with as many threads: their times compare."""
+    own = [name for name in ("device", "threads") if name in table]
+    return not own or len(table[own].drop_duplicates()) <= 1
+
+
 def mixed_pairs(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
     """The same for the trials that are in a pair of two of the values, and how many pairs mix
     devices: the difference between the devices is part of theirs."""

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.patheffects import withStroke
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
+from dse.analysis.devices import times_compare
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import INTERVAL_SEEDS
@@ -34,7 +35,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
 
     See `dse.analysis.front`: the front is chosen by the validation part, and what is shown is the
     accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
-    it is on the front. `note` is added to the caption.
+    it is on the front. Times are left out where they do not compare. `note` is added to the
+    caption.
 
     Raises `NoSweep` where there are not two configurations, or they cost the same, and `TooMany`
     for several data sets.
@@ -44,6 +46,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     numbers = _numbers(tables.values(), names)
     shares = pd.concat([table["front_share"] for table in tables.values()])
     known = shares.notna().any()
+    untimed = "" if times_compare(found.rows) else UNTIMED
     unsure = f"White: fewer than {INTERVAL_SEEDS} seeds." if known and shares.isna().any() else ""
     with style():
         lines = -(-len(tables) // 2)
@@ -66,7 +69,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
         listed = [f"({n}) {words(one)}." for n, one in enumerate(settings, 1)]
         counts = pd.concat([table["count"] for table in tables.values()])
         shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
-        caption(figure, EXPLAINED, unsure, shown, *listed, note)
+        caption(figure, EXPLAINED, unsure, shown, *listed, untimed, note)
     return figure
 
 
@@ -74,6 +77,8 @@ EXPLAINED = (
     "Large, joined marks are the front: no other network has at least the accuracy at no more "
     "cost. It is chosen on the validation part; accuracies shown are on the test set."
 )
+
+UNTIMED = "Times are not compared: devices or threads differ."
 
 
 def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
@@ -91,6 +96,7 @@ def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
     if len(sets := sorted(found.rows["data"].unique())) > 1:
         raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
+    costs = [cost for cost in costs if cost != "seconds" or times_compare(found.rows)]
     if not costs:
         raise NoSweep("all networks cost the same: there is no front")
     return {cost: front(found.rows, cost) for cost in costs}

@@ -14,7 +14,7 @@ import pandas as pd
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
 from dse.analysis.rendering import counted
-from dse.figures.marks import words
+from dse.figures.marks import ended, words
 from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, span, style
 from dse.figures.scales import count_groups, finite, groups
 from dse.trial.names import written
@@ -68,7 +68,7 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         figure.suptitle(described(found), fontsize="medium")
         most = points["count"].max()
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
-        caption(figure, seeds, left_out, lost, note)
+        caption(figure, seeds, ended(known), left_out, lost, note)
     return figure
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Line, Sweep, left_out
 from dse.analysis.labels import label
 from dse.analysis.rendering import counted
+from dse.figures.marks import SIDE_BY_SIDE, side_by_side
 from dse.figures.plotting import MOST_DOTS, legend, look, spread
 from dse.trial.names import outcomes
 
@@ -38,11 +38,11 @@ def draw_lines(
         for number, (line, at) in enumerate(zip(drawn, places, strict=True))
     ]
     if apart := len(drawn) > 1 and same_places(places):
-        _side_by_side(axes, artists)
+        side_by_side(axes, artists)
     if drawn[0].setting:
         legend(figure, [line.label for line in drawn], title)
     axes.set_ylabel(label(found.answer))
-    return "Lines with points at the same place are drawn side by side." if apart else ""
+    return SIDE_BY_SIDE if apart else ""
 
 
 def same_places(places: Sequence[Mapping[Any, float]]) -> bool:
@@ -75,20 +75,6 @@ def _draw_line(
         rasterized=len(trials) > MOST_DOTS,
     )
     return [*bars.get_children(), *dots]
-
-
-def _side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]]) -> None:
-    """Move groups of artists at the same places sideways, so that they do not hide each other.
-
-    Their data stay as they are.
-    """
-    step = min(4.0, 24.0 / max(len(groups) - 1, 1)) / 72  # inches
-    for number, artists in enumerate(groups):
-        inches = step * (number - (len(groups) - 1) / 2)
-        scale = axes.figure.dpi_scale_trans
-        moved = axes.transData + ScaledTranslation(inches, 0, scale)
-        for artist in artists:
-            artist.set_transform(moved)
 
 
 def measured(found: Sweep, drawn: Sequence[Line], along: str) -> str:

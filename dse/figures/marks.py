@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Axis, Sweep, configurations
 from dse.analysis.labels import Scale, is_numeric, value_text
@@ -34,11 +35,13 @@ from dse.figures.scales import (
 from dse.trial.names import outcomes
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 MOST_BARS = 150
 """Intervals are drawn for at most this many points."""
 MOST_NUMBERS = 150
+SIDE_BY_SIDE = "Lines with points at the same place are drawn side by side."
 OTHER = "#555555"
 """The colour of a marker in the legend where lines of several colours have it."""
 UNKNOWN = "#999999"
@@ -73,20 +76,26 @@ def draw(
     with style():
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         axes = figure.subplots()
+        artists: list[list[Artist]] = []
         for number, (key, chosen) in enumerate(drawn.items()):
             look, shift = looks[key], 0.0
             if scales[0].names:  # groups lie side by side
                 shift = (number - (len(drawn) - 1) / 2) * 0.6 / len(drawn)
             place = [one.position(trials[key][n]) for one, n in zip(scales, columns, strict=True)]
             shape = {"marker": ".", "markersize": 4} if means else {"marker": look["marker"]}
-            _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), **shape)
-            if means:
-                _means(axes, chosen, scales, shift, look, len(points))
+            own = _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), **shape)
+            own += _means(axes, chosen, scales, shift, look, len(points)) if means else []
+            artists.append(own)
+        places = [set(chosen["x"]) for chosen in drawn.values()] if joined else []
+        apart = not scales[0].names and sum(map(len, places)) > len(set().union(*places))
+        if apart:
+            side_by_side(axes, artists)
         for which, name, one in zip("xy", columns, scales, strict=True):
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
         draw_legend(axes, looks, names, hued)
         axes.set_title(described(found))
-        caption(figure, _shown(points if means else None), _ended(found), lost, note)
+        shifted = SIDE_BY_SIDE if apart else ""
+        caption(figure, _shown(points if means else None), shifted, ended(found), lost, note)
     return figure
 
 
@@ -126,7 +135,21 @@ def _shown(points: pd.DataFrame | None) -> str:
     return spread(points["count"])
 
 
-def _ended(found: Sweep) -> str:
+def side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]]) -> None:
+    """Move groups of artists at the same places sideways, so that they do not hide each other.
+
+    Their data stay as they are.
+    """
+    step = min(4.0, 24.0 / max(len(groups) - 1, 1)) / 72  # inches
+    for number, artists in enumerate(groups):
+        inches = step * (number - (len(groups) - 1) / 2)
+        scale = axes.figure.dpi_scale_trans
+        moved = axes.transData + ScaledTranslation(inches, 0, scale)
+        for artist in artists:
+            artist.set_transform(moved)
+
+
+def ended(found: Sweep) -> str:
     """How the trainings ended, unless all learned."""
     return "" if (found.rows["status"] == "learned").all() else f"{outcomes(found.rows)}."
 
@@ -211,10 +234,10 @@ def draw_legend(
 
 def _dots(
     axes: Axes, x: Any, y: Any, colour: Any, count: int, *, marker: str, markersize: float = 3.5
-) -> None:
+) -> list[Artist]:
     """A mark for each trial; `count` is how many the whole figure has."""
     looks: Any = {"marker": marker, "markersize": markersize, "linestyle": "none"}
-    axes.plot(x, y, color=colour, alpha=0.45, rasterized=count > MOST_DOTS, **looks)
+    return [*axes.plot(x, y, color=colour, alpha=0.45, rasterized=count > MOST_DOTS, **looks)]
 
 
 def _means(
@@ -224,13 +247,13 @@ def _means(
     shift: float,
     look: Mapping[str, Any],
     count: int,
-) -> None:
+) -> list[Artist]:
     """The means of configurations, a line through them, and an interval where it is known."""
     x = scales[0].position(points["x"]) + shift
     mean, low, high = (scales[1].position(points[name]) for name in ("mean", "low", "high"))
     look = {**look, "markeredgecolor": "white", "markeredgewidth": 0.6}
     if count > MOST_BARS:
-        axes.plot(x, mean, **look, rasterized=count > MOST_DOTS)
-    else:
-        look |= {"elinewidth": 0.7, "capsize": 0} if count > 20 else {"elinewidth": 0.9}
-        axes.errorbar(x, mean, yerr=[mean - low, high - mean], **look)
+        look |= {"markersize": 3, "markeredgewidth": 0.3}
+        return [*axes.plot(x, mean, **look, rasterized=count > MOST_DOTS)]
+    look |= {"elinewidth": 0.7, "capsize": 0} if count > 20 else {"elinewidth": 0.9}
+    return [*axes.errorbar(x, mean, yerr=[mean - low, high - mean], **look).get_children()]

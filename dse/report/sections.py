@@ -9,6 +9,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations
 from dse.analysis.compare import Comparison, comparisons, highlights, lacking_seeds
+from dse.analysis.devices import times_compare
 from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.plateau import PAPER, plateaus
@@ -155,7 +156,8 @@ def per_configuration(found: Sweep) -> Section:
     points = configurations(found)
     if len(found.rows) == len(points):
         return Section(id="configurations", title="Configurations")
-    columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs", "seconds"]
+    columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs"]
+    columns += ["seconds"] if times_compare(found.rows) else []
     shown = listed(found.blank(points))[[*(axis.name for axis in found.axes), *columns]]
     shown = shown.rename(columns={"count": "seeds", "mean": found.answer})
     table = Table(_caption(len(points), "configuration"), shown, _about(found))
