@@ -11,16 +11,14 @@ from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.contrasts import Contrast
 from dse.analysis.labels import label
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, style
+from dse.figures.plotting import OURS, Figure, caption, described, panels, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = 2
 
-
-def contrasts(found: Sweep, every: Sequence[Contrast], *, note: str = "") -> Figure:
+def contrasts(found: Sweep, every: Sequence[Contrast]) -> Figure:
     """The mean difference that each change makes, for each value of each other axis.
 
     The dashed line is the mean over the whole space. Raises `NoSweep` for no contrast.
@@ -28,19 +26,15 @@ def contrasts(found: Sweep, every: Sequence[Contrast], *, note: str = "") -> Fig
     if not every:
         raise NoSweep("there is no contrast")
     rows = max(len(one.by) + one.by["axis"].nunique() for one in every)
-    lines = -(-len(every) // COLUMNS)
     with style():
-        figure = Figure(figsize=(WIDTH, 0.9 + lines * (0.6 + 0.125 * rows)), layout="constrained")
-        places = figure.subplots(lines, min(COLUMNS, len(every)), squeeze=False, sharex=True)
-        for axes, one in zip(places.flat, every, strict=False):
+        figure, places = panels(len(every), 0.6 + 0.125 * rows, 0.9, sharex=True)
+        for axes, one in zip(places, every, strict=True):
             _panel(axes, one)
-        for spare in [*places.flat][len(every) :]:
-            spare.set_axis_off()
         answer = label(found.answer).replace("(%)", "(points)")
         figure.suptitle(f"{described(found)}: difference of {answer}", fontsize="medium")
         few = every[0].difference.count < INTERVAL_SEEDS
         bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95 % intervals over seeds"
-        caption(figure, f"{EXPLAINED}; {bars}.", note)
+        caption(figure, f"{EXPLAINED}; {bars}.")
     return figure
 
 

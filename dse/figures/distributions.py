@@ -8,7 +8,7 @@ import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.distributions import distributions
-from dse.figures.plotting import WIDTH, Figure, caption, described, look, style
+from dse.figures.plotting import Figure, caption, described, look, panels, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FEWEST = 5
 """Networks of a sub-space below which its distribution says nothing."""
 
 
-def error_distributions(found: Sweep, *, note: str = "") -> Figure:
+def error_distributions(found: Sweep) -> Figure:
     """The error distribution function of each value of each axis, with its band.
 
     Raises `NoSweep` where no axis has `FEWEST` networks for each of its values.
@@ -32,20 +32,15 @@ def error_distributions(found: Sweep, *, note: str = "") -> Figure:
     if not shown:
         raise NoSweep(f"no axis has {FEWEST} networks for each of its values")
     with style():
-        lines = -(-len(shown) // 2)
-        figure = Figure(figsize=(WIDTH, 0.9 + 2.2 * lines), layout="constrained")
-        places = figure.subplots(lines, 2, squeeze=False, sharex=True, sharey=True)
-        for axes, (axis, table) in zip(places.flat, shown.items(), strict=False):
+        share = "share of networks (%)"
+        figure, places = panels(len(shown), 2.2, 0.9, share, sharex=True, sharey=True)
+        for axes, (axis, table) in zip(places, shown.items(), strict=True):
             _panel(axes, axis, table)
-        for spare in [*places.flat][len(shown) :]:
-            spare.set_axis_off()
-        for axes in places[:, 0]:
-            axes.set_ylabel("share of networks (%)")
-        for axes in [*places.flat][max(len(shown) - 2, 0) : len(shown)]:
+        for axes in places[-2:]:
             axes.set_xlabel("error on the test set (%)")
             axes.tick_params("x", labelbottom=True)
         figure.suptitle(described(found), fontsize="medium")
-        caption(figure, EXPLAINED, note)
+        caption(figure, EXPLAINED)
     return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -33,20 +32,6 @@ AXES = {"curves": ("hue",), "heatmap": ("x", "y"), "chance": ("x",), "forest": (
 """Each kind and those of its keys that must be what varies."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """A figure that is wanted: its columns, "" where it is left to the figure; see `drawn`."""
-
-    found: Sweep
-    folder: Path
-    x: tuple[str, ...]
-    y: str
-    hue: str
-    value: str
-    log: Sequence[str] | None
-    note: str
-
-
 def drawn(
     kind: str,
     rows: pd.DataFrame,
@@ -74,17 +59,11 @@ def drawn(
             _check_axis(found, key, name)
     if number := value or (y if kind == "effects" else ""):
         _check_numbers("value" if value else "y", found.rows[number])
-    wanted = Wanted(
-        found=found,
-        folder=folder,
-        x=tuple(columns.get("x", ())),
-        y=y,
-        hue=hue,
-        value=value,
-        log=keys.get("log"),
-        note=note,
-    )
-    return {kind or "plot": KINDS[kind](wanted)}
+    figure = KINDS[kind](
+        found=found, folder=folder, x=columns.get("x", ()), y=y, hue=hue, value=value,
+        log=keys.get("log"), note=note,
+    )  # fmt: skip
+    return {kind or "plot": figure}
 
 
 def _check_axis(found: Sweep, key: str, name: str) -> None:
@@ -98,38 +77,40 @@ def _check_numbers(key: str, values: pd.Series[Any]) -> None:
         raise ValueError(f"`{key}` must be a column of numbers, got {values.name}")
 
 
-def _curves(wanted: Wanted) -> Figure:
-    y, count = wanted.y or "val_top1", len(wanted.found.rows)
+def _curves(
+    *, found: Sweep, folder: Path, y: str, hue: str, log: Sequence[str] | None, note: str, **_: Any
+) -> Figure:
+    y, count = y or "val_top1", len(found.rows)
     if y not in curves.MEASURES:
         raise ValueError(f"`y` must be one of {', '.join(curves.MEASURES)}, got {y}")
-    if not files.has_trials(wanted.folder):
-        raise ValueError(f"{wanted.folder} has a table only, and no learning curves")
+    if not files.has_trials(folder):
+        raise ValueError(f"{folder} has a table only, and no learning curves")
     if count > MOST_CURVES:
         raise TooMany(
             f"there would be {count:,} curves, and at most {MOST_CURVES:,} can be read: select "
             "trials by key=value"
         )
-    known, _ = curves.load(wanted.folder, wanted.found.rows["trial_id"])
-    return learning_curves(wanted.found, known, y, wanted.hue, log=wanted.log, note=wanted.note)
+    known = curves.load(folder, found.rows["trial_id"])[0]
+    return learning_curves(found, known, y, hue, log=log, note=note)
 
 
-def _forest(wanted: Wanted) -> Figure:
-    rows = wanted.found.rows
-    if not wanted.x:
-        return forest(wanted.found, comparisons(rows), note=wanted.note)
-    axis = wanted.found.axis(wanted.x[0])
-    others = [other.name for other in wanted.found.axes if other is not axis]
+def _forest(*, found: Sweep, x: Sequence[str], note: str, **_: Any) -> Figure:
+    rows = found.rows
+    if not x:
+        return forest(found, comparisons(rows), note=note)
+    axis = found.axis(x[0])
+    others = [other.name for other in found.axes if other is not axis]
     check_rows(comb(len(axis.values), 2) * count_groups(rows, others))
-    return forest(wanted.found, compare(rows, axis.name), note=wanted.note)
+    return forest(found, compare(rows, axis.name), note=note)
 
 
-KINDS: Mapping[str, Callable[[Wanted], Figure]] = {
-    "": lambda r: plot(r.found, r.x[0], r.y, r.hue, log=r.log, note=r.note),
+KINDS: Mapping[str, Callable[..., Figure]] = {
+    "": lambda found, x, y, hue, log, note, **_: plot(found, x[0], y, hue, log=log, note=note),
     "curves": _curves,
-    "heatmap": lambda r: heat_map(r.found, r.x[0], r.y, r.value, note=r.note),
-    "effects": lambda r: effects(r.found, r.y, note=r.note),
-    "front": lambda r: fronts(r.found, note=r.note),
-    "chance": lambda r: at_chance(r.found, r.x, note=r.note),
+    "heatmap": lambda found, x, y, value, note, **_: heat_map(found, x[0], y, value, note=note),
+    "effects": lambda found, y, note, **_: effects(found, y, note=note),
+    "front": lambda found, note, **_: fronts(found, note=note),
+    "chance": lambda found, x, note, **_: at_chance(found, x, note=note),
     "forest": _forest,
-    "compressed": lambda r: compressed(r.found, note=r.note),
+    "compressed": lambda found, note, **_: compressed(found, note=note),
 }

@@ -14,7 +14,7 @@ from dse.analysis.labels import MOST_TICKS, is_numeric, label
 from dse.analysis.pairs import whole
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
-from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, span, style
+from dse.figures.plotting import OURS, Figure, caption, described, panels, span, style
 from dse.figures.scales import finite, is_log, scale_of, set_scale
 
 if TYPE_CHECKING:
@@ -91,18 +91,11 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
     }
     if not shown:
         raise NoSweep("no axis has all its values tried with all else equal: there is no effect")
-    columns = min(len(shown), 2)
-    lines = -(-len(shown) // columns)
+    effect = textwrap.fill(f"effect on {label(answer)}".replace("(%)", "(points)"), 28)
     with style():
-        figure = Figure(figsize=(WIDTH, 1.2 + 2.1 * lines), layout="constrained")
-        places = figure.subplots(lines, columns, squeeze=False, sharey=True)
-        for axes, (name, table) in zip(places.flat, shown.items(), strict=False):
+        figure, places = panels(len(shown), 2.1, 1.2, effect, sharey=True)
+        for axes, (name, table) in zip(places, shown.items(), strict=True):
             _panel(axes, found, name, table)
-        for spare in [*places.flat][len(shown) :]:
-            spare.set_axis_off()
-        effect = f"effect on {label(answer)}".replace("(%)", "(points)")
-        for axes in places[:, 0]:
-            axes.set_ylabel(textwrap.fill(effect, 28))
         figure.suptitle(described(found), fontsize="medium")
         rest = [axis.name for axis in found.axes if axis.name not in shown]
         missing = f"No effect is known of {', '.join(rest)}: {UNKNOWN}" if rest else ""

@@ -16,7 +16,7 @@ from dse.analysis.front import front
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.marks import words
-from dse.figures.plotting import MOST_DOTS, OURS, WIDTH, Figure, caption, described, spread, style
+from dse.figures.plotting import MOST_DOTS, OURS, Figure, caption, described, panels, spread, style
 from dse.figures.scales import is_log, set_scale
 
 if TYPE_CHECKING:
@@ -49,17 +49,11 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     untimed = "" if times_compare(found.rows) else UNTIMED
     unsure = f"White: fewer than {INTERVAL_SEEDS} seeds." if known and shares.isna().any() else ""
     with style():
-        lines = -(-len(tables) // 2)
-        figure = Figure(figsize=(WIDTH, 1.2 + 2.4 * lines), layout="constrained")
-        places = figure.subplots(lines, 2, squeeze=False, sharey=True)
-        for axes, (cost, table) in zip(places.flat, tables.items(), strict=False):
+        figure, places = panels(len(tables), 2.4, 1.2, label(found.answer), sharey=True)
+        for axes, (cost, table) in zip(places, tables.items(), strict=True):
             best = table.loc[table["on_front"], [*names, cost]]
             trials = found.rows[[*names, found.answer]].merge(best, on=names)
             _panel(axes, cost, table, trials[[cost, found.answer]], _keys(table, names), numbers)
-        for spare in [*places.flat][len(tables) :]:
-            spare.set_axis_off()
-        for axes in places[:, 0]:
-            axes.set_ylabel(label(found.answer))
         figure.suptitle(described(found), fontsize="medium")
         if known:
             image = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), SHADES)

@@ -15,7 +15,7 @@ from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
 from dse.analysis.labels import MOST_TICKS, label, scale
 from dse.analysis.rendering import counted
 from dse.figures.marks import ended, words
-from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, span, style
+from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, panels, span, style
 from dse.figures.scales import count_groups, finite, groups
 from dse.trial.names import written
 
@@ -53,18 +53,23 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
     colour_scale = scale(value, points["mean"].tolist())
     points["mean"] = colour_scale.position(points["mean"])
     shades = mpl.colors.Normalize(points["mean"].min(), points["mean"].max())
-    panels = groups(known.blank(points), others)
+    settings = groups(known.blank(points), others)
+    columns = 1 if len(settings) == 1 else 2 if len(settings) <= 4 else 3
+    height = 0.5 + min(max(0.3 * len(up.values), 2.0), 5.0)
+    ylabel = textwrap.fill(label(up.name), 32)
     with style():
-        figure, places = _panels(len(panels), up)
-        width = 0.75 * WIDTH / _columns(len(panels)) / len(across.values)
-        for axes, (key, chosen) in zip(places, panels, strict=False):
+        figure, places = panels(
+            len(settings), height, 1.2, ylabel, columns, sharex=True, sharey=True
+        )
+        width = 0.75 * WIDTH / columns / len(across.values)
+        for axes, (key, chosen) in zip(places, settings, strict=True):
             _panel(axes, _cells(chosen, across, up), shades, numbers=width > NARROW)
-            _ticks(axes, across, up, len(panels))
+            _ticks(axes, across, up, columns)
             title = words(dict(zip(others, key, strict=True)))
-            axes.set_title(textwrap.fill(title, 34 if len(panels) <= 4 else 20), fontsize="small")
+            axes.set_title(textwrap.fill(title, 34 if columns < 3 else 20), fontsize="small")
         image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
-        places[len(panels) - 1].set_xlabel(label(across.name))
+        places[-1].set_xlabel(label(across.name))
         figure.suptitle(described(found), fontsize="medium")
         most = points["count"].max()
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
@@ -101,25 +106,6 @@ def _check_panels(found: Sweep, others: Sequence[str]) -> None:
         )
 
 
-def _columns(panels: int) -> int:
-    return 1 if panels == 1 else 2 if panels <= 4 else 3
-
-
-def _panels(count: int, up: Axis) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, each as wide and high as its cells need."""
-    columns = _columns(count)
-    lines = -(-count // columns)
-    height = np.clip(0.3 * len(up.values), 2.0, 5.0) + 0.5
-    figure = Figure(figsize=(WIDTH, lines * height + 1.2), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(textwrap.fill(label(up.name), 32))
-    places = [*grid.flat]
-    for spare in places[count:]:
-        spare.set_axis_off()
-    return figure, places[:count]
-
-
 def _cells(points: pd.DataFrame, across: Axis, up: Axis) -> Any:
     """The means as an array, (values of `up`, values of `across`), NaN without a trial."""
     table = points.pivot(index=up.name, columns=across.name, values="mean")
@@ -144,13 +130,11 @@ def _short(number: float) -> str:
     return f"{number:.1f}" if 1 <= abs(number) < 1000 else f"{number:.3g}"
 
 
-def _ticks(axes: Axes, across: Axis, up: Axis, panels: int) -> None:
+def _ticks(axes: Axes, across: Axis, up: Axis, columns: int) -> None:
     """The values of the axes at the middles of their cells; some of them where they are many."""
     for axis, values in ((axes.xaxis, across.values), (axes.yaxis, up.values)):
         every = -(-len(values) // MOST_TICKS)
         texts = [written(value) for value in values[::every]]
         axis.set_ticks(np.arange(0, len(values), every) + 0.5, texts)
-    if sum(len(written(value)) for value in across.values) > (
-        45 if panels == 1 else 20 if panels <= 4 else 12
-    ):
+    if sum(len(written(value)) for value in across.values) > (45, 20, 12)[columns - 1]:
         axes.tick_params("x", rotation=90)

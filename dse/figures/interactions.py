@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 
-from dse.analysis.axes import Sweep
+from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.complete import Grid, complete
 from dse.analysis.interactions import REST, noise_share, shares, together
 from dse.analysis.labels import label
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.figures.plotting import WIDTH, Figure, caption, described, look, style
+from dse.figures.plotting import WIDTH, Figure, caption, described, look, panels, style
 from dse.figures.scales import scale_of, set_scale
 from dse.trial.names import written
 
@@ -88,19 +88,16 @@ def interactions(found: Sweep) -> Figure:
     """
     grid = complete(found)
     sources = [source for source in shares(grid)["source"] if " x " in source][:PANELS]
+    if not sources:
+        raise NoSweep(f"nothing but `{grid.axes[0].name}` varies")
     with style():
-        lines = -(-len(sources) // 2)
-        figure = Figure(figsize=(WIDTH, 0.9 + 2.7 * lines), layout="constrained")
-        places = figure.subplots(max(lines, 1), 2, squeeze=False, sharey=True)
-        for axes, source in zip(places.flat, sources, strict=False):
+        accuracy = textwrap.fill(f"mean {label(grid.answer)}", 28)
+        figure, places = panels(len(sources), 2.7, 0.9, accuracy, sharey=True)
+        for axes, source in zip(places, sources, strict=True):
             one, two = source.split(" x ")
             sizes = {name: len(grid.axes[grid.place(name)].values) for name in (one, two)}
             across, hue = sorted((one, two), key=lambda name: -sizes[name])
             _panel(axes, found, grid, across, hue)
-        for spare in [*places.flat][len(sources) :]:
-            spare.set_axis_off()
-        for axes in places[:, 0]:
-            axes.set_ylabel(textwrap.fill(f"mean {label(grid.answer)}", 28))
         figure.suptitle(described(found), fontsize="medium")
         few = len(grid.seeds) < INTERVAL_SEEDS
         bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95 % intervals over seeds"

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import MOST_LINES, Line, Sweep, lines, require
+from dse.analysis.axes import MOST_LINES, Line, NoSweep, Sweep, lines, require
 from dse.analysis.figure3 import FIGURE_3, Figure3
 from dse.analysis.labels import MOST_TICKS, log_ticks
 from dse.analysis.pairs import axis_alone, sweep_once
+from dse.figures.chance import at_chance
 from dse.figures.lines import draw_lines, measured, same_places
 from dse.figures.plotting import THEIRS, WIDTH, Figure, caption, described, style
-from dse.figures.trainability import trainability
+from dse.space.architecture import Metaparameters, field_names
 from dse.space.cost import mebibytes
 from dse.trial.names import written
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE_LABEL = "size of the weights (MB of 2$^{20}$ bytes)"
+CAUSES = ("norm", "head_relu", "init")
+METAPARAMETERS = frozenset(field_names(Metaparameters))
 WIDE = 8.0
 """Sizes that differ by more than this factor are drawn on a logarithmic axis."""
 
@@ -102,6 +105,20 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
         axes.set_title(f"Downsampling: {described(found)}")
         caption(figure, measured(found, drawn, "pool_after"), places, note)
     return figure
+
+
+def trainability(table: pd.DataFrame, note: str = "") -> Figure:
+    """How often a network does not learn, for each norm, ReLU on the scores, and initialisation.
+
+    Shares over all metaparameters and seeds; anything else that varies has rows of its own. `note`
+    is added to the caption.
+    """
+    found = sweep_once(table)
+    require(table, "status")
+    varied = [axis for axis in found.axes if not METAPARAMETERS.issuperset(axis.columns)]
+    if not any(set(CAUSES) & set(axis.columns) for axis in varied):
+        raise NoSweep(f"none of {', '.join(CAUSES)} varies")
+    return at_chance(found, [axis.name for axis in varied], note=note)
 
 
 # Lines --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from dse.analysis.axes import Sweep
 from dse.analysis.statistics import INTERVAL_SEEDS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
 
 STYLE: Any = {
@@ -94,6 +95,31 @@ def legend(figure: Figure, labels: Sequence[str], title: str = "") -> None:
     more = math.ceil(len(labels) / columns) - LEGEND_ROWS
     figure.set_figheight(figure.get_figheight() + max(more, 0) * 0.17)
     figure.legend(loc="outside upper center", ncols=columns, title=title, frameon=False)
+
+
+def panels(
+    count: int,
+    height: float,
+    rest: float,
+    ylabel: str = "",
+    columns: int = 2,
+    *,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels, at most `columns` in a line; the left ones have the label.
+
+    `height` is that of a line and `rest` that of what is around them, inches.
+    """
+    columns = min(columns, count)
+    lines = -(-count // columns)
+    figure = Figure(figsize=(WIDTH, rest + height * lines), layout="constrained")
+    places = figure.subplots(lines, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    for axes in places[:, 0]:
+        axes.set_ylabel(ylabel)
+    for spare in places.flat[count:]:
+        spare.set_axis_off()
+    return figure, [*places.flat[:count]]
 
 
 # Captions -----------------------------------------------------------------------------------

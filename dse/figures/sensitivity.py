@@ -8,7 +8,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.statistics import INTERVAL_SEEDS, half_width
-from dse.figures.plotting import WIDTH, Figure, caption, legend, look, style
+from dse.figures.plotting import Figure, caption, legend, look, panels, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,21 +36,19 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     outside = [name for name in names if "." not in name]
     looks = {name: look(number) for number, name in enumerate([*parts, *outside])}
     with style():
-        lines = -(-len(titles) // COLUMNS)
-        figure = Figure(figsize=(WIDTH, 1.4 + 1.7 * lines), layout="constrained")
-        places = figure.subplots(
-            lines, min(COLUMNS, len(titles)), squeeze=False, sharex=True, sharey=True
+        figure, places = panels(
+            len(titles), 1.7, 1.4, "change (points)", COLUMNS, sharex=True, sharey=True
         )
-        for axes, title in zip(places.flat, titles, strict=False):
+        for axes, title in zip(places, titles, strict=True):
             for name in (name for name in names if _module(name) == title):
                 part = name.partition(".")[2] or name
                 _line(axes, changes[changes["layer"] == name], looks[part])
             axes.set_title(title)
-        for spare in [*places.flat][len(titles) :]:
-            spare.set_axis_off()
-        _label(places)
+        for axes in places[-COLUMNS:]:
+            axes.set_xlabel("weights kept (%)")
+            axes.tick_params(labelbottom=True)
         for text, one in looks.items():
-            places[0, 0].plot([], [], label=text, **one)
+            places[0].plot([], [], label=text, **one)
         legend(figure, list(looks))
         seeds = changes["seed"].nunique()
         band = f"Means of {seeds} seeds, paired, with 95 % intervals."
@@ -81,13 +79,3 @@ def _line(axes: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
     x = 100 * mean.index.to_numpy()
     axes.plot(x, mean, **{**look, "linewidth": 1.2, "markersize": 3.5})
     axes.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.15, linewidth=0)
-
-
-def _label(places: Any) -> None:
-    """Label the axes at the left and at the lower end of each column."""
-    for axes in places[:, 0]:
-        axes.set_ylabel("change (points)")
-    for column in places.T:
-        lowest = [axes for axes in column if axes.axison][-1]
-        lowest.set_xlabel("weights kept (%)")
-        lowest.tick_params(labelbottom=True)

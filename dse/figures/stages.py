@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.labels import KILO
-from dse.figures.plotting import COLOURS, WIDTH, Figure, caption, legend, style
+from dse.figures.plotting import COLOURS, WIDTH, Figure, legend, style
 
 PARTS: dict[str, dict[str, Any]] = {
     "weights": {"color": COLOURS[0]},
@@ -19,10 +19,10 @@ PARTS: dict[str, dict[str, Any]] = {
 NAMES = {"rest": "codebooks and biases", "file": "whole file"}
 
 
-def stages(table: pd.DataFrame, note: str = "") -> Figure:
+def stages(table: pd.DataFrame) -> Figure:
     """A bar for each stage of `dse.coding.stages`, divided into its parts.
 
-    The last stages are files, whose parts are not told apart. `note` is added to the caption.
+    The last stages are files, whose parts are not told apart.
     """
     table = table.assign(file=table["bytes"].where(table["weights"].isna()))
     first, places = float(table["bytes"].iloc[0]), range(len(table))
@@ -49,5 +49,4 @@ def stages(table: pd.DataFrame, note: str = "") -> Figure:
         axes.set_xlabel("KB of 2$^{10}$ bytes")
         axes.grid(visible=False, axis="y")
         legend(figure, [NAMES.get(part, part) for part in PARTS])
-        caption(figure, note)
     return figure

@@ -24,7 +24,7 @@ NAMES = {"compressed_bytes": "length of the compressed file"}
 """What a cost is called on its axis, if not by its key."""
 
 
-def study_figure(study: Mapping[str, Any], note: str = "") -> Figure:
+def study_figure(study: Mapping[str, Any]) -> Figure:
     """What a study (see `dse.results.studies.load`) had found over time.
 
     With one objective: every accuracy, and the best so far, against trials and epochs. With two:
@@ -66,7 +66,6 @@ def study_figure(study: Mapping[str, Any], note: str = "") -> Figure:
             f"{stopped:,} points were stopped early and count their epochs only."
             if stopped
             else "",
-            note,
         )
     return figure
 

@@ -10,7 +10,7 @@ import numpy as np
 from dse.analysis.axes import Sweep
 from dse.analysis.labels import label, scale
 from dse.analysis.subspaces import WHOLE, front_of
-from dse.figures.plotting import WIDTH, Figure, caption, described, look, style
+from dse.figures.plotting import Figure, caption, described, look, panels, style
 from dse.figures.scales import is_log, set_scale
 from dse.trial.names import written
 
@@ -23,25 +23,17 @@ EXPLAINED = (
 )
 
 
-def subspace_fronts(
-    found: Sweep, columns: Sequence[str], cost: str = "size_bytes", *, note: str = ""
-) -> Figure:
+def subspace_fronts(found: Sweep, columns: Sequence[str], cost: str = "size_bytes") -> Figure:
     """The front of accuracy against a cost for each value of some axes, a panel for each axis.
 
     See `dse.analysis.subspaces`. Raises `NoSweep` where one of `columns` is not an axis.
     """
     with style():
-        lines = -(-len(columns) // 2)
-        figure = Figure(figsize=(WIDTH, 1.1 + 2.3 * lines), layout="constrained")
-        places = figure.subplots(lines, min(2, len(columns)), squeeze=False, sharey=True)
-        for axes, column in zip(places.flat, columns, strict=False):
+        figure, places = panels(len(columns), 2.3, 1.1, label(found.answer), sharey=True)
+        for axes, column in zip(places, columns, strict=True):
             _panel(axes, found, column, cost)
-        for spare in [*places.flat][len(columns) :]:
-            spare.set_axis_off()
-        for axes in places[:, 0]:
-            axes.set_ylabel(label(found.answer))
         figure.suptitle(described(found), fontsize="medium")
-        caption(figure, EXPLAINED, note)
+        caption(figure, EXPLAINED)
     return figure
 
 
