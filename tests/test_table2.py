@@ -93,6 +93,12 @@ def test_without_a_control_for_each_seed_there_is_no_change() -> None:
     assert table2(lacking).query("method == 'deep_compression'")["change"].isna().all()
 
 
+def test_the_paper_s_numbers_are_next_to_its_network_only() -> None:
+    bypass = small().assign(bypass="simple")
+    found = table2(bypass[bypass["network"] == "squeezenet"])
+    assert found["paper_top1"].isna().all()
+
+
 def test_settings_are_in_the_order_of_their_values() -> None:
     rows = [row("trial0", 70, 900, method="none", retrain_epochs=n) for n in (9, 100, 10)]
     found = table2(pd.concat([small(), pd.DataFrame(rows)]))
