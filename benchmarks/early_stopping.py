@@ -56,11 +56,16 @@ def drawn(seed: int, count: int, studies: int) -> Iterator[tuple[int, list[np.nd
         yield size, [rng.permutation(count)[:size] for _ in range(number)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+def arguments(description: str) -> argparse.Namespace:
+    """The arguments of the command: the folder of the networks, and how many small studies."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--bench", type=Path, default=ROOT / "squeezebench")
     parser.add_argument("--studies", type=int, default=20)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments(str(__doc__))
     lines = []
     for seed, (_, known) in bench(options.bench).items():
         for rule in STOPPERS:

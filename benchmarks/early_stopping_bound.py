@@ -19,14 +19,12 @@ Prints a table and keeps it in results/reference/arena/early_stopping_bound.md: 
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from arena import AXES, OUT, ROOT, bench
-from early_stopping import drawn
+from arena import AXES, OUT, bench
+from early_stopping import arguments, drawn
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 
@@ -142,10 +140,7 @@ def measure(known: Known, scores: np.ndarray, orders: list[np.ndarray], earlier:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--bench", type=Path, default=ROOT / "squeezebench")
-    parser.add_argument("--studies", type=int, default=20)
-    options = parser.parse_args()
+    options = arguments(str(__doc__))
     lines = []
     for seed, (table, known) in bench(options.bench).items():
         for size, orders in drawn(seed, len(known.points), options.studies):

@@ -241,6 +241,9 @@ def test_a_calibration_of_a_busy_machine_is_used_once(
     assert source.endswith(" to calibrate again")
     estimate(grid, grid.trials, said.append)
     assert [line.startswith("calibrating: ") for line in said] == [True, True]
+    busy, larger = 6.5, request(tmp_path, "sr=0.5", "base_e=64,96")
+    (source,) = estimate(larger, larger.trials, said.append).sources
+    assert "which is not kept" in source  # whatever was measured before
 
 
 class Slow:

@@ -66,12 +66,13 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in names if name in ("network", "method") or varied[name]]
     alexnet = table.loc[_uncompressed(table) & (table["network"] == "alexnet"), "fp32_bytes"]
     controls = _controls(table)
-    groups = dict(list(table.groupby(keys, sort=False)))
+    groups = list(table.groupby(keys, sort=False))
     found = pd.DataFrame(
         _row(dict(zip(keys, key, strict=True)), rows, controls, alexnet.mean())
-        for key, rows in groups.items()
+        for key, rows in groups
     )
-    order = pd.DataFrame([*groups], columns=keys).assign(  # numbers by value, not as text
+    values = pd.DataFrame([key for key, _ in groups], columns=keys)  # in `found` some are text
+    order = values.assign(
         network=found["network"].map(list(NETWORKS).index),
         method=found["method"].map(METHODS.index),
         **({"bits": found["bits"]} if "bits" in keys else {}),

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     lines = []
     every = records.ids(folder, COMPRESSED)
     there = files.finished(folder, files.trial_ids(folder, COMPRESSED), COMPRESSED)
-    if packed := len(every - set(there)):
+    if packed := len(every - there):
         say(f"{counted(packed, 'packed network')} cannot be verified: a pack has no files")
     for own in sorted(there):
         try:

@@ -91,7 +91,7 @@ class Calibration:
     """What was measured for one protocol on one machine; no `samples` where nothing was yet.
 
     `overhead` and `memory` are the seconds and bytes of the command itself; `path` is the file, or
-    None where it is not kept.
+    None where it is not kept. `busy` is that of a typical one of the latest samples.
     """
 
     path: Path | None
@@ -99,6 +99,7 @@ class Calibration:
     overhead: float = 0.0
     memory: float = 0.0
     date: str = ""
+    busy: float = 1.0
 
     def rates(self, protocol: Protocol) -> Rates:
         """Rates of whole trainings of `protocol`, fitted to the samples (at least one)."""
@@ -110,11 +111,6 @@ class Calibration:
             [steps * s.step + judged * s.judge for s in self.samples],
             noise=NOISE,
         )
-
-    @property
-    def busy(self) -> float:
-        """The steps' time divided by their processor time, of a typical sample (at least one)."""
-        return median(sample.busy for sample in self.samples)
 
     def covers(self, trials: Sequence[Trial]) -> bool:
         """Whether enough networks were measured, as small and as large as those of `trials`."""
@@ -232,6 +228,7 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
         overhead=seconds + wait,
         memory=memory,
         date=datetime.now(UTC).date().isoformat(),
+        busy=median(sample.busy for sample in samples),
     )
     if new.busy > BUSY:
         return replace(new, path=None)
@@ -276,8 +273,8 @@ def _imports() -> tuple[float, float]:
 def _measured(
     networks: Sequence[Trial], store: Store, workers: Workers, processes: int, say: Say
 ) -> tuple[list[Sample], float]:
-    """A sample of each network, which so many `processes` are to share, and the seconds until the
-    first worker was ready.
+    """A sample of each network, measured on the share of one of `processes`, and the seconds until
+    the first worker was ready.
 
     After `LIMIT` it is ended, and there are fewer; raises `RuntimeError` where there is none.
     """
