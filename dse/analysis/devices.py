@@ -29,8 +29,8 @@ def mixed_devices(table: pd.DataFrame, noun: str = "trial") -> str:
     return f"Trained on different devices: {listed}."
 
 
-def times_compare(table: pd.DataFrame) -> bool:
-    """Whether the trials ran on one kind of device, with as many threads: their times compare."""
+def times_comparable(table: pd.DataFrame) -> bool:
+    """Whether the trials ran on one kind of device, with as many threads each."""
     own = [name for name in ("device", "threads") if name in table]
     return not own or len(table[own].drop_duplicates()) <= 1
 
@@ -49,5 +49,6 @@ def mixed_pairs(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
         return ""
     pairs = [devices[[*two]].dropna().nunique(axis=1) for two in combinations(values, 2)]
     mixed, count = sum(int((one > 1).sum()) for one in pairs), sum(map(len, pairs))
-    what = f"In {mixed:,} of {counted(count, 'pair')} the two devices differ" if mixed else ""
-    return f"{text} {what or 'Both trials of each pair ran on the same'}."
+    if mixed:
+        return f"{text} In {mixed:,} of {counted(count, 'pair')} the two devices differ."
+    return f"{text} Both trials of each pair ran on the same device."

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.patheffects import withStroke
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
-from dse.analysis.devices import times_compare
+from dse.analysis.devices import times_comparable
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import INTERVAL_SEEDS
@@ -35,7 +35,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
 
     See `dse.analysis.front`: the front is chosen by the validation part, and what is shown is the
     accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
-    it is on the front. Times are left out where they do not compare. `note` is added to the
+    it is on the front. Times are left out where they cannot be compared. `note` is added to the
     caption.
 
     Raises `NoSweep` where there are not two configurations, or they cost the same, and `TooMany`
@@ -46,7 +46,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     numbers = _numbers(tables.values(), names)
     shares = pd.concat([table["front_share"] for table in tables.values()])
     known = shares.notna().any()
-    untimed = "" if times_compare(found.rows) else UNTIMED
+    untimed = "" if times_comparable(found.rows) else UNTIMED
     unsure = f"White: fewer than {INTERVAL_SEEDS} seeds." if known and shares.isna().any() else ""
     with style():
         figure, places = panels(len(tables), 2.4, 1.2, label(found.answer), sharey=True)
@@ -90,7 +90,7 @@ def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
     if len(sets := sorted(found.rows["data"].unique())) > 1:
         raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
-    costs = [cost for cost in costs if cost != "seconds" or times_compare(found.rows)]
+    costs = [cost for cost in costs if cost != "seconds" or times_comparable(found.rows)]
     if not costs:
         raise NoSweep("all networks cost the same: there is no front")
     return {cost: front(found.rows, cost) for cost in costs}

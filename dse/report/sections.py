@@ -9,7 +9,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations
 from dse.analysis.compare import Comparison, comparisons, highlights, lacking_seeds
-from dse.analysis.devices import times_compare
+from dse.analysis.devices import times_comparable
 from dse.analysis.findings import findings
 from dse.analysis.front import front
 from dse.analysis.plateau import PAPER, plateaus
@@ -157,7 +157,7 @@ def per_configuration(found: Sweep) -> Section:
     if len(found.rows) == len(points):
         return Section(id="configurations", title="Configurations")
     columns = ["count", "mean", "low", "high", "val_top1", "size_bytes", "macs"]
-    columns += ["seconds"] if times_compare(found.rows) else []
+    columns += ["seconds"] if times_comparable(found.rows) else []
     shown = listed(found.blank(points))[[*(axis.name for axis in found.axes), *columns]]
     shown = shown.rename(columns={"count": "seeds", "mean": found.answer})
     table = Table(_caption(len(points), "configuration"), shown, _about(found))
