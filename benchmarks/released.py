@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from distillation.distill import Fit, Student, distil, divergence, moved
+from distillation.fisher import measure
 from PIL import Image
 from torch import Tensor, nn
 
 from dse.coding.bound import bound
 from dse.coding.container import CODERS, decode, encode
 from dse.coding.tensors import Shared
-from dse.compress.distill import Fit, Student, distil, divergence, moved
-from dse.compress.fisher import measure
 from dse.compress.networks import compressed, floats, module
 from dse.compress.released import read_released
 from dse.compress.shared import share

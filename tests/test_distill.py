@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from distillation.distill import Fit, Student, distil, divergence, moved
+from distillation.fisher import Fisher, measure
+from distillation.rescale import optimise
 from torch import Tensor
 
 from dse.coding.bound import bound
 from dse.coding.tensors import FixedPoint
-from dse.compress.distill import Fit, Student, distil, divergence, moved
-from dse.compress.fisher import Fisher, measure
 from dse.compress.networks import module
-from dse.compress.rescale import optimise
 from dse.space.architecture import LAYOUTS, Metaparameters, generate
 from dse.training.network import SqueezeNet
 

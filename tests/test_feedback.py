@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from distillation.distill import divergence
+from distillation.feedback import round_filters
+from distillation.fisher import measure
 from torch import Tensor, nn
-
-from dse.compress.distill import divergence
-from dse.compress.feedback import round_filters
-from dse.compress.fisher import measure
 
 FREE = torch.zeros(40)
 

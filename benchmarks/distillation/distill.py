@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from distillation.feedback import round_filters
+from distillation.fisher import Fisher
+from distillation.rescale import optimal_step, optimise
 from dse.coding.tensors import CompressedModel, FixedPoint
-from dse.compress.feedback import round_filters
-from dse.compress.fisher import Fisher
 from dse.compress.networks import compressed, floats
-from dse.compress.rescale import optimal_step, optimise
 from dse.training.network import SqueezeNet
 
 BIT_IN_STEPS = math.log(2) / 6
@@ -46,14 +46,13 @@ class Fit:
     updates: int = 1000
     batch: int = 50
     lr: float = 0.03
-    seed: int = 0
     bfloat16: bool = False
 
 
 class Student:
     """A network's parameters in steps of fixed point, and the network of their rounded values.
 
-    Weights start rounded, each making up for the errors of others (`dse.compress.feedback`). Those
+    Weights start rounded, each making up for the errors of others (`distillation.feedback`). Those
     that are 0 in the network stay 0.
     """
 
@@ -173,17 +172,15 @@ def distil(
     student: Student,
     examples: Callable[[Tensor], tuple[Tensor, Tensor]],
     count: int,
-    progress: Callable[[int, float], None] = lambda update, loss: None,
 ) -> None:
     """Fine-tune a student to give its network's outputs on `count` pictures.
 
     `examples` gives the pictures of some indices, (n, channels, h, w), and the network's class
-    scores for them, (n, classes). `progress` gets each update's number and loss (nats). An update
-    of a parameter is its mean gradient over the root of its own mean square and its tensor's: what
-    these pictures do not depend on stays where it is.
+    scores for them, (n, classes). An update of a parameter is its mean gradient over the root of
+    its own mean square and its tensor's: what these pictures do not depend on stays where it is.
     """
     fit, latents = student.fit, list(student.latent.values())
-    generator = torch.Generator().manual_seed(fit.seed)
+    generator = torch.Generator().manual_seed(0)
     means, squares = ([torch.zeros_like(p) for p in latents] for _ in range(2))
     for update in range(fit.updates):
         drawn = torch.randint(count, (fit.batch,), generator=generator)
@@ -200,4 +197,3 @@ def distil(
                 p -= lr * mean / ((square + square.mean()) / warm + 1e-30).sqrt()
         if update % 10 == 9:
             student.count_bits()
-        progress(update, float(loss.detach()))
