@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         figure.suptitle(described(found), fontsize="medium")
         most = points["count"].max()
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
-        caption(figure, seeds, ended(known), left_out, lost, note)
+        caption(figure, seeds, ended(known.rows), left_out, lost, note)
     return figure
 
 
@@ -114,16 +114,30 @@ def _cells(points: pd.DataFrame, across: Axis, up: Axis) -> Any:
 
 def _panel(axes: Axes, cells: Any, shades: mpl.colors.Normalize, *, numbers: bool) -> None:
     """Coloured cells, with their numbers if wanted, and a cross where there is no trial."""
-    masked = np.ma.masked_invalid(cells)
-    axes.pcolormesh(masked, cmap=COLOURS, norm=shades, rasterized=cells.size > MOST_DOTS)
-    axes.grid(visible=False)
+    text, many = _short if numbers else None, cells.size > MOST_DOTS
+    draw_cells(axes, cells, shades, text, fontsize=7, rasterized=many)
     empty = np.argwhere(np.isnan(cells)) + 0.5
     axes.plot(empty[:, 1], empty[:, 0], "x", color="#999999", rasterized=len(empty) > MOST_DOTS)
-    for (row, column), number in np.ndenumerate(cells) if numbers else ():
-        place = (column + 0.5, row + 0.5)
-        if not np.isnan(number):
+
+
+def draw_cells(
+    axes: Axes,
+    cells: Any,
+    shades: mpl.colors.Normalize,
+    text: Callable[[float], str] | None,
+    fontsize: Any,
+    **looks: Any,
+) -> None:
+    """Coloured cells with the `text` of their numbers, if any; white where there is no number."""
+    axes.pcolormesh(np.ma.masked_invalid(cells), cmap=COLOURS, norm=shades, **looks)
+    axes.grid(visible=False)
+    for (row, column), number in np.ndenumerate(cells) if text else ():
+        if text and not np.isnan(number):
             ink = "white" if shades(number) < 0.5 else "black"
-            axes.annotate(_short(number), place, color=ink, ha="center", va="center", fontsize=7)
+            place = (column + 0.5, row + 0.5)
+            axes.annotate(
+                text(number), place, color=ink, ha="center", va="center", fontsize=fontsize
+            )
 
 
 def _short(number: float) -> str:

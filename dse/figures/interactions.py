@@ -15,6 +15,7 @@ from dse.analysis.interactions import REST, noise_share, shares, together
 from dse.analysis.labels import label
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
+from dse.figures.heat_map import COLOURS, draw_cells
 from dse.figures.plotting import WIDTH, Figure, caption, described, look, panels, style
 from dse.figures.scales import scale_of, set_scale
 from dse.trial.names import written
@@ -22,7 +23,6 @@ from dse.trial.names import written
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHADES = mpl.colormaps["cividis"].with_extremes(bad="white")
 PANELS = 4
 """Interactions that are drawn, the largest first."""
 
@@ -45,18 +45,12 @@ def explained(found: Sweep) -> Figure:
         figure = Figure(figsize=(WIDTH, 0.75 + 0.55 * len(names) + 0.6), layout="constrained")
         axes = figure.subplots()
         shades = mpl.colors.Normalize(0, max(float(np.nanmax(cells)), 1.0))
-        axes.pcolormesh(np.ma.masked_invalid(cells), cmap=SHADES, norm=shades, edgecolor="white")
-        for (row, column), share in np.ndenumerate(cells):
-            if not math.isnan(share):
-                ink = "white" if shades(share) < 0.5 else "black"
-                place = (column + 0.5, row + 0.5)
-                axes.annotate(f"{share:.1f}", place, color=ink, ha="center", va="center")
+        draw_cells(axes, cells, shades, "{:.1f}".format, "medium", edgecolor="white")
         ticks = np.arange(len(names)) + 0.5
         axes.set_xticks(ticks, names)
         axes.set_yticks(ticks, names)
         axes.invert_yaxis()
-        axes.grid(visible=False)
-        image = mpl.cm.ScalarMappable(shades, SHADES)
+        image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=axes, label="share of the variance (%)", aspect=25)
         figure.suptitle(described(found), fontsize="medium")
         caption(figure, EXPLAINED, _rest(grid, float(known[REST])))

@@ -11,9 +11,8 @@ import pandas as pd
 from dse.analysis.axes import Line, Sweep, left_out
 from dse.analysis.labels import label
 from dse.analysis.rendering import counted
-from dse.figures.marks import SIDE_BY_SIDE, side_by_side
+from dse.figures.marks import SIDE_BY_SIDE, ended, side_by_side
 from dse.figures.plotting import MOST_DOTS, legend, look, spread
-from dse.trial.names import outcomes
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -80,10 +79,9 @@ def _draw_line(
 def measured(found: Sweep, drawn: Sequence[Line], along: str) -> str:
     """What the lines along an axis show, and how many trials of the sweep are on none of them."""
     counts = pd.concat([line.points["count"] for line in drawn])
-    shown = pd.concat([line.trials["status"] for line in drawn])
-    ended = f"{outcomes({'status': shown})}." if (shown != "learned").any() else ""
+    trials = pd.concat([line.trials for line in drawn])
     others = ""
     if count := left_out(found, drawn):
         lost = counted(count, "trial")
         others = f"Not shown: {lost} without another that differs in {along} alone."
-    return " ".join(text for text in (spread(counts), ended, others) if text)
+    return " ".join(text for text in (spread(counts), ended(trials), others) if text)

@@ -95,7 +95,7 @@ def draw(
         draw_legend(axes, looks, names, hued)
         axes.set_title(described(found))
         shifted = SIDE_BY_SIDE if apart else ""
-        caption(figure, _shown(points if means else None), shifted, ended(found), lost, note)
+        caption(figure, _shown(points if means else None), shifted, ended(found.rows), lost, note)
     return figure
 
 
@@ -149,9 +149,9 @@ def side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]]) -> None:
             artist.set_transform(moved)
 
 
-def ended(found: Sweep) -> str:
+def ended(rows: pd.DataFrame) -> str:
     """How the trainings ended, unless all learned."""
-    return "" if (found.rows["status"] == "learned").all() else f"{outcomes(found.rows)}."
+    return "" if (rows["status"] == "learned").all() else f"{outcomes(rows)}."
 
 
 def words(setting: Mapping[str, Any]) -> str:
