@@ -104,3 +104,11 @@ def test_axes_without_an_effect_to_know_are_named() -> None:
     assert "No effect is known of freq, pct3x3" in text(figure)
     with pytest.raises(NoSweep, match="no axis has all its values tried"):
         effects(sweep(made(swept(freq=(2, 4)), swept(freq=(1,), sr=(0.25,)))))
+
+
+def test_data_sets_are_not_compared() -> None:
+    one = made(swept(sr=SR, freq=(1, 2)))
+    other = one.assign(data="cifar10", trial_id=one["trial_id"] + "c", top1=one["top1"] - 20)
+    found = sweep(pd.concat([one, other]))
+    assert list(main_effects(found)) == ["sr", "freq"]
+    assert "Data sets are not compared." in text(effects(found))

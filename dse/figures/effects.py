@@ -35,7 +35,7 @@ def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
     tried. In each block a value is compared with the mean of all values; a seed's effect is the
     mean over its blocks, of which all seeds have the same settings (`dse.analysis.pairs.whole`). So
     neither other axes nor seeds are mixed up with the effect, even where the sweep is not a full
-    grid. An axis that decides whether another one is read has no block.
+    grid. An axis that decides whether another one is read has no block. Data sets are not compared.
 
     Returns a table by axis, the one with the widest range first, with a row for each value:
     `value`, `effect` (the mean over the seeds, in the unit of the column), `low` and `high` (its
@@ -44,8 +44,8 @@ def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
     """
     answer = answer or found.answer
     tables = {}
-    causes = {name for name, _ in found.idle}
-    for axis in [axis for axis in found.axes if axis.name not in causes]:
+    without = {"data", *(name for name, _ in found.idle)}
+    for axis in [axis for axis in found.axes if axis.name not in without]:
         others = ["seed", *(other.name for other in found.axes if other is not axis)]
         columns = found.rows.dropna(subset=[answer])
         blocks = columns.pivot_table(index=others, columns=axis.name, values=answer, sort=False)
@@ -98,8 +98,10 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
             _panel(axes, found, name, table)
         figure.suptitle(described(found), fontsize="medium")
         rest = [axis.name for axis in found.axes if axis.name not in shown]
-        missing = f"No effect is known of {', '.join(rest)}: {UNKNOWN}" if rest else ""
-        caption(figure, EXPLAINED, _seeds(shown), missing, lost, note)
+        several = "Data sets are not compared." if "data" in rest else ""
+        unknown = ", ".join(name for name in rest if name != "data")
+        missing = f"No effect is known of {unknown}: {UNKNOWN}" if unknown else ""
+        caption(figure, EXPLAINED, _seeds(shown), missing, several, lost, note)
     return figure
 
 
