@@ -91,8 +91,11 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
             ["`retrain_lr` has no effect where `retrain_epochs` is 0, got 1"],
         ),
         (
-            ["method=prune", "rounds=1,3", "retrain_epochs=0,8"],
-            ["`rounds` must be at most `retrain_epochs`, 0, got 3"],
+            ["method=prune,svd", "rounds=1,2,4", "retrain_epochs=0,3,8"],
+            [
+                f"`rounds` must be at most `retrain_epochs`, {epochs}, got {rounds}"
+                for rounds, epochs in ((2, 0), (4, 0), (4, 3))
+            ],
         ),
         (["limit=3"], ["`limit` must be at least the 4 points of the grid, got 3"]),
         (

@@ -140,8 +140,8 @@ def read_axes(given: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str
 def read_choices(axes: Mapping[str, Sequence[Any]], given: Collection[str]) -> tuple[Settings, ...]:
     """The distinct settings of a grid, in order.
 
-    Raises `RequestError` for a setting that is given and that none of them reads, and for more
-    rounds than epochs of retraining.
+    Raises `RequestError` for a setting that is given and that none of them reads, and for each
+    point with more rounds than epochs of retraining.
     """
     points = itertools.product(*axes.values())
     every = [Settings(**dict(zip(axes, point, strict=True))) for point in points]
@@ -149,9 +149,12 @@ def read_choices(axes: Mapping[str, Sequence[Any]], given: Collection[str]) -> t
     unread = [name for name in axes if name in given and name not in read]
     if unread:
         raise RequestError(_without_effect(name, axes) for name in unread)
-    most, least = max(axes["rounds"]), min(axes["retrain_epochs"])
-    if "rounds" in read and most > max(least, 1):
-        raise RequestError([f"`rounds` must be at most `retrain_epochs`, {least}, got {most}"])
+    if errors := [
+        f"`rounds` must be at most `retrain_epochs`, {one.retrain_epochs}, got {one.rounds}"
+        for one in every
+        if "rounds" in used(one) and one.rounds > max(one.retrain_epochs, 1)
+    ]:
+        raise RequestError(errors)
     return tuple(dict.fromkeys(map(effective, every)))
 
 
