@@ -81,6 +81,9 @@ def test_a_row_says_what_its_file_measures(folder: Path) -> None:
     density = rows(folder).set_index("method")["stored_density"]
     assert density["none"] == pytest.approx(1, abs=0.01)
     assert density["prune"] == pytest.approx(0.33, abs=0.05)
+    bits = rows(folder).set_index("method")["weight_bits"]
+    assert bits["none"] == 32
+    assert 3 < bits["deep_compression"] <= 4
     size = rows(folder).set_index("method")["file_bytes"]
     assert size["deep_compression"] < size["prune"] < size["none"]
 

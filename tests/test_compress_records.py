@@ -65,6 +65,8 @@ def test_a_record_is_a_row_and_a_changed_value_is_refused(tmp_path: Path) -> Non
     row = one.row()
     assert tuple(row) == COLUMNS
     assert compressed_from(row).row() == row
+    old = {name: value for name, value in row.items() if name != "weight_bits"}
+    assert compressed_from(old).row() == row | {"weight_bits": 0.0}
     with pytest.raises(ValueError, match="`compressed_id` must be"):
         compressed_from(row | {"energy": 0.7})
     with pytest.raises(ValueError, match="`trial_id` must be"):

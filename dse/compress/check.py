@@ -56,5 +56,5 @@ def differences(was: Measured, now: Measured, tolerance: float) -> list[str]:
     return lines
 
 
-UNCOMPARED = ("loss", "status", "classes_predicted")
+UNCOMPARED = ("loss", "status", "classes_predicted", "weight_bits")
 """Measures that follow from the others, or whose last digits depend on the machine."""

@@ -6,8 +6,8 @@ import hashlib
 import math
 
 from dse.coding.container import decode
-from dse.coding.contents import stored
-from dse.coding.tensors import CompressedModel
+from dse.coding.contents import bits, stored
+from dse.coding.tensors import CompressedModel, Tensor
 from dse.compress.networks import module
 from dse.compress.retrain import Retraining
 from dse.training.judge import judge
@@ -30,6 +30,7 @@ def measure(content: bytes, fp32_bytes: int, epochs: int, training: Retraining) 
         file_sha256=hashlib.sha256(content).hexdigest(),
         fp32_bytes=fp32_bytes,
         stored_density=stored_density(model),
+        weight_bits=weight_bits(model),
         epochs_total=epochs,
         status=status_of(
             val_top1=validation.top1, guess=validation.guess, missed=validation.missed, step=-1
@@ -45,5 +46,16 @@ def measure(content: bytes, fp32_bytes: int, epochs: int, training: Retraining) 
 def stored_density(model: CompressedModel) -> float:
     """Numbers that are stored for each weight: none for one that is pruned, and those of the
     factors for a product of two. Biases are not counted."""
-    weights = [tensor for tensor in model.tensors.values() if len(tensor.shape) > 1]
-    return sum(map(stored, weights)) / sum(math.prod(tensor.shape) for tensor in weights)
+    weights = _weights(model)
+    return sum(map(stored, weights)) / sum(weights.values())
+
+
+def weight_bits(model: CompressedModel) -> float:
+    """The mean over all weights of the bits that each layer has for one, before entropy coding."""
+    weights = _weights(model)
+    return sum(bits(one) * count for one, count in weights.items()) / sum(weights.values())
+
+
+def _weights(model: CompressedModel) -> dict[Tensor, int]:
+    """The weights without biases, and how many each tensor has."""
+    return {t: math.prod(t.shape) for t in model.tensors.values() if len(t.shape) > 1}

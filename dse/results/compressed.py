@@ -88,5 +88,6 @@ def uncompressed(trials: pd.DataFrame) -> pd.DataFrame:
         file_bytes=trials["size_bytes"],
         fp32_bytes=trials["size_bytes"],
         stored_density=1.0,
+        weight_bits=32.0,
         epochs_total=trials["epochs"],
     )[list(COLUMNS)]

@@ -44,6 +44,9 @@ class Measured:
     stored_density: float = knob(
         MISSING, real(0, math.inf), "numbers that are stored for each weight: none for a pruned one"
     )
+    weight_bits: float = knob(
+        0.0, real(0, 32), "mean bits of a stored weight before entropy coding (0: not recorded)"
+    )
     epochs_total: int = knob(MISSING, COUNT, "epochs of the trial and of retraining")
     status: str = knob(MISSING, one_of(*STATUSES), "what the network learned: see `status_of`")
     top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the test set, percent")
@@ -79,12 +82,13 @@ class CompressedRecord:
 
 
 def compressed_from(row: Mapping[str, Any]) -> CompressedRecord:
-    """The record of a flat row. A setting that is missing has its default.
+    """The record of a flat row. A setting or `weight_bits` that is missing has its default.
 
     Raises `ValueError` where another column is missing, a value is outside its rule, or an id is
     not the hash of what it names.
     """
-    defaults = {f.name: f.default for f in fields(Settings)}
+    known = (*fields(Settings), *fields(Measured))
+    defaults = {f.name: f.default for f in known if f.default is not MISSING}
     row = {**SINCE, **defaults, **row}
     missing = [name for name in COLUMNS if name not in row]
     if missing:
