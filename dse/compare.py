@@ -78,9 +78,8 @@ def _compared(
     """
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare
-    from dse.analysis.devices import mixed_pairs
     from dse.analysis.folder import known_key, read
-    from dse.analysis.pairs import axis_alone
+    from dse.analysis.pairs import axis_alone, mixed_pairs
 
     wanted = parse(arguments)
     key = _key(wanted)

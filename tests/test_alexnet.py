@@ -15,7 +15,9 @@ from reading import composed_once, lines, read
 from test_network import measured
 
 from dse.analysis.axes import NoSweep, sweep
+from dse.analysis.compare import compare, comparisons
 from dse.analysis.folder import rows_of
+from dse.analysis.pairs import mixed_pairs
 from dse.analysis.summary import summary
 from dse.api import network
 from dse.figures.chance import shares
@@ -251,6 +253,20 @@ def test_what_it_does_not_read_is_not_shown() -> None:
     assert len(dots(by_size.axes[0])) == len(both)
     assert "Not shown: 5 trials without a value of sr." in text(scatter(found, "sr"))
     assert "network" not in main_effects(found)
+
+
+def test_it_is_compared_with_the_squeezenets_of_every_squeeze_ratio() -> None:
+    both = table()
+    both["top1"] -= (both["network"] == "squeezenet") * (10 - 8 * both["sr"])
+    found = compare(both, "network")
+    assert [one.pairs.setting["sr"] for one in found] == [0.125, 0.25, 0.5, 0.75, 1.0]
+    assert [one.difference.mean for one in found] == [-9, -8, -6, -4, -2]
+    (mean, *_) = comparisons(both)
+    assert (mean.pairs.settings, mean.difference.mean) == (5, pytest.approx(-5.8))
+    both["device"] = both["network"].map({"alexnet": "GPU", "squeezenet": "cpu"})
+    varied = sweep(both)
+    mixed = mixed_pairs(varied, varied.axis("network"), ["alexnet", "squeezenet"])
+    assert "cpu (25 trials), GPU (5 trials). In 25 of 25 pairs" in mixed
 
 
 def test_it_has_no_place_on_a_map_of_what_it_does_not_read() -> None:

@@ -21,7 +21,7 @@ from scipy import stats
 from dse import compare as command
 from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.compare import Comparison, compare, comparisons, fewest_seeds
-from dse.analysis.devices import mixed_pairs
+from dse.analysis.pairs import mixed_pairs
 from dse.analysis.statistics import interval, seeds_for_power
 from dse.results import records
 from dse.space.architecture import LAYOUTS

@@ -93,6 +93,14 @@ def test_without_a_control_for_each_seed_there_is_no_change() -> None:
     assert table2(lacking).query("method == 'deep_compression'")["change"].isna().all()
 
 
+def test_a_file_is_compared_with_the_alexnet_for_its_data() -> None:
+    other = small().assign(data="cifar10").replace({"fp32_bytes": {40_000: 80_000}})
+    other["trial_id"] += "c"
+    found = table2(pd.concat([small(), other])).query("bits == 6")
+    factors = dict(zip(found["data"], found["factor"], strict=True))
+    assert factors == pytest.approx({"digits": 40_000 / 510, "cifar10": 80_000 / 510})
+
+
 def test_the_paper_s_numbers_are_next_to_its_network_only() -> None:
     bypass = small().assign(bypass="simple")
     found = table2(bypass[bypass["network"] == "squeezenet"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, require, sweep
+from dse.analysis.devices import mixed_devices
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import Floats
 from dse.trial.names import written
 
@@ -78,10 +81,8 @@ def axis_alone(found: Sweep, name: str) -> Axis:
 
 def pairs(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Iterator[Pairs]:
     """The pairs of each two values, for each setting of the other axes in which a seed has both."""
-    frame, settings = _by_setting(found, axis)
     answer = found.answer
-    for before, after in values:
-        codes, _, differences = _differences(frame, before, after)
+    for before, after, codes, _, differences, settings in _differences(found, axis, values):
         for part in np.split(np.arange(len(codes)), np.flatnonzero(np.diff(codes)) + 1):
             known = differences[part][np.isfinite(differences[part])]
             if len(known):
@@ -101,10 +102,8 @@ def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Ite
 
     The mean of each seed is over the same settings: see `whole`.
     """
-    frame, settings = _by_setting(found, axis)
     answer = found.answer
-    for before, after in values:
-        codes, seeds, differences = _differences(frame, before, after)
+    for before, after, codes, seeds, differences, settings in _differences(found, axis, values):
         every, known = np.unique(seeds), np.isfinite(differences)
         if not known.any():
             continue
@@ -145,24 +144,76 @@ def whole(settings: npt.ArrayLike, seeds: npt.ArrayLike) -> npt.NDArray[np.bool_
     return result
 
 
-def _by_setting(found: Sweep, axis: Axis) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+def mixed_pairs(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
+    """A sentence that names the devices of the trials that are in a pair of two of the values, and
+    how many pairs mix devices: the difference between the devices is part of theirs.
+
+    Empty where there is only one device.
+    """
+    if "device" not in found.rows:
+        return ""
+    others = ["seed", *(other.name for other in found.axes if other is not axis)]
+    paired: list[pd.DataFrame] = []
+    for two in combinations(values, 2):
+        rows = _with_either(found, axis, *two).dropna(subset=[found.answer])
+        paired.append(rows[rows.duplicated(others, keep=False)].assign(pair=len(paired)))
+    trials = pd.concat(paired)
+    text = mixed_devices(trials.drop_duplicates("trial_id"))
+    if not text:
+        return ""
+    pairs = trials.groupby(["pair", *others])["device"].nunique()
+    mixed, count = int((pairs > 1).sum()), len(pairs)
+    if mixed:
+        return f"{text} In {mixed:,} of {counted(count, 'pair')} the two devices differ."
+    return f"{text} Both trials of each pair ran on the same device."
+
+
+def _differences(
+    found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]
+) -> Iterator[tuple[Any, Any, Any, Any, Floats, list[dict[str, Any]]]]:
+    """For each two values: both, and arrays of setting (a number), seed and difference where a seed
+    has one of them (NaN without the other), sorted by setting, then seed; and the settings."""
+    every = _by_setting(found, axis, found.rows)
+    for before, after in values:
+        frame, settings = every
+        if _unread(found, axis, before) != _unread(found, axis, after):
+            frame, settings = _by_setting(found, axis, _with_either(found, axis, before, after))
+        both = frame.reindex(columns=[before, after]).dropna(how="all")
+        codes, seeds = (both.index.get_level_values(n).to_numpy() for n in ("setting", "seed"))
+        differences = both[after].to_numpy(float) - both[before].to_numpy(float)
+        yield before, after, codes, seeds, differences, settings
+
+
+def _unread(found: Sweep, axis: Axis, value: Any) -> set[str]:
+    """The other axes that a value of an axis leaves unread."""
+    return set(found.idle.get((axis.name, value), ()))
+
+
+def _with_either(found: Sweep, axis: Axis, before: Any, after: Any) -> pd.DataFrame:
+    """The rows with one of two values of an axis.
+
+    Where only one of the values leaves another axis unread, its rows are there for each value of
+    that axis which the other one's rows have: an AlexNet for each squeeze ratio of a SqueezeNet.
+    """
+    rows = {value: found.rows[found.rows[axis.name] == value] for value in (before, after)}
+    for one, other in ((before, after), (after, before)):
+        if names := [*(_unread(found, axis, one) - _unread(found, axis, other))]:
+            settings = rows[other][names].drop_duplicates()
+            rows[one] = rows[one].drop(columns=names).merge(settings, how="cross")
+    result: pd.DataFrame = pd.concat(rows.values(), ignore_index=True)
+    return result
+
+
+def _by_setting(
+    found: Sweep, axis: Axis, table: pd.DataFrame
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The answers by setting (a number) and seed, a column for each value; and the settings."""
-    require(found.rows, found.answer)
+    require(table, found.answer)
     others = [other for other in found.axes if other is not axis]
     names = [other.name for other in others]
-    places = [other.places(found.rows) for other in others]
-    codes = found.rows.groupby(places).ngroup() if places else 0
-    rows = found.rows[[*names, axis.name, "seed", found.answer]].assign(setting=codes)
+    places = [other.places(table) for other in others]
+    codes = table.groupby(places).ngroup() if places else 0
+    rows = table[[*names, axis.name, "seed", found.answer]].assign(setting=codes)
     points = rows.sort_values("setting").drop_duplicates("setting")[names]
     settings = [dict(zip(names, point, strict=True)) for point in points.to_numpy().tolist()]
     return rows.pivot(index=["setting", "seed"], columns=axis.name, values=found.answer), settings
-
-
-def _differences(frame: pd.DataFrame, before: Any, after: Any) -> tuple[Any, Any, Floats]:
-    """Setting, seed and difference where a seed has one of the two values; NaN without the other.
-
-    Sorted by setting, then seed.
-    """
-    both = frame.reindex(columns=[before, after]).dropna(how="all")
-    codes, seeds = (both.index.get_level_values(name).to_numpy() for name in ("setting", "seed"))
-    return codes, seeds, both[after].to_numpy(float) - both[before].to_numpy(float)

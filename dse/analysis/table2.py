@@ -47,7 +47,7 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
       a network does not read one);
     - `bits` of a stored weight (ristretto: the widest that was allowed), `seeds`;
     - `fp32_bytes` and `file_bytes`, their `ratio`, and `factor`: how many times smaller the file is
-      than uncompressed AlexNet's fp32 weights (NaN where no AlexNet is in the table);
+      than the fp32 weights of the uncompressed AlexNet for the same data (NaN without one);
     - `top1` with its 95 % interval, and `top5`, of the decoded network, percent;
     - `change`, in points of top-1 with its interval: the difference, paired by trial, from the
       uncompressed network with equal epochs in all, of the same `phase` (NaN where that was not
@@ -57,18 +57,19 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     Raises `NoSweep` where the table lacks a column, or is empty.
     """
     ids, answers = ("trial_id", "compressed_id"), ("file_bytes", "fp32_bytes", "top1", "top5")
-    require(table, *ids, "network", *SETTINGS, *answers)
+    require(table, *ids, "network", "data", *SETTINGS, *answers)
     if table.empty:
         raise NoSweep("there are no networks")
     table = distinct(table)
     names = [name for name in (*QUESTION, *SETTINGS) if name in table and name != "seed"]
     varied = table.groupby("network")[names].nunique().gt(1).any()  # not only between networks
     keys = [name for name in names if name in ("network", "method") or varied[name]]
-    alexnet = table.loc[_uncompressed(table) & (table["network"] == "alexnet"), "fp32_bytes"]
+    alexnets = table[_uncompressed(table) & (table["network"] == "alexnet")]
+    alexnet_bytes = alexnets.groupby("data")["fp32_bytes"].mean()
     controls = _controls(table)
     groups = list(table.groupby(keys, sort=False))
     found = pd.DataFrame(
-        _row(dict(zip(keys, key, strict=True)), rows, controls, alexnet.mean())
+        _row(dict(zip(keys, key, strict=True)), rows, controls, alexnet_bytes)
         for key, rows in groups
     )
     values = pd.DataFrame([key for key, _ in groups], columns=keys)  # in `found` some are text
@@ -104,7 +105,7 @@ def _row(
     key: dict[str, Any],
     rows: pd.DataFrame,
     controls: dict[Control, float],
-    alexnet_bytes: float,
+    alexnet_bytes: pd.Series[float],
 ) -> dict[str, Any]:
     """One row of the table: the networks of one setting, which differ in their seed."""
     bits = int(rows["bits"].iloc[0]) if key["method"] in NARROW else 32
@@ -130,7 +131,7 @@ def _row(
         "fp32_bytes": original,
         "file_bytes": size,
         "ratio": original / size,
-        "factor": alexnet_bytes / size,
+        "factor": alexnet_bytes.get(rows["data"].iloc[0], math.nan) / size,
         "top1": top1.mean,
         "top1_low": top1.low,
         "top1_high": top1.high,
