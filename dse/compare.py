@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Compare values of a key by the accuracy of the trials in a results folder. Trials
 are paired: both of a pair have the same seed and are equal in all else. If other
-keys vary in the folder, each of their settings is compared by itself; key=value
-selects one."""
+keys vary in the folder, each of their settings is compared by itself, and then
+the mean over all of them; key=value selects one."""
 EPILOG = """\
 p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
 adjusted for the number of comparisons; a difference is decided where it is at
@@ -72,12 +72,12 @@ def _main(arguments: Sequence[str] | None) -> int:
 def _compared(
     folder: Path, arguments: Sequence[str]
 ) -> tuple[list[Comparison], list[Any], list[str]]:
-    """The comparisons asked for, the values, and remarks on the trials.
+    """The comparisons asked for, the values, and sentences on their means and on the trials.
 
     Raises `ValueError` or `OSError` for a mistake.
     """
     from dse.analysis.axes import sweep
-    from dse.analysis.compare import compare
+    from dse.analysis.compare import compare, compare_means
     from dse.analysis.folder import known_key, read
     from dse.analysis.pairs import axis_alone, mixed_pairs
 
@@ -104,8 +104,9 @@ def _compared(
         axis = axis_alone(chosen, column)
     values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in wanted[key]]
     compared = compare(rows, axis.name, values)
+    means = [one.sentence for one in compare_means(rows, axis.name, values)]
     devices = mixed_pairs(chosen, axis, values)
-    return compared, values, [devices] if devices else []
+    return compared, values, [*means, *([devices] if devices else [])]
 
 
 def _key(wanted: Mapping[str, Sequence[str]]) -> str:

@@ -20,7 +20,7 @@ from scipy import stats
 
 from dse import compare as command
 from dse.analysis.axes import NoSweep, sweep
-from dse.analysis.compare import Comparison, compare, comparisons, fewest_seeds
+from dse.analysis.compare import Comparison, compare, compare_means, comparisons, fewest_seeds
 from dse.analysis.pairs import mixed_pairs
 from dse.analysis.statistics import interval, seeds_for_power
 from dse.results import records
@@ -117,6 +117,16 @@ def test_each_setting_of_the_other_axes_is_compared_by_itself() -> None:
     assert low.family == high.family == 2
     assert low.adjusted_p == 2 * low.p
     assert "(Holm, 2 comparisons)" in low.sentence
+
+
+def test_settings_are_compared_together_too() -> None:
+    table = planted(lambda q: 60 + (4 if q["sr"] == 0.5 else 1) * (q["bypass"] == "simple"),
+                    sr=(0.25, 0.5), bypass=("none", "simple"))  # fmt: skip
+    (one,) = compare_means(table, "bypass", ["simple", "none"])
+    assert one.difference.mean == pytest.approx(-2.5, abs=0.4)
+    assert "mean over 2 settings" in one.sentence
+    assert one.sentence.endswith("lower.")
+    assert compare_means(table[table.sr == 0.5], "bypass") == []
 
 
 def test_a_sweep_is_compared_with_the_first_value_of_each_axis() -> None:

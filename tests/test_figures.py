@@ -107,7 +107,7 @@ def test_lines_that_are_moved_apart_are_named_in_the_caption(
     other: dict[str, Any], moved: bool
 ) -> None:
     figure = figure3a(shuffled(swept(sr=SR[:2], **other)))
-    assert ("at the same place are drawn side by side" in text(figure)) == moved
+    assert ("at the same place is drawn side by side" in text(figure)) == moved
 
 
 def test_two_layouts_are_two_lines() -> None:

@@ -250,7 +250,8 @@ def test_lines_with_the_same_places_are_drawn_side_by_side() -> None:
         c.lines[0].get_transform().transform((SR[0], 50.0))[0] for c in figure.axes[0].containers
     }
     assert len(shown) == len(WIRES)
-    assert "are drawn side by side" in text(figure)
+    assert "is drawn side by side" in text(figure)
+    assert "side by side" in text(scatter(found, "sr", hue="bypass"))
     assert "side by side" not in text(line_plot(sweep(made(swept(sr=SR))), "sr"))
 
 

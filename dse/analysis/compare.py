@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import NoSweep
+from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.pairs import Pairs, averaged, axis_alone, pairs, sweep_once
 from dse.analysis.rendering import counted, signed
 from dse.analysis.statistics import (
@@ -118,6 +118,27 @@ def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> lis
     table, or no seed has two of the values with all else equal, and `ValueError` for a table that
     holds a trial twice. Data sets are not compared.
     """
+    found, axis, chosen = _chosen(table, column, values)
+    known = list(pairs(found, axis, chosen))
+    if not known:
+        texts = ", ".join(map(written, dict.fromkeys(value for two in chosen for value in two)))
+        raise NoSweep(f"no seed has two of `{column}` {texts} with all else equal")
+    return judged(known)
+
+
+def compare_means(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> list[Comparison]:
+    """Compare as `compare` does, by the mean over the settings of the other axes.
+
+    A mean over one setting is left out: `compare` has it.
+    """
+    found, axis, chosen = _chosen(table, column, values)
+    return judged([one for one in averaged(found, axis, chosen) if one.settings > 1])
+
+
+def _chosen(
+    table: pd.DataFrame, column: str, values: Sequence[Any]
+) -> tuple[Sweep, Axis, list[tuple[Any, Any]]]:
+    """The sweep, the axis of a column, and each two of its values; raises as `compare` says."""
     found = sweep_once(table)
     axis = axis_alone(found, column)
     if "data" in axis.columns:
@@ -126,11 +147,7 @@ def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> lis
     if strange := [value for value in values if value not in axis.values]:
         one_of = ", ".join(map(written, axis.values))
         raise NoSweep(f"`{column}` must be one of {one_of}, got {strange[0]!r}")
-    known = list(pairs(found, axis, list(combinations(values, 2))))
-    if not known:
-        texts = ", ".join(map(written, values))
-        raise NoSweep(f"no seed has two of `{column}` {texts} with all else equal")
-    return judged(known)
+    return found, axis, list(combinations(values, 2))
 
 
 def comparisons(table: pd.DataFrame) -> list[Comparison]:

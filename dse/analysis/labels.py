@@ -89,7 +89,8 @@ def scale(name: str, values: Sequence[Any]) -> Scale:
             ticks=tuple(places.values()),
             names=tuple(value_text(name, value) for value in places),
         )
-    text, unit = _unit(name, float(data.max()))
+    small, large = float(data.min()), float(data.max())
+    text, unit = _unit(name, min(large, 100 * small) if small > 0 else large)
     ticks = np.unique(data.astype(float)) if name in QUESTION else ()
     return Scale(
         label=text,

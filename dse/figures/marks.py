@@ -24,6 +24,7 @@ from dse.figures.plotting import (
 )
 from dse.figures.scales import (
     colours,
+    find_axis,
     finite,
     groups,
     in_order,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 MOST_BARS = 150
 """Intervals are drawn for at most this many points."""
 MOST_NUMBERS = 150
-SIDE_BY_SIDE = "Lines with points at the same place are drawn side by side."
+SIDE_BY_SIDE = "What lies at the same place is drawn side by side."
 OTHER = "#555555"
 """The colour of a marker in the legend where lines of several colours have it."""
 UNKNOWN = "#999999"
@@ -86,7 +87,8 @@ def draw(
             own = _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), **shape)
             own += _means(axes, chosen, scales, shift, look, len(points)) if means else []
             artists.append(own)
-        places = [set(chosen["x"]) for chosen in drawn.values()] if joined else []
+        along = joined is not None or find_axis(found, columns[0])
+        places = [set(trials[key][columns[0]]) for key in drawn] if along else []
         apart = not scales[0].names and sum(map(len, places)) > len(set().union(*places))
         if apart:
             side_by_side(axes, artists)
@@ -251,9 +253,11 @@ def _means(
     """The means of configurations, a line through them, and an interval where it is known."""
     x = scales[0].position(points["x"]) + shift
     mean, low, high = (scales[1].position(points[name]) for name in ("mean", "low", "high"))
+    ends = np.array([mean - low, high - mean])
+    ends[:, ends.sum(axis=0) == 0] = np.nan  # caps alone would cross the mark
     look = {**look, "markeredgecolor": "white", "markeredgewidth": 0.6}
     if count > MOST_BARS:
         look |= {"markersize": 3, "markeredgewidth": 0.3}
         return [*axes.plot(x, mean, **look, rasterized=count > MOST_DOTS)]
     look |= {"elinewidth": 0.7, "capsize": 0} if count > 20 else {"elinewidth": 0.9}
-    return [*axes.errorbar(x, mean, yerr=[mean - low, high - mean], **look).get_children()]
+    return [*axes.errorbar(x, mean, yerr=ends, **look).get_children()]
