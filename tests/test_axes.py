@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from swept import SR, made, swept
 
-from dse.analysis.axes import NoSweep, configurations, left_out, lines, sweep
+from dse.analysis.axes import NoSweep, configurations, sweep
+from dse.analysis.lines import left_out, lines
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial

@@ -13,6 +13,7 @@ import pandas as pd
 from dse.analysis.axes import Sweep
 from dse.analysis.complete import Grid, complete
 from dse.analysis.contrasts import Contrast, contrast
+from dse.analysis.findings import by_depth
 from dse.analysis.plateau import MARGIN
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
@@ -79,8 +80,8 @@ def _kernels(found: Sweep, grid: Grid) -> Iterator[Advice]:
 
 
 def _pooling(found: Sweep, grid: Grid) -> Iterator[Advice]:
-    pools = sorted(_values(grid, "pool_after"), key=_mean_layer)
-    if not pools:
+    pools = by_depth(_values(grid, "pool_after"))
+    if len(pools) < 2:
         return
     one = contrast(grid, "pool_after", pools[0], pools[-1])
     yield Advice(
@@ -131,11 +132,6 @@ def _largest(steps: Sequence[Contrast]) -> Contrast:
 def _values(grid: Grid, column: str) -> tuple[Any, ...]:
     """The values of an axis; none where the grid does not have it."""
     return next((axis.values for axis in grid.axes if axis.name == column), ())
-
-
-def _mean_layer(pool_after: str) -> float:
-    layers = [int(layer) for layer in str(pool_after).split("-") if layer.isdigit()]
-    return sum(layers) / max(len(layers), 1)
 
 
 # Verdicts -------------------------------------------------------------------------------------

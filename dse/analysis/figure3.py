@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dse.analysis.axes import Line
+from dse.analysis.lines import Line
 from dse.paper.published import FIGURE_3A, FIGURE_3B, Point
 from dse.space.architecture import Metaparameters, generate
 from dse.space.cost import cost

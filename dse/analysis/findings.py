@@ -9,9 +9,10 @@ preferred; where there are none, the differences from these values are named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, data_sets
 from dse.analysis.compare import Comparison, judged
 from dse.analysis.pairs import averaged, axis_alone, sweep_once
-from dse.analysis.plateau import MARGIN, PAPER, Claim
+from dse.analysis.plateau import PAPER, Claim
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3, Point
 from dse.trial.names import written
 
@@ -126,7 +127,7 @@ def _plateau(column: str, points: Sequence[Point]) -> Judge:
     def judge(table: pd.DataFrame) -> tuple[str, str]:
         greater = sorted(table.loc[table[column] > value, column].unique())
         steps = _compared(table, column, value, greater)
-        one = Claim(column=column, value=value, margin=MARGIN, comparisons=tuple(steps))
+        one = Claim(column=column, value=value, comparisons=tuple(steps))
         if one.stops and steps[-1].pairs.after < after:
             near = f"No value from {written(after)} on, the paper's next, was compared."
             return "not decided", f"{one.sentence} {near}"
@@ -138,16 +139,16 @@ def _plateau(column: str, points: Sequence[Point]) -> Judge:
 
 def _late_pooling(table: pd.DataFrame) -> tuple[str, str]:
     """The test that pooling as late as the table has it is better than pooling as early."""
-    by_depth = sorted({*table["pool_after"]} - {"none"}, key=_depth)
-    if len(by_depth) < 2:
+    pools = by_depth(table["pool_after"])
+    if len(pools) < 2:
         raise NoSweep("no two networks pool after different layers")
-    return _higher("pool_after", by_depth[0], by_depth[-1])(table)
+    return _higher("pool_after", pools[0], pools[-1])(table)
 
 
-def _depth(pool_after: str) -> tuple[float, str]:
-    """The mean layer after which a network pools."""
-    layers = [int(layer) for layer in pool_after.split("-")]
-    return sum(layers) / len(layers), pool_after
+def by_depth(values: Iterable[str]) -> list[str]:
+    """The distinct values of `pool_after` except none, by the mean layer after which they pool."""
+    pools = {value: fmean(map(int, value.split("-"))) for value in {*values} - {"none"}}
+    return sorted(pools, key=lambda value: (pools[value], value))
 
 
 def _points(points: Sequence[Point], *values: float) -> str:

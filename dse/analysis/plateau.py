@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep, lines
+from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.compare import Comparison, fewest_seeds, judged
+from dse.analysis.lines import lines
 from dse.analysis.pairs import at, axis_alone, pairs, sweep_once
 from dse.analysis.rendering import counted, signed
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS, Floats, resampled_means, resamples
@@ -82,7 +83,6 @@ class Claim:
 
     column: str
     value: float
-    margin: float
     comparisons: tuple[Comparison, ...]
 
     @property
@@ -97,9 +97,9 @@ class Claim:
 
     @property
     def stops(self) -> bool:
-        """Whether no greater value is higher by more than the margin."""
+        """Whether no greater value is higher by more than `MARGIN`."""
         return all(
-            one.smallest_adjusted_p <= ALPHA and one.difference.high <= self.margin
+            one.smallest_adjusted_p <= ALPHA and one.difference.high <= MARGIN
             for one in self.comparisons
         )
 
@@ -126,11 +126,11 @@ class Claim:
     def verdict(self) -> str:
         """What is shown, which is no more than the intervals and p allow."""
         if self.rises and self.stops:
-            return f"still rises, by at most {self.margin:g} points"
+            return f"still rises, by at most {MARGIN:g} points"
         if self.rises:
             return "still rises"
         if self.stops:
-            return f"rises by at most {self.margin:g} points"
+            return f"rises by at most {MARGIN:g} points"
         if any(one.smallest_adjusted_p > ALPHA for one in self.comparisons):
             fewest = fewest_seeds(self.comparisons[0].family)
             return f"not decided; this takes at least {fewest} seeds"
@@ -177,8 +177,8 @@ def starts(means: Floats, margin: float) -> list[int]:
     return [int(place) for place in near.argmax(axis=1)]
 
 
-def claims(table: pd.DataFrame, column: str, value: float, margin: float = MARGIN) -> list[Claim]:
-    """Test whether accuracy rises by at most `margin` points from `value` on, for each setting.
+def claims(table: pd.DataFrame, column: str, value: float) -> list[Claim]:
+    """Test whether accuracy rises by at most `MARGIN` points from `value` on, for each setting.
 
     Raises as `plateaus` does, and `NoSweep` where no seed has `value` and a greater one.
     """
@@ -192,7 +192,6 @@ def claims(table: pd.DataFrame, column: str, value: float, margin: float = MARGI
         Claim(
             column=column,
             value=value,
-            margin=margin,
             comparisons=tuple(one for one in compared if one.pairs.setting == setting),
         )
         for number, setting in enumerate(settings)

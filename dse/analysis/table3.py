@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import MOST_LINES, Line, lines, require
+from dse.analysis.axes import require
+from dse.analysis.lines import MOST_LINES, Line, lines
 from dse.analysis.pairs import axis_alone, pairs, sweep_once
 from dse.analysis.statistics import POINTS, Interval, interval
 from dse.paper.published import TABLE_3

@@ -25,7 +25,7 @@ NUMBERS = {"dense": 0, "sparse": 0, "shared": 1, "fixed": 2, "low_rank": 2}
 """How many numbers a head has between its kind and its shape."""
 
 BIAS = len(KINDS)
-"""Stands for a dense tensor as long as the first dimension of the one before it."""
+"""The number for a dense tensor as long as the first dimension of the one before it."""
 
 
 def _typical() -> str:

@@ -1,4 +1,4 @@
-"""`python -m dse.compress sensitivity results/NAME`: which layers bear pruning."""
+"""`python -m dse.compress sensitivity results/NAME`: which layers can be pruned."""
 
 from __future__ import annotations
 

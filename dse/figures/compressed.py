@@ -30,9 +30,9 @@ LOOKS: Mapping[str, tuple[str, str]] = {
     "deep_compression": ("#d55e00", "s"),
     "ristretto": ("#0072b2", "v"),
 }
-"""Colour and marker of each method: in grey print the marker tells them apart."""
+"""Colour and marker of each method: in grey print they differ in the marker."""
 MOST_WAYS = 16
-"""More ways to compress cannot be told apart in one figure."""
+"""More ways to compress cannot be distinguished in one figure."""
 SMALL, LARGE = 4.5, 7.5
 """Markers of the other networks and of those on a front, points."""
 FRONTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -99,7 +99,7 @@ def _points(found: Sweep) -> pd.DataFrame:
         raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
     if (count := rows["way"].nunique()) > MOST_WAYS:
         raise TooMany(
-            f"there are {count:,} ways to compress, and at most {MOST_WAYS} can be told apart: "
+            f"there are {count:,} ways to compress, and at most {MOST_WAYS} can be distinguished: "
             "select some by key=value"
         )
     names: Any = [axis.name for axis in found.axes] or np.zeros(len(rows), dtype=int)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import Line, Sweep, left_out
+from dse.analysis.axes import Sweep
 from dse.analysis.labels import label
+from dse.analysis.lines import Line, left_out
 from dse.analysis.rendering import counted
 from dse.figures.marks import SIDE_BY_SIDE, ended, side_by_side
 from dse.figures.plotting import MOST_DOTS, legend, look, spread

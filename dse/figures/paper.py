@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import MOST_LINES, Line, NoSweep, Sweep, lines, require
+from dse.analysis.axes import NoSweep, Sweep, require
 from dse.analysis.figure3 import FIGURE_3, Figure3
 from dse.analysis.labels import MOST_TICKS, log_ticks
+from dse.analysis.lines import MOST_LINES, Line, lines
 from dse.analysis.pairs import axis_alone, sweep_once
 from dse.figures.chance import at_chance
 from dse.figures.lines import draw_lines, measured, same_places

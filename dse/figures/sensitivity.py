@@ -1,4 +1,4 @@
-"""Accuracy against the density of one layer at a time: which layers bear pruning."""
+"""Accuracy against the density of one layer at a time: which layers can be pruned."""
 
 from __future__ import annotations
 

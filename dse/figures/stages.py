@@ -22,7 +22,7 @@ NAMES = {"rest": "codebooks and biases", "file": "whole file"}
 def stages(table: pd.DataFrame) -> Figure:
     """A bar for each stage of `dse.coding.stages`, divided into its parts.
 
-    The last stages are files, whose parts are not told apart.
+    The last stages are files, whose parts are not distinguished.
     """
     table = table.assign(file=table["bytes"].where(table["weights"].isna()))
     first, places = float(table["bytes"].iloc[0]), range(len(table))
