@@ -33,6 +33,7 @@ from dse.space.architecture import (
 from dse.space.rules import integer, knob, mistakes, one_of
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
+from dse.sweep.overrides import parse_overrides
 from dse.sweep.streams import print_lines, with_streams
 
 FORMATS = ("text", "markdown", "csv")
@@ -137,7 +138,10 @@ def request(arguments: Iterable[str]) -> tuple[Architecture, int]:
     default, or its value in the named layout. Raises one `ValueError` with a line for each mistake.
     """
     lines: list[str] = []
-    given = _read(arguments, lines)
+    values = parse_overrides([*arguments], lines, KEYS)
+    several = [key for key in values if len(values[key]) != 1]
+    lines += [f"`{key}` must have one value, got {len(values[key]):,}" for key in several]
+    given = {key: values[key][0] for key in values if key not in several}
     for kind in (Start, Metaparameters, Layout):
         lines += mistakes(kind, given)
     if lines:
@@ -157,32 +161,6 @@ def request(arguments: Iterable[str]) -> tuple[Architecture, int]:
     if lines:
         raise ValueError("\n".join(lines))
     return generate(metaparameters, layout), start.image_size
-
-
-def _read(arguments: Iterable[str], lines: list[str]) -> dict[str, Any]:
-    """The values of known keys; a line for each other argument is added to `lines`."""
-    values: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            lines.append(f"`settings` must be written as key=value, got {argument!r}")
-        elif key not in KEYS:
-            lines.append(f"unknown key `{key}`; known are {', '.join(KEYS)}")
-        elif key in values:
-            lines.append(f"`{key}` must be given once, got {values[key]} and {text}")
-        else:
-            values[key] = _value(text)
-    return values
-
-
-def _value(text: str) -> int | float | bool | str:
-    """The number, the truth value or the text that was written."""
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text, text)
 
 
 if __name__ == "__main__":

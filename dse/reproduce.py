@@ -13,6 +13,7 @@ from dse.sweep import launch
 from dse.sweep.closing import close
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import within_budget
+from dse.sweep.help import REPRODUCED
 from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
@@ -20,13 +21,11 @@ from dse.sweep.request import Request, read_request
 from dse.sweep.streams import print_lines
 from dse.trial.question import Trial
 
-DEFAULT = ("figure3a", "figure3b", "table3")
-TABLE_2 = "table2"
-PAGES = (*DEFAULT, "downsample", "widths", TABLE_2)
+DEFAULT, TABLE_2 = REPRODUCED[:3], "table2"
 SEEDS = "seed=range(0,8)"
 DESCRIPTION = (
     "Train the sweeps of the paper's figures and tables, draw them, and write a report that "
-    f"compares them with the paper. Name the pages to train first, any of {', '.join(PAGES)} "
+    f"compares them with the paper. Name the pages to train first, any of {', '.join(REPRODUCED)} "
     f"(default: {' '.join(DEFAULT)}), then key=value as for dse.sweep; seeds are 0 to 7 unless "
     f"seed= is given ({TABLE_2}: 0 to 4). The networks of {TABLE_2} are then compressed by every "
     "method."
@@ -40,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    names = [a for a in arguments if a in PAGES] or list(DEFAULT)
-    requests = _requests(names, [a for a in arguments if a not in PAGES])
+    names = [a for a in arguments if a in REPRODUCED] or list(DEFAULT)
+    requests = _requests(names, [a for a in arguments if a not in REPRODUCED])
     first = requests[0]
     check_folder(first.folder)
     for line in dict.fromkeys(line for request in requests for line in request.remarks):
@@ -67,7 +66,7 @@ def _main(arguments: list[str]) -> int:
 def _requests(names: Sequence[str], arguments: list[str]) -> list[Request]:
     """The request of each page, all for one folder; raises their mistakes all at once."""
     errors = [
-        f"`{argument}` must be key=value or one of {', '.join(PAGES)}"
+        f"`{argument}` must be key=value or one of {', '.join(REPRODUCED)}"
         for before, argument in pairwise(["", *arguments])
         if "=" not in argument and not argument.startswith("-") and not before.startswith("-")
     ]

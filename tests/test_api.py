@@ -28,7 +28,7 @@ from dse.results import packing, records
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
 from dse.training.trained import Preprocess
-from dse.trial.record import COLUMNS
+from dse.trial.record import ANSWER, CIRCUMSTANCE, COLUMNS
 
 ROOT = Path(__file__).parents[1]
 SMALL = dse.Metaparameters(base_e=8, incr_e=4, sr=0.5)
@@ -354,6 +354,12 @@ def test_the_documentation_s_examples_run(
     for example in examples():
         exec(compile(example, "docs/api.md", "exec"), names)
     assert set(dse.__all__) <= set(re.findall(r"dse\.(\w+)", "\n".join(examples())))
+
+
+def test_the_documentation_lists_the_columns() -> None:
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    listed = text.partition("- the *answer*:")[2].partition("Accuracies are percent")[0]
+    assert re.findall(r"`(\w+)`", listed) == [*ANSWER, *CIRCUMSTANCE]
 
 
 def test_the_readme_s_prediction_is_one_of_them_and_takes_four_lines() -> None:

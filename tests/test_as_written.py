@@ -169,8 +169,8 @@ def test_an_override_is_shown_as_it_must_be_written(text: str) -> None:
 
 
 def test_what_an_override_looks_like() -> None:
-    assert lines("results/mine") == ["`results/mine` must be written key=value, as in seed=0"]
-    assert lines("--sr", "0.25")[0].endswith("--sr; keys are written as in seed=0; see --help")
+    assert lines("results/mine") == ["`results/mine` must be written key=value, as in sr=0.25"]
+    assert lines("--sr", "0.25")[0].endswith("--sr; keys are written as in sr=0.25; see --help")
     assert lines("sr=0.125,", "0.25") == ["`sr=0.125, 0.25` must be written sr=0.125,0.25"]
     assert lines("-cn", "figure3a.yaml")[0].endswith("; did you mean `figure3a`?")
 

@@ -72,8 +72,8 @@ def test_all_mistakes_are_listed() -> None:
         ("image_size=16", "`pool_after` must leave a map to pool: after layer 8 it is 1x1"),
         ("image_size=0", "`image_size` must be a whole number in 1 .. 2048, got 0"),
         ("-cn nothing", "`--config-name` must be one of downsample, dsd, figure3a,"),
-        ("architecture", "`architecture` must be written key=value, as in seed=0"),
-        ("--dpi 300", "unrecognized arguments: --dpi; keys are written as in seed=0; see --help"),
+        ("architecture", "`architecture` must be written key=value, as in sr=0.25"),
+        ("--dpi 300", "unrecognized arguments: --dpi; keys are written as in sr=0.25; see --help"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: str, line: str) -> None:

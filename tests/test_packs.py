@@ -17,7 +17,18 @@ from sample_records import RECORDS, equal, place, record
 import dse
 from dse import pack, status
 from dse.data.store import Store
-from dse.results import atomic, compressed, curves, files, packing, packs, records, tables
+from dse.results import (
+    atomic,
+    checkpoints,
+    compressed,
+    curves,
+    drivers,
+    files,
+    packing,
+    packs,
+    records,
+    tables,
+)
 from dse.runner.runner import Workers
 from dse.sweep import launch
 
@@ -120,6 +131,32 @@ def test_compressed_networks_are_packed_too(tmp_path: Path) -> None:
     assert [added.kind for added in packing.pack(tmp_path, remove=True)] == ["trials", "compressed"]
     equal(before, dse.load_compressed(tmp_path))
     assert len(compressed.load(tmp_path, dse.load(tmp_path))) == 3
+
+
+def test_folders_are_not_removed_while_a_command_runs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep that waits for a trial of another one would train it again."""
+    with drivers.publishing(folder) as publish:
+        publish({"kind": files.TRIALS})
+        assert pack.main([str(folder), "remove=true"]) == 2
+        line = f"`remove` must be false while a sweep runs on {folder}, got true\n"
+        assert capsys.readouterr() == ("", line)
+        assert pack.main([str(folder)]) == 0
+        assert len(files.trial_ids(folder)) == 12
+    assert pack.main([str(folder), "remove=true"]) == 0
+    assert not files.trial_ids(folder)
+
+
+def test_a_packed_trial_is_not_shown_as_stopped_half_way(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor where its worker was killed before it removed the checkpoint."""
+    checkpoints.save(folder, RECORDS[0].trial.trial_id, 1, b"state")
+    assert pack.main([str(folder), "remove=true"]) == 0
+    capsys.readouterr()
+    assert status.main([str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}: 12 done, 0 failed\n"
 
 
 # Kills and damage ----------------------------------------------------------------------------

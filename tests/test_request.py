@@ -83,7 +83,7 @@ WRONG = [
     ("~sr", "`~sr` must be written key=value: keys cannot be added or removed"),
     ("layout@x=px8", "`layout@x=px8` must be written key=value: keys cannot be added or removed"),
     ("sr", "`sr` must be written sr=VALUE"),
-    ("", "`` must be written key=value, as in seed=0"),
+    ("", "`` must be written key=value, as in sr=0.25"),
     ("sr=0.1,", "`sr` must be in (0, 1], got '0.1,'; write plain numbers, such as 8, 0.5 or 1e-3"),
     ("name=../x", f"`name` must be {NAME}, got '../x'"),
     ("name=..", f"`name` must be {NAME}, got '..'"),
@@ -144,6 +144,14 @@ def test_a_mistake_is_a_line(argument: str, line: str) -> None:
 @pytest.mark.parametrize(("arguments", "line"), UNFIT)
 def test_values_that_do_not_fit_together_are_a_line(arguments: str, line: str) -> None:
     assert lines(*arguments.split()) == [line]
+
+
+def test_a_key_without_its_first_part_is_recognised() -> None:
+    line = "unknown key `root`; did you mean `results.root` or `data.root`?"
+    assert lines("device=cuda", "root=x") == [
+        "unknown key `device`; did you mean `runner.device`?",
+        line,
+    ]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dse.results import compressed, curves, packs, records
-from dse.results.atomic import write
+from dse.results import compressed, curves, drivers, packs, records
+from dse.results.atomic import tidy, write
 from dse.results.files import (
     CLAIMS,
     COMPRESSED,
@@ -39,17 +39,30 @@ def pack(folder: Path, remove: bool = False) -> list[Packed]:
     the folders of all that is packed are deleted afterwards, with weights and compressed files; a
     kill leaves some of them, which the next call removes.
 
-    Raises `Damaged` where a record or a pack cannot be trusted, `BlockingIOError` where another
-    process packs this folder, and `OSError` where it cannot be written.
+    Raises `Damaged` where a record or a pack cannot be trusted, `ValueError` where a command runs
+    that may still look for a folder to remove, `BlockingIOError` where another process packs this
+    folder, and `OSError` where it cannot be written.
     """
     with locked(folder / CLAIMS / "pack") as lock:
         if lock == "held":
             raise BlockingIOError(f"{folder} is being packed by another command")
+        if remove:
+            _check_idle(folder)
+            tidy(folder)  # checkpoints of finished trials, which would seem unfinished afterwards
         done = [_added(folder, kind) for kind in KINDS]
         for kind in KINDS if remove else ():
             for own in packs.ids(folder, kind).intersection(trial_ids(folder, kind)):
                 shutil.rmtree(trial_folder(folder, own, kind))
     return [one for one in done if one.total]
+
+
+def _check_idle(folder: Path) -> None:
+    """Raise `ValueError` where a sweep, which would train again what another one has finished, or
+    a compression, which needs the weights, runs on a folder."""
+    running = [status for status, runs in drivers.published(folder) if runs]
+    if running:
+        what = drivers.COMMANDS.get(running[0].get("kind", ""), "command")
+        raise ValueError(f"`remove` must be false while a {what} runs on {folder}, got true")
 
 
 def _added(folder: Path, kind: str) -> Packed:

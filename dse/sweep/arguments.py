@@ -65,4 +65,4 @@ def misread(text: str, known: Collection[str], named: Mapping[str, str]) -> str:
         return f"{line}; did you mean `--config-dir {folder} --config-name {path.stem}`?"
     if key in known:
         return f"`{shown}` must be written {key}={text[len(key) + 1 :].strip() or 'VALUE'}"
-    return f"{line}, as in seed=0"
+    return f"{line}, as in sr=0.25"

@@ -48,5 +48,5 @@ class RequestParser(argparse.ArgumentParser):
         keys = [text for text in texts.split() if "=" in text]
         if keys:
             raise RequestError(f"`{text}` must be written {text.lstrip('-')}" for text in keys)
-        hint = "keys are written as in seed=0; " if unknown else ""
+        hint = "keys are written as in sr=0.25; " if unknown else ""
         raise RequestError([f"{message}; {hint}see --help"])

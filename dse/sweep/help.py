@@ -19,6 +19,9 @@ Values are separated by commas, sr=0.125,0.25,0.5, or given as a range without
 its end, 'seed=range(0,8)', in quotes because of the shell. seed=0,1,2 trains
 every network three times. A trial that already has a record in the results
 folder is not trained again."""
+REPRODUCED = ("figure3a", "figure3b", "table3", "downsample", "widths", "table2")
+"""The pages that `dse.reproduce` trains; the first three by default."""
+
 USAGES = {
     "sweep": "[-h] [-cn PAGE] [-cd DIR] [key=value ...]",
     "reproduce": "[-h] [-cd DIR] [PAGE ...] [key=value ...]",
@@ -62,8 +65,10 @@ def parser(program: str, description: str, page: str) -> argparse.ArgumentParser
         formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
         allow_abbrev=False,
     )
-    result.add_argument("overrides", nargs="*", metavar="key=value", help="keys are listed below")
-    chosen = f"page to start from (default: {page})" if program == "sweep" else argparse.SUPPRESS
+    alone = program == "sweep"
+    what, are = ("key=value", "keys") if alone else ("PAGE, key=value", "pages and keys")
+    result.add_argument("overrides", nargs="*", metavar=what, help=f"{are} are listed below")
+    chosen = f"page to start from (default: {page})" if alone else argparse.SUPPRESS
     result.add_argument("-cn", "--config-name", metavar="PAGE", default=page, help=chosen)
     result.add_argument(
         "-cd", "--config-dir", metavar="DIR", default="", help="folder with your own pages"
@@ -76,7 +81,11 @@ def _epilog(program: str) -> str:
     """Examples, pages, keys and exit codes."""
     command = f"python -m dse.{program}"
     text = ["examples:", *(f"  {command} {example}" for example in EXAMPLES[program])]
-    text += section("pages (-cn PAGE)" if program == "sweep" else "pages", _summaries(""))
+    every = _summaries("")
+    if program == "sweep":
+        text += section("pages (-cn PAGE)", every)
+    else:
+        text += section("pages", {name: every[name] for name in REPRODUCED})
     for group in GROUPS:
         text += section(f"{group}s ({group}=NAME)", _summaries(group))
     text += ["", *textwrap.wrap(DEFAULTS, WIDTH)]

@@ -144,8 +144,9 @@ def unknown(key: str, known: Collection[str] = KEYS) -> str:
     if group in GROUPS and rest in RULES:
         page = "a page of a group begins with `# @package _global_`"
         return f"`{key}` must be written `{rest}`; {page}"
-    near = difflib.get_close_matches(key.lower(), known, 1, cutoff=0.65)
-    hint = f"did you mean `{near[0]}`?" if near else "see --help"
+    near = [own for own in known if own.endswith(f".{key.lower()}")]
+    near = near or difflib.get_close_matches(key.lower(), known, 1, cutoff=0.65)
+    hint = f"did you mean `{'` or `'.join(near)}`?" if near else "see --help"
     return f"unknown key `{ascii(key)[1:-1]}`; {hint}"
 
 
