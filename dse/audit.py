@@ -60,9 +60,11 @@ def _main(arguments: Sequence[str] | None) -> int:
 def audit_command(arguments: Sequence[str]) -> None:
     """Print every claim with its verdict; the last line counts the verdicts."""
     parser = _parser("", "The published numbers of SqueezeNet, claim by claim.")
-    parser.add_argument("--verdict", choices=VERDICTS, help="show only claims with this verdict")
+    parser.add_argument(
+        "--verdict", choices=VERDICTS, metavar="VERDICT", help="show only claims with this verdict"
+    )
     other = "python -m dse.audit table1 --help: any network in the form of Table 1"
-    parser.epilog = f"{legend('verdicts:', VERDICTS)}\n{other}"
+    parser.epilog = f"{legend('verdicts:', VERDICTS, 80)}\n{other}"
     options = parser.parse_args(arguments)
 
     findings = audit()

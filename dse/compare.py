@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from dse.analysis.compare import Comparison
 
 DESCRIPTION = """\
-Compare values of a key by the accuracy of the trials in a results folder. Trials
-are paired: both of a pair have the same seed and are equal in all else. If other
-keys vary in the folder, each of their settings is compared by itself, and then
-the mean over all of them; key=value selects one."""
+Compare values of a key by the accuracy of the trials in a results folder.
+Trials are paired: both of a pair have the same seed and are equal in all else.
+If other keys vary in the folder, each of their settings is compared by itself,
+and then the mean over all of them; key=value selects one."""
 EPILOG = """\
 p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
 adjusted for the number of comparisons; a difference is decided where it is at

@@ -22,36 +22,44 @@ from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.record import COLUMNS
 
 DESCRIPTION = """\
-Draw the trials of a results folder. Without a kind and x=, what is drawn follows
-from what varies: lines, a heat map, or the effect of each axis."""
+Draw the trials of a results folder. Without a kind and x=, what is drawn
+follows from what varies: lines, a heat map, or the effect of each axis."""
 EPILOG = """\
 kinds:
-  (none)     x= y= hue= log=  any column against any (default of y: the accuracy);
-             a line where x is an axis, or a size that one axis changes; else points
+  (none)     x= y= hue= log=  any column against any (default of y: the
+                              accuracy); a line where x is an axis, or a size
+                              that one axis changes; else points
   curves     y= hue= log=     learning curves of y (default: val_top1)
-  heatmap    x= y= value=     the mean of value (default: the accuracy) over two axes
+  heatmap    x= y= value=     the mean of value (default: the accuracy) over two
+                              axes
   effects    y=               the effect of each axis on y, all else being equal
-  front                       Pareto fronts: accuracy against size, MACs, activations, time
-  chance     x=AXIS,...       share of trials that end at chance, by configuration or axes
-  forest     x=AXIS           comparisons of each axis' first value with the others, or of
-                              each two values of one axis
-  compressed                  accuracy against the bytes of compressed networks' files
-  architecture                networks as in the paper's Figures 1 and 2; no folder is
-                              named: see python -m dse.plot architecture --help
+  front                       Pareto fronts: accuracy against size, MACs,
+                              activations, time
+  chance     x=AXIS,...       share of trials that end at chance, by
+                              configuration or axes
+  forest     x=AXIS           comparisons of each axis' first value with the
+                              others, or of each two values of one axis
+  compressed                  accuracy against the bytes of compressed networks'
+                              files
+  architecture                networks as in the paper's Figures 1 and 2; no
+                              folder is named: see
+                              python -m dse.plot architecture --help
 
 keys:
   hue=AXIS     what the colours are
   log=         the logarithmic axes: x, y, "x,y" or none (default: sizes are)
-  output=FILE  .svg, .png or .pdf (default: .svg and .png in results/NAME/plots/)
-  key=value    selects trials by any other column, as in sr=0.125,0.25 bypass=none
+  output=FILE  .svg, .png or .pdf (default: .svg and .png in
+               results/NAME/plots/)
+  key=value    selects trials by any other column, as in sr=0.125,0.25
 
-Where a column of compressed networks is named, as file_bytes or method is, these
-are drawn: those of python -m dse.compress, and every trial with method none.
+Where a column of compressed networks is named, as file_bytes or method is,
+these are drawn: those of python -m dse.compress, and every trial with method
+none.
 
 examples:
   python -m dse.plot results/mine
   python -m dse.plot results/mine x=size_bytes y=top1 hue=bypass
-  python -m dse.plot results/mine x=sr y=val_loss log=y bypass=none output=loss.pdf
+  python -m dse.plot results/mine x=sr y=val_loss log=y output=loss.pdf
   python -m dse.plot results/mine curves hue=sr seed=0,1
   python -m dse.plot results/mine x=file_bytes y=top1 hue=method
   python -m dse.plot results/mine compressed method=none,ristretto
@@ -103,6 +111,8 @@ def _architecture(arguments: list[str]) -> list[Path]:
     from dse.sweep.networks import read_drawing
 
     outputs = [text.partition("=")[2] for text in arguments if text.startswith("output=")]
+    if len(outputs) > 1:
+        raise ValueError(f"`output` must be given once, got {' and '.join(outputs)}")
     output = _output(outputs)
     networks, module = read_drawing([a for a in arguments if not a.startswith("output=")])
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def entries(text: str) -> list[tuple[str, str]]:
 
 def test_no_line_is_longer_than_80_columns(text: str) -> None:
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "words", ["compare", "plot", "plot architecture", "pack", "status", "audit", "audit table1"]
+)
+def test_the_other_commands_fit_80_columns_too(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    command, *more = words.split()
+    with pytest.raises(SystemExit, match="0"):
+        import_module(f"dse.{command}").main([*more, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_every_key_is_listed_once_with_meaning_rule_and_default(text: str) -> None:

@@ -71,6 +71,7 @@ def test_all_mistakes_are_listed() -> None:
         ("layout=zynqnet sr=0.25", "`sr` must stay at its default 0.125 where the layout lists"),
         ("image_size=16", "`pool_after` must leave a map to pool: after layer 8 it is 1x1"),
         ("image_size=0", "`image_size` must be a whole number in 1 .. 2048, got 0"),
+        ("module=fire2 module=fire3", "`module` must be given once, got fire2 and fire3"),
         ("-cn nothing", "`--config-name` must be one of downsample, dsd, figure3a,"),
         ("architecture", "`architecture` must be written key=value, as in sr=0.25"),
         ("--dpi 300", "unrecognized arguments: --dpi; keys are written as in sr=0.25; see --help"),

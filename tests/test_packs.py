@@ -226,6 +226,19 @@ def test_a_damaged_pack_is_refused_in_a_line(
         assert "is damaged" in capsys.readouterr().err
 
 
+def test_a_pack_that_cannot_be_read_is_not_called_damaged(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever is told to remove a damaged file would lose a good one to an error of the disk."""
+    files.pack_of(folder).mkdir()
+    for command in (pack.main, status.main):
+        assert command([str(folder)]) > 0
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1
+        assert "irectory" in error
+        assert "remove" not in error
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [({"top1": 101.0}, "`top1` must be in"), ({"seed": 77}, "`trial_id` must be the hash")],

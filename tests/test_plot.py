@@ -247,6 +247,8 @@ def test_networks_are_drawn_without_a_folder(
     monkeypatch.chdir(tmp_path)
     assert plot.main(["architecture", "sr=0.25", "output=a.svg"]) == 0
     assert capsys.readouterr().out.splitlines() == ["a.svg", "a-fire2.svg"]
+    assert plot.main(["architecture", "output=b.svg", "output=c.svg"]) == 2
+    assert "`output` must be given once, got b.svg and c.svg" in capsys.readouterr().err
     assert plot.main(["architecture", "srr=0.25"]) == 2
     assert "did you mean `sr`?" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-fire2.svg", "a.svg"]

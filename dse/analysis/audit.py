@@ -54,11 +54,11 @@ def in_words(finding: Finding) -> str:
     return f"{c.statement}: {c.published}{c.unit} published, but {found}. {c.remark}".rstrip()
 
 
-def legend(heading: str, meanings: Mapping[str, str]) -> str:
+def legend(heading: str, meanings: Mapping[str, str], columns: int = WIDTH) -> str:
     """A heading, then a name and its meaning on each line."""
     width = max(map(len, meanings))
     lines = (
-        textwrap.fill(f"  {name:<{width}}  {text}", WIDTH, subsequent_indent=" " * (width + 4))
+        textwrap.fill(f"  {name:<{width}}  {text}", columns, subsequent_indent=" " * (width + 4))
         for name, text in meanings.items()
     )
     return "\n".join([heading, *lines]) + "\n"

@@ -98,11 +98,13 @@ def _pack(folder: Path, kind: str) -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, _: Signature, kind: str) -> Any:
-    """The Arrow table in a pack; raises `Damaged` where it was cut or changed."""
+    """The Arrow table in a pack; raises `Damaged` where it was cut or changed, and `OSError` where it
+    cannot be read."""
     import pyarrow as pa
 
+    content = path.read_bytes()
     try:
-        pack = decoded(path.read_bytes())
+        pack = decoded(content)
         found = (pack.schema.metadata or {}).get(b"sha256", b"").decode()
         if found != _digest(pack):
             raise ValueError("its checksum is wrong")

@@ -72,6 +72,8 @@ def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture
     errors += [f"`{key}` must be left out of a drawing" for key in overrides if key in SETTINGS]
     if overrides.get("network", ["squeezenet"]) != ["squeezenet"]:
         errors.append("`network` must be squeezenet in a drawing")
+    if len(modules) > 1:
+        errors.append(f"`module` must be given once, got {' and '.join(modules)}")
     module = accepted("module", modules[-1] if modules else "fire2", one_of(*MODULES), errors)
     grids = read_grids(options.config_name or "squeezenet", options.config_dir, overrides, errors)
     axes = [checked_axes(grid, MAX_VALUES, errors) for grid in grids]

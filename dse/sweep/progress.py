@@ -221,13 +221,14 @@ class Progress:
         starts = [run.start_seconds for _, run in seen if math.isfinite(run.start_seconds)]
         start = max(min(starts, default=0.0), 0.0)
         tests = [(r.ended - r.latest) / r.epoch_seconds for _, r in seen if r.ended > r.latest]
+        judging = median(tests) if tests else None
         now, times = self._clock(), []
 
         def needed(trial_id: str, epochs: int) -> float:
             """Seconds of the last `epochs` of a task, and of judging after them."""
             length = self._lengths[trial_id]
-            judging = median(tests) if tests else length.judging
-            return float(length.epoch @ rates) * (epochs + judging)
+            after = length.judging if judging is None else judging
+            return float(length.epoch @ rates) * (epochs + after)
 
         for i, run in self._running.items():
             epochs = self._epochs[i] - run.epoch
