@@ -98,7 +98,7 @@ def _pack(folder: Path, kind: str) -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, _: Signature, kind: str) -> Any:
-    """The Arrow table in a pack; raises `Damaged` where it was cut or changed, and `OSError` where it
+    """The Arrow table in a pack; raises `Damaged` where it was cut or changed, `OSError` where it
     cannot be read."""
     import pyarrow as pa
 
