@@ -11,7 +11,7 @@ import pandas as pd
 from dse.analysis.axes import Sweep, TooMany
 from dse.analysis.statistics import share
 from dse.figures.marks import label_rows, row_height, words
-from dse.figures.plotting import WIDTH, Figure, caption, described, legend, look, style
+from dse.figures.plotting import Figure, caption, described, legend, look, panels, style
 from dse.figures.scales import count_groups, groups, in_order
 from dse.trial.names import OUTCOMES
 
@@ -61,8 +61,7 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
     labels = [textwrap.fill(text or unknown, 36) for text in texts]
     drawn = [status for status in SHOWN if status == SHOWN[0] or table[status].any()]
     with style():
-        figure = Figure(figsize=(WIDTH, 1.6 + sum(map(row_height, labels))), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 1.6 + sum(map(row_height, labels)))
         for number, status in enumerate(drawn):
             _marks(axes, table, status, number, (number - (len(drawn) - 1) / 2) * 0.2)
         label_rows(axes, labels, [f"of {count:,}" for count in table["count"]])

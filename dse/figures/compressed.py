@@ -15,7 +15,7 @@ from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.front import pareto
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import half_width
-from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, legend, style
+from dse.figures.plotting import MOST_DOTS, Figure, caption, described, legend, panels, style
 from dse.figures.scales import is_log, set_scale
 from dse.trial.compression import METHODS
 
@@ -58,8 +58,7 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
     looks = _looks(points)
     across = scale(COST, [points[COST].min()])
     with style():
-        figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 5.2)
         for (name, line), is_compressed in zip(FRONTS, (False, True), strict=True):
             front = points[points["on_front"] & (points["compressed"] == is_compressed)]
             if len(front):

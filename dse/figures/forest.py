@@ -12,7 +12,7 @@ from dse.analysis.labels import label
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
 from dse.figures.marks import label_rows, row_height, words
-from dse.figures.plotting import OURS, WIDTH, Figure, caption, described, legend, span, style
+from dse.figures.plotting import OURS, Figure, caption, described, legend, panels, span, style
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
     with style():
         names = [_name(found, one) for one in comparisons]
         height = 1.8 + sum(map(row_height, names))
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, height)
         axes.axvline(0, color="#888888", linewidth=0.8)
         for row, one in enumerate(comparisons):
             _mark(axes, row, one)

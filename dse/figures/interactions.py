@@ -16,7 +16,7 @@ from dse.analysis.labels import label
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.heat_map import COLOURS, draw_cells
-from dse.figures.plotting import WIDTH, Figure, caption, described, look, panels, style
+from dse.figures.plotting import Figure, caption, described, look, panels, style
 from dse.figures.scales import scale_of, set_scale
 from dse.trial.names import written
 
@@ -42,8 +42,7 @@ def explained(found: Sweep) -> Figure:
             source = one if one == two else f"{two} x {one}"
             cells[row, column] = known[source]
     with style():
-        figure = Figure(figsize=(WIDTH, 0.75 + 0.55 * len(names) + 0.6), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 0.75 + 0.55 * len(names) + 0.6)
         shades = mpl.colors.Normalize(0, max(float(np.nanmax(cells)), 1.0))
         draw_cells(axes, cells, shades, "{:.1f}".format, "medium", edgecolor="white")
         ticks = np.arange(len(names)) + 0.5

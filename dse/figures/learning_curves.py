@@ -15,7 +15,7 @@ from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
 from dse.figures.marks import draw_legend, find_looks
 from dse.figures.plots import check_lines
-from dse.figures.plotting import COLOURS, MOST_DOTS, WIDTH, Figure, caption, described, span, style
+from dse.figures.plotting import COLOURS, MOST_DOTS, Figure, caption, described, panels, span, style
 from dse.figures.scales import groups, hue_axis, in_order, is_log, set_scale
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def learning_curves(
     looks = find_looks(list(lines), names, hued)
     heights = scale(y, known[MEASURED].tolist())
     with style():
-        figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 4.6)
         for key, rows in lines.items():
             _line(axes, rows, y, looks[key], few=len(lines) <= FEW, count=len(known))
         set_scale(axes, "x", scale("epoch", [1]), log=is_log("x", "epoch", known["epoch"], log))

@@ -14,11 +14,11 @@ from dse.analysis.labels import Scale, is_numeric, value_text
 from dse.figures.plotting import (
     MOST_DOTS,
     OURS,
-    WIDTH,
     Figure,
     caption,
     described,
     legend,
+    panels,
     spread,
     style,
 )
@@ -75,8 +75,7 @@ def draw(
     if scales[0].names or joined is None:  # nothing lies between categories
         looks = {key: {**look, "linestyle": "none"} for key, look in looks.items()}
     with style():
-        figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 4.6)
         artists: list[list[Artist]] = []
         for number, (key, chosen) in enumerate(drawn.items()):
             look, shift = looks[key], 0.0
@@ -111,8 +110,7 @@ def draw_counts(
     x, y = (one.position(counts[name]) for one, name in zip(scales, columns, strict=True))
     largest = int(counts["count"].max())
     with style():
-        figure = Figure(figsize=(WIDTH, 2.4 + 0.3 * len(scales[1].names)), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 2.4 + 0.3 * len(scales[1].names))
         area = 10 + 300 * counts["count"] / largest
         axes.scatter(x, y, area, color=OURS, alpha=0.35, rasterized=len(counts) > MOST_DOTS)
         if largest > 1 and len(counts) <= MOST_NUMBERS:

@@ -19,7 +19,7 @@ from dse.analysis.lines import MOST_LINES, Line, lines
 from dse.analysis.pairs import axis_alone, sweep_once
 from dse.figures.chance import at_chance
 from dse.figures.lines import draw_lines, measured, same_places
-from dse.figures.plotting import THEIRS, WIDTH, Figure, caption, described, style
+from dse.figures.plotting import THEIRS, Figure, caption, described, panels, style
 from dse.space.architecture import Metaparameters, field_names
 from dse.space.cost import mebibytes
 from dse.trial.names import written
@@ -49,12 +49,11 @@ def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
     found, drawn = _lines(table, paper.column)
     theirs = any(map(paper.comparable, drawn))
     with style():
-        figure = Figure(figsize=(WIDTH, 6.6 if theirs else 4.0), layout="constrained")
-        panels = figure.subplots(2 if theirs else 1, squeeze=False)[:, 0]
-        places = _over_sizes(panels[0], found, drawn, paper.column, paper.label)
-        panels[0].set_title(f"{paper.title}, measured: {described(found)}")
-        if theirs:
-            _published(panels[1], paper)
+        figure, (ours, *rest) = panels(2, 3.3, columns=1) if theirs else panels(1, 4.0)
+        places = _over_sizes(ours, found, drawn, paper.column, paper.label)
+        ours.set_title(f"{paper.title}, measured: {described(found)}")
+        for axes in rest:
+            _published(axes, paper)
         caption(figure, measured(found, drawn, paper.column), places, note, paper.missing(drawn))
     return figure
 
@@ -74,8 +73,7 @@ def widths(table: pd.DataFrame, note: str = "") -> Figure:
     """Width: size against accuracy along base_e (section 5.1). `note` is added to the caption."""
     found, drawn = _lines(table, "base_e")
     with style():
-        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 4.4)
         places = _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
         axes.set_title(f"Width: {described(found)}")
         caption(figure, measured(found, drawn, "base_e"), places, note)
@@ -98,8 +96,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
     else:
         label += ", in the order of the MACs"
     with style():
-        figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 4.0)
         places = draw_lines(axes, found, drawn, "pool_after", [ranks] * len(drawn))
         axes.set_xticks(list(ranks.values()), ticks)
         axes.set_xlabel(label)

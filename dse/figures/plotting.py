@@ -100,7 +100,7 @@ def legend(figure: Figure, labels: Sequence[str], title: str = "") -> None:
 def panels(
     count: int,
     height: float,
-    rest: float,
+    rest: float = 0,
     ylabel: str = "",
     columns: int = 2,
     *,

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.labels import KILO
-from dse.figures.plotting import COLOURS, WIDTH, Figure, legend, style
+from dse.figures.plotting import COLOURS, Figure, legend, panels, style
 
 PARTS: dict[str, dict[str, Any]] = {
     "weights": {"color": COLOURS[0]},
@@ -27,8 +27,7 @@ def stages(table: pd.DataFrame) -> Figure:
     table = table.assign(file=table["bytes"].where(table["weights"].isna()))
     first, places = float(table["bytes"].iloc[0]), range(len(table))
     with style():
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(table)), layout="constrained")
-        axes = figure.subplots()
+        figure, (axes,) = panels(1, 0.9 + 0.36 * len(table))
         left = 0 * table["bytes"]
         for part, look in PARTS.items():
             width = table[part].fillna(0) / KILO
