@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from reading import composed_once
 
+from dse.search.candidates import Candidates
 from dse.search.limits import costs_of
 from dse.search.request import Request, read_request
 from dse.search.space import Choice, Interval
@@ -104,12 +105,61 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
         ("budget=1h", "unknown key `budget`; see --help"),  # it is a key of sweeps
         ("sampelr=tpe", "unknown key `sampelr`; did you mean `sampler`?"),
         ("max.mac=1", "unknown key `max.mac`; did you mean `max.macs`?"),
+        ("sr=interval(0.1,0.2),0.5", "`sr` must be values, or one range or interval, got interval"),
+        (
+            "max.size_bytes=1.001kB",
+            "`max.size_bytes` must be at least 3,144, the smallest in this space, got 1,001",
+        ),
+        ("freq=1,2 incr_e=0", "`freq` has no effect where `incr_e` is 0"),
+        ("freq=3 incr_e=0", "`freq` has no effect where `incr_e` is 0, got 3"),
+        ("network=alexnet", "`base_e` has no effect where `network` is alexnet"),
+        ("data=digits,mnist", "`data` must have one value in a search: accuracies on different"),
         ("layout=px8,px16", "`layout`, `recipe` and `protocol` must each have one value"),
     ],
 )
 def test_a_mistake_is_a_line(argument: str, line: str) -> None:
-    (found,) = lines(argument)
-    assert found.startswith(line)
+    found = lines(*argument.split(" "))
+    assert found[0].startswith(line)
+    assert len(found) == 1 or "alexnet" in argument
+
+
+def test_a_page_cannot_join_intervals(tmp_path: Path) -> None:
+    page = "defaults: [search, _self_]\nsr: ['interval(0.1,0.2)', 'interval(0.3,0.4)']\n"
+    (tmp_path / "mine.yaml").write_text(page)
+    assert lines("-cd", str(tmp_path), "-cn", "mine") == ["`sr` must be values, or one interval"]
+
+
+LISTED = "squeeze_filters=none,8-8-8-8-8-8-8-8"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("momentum=0,0.9", "nesterov=true,false"),
+        ("dsd_density=1,0.3", "dsd_sparse=0,2", "dsd_final=0,2", "epochs=5"),
+        ("sr=0.5,0.125", LISTED),
+    ],
+)
+def test_a_value_may_fit_with_some_values_of_another_key(arguments: tuple[str, ...]) -> None:
+    """In whatever order they are written."""
+    for order in (arguments, [f"{a[: a.index('=') + 1]}{flipped(a)}" for a in arguments]):
+        assert len(read_request([*SMALL[:2], *order]).question.space.axes) >= 4
+
+
+def flipped(argument: str) -> str:
+    return ",".join(reversed(argument.partition("=")[2].split(",")))
+
+
+def test_only_the_points_that_fit_are_candidates() -> None:
+    question = read_request([*SMALL, "bypass=none", LISTED]).question
+    valid = [p for p in question.space.points() if p["sr"] == 0.125 or LISTED[-15:] not in str(p)]
+    assert 0 < len(valid) < question.space.size
+    assert Candidates(question).count == len(valid)
+
+
+def test_a_limit_on_more_points_than_can_be_listed() -> None:
+    space = ("base_e=range(8,1000)", "incr_e=range(0,1000)", "conv1_filters=range(1,20)")
+    assert read_request([*space, "bypass=none,simple", "max.params=1e6"]).question.space.size > 1e9
 
 
 @pytest.mark.parametrize(

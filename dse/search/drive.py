@@ -60,7 +60,8 @@ class Active:
 
     @property
     def curve(self) -> list[float]:
-        """The mean over the seeds, of the epochs that all of them have."""
+        """The mean over the seeds, of the epochs that all of them have; NaN for those before one of
+        them was resumed."""
         if len(self.curves) < len(self.proposal.trials):
             return []
         return [fmean(values) for values in zip(*self.curves.values(), strict=False)]
@@ -157,7 +158,7 @@ class _Drive:
         if self._answers.left(proposal.trials):
             return False
         self._study.complete(proposal, self._answers.of(proposal.trials))
-        if self._stops and proposal.number not in self._curves:  # it was not trained just now
+        if self._stops:  # what was reported lacks the epochs before a trial was resumed
             self._note(proposal, read_curve(self._folder, proposal))
         return True
 
@@ -209,9 +210,10 @@ class _Drive:
 
     def _is_hopeless(self, active: Active) -> bool:
         """Whether a point in training is to be stopped now."""
-        if not self._stops or active.stopped or not active.curve:
+        curve = active.curve
+        if not self._stops or active.stopped or not curve or math.isnan(curve[-1]):
             return False
-        self._note(active.proposal, active.curve)
+        self._note(active.proposal, curve)
         epochs = self._request.question.base["epochs"]
         return self._stops(self._curves, self._costs, active.proposal.number, epochs)
 
@@ -261,13 +263,13 @@ class _Drive:
 
 
 def read_curve(folder: Path, proposal: Proposal) -> list[float]:
-    """The validation accuracies of a point's epochs, the mean over its seeds; none where a curve
-    cannot be read."""
+    """The validation accuracies of the epochs that all seeds of a point have, their mean; none
+    where a curve cannot be read."""
     table, missing = curves.load(folder, [trial.trial_id for trial in proposal.trials])
     if missing:
         return []
-    means = table.groupby("epoch")["val_top1"].mean()
-    return [float(value) for value in means]
+    epochs = table.groupby("epoch")["val_top1"]
+    return [float(value) for value in epochs.mean()[epochs.size() == len(proposal.trials)]]
 
 
 def _name(proposal: Proposal, seed: int | None) -> str:

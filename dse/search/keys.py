@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from fractions import Fraction
 from typing import Any
 
 from dse.space.cost import Cost
@@ -28,9 +29,9 @@ CHEAP = {"method": "deep_compression", "density": 1.0, "bits": 6, "retrain_epoch
 """How a network is compressed unless the user says otherwise: no weight is pruned, each layer
 shares 64 values, and nothing is retrained."""
 
-UNITS: Mapping[str, float] = {
-    "": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
-    "k": 1e3, "M": 1e6, "G": 1e9,
+UNITS: Mapping[str, int] = {
+    "": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+    "k": 10**3, "M": 10**6, "G": 10**9,
 }  # fmt: skip
 
 NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,9})?(?:[eE]\+?\d{1,2})?) ?([A-Za-z]*)")
@@ -47,7 +48,7 @@ def amount() -> Rule:
         match = NUMBER.fullmatch(str(value))
         if isinstance(value, bool) or not match or match[2] not in UNITS:
             raise ValueError
-        number = int(float(match[1]) * UNITS[match[2]])
+        number = int(Fraction(match[1]) * UNITS[match[2]])  # exact, as limits are
         if not 0 < number < 2**63:
             raise ValueError
         return number

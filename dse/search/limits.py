@@ -12,13 +12,17 @@ import numpy.typing as npt
 
 from dse.search.keys import COSTS, ON_CHIP
 from dse.search.space import Axis, Choice, Interval, Space, count, ends, levels
-from dse.space.architecture import Layout, Metaparameters, field_names
+from dse.space.architecture import Layout, Metaparameters, field_names, idle
 from dse.space.grid import cost_grid
 from dse.sweep.timing import size_of
 from dse.trial.question import Trial
 
 MOST = 1_000_000
 """The most points whose costs are computed before a study begins."""
+
+LAYOUTS = 10_000
+"""The most layouts, each for all metaparameters at once, that are looked at for the least cost; one
+takes about a millisecond."""
 
 FIRES = field_names(Metaparameters)
 FREE = ("dropout", "head_relu")
@@ -45,9 +49,12 @@ def refusals(space: Space, trial_of: TrialOf, limits: Mapping[str, int]) -> list
 
     The smallest value is exact, unless the line says that it is the smallest that was found.
     """
-    costs, exact = _costs(_smallest_axes(space, trial_of), trial_of)
+    if not limits:
+        return []
+    costs, exact = _costs(_smallest_axes(space, trial_of), trial_of, limits)
     known = costs["params"] >= 0
-    if not known.any():
+    meets = {name: known & (costs[name] <= most) for name, most in limits.items()}
+    if not known.any() or np.logical_and.reduce([*meets.values()]).any():
         return []
     word = "the smallest" if exact else "the smallest that was found"
     least = {name: int(costs[name][known].min()) for name in limits}
@@ -56,10 +63,7 @@ def refusals(space: Space, trial_of: TrialOf, limits: Mapping[str, int]) -> list
         for name, most in limits.items()
         if least[name] > most
     ]
-    meets = {name: known & (costs[name] <= most) for name, most in limits.items()}
-    if lines or not limits or np.logical_and.reduce([*meets.values()]).any():
-        return lines
-    return [_together(costs, meets, limits, known, word)]
+    return lines or [_together(costs, meets, limits, known, word)]
 
 
 def _together(
@@ -87,24 +91,25 @@ def mask(space: Space, trial_of: TrialOf, limits: Mapping[str, int]) -> Bools:
     in the order of `Space.points`."""
     priced = tuple(axis for axis in space.axes if axis.name in PRICED)
     costs, _ = _costs(priced, trial_of)
-    within = costs["params"] >= 0
-    for name, most in limits.items():
-        within &= costs[name] <= most
     shape = [len(levels(axis)) if axis in priced else 1 for axis in space.axes]
     whole = [len(levels(axis)) for axis in space.axes]
-    return np.broadcast_to(within.reshape(shape), whole).reshape(-1).copy()
+    return np.broadcast_to(_within(costs, limits).reshape(shape), whole).reshape(-1).copy()
 
 
 def _smallest_axes(space: Space, trial_of: TrialOf) -> tuple[Axis, ...]:
     """The axes that a cost depends on, of which some have only the value with the least cost.
 
     More squeeze or 3x3 filters cost more, whatever the others. Wider modules do without bypass:
-    where there is one, modules of the same width need no convolution in it, or keep a wire.
+    where there is one, modules of the same width need no convolution in it, or keep a wire. Where
+    some layouts list their filters, these fit with the defaults only.
     """
     first = trial_of({axis.name: ends(axis)[0] for axis in space.axes})
     plain = first.metaparameters.bypass == "none" and all(a.name != "bypass" for a in space.axes)
-    least: dict[str, Callable[[Sequence[Any]], Any]] = {"sr": min, "pct3x3": min}
-    if plain:
+    listed = any(axis.name in ("squeeze_filters", "expand_filters") for axis in space.axes)
+    least: dict[str, Callable[[Sequence[Any]], Any]] = {"pct3x3": min}
+    if not listed:
+        least["sr"] = min
+    if plain and not listed:
         least |= {"base_e": min, "incr_e": min, "conv1_filters": min, "freq": max}
     axes: list[Axis] = []
     for axis in space.axes:
@@ -115,13 +120,17 @@ def _smallest_axes(space: Space, trial_of: TrialOf) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def _costs(axes: Sequence[Axis], trial_of: TrialOf) -> tuple[dict[str, Any], bool]:
+def _costs(
+    axes: Sequence[Axis], trial_of: TrialOf, enough: Mapping[str, int] | None = None
+) -> tuple[dict[str, Any], bool]:
     """The costs of the grid of some axes, as arrays of its shape, -1 where there is no network;
     and whether that is the whole grid.
 
-    Of a grid of more than `MOST` points, the longest axes are thinned out.
+    With the limits `enough`, what comes after a network within them may be left out, and so may
+    values of the longest axes, where there are more than `LAYOUTS` layouts. Where there are more
+    than `MOST` points they are in any case.
     """
-    values = [_thinned(axis, axes) for axis in axes]
+    values = _thinned(axes, LAYOUTS if enough else math.inf)
     shape = [len(some) for some in values]
     names = [axis.name for axis in axes]
     inner = [i for i, name in enumerate(names) if name in FIRES]
@@ -133,23 +142,46 @@ def _costs(axes: Sequence[Axis], trial_of: TrialOf) -> tuple[dict[str, Any], boo
         where: list[Any] = [slice(None)] * len(axes)
         for i, place in zip(outer, places, strict=True):
             where[i] = place
-        for name, array in _priced(chosen, mesh, trial_of).items():
+        found = _priced(chosen, mesh, trial_of)
+        for name, array in found.items():
             costs[name][tuple(where)] = array
+        if enough and found and _within(found, enough).any():
+            break
     exact = all(len(some) == count(axis) for axis, some in zip(axes, values, strict=True))
     return costs, exact
 
 
-def _thinned(axis: Axis, axes: Sequence[Axis]) -> list[Any]:
-    """The values of an axis: all, or as many as fit where the grid has more than `MOST` points."""
-    intervals = [a for a in axes if isinstance(a, Interval)]
-    if not isinstance(axis, Interval):
-        return levels(axis)
-    rest = math.prod(count(a) for a in axes if a not in intervals)
-    most = max(2, int((MOST / rest) ** (1 / len(intervals))))
-    if axis.whole and count(axis) <= most:
-        return levels(axis)
-    places = np.linspace(axis.low, axis.high, most)
-    return list(dict.fromkeys(axis.value(float(place)) for place in places))
+def _within(costs: Mapping[str, Any], limits: Mapping[str, int]) -> Bools:
+    """Whether there is a network, and it meets all limits."""
+    met = np.asarray(costs["params"] >= 0)
+    for name, most in limits.items():
+        met = met & (costs[name] <= most)
+    return met
+
+
+def _thinned(axes: Sequence[Axis], layouts: float) -> list[list[Any]]:
+    """The values of some axes: all, or of the longest ones as many as fit where the grid has more
+    than `MOST` points or so many layouts; the first and the last are among them."""
+    most = MOST
+    outer = [axis for axis in axes if axis.name not in FIRES]
+
+    def size(some: Sequence[Axis]) -> float:
+        return math.prod(min(count(axis), most) for axis in some)
+
+    while most > 2 and (size(axes) > MOST or size(outer) > layouts):
+        most = most * 99 // 100
+    return [_spread(axis, most) for axis in axes]
+
+
+def _spread(axis: Axis, most: int) -> list[Any]:
+    """At most so many values of an axis, evenly spread."""
+    if isinstance(axis, Interval) and count(axis) > most:
+        places = np.linspace(axis.low, axis.high, most)
+        return list(dict.fromkeys(axis.value(float(place)) for place in places))
+    some = levels(axis)
+    if len(some) <= most:
+        return some
+    return [some[place] for place in np.linspace(0, len(some) - 1, most).round().astype(int)]
 
 
 def _mesh(values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
@@ -161,26 +193,28 @@ def _mesh(values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
 def _priced(
     chosen: Mapping[str, Any], mesh: Mapping[str, Any], trial_of: TrialOf
 ) -> dict[str, Any]:
-    """The costs of a grid of metaparameters in one layout and protocol; none where these do not
-    fit together."""
+    """The costs of a grid of metaparameters in one layout and protocol, -1 where these do not fit
+    together; none where they never do."""
+    usual = {name: getattr(Metaparameters(), name) for name in mesh}
+    first = {n: usual[n] if usual[n] in a else a.reshape(-1)[0].item() for n, a in mesh.items()}
     try:
-        first = {name: array.reshape(-1)[0].item() for name, array in mesh.items()}
         trial = trial_of({**chosen, **first})
         if trial.network != "squeezenet":
             return costs_of(trial)
         own = {name: getattr(trial.metaparameters, name) for name in FIRES}
+        listed = {name: usual[name] for name in idle(trial.layout) if name in mesh}
         facts = trial.protocol.facts
-        return _by_name(
-            cost_grid(
-                trial.layout,
-                trial.protocol.image_size,
-                num_classes=facts.num_classes,
-                in_channels=facts.channels,
-                **{**own, **mesh},
-            )
+        grid = cost_grid(
+            trial.layout,
+            trial.protocol.image_size,
+            num_classes=facts.num_classes,
+            in_channels=facts.channels,
+            **{**own, **mesh, **listed},
         )
     except ValueError:
         return {}
+    unfit = np.any(np.broadcast_arrays(False, *(mesh[n] != listed[n] for n in listed)), axis=0)
+    return {name: np.where(unfit, -1, array) for name, array in _by_name(grid).items()}
 
 
 def _by_name(cost: Any) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any
 
 from dse.data.store import Store
 from dse.runner.runner import Workers
+from dse.search.check import check
 from dse.search.compression import read_compression
 from dse.search.help import parser
-from dse.search.keys import ACCURACY, COMPRESSED_BYTES, COSTS, KEYS, OWN_TEXT, SETTINGS
-from dse.search.limits import MOST, refusals
-from dse.search.space import Axis, Choice, Space, ends
+from dse.search.keys import ACCURACY, COSTS, KEYS, OWN_TEXT, SETTINGS
+from dse.search.space import Axis, Choice, Space
 from dse.search.space import Interval as Range
 from dse.space.architecture import field_names
 from dse.sweep.errors import RequestError
@@ -98,7 +98,7 @@ def read_request(arguments: Sequence[str]) -> Request:
         raise RequestError(errors)
     store = Store(**{key: settings[f"data.{key}"] for key in field_names(Store)})
     question = _question(values, given, objectives, settings, compression, store)
-    _check(question)
+    check(question)
     return Request(
         question=question,
         n_trials=settings["n_trials"],
@@ -153,6 +153,9 @@ def _values(grid: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str, l
     for key in [key for key in grid if key in RULES]:
         rule = RULES[key].rule
         both = [(v.low, v.high) if isinstance(v, Interval) else (v,) for v in grid[key]]
+        if len(both) > 1 and any(len(pair) > 1 for pair in both):
+            errors.append(f"`{key}` must be values, or one interval")
+            continue
         read = [accepted(key, end, rule, errors) for pair in both for end in pair]
         if not read:
             errors.append(f"`{key}` must have a value")
@@ -210,37 +213,3 @@ def _axis(key: str, values: Sequence[Any]) -> Axis:
         return Choice(name=key, values=tuple(values))
     whole = isinstance(value.low, int)
     return Range(name=key, low=value.low, high=value.high, log=value.log, whole=whole)
-
-
-def _check(question: Question) -> None:
-    """Raise `RequestError` for values that do not fit together, and limits that nothing meets."""
-    errors: list[str] = []
-    for axis in question.space.axes:
-        for value in ends(axis):
-            try:
-                question.trial({axis.name: value})
-            except ValueError as error:
-                errors += str(error).splitlines()
-    if question.sampler == "grid" and question.space.size > MOST:
-        errors.append(f"`sampler` must not be grid for a space of more than {MOST:,} points")
-    if question.stopping != "none":
-        errors += _stopping_errors(question)
-    errors = errors or refusals(question.space, question.trial, question.limits)
-    if errors:
-        raise RequestError(errors)
-
-
-def _stopping_errors(question: Question) -> list[str]:
-    """Why trials cannot be stopped early by the rule that was asked for."""
-    rule, two = question.stopping, len(question.objectives) > 1
-    if COMPRESSED_BYTES in question.objectives:
-        why = f"since {COMPRESSED_BYTES} are known only after training"
-        return [f"`stopping` must be none for {COMPRESSED_BYTES}, {why}, got {rule}"]
-    lines = []
-    if (rule == "front") != two:
-        other = "front or none" if two else "median, halving or none"
-        count = "two objectives" if two else "one objective"
-        lines.append(f"`stopping` must be {other} for {count}, got {rule}")
-    if any(axis.name == "epochs" for axis in question.space.axes):
-        lines.append(f"`stopping` must be none where `epochs` varies, got {rule}")
-    return lines

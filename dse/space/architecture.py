@@ -195,15 +195,19 @@ def conv10_filters(layout: Layout, num_classes: int) -> tuple[int, ...]:
     return (-(-share // layout.conv10_multiple) * layout.conv10_multiple,) * layout.conv10_split
 
 
+def idle(layout: Layout) -> list[str]:
+    """The metaparameters that the layout's own lists of filters leave without effect."""
+    squeeze = ["sr"] if layout.squeeze_filters != "none" else []
+    return squeeze + (["base_e", "incr_e", "freq"] if layout.expand_filters != "none" else [])
+
+
 def conflicts(metaparameters: Metaparameters, layout: Layout) -> list[str]:
-    """A line for each metaparameter that the layout's own lists of filters leave without effect."""
+    """A line for each metaparameter of `idle` that is not at its default."""
     default = Metaparameters()
-    idle = ["sr"] if layout.squeeze_filters != "none" else []
-    idle += ["base_e", "incr_e", "freq"] if layout.expand_filters != "none" else []
     return [
         f"`{name}` must stay at its default {getattr(default, name)} where the layout lists its "
         f"own filters, got {getattr(metaparameters, name)}"
-        for name in idle
+        for name in idle(layout)
         if getattr(metaparameters, name) != getattr(default, name)
     ]
 

@@ -18,6 +18,7 @@ from hydra.core.override_parser.types import (
     OverrideType,
     QuotedString,
     RangeSweep,
+    Sweep,
     ValueType,
 )
 from hydra.grammar.gen.OverrideLexer import (  # type: ignore[attr-defined]
@@ -150,12 +151,15 @@ def _values(key: str, value: Any, intervals: bool) -> list[Any]:
     """The values of one override: a list is a grid, as values with commas between them are.
 
     Raises `ValueError` with the rule for an interval where there can be none, a glob, or a range
-    that is empty or too long.
+    that is empty, too long, or one of several values.
     """
     if isinstance(value, IntervalSweep) and intervals:
         return [_interval(key, value)]
     if isinstance(value, RangeSweep):
         return _range(key, value)
+    parts = value.list if isinstance(value, ChoiceSweep) else value
+    if isinstance(parts, list) and any(isinstance(part, Sweep) for part in parts):
+        raise ValueError(f"`{key}` must be values, or one range" + " or interval" * intervals)
     if isinstance(value, ChoiceSweep):
         return [v.text if isinstance(v, QuotedString) else v for v in value.list]
     if isinstance(value, IntervalSweep) or (isinstance(value, Glob) and key not in GROUPS):
