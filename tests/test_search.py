@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from reading import composed_once
 
+from dse.search.closing import close
 from dse.search.ledger import Ledger
 from dse.search.limits import costs_of
 from dse.search.request import Request, read_request
@@ -192,9 +193,32 @@ def test_a_journal_with_a_damaged_line_is_refused(tmp_path: Path) -> None:
     study(tmp_path / "s", *SMALL, "n_trials=2")
     path = tmp_path / "s" / JOURNAL
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:2], lines[2][:9] + b"\n", *lines[3:]]))
-    with pytest.raises(RequestError, match="is damaged in line 3"):
-        study(tmp_path / "s", *SMALL, "n_trials=2")
+    for damaged in (lines[2][:9] + b"\n", b"{}\n"):
+        path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
+        with pytest.raises(RequestError, match="is damaged in line 3"):
+            study(tmp_path / "s", *SMALL, "n_trials=2")
+
+
+@pytest.mark.parametrize("owner", ["", "another machine"])
+def test_only_what_is_missing_here_is_counted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    owner: str,
+) -> None:
+    """Another machine keeps the records of what it trained; our own may be lost."""
+    monkeypatch.setattr("dse.search.closing.closing.close", lambda *_: None)
+    root = (f"results.root={tmp_path}", "name=s")
+    request = asked(*SMALL, "sampler=random", "n_trials=3", *root)
+    study(tmp_path / "s", *SMALL, "sampler=random", "n_trials=3", fail=True)
+    with opened(tmp_path / "s", "", print) as storage:
+        ledger = Ledger(storage, "random", request.question, 3, owner)
+        lost = close(request, Study(ledger, request.question, 3), "")
+    said = capsys.readouterr().err
+    assert lost == (0 if owner else 3)
+    assert ("1 of 3 points have no result: " in said) == (owner == "")
+    assert (f"2 of 3 points have no record in {tmp_path / 's'} now: " in said) == (owner == "")
+    assert (f"remove {tmp_path / 's' / JOURNAL} to train again" in said) == (owner == "")
 
 
 @pytest.mark.parametrize(

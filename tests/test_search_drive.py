@@ -8,10 +8,14 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
-from toy_search import search
-from toy_trial import epochs
+from toy_search import RESUMED, search
+from toy_trial import epochs, record
 
+from dse.results import records
+from dse.search.drive import read_curve
+from dse.search.request import read_request
 from dse.search.storage import JOURNAL
+from dse.search.study import Proposal
 
 SMALL = (
     "base_e=8,16",
@@ -69,3 +73,31 @@ def test_what_the_folder_has_is_not_trained_by_another_study(tmp_path: Path) -> 
     assert len(stored) == 4
     means = {str(e.user_attrs["point"]): e.value for e in entries(folder, 0)}
     assert {str(e.user_attrs["point"]): e.value for e in stored} == means
+
+
+def test_epochs_that_a_resumed_trial_does_not_report_are_not_judged(tmp_path: Path) -> None:
+    """One of two seeds was resumed, so that the mean of the first epochs is unknown."""
+    folder = tmp_path / "s"
+    arguments = (*SMALL, "sampler=grid", "epochs=8", "stopping=halving", "seed=0,1")
+    assert search(folder, *arguments, "n_trials=2", execute="toy_search:train") == 0
+    (folder / RESUMED).touch()
+    assert search(folder, *arguments, "n_trials=5", execute="toy_search:train") == 0
+    assert [e.state.name for e in entries(folder, 0)][2:] == ["COMPLETE"] * 3
+
+
+def test_a_curve_ends_with_the_shortest_of_its_seeds(tmp_path: Path) -> None:
+    """A seed that diverged has no accuracy later; the others alone are not the mean."""
+    question = read_request([*SMALL, "seed=0,1"]).question
+    point = next(question.space.points())
+    proposal = Proposal(number=0, point=point, trials=tuple(question.trials(point)), costs={})
+    for trial, count in zip(proposal.trials, (4, 2), strict=True):
+        rows = [f"1,{epoch},0.1,1,50,{10 * epoch + trial.seed},1" for epoch in range(1, count + 1)]
+        text = "\n".join(["attempt,epoch,lr,train_loss,train_top1,val_top1,val_loss", *rows])
+        records.save(tmp_path, record(trial), {"curve.csv": text.encode()})
+    assert read_curve(tmp_path, proposal) == [10.5, 20.5]
+
+
+def test_a_study_that_data_end_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "s"
+    assert search(folder, *SMALL, "sampler=grid", "n_trials=4", "weight_decay=0.25") == 0
+    assert capfd.readouterr().out == "stopped, since data could not be read\n"

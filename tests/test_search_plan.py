@@ -8,12 +8,15 @@ import pytest
 from reading import composed_once
 from test_calibrate import OVERHEAD, measured, silent
 from test_estimate import seconds
+from test_search import opened_study
 
 from dse.search.__main__ import main
 from dse.search.limits import costs_of
 from dse.search.plan import plan
 from dse.search.request import Request, read_request
+from dse.search.storage import opened
 from dse.sweep import calibrate
+from dse.sweep.errors import RequestError
 
 __all__ = ["composed_once", "measured"]
 
@@ -72,6 +75,21 @@ def test_a_plan_estimates_the_mean_trial_as_often_as_there_are_trials(
 def test_with_early_stopping_an_estimate_is_a_bound(tmp_path: Path) -> None:
     words = ("bypass=none", "stopping=front", "objective=macs,val_top1")
     assert "with 2 workers: at most " in "".join(lines(tmp_path, *words))
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_plan_knows_what_the_study_has_done(tmp_path: Path) -> None:
+    own = ("bypass=none", "sampler=random")
+    request = asked(tmp_path, *own, "n_trials=3")
+    with opened(request.folder, "", print) as storage:
+        study = opened_study(request, storage)
+        while proposal := study.propose():
+            study.complete(proposal, {"val_top1": 50.0})
+    assert "study random: random, 5 trials, 3 already done" in lines(tmp_path, *own, "n_trials=5")
+    assert any(line.startswith("2 trials of") for line in lines(tmp_path, *own, "n_trials=5"))
+    assert lines(tmp_path, *own, "n_trials=3")[-1] == "nothing to train"
+    with pytest.raises(RequestError, match="`epochs` must be 20 in study random, got 9"):
+        lines(tmp_path, *own, "epochs=9")
 
 
 def test_an_estimate_that_would_need_many_calibrations_is_not_made(

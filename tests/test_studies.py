@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import pytest
 from reading import composed_once
@@ -15,7 +16,7 @@ from dse.analysis.studies import effect_rows, history
 from dse.figures.study import study_figure
 from dse.report.study import searches
 from dse.results import studies
-from dse.search.closing import outcome
+from dse.search.closing import effects, outcome, points_of
 from dse.search.ledger import Ledger
 from dse.search.request import read_request
 from dse.search.storage import opened
@@ -66,6 +67,24 @@ def test_importances_point_to_high_accuracy(front: dict[str, Any]) -> None:
     assert effects["bypass"]["best"] == "simple"
     assert effects["bypass"]["rank"] is None
     assert effect_rows(front)["key"].iloc[0] == "sr"
+
+
+def test_importances_count_each_trained_point_once(tmp_path: Path) -> None:
+    """What was stopped early, or proposed again, does not change them."""
+    request = read_request(["base_e=8,16,24", "bypass=none", "pool_after=1-4-8", "incr_e=8",
+                            "pct3x3=0.5", "sampler=grid", "n_trials=15"])  # fmt: skip
+    with opened(tmp_path, "", print) as storage:
+        study = Study(Ledger(storage, "s", request.question, 15, ""), request.question, 15)
+        while proposal := study.propose():
+            if proposal.number < 3:
+                study.prune(proposal, [99.0])
+            else:
+                study.complete(proposal, {"val_top1": 80 - 40 * proposal.point["sr"]})
+        points = points_of(request, study)
+        plain = optuna.create_study(direction="maximize")
+        plain.add_trials(t for t in study.memory.get_trials() if t.number >= 3)
+        fewer = [{**p, "number": p["number"] - 3} for p in points[3:]]
+        assert effects(request, study.memory, points) == effects(request, plain, fewer)
 
 
 def test_a_history_counts_trials_and_epochs(front: dict[str, Any]) -> None:

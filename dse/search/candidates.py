@@ -29,7 +29,7 @@ class Candidates:
         if self.listed:
             self._levels = [levels(axis) for axis in question.space.axes]
             self._shape = [len(values) for values in self._levels]
-            self._within = mask(question.space, question.trial, question.limits)
+            self._within = mask(question.space, question.trial_with, question.limits)
             self.reset()
 
     def reset(self) -> None:

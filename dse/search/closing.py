@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from statistics import fmean
 from typing import Any
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from dse.analysis.rendering import columns
+from dse.analysis.rendering import columns, counted
 from dse.analysis.studies import front_rows, refusals
 from dse.results import studies
 from dse.search.answers import Answers
 from dse.search.compression import described
 from dse.search.keys import ACCURACY
 from dse.search.request import Request
-from dse.search.space import Choice
+from dse.search.space import Choice, named
+from dse.search.storage import JOURNAL
 from dse.search.study import Study
 from dse.sweep import closing
-from dse.sweep.messages import say
+from dse.sweep.launch import LISTED
+from dse.sweep.messages import resume_command, say
 from dse.sweep.streams import print_lines
 from dse.trial.names import written
 
@@ -43,17 +46,36 @@ def close(request: Request, study: Study, command: str) -> int:
 
     Returns how many of its trials have no record, or none of the compressed network that is sought.
     """
-    entries = [entry for entry in study.entries if entry.state != TrialState.PRUNED]
-    points = [entry.user_attrs["point"] for entry in entries]
-    trials = [trial for point in points for trial in request.question.trials(point)]
-    left = len(Answers(request.folder, request.question.compression).left(trials))
+    answers = Answers(request.folder, request.question.compression)
+    entries = [entry for entry in study.own if entry.state != TrialState.PRUNED]
+    asked = {e.number: request.question.trials(e.user_attrs["point"]) for e in entries}
+    trials = list(itertools.chain.from_iterable(asked.values()))
+    left = {trial.trial_id for trial in answers.left(trials)}
+    missing = [e for e in entries if any(one.trial_id in left for one in asked[e.number])]
     found = outcome(request, study)
     studies.save(request.folder, request.study, found)
     closing.close(trials, request.folder, command)
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
     say(f"study {request.study}: {study.ended}", *refusals(study.refused))
-    return left
+    say(*_missing(request, missing, len(entries)))
+    return len(left)
+
+
+def _missing(request: Request, entries: Sequence[FrozenTrial], count: int) -> Iterator[str]:
+    """Lines on the points that have no result, of a `count` of all, and what to do about them."""
+    lost = [entry for entry in entries if entry.state == TrialState.COMPLETE]
+    left = [entry for entry in entries if entry.state != TrialState.COMPLETE]
+    for some, what in ((left, "have no result"), (lost, f"have no record in {request.folder} now")):
+        if some:
+            names = [named(entry.user_attrs["point"]) for entry in some[:LISTED]]
+            more = ", ..." if len(some) > LISTED else ""
+            yield f"{len(some)} of {counted(count, 'point')} {what}: {', '.join(names)}{more}"
+    if left:
+        yield f"retry with: {resume_command()}"
+    if lost:
+        way = "name another `study`" if request.storage else f"remove {request.folder / JOURNAL}"
+        yield f"{way} to train again what has no record; the rest is not trained twice"
 
 
 def front(study: Mapping[str, Any]) -> list[str]:
@@ -114,7 +136,8 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
 def effects(
     request: Request, memory: optuna.Study, points: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """For each key how much it matters for reaching a high validation accuracy, and its direction.
+    """For each key how much it matters for reaching a high validation accuracy, and its direction,
+    from the points that were trained to the end, once each.
 
     `importance` is PED-ANOVA's (Watanabe, Bansal and Hutter 2023), a share of all keys'. `rank` is
     Spearman's correlation of an ordered key with the accuracy, NaN as None; `best` is the value
@@ -125,11 +148,16 @@ def effects(
     if len(done) < FEW:
         return {}
     accuracies = [point["values"][place] for point in done]
+    seen, known = (
+        memory.get_trials(deepcopy=False),
+        optuna.create_study(directions=memory.directions),
+    )
+    known.add_trials([seen[point["number"]] for point in done])
     shares: dict[str, float] = {}
     with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
         warnings.simplefilter("ignore")
         shares = get_param_importances(
-            memory,
+            known,
             evaluator=PedAnovaImportanceEvaluator(),
             target=lambda trial: -trial.values[place],  # it looks for what leads to low values
         )

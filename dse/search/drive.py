@@ -19,7 +19,7 @@ from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger, owner_of
 from dse.search.request import Request
-from dse.search.space import ends
+from dse.search.space import ends, named
 from dse.search.stopping import STOPPERS
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study
@@ -38,7 +38,7 @@ from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress, trained
 from dse.sweep.timing import Length, length_of
 from dse.trial.compression import Settings
-from dse.trial.names import outcome, written
+from dse.trial.names import outcome
 from dse.trial.question import Trial
 
 
@@ -136,11 +136,9 @@ class _Drive:
 
     def _prepare(self) -> None:
         question = self._request.question
-        axes = {axis.name: axis for axis in question.space.axes}
-        data = [axes[name] for name in ("data", "image_size") if name in axes]
-        trials = [question.trial({axis.name: value}) for axis in data for value in ends(axis)]
-        trials.append(question.trial({}))
-        check_data(trials, self._request.store, say)
+        sizes = [axis for axis in question.space.axes if axis.name == "image_size"]
+        trials = [question.trial_with({axis.name: v}) for axis in sizes for v in ends(axis)]
+        check_data(trials or [question.trial_with({})], self._request.store, say)
         if self._execute in (EXECUTE, FUNCTION):
             import_figures()
 
@@ -179,8 +177,8 @@ class _Drive:
             self._finish(active)
         for trial in todo:
             self._point[trial.trial_id] = proposal.number
-            name = _name(proposal, trial.seed if len(proposal.trials) > 1 else None)
-            progress.add(trial.trial_id, name, self._length(trial))
+            seed = {"seed": trial.seed} if len(proposal.trials) > 1 else {}
+            progress.add(trial.trial_id, named({**proposal.point, **seed}), self._length(trial))
             where = self._folder, request.store.absolute(), request.workers.device
             runner.submit(trial.trial_id, (trial, *where, *self._compression))
 
@@ -204,6 +202,7 @@ class _Drive:
                 self._write_failure(event, active.proposal)
                 if event.reason.startswith(DATA_ERROR):
                     self._broken = True
+                    self._study.ended = "stopped, since data could not be read"
                     runner.stop(STOP)
             if not active.left:
                 self._finish(active)
@@ -250,7 +249,7 @@ class _Drive:
         """Write a task's failure to the folder of what it could not make."""
         (trial,) = [one for one in proposal.trials if one.trial_id == event.key]
         kind, key = self._answers.task_failed(trial)
-        write_failure(self._folder, replace(event, key=key), _name(proposal, None), kind)
+        write_failure(self._folder, replace(event, key=key), named(proposal.point), kind)
 
     def _finish(self, active: Active) -> None:
         """Note in the study what became of a point whose trials have all ended."""
@@ -270,9 +269,3 @@ def read_curve(folder: Path, proposal: Proposal) -> list[float]:
         return []
     epochs = table.groupby("epoch")["val_top1"]
     return [float(value) for value in epochs.mean()[epochs.size() == len(proposal.trials)]]
-
-
-def _name(proposal: Proposal, seed: int | None) -> str:
-    """What a trial is called: its point, and its seed where there are several."""
-    values = {**proposal.point, **({} if seed is None else {"seed": seed})}
-    return " ".join(f"{key}={written(value)}" for key, value in values.items())

@@ -14,7 +14,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -23,6 +24,7 @@ from dse.results.files import make
 from dse.search.keys import ACCURACY, COMPRESS
 from dse.search.request import Question
 from dse.search.space import Choice
+from dse.search.storage import JOURNAL
 from dse.sweep.errors import RequestError
 from dse.trial.compression import used
 from dse.trial.names import written
@@ -96,6 +98,27 @@ class Ledger:
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+
+def already_done(folder: Path, url: str, name: str, question: Question) -> int:
+    """How many points of a study in a folder are done; 0 where it is in a database.
+
+    Nothing is written. Raises `RequestError` where the study asked something else.
+    """
+    path = folder / JOURNAL
+    if url or not path.exists():
+        return 0
+    try:
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        study = storage.get_study_id_from_name(name)
+    except (KeyError, ValueError):  # there is none, or its journal is damaged
+        return 0
+    before = storage.get_study_user_attrs(study).get(QUESTION)
+    if before and (lines := differences(name, before, described(question))):
+        raise RequestError(lines)
+    entries = storage.get_all_trials(study, deepcopy=False)
+    done = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sum(e.state in done and "repeat" not in e.user_attrs for e in entries)
 
 
 def owner_of(folder: Path) -> str:

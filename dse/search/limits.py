@@ -30,6 +30,7 @@ PRICED = {*FIRES, *field_names(Layout), "network", "data", "image_size", "manife
 """The keys that a network's cost may depend on."""
 
 TrialOf = Callable[[Mapping[str, Any]], Trial]
+"""The trial of some values, with others that fit together with them; else raises `ValueError`."""
 Bools = npt.NDArray[np.bool_]
 
 
@@ -103,9 +104,9 @@ def _smallest_axes(space: Space, trial_of: TrialOf) -> tuple[Axis, ...]:
     where there is one, modules of the same width need no convolution in it, or keep a wire. Where
     some layouts list their filters, these fit with the defaults only.
     """
-    first = trial_of({axis.name: ends(axis)[0] for axis in space.axes})
-    plain = first.metaparameters.bypass == "none" and all(a.name != "bypass" for a in space.axes)
-    listed = any(axis.name in ("squeeze_filters", "expand_filters") for axis in space.axes)
+    varies = {axis.name for axis in space.axes}
+    plain = "bypass" not in varies and trial_of({}).metaparameters.bypass == "none"
+    listed = bool(varies & {"squeeze_filters", "expand_filters"})
     least: dict[str, Callable[[Sequence[Any]], Any]] = {"pct3x3": min}
     if not listed:
         least["sr"] = min

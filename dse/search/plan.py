@@ -14,6 +14,7 @@ import numpy as np
 from dse.analysis.rendering import columns, counted
 from dse.search.candidates import Candidates
 from dse.search.compression import described
+from dse.search.ledger import already_done
 from dse.search.limits import costs_of, exceeded
 from dse.search.request import Question, Request
 from dse.search.space import Axis, Choice, ends
@@ -48,17 +49,19 @@ def plan(request: Request, say: Say) -> str:
         sought += f"; files by {described(question.compression)}"
     seeds = len(question.seeds)
     each = f", {seeds} seeds each" if seeds > 1 else ""
-    trials = int(min(request.n_trials, candidates.count)) * seeds
+    done = already_done(request.folder, request.storage, request.study, question)
+    left = int(min(request.n_trials, candidates.count)) - done
     sample = list(itertools.islice(_random_trials(question, candidates), SAMPLE))
+    before = f", {done:,} already done" if done else ""
     return "\n".join(
         [
             *columns(rows, "<<"),
             count,
             sought,
-            f"study {request.study}: {question.sampler}, {request.n_trials:,} trials{each}",
+            f"study {request.study}: {question.sampler}, {request.n_trials:,} trials{each}{before}",
             f"trains on {devices.described(request.workers)}",
             *preflight.notes(sample, request.store),
-            *_estimate(request, sample, trials, say),
+            *(_estimate(request, sample, left * seeds, say) if left > 0 else ["nothing to train"]),
         ]
     )
 
@@ -134,5 +137,5 @@ def _check(request: Request, sample: Sequence[Trial]) -> None:
 
 def _conditions(request: Request, axis: Axis) -> set[str]:
     """The conditions of calibrations that the values of an axis need."""
-    trials = [request.question.trial({axis.name: value}) for value in ends(axis)]
+    trials = [request.question.trial_with({axis.name: value}) for value in ends(axis)]
     return {conditions(trial, request.workers, request.store) for trial in trials}

@@ -7,6 +7,7 @@ exact costs of the space; all mistakes are reported at once.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from dse.search.check import check
 from dse.search.compression import read_compression
 from dse.search.help import parser
 from dse.search.keys import ACCURACY, COSTS, KEYS, OWN_TEXT, SETTINGS
-from dse.search.space import Axis, Choice, Space
+from dse.search.space import Axis, Choice, Space, sample
 from dse.search.space import Interval as Range
 from dse.space.architecture import field_names
 from dse.sweep.errors import RequestError
@@ -63,6 +64,19 @@ class Question:
         trial = trial_from(off({**self.base, "seed": self.seeds[0], **point}, self.given))
         check_held_out(trial.protocol)
         return trial
+
+    def trial_with(self, values: Mapping[str, Any]) -> Trial:
+        """A trial with these values, and with others of the space that fit together with them.
+
+        Raises `ValueError` where none is found, with the reason for the first values.
+        """
+        try:
+            return self.trial(values)
+        except ValueError:
+            for point in sample(self.space):
+                with suppress(ValueError):
+                    return self.trial({**point, **values})
+            raise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

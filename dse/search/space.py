@@ -7,14 +7,20 @@ everything else is the value itself.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from dse.trial.names import written
+
 DIGITS = 4
 """Significant digits of a value from an interval of real numbers."""
+SAMPLE = 64
+"""Random points that are tried to find values which fit together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +123,26 @@ class Space:
         names = [axis.name for axis in self.axes]
         for values in itertools.product(*map(levels, self.axes)):
             yield dict(zip(names, values, strict=True))
+
+
+@functools.cache
+def sample(space: Space) -> tuple[dict[str, Any], ...]:
+    """`SAMPLE` random points, always the same."""
+    rng = random.Random(0)
+
+    def value(axis: Axis) -> Any:
+        if isinstance(axis, Choice):
+            return rng.choice(axis.values)
+        if axis.whole:
+            return rng.randint(int(axis.low), int(axis.high))
+        return axis.value(rng.uniform(axis.low, axis.high))
+
+    return tuple({axis.name: value(axis) for axis in space.axes} for _ in range(SAMPLE))
+
+
+def named(point: Mapping[str, Any]) -> str:
+    """A point as on the command line."""
+    return " ".join(f"{key}={written(value)}" for key, value in point.items())
 
 
 def count(axis: Axis) -> float:

@@ -102,8 +102,8 @@ def recover(path: Path) -> int:
 
 def _is_record(line: bytes) -> bool:
     try:
-        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
-    except ValueError:
+        return line.endswith(b"\n") and "op_code" in json.loads(line)
+    except (ValueError, TypeError):
         return False
 
 

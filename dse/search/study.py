@@ -76,6 +76,11 @@ class Study:
         return [self._entries[number] for number in self._points.values()]
 
     @property
+    def own(self) -> list[FrozenTrial]:
+        """Those of `entries` that belong to this results folder; all, but in a shared database."""
+        return [e for e in self.entries if e.user_attrs["owner"] == self._ledger.owner]
+
+    @property
     def memory(self) -> optuna.Study:
         """The study as the sampler sees it."""
         return self._copy
@@ -83,7 +88,7 @@ class Study:
     def unfinished(self) -> list[Proposal]:
         """What an earlier command left: points that it was training when it was stopped, and those
         that failed, which are tried again."""
-        own = [e for e in self.entries if e.user_attrs["owner"] == self._ledger.owner]
+        own = self.own
         failed = [entry for entry in own if entry.state == FAIL]
         left = [entry for entry in own if entry.state == RUNNING]
         again = [self._retry(entry) for entry in failed]
