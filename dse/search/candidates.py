@@ -9,7 +9,7 @@ import numpy as np
 from optuna.samplers import RandomSampler
 
 from dse.search.limits import MOST, mask
-from dse.search.request import Question
+from dse.search.question import Question
 from dse.search.samplers import distributions
 from dse.search.space import levels
 

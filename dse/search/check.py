@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from dse.search.keys import COMPRESSED_BYTES
 from dse.search.limits import MOST, refusals
+from dse.search.question import Question
 from dse.search.space import ends, sample
 from dse.sweep.errors import RequestError
 from dse.sweep.no_effect import UNREAD, without_effect
 from dse.trial.question import Trial
 from dse.trial.unread import reason, unread
-
-if TYPE_CHECKING:
-    from dse.search.request import Question
 
 
 def check(question: Question) -> None:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dse.results.atomic import write
 from dse.results.files import make
 from dse.search.keys import ACCURACY, COMPRESS
-from dse.search.request import Question
+from dse.search.question import Question
 from dse.search.space import Choice
 from dse.search.storage import JOURNAL
 from dse.sweep.errors import RequestError

@@ -16,7 +16,8 @@ from dse.search.candidates import Candidates
 from dse.search.compression import described
 from dse.search.ledger import already_done
 from dse.search.limits import costs_of, exceeded
-from dse.search.request import Question, Request
+from dse.search.question import Question
+from dse.search.request import Request
 from dse.search.space import Axis, Choice, ends
 from dse.sweep import devices, preflight
 from dse.sweep.calibrate import Say, conditions

@@ -21,7 +21,7 @@ from dse.search.candidates import Candidates, Point
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger
 from dse.search.limits import costs_of, exceeded
-from dse.search.request import Question
+from dse.search.question import Question
 from dse.search.samplers import GRID, build, distributions
 from dse.sweep.no_effect import effect
 from dse.trial.question import Trial
