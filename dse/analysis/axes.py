@@ -223,6 +223,12 @@ def require(table: pd.DataFrame, *columns: str) -> None:
             raise NoSweep(f"the table has no column `{name}`")
 
 
+def check_data_set(rows: pd.DataFrame) -> None:
+    """Raise `TooMany` where the `rows` of a sweep are of several data sets."""
+    if len(sets := sorted(rows["data"].unique())) > 1:
+        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
+
+
 def _named(table: pd.DataFrame, columns: list[str]) -> tuple[str, pd.Series[str] | None]:
     """The name of an axis, and its values where they are not those of a column."""
     if len(columns) == 1 or "data" in columns:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import Sweep, TooMany, require
+from dse.analysis.axes import Sweep, check_data_set, require
 from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.labels import KILO
 from dse.analysis.pairs import sweep_once
@@ -43,8 +43,7 @@ def at_budgets(table: pd.DataFrame, budgets: Sequence[float] = ()) -> pd.DataFra
     require(table, "compressed_id", "method", "file_bytes", "val_top1")
     table = distinct(table)
     found = sweep_once(table.assign(way=ways(table)))
-    if len(sets := sorted(found.rows["data"].unique())) > 1:
-        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
+    check_data_set(found.rows)
     keys: Any = [*(axis.name for axis in found.axes), "way"]
     networks = [_network(found, rows) for _, rows in found.rows.groupby(keys, sort=False)]
     networks.sort(key=lambda one: (-one["val_top1"], one["bytes"]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.rendering import columns, counted
+from dse.analysis.rendering import columns, done
 from dse.trial.compression import SETTINGS, Settings, used
 from dse.trial.names import written
 
@@ -110,9 +110,7 @@ def by_settings(rows: pd.DataFrame) -> pd.DataFrame:
 
 def summary(rows: pd.DataFrame, asked: int) -> str:
     """`by_settings` as text; `asked` is how many networks were to be compressed."""
-    count = counted(asked, "compressed network")
-    if len(rows) < asked:
-        count = f"{len(rows):,} of {count} done, {asked - len(rows):,} failed"
+    count = done(len(rows), asked, "compressed network")
     if rows.empty:
         return count
     found = by_settings(rows)

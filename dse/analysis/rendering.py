@@ -52,6 +52,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def done(count: int, asked: int, noun: str) -> str:
+    """How many of what was asked for are done.
+
+    >>> done(3, 3, "trial"), done(2, 3, "trial")
+    ('3 trials', '2 of 3 trials done, 1 failed')
+    """
+    every = counted(asked, noun)
+    return every if count >= asked else f"{count:,} of {every} done, {asked - count:,} failed"
+
+
 def value_list(values: Sequence[Any], most: int = 6) -> str:
     """Values as text: all where they are few, else the ends.
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dse.analysis.axes import Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
-from dse.analysis.rendering import columns, counted
+from dse.analysis.rendering import columns, done
 from dse.trial.names import outcome, outcomes, written
 from dse.trial.unread import unread
 
@@ -24,9 +24,7 @@ def summary(table: pd.DataFrame, asked: int) -> str:
     more than `LINES` configurations the best by validation accuracy are listed. `asked` is how many
     trials were to be trained; those without a record have failed.
     """
-    count = counted(asked, "trial")
-    if len(table) < asked:
-        count = f"{len(table):,} of {count} done, {asked - len(table):,} failed"
+    count = done(len(table), asked, "trial")
     if table.empty:
         return count
     found = sweep(table)

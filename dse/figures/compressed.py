@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, Sweep, TooMany, configurations, require
+from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set, configurations, require
 from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.front import pareto
 from dse.analysis.labels import label, scale
@@ -94,8 +94,7 @@ def _points(found: Sweep) -> pd.DataFrame:
     rows = found.rows.assign(way=ways(found.rows))
     if (rows["method"] == UNCOMPRESSED).all():
         raise NoSweep("no network is compressed by another method than none")
-    if len(sets := sorted(rows["data"].unique())) > 1:
-        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
+    check_data_set(rows)
     if (count := rows["way"].nunique()) > MOST_WAYS:
         raise TooMany(
             f"there are {count:,} ways to compress, and at most {MOST_WAYS} can be distinguished: "

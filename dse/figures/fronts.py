@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patheffects import withStroke
 
-from dse.analysis.axes import NoSweep, Sweep, TooMany
+from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set
 from dse.analysis.devices import times_comparable
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
@@ -87,8 +87,7 @@ def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
         )
     if found.rows[found.answer].isna().all():
         raise NoSweep(f"no trial has a value of {found.answer}")
-    if len(sets := sorted(found.rows["data"].unique())) > 1:
-        raise TooMany(f"accuracies on {' and '.join(sets)} cannot be compared: select one by data=")
+    check_data_set(found.rows)
     costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
     costs = [cost for cost in costs if cost != "seconds" or times_comparable(found.rows)]
     if not costs:

@@ -39,19 +39,14 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     two = len(study["objectives"]) == 2
     with style():
         figure = Figure(figsize=(WIDTH, 5.4 if two else 2.9), layout="constrained")
-        places = figure.subplots(1 + two, 2 if not two else 1, squeeze=False)
+        grid = figure.add_gridspec(1 + two, 2, height_ratios=(1.5, 1) if two else (1,))
         if two:
-            figure.clear()
-            grid = figure.add_gridspec(2, 2, height_ratios=(1.5, 1))
             _front(figure.add_subplot(grid[0, :]), known, study["objectives"][0])
-            axes = [figure.add_subplot(grid[1, 0])]
-            axes.append(figure.add_subplot(grid[1, 1], sharey=axes[0]))
-        else:
-            axes = list(places[0])
-            axes[1].sharey(axes[0])
-        for one, x in zip(axes, ("trial", "epochs"), strict=True):
-            _progress(one, known, x, "hypervolume" if two else "best")
-        axes[1].tick_params(labelleft=False)
+        left = figure.add_subplot(grid[-1, 0])
+        right = figure.add_subplot(grid[-1, 1], sharey=left)
+        for axes, x in ((left, "trial"), (right, "epochs")):
+            _progress(axes, known, x, "hypervolume" if two else "best")
+        right.tick_params(labelleft=False)
         stopped = int((table["state"] == "stopped").sum())
         caption(
             figure,
