@@ -28,8 +28,8 @@ TEXT = (
     "Every size is the length of a file, and every accuracy that of the network decoded from it. "
     "A change is in points, from the same trial as it was trained. Retraining adds epochs, so the "
     "fair comparison is with method none at the same epochs_total, as in Table 2. At each number "
-    "of bytes, the compressed network that is best on the validation part is compared with the "
-    "best uncompressed one on the test set, paired by seed."
+    "of bytes, the best compressed and the best uncompressed network, both by validation accuracy, "
+    "are compared on the test set, paired by seed."
 )
 BUDGETS = "At a number of bytes: a small network, or a large one compressed?"
 ABOUT = {
