@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned
 from dse.analysis.selection import parse, select
-from dse.results import files
+from dse.results import compressed, files
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines, with_streams
+from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.names import written
+from dse.trial.record import COLUMNS
 
 if TYPE_CHECKING:
     from dse.analysis.compare import Comparison
@@ -33,7 +35,8 @@ estimates how many more give such a difference a chance of 80 % to be decided.
 
 examples:
   python -m dse.compare results/reproduce bypass=none,simple
-  python -m dse.compare results/mine sr=0.125,0.25,0.5 bypass=none"""
+  python -m dse.compare results/mine sr=0.125,0.25,0.5 bypass=none
+  python -m dse.compare results/mine method=none,prune    (compressed networks)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +88,10 @@ def _compared(
     key = _key(wanted)
     if key == "seed":
         raise ValueError("`seed` cannot be compared: trials are paired by it")
-    found = sweep(read(folder))
+    table = read(folder)
+    if {*wanted} & {*COMPRESSED} - {*COLUMNS}:
+        table = compressed.load(folder, table)
+    found = sweep(table)
     for name in wanted:
         known_key(name, found.rows)
     for text in wanted[key]:
@@ -133,7 +139,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
 def _cells(one: Comparison, settings: Sequence[str]) -> Iterator[Any]:
     pairs, difference = one.pairs, one.difference
     yield from (written(pairs.after), written(pairs.before))
-    yield from (written(pairs.setting[name]) for name in settings)
+    yield from (written(pairs.setting.get(name, "")) for name in settings)
     yield f"{difference.mean:+z.2f}"
     known = difference.low == difference.low
     yield f"{difference.low:z.2f} to {difference.high:z.2f}" if known else "too few seeds"

@@ -12,6 +12,7 @@ import pandas as pd
 from dse.space.architecture import LAYOUTS
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial, trial_from
+from dse.trial.unread import unread
 
 QUESTION = Trial(layout=LAYOUTS["px16"], protocol=Protocol(image_size=12)).question
 SEEDS = range(8)
@@ -32,6 +33,7 @@ def planted(
     rows = []
     for seed, *values in itertools.product(seeds, *axes.values()):
         chosen = QUESTION | dict(zip(axes, values, strict=True)) | {"seed": seed}
+        chosen |= unread(chosen)
         top1, val_top1 = accuracy(chosen) + 5 * np.sin(seed) + random.normal(0, spread, 2)
         sizes = {"size_bytes": int(1e6 * chosen["sr"]), "seconds": 10.0 + seed, "status": "learned"}
         answer = {"top1": float(top1), "top5": 99.0, "val_top1": float(val_top1)}

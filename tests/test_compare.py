@@ -416,6 +416,18 @@ def test_devices_are_those_of_the_trials_in_pairs() -> None:
     assert mixed_pairs(alike, alike.axis("bypass"), ["none", "simple"]) == ""
 
 
+def test_compressed_networks_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with the one that was retrained uncompressed for as many epochs."""
+    folder = Path(__file__).parents[1] / "results/reference/table2"
+    wanted = ["method=none,deep_compression", "network=squeezenet"]
+    assert command.main([str(folder), *wanted]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:5] for line in lines[2:4]] == [
+        ["deep_compression", "none", "0.125", "8", "-3.68"],
+        ["deep_compression", "none", "0.5", "8", "-2.29"],
+    ]
+
+
 def test_that_nothing_could_be_decided_is_said() -> None:
     table = planted(wired, seeds=range(3), sr=[n / 16 for n in range(1, 13)], bypass=BYPASSES[:2])
     (line,) = command.lines(compare(table, "bypass"))

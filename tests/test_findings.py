@@ -154,3 +154,36 @@ def test_a_finding_has_the_numbers_of_both_sides() -> None:
     assert rise.evidence.startswith("sr=0.75: +12.5")
     assert rise.paper == "Figure 3(a): 80.3 % at 0.125, 86.0 % at 0.75 (top-5 on ImageNet)."
     assert "86.0 % at 0.75, 86.1 % at 1" in plateau.paper
+
+
+@pytest.mark.parametrize(
+    ("below", "spread", "seeds", "verdict"),
+    [
+        (0.0, 0.1, 8, "agrees"),
+        (-2.0, 0.1, 8, "agrees"),
+        (0.2, 0.1, 8, "agrees"),
+        (0.8, 0.1, 8, "contradicts"),
+        (0.0, 1.0, 8, "not decided"),
+        (9.0, 0.1, 5, "not decided"),
+    ],
+)
+def test_squeezenet_is_compared_with_alexnet(
+    below: float, spread: float, seeds: int, verdict: str
+) -> None:
+    """Its accuracy is `below` AlexNet's at the paper's squeeze ratio, and far above at another."""
+    ours = planted(
+        lambda q: 70 - below if q["sr"] == 0.125 else 90,
+        spread=spread,
+        seeds=range(seeds),
+        sr=(0.125, 0.75),
+    )
+    alexnet = planted(lambda q: 70, spread=spread, seeds=range(seeds), network=["alexnet"])
+    table = pd.concat([ours.assign(params=20), alexnet.assign(params=1000)], ignore_index=True)
+    found = {one.claim: one for one in findings(table)}
+    assert set(found) == {
+        "SqueezeNet has AlexNet's accuracy with 50 times fewer parameters.",
+        "Accuracy rises with the squeeze ratio.",
+    }
+    first = findings(table)[0]
+    assert (first.verdict, "50 times fewer" in first.evidence) == (verdict, True)
+    assert "These trials" not in first.evidence

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, data_sets
+from dse.analysis.axes import NoSweep, data_sets, reads
 from dse.analysis.compare import Comparison, judged
 from dse.analysis.pairs import averaged, axis_alone, sweep_once
-from dse.analysis.plateau import PAPER, Claim
-from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_3, Point
+from dse.analysis.plateau import MARGIN, PAPER, Claim
+from dse.analysis.statistics import ALPHA
+from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_2, TABLE_3, Point
 from dse.trial.names import written
 
 VERDICTS = ("agrees", "not decided", "contradicts")
@@ -71,8 +73,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
 def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
     """The claim at the paper's fixed values, or else at those of the table; None if at neither."""
-    names = list(claim.fixed)
-    same = (table[names] == [claim.fixed[name] for name in names]).all(axis=1)
+    own = [(table[name] == value) | ~reads(table, [name]) for name, value in claim.fixed.items()]
+    same = np.logical_and.reduce(own)
     for rows in (table[same], table) if same.any() else (table,):
         with suppress(NoSweep):
             verdict, evidence = claim.judge(rows)
@@ -88,9 +90,10 @@ def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
 
 def _other(claim: _Claim, rows: pd.DataFrame) -> str:
     """The paper's fixed values that not all of these trials have, in a sentence."""
-    lacking = [n for n, value in claim.fixed.items() if not (rows[n] == value).all()]
-    here = " ".join(f"{n}={','.join(map(written, sorted(rows[n].unique())))}" for n in lacking)
-    paper = " ".join(f"{n}={written(claim.fixed[n])}" for n in lacking)
+    values = {name: sorted(rows.loc[reads(rows, [name]), name].unique()) for name in claim.fixed}
+    lacking = [name for name, known in values.items() if {*known} - {claim.fixed[name]}]
+    here = " ".join(f"{name}={','.join(map(written, values[name]))}" for name in lacking)
+    paper = " ".join(f"{name}={written(claim.fixed[name])}" for name in lacking)
     return f" These trials have {here}, the paper's {paper}." if lacking else ""
 
 
@@ -137,6 +140,17 @@ def _plateau(column: str, points: Sequence[Point]) -> Judge:
     return judge
 
 
+def _as_accurate(table: pd.DataFrame) -> tuple[str, str]:
+    """The test that SqueezeNet is at most `MARGIN` points below AlexNet."""
+    (one,) = _compared(table, "network", "alexnet", ["squeezenet"])
+    params = table.groupby("network")["params"].mean()
+    fewer = params["alexnet"] / params["squeezenet"]
+    evidence = f"{one.sentence} SqueezeNet has {fewer:.3g} times fewer parameters."
+    if one.smallest_adjusted_p <= ALPHA and one.difference.low >= -MARGIN:
+        return "agrees", evidence
+    return ("contradicts" if one.direction == "lower" else "not decided"), evidence
+
+
 def _late_pooling(table: pd.DataFrame) -> tuple[str, str]:
     """The test that pooling as late as the table has it is better than pooling as early."""
     pools = by_depth(table["pool_after"])
@@ -158,6 +172,10 @@ def _points(points: Sequence[Point], *values: float) -> str:
     return f"{', '.join(texts)} (top-5 on ImageNet)"
 
 
+SQUEEZENET = {"network": "squeezenet", "pct3x3": 0.5}
+_TOP1 = {row.key: row.top1 for row in TABLE_2}
+
+
 def _order(better: str, worse: str) -> _Claim:
     """One of the steps of Table 3's order."""
     known = {row.bypass: row.top1 for row in TABLE_3}
@@ -165,34 +183,40 @@ def _order(better: str, worse: str) -> _Claim:
     return _Claim(
         text=f"{names[better].capitalize()} is better than {names[worse]}.",
         paper=f"Table 3: {known[better]:.1f} and {known[worse]:.1f} % (top-1 on ImageNet).",
-        fixed={"sr": 0.125, "pct3x3": 0.5},
+        fixed={**SQUEEZENET, "sr": 0.125},
         judge=_higher("bypass", worse, better),
     )
 
 
 CLAIMS = (
     _Claim(
+        text="SqueezeNet has AlexNet's accuracy with 50 times fewer parameters.",
+        paper=f"Table 2: {_TOP1['squeezenet']} and {_TOP1['alexnet']} % (top-1 on ImageNet).",
+        fixed={"sr": 0.125, "pct3x3": 0.5, "bypass": "none"},
+        judge=_as_accurate,
+    ),
+    _Claim(
         text="Accuracy rises with the squeeze ratio.",
         paper=f"Figure 3(a): {_points(FIGURE_3A, 0.125, 0.75)}.",
-        fixed={"pct3x3": 0.5, "bypass": "none"},
+        fixed={**SQUEEZENET, "bypass": "none"},
         judge=_higher("sr", 0.125, 0.75),
     ),
     _Claim(
         text="Accuracy stops rising at a squeeze ratio of 0.75.",
         paper=f"Figure 3(a): {_points(FIGURE_3A, 0.75, 1.0)}.",
-        fixed={"pct3x3": 0.5, "bypass": "none"},
+        fixed={**SQUEEZENET, "bypass": "none"},
         judge=_plateau("sr", FIGURE_3A),
     ),
     _Claim(
         text="Accuracy rises with the share of 3x3 filters.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.01, 0.5)}.",
-        fixed={"sr": 0.5, "bypass": "none"},
+        fixed={"network": "squeezenet", "sr": 0.5, "bypass": "none"},
         judge=_higher("pct3x3", 0.01, 0.5),
     ),
     _Claim(
         text="Accuracy stops rising at a share of 3x3 filters of 50 %.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.5, 0.625, 0.99)}.",
-        fixed={"sr": 0.5, "bypass": "none"},
+        fixed={"network": "squeezenet", "sr": 0.5, "bypass": "none"},
         judge=_plateau("pct3x3", FIGURE_3B),
     ),
     _order("simple", "none"),
@@ -201,7 +225,7 @@ CLAIMS = (
     _Claim(
         text="Late downsampling raises accuracy.",
         paper="Strategy 3 (section 3.1), without numbers.",
-        fixed={"sr": 0.125, "pct3x3": 0.5, "bypass": "none"},
+        fixed={**SQUEEZENET, "sr": 0.125, "bypass": "none"},
         judge=_late_pooling,
     ),
 )
