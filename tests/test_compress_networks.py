@@ -16,7 +16,7 @@ from torch import nn
 from dse.coding.tensors import CompressedModel, Dense
 from dse.compress.descriptions import build, describe
 from dse.compress.fit import METHODS, fit
-from dse.compress.networks import compressed, dense_state, dropouts, fold, module
+from dse.compress.networks import compressed, dropouts, fold, module
 from dse.compress.retrain import Retraining
 from dse.data.memory import load
 from dse.space.alexnet import AlexNet, small_alexnet
@@ -181,7 +181,7 @@ def test_values_of_a_network_are_a_network_again() -> None:
     pictures = torch.randn(3, 3, 12, 12)
     assert not again.training
     assert torch.equal(again(pictures), network(pictures))
-    assert dense_state(model).keys() == network.state_dict().keys()
+    assert model.tensors.keys() == network.state_dict().keys()
 
 
 def test_tensors_of_another_network_are_refused() -> None:

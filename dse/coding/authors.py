@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.coding.relative import entries, gaps
+from dse.coding.relative import INDEX_BITS, entries, gaps
 from dse.coding.tensors import Dense, Shared, Tensor
 
 LEVELS = 256
-INDEX_BITS = 4
 
 
 class AuthorsFormatError(ValueError):

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+INDEX_BITS = 4
+"""Bits of an index in the authors' files and in EIE."""
+
 Integers = NDArray[np.int64]
 Codes = NDArray[np.uint16]
 

@@ -9,15 +9,11 @@ import pandas as pd
 
 from dse.coding.container import encode
 from dse.coding.contents import bits, stored
-from dse.coding.relative import gaps
+from dse.coding.relative import INDEX_BITS, gaps
 from dse.coding.tensors import CompressedModel, Shared
 
 FULL = 32
 """Bits of a number at fp32."""
-INDEX_BITS = 4
-"""Bits of a weight's position: the number of pruned weights before it. After 16 of them, a weight
-of 0 is stored (as in the authors' files and in EIE)."""
-
 STAGES = ("dense, fp32", "pruned", "shared", "Huffman", "adaptive")
 
 
@@ -52,7 +48,8 @@ def stages(model: CompressedModel) -> pd.DataFrame:
 
 
 def entries(tensor: Shared) -> int:
-    """Weights that are stored with their positions: those that are kept, and zeros in long gaps.
+    """Weights that are stored with their positions: those that are kept, and after each 16 pruned
+    ones a 0.
 
     >>> entries(Shared(codes=np.array([1] + 16 * [0] + [1], np.uint8), codebook=np.zeros(2, "f4")))
     3

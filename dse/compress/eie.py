@@ -22,10 +22,8 @@ from scipy import sparse
 from torch import nn
 from torch.nn import functional as F
 
+from dse.coding.relative import INDEX_BITS, entries
 from dse.coding.tensors import Floats, Shared
-
-LONGEST = 15
-"""The most zeros before an entry: 4 bits. A longer run gets an entry of code 0, a filler."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,14 +66,8 @@ class Columns:
         return sum(len(element.codes) for element in self.elements)
 
     @property
-    def bits(self) -> int:
-        """Bits of the codes and run lengths of all entries, at 4 bits a run length."""
-        width = max(len(self.table) - 1, 1).bit_length()
-        return self.entries * (width + 4)
-
-    @property
     def fillers(self) -> int:
-        """Entries that only bridge a long run of zeros."""
+        """Entries of code 0, which only bridge a run of more than 15 zeros."""
         return sum(int((element.codes == 0).sum()) for element in self.elements)
 
     def matrix(self) -> sparse.csc_array:
@@ -132,13 +124,10 @@ def _element(codes: NDArray[np.uint8]) -> Element:
     first = np.concatenate([[True], columns[1:] != columns[:-1]])[: len(columns)]
     before = np.where(first, -1, np.concatenate([[-1], rows[:-1]])[: len(rows)])
     gaps = rows - before - 1
-    fillers = gaps // (LONGEST + 1)
-    ends = np.cumsum(fillers + 1)  # each entry follows its fillers
-    whole = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
-    zeros = np.full(len(whole), LONGEST, np.uint8)
-    whole[ends - 1] = codes[rows, columns]
-    zeros[ends - 1] = gaps % (LONGEST + 1)
-    counts = np.bincount(columns, fillers + 1, minlength=codes.shape[1]).astype(np.int64)
+    parts = entries(gaps, codes[rows, columns], INDEX_BITS)
+    zeros, whole = (part.astype(np.uint8) for part in parts)
+    sizes = (gaps >> INDEX_BITS) + 1  # each entry follows its fillers
+    counts = np.bincount(columns, sizes, minlength=codes.shape[1]).astype(np.int64)
     return Element(codes=whole, zeros=zeros, pointers=np.concatenate([[0], np.cumsum(counts)]))
 
 

@@ -108,11 +108,6 @@ def floats(tensor: Tensor) -> Floats:
     return np.array(tensor.detach().cpu().numpy(), np.float32, order="C")
 
 
-def dense_state(model: CompressedModel) -> dict[str, Floats]:
-    """The values of all tensors by name ("fire2.squeeze.weight"), as in `weights.safetensors`."""
-    return {name: np.ascontiguousarray(tensor.dense()) for name, tensor in model.tensors.items()}
-
-
 def module(model: CompressedModel) -> nn.Module:
     """The network of compressed values, in eval mode; its activations have their formats.
 
@@ -126,7 +121,8 @@ def module(model: CompressedModel) -> nn.Module:
             raise ValueError(
                 f"`tensors` must have {name} of shape {wanted.get(name)}, got {got.get(name)}"
             )
-    state = {name: torch.from_numpy(values.copy()) for name, values in dense_state(model).items()}
+    values = {name: np.array(tensor.dense(), order="C") for name, tensor in model.tensors.items()}
+    state = {name: torch.from_numpy(array) for name, array in values.items()}
     network.load_state_dict(state, assign=True)
     round_activations(network, model.activations)
     return network.to(memory_format=torch.channels_last).eval()

@@ -67,7 +67,10 @@ def densities(network: nn.Module, settings: Settings) -> dict[str, float]:
     first = first_convolution(network)
     weights = {name: w for name, w in folded_weights(network).items() if name != first}
     if settings.quality:
-        shares = {name: _above(own, settings.quality) for name, own in weights.items()}
+        shares = {
+            name: float(np.mean(np.abs(own) >= settings.quality * own.std()))
+            for name, own in weights.items()
+        }
     else:
         scored = {name: scores(own) for name, own in weights.items()}
         whole = np.sort(np.concatenate(list(scored.values())))[::-1]
@@ -93,10 +96,6 @@ def scores(weights: Floats) -> NDArray[np.float64]:
 def folded_weights(network: nn.Module) -> dict[str, Floats]:
     """The weight of each layer after folding, by its name."""
     return {name: floats(layer.weight) for name, layer in layers(fold(network)).items()}
-
-
-def _above(weights: Floats, quality: float) -> float:
-    return float(np.mean(np.abs(weights) >= quality * weights.std()))
 
 
 def keep(weights: Floats, density: float) -> Mask:

@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dse.coding.heads import SCHEMES
 from dse.coding.tensors import CompressedModel, Floats, LowRank
 from dse.compress.networks import compressed, floats, layers, norms
 from dse.compress.retrain import Retraining, constrain, originals, release_all, retrain
 from dse.trial.compression import Settings
-
-SCHEMES = ("matrix", "spatial")
 
 
 def svd(network: nn.Module, training: Retraining | None, settings: Settings) -> CompressedModel:
