@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import signal
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,22 @@ def test_a_trial_with_checkpoints_is_not_finished(tmp_path: Path) -> None:
     save(tmp_path, ONE, 1, b"state")
     assert files.has_trials(tmp_path)
     assert files.finished(tmp_path, [ONE]) == set()
+
+
+def test_many_unfinished_trials_take_little_time_and_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records are looked up once, and one state is held at a time."""
+    for number in range(8):
+        save(tmp_path, f"{number:020x}", 1, bytes(4_000_000))
+    looked_up: list[object] = []
+    monkeypatch.setattr(checkpoints, "finished", lambda *asked: looked_up.append(asked) or set())
+    tracemalloc.start()
+    found = checkpoints.unfinished(tmp_path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(found), len(looked_up)) == (8, 1)
+    assert most < 20_000_000
 
 
 def test_cleared_checkpoints_are_gone_and_another_trials_are_not(tmp_path: Path) -> None:

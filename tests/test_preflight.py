@@ -26,8 +26,9 @@ def test_a_folder_must_be_writable_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "main.tex").write_bytes(b"")
     (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
-    for folder in ("file", "file/below", "file/far/below"):
+    for folder in ("file", "file/below", "file/far/below", "loop/below", "gone/below"):
         with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
             check_folder(tmp_path / folder)
     with pytest.raises(RequestError, match="`name` must be a new folder or one with results"):

@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,9 +70,12 @@ class Unfinished(NamedTuple):
 def unfinished(folder: Path) -> dict[str, Unfinished]:
     """Where each trial resumes that has a checkpoint, no record, and no process, by `trial_id`."""
     ids = names(folder / "trials" / UNFINISHED)
-    ids = [i for i in ids if i not in finished(folder, ids) and not held(folder, i)]
-    found = {i: next(newest(folder, i), None) for i in ids}
-    return {i: _position(state) for i, state in found.items() if state is not None}
+    done, found = finished(folder, ids), {}
+    for trial_id in ids:
+        if trial_id not in done and not held(folder, trial_id):
+            for state in islice(newest(folder, trial_id), 1):
+                found[trial_id] = _position(state)
+    return found
 
 
 def _position(state: bytes) -> Unfinished:

@@ -30,7 +30,7 @@ def check_folder(folder: Path, key: str = "results.root") -> None:
     """
     try:
         candidates = (folder / "trials", folder, *folder.absolute().parents)
-        nearest = next(path for path in candidates if path.exists())
+        nearest = next(path for path in candidates if path.exists() or path.is_symlink())
         with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
             held = foreign(folder)
     except OSError as error:
