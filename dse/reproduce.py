@@ -18,6 +18,7 @@ from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
 from dse.sweep.request import Request, read_request
+from dse.sweep.signals import guarded
 from dse.sweep.streams import print_lines
 from dse.trial.question import Trial
 
@@ -35,7 +36,7 @@ DESCRIPTION = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 some trials failed, 2 wrong request,
     130 interrupted."""
-    return launch.guarded(_main, arguments)
+    return guarded(_main, arguments)
 
 
 def _main(arguments: list[str]) -> int:

@@ -22,7 +22,8 @@ from dse.runner.submitit import Jobs
 from dse.runner.task import Report, Reporter
 from dse.space.cost import cost
 from dse.sweep import calibrate
-from dse.sweep.calibrate import Calibration, Sample, chosen
+from dse.sweep.calibrate import chosen
+from dse.sweep.calibration import Calibration, Sample, known_rates
 from dse.sweep.estimate import estimate
 from dse.sweep.request import Request, read_request
 from dse.sweep.timing import training_work
@@ -353,10 +354,10 @@ def test_a_gpu_is_calibrated_on_itself(tmp_path: Path, measured: list[tuple[str,
         gpu = replace(cpu, workers=replace(cpu.workers, device="cuda", settings=gpus))
         for _ in range(2):
             estimate(gpu, gpu.trials, silent)
-        assert calibrate.known_rates(gpu.trials, gpu.workers, gpu.store) is not None
+        assert known_rates(gpu.trials, gpu.workers, gpu.store) is not None
     assert len(measured) == 3
     jobs = Workers(engine="submitit", device="cuda", settings=Jobs(gpus=1))
-    assert calibrate.known_rates(cpu.trials, jobs, cpu.store) is None
+    assert known_rates(cpu.trials, jobs, cpu.store) is None
     with pytest.raises(RuntimeError, match="the GPUs of submitit are not calibrated"):
         estimate(replace(cpu, workers=jobs), cpu.trials, silent)
     assert len(measured) == 3

@@ -97,7 +97,7 @@ def search(folder: Path, *arguments: str, execute: str = "") -> int:
     from dse.runner.runner import Runner
     from dse.search import drive
     from dse.search.request import read_request
-    from dse.sweep import launch
+    from dse.sweep import launch, signals
 
     def command(given: list[str]) -> int:
         keys = {argument.partition("=")[0] for argument in given}
@@ -117,7 +117,7 @@ def search(folder: Path, *arguments: str, execute: str = "") -> int:
 
     launch.Runner = Taken
     try:
-        return launch.guarded(command, list(arguments))
+        return signals.guarded(command, list(arguments))
     finally:
         launch.Runner = Runner
 

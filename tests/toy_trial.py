@@ -181,10 +181,10 @@ def sweep(folder: Path, plan: Plan) -> int:
     """A toy sweep, run as the command runs one; only its driver imports how."""
     from dse.results import tables
     from dse.runner.runner import Workers
-    from dse.sweep import launch
+    from dse.sweep import launch, signals
 
     workers = Workers(count=plan.workers, patience=plan.patience)
-    launch.STOP = plan.stop
+    signals.STOP = plan.stop
 
     def command(_: list[str]) -> int:
         failures = launch.run(trials(plan), folder, workers, Store(), "toy_trial:run")
@@ -192,7 +192,7 @@ def sweep(folder: Path, plan: Plan) -> int:
             tables.write_tables(folder)
         return 1 if failures else 0
 
-    return launch.guarded(command, [])
+    return signals.guarded(command, [])
 
 
 # Storms -------------------------------------------------------------------------------------

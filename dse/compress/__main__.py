@@ -11,8 +11,8 @@ from dse.compress.closing import close
 from dse.compress.launch import run
 from dse.compress.plan import plan
 from dse.compress.request import read_request
-from dse.sweep.launch import guarded
 from dse.sweep.preflight import check_folder
+from dse.sweep.signals import guarded
 from dse.sweep.streams import print_lines
 
 OTHERS = {

@@ -15,11 +15,11 @@ from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
 from dse.space.architecture import field_names
 from dse.sweep.errors import RequestError, RequestParser
-from dse.sweep.launch import stopped_by_signals
 from dse.sweep.messages import say
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.preflight import check_data
 from dse.sweep.request import read_settings, read_workers
+from dse.sweep.signals import stopped_by_signals
 from dse.sweep.streams import print_lines
 from dse.trial.compressed import CompressedRecord
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from dse.search.request import read_request
-from dse.sweep.launch import guarded
 from dse.sweep.messages import say
 from dse.sweep.preflight import check_folder
+from dse.sweep.signals import guarded
 from dse.sweep.streams import print_lines
 
 

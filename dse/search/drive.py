@@ -26,16 +26,15 @@ from dse.search.study import Proposal, Study
 from dse.sweep.launch import (
     DATA_ERROR,
     EXECUTE,
-    STOP,
     begin,
     import_figures,
     open_runner,
-    stopped_by_signals,
     write_failure,
 )
 from dse.sweep.messages import say
 from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress, trained
+from dse.sweep.signals import STOP, stopped_by_signals
 from dse.sweep.timing import Length, length_of
 from dse.trial.compression import Settings
 from dse.trial.names import outcome

@@ -20,7 +20,8 @@ from dse.search.question import Question
 from dse.search.request import Request
 from dse.search.space import Axis, Choice, ends
 from dse.sweep import devices, preflight
-from dse.sweep.calibrate import Say, conditions
+from dse.sweep.calibrate import Say
+from dse.sweep.calibration import conditions
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import TrialEstimate, estimate
 from dse.sweep.plan import total_lines

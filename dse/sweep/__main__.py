@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from dse.sweep.closing import close
 from dse.sweep.estimate import within_budget
-from dse.sweep.launch import guarded, run
+from dse.sweep.launch import run
 from dse.sweep.messages import say
 from dse.sweep.plan import plan
 from dse.sweep.preflight import check_folder
 from dse.sweep.request import read_request
+from dse.sweep.signals import guarded
 from dse.sweep.streams import print_lines
 
 DESCRIPTION = (

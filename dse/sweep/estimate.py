@@ -11,7 +11,8 @@ from statistics import fmean
 from dse.analysis.rendering import counted
 from dse.results import records
 from dse.sweep import calibrate
-from dse.sweep.calibrate import Calibration, Say
+from dse.sweep.calibrate import Say
+from dse.sweep.calibration import Calibration, conditions, load
 from dse.sweep.errors import RequestError
 from dse.sweep.preflight import check_data
 from dse.sweep.request import Request
@@ -84,8 +85,8 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     store = replace(request.store, download=request.store.download and not request.plan)
     groups: dict[str, list[Trial]] = {}
     for trial in todo:
-        groups.setdefault(calibrate.conditions(trial, workers, store), []).append(trial)
-    known = {group: calibrate.load(group, store) for group in groups}
+        groups.setdefault(conditions(trial, workers, store), []).append(trial)
+    known = {group: load(group, store) for group in groups}
     unknown = [group for group, trials in groups.items() if not known[group].covers(trials)]
     measured = [trial for group in unknown for trial in groups[group]]
     check_data(measured, store, say, decode=not request.plan)
