@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
+from simulate import Known, search
 
 import dse
 from dse.results import curves
 from dse.search.samplers import SAMPLERS, build
-from dse.search.simulate import Known, search
 from dse.search.space import Choice, Space
 from dse.search.stopping import STOPPERS
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from arena import OUT, ROOT, bench
+from simulate import Known
 
 from dse.analysis.front import pareto
 from dse.analysis.hypervolume import hypervolume
 from dse.analysis.rendering import markdown
-from dse.search.simulate import Known
 from dse.search.stopping import STOPPERS
 
 GUESS, STUDY = 10.0, 216

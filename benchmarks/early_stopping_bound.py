@@ -27,10 +27,10 @@ from arena import AXES, OUT, bench
 from early_stopping import arguments, drawn
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
+from simulate import Known
 
 from dse.analysis.front import pareto
 from dse.analysis.rendering import markdown
-from dse.search.simulate import Known
 
 GOAL, SECONDS, LAST, RIDGE = 0.95, 60, 2, 1e-3
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
+from simulate import search
+from synthetic import synthetic
 
 from dse.analysis.hypervolume import hypervolume
 from dse.analysis.rendering import markdown
 from dse.analysis.statistics import interval, share
 from dse.search.samplers import SAMPLERS, build
-from dse.search.simulate import search
-from dse.search.synthetic import synthetic
 
 OUT = Path(__file__).parents[1] / "results/reference/arena/synthetic.csv"
 GUESS = 10.0

@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from dse.search.keys import SAMPLERS
 from dse.search.ledger import Ledger
 from dse.search.request import read_request
-from dse.search.samplers import NAMES
 from dse.search.storage import opened
 from dse.search.study import Study
 
@@ -50,7 +50,7 @@ def measure(folder: Path, *arguments: str) -> str:
 
 def main(n_trials: int = 200, *names: str) -> None:
     """Print a line for each sampler."""
-    for name in names or [name for name in NAMES if name != "gp"]:
+    for name in names or [name for name in SAMPLERS if name != "gp"]:
         for limit in ([], ["max.size_bytes=100kB"]):
             with tempfile.TemporaryDirectory() as folder:
                 line = measure(Path(folder), f"sampler={name}", f"n_trials={n_trials}", *limit)

@@ -9,13 +9,13 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from simulate import search
+from synthetic import synthetic
 
 from dse.analysis.hypervolume import hypervolume
 from dse.search.annealing import AnnealingSampler
 from dse.search.neighbours import neighbour, random_point
 from dse.search.samplers import build
-from dse.search.simulate import search
-from dse.search.synthetic import synthetic
 
 SPACE = {
     "bypass": CategoricalDistribution(("none", "simple", "complex")),

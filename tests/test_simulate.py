@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import optuna
 import pytest
+from simulate import Known, Trained, search
 
 from dse.search.samplers import build
-from dse.search.simulate import Known, Trained, search
 from dse.search.space import Choice, Space
 
 SPACE = Space(

@@ -97,8 +97,6 @@ SAMPLERS: Mapping[str, Callable[[int, int, int], BaseSampler]] = {
 GRID = "grid"
 """Every point in order, as a sweep does; no sampler is needed for it."""
 
-NAMES = (*SAMPLERS, GRID)
-
 
 def build(name: str, *, seed: int, number: int, n_trials: int) -> BaseSampler:
     """The sampler for the trial of a number, of a study of `n_trials` in all.

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from simulate import Known
 
-from dse.search.simulate import Known
 from dse.search.space import Choice, Space
 from dse.space.architecture import Layout
 from dse.space.grid import cost_grid
