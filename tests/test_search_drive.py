@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,19 @@ def test_a_study_that_data_end_says_so(tmp_path: Path, capfd: pytest.CaptureFixt
     folder = tmp_path / "s"
     assert search(folder, *SMALL, "sampler=grid", "n_trials=4", "weight_decay=0.25") == 0
     assert capfd.readouterr().out == "stopped, since data could not be read\n"
+
+
+@pytest.mark.parametrize("stopping", ["none", "halving"])
+def test_a_record_that_was_removed_is_made_again(tmp_path: Path, stopping: str) -> None:
+    """As a message on a damaged one advises; the study stays as it was."""
+    folder = tmp_path / "s"
+    arguments = (*SMALL, "sampler=random", "n_trials=4", "epochs=8", f"stopping={stopping}")
+    assert search(folder, *arguments, execute="toy_search:train") == 0
+    before, done = entries(folder, 0), records_of(folder)
+    for trial_id in done:
+        shutil.rmtree(folder / "trials" / trial_id)
+    assert search(folder, *arguments, execute="toy_search:train") == 0
+    assert records_of(folder) == done
+    assert [(e.state, e.values) for e in entries(folder, 0)] == [
+        (e.state, e.values) for e in before
+    ]

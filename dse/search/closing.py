@@ -22,7 +22,6 @@ from dse.search.compression import described
 from dse.search.keys import ACCURACY
 from dse.search.request import Request
 from dse.search.space import Choice, named
-from dse.search.storage import JOURNAL
 from dse.search.study import Study
 from dse.sweep import closing
 from dse.sweep.launch import LISTED
@@ -58,24 +57,18 @@ def close(request: Request, study: Study, command: str) -> int:
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
     say(f"study {request.study}: {study.ended}", *refusals(study.refused))
-    say(*_missing(request, missing, len(entries)))
+    say(*_missing(missing, len(entries)))
     return len(left)
 
 
-def _missing(request: Request, entries: Sequence[FrozenTrial], count: int) -> Iterator[str]:
-    """Lines on the points that have no result, of a `count` of all, and what to do about them."""
-    lost = [entry for entry in entries if entry.state == TrialState.COMPLETE]
-    left = [entry for entry in entries if entry.state != TrialState.COMPLETE]
-    for some, what in ((left, "have no result"), (lost, f"have no record in {request.folder} now")):
-        if some:
-            names = [named(entry.user_attrs["point"]) for entry in some[:LISTED]]
-            more = ", ..." if len(some) > LISTED else ""
-            yield f"{len(some)} of {counted(count, 'point')} {what}: {', '.join(names)}{more}"
-    if left:
+def _missing(entries: Sequence[FrozenTrial], count: int) -> Iterator[str]:
+    """Lines on the points that have no record, of a `count` of all."""
+    if entries:
+        names = [named(entry.user_attrs["point"]) for entry in entries[:LISTED]]
+        more = ", ..." if len(entries) > LISTED else ""
+        some = f"{len(entries):,} of {counted(count, 'point')}"
+        yield f"{some} have no record: {', '.join(names)}{more}"
         yield f"retry with: {resume_command()}"
-    if lost:
-        way = "name another `study`" if request.storage else f"remove {request.folder / JOURNAL}"
-        yield f"{way} to train again what has no record; the rest is not trained twice"
 
 
 def front(study: Mapping[str, Any]) -> list[str]:

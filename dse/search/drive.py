@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from dse.analysis.rendering import counted
 from dse.results import curves, drivers, records
 from dse.results.atomic import tidy
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
@@ -109,7 +110,8 @@ class _Drive:
 
     def run(self) -> None:
         """Train until there is nothing more to propose."""
-        waiting = [p for p in self._study.unfinished() if not self._answered(p)]
+        waiting = [*self._lost(), *self._study.unfinished()]
+        waiting = [proposal for proposal in waiting if not self._answered(proposal)]
         if not waiting and (first := self._next()):
             waiting = [first]
         if not waiting:
@@ -132,6 +134,16 @@ class _Drive:
                     self._fill(runner, progress)
             if received:
                 raise KeyboardInterrupt
+
+    def _lost(self) -> list[Proposal]:
+        """The points whose record, or compressed network, has been removed: they get it again."""
+        done = self._study.completed()
+        left = self._answers.left([trial for proposal in done for trial in proposal.trials])
+        lost = [proposal for proposal in done if {*left} & {*proposal.trials}] if left else []
+        if lost:
+            some = f"{len(lost):,} of {counted(len(done), 'point')}"
+            say(f"{some} no longer have a record in {self._folder}: they are trained again")
+        return lost
 
     def _prepare(self) -> None:
         question = self._request.question
@@ -209,7 +221,8 @@ class _Drive:
     def _is_hopeless(self, active: Active) -> bool:
         """Whether a point in training is to be stopped now."""
         curve = active.curve
-        if not self._stops or active.stopped or not curve or math.isnan(curve[-1]):
+        settled = active.stopped or self._study.is_complete(active.proposal)
+        if not self._stops or settled or not curve or math.isnan(curve[-1]):
             return False
         self._note(active.proposal, curve)
         epochs = self._request.question.base["epochs"]

@@ -85,6 +85,10 @@ class Study:
         """The study as the sampler sees it."""
         return self._copy
 
+    def completed(self) -> list[Proposal]:
+        """The points of this folder of which the study has a result."""
+        return [self.proposal(entry) for entry in self.own if entry.state == COMPLETE]
+
     def unfinished(self) -> list[Proposal]:
         """What an earlier command left: points that it was training when it was stopped, and those
         that failed, which are tried again."""
@@ -93,6 +97,10 @@ class Study:
         left = [entry for entry in own if entry.state == RUNNING]
         again = [self._retry(entry) for entry in failed]
         return [*map(self.proposal, left), *(one for one in again if one)]
+
+    def is_complete(self, proposal: Proposal) -> bool:
+        """Whether the study has the result of a point."""
+        return bool(self._entries[proposal.number].state == COMPLETE)
 
     def propose(self) -> Proposal | None:
         """The next point to train; None where there is none."""
@@ -116,13 +124,16 @@ class Study:
         self._ledger.note(proposal.number, "stored", True)
 
     def complete(self, proposal: Proposal, measured: Mapping[str, float]) -> None:
-        """Note what was measured of a point, as `dse.search.answers` has it."""
-        self._end(proposal.number, COMPLETE, self._values({**proposal.costs, **measured}))
+        """Note what was measured of a point, as `dse.search.answers` has it, unless the study has a
+        result: then its record had been removed, and was made again."""
+        if not self.is_complete(proposal):
+            self._end(proposal.number, COMPLETE, self._values({**proposal.costs, **measured}))
 
     def fail(self, proposal: Proposal, reason: str) -> None:
         """Note that a point could not be trained; it is not proposed again by this command."""
-        self._ledger.note(proposal.number, "failed", reason)
-        self._end(proposal.number, FAIL, None)
+        if not self.is_complete(proposal):
+            self._ledger.note(proposal.number, "failed", reason)
+            self._end(proposal.number, FAIL, None)
 
     def prune(self, proposal: Proposal, curve: Sequence[float]) -> None:
         """Note that the training of a point was stopped early, after the epochs of `curve`."""
