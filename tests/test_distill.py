@@ -88,8 +88,8 @@ def test_steps_follow_the_price_and_how_much_a_layer_matters(
     steps = [optimise(weights, known, network.architecture, p).log2_steps for p in (1e-5, 1.6e-4)]
     assert np.mean([steps[1][n] - steps[0][n] for n in weights]) == pytest.approx(2, abs=0.4)
     known["conv10"] = known["conv10"] * 256
-    louder = optimise(weights, known, network.architecture, 1e-5).log2_steps
-    assert louder["conv10"] < steps[0]["conv10"]
+    finer = optimise(weights, known, network.architecture, 1e-5).log2_steps
+    assert finer["conv10"] < steps[0]["conv10"]
 
 
 def test_a_higher_price_gives_a_smaller_network_of_larger_divergence(

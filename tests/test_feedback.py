@@ -37,7 +37,7 @@ def test_feedback_lowers_the_cost_of_rounding_to_a_third(values: Tensor) -> None
     torch.testing.assert_close(alone, values.round())
 
 
-def test_pruned_weights_stay_0_and_filters_do_not_meet(values: Tensor) -> None:
+def test_pruned_weights_stay_0_and_filters_are_independent(values: Tensor) -> None:
     kept = torch.rand(100, 24, generator=torch.Generator().manual_seed(2)) < 0.4
     kept[3] = False
     codes = round_filters(values * kept, kept, together(24), FREE)
@@ -55,7 +55,7 @@ def test_what_matters_less_gets_fewer_bits(values: Tensor) -> None:
     assert abs(float(lost[12:].mean())) < 0.01
 
 
-def test_the_information_foretells_the_divergence() -> None:
+def test_the_information_predicts_the_divergence() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4))
     pictures = torch.randn(2000, 2, 3, 3)

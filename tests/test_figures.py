@@ -15,7 +15,7 @@ from drawn import intervals, labels, means, text
 from matplotlib.figure import Figure
 from swept import PCT, POOLS, SR, WIRES, shuffled, swept
 
-from dse.analysis import axes as analysis_axes
+from dse.analysis import lines as analysis_lines
 from dse.analysis.axes import NoSweep
 from dse.analysis.statistics import interval
 from dse.analysis.table3 import table3
@@ -134,7 +134,7 @@ def test_two_thousand_settings_are_refused_at_once(monkeypatch: pytest.MonkeyPat
     pair = pd.DataFrame(swept(seed=(0,), sr=SR[:2]))
     many = pair.loc[np.tile(pair.index, 2000)].reset_index(drop=True)
     many = many.assign(lr=many.index // 2 + 1.0, trial_id=many.index.map(str))
-    monkeypatch.delattr(analysis_axes, "Line")
+    monkeypatch.delattr(analysis_lines, "Line")
     with pytest.raises(NoSweep, match="2,000 lines"):
         figure3a(many)
 
@@ -220,7 +220,7 @@ def test_fewer_than_three_seeds_have_no_interval(seeds: tuple[int, ...], words: 
     assert "interval" not in text(figure)
 
 
-def test_configurations_with_fewer_seeds_are_told_apart() -> None:
+def test_configurations_with_fewer_seeds_have_no_interval_and_are_named() -> None:
     figure = figure3a(shuffled(swept(sr=(0.125, 0.5)), swept(sr=(0.25,), seed=(0,))))
     assert [len(ends) for ends in intervals(figure.axes[0])] == [2, 0, 2]
     assert "95 % interval (from 3 seeds on) and each of 1-3 seeds" in text(figure)

@@ -120,8 +120,8 @@ class Student:
             return latent.round()
         size, bits = latent.abs(), self.bits[name]
         low = size.floor().clamp(max=len(bits) - 2)
-        dearer = bits[low.long() + 1] - bits[low.long()]
-        up = (low + 1 - size) ** 2 + BIT_IN_STEPS * dearer < (size - low) ** 2
+        more_bits = bits[low.long() + 1] - bits[low.long()]
+        up = (low + 1 - size) ** 2 + BIT_IN_STEPS * more_bits < (size - low) ** 2
         return (low + up) * latent.sign() * self.kept[name]
 
     def __call__(self, pictures: Tensor) -> Tensor:

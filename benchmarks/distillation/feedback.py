@@ -46,7 +46,8 @@ def _rounded(values: Tensor, kept: Tensor, curvature: Tensor, prices: Tensor) ->
 
 def _own_costs(curvature: Tensor, order: Tensor, real: Tensor) -> Tensor:
     """For each filter the lower triangular matrix L for which the sum of `(L @ x) ** 2` is the cost
-    of the errors x in its order: a square is what an error costs if all later ones answer best."""
+    of the errors x in its order: a square is what an error costs if all later ones make up for it
+    as well as they can."""
     both = real[:, :, None] & real[:, None, :]
     own = curvature[order[:, :, None], order[:, None, :]]
     own = torch.where(both, own, torch.eye(order.shape[1]).to(own))
