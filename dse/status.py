@@ -19,8 +19,8 @@ from dse.sweep.streams import print_lines, with_streams
 from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial
 
-NAMED = 100
-"""Maximum number of finished trials that are read for the names of others."""
+NAMED, LISTED = 100, 5
+"""Maximum number of finished trials that are read for the names of others, and of commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +90,8 @@ def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:
             yield f"stopped half-way: {called}: epoch {epoch} of {epochs}{within}"
     noted = commands.noted(folder)
     if stopped and noted and not drivers.published(folder):
-        yield f"to resume: {noted[-1].line}"
+        which = "to resume:" if len(noted) == 1 else "to resume, the one that asked for it:"
+        yield from (f"{which} {command.line}" for command in noted[-LISTED:])
 
 
 def _finished(folder: Path) -> Iterator[Trial]:

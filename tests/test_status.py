@@ -102,6 +102,11 @@ def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
     assert sorted(lines[:-1]) == sorted(expected)
     assert lines[-1] == "to resume: python -m dse.sweep seed=0,1,2"
     assert f"stopped half-way: {names[1]}: epoch 0 of 20 and 1 step" in shown(tmp_path, capsys)
+    commands.note(tmp_path, "python -m dse.sweep seed=9")  # which does not resume them
+    assert [line.partition(": ")[0::2] for line in shown(tmp_path, capsys)[-2:]] == [
+        ("to resume, the one that asked for it", f"python -m dse.sweep seed={seeds}")
+        for seeds in ("0,1,2", "9")
+    ]
     assert contents(tmp_path).keys() == before.keys()
 
 
