@@ -45,8 +45,9 @@ def test_a_failed_trial_is_named_by_what_varies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(tmp_path / "x", Plan(trials=3, poison=1)) == 1
-    *_, failed, retry = capsys.readouterr().err.splitlines()
+    *_, failed, details, retry = capsys.readouterr().err.splitlines()
     assert failed == "1 of 3 trials failed: weight_decay=1 seed=1"
+    assert "exit code 9" in Path(details.rpartition(" as in ")[2]).read_text()
     assert retry.startswith("retry with: ")
     (failure,) = records.failures(tmp_path / "x").values()
     assert failure.name == "weight_decay=1 seed=1"
@@ -60,7 +61,7 @@ def test_after_an_error_in_the_data_the_other_trials_stop(
     assert sweep(tmp_path / "x", plan) == 1
     lines = capsys.readouterr().err.splitlines()
     assert sum("a picture has gone" in line for line in lines) == 1
-    *_, failed, left_out, retry = lines
+    *_, failed, left_out, _, retry = lines
     assert failed == "1 of 9 trials failed: weight_decay=0.25 seed=1"
     state = "stopped or did not start, since data could not be read"
     assert left_out.startswith(f"8 of 9 trials {state}: weight_decay=0 seed=0, ")
