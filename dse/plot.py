@@ -99,9 +99,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     except (RequestError, OSError, ValueError) as error:
         say(error)
         return 1 if isinstance(error, files.Damaged) else 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
     print_lines(*paths)
     return 0
 

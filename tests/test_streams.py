@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import Mock
 
 import pytest
 from sample_compressed import compressed_record
@@ -151,6 +153,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in TRIALS, COMPRESSED:
         strew(folder / kind)
     return home
+
+
+@pytest.mark.parametrize("name", ["audit", "compare", "pack", "plot", "status"])
+def test_a_command_that_is_interrupted_says_so_in_a_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first load of 100,000 records takes a minute."""
+    command = import_module(f"dse.{name}")
+    monkeypatch.setattr(command, "_main", Mock(side_effect=KeyboardInterrupt))
+    assert command.main([]) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 @pytest.mark.parametrize("words", ON_RECORDS)

@@ -16,7 +16,7 @@ _errors: list[OSError] = []
 
 
 def with_streams(command: Callable[[], int]) -> int:
-    """Run a command with three standard streams, and return its exit code.
+    """Run a command with three standard streams, and return its exit code: 130 after Ctrl-C.
 
     A stream that is missing is the null device. What stdout cannot encode is escaped. Printing ends
     quietly where the reader of stdout leaves; another error in writing it gets one line, and 0
@@ -30,6 +30,9 @@ def with_streams(command: Callable[[], int]) -> int:
         code = command()
     except SystemExit as end:  # of argparse, which has printed its help or a mistake
         raise SystemExit(_ended(end.code)) from None
+    except KeyboardInterrupt:  # of a command that has nothing to stop or to resume
+        say("interrupted")
+        code = 130
     return _ended(code)
 
 
