@@ -115,6 +115,8 @@ def composed(
     Plugins.instance().register(Source)
     try:
         own = _own(home, page)
+        if not isinstance(own, dict):
+            raise ValueError("it must hold keys with values, as in sr: 0.25")
         with warnings.catch_warnings(), initialize_config_dir(_address(home), version_base="1.3"):
             warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
