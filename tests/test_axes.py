@@ -84,13 +84,14 @@ def test_fields_that_vary_together_are_one_axis() -> None:
     ]
 
 
-def test_numbers_of_a_random_sample_are_axes_of_their_own() -> None:
+@pytest.mark.parametrize("count", [5, 13])
+def test_numbers_of_a_random_sample_are_axes_of_their_own(count: int) -> None:
     """As of a search of intervals, where no two networks have a value in common."""
     rng = random.Random(0)
-    pairs = [(rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)) for _ in range(13)]
+    pairs = [(rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)) for _ in range(count)]
     free = [row(50, seed, sr=sr, pct3x3=other) for sr, other in pairs for seed in (0, 1)]
     assert [axis.name for axis in sweep(table(*free)).axes] == ["pct3x3", "sr"]
-    assert len(configurations(sweep(table(*free)))) == 13
+    assert len(configurations(sweep(table(*free)))) == count
 
     falling = [row(50, sr=sr, pct3x3=1 - sr) for sr, _ in pairs]
     assert [axis.name for axis in sweep(table(*falling)).axes] == ["pct3x3, sr"]

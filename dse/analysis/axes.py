@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.labels import MOST_TICKS, is_numeric
+from dse.analysis.labels import is_numeric
 from dse.analysis.statistics import PERCENT, half_width
 from dse.trial.compression import SETTINGS, USES
 from dse.trial.datasets import num_classes
@@ -28,6 +28,9 @@ ORDER = {"bypass": ("none", "simple", "complex")}
 
 SIZES = ("params", "macs", "activations", "peak_activation_bytes", "size_bytes")
 """What depends on the configuration alone, not on the seed."""
+
+FEW = 4
+"""Of so few values, random ones rise or fall together too often to be recognised as such."""
 
 
 class NoSweep(ValueError):
@@ -158,10 +161,10 @@ def _untied(
     table: pd.DataFrame, columns: list[str], together: Mapping[bytes, list[str]]
 ) -> list[list[str]]:
     """The fields of a group in `together`, apart where only chance may have joined them: where each
-    of more than `MOST_TICKS` configurations has values of its own, all are numbers, and they
-    neither rise nor fall together."""
+    of more than `FEW` configurations has values of its own, all are numbers, and they neither rise
+    nor fall together."""
     values = table[columns].drop_duplicates()
-    if len(columns) == 1 or len(values) <= MOST_TICKS:
+    if len(columns) == 1 or len(values) <= FEW:
         return [columns]
     count = len(table[[group[0] for group in together.values()]].drop_duplicates())
     if len(values) < count or not all(is_numeric(values[name]) for name in columns):
