@@ -283,9 +283,13 @@ def test_what_is_drawn_follows_from_the_axes(axes: dict[str, Any], names: list[s
 def test_a_random_sample_is_drawn_as_points() -> None:
     """In a sample no two values of sr have all else equal, and a heat map has no second cell in a
     row or column."""
-    for turn in (1, 5):  # with 1, pct3x3 falls where sr rises: then they are one axis
-        points = [(round(0.1 + 0.06 * n, 2), round(0.9 - 0.05 * (turn * n % 14), 2))
-                  for n in range(14)]  # fmt: skip
+    for turn, count in (
+        (1, 14),
+        (5, 6),
+        (5, 14),
+    ):  # with 1, pct3x3 falls where sr rises: then they are one axis
+        points = [(round(0.1 + 0.06 * n, 2), round(0.9 - 0.05 * (turn * n % count), 2))
+                  for n in range(count)]  # fmt: skip
         table = made(*(swept(sr=[sr], pct3x3=[pct], seed=(0,)) for sr, pct in points))
         assert len(sweep(table).axes) == 1 + (turn > 1)
         assert list(overview(sweep(table))) == ["points"]

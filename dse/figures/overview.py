@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.axes import FEW, Axis, NoSweep, Sweep
 from dse.analysis.labels import MOST_TICKS, is_numeric
 from dse.figures.effects import effects
 from dse.figures.heat_map import heat_map
@@ -44,7 +44,8 @@ def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dic
 def _sampled(found: Sweep) -> list[Axis]:
     """The axes of a random sample: of many values, each in one configuration only."""
     count = len(found.rows[[axis.name for axis in found.axes]].drop_duplicates())
-    return [axis for axis in found.axes if MOST_TICKS < len(axis.values) == count]
+    few = FEW if len(found.axes) > 1 else MOST_TICKS
+    return [axis for axis in found.axes if few < len(axis.values) == count]
 
 
 def _rank(found: Sweep, axis: Axis) -> tuple[bool, int]:
