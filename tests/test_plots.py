@@ -222,7 +222,9 @@ def test_what_cannot_be_drawn_is_said() -> None:
 def test_a_heat_map_has_the_means_at_their_values_and_gaps() -> None:
     table = made(swept(sr=SR, bypass=WIRES))
     table = table[(table["sr"] != 0.25) | (table["bypass"] != "simple")]
-    axes = heat_map(sweep(table), "sr", "bypass").axes[0]
+    figure = heat_map(sweep(table), "sr", "bypass")
+    assert "Crossed: no trial." in text(figure)
+    axes = figure.axes[0]
     (mesh,) = axes.collections
     cells = np.ma.filled(mesh.get_array(), np.nan).reshape(len(WIRES), len(SR))
     for row, wire in enumerate(WIRES):

@@ -73,7 +73,9 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         figure.suptitle(described(found), fontsize="medium")
         most = points["count"].max()
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
-        caption(figure, seeds, ended(known.rows), left_out, lost, note)
+        whole = len(points) == len(settings) * len(across.values) * len(up.values)
+        gaps = "" if whole else "Crossed: no trial."
+        caption(figure, seeds, gaps, ended(known.rows), left_out, lost, note)
     return figure
 
 

@@ -43,6 +43,8 @@ MOST_BARS = 150
 """Intervals are drawn for at most this many points."""
 MOST_NUMBERS = 150
 SIDE_BY_SIDE = "What lies at the same place is drawn side by side."
+SMALL = "^v<>"
+"""Markers that cover less than the others of the same size."""
 OTHER = "#555555"
 """The colour of a marker in the legend where lines of several colours have it."""
 UNKNOWN = "#999999"
@@ -254,6 +256,8 @@ def _means(
     ends = np.array([mean - low, high - mean])
     ends[:, ends.sum(axis=0) == 0] = np.nan  # caps alone would cross the mark
     look = {**look, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    if look["marker"] in SMALL:
+        look["markersize"] = 6.5
     if count > MOST_BARS:
         look |= {"markersize": 3, "markeredgewidth": 0.3}
         return [*axes.plot(x, mean, **look, rasterized=count > MOST_DOTS)]
