@@ -239,6 +239,20 @@ def test_a_pack_that_cannot_be_read_is_not_called_damaged(
         assert "remove" not in error
 
 
+def test_what_a_later_version_wrote_is_not_called_damaged(folder: Path) -> None:
+    """It has a field that decides the id, which this version cannot know."""
+    row = {**OTHER.row(), "depth": 3, "trial_id": "f" * 20}
+    later = "is of a later version, which has `depth`: update dse to read it"
+    home = files.trial_folder(folder, "f" * 20)
+    home.mkdir()
+    (home / files.RECORD).write_bytes(files.sealed(row))
+    for _ in range(2):
+        with pytest.raises(files.Damaged, match=later):
+            dse.load(folder)
+        shutil.rmtree(home, ignore_errors=True)
+        files.pack_of(folder).write_bytes(packs.encoded("trials", [row], {}))
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [({"top1": 101.0}, "`top1` must be in"), ({"seed": 77}, "`trial_id` must be the hash")],

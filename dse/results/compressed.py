@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.results import packs
-from dse.results.files import COMPRESSED, RECORD, Damaged, finished, trial_folder, trial_ids
+from dse.results.files import (
+    COMPRESSED,
+    RECORD,
+    Damaged,
+    finished,
+    refused,
+    trial_folder,
+    trial_ids,
+)
 from dse.results.records import read_row
 from dse.trial.compressed import COLUMNS, CompressedRecord, compressed_from
 from dse.trial.compression import SETTINGS, Settings
@@ -26,15 +34,15 @@ def read(folder: Path, compressed_id: str) -> CompressedRecord:
     Raises `Damaged` where it was cut or changed, is not a record, or is that of another network.
     """
     path = trial_folder(folder, compressed_id, COMPRESSED) / RECORD
+    row: dict[str, Any] = {}
     try:
-        record = compressed_from(read_row(path))
+        row = read_row(path)
+        record = compressed_from(row)
         if record.compressed_id != compressed_id:
             raise ValueError(f"it is the record of {record.compressed_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise Damaged(
-            f"{path} is damaged ({reason}): remove its folder to compress the network again"
-        ) from None
+        again = "remove its folder to compress the network again"
+        raise refused(path, error, again, row.keys() - {*COLUMNS}) from None
     return record
 
 

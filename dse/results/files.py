@@ -37,6 +37,15 @@ class Damaged(ValueError):
     """Records that cannot be trusted: a line each, with the file, the reason and what to do."""
 
 
+def refused(path: Path, error: object, advice: str, later: Iterable[str] = ()) -> Damaged:
+    """The error for a file with records that are damaged, or that cannot be read here because a
+    later version added the fields `later`."""
+    for name in later:
+        return Damaged(f"{path} is of a later version, which has `{name}`: update dse to read it")
+    reason = (str(error).splitlines() or [""])[0]
+    return Damaged(f"{path} is damaged ({reason}): {advice}")
+
+
 def trial_folder(folder: Path, trial_id: str, kind: str = TRIALS) -> Path:
     """The folder of a trial's files, or with `kind` of a compressed network's."""
     return folder / kind / trial_id

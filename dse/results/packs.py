@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.results.files import COMPRESSED, TRIALS, Damaged, Signature, pack_of, signature
+from dse.results.files import COMPRESSED, TRIALS, Signature, pack_of, refused, signature
 from dse.results.parquet import decoded
-from dse.trial.compressed import compressed_from
-from dse.trial.record import record_from
+from dse.trial import compressed, record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +25,13 @@ CURVE = "curve."
 """What the columns of the learning curves begin with."""
 ID = {TRIALS: "trial_id", COMPRESSED: "compressed_id"}
 """The column that names what is of a kind."""
-RECORD_FROM: Mapping[str, Callable[..., Any]] = {TRIALS: record_from, COMPRESSED: compressed_from}
+RECORD_FROM: Mapping[str, Callable[..., Any]] = {
+    TRIALS: record.record_from,
+    COMPRESSED: compressed.compressed_from,
+}
 """What checks a row of a kind, and makes a record of it."""
+COLUMNS = {TRIALS: record.COLUMNS, COMPRESSED: compressed.COLUMNS}
+RESTORE = "restore it, or remove it to start over"
 
 
 def ids(folder: Path, kind: str = TRIALS) -> frozenset[str]:
@@ -45,7 +49,8 @@ def rows(folder: Path, kind: str = TRIALS) -> list[dict[str, Any]]:
     try:
         return [RECORD_FROM[kind](row).row() for row in pack.select(columns).to_pylist()]
     except (ValueError, TypeError) as error:
-        raise _damaged(pack_of(folder, kind), error) from None
+        later = [name for name in columns if name not in COLUMNS[kind]]
+        raise refused(pack_of(folder, kind), error, RESTORE, later) from None
 
 
 def curves(folder: Path, wanted: Iterable[str], kind: str = TRIALS) -> pd.DataFrame:
@@ -111,14 +116,8 @@ def _read(path: Path, _: Signature, kind: str) -> Any:
         if len(set(pack[ID[kind]].to_pylist())) < len(pack):
             raise ValueError("it holds a record twice")
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise _damaged(path, error) from None
+        raise refused(path, error, RESTORE) from None
     return pack
-
-
-def _damaged(path: Path, reason: object) -> Damaged:
-    """The error for a pack that cannot be trusted."""
-    line = (str(reason).splitlines() or [""])[0]
-    return Damaged(f"{path} is damaged ({line}): restore it, or remove it to start over")
 
 
 def _digest(pack: Any) -> str:

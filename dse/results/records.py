@@ -23,9 +23,9 @@ from dse.results.files import (
     FAILURE,
     RECORD,
     TRIALS,
-    Damaged,
     finished,
     make,
+    refused,
     sealed,
     sync,
     trial_folder,
@@ -35,7 +35,7 @@ from dse.results.files import (
 )
 from dse.trial.names import short_id
 from dse.trial.question import Trial
-from dse.trial.record import Record, record_from
+from dse.trial.record import COLUMNS, Record, record_from
 
 ATTEMPTS = 10
 """How often a trial's folder is renamed to its place while others write there."""
@@ -128,15 +128,15 @@ def read(path: Path) -> Record:
 
     Raises `Damaged` where it was cut or changed, is not a record, or is that of another trial.
     """
+    row: dict[str, Any] = {}
     try:
-        record = record_from(read_row(path))
+        row = read_row(path)
+        record = record_from(row)
         if path.parent.name != record.trial.trial_id:
             raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise Damaged(
-            f"{path} is damaged ({reason}): remove its folder to train the trial again"
-        ) from None
+        again = "remove its folder to train the trial again"
+        raise refused(path, error, again, row.keys() - {*COLUMNS}) from None
     return record
 
 
