@@ -12,7 +12,7 @@ import pytest
 from reading import composed_once
 
 from dse.analysis.axes import NoSweep
-from dse.analysis.studies import effect_rows, history
+from dse.analysis.studies import effect_rows, guessing, history
 from dse.figures.study import study_figure
 from dse.report.study import searches
 from dse.results import studies
@@ -128,7 +128,25 @@ def test_the_report_shows_studies(front: dict[str, Any]) -> None:
     assert not searches({}).is_filled
 
 
+def test_what_may_be_guessing_is_said(front: dict[str, Any]) -> None:
+    table = history(front)
+    least = table.loc[table["on_front"], "val_top1"].min()
+    count = int(table["on_front"].sum())
+    assert guessing(front) == []
+    (line,) = guessing({**front, "chance": least})
+    few = int((table.loc[table["on_front"], "val_top1"] <= least).sum())
+    assert line.startswith(f"{few} of {count} networks on the front may be guessing: up to")
+    assert searches({"s": {**front, "chance": least}}).points[0].more[-1] == line
+
+
 REPEATED = "repeated a network that the study had already"
+
+
+def test_a_file_that_is_no_study_is_left_out(tmp_path: Path, front: dict[str, Any]) -> None:
+    studies.save(tmp_path, "whole", front)
+    for name, content in (("part", {"points": [1]}), ("list", [1])):
+        studies.save(tmp_path, name, content)  # type: ignore[arg-type]
+    assert [*studies.load(tmp_path)] == ["whole"]
 
 
 def test_a_study_without_results_has_no_figure(front: dict[str, Any]) -> None:

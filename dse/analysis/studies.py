@@ -66,6 +66,16 @@ def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(study["objectives"][0], ignore_index=True)
 
 
+def guessing(study: Mapping[str, Any]) -> list[str]:
+    """A line where networks on a study's front, or its best one, may be guessing."""
+    rows = front_rows(study)
+    limit = study.get("chance", 0.0)  # searches of earlier versions did not keep it
+    low = 0 if rows.empty else int((rows["val_top1"] <= limit).sum())
+    front = f"{low:,} of {len(rows):,} networks on the front"
+    what = front if len(study["objectives"]) > 1 else "the best network"
+    return [f"{what} may be guessing: up to {limit:.1f} % is at chance"] if low else []
+
+
 def refusals(refused: Mapping[str, int]) -> list[str]:
     """A line for each reason why proposals led to no training."""
     return [

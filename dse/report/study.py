@@ -9,7 +9,7 @@ from typing import Any
 
 from dse.analysis.axes import NoSweep
 from dse.analysis.rendering import counted
-from dse.analysis.studies import effect_rows, front_rows, history, refusals
+from dse.analysis.studies import effect_rows, front_rows, guessing, history, refusals
 from dse.figures.importing import import_matplotlib
 from dse.report.page import Picture, Point, Section, Table
 
@@ -32,7 +32,7 @@ def searches(studies: Mapping[str, Mapping[str, Any]]) -> Section:
         title="Searches",
         text=[TEXT] if found else [],
         points=[
-            Point(text=_sentence(name, study), more=refusals(study["refused"]))
+            Point(text=_sentence(name, study), more=[*refusals(study["refused"]), *guessing(study)])
             for name, study in found
         ],
         figures=[picture for name, study in found for picture in _pictures(name, study)],

@@ -16,6 +16,7 @@ from dse.results.atomic import write
 from dse.results.files import make, names
 
 STUDIES = "studies"
+KEYS = {"sampler", "objectives", "limits", "ended", "refused", "effects", "points"}
 
 
 def save(folder: Path, name: str, study: Mapping[str, Any]) -> Path:
@@ -29,17 +30,18 @@ def save(folder: Path, name: str, study: Mapping[str, Any]) -> Path:
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """What each study found, by name; files that cannot be read are left out.
 
-    Keys: `sampler`, `objectives` (a cost and `val_top1`, or that alone), `limits`, `n_trials`,
-    `compression` (the settings where the cost is `compressed_bytes`, else ""), `ended`, `refused`
-    (counts by reason), `effects` (a mapping for each key, see `dse.search.closing`) and `points`,
-    in order: `number`, `state` (trained, stored, stopped, failed or running), `point`, `values` of
-    the objectives, and `epochs` trained.
+    Keys: `chance` (the validation accuracy up to which a network may be guessing), `sampler`,
+    `objectives` (a cost and `val_top1`, or that alone), `limits`, `n_trials`, `compression` (the
+    settings where the cost is `compressed_bytes`, else ""), `ended`, `refused` (counts by reason),
+    `effects` (a mapping for each key, see `dse.search.closing`) and `points`, in order: `number`,
+    `state` (trained, stored, stopped, failed or running), `point`, `values` of the objectives, and
+    `epochs` trained.
     """
     found = {}
     for name in names(folder / STUDIES):
         if name.endswith(".json") and not name.startswith("."):
             with suppress(OSError, ValueError, RecursionError):
                 study = json.loads((folder / STUDIES / name).read_bytes())
-                if isinstance(study, dict) and "points" in study:
+                if isinstance(study, dict) and study.keys() >= KEYS:
                     found[name.removesuffix(".json")] = study
     return found

@@ -15,7 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from dse.analysis.rendering import columns, counted
-from dse.analysis.studies import front_rows, refusals
+from dse.analysis.studies import front_rows, guessing, refusals
 from dse.results import studies
 from dse.search.answers import Answers
 from dse.search.compression import described
@@ -28,6 +28,7 @@ from dse.sweep.launch import LISTED
 from dse.sweep.messages import resume_command, say
 from dse.sweep.streams import print_lines
 from dse.trial.names import written
+from dse.trial.protocol import chance
 
 STATES = {
     TrialState.COMPLETE: "trained",
@@ -56,7 +57,7 @@ def close(request: Request, study: Study, command: str) -> int:
     closing.close(trials, request.folder, command)
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
-    say(f"study {request.study}: {study.ended}", *refusals(study.refused))
+    say(f"study {request.study}: {study.ended}", *refusals(study.refused), *guessing(found))
     say(*_missing(missing, len(entries)))
     return len(left)
 
@@ -89,6 +90,7 @@ def front(study: Mapping[str, Any]) -> list[str]:
 def outcome(request: Request, study: Study) -> dict[str, Any]:
     """What a study found."""
     question = request.question
+    protocol = question.trial_with({}).protocol
     points = points_of(request, study)
     return {
         "sampler": question.sampler,
@@ -96,6 +98,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
         "limits": dict(question.limits),
         "n_trials": request.n_trials,
         "seeds": list(question.seeds),
+        "chance": chance(protocol.validation_pictures, protocol.facts.num_classes),
         "compression": described(question.compression) if question.compression else "",
         "ended": study.ended,
         "refused": dict(sorted(study.refused.items())),
