@@ -203,9 +203,9 @@ def _report_missing(tasks: Tasks, folder: Path, failed: set[str], left_out: set[
             names = [name for key, name in tasks.names.items() if key in some]
             listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
             say(f"{len(some)} of {counted(len(tasks.names), tasks.noun)} {what}: {listed}")
-    for key in [key for key in tasks.names if key in failed][:1]:
-        path = files.trial_folder(folder, key, tasks.kind) / files.FAILURE
-        say(f"details of each failure are in a file, as in {path}")
+    homes = [files.trial_folder(folder, i, tasks.kind) for i in tasks.names if i in failed]
+    if paths := [home / files.FAILURE for home in homes if (home / files.FAILURE).exists()]:
+        say(f"details of each failure are in a file, as in {paths[0]}")
     missing = sum(map(len, states.values()))
     if missing:
         say(f"retry with: {resume_command()}")
