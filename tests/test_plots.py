@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from swept import PCT, SEEDS, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
+from dse.analysis.labels import scale
 from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
 from dse.figures.overview import overview
@@ -217,6 +218,11 @@ def test_what_cannot_be_drawn_is_said() -> None:
     assert len(dots(figure.axes[0])) == 62
     with pytest.raises(TooMany, match="`pct3x3` has 31 values, and at most 10 colours"):
         plot(sweep(made(swept(pct3x3=values, seed=(0,)))), "seconds", hue="pct3x3")
+
+
+def test_the_unit_of_sizes_suits_the_small_ones_too() -> None:
+    assert "KB" in scale("file_bytes", [4_000, 5_000_000]).label
+    assert "MB" in scale("file_bytes", [400_000, 5_000_000]).label
 
 
 def test_a_heat_map_has_the_means_at_their_values_and_gaps() -> None:
