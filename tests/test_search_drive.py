@@ -13,7 +13,7 @@ from toy_search import RESUMED, search
 from toy_trial import epochs, record
 
 from dse.results import records
-from dse.search.drive import read_curve
+from dse.search.active import read_curve
 from dse.search.request import read_request
 from dse.search.storage import JOURNAL
 from dse.search.study import Proposal

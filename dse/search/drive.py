@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from statistics import fmean
+from dataclasses import replace
 from typing import Any
 
 from dse.analysis.rendering import counted
-from dse.results import curves, drivers, records
+from dse.results import drivers, records
 from dse.results.atomic import tidy
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
+from dse.search.active import Active, read_curve
 from dse.search.answers import Answers
 from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
@@ -40,31 +39,6 @@ from dse.sweep.timing import Length, length_of
 from dse.trial.compression import Settings
 from dse.trial.names import outcome
 from dse.trial.question import Trial
-
-
-@dataclass(slots=True)
-class Active:
-    """A point in training: the trials that have not ended, and each trial's accuracies so far."""
-
-    proposal: Proposal
-    left: set[str]
-    curves: dict[str, list[float]] = field(default_factory=dict)
-    failure: str = ""
-    stopped: bool = False
-
-    def report(self, trial_id: str, epoch: int, accuracy: float) -> None:
-        """Note an epoch of a trial; a restarted one begins with its first again."""
-        curve = self.curves.setdefault(trial_id, [])
-        del curve[epoch - 1 :]
-        curve += [math.nan] * (epoch - 1 - len(curve)) + [accuracy]
-
-    @property
-    def curve(self) -> list[float]:
-        """The mean over the seeds, of the epochs that all of them have; NaN for those before one of
-        them was resumed."""
-        if len(self.curves) < len(self.proposal.trials):
-            return []
-        return [fmean(values) for values in zip(*self.curves.values(), strict=False)]
 
 
 def run(request: Request, execute: str = "", command: str = "") -> Study:
@@ -271,13 +245,3 @@ class _Drive:
         elif not self._answered(active.proposal) and active.stopped:
             self._study.prune(active.proposal, active.curve)
             # one that is interrupted has no record either: it goes on with the next command
-
-
-def read_curve(folder: Path, proposal: Proposal) -> list[float]:
-    """The validation accuracies of the epochs that all seeds of a point have, their mean; none
-    where a curve cannot be read."""
-    table, missing = curves.load(folder, [trial.trial_id for trial in proposal.trials])
-    if missing:
-        return []
-    epochs = table.groupby("epoch")["val_top1"]
-    return [float(value) for value in epochs.mean()[epochs.size() == len(proposal.trials)]]
