@@ -7,6 +7,7 @@ DIR holds `compressed_SqueezeNet.net` and the ImageNet pictures `imagenet10/trai
 released network says about it; no label is read. A fifth of those is held out; all choices are made
 there. The other training pictures and all of `val` judge: each file is read again, and the network
 in it compared with the released one. FOLDER gets `frontier.json`, written again after each file.
+With `--recode`, files that keep the released codebooks and lose least, and `recoded.json`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ import numpy as np
 import torch
 from distillation.distill import Fit, Student, distil, divergence, moved
 from distillation.fisher import measure
+from distillation.recode import recoded
 from PIL import Image
 from torch import Tensor, nn
 
 from dse.coding.bound import bound
 from dse.coding.container import CODERS, decode, encode
-from dse.coding.tensors import Shared
+from dse.coding.tensors import CompressedModel, Shared
 from dse.compress.networks import compressed, floats, module
 from dse.compress.released import read_released
 from dse.compress.shared import share
@@ -140,8 +142,8 @@ class Bench:
 
     def __init__(self, data: Path, device: str, limit: int | None) -> None:
         self.device = device
-        released = read_released((data / "compressed_SqueezeNet.net").read_bytes())
-        self.network = module(released).to(device)
+        self.released = read_released((data / "compressed_SqueezeNet.net").read_bytes())
+        self.network = module(self.released).to(device)
         train, train_classes = pictures(data / "imagenet10" / "train")
         val, val_classes = pictures(data / "imagenet10" / "val")
         numbers = torch.arange(len(train))
@@ -201,15 +203,16 @@ def compared(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def point(bench: Bench, student: Student, coder: str, files: Path) -> dict[str, Any]:
-    """Write the student's file, read it again, and judge it."""
-    model = student.compressed()
-    content = encode(model, coder)
-    files.mkdir(parents=True, exist_ok=True)
-    (files / f"released_{student.fit.price:.1e}.dse").write_bytes(content)
+def point(
+    bench: Bench, model: CompressedModel, price: float, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Write a model's file, read it again, and judge it."""
+    content = encode(model, options.coder)
+    options.files.mkdir(parents=True, exist_ok=True)
+    kind = "recoded" if options.recode else "released"
+    (options.files / f"{kind}_{price:.2e}.dse").write_bytes(content)
     return {
-        "price": student.fit.price,
-        "updates": student.fit.updates,
+        "price": price,
         "bytes": len(content),
         "bound_bytes": round(bound(model)),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -253,6 +256,7 @@ def frontier(bench: Bench, options: argparse.Namespace) -> None:
     copies, target = bench.copies(options.copies)
     chosen = torch.randperm(len(copies), generator=torch.Generator().manual_seed(0))
     fisher = measure(bench.network, (centred(copies[i : i + 1]) for i in chosen[: options.fisher]))
+    path = options.output / ("recoded.json" if options.recode else "frontier.json")
     record: dict[str, Any] = {
         "command": command(options),
         "preprocessing": PREPROCESSING,
@@ -271,14 +275,17 @@ def frontier(bench: Bench, options: argparse.Namespace) -> None:
         bfloat16=bench.device == "cpu",
     )
     for price in options.prices:
-        student = Student(bench.network, fisher, replace(fit, price=price))
-        distil(student, lambda drawn: (centred(copies[drawn]), target[drawn]), len(copies))
-        record["points"].append(point(bench, student, options.coder, options.files))
-        record["nncodec"] = compared(record["points"])
+        if options.recode:
+            model = recoded(bench.released, fisher, price)
+        else:
+            student = Student(bench.network, fisher, replace(fit, price=price))
+            distil(student, lambda drawn: (centred(copies[drawn]), target[drawn]), len(copies))
+            model = student.compressed()
+        record["points"].append(point(bench, model, price, options))
         record["minutes"] = round((time.monotonic() - start) / 60, 1)
-        write(options.output / "frontier.json", record)
+        write(path, record)
         print({k: v for k, v in record["points"][-1].items() if k != "sha256"}, flush=True)
-    for row in record["nncodec"]:
+    for row in compared(record["points"]):
         print(row)
 
 
@@ -309,6 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", type=Path, default=Path("results/released"))
     parser.add_argument("--coder", choices=[*CODERS], default="adaptive")
     parser.add_argument("--six-bits", action="store_true", help="only the file of 6-bit codes")
+    parser.add_argument("--recode", action="store_true", help="keep the codebooks; no fine-tuning")
     parser.add_argument("--prices", type=float, nargs="+", default=PRICES)
     parser.add_argument("--copies", type=int, default=2, help="moved ones of each picture to fit")
     parser.add_argument("--updates", type=int, default=30, help="of each file")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
-from distillation.distill import divergence
+from distillation.distill import cheapest_number, divergence
 from distillation.feedback import round_filters
-from distillation.fisher import measure
+from distillation.fisher import Fisher, measure
+from distillation.recode import SIGNIFICANT_BITS, recoded
 from torch import Tensor, nn
 
-FREE = torch.zeros(40)
+from dse.coding.container import encode
+from dse.coding.tensors import CompressedModel, Dense, Shared
+
+FREE = partial(cheapest_number, prices=torch.zeros(40))
 
 
 @pytest.fixture
@@ -49,7 +56,8 @@ def test_pruned_weights_stay_0_and_filters_are_independent(values: Tensor) -> No
 def test_what_matters_less_gets_fewer_bits(values: Tensor) -> None:
     kept, curvature = torch.ones(100, 24, dtype=torch.bool), torch.eye(24)
     curvature.diagonal()[12:] = 100
-    codes = round_filters(values, kept, curvature, 0.3 * torch.arange(40))
+    choose = partial(cheapest_number, prices=0.3 * torch.arange(40))
+    codes = round_filters(values, kept, curvature, choose)
     lost = values.round().abs().mean(0) - codes.abs().mean(0)
     assert lost[:12].mean() > 0.1
     assert abs(float(lost[12:].mean())) < 0.01
@@ -67,3 +75,25 @@ def test_the_information_predicts_the_divergence() -> None:
         network[3].bias[2] += 0.05
         shifted = float(divergence(before, network(pictures)).mean())
     assert shifted == pytest.approx(float(found.diagonal["3.bias"][2]) * 0.05**2 / 2, rel=0.1)
+
+
+def test_codes_that_matter_little_are_moved_to_cheaper_ones() -> None:
+    rng = np.random.default_rng(0)
+    codebook = np.append(0, np.sort(rng.normal(size=200))).astype(np.float32)
+    codes = np.where(rng.random((60, 40)) < 0.5, rng.integers(1, 201, (60, 40)), 0)
+    weight = Shared(codes=codes.astype(np.uint8), codebook=codebook)
+    bias = Dense(values=rng.normal(size=60).astype(np.float32))
+    model = CompressedModel(architecture={}, tensors={"a.weight": weight, "a.bias": bias})
+    fisher = Fisher(diagonal={}, inputs={"a.weight": 60 * torch.eye(40)})
+    sizes, errors = [], []
+    for price in (0.0, 1e-4, 1e-2):
+        found = recoded(model, fisher, price)
+        sizes.append(len(encode(found, "adaptive")))
+        error = found.tensors["a.weight"].dense() - weight.dense()
+        errors.append(float(np.abs(error).max()))
+        assert not found.tensors["a.weight"].dense()[codes == 0].any()
+        assert np.abs(found.tensors["a.bias"].dense() - bias.values).max() <= 2**-7
+    assert errors[0] <= 2.0**-SIGNIFICANT_BITS * np.abs(codebook).max()
+    assert sizes == sorted(sizes, reverse=True)
+    assert errors == sorted(errors)
+    assert sizes[2] < 0.9 * sizes[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -98,7 +99,8 @@ class Student:
         curvature = fisher.inputs[name] / torch.outer(inputs, inputs)
         curvature = curvature / (kept.sum(0).to(curvature) @ curvature.diagonal() / kept.sum())
         curvature.diagonal().mul_(1 + DAMPING).add_(1e-6)
-        codes = round_filters(latent, kept, curvature, BIT_IN_STEPS * self.bits[name])
+        cheapest = partial(cheapest_number, prices=BIT_IN_STEPS * self.bits[name])
+        codes = round_filters(latent, kept, curvature, cheapest)
         self.latent[name] = codes.view_as(self.latent[name])
 
     @torch.no_grad()
@@ -136,10 +138,20 @@ class Student:
     def compressed(self) -> CompressedModel:
         """The rounded network: every tensor in fixed point."""
         steps = self.log2_steps.items()
-        return compressed(self.network, {name: _fixed(self.codes(name), s) for name, s in steps})
+        return compressed(self.network, {name: fixed(self.codes(name), s) for name, s in steps})
 
 
-def _fixed(codes: Tensor, log2_step: int) -> FixedPoint:
+def cheapest_number(aim: Tensor, weight: Tensor, *, prices: Tensor) -> Tensor:
+    """Of the two whole numbers around each `aim` and 0, the one whose squared error times `weight`
+    and price together are least."""
+    size = aim.abs()
+    low = size.floor().clamp(max=len(prices) - 2)
+    choices = torch.stack([torch.zeros_like(low), low, low + 1])
+    costs = weight * (choices - size) ** 2 + prices[choices.long()]
+    return choices.gather(0, costs.argmin(0, keepdim=True))[0] * aim.sign()
+
+
+def fixed(codes: Tensor, log2_step: int) -> FixedPoint:
     """Whole numbers in steps of 2**`log2_step`, as wide as they need."""
     numbers = np.ascontiguousarray(codes.cpu().numpy()).astype(np.int16)
     largest = max(int(numbers.max(initial=0)), -int(numbers.min(initial=0)) - 1)

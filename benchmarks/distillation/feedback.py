@@ -1,11 +1,13 @@
 """Rounds the weights of each filter one after the other, those that are left making up for the
 errors of those that are done.
 
-Source: GPTQ (Frantar 2023, arXiv:2210.17323); here each code has a price, pruned weights stay 0,
+Source: GPTQ (Frantar 2023, arXiv:2210.17323); here each value has a price, pruned weights stay 0,
 and each filter has an order of its own.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,34 +16,37 @@ ROWS = 64
 """Filters at a time: a limit of memory."""
 
 
-def round_filters(values: Tensor, kept: Tensor, curvature: Tensor, prices: Tensor) -> Tensor:
-    """Whole numbers near `values` (filters, n), 0 where not `kept`.
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""What weights aim for, and what their squared errors cost -> the values that they take."""
 
-    Errors x of a filter cost `x @ curvature @ x`; `curvature` (n, n) is positive definite. A
-    number costs `prices` of its magnitude.
+
+def round_filters(values: Tensor, kept: Tensor, curvature: Tensor, choose: Choose) -> Tensor:
+    """What `choose` makes of `values` (filters, n), 0 where not `kept`.
+
+    Errors x of a filter cost `x @ curvature @ x`; `curvature` (n, n) is positive definite.
     """
     parts = [
-        _rounded(*part, curvature, prices)
+        _rounded(*part, curvature, choose)
         for part in zip(torch.split(values, ROWS), torch.split(kept, ROWS), strict=True)
     ]
     return torch.cat(parts)
 
 
-def _rounded(values: Tensor, kept: Tensor, curvature: Tensor, prices: Tensor) -> Tensor:
+def _rounded(values: Tensor, kept: Tensor, curvature: Tensor, choose: Choose) -> Tensor:
     # The kept weights of each filter, those that matter most first; other places are padding.
     most = int(kept.sum(1).max())
     order = torch.where(kept, curvature.diagonal(), -1).argsort(1, descending=True)[:, :most]
     real = kept.gather(1, order)
     left = values.gather(1, order)
     costs = _own_costs(curvature, order, real)
-    errors, codes = torch.zeros_like(left), torch.zeros_like(left)
+    errors, chosen = torch.zeros_like(left), torch.zeros_like(left)
     for place in range(most):
         size = costs[:, place, place]
         before = costs[:, place, :place]
         aim = left[:, place] + (errors[:, :place] * before).sum(1) / size
-        codes[:, place] = _cheapest(aim, size**2, prices) * real[:, place]
-        errors[:, place] = (left[:, place] - codes[:, place]) * real[:, place]
-    return torch.zeros_like(values).scatter(1, order, codes)
+        chosen[:, place] = choose(aim, size**2) * real[:, place]
+        errors[:, place] = (left[:, place] - chosen[:, place]) * real[:, place]
+    return torch.zeros_like(values).scatter(1, order, chosen)
 
 
 def _own_costs(curvature: Tensor, order: Tensor, real: Tensor) -> Tensor:
@@ -53,13 +58,3 @@ def _own_costs(curvature: Tensor, order: Tensor, real: Tensor) -> Tensor:
     own = torch.where(both, own, torch.eye(order.shape[1]).to(own))
     upper: Tensor = torch.linalg.cholesky(own.flip(1, 2)).flip(1, 2)
     return upper.transpose(1, 2).contiguous()
-
-
-def _cheapest(aim: Tensor, weight: Tensor, prices: Tensor) -> Tensor:
-    """Of the two whole numbers around each `aim` and 0, the one whose squared error times `weight`
-    and price together are least."""
-    size = aim.abs()
-    low = size.floor().clamp(max=len(prices) - 2)
-    choices = torch.stack([torch.zeros_like(low), low, low + 1])
-    costs = weight * (choices - size) ** 2 + prices[choices.long()]
-    return choices.gather(0, costs.argmin(0, keepdim=True))[0] * aim.sign()
