@@ -12,6 +12,7 @@ import struct
 import sys
 import termios
 from dataclasses import replace
+from select import select
 
 import numpy as np
 import pytest
@@ -312,7 +313,10 @@ def test_a_terminal_without_a_size_has_80_columns(
         with Progress(LENGTHS, NAMES, 2, clock=lambda: 0.0) as progress:
             progress.take(Started(next(iter(NAMES))))
             progress._bar.refresh()
-            lines = screen.read(10_000).decode().split("\r")
+            text = b""
+            while select([screen], [], [], 0.1)[0]:
+                text += screen.read(10_000)
+            lines = text.decode().split("\r")
         assert max(map(len, lines)) == columns
 
 
