@@ -187,3 +187,13 @@ def test_squeezenet_is_compared_with_alexnet(
     first = findings(table)[0]
     assert (first.verdict, "50 times fewer" in first.evidence) == (verdict, True)
     assert "These trials" not in first.evidence
+
+
+def test_alexnet_does_not_count_as_another_setting() -> None:
+    """Away from the paper's squeeze ratio only that is named, next to AlexNet as without it."""
+    ours = planted(lambda q: 70 + BYPASS[q["bypass"]], bypass=BYPASS, sr=[0.5])
+    alexnet = planted(lambda q: 70, network=["alexnet"])
+    table = pd.concat([ours.assign(params=20), alexnet.assign(params=1000)], ignore_index=True)
+    _, *found = findings(table)
+    assert found == findings(ours)
+    assert all("have sr=0.5, the paper's sr=0.125." in one.evidence for one in found)

@@ -144,10 +144,8 @@ def effects(
     if len(done) < FEW:
         return {}
     accuracies = [point["values"][place] for point in done]
-    seen, known = (
-        memory.get_trials(deepcopy=False),
-        optuna.create_study(directions=memory.directions),
-    )
+    seen = memory.get_trials(deepcopy=False)
+    known = optuna.create_study(directions=memory.directions)
     known.add_trials([seen[point["number"]] for point in done])
     shares: dict[str, float] = {}
     with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
