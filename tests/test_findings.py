@@ -189,6 +189,20 @@ def test_squeezenet_is_compared_with_alexnet(
     assert "These trials" not in first.evidence
 
 
+def test_the_paper_s_place_of_pooling_is_preferred() -> None:
+    """Networks that pool elsewhere have as few weights, and are not what its title is about."""
+    ours = planted(
+        lambda q: 70 if q["pool_after"] == "1-4-8" else 90, pool_after=["1-4-8", "4-6-8"], sr=[0.125]
+    )
+    alexnet = planted(lambda q: 70, network=["alexnet"])
+    for own, better in ((ours, False), (ours[ours["pool_after"] != "1-4-8"], True)):
+        table = pd.concat([own.assign(params=20), alexnet.assign(params=1000)], ignore_index=True)
+        first = findings(table)[0]
+        assert first.verdict == "agrees"
+        assert ("squeezenet: +19.8" in first.evidence) is better
+        assert ("have pool_after=4-6-8, the paper's pool_after=1-4-8." in first.evidence) is better
+
+
 def test_alexnet_does_not_count_as_another_setting() -> None:
     """Away from the paper's squeeze ratio only that is named, next to AlexNet as without it."""
     ours = planted(lambda q: 70 + BYPASS[q["bypass"]], bypass=BYPASS, sr=[0.5])
