@@ -61,7 +61,7 @@ def goals(rows: list[dict[str, Any]]) -> str:
         if "file" in row:
             j = row["judges"]
             ours = (
-                f"{row['file']:,} | {j['agreement']:.1f} % | {j['kl']:.4f} "
+                f"{row['file']:,} | {j['agreement']:.1f} % | {j['kl']:.5f} "
                 f"| {row['saving_percent']:.1f} % |"
             )
         lines.append(f"| {row['nncodec_bytes']:,} | {row['agreement']:g} % | {kl} | {ours}")
@@ -79,7 +79,7 @@ def files(points: list[dict[str, Any]], released: dict[str, Any]) -> str:
     for p in points:
         low, high = p["top1_change_interval"]
         lines.append(
-            f"| {p['bytes']:,} | {p['agreement']:.1f} % | {p['kl']:.4f} | {p['top1']:.1f} "
+            f"| {p['bytes']:,} | {p['agreement']:.1f} % | {p['kl']:.5f} | {p['top1']:.1f} "
             f"| {p['top1_change']:+.1f} ({low:+.1f} to {high:+.1f}) | {p['top5']:.1f} |"
         )
     return "\n".join(lines)

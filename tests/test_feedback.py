@@ -10,7 +10,8 @@ import torch
 from distillation.distill import cheapest_number, divergence
 from distillation.feedback import round_filters
 from distillation.fisher import Fisher, measure
-from distillation.recode import SIGNIFICANT_BITS, recoded
+from distillation.recode import recoded
+from distillation.rescale import optimal_step
 from torch import Tensor, nn
 
 from dse.coding.container import encode
@@ -77,23 +78,39 @@ def test_the_information_predicts_the_divergence() -> None:
     assert shifted == pytest.approx(float(found.diagonal["3.bias"][2]) * 0.05**2 / 2, rel=0.1)
 
 
-def test_codes_that_matter_little_are_moved_to_cheaper_ones() -> None:
+def shared_weights() -> Shared:
     rng = np.random.default_rng(0)
     codebook = np.append(0, np.sort(rng.normal(size=200))).astype(np.float32)
     codes = np.where(rng.random((60, 40)) < 0.5, rng.integers(1, 201, (60, 40)), 0)
-    weight = Shared(codes=codes.astype(np.uint8), codebook=codebook)
-    bias = Dense(values=rng.normal(size=60).astype(np.float32))
+    return Shared(codes=codes.astype(np.uint8), codebook=codebook)
+
+
+def test_codes_that_matter_little_are_moved_to_cheaper_ones() -> None:
+    weight, bias = shared_weights(), Dense(values=np.linspace(-1, 1, 60, dtype=np.float32))
     model = CompressedModel(architecture={}, tensors={"a.weight": weight, "a.bias": bias})
-    fisher = Fisher(diagonal={}, inputs={"a.weight": 60 * torch.eye(40)})
+    own = {"a.weight": torch.ones(60, 40), "a.bias": torch.ones(60)}
+    fisher = Fisher(diagonal=own, inputs={"a.weight": 60 * torch.eye(40)})
     sizes, errors = [], []
-    for price in (0.0, 1e-4, 1e-2):
+    for price in (1e-9, 1e-4, 1e-2):
         found = recoded(model, fisher, price)
         sizes.append(len(encode(found, "adaptive")))
         error = found.tensors["a.weight"].dense() - weight.dense()
         errors.append(float(np.abs(error).max()))
-        assert not found.tensors["a.weight"].dense()[codes == 0].any()
-        assert np.abs(found.tensors["a.bias"].dense() - bias.values).max() <= 2**-7
-    assert errors[0] <= 2.0**-SIGNIFICANT_BITS * np.abs(codebook).max()
+        assert not found.tensors["a.weight"].dense()[weight.codes == 0].any()
+        wrong = np.abs(found.tensors["a.bias"].dense() - bias.values).max()
+        assert 0 < wrong <= 2.0 ** (optimal_step(1, price) - 1)
+    assert errors[0] <= 1e-3 * np.abs(weight.codebook).max()
     assert sizes == sorted(sizes, reverse=True)
     assert errors == sorted(errors)
     assert sizes[2] < 0.9 * sizes[0]
+
+
+def test_filters_that_matter_little_change_more_but_not_those_of_classes() -> None:
+    weight = shared_weights()
+    own = torch.ones(60, 40)
+    own[30:] = 0.01
+    for name, least, most in (("a.weight", 1.5, 10), ("conv10.weight", 0.8, 1.2)):
+        model = CompressedModel(architecture={}, tensors={name: weight})
+        fisher = Fisher(diagonal={name: own}, inputs={name: 60 * torch.eye(40)})
+        error = np.abs(recoded(model, fisher, 1e-3).tensors[name].dense() - weight.dense())
+        assert least < error[30:].mean() / error[:30].mean() < most

@@ -20,19 +20,27 @@ Choose = Callable[[Tensor, Tensor], Tensor]
 """What weights aim for, and what their squared errors cost -> the values that they take."""
 
 
-def round_filters(values: Tensor, kept: Tensor, curvature: Tensor, choose: Choose) -> Tensor:
+def round_filters(
+    values: Tensor,
+    kept: Tensor,
+    curvature: Tensor,
+    choose: Choose,
+    importance: Tensor | None = None,
+) -> Tensor:
     """What `choose` makes of `values` (filters, n), 0 where not `kept`.
 
-    Errors x of a filter cost `x @ curvature @ x`; `curvature` (n, n) is positive definite.
+    Errors x of a filter cost `x @ curvature @ x`, times its `importance` (filters; else 1);
+    `curvature` (n, n) is positive definite.
     """
-    parts = [
-        _rounded(*part, curvature, choose)
-        for part in zip(torch.split(values, ROWS), torch.split(kept, ROWS), strict=True)
-    ]
-    return torch.cat(parts)
+    if importance is None:
+        importance = values.new_ones(len(values))
+    parts = zip(*(torch.split(each, ROWS) for each in (values, kept, importance)), strict=True)
+    return torch.cat([_rounded(*part, curvature, choose) for part in parts])
 
 
-def _rounded(values: Tensor, kept: Tensor, curvature: Tensor, choose: Choose) -> Tensor:
+def _rounded(
+    values: Tensor, kept: Tensor, importance: Tensor, curvature: Tensor, choose: Choose
+) -> Tensor:
     # The kept weights of each filter, those that matter most first; other places are padding.
     most = int(kept.sum(1).max())
     order = torch.where(kept, curvature.diagonal(), -1).argsort(1, descending=True)[:, :most]
@@ -44,7 +52,7 @@ def _rounded(values: Tensor, kept: Tensor, curvature: Tensor, choose: Choose) ->
         size = costs[:, place, place]
         before = costs[:, place, :place]
         aim = left[:, place] + (errors[:, :place] * before).sum(1) / size
-        chosen[:, place] = choose(aim, size**2) * real[:, place]
+        chosen[:, place] = choose(aim, importance * size**2) * real[:, place]
         errors[:, place] = (left[:, place] - chosen[:, place]) * real[:, place]
     return torch.zeros_like(values).scatter(1, order, chosen)
 

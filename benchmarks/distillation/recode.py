@@ -14,50 +14,78 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillation.distill import DAMPING, fixed
+from distillation.distill import fixed
 from distillation.feedback import round_filters
 from distillation.fisher import Fisher
+from distillation.rescale import optimal_step
 from dse.coding import tensors
 from dse.coding.tensors import CompressedModel, Floats, Shared
 from dse.compress.shared import stored
 
-SIGNIFICANT_BITS = 9
-"""Of the values in codebooks. With 8, their rounding alone makes half of the divergence."""
+SIGNIFICANT_BITS = range(5, 17)
+"""Of the values in a codebook; each layer has its own number."""
 
-LOG2_BIAS_STEP = -6
-PASSES = 2
-"""Each counts anew how often codes occur, and so what they cost."""
+DAMPING = 0.01
+"""The share by which each weight's own information is raised when weights are rounded together."""
+
+PASSES = 20
+"""Each counts anew how often codes occur, and so what they cost: frequent ones become more so."""
 
 
 def recoded(model: CompressedModel, fisher: Fisher, price: float) -> CompressedModel:
     """A model whose codes are the ones that cost least, a bit at `price` nats of KL divergence.
 
-    Weights that are 0 stay 0, and others may become 0. All filters of a layer matter alike.
+    Weights that are 0 stay 0, and others may become 0.
     """
     found: dict[str, tensors.Tensor] = {}
     for name, tensor in model.tensors.items():
         if isinstance(tensor, Shared):
-            found[name] = _recoded(tensor, fisher.inputs[name], price)
+            found[name] = _Layer(name, tensor, fisher).recoded(price)
         else:
-            numbers = torch.from_numpy(tensor.dense() * 2.0**-LOG2_BIAS_STEP).round()
-            found[name] = fixed(numbers, LOG2_BIAS_STEP)
+            step = optimal_step(float(fisher.diagonal[name].mean()), price)
+            found[name] = fixed(torch.from_numpy(tensor.dense() * 2.0**-step).round(), step)
     return replace(model, tensors=found)
 
 
-def _recoded(tensor: Shared, inputs: Tensor, price: float) -> Shared:
-    values = torch.from_numpy(tensor.dense()).double().flatten(1)
-    curvature = inputs.double() / len(values)  # of a filter, in the mean
-    curvature.diagonal().mul_(1 + DAMPING).add_(1e-6 * curvature.diagonal().mean())
-    codebook = torch.from_numpy(np.unique(np.append(_significant(tensor.codebook), 0))).double()
-    kept, now = values != 0, values
-    for _ in range(PASSES):
-        codes = (codebook - now.flatten()[:, None]).abs().argmin(1)
-        counts = torch.bincount(codes, minlength=len(codebook)).double()
-        bits = math.log2(values.numel()) - counts.clamp(min=0.5).log2()
-        cheapest = partial(_cheapest, codebook=codebook, prices=2 * price * bits)
-        now = round_filters(values, kept, curvature, cheapest)
-    weight = now.float().view(tensor.shape).numpy()
-    return stored(weight, weight != 0)
+class _Layer:
+    """A tensor of shared weights, and what errors of it cost."""
+
+    def __init__(self, name: str, tensor: Shared, fisher: Fisher) -> None:
+        self.tensor = tensor
+        self.values = torch.from_numpy(tensor.dense()).double().flatten(1)
+        self.kept = self.values != 0
+        curvature = fisher.inputs[name].double() / len(self.values)  # of a filter, in the mean
+        curvature.diagonal().mul_(1 + DAMPING).add_(1e-6 * curvature.diagonal().mean())
+        self.curvature = curvature
+        self.importance = torch.ones(len(self.values), dtype=torch.double)
+        if not name.startswith("conv10"):  # there all classes matter alike
+            own = fisher.diagonal[name].double().flatten(1)
+            mean = (own * self.kept).sum(1) / self.kept.sum(1).clamp(min=1)
+            self.importance = (mean / mean.mean()).clamp(min=1e-3).sqrt()
+
+    def recoded(self, price: float) -> Shared:
+        codebook, now = self.codebook(price), self.values
+        for _ in range(PASSES):
+            codes = (codebook - now.flatten()[:, None]).abs().argmin(1)
+            counts = torch.bincount(codes, minlength=len(codebook)).double()
+            bits = math.log2(now.numel()) - counts.clamp(min=0.5).log2()
+            cheapest = partial(_cheapest, codebook=codebook, prices=2 * price * bits)
+            now = round_filters(self.values, self.kept, self.curvature, cheapest, self.importance)
+        weight = now.float().view(self.tensor.shape).numpy()
+        return stored(weight, weight != 0)
+
+    def codebook(self, price: float) -> Tensor:
+        """The values, and 0, with as many significant bits as cost least."""
+        codebook, codes = self.tensor.codebook, self.tensor.codes
+
+        def cost(bits: int) -> float:
+            rounded = torch.from_numpy(_significant(codebook, bits)[codes]).double().flatten(1)
+            errors = rounded * self.kept - self.values
+            lost = ((errors @ self.curvature) * errors).sum(1) @ self.importance / 2
+            return float(lost) + price * bits * len(codebook)
+
+        values = _significant(codebook, min(SIGNIFICANT_BITS, key=cost))
+        return torch.from_numpy(np.unique(np.append(values, 0))).double()
 
 
 def _cheapest(aim: Tensor, weight: Tensor, *, codebook: Tensor, prices: Tensor) -> Tensor:
@@ -67,9 +95,8 @@ def _cheapest(aim: Tensor, weight: Tensor, *, codebook: Tensor, prices: Tensor) 
     return codebook[costs.argmin(1)]
 
 
-def _significant(values: Floats) -> Floats:
-    """Values rounded to `SIGNIFICANT_BITS`."""
+def _significant(values: Floats, bits: int) -> Floats:
+    """Values rounded to so many significant bits."""
     mantissas, exponents = np.frexp(values.astype(np.float64))
-    rounded = np.round(mantissas * 2**SIGNIFICANT_BITS) / 2**SIGNIFICANT_BITS
-    found: Floats = np.ldexp(rounded, exponents).astype(np.float32)
+    found: Floats = np.ldexp(np.round(mantissas * 2**bits) / 2**bits, exponents).astype(np.float32)
     return found
