@@ -34,7 +34,7 @@ def round_filters(
     """
     if importance is None:
         importance = values.new_ones(len(values))
-    parts = zip(*(torch.split(each, ROWS) for each in (values, kept, importance)), strict=True)
+    parts = zip(values.split(ROWS), kept.split(ROWS), importance.split(ROWS), strict=True)
     return torch.cat([_rounded(*part, curvature, choose) for part in parts])
 
 
