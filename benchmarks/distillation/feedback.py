@@ -34,8 +34,16 @@ def round_filters(
     """
     if importance is None:
         importance = values.new_ones(len(values))
-    parts = zip(values.split(ROWS), kept.split(ROWS), importance.split(ROWS), strict=True)
-    return torch.cat([_rounded(*part, curvature, choose) for part in parts])
+    parts = [
+        _rounded(*part, curvature, choose)
+        for part in zip(
+            torch.split(values, ROWS),
+            torch.split(kept, ROWS),
+            torch.split(importance, ROWS),
+            strict=True,
+        )
+    ]
+    return torch.cat(parts)
 
 
 def _rounded(
