@@ -148,7 +148,31 @@ def test_each_network_is_compared_with_its_own_trial(tmp_path: Path) -> None:
     assert found["top1_change"].tolist() == [-0.5, -0.5]
     lines = summary(rows, 4).splitlines()
     assert lines[2].split() == ["deep_compression", "bits=4", "2", "50", "20.0", "54.50", "-0.50"]
+    assert lines[-2] == "Part of a change is due to retraining: method=none shows how much."
     assert lines[-1].startswith("fixed: density=0.33 quality=0 rounds=1 ")
+
+
+def test_each_network_is_compared_with_equal_training_without_compression(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        records.save(tmp_path, record(seed=seed, top1=50.0), {})
+    made = [("none", 8, 8, 0, 56.0), ("none", 8, 4, 0, 90.0), ("none", 8, 8, 1, 58.0)]
+    made += [("prune", 8, 8, 0, 55.0), ("prune", 8, 8, 1, 55.0), ("prune", 8, 2, 0, 51.0)]
+    for method, bits, epochs, seed, top1 in made:
+        one = compressed_record(
+            method=method, bits=bits, retrain_epochs=epochs, seed=seed, top1=top1
+        )
+        records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
+    rows = compared(load(tmp_path))
+    assert rows.loc[rows["method"] == "none", "control_change"].isna().all()
+    pruned = rows[rows["method"] == "prune"].set_index(["retrain_epochs", "seed"])["control_change"]
+    assert pruned[8].to_dict() == {0: -1, 1: -3}
+    assert pruned[2].isna().all()
+    text = summary(rows, 6)
+    assert "vs none: compared with the uncompressed network retrained for as many epochs" in text
+    assert [line.split()[-2:] for line in text.splitlines() if line.startswith("prune")] == [
+        ["51.00", "+1.00"],
+        ["+5.00", "-2.00"],
+    ]
 
 
 def test_settings_that_a_method_does_not_read_are_no_axes(tmp_path: Path) -> None:

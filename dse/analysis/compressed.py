@@ -23,6 +23,7 @@ TEXTS = {
     "ratio": ("times smaller", "{:.1f}"),
     "top1": ("top1", "{:.2f}"),
     "top1_change": ("change", "{:+z.2f}"),
+    "control_change": ("vs none", "{:+z.2f}"),
 }
 """The columns of a summary: their headers and formats."""
 
@@ -31,6 +32,9 @@ UNCOMPRESSED = "none"
 
 BEFORE = ("top1", "top5")
 """What is compared with the trial as it was trained."""
+
+CONTROL = ["trial_id", "phase", "retrain_epochs", "retrain_lr"]
+"""What a compressed network shares with its control, the uncompressed one that was retrained."""
 
 
 def distinct(table: pd.DataFrame) -> pd.DataFrame:
@@ -59,16 +63,29 @@ def ways(table: pd.DataFrame) -> list[str]:
     return texts
 
 
+def control_change(table: pd.DataFrame) -> pd.Series[float]:
+    """For each network of a table of `dse.load_compressed`, the points of top-1 by which it differs
+    from the uncompressed one with equal epochs in all, of the same phase.
+
+    NaN for uncompressed networks, and where that one was not made.
+    """
+    uncompressed = table["method"] == UNCOMPRESSED
+    controls = table[uncompressed].drop_duplicates(CONTROL).set_index(CONTROL)["top1"]
+    before = controls.reindex(pd.MultiIndex.from_frame(table[CONTROL])).to_numpy()
+    change: pd.Series[float] = (table["top1"] - before).mask(uncompressed)
+    return change
+
+
 def compared(table: pd.DataFrame) -> pd.DataFrame:
     """The compressed networks of a table of `dse.load_compressed`, each with its own trial.
 
     More columns: `settings`, those that vary among the networks that read them, as text; `ratio`,
     how many times smaller the file is than the trial's weights at fp32; `top1_change` and
-    `top5_change`, in points, compared with the trial as it was trained.
+    `top5_change`, in points, compared with the trial as it was trained; `control_change`.
     """
     original = table["compressed_id"] == ""
     before = table[original].set_index("trial_id")[list(BEFORE)]
-    rows = table[~original].copy()
+    rows = table.assign(control_change=control_change(table))[~original]
     read, fixed = _read(rows), fixed_settings(rows)
     rows["settings"] = [
         " ".join(f"{name}={written(one[name])}" for name in one if name not in fixed)
@@ -97,15 +114,21 @@ def by_settings(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `compared` -> a row for each method and its settings: means over their networks.
 
     Columns: `network` and `settings` (where they vary), `method`, `networks`, `file_bytes`,
-    `ratio`, `stored_density`, `epochs_total`, `top1`, `top1_change`.
+    `ratio`, `stored_density`, `epochs_total`, `top1`, `top1_change`, `control_change` (NaN where it
+    is not known for each network; no such column where it never is).
     """
     names = ["network"] if rows["network"].nunique() > 1 else []
     groups = rows.groupby([*names, "method", "settings"], sort=False)
     means = ["file_bytes", "ratio", "stored_density", "epochs_total", "top1", "top1_change"]
     found = groups[means].mean()
+    found["control_change"] = (
+        groups["control_change"].mean().mask(groups["control_change"].count() < groups.size())
+    )
     found.insert(0, "networks", groups.size())
     found = found.reset_index()
-    return found if found["settings"].any() else found.drop(columns="settings")
+    missing = [] if found["settings"].any() else ["settings"]
+    missing += ["control_change"] if found["control_change"].isna().all() else []
+    return found.drop(columns=missing)
 
 
 def summary(rows: pd.DataFrame, asked: int) -> str:
@@ -118,10 +141,14 @@ def summary(rows: pd.DataFrame, asked: int) -> str:
     header = [TEXTS[name][0] for name in names]
     sides = ["<" if name in WORDS else ">" for name in names]
     lines = [
-        [TEXTS[name][1].format(one[name]) for name in names]
+        ["" if one[name] != one[name] else TEXTS[name][1].format(one[name]) for name in names]
         for one in found.head(LINES).to_dict("records")
     ]
     text = f"{count}; means, top-1 of the decoded files, percent, and its change since training"
     more = [f"and {len(found) - LINES:,} more settings"] if len(found) > LINES else []
+    if "control_change" in found:
+        more.append("vs none: compared with the uncompressed network retrained for as many epochs")
+    elif rows["retrain_epochs"].any() and set(rows["method"]) != {UNCOMPRESSED}:
+        more.append("Part of a change is due to retraining: method=none shows how much.")
     fixed = " ".join(f"{name}={written(value)}" for name, value in fixed_settings(rows).items())
     return "\n".join([text, *columns([header, *lines], sides), *more, f"fixed: {fixed}"])

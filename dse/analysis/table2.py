@@ -7,13 +7,12 @@ retraining adds epochs, each method is also compared with the uncompressed netwo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, require
-from dse.analysis.compressed import UNCOMPRESSED, distinct
+from dse.analysis.compressed import control_change, distinct
 from dse.analysis.statistics import PERCENT, POINTS, interval
 from dse.analysis.table3 import FIXED
 from dse.paper.published import TABLE_2, Table2Row
@@ -41,7 +40,7 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     """Table 2: a row for each network and each way it was compressed, means over the seeds.
 
     `table` has a row per compressed network and, as `method` none without retraining, per trial
-    (`dse.load(folder, compressed=True)`). The columns:
+    (`dse.load_compressed`). The columns:
 
     - `network`, what else varies between the trials, `method`, and the settings that vary ("" where
       a network does not read one);
@@ -66,11 +65,10 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in names if name in ("network", "method") or varied[name]]
     alexnets = table[_uncompressed(table) & (table["network"] == "alexnet")]
     alexnet_bytes = alexnets.groupby("data")["fp32_bytes"].mean()
-    controls = _controls(table)
+    table = table.assign(change=control_change(table))
     groups = list(table.groupby(keys, sort=False))
     found = pd.DataFrame(
-        _row(dict(zip(keys, key, strict=True)), rows, controls, alexnet_bytes)
-        for key, rows in groups
+        _row(dict(zip(keys, key, strict=True)), rows, alexnet_bytes) for key, rows in groups
     )
     values = pd.DataFrame([key for key, _ in groups], columns=keys)  # in `found` some are text
     order = values.assign(
@@ -85,38 +83,17 @@ def _uncompressed(table: pd.DataFrame) -> pd.Series[bool]:
     return (table["method"] == "none") & (table["retrain_epochs"] == 0)
 
 
-Control = tuple[str, str, int, float]
-
-
-def _controls(table: pd.DataFrame) -> dict[Control, float]:
-    """Top-1 of the uncompressed networks."""
-    rows = table[table["method"] == UNCOMPRESSED]
-    return dict(zip(_control(rows), rows["top1"], strict=True))
-
-
-def _control(rows: pd.DataFrame) -> Iterator[Control]:
-    """What a network shares with the one that it is compared with: trial, phase, and epochs and
-    learning rate of retraining."""
-    names = ("trial_id", "phase", "retrain_epochs", "retrain_lr")
-    return zip(*(rows[name] for name in names), strict=True)
-
-
 def _row(
     key: dict[str, Any],
     rows: pd.DataFrame,
-    controls: dict[Control, float],
     alexnet_bytes: pd.Series[float],
 ) -> dict[str, Any]:
     """One row of the table: the networks of one setting, which differ in their seed."""
     bits = int(rows["bits"].iloc[0]) if key["method"] in NARROW else 32
     size, original = rows["file_bytes"].mean(), rows["fp32_bytes"].mean()
     top1 = interval(rows["top1"].tolist(), within=PERCENT)
-    own = [
-        after - controls[one]
-        for one, after in zip(_control(rows), rows["top1"], strict=True)
-        if one in controls and key["method"] != "none"
-    ]
-    change = interval(own, within=POINTS) if len(own) == len(rows) else None
+    known = rows["change"].notna().all()
+    change = interval(rows["change"].tolist(), within=POINTS) if known else None
     read = _read(rows.iloc[0])
     settings = {
         name: written(value) if name in read else ""

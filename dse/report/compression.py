@@ -26,16 +26,17 @@ from dse.trial.names import short_id, written
 
 TEXT = (
     "Every size is the length of a file, and every accuracy that of the network decoded from it. "
-    "A change is in points, from the same trial as it was trained. Retraining adds epochs, so the "
-    "fair comparison is with method none at the same epochs_total, as in Table 2. At each number "
-    "of bytes, the best compressed and the best uncompressed network, both by validation accuracy, "
-    "are compared on the test set, paired by seed."
+    "Changes are in points: top1_change from the same trial as it was trained, control_change from "
+    "the uncompressed network retrained for as many epochs (method none), which is the fair "
+    "comparison. At each number of bytes, the best compressed and the best uncompressed network, "
+    "both by validation accuracy, are compared on the test set, paired by seed."
 )
 BUDGETS = "At a number of bytes: a small network, or a large one compressed?"
 ABOUT = {
     "networks": "compressed networks that the means are over",
     "ratio": "times smaller than the trial's weights at fp32",
     "top1_change": "top-1 compared with the trial as it was trained, points",
+    "control_change": "top-1 compared with method none after as many epochs, points",
     "settings": "the settings that vary",
 }
 
@@ -78,7 +79,9 @@ def _each(rows: pd.DataFrame) -> pd.DataFrame:
     names = [axis.name for axis in found.axes if not set(axis.columns) & set(SETTINGS)]
     varying = ["settings"] if rows["settings"].any() else []
     frame = pd.DataFrame({"id": rows["compressed_id"].map(short_id)})
-    return frame.join(found.blank(found.rows)[[*names, "seed", "method", *varying, *MEASURES]])
+    control = ["control_change"] if rows["control_change"].notna().any() else []
+    columns = [*names, "seed", "method", *varying, *MEASURES, *control]
+    return frame.join(found.blank(found.rows)[columns])
 
 
-MEASURES = ("file_bytes", "ratio", "stored_density", "top1", "top1_change", "val_top1")
+MEASURES = ("file_bytes", "ratio", "stored_density", "top1", "val_top1", "top1_change")
