@@ -156,17 +156,15 @@ class Bench:
             name: scores(self.network, getattr(self, name)) for name in ("held_out", "judges")
         }
 
-    def copies(self, count: int) -> tuple[Tensor, Tensor]:
-        """`count` moved copies of each picture to fit, uint8, and the released network's scores of
-        them, (n, classes)."""
+    def copies(self, count: int) -> Tensor:
+        """`count` moved copies of each picture to fit, uint8."""
         generator = torch.Generator().manual_seed(0)
         parts = [
             moved(part.float(), ZOOM, generator).round().clamp(0, 255).to(torch.uint8)
             for _ in range(count)
             for part in self.fit.split(50)
         ]
-        found = torch.cat(parts)
-        return found, scores(self.network, found).to(self.device)
+        return torch.cat(parts)
 
     def judged(self, content: bytes) -> dict[str, Any]:
         """What the network in a file does on the held-out pictures and on the judges."""
@@ -253,7 +251,7 @@ def write(path: Path, record: dict[str, Any]) -> None:
 def frontier(bench: Bench, options: argparse.Namespace) -> None:
     """Fit, write and judge a file for each price."""
     start = time.monotonic()
-    copies, target = bench.copies(options.copies)
+    copies = bench.copies(options.copies)
     chosen = torch.randperm(len(copies), generator=torch.Generator().manual_seed(0))
     fisher = measure(bench.network, (centred(copies[i : i + 1]) for i in chosen[: options.fisher]))
     path = options.output / ("recoded.json" if options.recode else "frontier.json")
@@ -274,6 +272,8 @@ def frontier(bench: Bench, options: argparse.Namespace) -> None:
         lr=options.lr,
         bfloat16=bench.device == "cpu",
     )
+    if not options.recode:
+        target = scores(bench.network, copies).to(bench.device)
     for price in options.prices:
         if options.recode:
             model = recoded(bench.released, fisher, price)

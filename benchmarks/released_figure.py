@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from released import compared
+from released import NNCODEC, compared
 
 ROOT = Path(__file__).parents[1]
 RECORDS, DOCS = ROOT / "results" / "reference" / "released", ROOT / "docs"
 RELEASED_BYTES, LOSSLESS_BYTES, CLAIMED_BYTES = 675_763, 515_132, 470_000
 
 # NNCodec 2.1.3 on the same weights: bytes, agreement in percent (see docs/released.md).
-TUNED = ((403_502, 94.0), (373_835, 91.0), (346_650, 86.5), (301_528, 78.5))
-PLAIN = ((509_019, 99.0), (478_530, 96.0), (400_355, 86.0))
+TUNED = (*(point[:2] for point in NNCODEC[1:]), (301_528, 78.5))
+PLAIN = (NNCODEC[0][:2], (478_530, 96.0), (400_355, 86.0))
 
 
 def draw(recoded: list[dict[str, Any]], tuned: list[dict[str, Any]]) -> None:

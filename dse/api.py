@@ -79,7 +79,7 @@ def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
 def _results_folder(folder: object) -> Path:
     if not isinstance(folder, (str, Path)):
         raise TypeError(f"`folder` must be a str or a Path, got {type(folder).__name__}")
-    path = Path(folder)
+    path = Path(folder).expanduser()
     files.require_trials(path)
     return path
 

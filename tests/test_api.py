@@ -112,11 +112,13 @@ def test_importing_dse_imports_nothing_else() -> None:
 # Tables -------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_one_table(results: Path) -> None:
+def test_a_folder_is_one_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = dse.load(str(results))
     assert list(table.columns) == list(COLUMNS)
     assert table["seed"].to_list() == [0, 1, 2]
     pd.testing.assert_frame_equal(table, dse.load(results))
+    monkeypatch.setenv("HOME", str(results.parent))
+    pd.testing.assert_frame_equal(dse.load(f"~/{results.name}"), table)
 
 
 def test_several_folders_are_one_table_and_a_trial_counts_once(
