@@ -22,15 +22,13 @@ TUNED = (*(point[:2] for point in NNCODEC[1:]), (301_528, 78.5))
 PLAIN = (NNCODEC[0][:2], (478_530, 96.0), (400_355, 86.0))
 
 
-def draw(recoded: list[dict[str, Any]], tuned: list[dict[str, Any]]) -> None:
+def draw(points: list[dict[str, Any]]) -> None:
     """Bytes against agreement; ours, NNCodec's and the released file."""
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    ours = [(point["bytes"], point["agreement"]) for point in tuned]
-    near = [(point["bytes"], point["agreement"]) for point in recoded]
+    ours = [(point["bytes"], point["agreement"]) for point in points]
     blue = {"color": "#0072b2"}
     series = (
         ("this project", ours, {**blue, "marker": "o", "linestyle": "-"}),
-        ("this project, recoded", near, {**blue, "marker": "D", "linestyle": "", "mfc": "white"}),
         ("this project, lossless", ((LOSSLESS_BYTES, 100.0),), {**blue, "marker": "*", "ls": ""}),
         ("NNCodec, tuned", TUNED, {"color": "#d55e00", "marker": "s", "linestyle": "--"}),
         ("NNCodec", PLAIN, {"color": "#d55e00", "marker": "s", "linestyle": "", "mfc": "white"}),
@@ -86,23 +84,18 @@ def files(points: list[dict[str, Any]], released: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    records = [
-        json.loads((RECORDS / name).read_text(encoding="utf-8"))
-        for name in ("recoded.json", "frontier.json")
-    ]
-    points = [point for record in records for point in record["points"]]
-    points.sort(key=lambda point: -point["bytes"])
-    draw(*(record["points"] for record in records))
+    record = json.loads((RECORDS / "frontier.json").read_text(encoding="utf-8"))
+    points = sorted(record["points"], key=lambda point: -point["bytes"])
+    draw(points)
     page = (DOCS / "released.md").read_text(encoding="utf-8")
-    measured = [
+    measured = (
         f"    {record['command']}    # {record['device']}, torch {record['torch']}, "
         f"{record['minutes']} minutes"
-        for record in records
-    ]
+    )
     tables = {
         "goals": goals(compared(points)),
-        "files": files(points, records[0]["released"]),
-        "measured": "\n".join(measured),
+        "files": files(points, record["released"]),
+        "measured": measured,
     }
     for name, text in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"

@@ -1,23 +1,37 @@
-"""Rounding with feedback, and the information about weights that it needs."""
+"""Codes moved to cheaper ones: rounding with feedback, and the information that it needs."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from distillation.distill import cheapest_number, divergence
-from distillation.feedback import round_filters
-from distillation.fisher import Fisher, measure
-from distillation.recode import recoded
-from distillation.rescale import optimal_step
+from recoding.feedback import round_filters
+from recoding.fisher import Fisher, divergence, measure
+from recoding.recode import optimal_step, recoded
+from released import moved
 from torch import Tensor, nn
 
 from dse.coding.container import encode
 from dse.coding.tensors import CompressedModel, Dense, Shared
+from dse.compress.networks import compressed, floats, module
+from dse.compress.shared import share
+from dse.space.architecture import LAYOUTS, Metaparameters, generate
+from dse.training.network import SqueezeNet
 
-FREE = partial(cheapest_number, prices=torch.zeros(40))
+
+def cheapest(aim: Tensor, weight: Tensor, *, price: float) -> Tensor:
+    """The whole number whose squared error times `weight`, and `price` times its magnitude, cost
+    least."""
+    numbers = torch.arange(-40.0, 41)
+    costs = weight[:, None] * (numbers - aim[:, None]) ** 2 + price * numbers.abs()
+    return numbers[costs.argmin(1)]
+
+
+FREE = partial(cheapest, price=0.0)
 
 
 @pytest.fixture
@@ -57,7 +71,7 @@ def test_pruned_weights_stay_0_and_filters_are_independent(values: Tensor) -> No
 def test_what_matters_less_gets_fewer_bits(values: Tensor) -> None:
     kept, curvature = torch.ones(100, 24, dtype=torch.bool), torch.eye(24)
     curvature.diagonal()[12:] = 100
-    choose = partial(cheapest_number, prices=0.3 * torch.arange(40))
+    choose = partial(cheapest, price=0.3)
     codes = round_filters(values, kept, curvature, choose)
     lost = values.round().abs().mean(0) - codes.abs().mean(0)
     assert lost[:12].mean() > 0.1
@@ -114,3 +128,53 @@ def test_filters_that_matter_little_change_more_but_not_those_of_classes() -> No
         fisher = Fisher(diagonal={name: own}, inputs={name: 60 * torch.eye(40)})
         error = np.abs(recoded(model, fisher, 1e-3).tensors[name].dense() - weight.dense())
         assert least < error[30:].mean() / error[:30].mean() < most
+
+
+def test_a_network_is_smaller_and_less_alike_at_a_higher_price() -> None:
+    torch.manual_seed(0)
+    architecture = generate(
+        Metaparameters(base_e=8, incr_e=0, sr=0.5),
+        replace(LAYOUTS["px8"], head_relu=False),
+        num_classes=10,
+    )
+    pictures = torch.randn(96, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    network = SqueezeNet(architecture).eval()
+    own = {}
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            p.mul_(3.5 * (torch.rand_like(p) < 0.5) if name.endswith("weight") else 0)
+        network.conv10.weight.mul_(2 / network(pictures).std(0).mean())
+        for name, p in network.named_parameters():
+            if name.endswith("weight"):
+                codes, codebook = share(floats(p), floats(p) != 0, 255)
+                own[name] = Shared(codes=codes.astype(np.uint8), codebook=codebook)
+    model = compressed(network, own)
+    released = module(model)
+    fisher = measure(released, pictures.split(1))
+    sizes, lost = [], []
+    for price in (1e-8, 1e-6, 1e-4):
+        found = recoded(model, fisher, price)
+        sizes.append(len(encode(found, "adaptive")))
+        with torch.no_grad():
+            lost.append(float(divergence(released(pictures), module(found)(pictures)).mean()))
+    assert sizes == sorted(sizes, reverse=True)
+    assert lost == sorted(lost)
+    assert sizes[-1] < 0.3 * len(encode(model, "adaptive"))
+    assert 0 < lost[0] < 1e-4
+    assert lost[-1] > 1e-3
+
+
+def test_divergence_and_moved_pictures() -> None:
+    one = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
+    other = torch.log(torch.tensor([[0.25, 0.5, 0.25]]))
+    assert float(divergence(one, one + 3)) == pytest.approx(0, abs=1e-6)
+    assert float(divergence(one, other)) == pytest.approx(0.25 * math.log(2), rel=1e-5)
+    plain = torch.randn(8, 1, 9, 9)
+    copies = moved(plain, 0, torch.Generator().manual_seed(0))
+    mirrored = [
+        torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(plain, copies, strict=True)
+    ]
+    same = [torch.allclose(a, b, atol=1e-5) for a, b in zip(plain, copies, strict=True)]
+    assert any(same)
+    assert any(mirrored)
+    assert all(a != b for a, b in zip(same, mirrored, strict=True))

@@ -51,3 +51,12 @@ def measure(network: nn.Module, pictures: Iterable[Tensor]) -> Fisher:
     for total in [*diagonal.values(), *inputs.values()]:
         total /= count
     return Fisher(diagonal=diagonal, inputs=inputs)
+
+
+def divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """The KL divergence of the student's distribution from the teacher's for each picture, nats.
+
+    Both are class scores, (n, classes).
+    """
+    target = F.log_softmax(teacher.float(), 1)
+    return (target.exp() * (target - F.log_softmax(student.float(), 1))).sum(1)

@@ -1,7 +1,6 @@
 """Moves the codes of shared weights to cheaper ones where that matters little.
 
-The codebooks stay, with fewer significant bits. For small losses this takes fewer bytes than fixed
-point, whose steps have to be much finer than the values that many weights share.
+The values that weights share stay, with fewer significant bits; biases become fixed point.
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillation.distill import fixed
-from distillation.feedback import round_filters
-from distillation.fisher import Fisher
-from distillation.rescale import optimal_step
 from dse.coding import tensors
-from dse.coding.tensors import CompressedModel, Floats, Shared
+from dse.coding.tensors import CompressedModel, FixedPoint, Floats, Shared
 from dse.compress.shared import stored
+from recoding.feedback import round_filters
+from recoding.fisher import Fisher
 
 SIGNIFICANT_BITS = range(5, 17)
 """Of the values in a codebook; each layer has its own number."""
@@ -42,8 +39,7 @@ def recoded(model: CompressedModel, fisher: Fisher, price: float) -> CompressedM
         if isinstance(tensor, Shared):
             found[name] = _Layer(name, tensor, fisher).recoded(price)
         else:
-            step = optimal_step(float(fisher.diagonal[name].mean()), price)
-            found[name] = fixed(torch.from_numpy(tensor.dense() * 2.0**-step).round(), step)
+            found[name] = _fixed(tensor.dense(), float(fisher.diagonal[name].mean()), price)
     return replace(model, tensors=found)
 
 
@@ -86,6 +82,27 @@ class _Layer:
 
         values = _significant(codebook, min(SIGNIFICANT_BITS, key=cost))
         return torch.from_numpy(np.unique(np.append(values, 0))).double()
+
+
+def _fixed(values: Floats, sensitivity: float, price: float) -> FixedPoint:
+    """Values in fixed point of at most 16 bits, with the step at which a bit costs `price`."""
+    largest = math.frexp(float(np.abs(values).max()))[1]
+    step = max(largest - 14, optimal_step(sensitivity, price))
+    numbers = np.round(values * 2.0**-step).astype(np.int16)
+    width = max(int(numbers.max()), -int(numbers.min()) - 1).bit_length() + 1
+    return FixedPoint(numbers=numbers, width=width, fraction_length=-step)
+
+
+def optimal_step(sensitivity: float, price: float) -> int:
+    """The logarithm of the step, to base 2, at which a bit costs `price`: for a mean sensitivity,
+    `sensitivity * step**2 / 12 = price / log(2)`. From -20 to 0.
+
+    >>> optimal_step(12, math.log(2) / 4)
+    -1
+    """
+    if sensitivity <= 0:
+        return 0
+    return min(0, max(-20, round(0.5 * math.log2(12 * price / math.log(2) / sensitivity))))
 
 
 def _cheapest(aim: Tensor, weight: Tensor, *, codebook: Tensor, prices: Tensor) -> Tensor:
