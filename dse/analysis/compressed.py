@@ -141,7 +141,7 @@ def summary(rows: pd.DataFrame, asked: int) -> str:
     header = [TEXTS[name][0] for name in names]
     sides = ["<" if name in WORDS else ">" for name in names]
     lines = [
-        ["" if one[name] != one[name] else TEXTS[name][1].format(one[name]) for name in names]
+        ["" if pd.isna(one[name]) else TEXTS[name][1].format(one[name]) for name in names]
         for one in found.head(LINES).to_dict("records")
     ]
     text = f"{count}; means, top-1 of the decoded files, percent, and its change since training"

@@ -74,7 +74,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
 
 def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
-    """The claim at the paper's fixed values, or else at those of the table; None if at neither."""
+    """The claim at those of the paper's fixed values that the table has; if the trials there cannot
+    show it, at all values; None if those cannot either."""
     table = table[table["network"].isin(claim.networks)]
     same = table
     for name, value in claim.fixed.items():
