@@ -72,7 +72,7 @@ def tested(options: argparse.Namespace, seconds: float) -> list[Line]:
     """Run the tests that need a GPU; how they ended."""
     files = [path for path in (ROOT / "tests").glob("test_*.py") if marked(path)]
     command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider"]
-    command += ["--tb=short", "-m", "gpu", *map(str, sorted(files))]
+    command += ["-n", "8", "--tb=short", "-m", "gpu", *map(str, sorted(files))]
     if options.device == "cpu":
         command.append("--collect-only")
     log = options.out / "tests.txt"

@@ -4,9 +4,10 @@
         [--rounds 5] [--seconds S]
 
 - mixed: of 30 networks, all different, those that there is time for, one after the other; then the
-  same ones `SEVERAL` at a time.
+  same ones several at a time, without and with NVIDIA's MPS, which lets the processes' work overlap
+  on the GPU.
 - packed: one network with different seeds; 1, 8, 4, 2 and 16 at a time.
-- mps: as `packed`, with NVIDIA's MPS, which lets the processes' work overlap on the GPU.
+- mps: as `packed`, with MPS.
 
 Trials of `EPOCHS` epochs run as in a sweep (`dse.training.worker`), each from the start of its
 process to its saved record, after the fork server has imported torch. Starting is a larger part of
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,15 @@ from gpu_setting import arguments, say, store_of, trials
 
 from dse.data.store import Store
 from dse.runner.events import Failed, Finished
+from dse.runner.fork import SERVER
 from dse.runner.gpus import ask_driver, visible
 from dse.runner.runner import Runner, Workers
 from dse.runner.task import Reporter
 from dse.training import worker
 from dse.trial.question import Trial
 
-SEVERAL = 8
-"""Trials at a time of `mixed`."""
+ARMS = {"cuda": ((8, False), (8, True), (16, True)), "cpu": ((2, False),)}
+"""Trials at a time of `mixed`, and whether with MPS."""
 
 EPOCHS = 3
 """Epochs of a trial: a few seconds."""
@@ -61,6 +63,7 @@ class Machine:
     def __init__(
         self, at_a_time: int, device: str, store: Store, folder: Path, warm: Trial
     ) -> None:
+        SERVER.end()  # it would have the environment of the time when it was started
         gpus = visible(ask_driver().names)[:1] if device == "cuda" else None
         workers = Workers(count=at_a_time, device=device, settings=gpus, retries=0)
         self._runner, self._device = Runner("gpu_sweeps:work", workers), device
@@ -103,16 +106,19 @@ def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
     words = (widths, "sr=0.125,0.25,0.5,0.75,1.0", "pct3x3=0.25,0.5,0.75")
     every = list(trials(device, *words, *epochs(device)))
     random.Random(0).shuffle(every)
-    several = SEVERAL if device == "cuda" else 2
-    count, rates = len(every), []
-    for at_a_time, name in ((1, "one after the other"), (several, f"{several} at a time")):
-        with Machine(at_a_time, device, store, folder, short(every[0])) as machine:
-            rate, count = machine.rate(every[:count], min(0.4 * seconds, 110.0))
-        rates.append(rate)
-        say(f"{count} configurations, {name}", "trials/hour", [rate])
-    single, packed = rates
-    if single:
-        say(f"{several} at a time / one after the other", "x", [packed / single])
+    with Machine(1, device, store, folder, short(every[0])) as machine:
+        single, count = machine.rate(every, 0.6 * seconds)
+    say(f"{count} configurations, one after the other", "trials/hour", [single])
+    for at_a_time, shared in ARMS[device]:
+        with mps() if shared else nullcontext("") as reason:
+            name = f"{at_a_time} at a time{' with MPS' if shared else ''}"
+            if reason or not count:
+                say(f"{name}: not measured: {reason or 'no trial ended'}")
+                continue
+            with Machine(at_a_time, device, store, folder, short(every[0])) as machine:
+                rate, done = machine.rate(every[:count])
+        say(f"{done} configurations, {name}", "trials/hour", [rate])
+        say(f"{name} / one after the other", "x", [rate / single])
 
 
 def packed(device: str, store: Store, folder: Path, seconds: float, note: str = "") -> None:
@@ -164,6 +170,7 @@ def mps() -> Iterator[str]:
             yield f"{MPS} did not start"
         finally:
             subprocess.run([MPS], input="quit\n", capture_output=True, text=True, timeout=30)
+            del os.environ["CUDA_MPS_PIPE_DIRECTORY"], os.environ["CUDA_MPS_LOG_DIRECTORY"]
 
 
 def main() -> int:
