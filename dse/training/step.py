@@ -163,7 +163,7 @@ class TrainStep:
             self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
         ):
             scores = self._scores(x)
-        loss = self._loss(x, scores.float(), y)
+        loss = F.cross_entropy(scores.float(), y, reduction="mean" if len(y) else "sum")
         loss = loss if weight == 1 else loss * weight
         loss.backward()  # type: ignore[no-untyped-call]
         return scores.detach(), loss.detach()
@@ -171,10 +171,6 @@ class TrainStep:
     def _scores(self, x: Tensor) -> Tensor:
         scores: Tensor = self._model(x)
         return scores
-
-    def _loss(self, x: Tensor, scores: Tensor, y: Tensor) -> Tensor:
-        """The mean loss of pictures whose class scores these are, float32 (b, classes)."""
-        return F.cross_entropy(scores, y, reduction="mean" if len(y) else "sum")
 
     def _statistics(self) -> list[Tensor]:
         """What norms change as they compute."""
