@@ -49,7 +49,18 @@ def test_no_line_is_longer_than_80_columns(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["compare", "plot", "plot architecture", "pack", "status", "audit", "audit table1"]
+    "words",
+    [
+        "search.__main__",
+        "compress.__main__",
+        "compare",
+        "plot",
+        "plot architecture",
+        "pack",
+        "status",
+        "audit",
+        "audit table1",
+    ],
 )
 def test_the_other_commands_fit_80_columns_too(
     words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

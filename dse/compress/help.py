@@ -39,7 +39,7 @@ DESCRIPTION = (
     "accuracies of the network that is decoded from it."
 )
 GRID = """\
-Several values of a setting make a grid, bits=8,6,5,4 or 'energy=range(0.5,1,0.1)'.
+Several values of a setting make a grid: bits=8,6,5, 'energy=range(0.5,1,0.1)'.
 A key of a sweep selects trials: sr=0.125 seed=0,1. What already has a record is
 not compressed again."""
 USAGE = """%(prog)s [-h] results/NAME [key=value ...]
@@ -51,9 +51,9 @@ USAGE = """%(prog)s [-h] results/NAME [key=value ...]
 EXAMPLES = """\
 examples:
   python -m dse.compress results/mine
-  python -m dse.compress results/mine method=svd,prune,deep_compression,ristretto
+  python -m dse.compress results/mine method=prune,deep_compression,ristretto
   python -m dse.compress results/mine bits=8,6,5,4 sr=0.125 seed=0,1 plan=true
-  python -m dse.compress decode results/mine/compressed/ID/network.bin -o mine.safetensors
+  python -m dse.compress decode network.bin -o mine.safetensors
   python -m dse.compress verify results/mine"""
 
 

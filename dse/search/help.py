@@ -17,11 +17,11 @@ DESCRIPTION = (
     "records, tables, figures and a report to results/NAME."
 )
 GRAMMAR = """\
-Several values of a key are its choices, sr=0.125,0.25,0.5 or 'base_e=range(8,33,8)';
-an interval has all numbers between two: 'lr=tag(log,interval(0.01,0.5))'. All other
-keys are fixed. With seed=0,1,2 every network is trained three times, and what is
-compared is the mean. What exceeds a limit is never trained, and nothing is trained
-twice. The same command continues a study."""
+Several values of a key are its choices, sr=0.125,0.5 or 'base_e=range(8,33,8)';
+an interval has all numbers between two: 'lr=tag(log,interval(0.01,0.5))'. All
+other keys are fixed. With seed=0,1,2 every network is trained three times, and
+what is compared is the mean. What exceeds a limit is never trained, and nothing
+is trained twice. The same command continues a study."""
 PLAN = "print the space, how much of it is within the limits, and the estimated time; train nothing"
 EXAMPLES = """\
 examples:
@@ -78,5 +78,5 @@ def _epilog() -> str:
         *section(f"compression keys, for {COMPRESSED_BYTES}", compression),
         *section("run and data keys", others),
     ]
-    more = "The keys of a network and of its training are those of python -m dse.sweep --help."
+    more = "The keys of networks and their training are those of python -m dse.sweep --help."
     return "\n".join([*text, "", more, "", CODES])
