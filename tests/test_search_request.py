@@ -171,6 +171,10 @@ def test_a_limit_on_more_points_than_can_be_listed() -> None:
             "`compress.energy` has no effect with method=deep_comp",
         ),
         ("compress.bits=9", "`compress.bits` must be a whole number in 2 .. 8, got 9"),
+        (
+            "compress.rounds=9",
+            "`compress.rounds` must be at most `compress.retrain_epochs`, 0, got 9",
+        ),
     ],
 )
 def test_a_mistake_about_compressed_bytes_is_a_line(argument: str, line: str) -> None:

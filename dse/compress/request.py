@@ -24,7 +24,15 @@ from dse.sweep.errors import RequestError
 from dse.sweep.keys import accepted
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import read_settings, read_workers
-from dse.trial.compression import SETTINGS, USES, Settings, compressed_id, effective, used
+from dse.trial.compression import (
+    SETTINGS,
+    USES,
+    Settings,
+    compressed_id,
+    effective,
+    too_many_rounds,
+    used,
+)
 from dse.trial.names import trial_names, written
 from dse.trial.question import Trial, trial_from
 
@@ -149,11 +157,7 @@ def read_choices(axes: Mapping[str, Sequence[Any]], given: Collection[str]) -> t
     unread = [name for name in axes if name in given and name not in read]
     if unread:
         raise RequestError(_without_effect(name, axes) for name in unread)
-    if errors := [
-        f"`rounds` must be at most `retrain_epochs`, {one.retrain_epochs}, got {one.rounds}"
-        for one in every
-        if "rounds" in used(one) and one.rounds > max(one.retrain_epochs, 1)
-    ]:
+    if errors := [line for one in every for line in too_many_rounds(one)]:
         raise RequestError(errors)
     return tuple(dict.fromkeys(map(effective, every)))
 

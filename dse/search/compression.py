@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from dse.search.keys import COMPRESS, COMPRESSED_BYTES
-from dse.trial.compression import Settings, effective, used
+from dse.trial.compression import Settings, effective, too_many_rounds, used
 from dse.trial.names import written
 
 FUNCTION = "dse.compress.after_training:run"
@@ -36,6 +36,8 @@ def read_compression(
         elif key not in read:
             where = f"with {described(chosen)}"
             errors.append(f"`{key}` has no effect {where}, got {written(settings[key])}")
+    if sought:
+        errors += too_many_rounds(chosen, COMPRESS)
     return effective(chosen) if sought else None
 
 

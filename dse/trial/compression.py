@@ -108,6 +108,18 @@ def used(settings: Settings) -> tuple[str, ...]:
     return ("method", *(name for name in USES[settings.method] if name not in idle), "phase")
 
 
+def too_many_rounds(settings: Settings, prefix: str = "") -> list[str]:
+    """The mistake of settings that prune in more rounds than there are epochs of retraining.
+
+    >>> too_many_rounds(Settings(rounds=9))
+    ['`rounds` must be at most `retrain_epochs`, 8, got 9']
+    """
+    epochs, rounds = settings.retrain_epochs, settings.rounds
+    if "rounds" not in used(settings) or rounds <= max(epochs, 1):
+        return []
+    return [f"`{prefix}rounds` must be at most `{prefix}retrain_epochs`, {epochs}, got {rounds}"]
+
+
 def effective(settings: Settings) -> Settings:
     """The settings with those that have no effect at their defaults.
 
