@@ -19,11 +19,10 @@ from dse.data.store import Store
 from dse.results import files, tables
 from dse.results.files import Damaged
 from dse.runner.runner import Workers
-from dse.space.architecture import field_names
 from dse.sweep.errors import RequestError
 from dse.sweep.keys import accepted
 from dse.sweep.overrides import parse_overrides
-from dse.sweep.request import read_settings, read_workers
+from dse.sweep.request import read_settings, read_store, read_workers
 from dse.trial.compression import (
     SETTINGS,
     USES,
@@ -127,7 +126,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     return Request(
         compressions=tuple({one.compressed_id: one for one in every}.values()),
         folder=options.folder,
-        store=Store(**{key: run[f"data.{key}"] for key in field_names(Store)}),
+        store=read_store(run),
         workers=workers,
         plan=run["plan"],
     )

@@ -13,12 +13,11 @@ from dse.results import compressed, files, records
 from dse.results.files import COMPRESSED
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
-from dse.space.architecture import field_names
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.messages import say
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.preflight import check_data
-from dse.sweep.request import read_settings, read_workers
+from dse.sweep.request import read_settings, read_store, read_workers
 from dse.sweep.signals import stopped_by_signals
 from dse.sweep.streams import print_lines
 from dse.trial.compressed import CompressedRecord
@@ -76,7 +75,7 @@ def _read(arguments: Sequence[str]) -> tuple[Path, Store, Workers]:
         errors.append(str(error))
     if errors:
         raise RequestError(errors)
-    return folder, Store(**{key: run[f"data.{key}"] for key in field_names(Store)}), workers
+    return folder, read_store(run), workers
 
 
 def _measured(

@@ -20,11 +20,10 @@ from dse.search.keys import ACCURACY, COSTS, KEYS, OWN_TEXT, SETTINGS
 from dse.search.question import Question
 from dse.search.space import Axis, Choice, Space
 from dse.search.space import Interval as Range
-from dse.space.architecture import field_names
 from dse.sweep.errors import RequestError
 from dse.sweep.keys import RULES, TEXT, accepted
 from dse.sweep.overrides import Interval, parse_overrides
-from dse.sweep.request import manifest, read_grids, read_settings, read_workers
+from dse.sweep.request import manifest, read_grids, read_settings, read_store, read_workers
 from dse.trial.compression import Settings
 
 PAGE = "search"
@@ -61,7 +60,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     values = _values(grid, errors)
     if errors:
         raise RequestError(errors)
-    store = Store(**{key: settings[f"data.{key}"] for key in field_names(Store)})
+    store = read_store(settings)
     question = _question(values, given, objectives, settings, compression, store)
     check(question)
     return Request(

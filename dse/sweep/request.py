@@ -64,7 +64,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     settings = read_settings(grids, errors)
     axes = [checked_axes(grid, settings["limit"], errors) for grid in grids]
     workers = read_workers(grids, settings, errors)
-    store = Store(**{key: settings[f"data.{key}"] for key in field_names(Store)})
+    store = read_store(settings)
     if not errors:
         errors += _size_error(axes, settings["limit"])
     if errors:
@@ -119,6 +119,11 @@ def read_settings(
         elif value is not None:
             settings[key] = value
     return settings
+
+
+def read_store(settings: Mapping[str, Any]) -> Store:
+    """Where the data are, by the settings `data.*`."""
+    return Store(**{name: settings[f"data.{name}"] for name in field_names(Store)})
 
 
 def read_workers(
