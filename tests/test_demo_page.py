@@ -78,5 +78,13 @@ def test_the_example_of_a_closing_table_is_that_of_the_records() -> None:
     assert summary(rows, len(rows)) in (ROOT / "docs/sweeps.md").read_text(encoding="utf-8")
 
 
+def test_the_page_of_cifar10_has_the_accuracies_after_30_epochs() -> None:
+    text = words((ROOT / "docs/cifar10.md").read_text(encoding="utf-8"))
+    points = configurations(sweep(tables.load(ROOT / "results/reference/cifar10_30_epochs")))
+    for point in points.to_dict("records"):
+        mean, low, high = (f"{point[name]:.1f}" for name in ("mean", "low", "high"))
+        assert f"{mean} [{low}, {high}] |" in text
+
+
 if __name__ == "__main__":
     print(*lines(demo()), "", summary(rows_of(demo(), "sr"), len(rows_of(demo(), "sr"))), sep="\n")
