@@ -9,14 +9,15 @@ where the time is over:
 
 - tests: the tests marked `gpu`.
 - plain: one trial's training against a plain PyTorch loop (benchmarks/gpu_loops.py).
-- mixed: 30 different configurations, several at a time, against one after the other
-  (benchmarks/gpu_sweeps.py).
+- mixed: 30 different configurations, several at a time, without and with NVIDIA's MPS, against one
+  after the other (benchmarks/gpu_sweeps.py).
 - airbench: one trial's training against a loop in the style of airbench, compiled.
 - packed: trials per hour with 1, 2, 4, 8 and 16 on the GPU.
-- mps: the same with NVIDIA's MPS, where `nvidia-cuda-mps-control` can be started.
+- mps: the same with MPS, where `nvidia-cuda-mps-control` can be started.
 - narrow: one trial's training of a network of a quarter of the width, as in `plain`.
 
-DIR holds CIFAR-10 (cifar-10-batches-py); without it, the pictures are random numbers.
+DIR holds CIFAR-10 (cifar-10-batches-py); without it, the pictures are random numbers. The tests
+need pytest-xdist.
 `--device cpu` rehearses all of it on a processor with toy sizes.
 """
 
@@ -31,6 +32,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +119,11 @@ def run(command: list[str], log: Path, seconds: float, stderr: int | None = None
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.terminate()  # it ends what it has started
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return 124
 

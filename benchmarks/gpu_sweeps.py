@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -106,17 +107,21 @@ def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
     words = (widths, "sr=0.125,0.25,0.5,0.75,1.0", "pct3x3=0.25,0.5,0.75")
     every = list(trials(device, *words, *epochs(device)))
     random.Random(0).shuffle(every)
+    end = time.monotonic() + seconds
     with Machine(1, device, store, folder, short(every[0])) as machine:
-        single, count = machine.rate(every, 0.6 * seconds)
+        single, count = machine.rate(every, 0.4 * seconds)
+    took = 0.0
     say(f"{count} configurations, one after the other", "trials/hour", [single])
     for at_a_time, shared in ARMS[device]:
+        start = time.monotonic()
         with mps() if shared else nullcontext("") as reason:
             name = f"{at_a_time} at a time{' with MPS' if shared else ''}"
-            if reason or not count:
-                say(f"{name}: not measured: {reason or 'no trial ended'}")
+            if reason or not count or took > end - start:
+                say(f"{name}: not measured: {reason or 'no time was left'}")
                 continue
             with Machine(at_a_time, device, store, folder, short(every[0])) as machine:
                 rate, done = machine.rate(every[:count])
+        took = time.monotonic() - start
         say(f"{done} configurations, {name}", "trials/hour", [rate])
         say(f"{name} / one after the other", "x", [rate / single])
 
@@ -162,19 +167,20 @@ def mps() -> Iterator[str]:
         yield f"{MPS} is not installed"
         return
     with tempfile.TemporaryDirectory() as folder:
+        before = dict(os.environ)
         os.environ["CUDA_MPS_PIPE_DIRECTORY"] = os.environ["CUDA_MPS_LOG_DIRECTORY"] = folder
         try:
-            done = subprocess.run([MPS, "-d"], capture_output=True, text=True, timeout=30)
+            done = subprocess.run([MPS, "-d"], capture_output=True, text=True)
             yield (done.stdout + done.stderr).strip() if done.returncode else ""
-        except subprocess.TimeoutExpired:
-            yield f"{MPS} did not start"
         finally:
-            subprocess.run([MPS], input="quit\n", capture_output=True, text=True, timeout=30)
-            del os.environ["CUDA_MPS_PIPE_DIRECTORY"], os.environ["CUDA_MPS_LOG_DIRECTORY"]
+            subprocess.run([MPS], input="quit\n", capture_output=True, text=True)
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def main() -> int:
     options = arguments(__doc__.splitlines()[0], ("mixed", "packed", "mps"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # MPS is ended
     end = time.monotonic() + options.seconds
     store = store_of(options.data_root, options.device)
     with tempfile.TemporaryDirectory() as name:

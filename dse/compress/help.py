@@ -39,7 +39,7 @@ DESCRIPTION = (
     "accuracies of the network that is decoded from it."
 )
 GRID = """\
-Several values of a setting make a grid: bits=8,6,5, 'energy=range(0.5,1,0.1)'.
+Several values of a setting make a grid: bits=8,6 or 'energy=range(0.5,1,0.1)'.
 A key of a sweep selects trials: sr=0.125 seed=0,1. What already has a record is
 not compressed again."""
 USAGE = """%(prog)s [-h] results/NAME [key=value ...]

@@ -101,7 +101,7 @@ SETTINGS: Mapping[str, Setting] = {
         one_of("auto", "cpu", "cuda"), "where to train: auto is every GPU, else the cores", "auto"
     ),
     "runner.per_gpu": Setting(
-        integer(1, 256), "trials at a time on each GPU; NVIDIA's MPS makes it faster", 1
+        integer(1, 256), "trials at a time on each GPU; several are faster with NVIDIA's MPS", 1
     ),
     "runner.processes_per_trial": Setting(
         integer(1, 1024), "processes that share each trial, with a core or a GPU each", 1

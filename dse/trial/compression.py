@@ -113,11 +113,16 @@ def too_many_rounds(settings: Settings, prefix: str = "") -> list[str]:
 
     >>> too_many_rounds(Settings(rounds=9))
     ['`rounds` must be at most `retrain_epochs`, 8, got 9']
+    >>> too_many_rounds(Settings(rounds=9, retrain_epochs=0))
+    ['`rounds` must be 1 where `retrain_epochs` is 0, got 9']
     """
     epochs, rounds = settings.retrain_epochs, settings.rounds
     if "rounds" not in used(settings) or rounds <= max(epochs, 1):
         return []
-    return [f"`{prefix}rounds` must be at most `{prefix}retrain_epochs`, {epochs}, got {rounds}"]
+    rule = f"at most `{prefix}retrain_epochs`, {epochs}"
+    if not epochs:
+        rule = f"1 where `{prefix}retrain_epochs` is 0"
+    return [f"`{prefix}rounds` must be {rule}, got {rounds}"]
 
 
 def effective(settings: Settings) -> Settings:
