@@ -93,8 +93,12 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         (
             ["method=prune,svd", "rounds=1,2,4", "retrain_epochs=0,3,8"],
             [
-                f"`rounds` must be at most `retrain_epochs`, {epochs}, got {rounds}"
-                for rounds, epochs in ((2, 0), (4, 0), (4, 3))
+                f"`rounds` must be {rule}, got {rounds}"
+                for rounds, rule in (
+                    (2, "1 where `retrain_epochs` is 0"),
+                    (4, "1 where `retrain_epochs` is 0"),
+                    (4, "at most `retrain_epochs`, 3"),
+                )
             ],
         ),
         (["limit=3"], ["`limit` must be at least the 4 points of the grid, got 3"]),
