@@ -170,10 +170,10 @@ def mps() -> Iterator[str]:
         before = dict(os.environ)
         os.environ["CUDA_MPS_PIPE_DIRECTORY"] = os.environ["CUDA_MPS_LOG_DIRECTORY"] = folder
         try:
-            done = subprocess.run([MPS, "-d"], capture_output=True, text=True)
+            done = subprocess.run([MPS, "-d"], capture_output=True, text=True, timeout=30)
             yield (done.stdout + done.stderr).strip() if done.returncode else ""
         finally:
-            subprocess.run([MPS], input="quit\n", capture_output=True, text=True)
+            subprocess.run([MPS], input="quit\n", capture_output=True, text=True, timeout=30)
             os.environ.clear()
             os.environ.update(before)
 

@@ -1,4 +1,4 @@
-"""The documentation has the numbers of the demo's records.
+"""The documentation has the numbers of the records of the demo and of CIFAR-10.
 
 `python tests/test_demo_page.py` prints what `docs/demo.md` should say.
 """

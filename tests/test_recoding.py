@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from recoding.feedback import round_filters
+from recoding.feedback import Choose, round_filters
 from recoding.fisher import Fisher, divergence, measure
 from recoding.recode import optimal_step, recoded
 from released import moved
@@ -34,6 +34,11 @@ def cheapest(aim: Tensor, weight: Tensor, *, price: float) -> Tensor:
 FREE = partial(cheapest, price=0.0)
 
 
+def alike(values: Tensor, kept: Tensor, curvature: Tensor, choose: Choose) -> Tensor:
+    """Filters that matter alike, rounded."""
+    return round_filters(values, kept, curvature, choose, torch.ones(len(values)))
+
+
 @pytest.fixture
 def values() -> Tensor:
     return 4 * torch.randn(100, 24, generator=torch.Generator().manual_seed(0))
@@ -51,20 +56,20 @@ def cost(errors: Tensor, curvature: Tensor) -> float:
 
 def test_feedback_lowers_the_cost_of_rounding_to_a_third(values: Tensor) -> None:
     curvature, kept = together(24), torch.ones(100, 24, dtype=torch.bool)
-    codes = round_filters(values, kept, curvature, FREE)
+    codes = alike(values, kept, curvature, FREE)
     assert (codes == codes.round()).all()
     plain = cost(values - values.round(), curvature)
     assert cost(values - codes, curvature) < plain / 3
-    alone = round_filters(values, kept, torch.eye(24), FREE)
+    alone = alike(values, kept, torch.eye(24), FREE)
     torch.testing.assert_close(alone, values.round())
 
 
 def test_pruned_weights_stay_0_and_filters_are_independent(values: Tensor) -> None:
     kept = torch.rand(100, 24, generator=torch.Generator().manual_seed(2)) < 0.4
     kept[3] = False
-    codes = round_filters(values * kept, kept, together(24), FREE)
+    codes = alike(values * kept, kept, together(24), FREE)
     assert not codes[~kept].any()
-    own = round_filters(values[5:6] * kept[5:6], kept[5:6], together(24), FREE)
+    own = alike(values[5:6] * kept[5:6], kept[5:6], together(24), FREE)
     torch.testing.assert_close(codes[5:6], own)
 
 
@@ -72,7 +77,7 @@ def test_what_matters_less_gets_fewer_bits(values: Tensor) -> None:
     kept, curvature = torch.ones(100, 24, dtype=torch.bool), torch.eye(24)
     curvature.diagonal()[12:] = 100
     choose = partial(cheapest, price=0.3)
-    codes = round_filters(values, kept, curvature, choose)
+    codes = alike(values, kept, curvature, choose)
     lost = values.round().abs().mean(0) - codes.abs().mean(0)
     assert lost[:12].mean() > 0.1
     assert abs(float(lost[12:].mean())) < 0.01

@@ -21,29 +21,15 @@ Choose = Callable[[Tensor, Tensor], Tensor]
 
 
 def round_filters(
-    values: Tensor,
-    kept: Tensor,
-    curvature: Tensor,
-    choose: Choose,
-    importance: Tensor | None = None,
+    values: Tensor, kept: Tensor, curvature: Tensor, choose: Choose, importance: Tensor
 ) -> Tensor:
     """What `choose` makes of `values` (filters, n), 0 where not `kept`.
 
-    Errors x of a filter cost `x @ curvature @ x`, times its `importance` (filters; else 1);
+    Errors x of a filter cost `x @ curvature @ x`, times its `importance` (filters);
     `curvature` (n, n) is positive definite.
     """
-    if importance is None:
-        importance = values.new_ones(len(values))
-    parts = [
-        _rounded(*part, curvature, choose)
-        for part in zip(
-            torch.split(values, ROWS),
-            torch.split(kept, ROWS),
-            torch.split(importance, ROWS),
-            strict=True,
-        )
-    ]
-    return torch.cat(parts)
+    parts = [torch.split(whole, ROWS) for whole in (values, kept, importance)]
+    return torch.cat([_rounded(v, k, i, curvature, choose) for v, k, i in zip(*parts, strict=True)])
 
 
 def _rounded(

@@ -58,5 +58,5 @@ def divergence(teacher: Tensor, student: Tensor) -> Tensor:
 
     Both are class scores, (n, classes).
     """
-    target = F.log_softmax(teacher.float(), 1)
-    return (target.exp() * (target - F.log_softmax(student.float(), 1))).sum(1)
+    wanted, own = (F.log_softmax(scores.float(), 1) for scores in (teacher, student))
+    return F.kl_div(own, wanted, reduction="none", log_target=True).sum(1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dse.coding import tensors
 from dse.coding.tensors import CompressedModel, FixedPoint, Floats, Shared
-from dse.compress.shared import stored
+from dse.compress.shared import rounded, stored
 from recoding.feedback import round_filters
 from recoding.fisher import Fisher
 
@@ -75,12 +75,12 @@ class _Layer:
         codebook, codes = self.tensor.codebook, self.tensor.codes
 
         def cost(bits: int) -> float:
-            rounded = torch.from_numpy(_significant(codebook, bits)[codes]).double().flatten(1)
-            errors = rounded * self.kept - self.values
+            coarse = torch.from_numpy(rounded(codebook, bits)[codes]).double().flatten(1)
+            errors = coarse * self.kept - self.values
             lost = ((errors @ self.curvature) * errors).sum(1) @ self.importance / 2
             return float(lost) + price * bits * len(codebook)
 
-        values = _significant(codebook, min(SIGNIFICANT_BITS, key=cost))
+        values = rounded(codebook, min(SIGNIFICANT_BITS, key=cost))
         return torch.from_numpy(np.unique(np.append(values, 0))).double()
 
 
@@ -110,10 +110,3 @@ def _cheapest(aim: Tensor, weight: Tensor, *, codebook: Tensor, prices: Tensor) 
     together are least."""
     costs = weight[:, None] * (codebook - aim[:, None]) ** 2 + prices
     return codebook[costs.argmin(1)]
-
-
-def _significant(values: Floats, bits: int) -> Floats:
-    """Values rounded to so many significant bits."""
-    mantissas, exponents = np.frexp(values.astype(np.float64))
-    found: Floats = np.ldexp(np.round(mantissas * 2**bits) / 2**bits, exponents).astype(np.float32)
-    return found

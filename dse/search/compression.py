@@ -36,9 +36,10 @@ def read_compression(
         elif key not in read:
             where = f"with {described(chosen)}"
             errors.append(f"`{key}` has no effect {where}, got {written(settings[key])}")
-    if sought:
-        errors += too_many_rounds(chosen, COMPRESS)
-    return effective(chosen) if sought else None
+    if not sought:
+        return None
+    errors += too_many_rounds(chosen, COMPRESS)
+    return effective(chosen)
 
 
 def described(settings: Settings) -> str:
