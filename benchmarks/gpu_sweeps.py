@@ -17,16 +17,13 @@ rate is one measurement of several trials.
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +35,7 @@ from dse.data.store import Store
 from dse.runner.events import Failed, Finished
 from dse.runner.fork import SERVER
 from dse.runner.gpus import ask_driver, visible
+from dse.runner.mps import overlapping
 from dse.runner.runner import Runner, Workers
 from dse.runner.task import Reporter
 from dse.training import worker
@@ -48,8 +46,6 @@ ARMS = {"cuda": ((8, False), (8, True), (16, True)), "cpu": ((2, False),)}
 
 EPOCHS = 3
 """Epochs of a trial: a few seconds."""
-
-MPS = "nvidia-cuda-mps-control"
 
 
 def work(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
@@ -114,7 +110,7 @@ def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
     say(f"{count} configurations, one after the other", "trials/hour", [single])
     for at_a_time, shared in ARMS[device]:
         start = time.monotonic()
-        with mps() if shared else nullcontext("") as reason:
+        with overlapping() if shared else nullcontext("") as reason:
             name = f"{at_a_time} at a time{' with MPS' if shared else ''}"
             if reason or not count or took > end - start:
                 say(f"{name}: not measured: {reason or 'no time was left'}")
@@ -160,24 +156,6 @@ def short(trial: Trial) -> Trial:
     return replace(trial, protocol=replace(protocol, recipe=recipe))
 
 
-@contextmanager
-def mps() -> Iterator[str]:
-    """NVIDIA's MPS for processes started here; yields why there is none, or nothing."""
-    if shutil.which(MPS) is None:
-        yield f"{MPS} is not installed"
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        before = dict(os.environ)
-        os.environ["CUDA_MPS_PIPE_DIRECTORY"] = os.environ["CUDA_MPS_LOG_DIRECTORY"] = folder
-        try:
-            done = subprocess.run([MPS, "-d"], capture_output=True, text=True, timeout=30)
-            yield (done.stdout + done.stderr).strip() if done.returncode else ""
-        finally:
-            subprocess.run([MPS], input="quit\n", capture_output=True, text=True, timeout=30)
-            os.environ.clear()
-            os.environ.update(before)
-
-
 def main() -> int:
     options = arguments(__doc__.splitlines()[0], ("mixed", "packed", "mps"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # MPS is ended
@@ -190,7 +168,7 @@ def main() -> int:
         elif options.row == "packed":
             packed(options.device, store, folder, end - time.monotonic())
         else:
-            with mps() as reason:
+            with overlapping() as reason:
                 if reason:
                     say(f"not measured: {reason}")
                 else:

@@ -75,7 +75,9 @@ def test_every_visible_gpu_is_used(
 ) -> None:
     machine(monkeypatch, "A", "B")
     workers = read(*words).workers
-    assert workers == Workers(count=count, device="cuda", settings=TWO, patience=3600.0)
+    assert workers == Workers(
+        count=count, device="cuda", settings=TWO, mps=count > 2, patience=3600.0
+    )
 
 
 def test_the_processor_can_be_chosen_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

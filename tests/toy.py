@@ -233,6 +233,10 @@ def _on_gpu(report: Reporter, seconds: float, lost: str = "none") -> str | None:
     return visible
 
 
+def _variable(_: Reporter, name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def _imports(_: Reporter) -> list[str]:
     return sorted({"torch", "hydra", "omegaconf", "pandas", "numpy"} & set(sys.modules))
 
@@ -277,6 +281,7 @@ BEHAVIOUR: dict[str, Any] = {
     "report unpicklable": _report_unpicklable,
     "report poison": lambda report: report(Poison()) or time.sleep(1000),
     "on gpu": _on_gpu,
+    "variable": _variable,
     "imports": _imports,
     "main": lambda _: vars(sys.modules["__main__"]).get("__file__"),
     "subprocess": lambda _: subprocess.run(["true"], check=True).returncode,

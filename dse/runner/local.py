@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
+from dse.runner import mps
 from dse.runner.fork import SERVER, Process
 from dse.runner.gpus import VISIBLE, Gpus
 from dse.runner.process import Call
@@ -106,7 +107,8 @@ class Local:
         self._attempts.append(attempt)
         os.set_blocking(errors.fileno(), False)
         with contextlib.suppress(OSError):  # it died at once
-            alive.send(Call(self._function, content, sys.path, visible, self._cores))
+            variables = {VISIBLE: visible, mps.FOLDER: os.environ.get(mps.FOLDER)}
+            alive.send(Call(self._function, content, sys.path, variables, self._cores))
         return attempt
 
     def wait(self, seconds: float) -> list[tuple[Attempt, Report | End]]:

@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from dse.runner.gpus import VISIBLE
 from dse.runner.task import Reporter, failure, run_task
 
 
@@ -21,14 +21,14 @@ from dse.runner.task import Reporter, failure, run_task
 class Call:
     """A task for a process: a function by name, its pickled argument, and surroundings.
 
-    `path` is the driver's `sys.path`; `visible` are the GPUs, as `CUDA_VISIBLE_DEVICES` lists them,
-    None for all; `cores` are those of the driver, None where the system does not say.
+    `path` is the driver's `sys.path`; `variables` are of the environment, None for one that is not
+    set; `cores` are those of the driver, None where the system does not say.
     """
 
     function: str
     content: bytes
     path: list[str]
-    visible: str | None
+    variables: Mapping[str, str | None]
     cores: set[int] | None
 
 
@@ -65,9 +65,10 @@ def _surround(call: Call) -> None:
     """Give this process its driver's surroundings: the server's may be of another time, and a
     library may have bound the server to one core (OpenMP does, where OMP_PROC_BIND is set)."""
     sys.path[:] = call.path
-    os.environ.pop(VISIBLE, None)
-    if call.visible is not None:
-        os.environ[VISIBLE] = call.visible
+    for name, value in call.variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     with contextlib.suppress(BaseException):  # the server has imported it, or the task reports why
         importlib.import_module(call.function.partition(":")[0])
     if call.cores:

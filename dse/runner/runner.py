@@ -38,6 +38,7 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ from dse.runner.events import (
 )
 from dse.runner.gpus import Gpus
 from dse.runner.local import ROOM, TURN
+from dse.runner.mps import overlapping
 from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs
 from dse.runner.task import End, Report, failure, first_line
@@ -70,6 +72,7 @@ class Workers:
     `settings` are the engine's, None for its defaults; those of the local engine are the GPUs among
     which tasks are divided. `device` is what tasks compute on: cpu or cuda. `processes` is how
     many each task starts for itself, its own included; a "GPU" of `settings` is then as many.
+    With `mps` the tasks on a GPU overlap by NVIDIA's service, where it can be started.
     `retries` is how often a task whose process died is retried.
 
     `patience` is the longest silence of a task in seconds: one that neither reports nor reads
@@ -83,6 +86,7 @@ class Workers:
     settings: Jobs | Cluster | Gpus | None = None
     device: str = "cpu"
     processes: int = 1
+    mps: bool = False
     retries: int = 2
     patience: float = 0.0
 
@@ -137,18 +141,22 @@ class Runner:
         self._running: dict[Any, _Task] = {}
         self._events: deque[Event] = deque()
         self._say, self._said = say, False
+        self._mps = overlapping() if workers.mps else nullcontext("")
         self._full_until = 0.0
         self._lacking: float | None = None
         self._deadline: float | None = None
 
     def __enter__(self) -> Runner:
+        if reason := self._mps.__enter__():
+            self._say(f"tasks on a GPU take turns, which is slower than NVIDIA's MPS: {reason}")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._events.clear()
         self._take_idle()
         self._running.clear()
         self._engine.close()
+        self._mps.__exit__(*error)
 
     def submit(self, key: Hashable, argument: Any) -> None:
         """Queue a task; `key` names it in the events."""

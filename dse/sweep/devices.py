@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
-from dse.runner import gpus
+from dse.runner import gpus, mps
 from dse.runner.cores import cores
 from dse.runner.gpus import VISIBLE, Gpus
 from dse.runner.runner import Workers
 from dse.sweep.messages import say
 from dse.trial.question import Trial
 
-PROCESSES = "runner.processes_per_trial"
+PROCESSES, MPS = "runner.processes_per_trial", "runner.mps"
 
 REQUESTED = {"submitit": "gpus", "ray": "num_gpus"}
 """The setting of each engine of a cluster that asks for a GPU."""
@@ -72,7 +72,9 @@ def placed(workers: Workers, settings: Mapping[str, Any], given: Container[str])
             f"`runner.workers` must be at most {most}, `runner.per_gpu` {per_gpu} on "
             f"{counted(len(found), 'GPU')}, got {count}"
         )
-    return replace(workers, count=count or most, device="cuda", settings=found)
+    count = count or most
+    overlap = settings.get(MPS, True) and len(found) < count <= mps.MOST * len(found)
+    return replace(workers, count=count, device="cuda", settings=found, mps=overlap)
 
 
 def _refuse_more(processes: int, most: int, of: str) -> None:

@@ -100,8 +100,9 @@ SETTINGS: Mapping[str, Setting] = {
     "runner.device": Setting(
         one_of("auto", "cpu", "cuda"), "where to train: auto is every GPU, else the cores", "auto"
     ),
-    "runner.per_gpu": Setting(
-        integer(1, 256), "trials at a time on each GPU; several are faster with NVIDIA's MPS", 1
+    "runner.per_gpu": Setting(integer(1, 256), "trials at a time on each GPU", 1),
+    "runner.mps": Setting(
+        flag(), "let trials on a GPU overlap, by NVIDIA's MPS where it is installed", True
     ),
     "runner.processes_per_trial": Setting(
         integer(1, 1024), "processes that share each trial, with a core or a GPU each", 1
