@@ -14,6 +14,8 @@ where the time is over:
 - airbench: one trial's training against a loop in the style of airbench, compiled.
 - packed: trials per hour with 1, 2, 4, 8 and 16 on the GPU.
 - mps: the same with MPS, where `nvidia-cuda-mps-control` can be started.
+- algorithms: what it costs that cuDNN's algorithms are deterministic, and not tried out.
+- kernels: where the time of a step goes.
 - narrow: one trial's training of a network of a quarter of the width, as in `plain`.
 
 DIR holds CIFAR-10 (cifar-10-batches-py); without it, the pictures are random numbers. The tests
@@ -38,7 +40,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-ROWS = ("tests", "plain", "mixed", "airbench", "packed", "mps", "narrow")
+ROWS = ("tests", "plain", "mixed", "airbench", "packed", "mps", "algorithms", "kernels", "narrow")
 TESTS_SHARE = 0.4
 """Maximum share of the time that the tests may take."""
 
@@ -90,7 +92,7 @@ def marked(path: Path) -> bool:
 
 def measured(row: str, options: argparse.Namespace, seconds: float) -> list[Line]:
     """Run one row in a process of its own; its lines, also where it is cut off."""
-    script = "gpu_loops.py" if row in ("plain", "airbench", "narrow") else "gpu_sweeps.py"
+    script = "gpu_sweeps.py" if row in ("mixed", "packed", "mps") else "gpu_loops.py"
     command = [sys.executable, str(HERE / script), row, "--device", options.device]
     command += ["--data-root", str(options.data_root.absolute()), "--rounds", str(options.rounds)]
     command += ["--seconds", f"{seconds:.0f}"]

@@ -1,7 +1,7 @@
 """One trial's training: pictures per second of our steps and of two loops that others write.
 
-    python benchmarks/gpu_loops.py plain|airbench|narrow [--device cpu] [--data-root DIR]
-        [--rounds 5] [--seconds S]
+    python benchmarks/gpu_loops.py plain|airbench|narrow|algorithms|kernels [--device cpu]
+        [--data-root DIR] [--rounds 5] [--seconds S]
 
 All train the same network on the same pictures in batches of the same size, with crops and flips:
 
@@ -10,6 +10,10 @@ All train the same network on the same pictures in batches of the same size, wit
   defaults, eager, `.item()` in every step.
 - airbench style: all pictures on the device, augmented there an epoch at a time, bf16 weights
   (norms in fp32), channels last, compiled, fused SGD, nothing read back, no clipping.
+
+`algorithms` compares our steps with the same ones where cuDNN tries out which algorithms are
+fastest, and where these need not be deterministic. `kernels` says where the time of a step goes, in
+a network of the paper's width, and in one with a squeeze ratio of 1.
 
 After a warm-up, which includes compilation and the capture of graphs, they take turns of about a
 second. Judging is left out. The share of the memory's bandwidth is for the traffic that
@@ -39,6 +43,7 @@ from gpu_setting import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
@@ -49,6 +54,7 @@ from dse.training.execute import STEPS, build
 from dse.trial.question import Trial
 
 WIDE, NARROW = ("base_e=128", "incr_e=128"), ("base_e=32", "incr_e=32")
+ROWS = ("plain", "airbench", "narrow", "algorithms", "kernels")
 TURN = 1.0
 """Approximate seconds of a turn."""
 
@@ -188,6 +194,46 @@ def augmented(pictures: Tensor) -> Tensor:
     return whole
 
 
+def choosing(benchmark: bool, deterministic: bool) -> None:
+    """`dse.training.cuda.prepare`, with another choice of cuDNN's algorithms."""
+    cuda.prepare()
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.deterministic = deterministic
+
+
+# Kernels ----------------------------------------------------------------------------------------
+
+PROFILED = 10
+"""Steps."""
+
+SHOWN = 16
+"""Kernels that have a line of their own."""
+
+
+def kernels(trial: Trial, data: Data, device: torch.device) -> None:
+    """Say how long the kernels of a step take, the longest first; the step is not captured."""
+    cuda.prepare()
+    patched, cuda.CudaStep.captures = cuda.CudaStep.captures, False
+    steps = ours(trial, data, device)
+    try:
+        sum(itertools.islice(steps, WARM_UP // 3))
+        synchronise(device)
+        activities = [getattr(ProfilerActivity, device.type.upper())]
+        with profile(activities=activities) as profiler:
+            sum(itertools.islice(steps, PROFILED))
+            synchronise(device)
+    finally:
+        cuda.CudaStep.captures = patched
+    name = f"self_{'device' if device.type == 'cuda' else 'cpu'}_time_total"
+    found = [(getattr(e, name), e.count, e.key) for e in profiler.key_averages()]
+    found = sorted((one for one in found if one[0]), reverse=True)
+    title = f"sr {trial.metaparameters.sr:g}"
+    total, count = (sum(one[part] for one in found) / PROFILED for part in (0, 1))
+    say(f"{title}: {count:.0f} kernels", "us a step", [total])
+    for time_of, count, key in found[:SHOWN]:
+        say(f"{title}: {count / PROFILED:g} x {key[:90]}", "us a step", [time_of / PROFILED])
+
+
 # Taking turns -----------------------------------------------------------------------------------
 
 
@@ -252,16 +298,21 @@ def compare(options: argparse.Namespace, network: str, loops: dict[str, Loop], m
 
 
 def main() -> int:
-    options = arguments(__doc__.splitlines()[0], ("plain", "airbench", "narrow"))
+    options = arguments(__doc__.splitlines()[0], ROWS)
     device = torch.device(options.device)
     torch.set_num_threads(1)
     width = NARROW if options.row == "narrow" or options.device == "cpu" else WIDE
     words = (*width, "epochs=10000")
     (bf16,) = trials(options.device, *words, "precision=bf16")
     (fp32,) = trials(options.device, *words, "precision=fp32")
+    (large,) = trials(options.device, *words, "precision=bf16", "sr=1")
     data = pictures_of(bf16, store_of(options.data_root, options.device))
     if options.device == "cuda":
         say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}")
+    if options.row == "kernels":
+        for trial in (bf16, large):
+            kernels(trial, data, device)
+        return 0
     model = build(bf16, bf16.protocol.recipe, data, 0)
     moved = traffic(model.eval(), torch.zeros(1, *model_input(data)))
     network = f"base_e {bf16.metaparameters.base_e}, batch {bf16.protocol.recipe.batch_size}"
@@ -273,6 +324,10 @@ def main() -> int:
             loops["airbench style, bf16"] = (lambda: airbench(bf16, data, device, mode), others)
         name = "airbench style, bf16, not compiled"
         loops[name] = (lambda: airbench(bf16, data, device, None), others)
+    elif options.row == "algorithms":
+        for tried, fixed in ((True, True), (False, False), (True, False)):
+            name = f"{'' if tried else 'not '}tried out, {'' if fixed else 'not '}deterministic"
+            loops[name] = (lambda: ours(bf16, data, device), partial(choosing, tried, fixed))
     else:
         others = partial(prepare_others, False)
         loops["ours, fp32"] = (lambda: ours(fp32, data, device), cuda.prepare)

@@ -418,13 +418,13 @@ def test_devices_are_those_of_the_trials_in_pairs() -> None:
 
 def test_compressed_networks_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     """Each with the one that was retrained uncompressed for as many epochs."""
-    folder = Path(__file__).parents[1] / "results/reference/table2"
+    folder = Path(__file__).parents[1] / "results/reference/cifar10_30_epochs"
     wanted = ["method=none,deep_compression", "network=squeezenet"]
     assert command.main([str(folder), *wanted]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:5] for line in lines[2:4]] == [
-        ["deep_compression", "none", "0.125", "8", "-3.68"],
-        ["deep_compression", "none", "0.5", "8", "-2.29"],
+    assert [line.split()[:6] for line in lines[2:4]] == [
+        ["deep_compression", "none", "0.125", "0.25", "8", "-2.65"],
+        ["deep_compression", "none", "0.25", "0.25", "8", "-1.49"],
     ]
 
 

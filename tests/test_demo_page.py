@@ -11,9 +11,12 @@ import pandas as pd
 
 from dse.analysis.axes import configurations, sweep
 from dse.analysis.compare import judged
+from dse.analysis.compression_tables import readable_table2
 from dse.analysis.pairs import Pairs, pairs
 from dse.analysis.plateau import PAPER, claims, plateaus
 from dse.analysis.summary import summary
+from dse.analysis.table2 import table2
+from dse.api import load_compressed
 from dse.results import tables
 from dse.trial.names import outcomes, written
 
@@ -94,5 +97,47 @@ def test_the_page_of_cifar10_has_the_accuracies_after_30_epochs() -> None:
         assert f"| {before[point['network'], point['sr']]:.1f} | {mean} [{low}, {high}] |" in text
 
 
+def compressed_rows() -> list[str]:
+    """The table of the networks that were compressed after 30 epochs on CIFAR-10."""
+    found = table2(load_compressed(ROOT / "results/reference/cifar10_30_epochs"))
+    said, last = [], ""
+    for one, words_of in zip(
+        found.to_dict("records"), readable_table2(found).to_dict("records"), strict=True
+    ):
+        network = {"alexnet": "AlexNet"}.get(one["network"], f"`sr` {one['sr']}")
+        method = one["method"]
+        if method == "none":
+            method = "none, retrained" if int(one["retrain_epochs"]) else "as trained"
+        method += "".join(
+            f", {text}"
+            for text in (
+                f"{one['bits']} bits" if one["bits"] != 32 else "",
+                f"density {one['density']}" if one["density"] != "" else "",
+            )
+            if text
+        )
+        factors = [f"{one[name]:.3g}" for name in ("ratio", "factor")]
+        said.append(
+            row(
+                "" if network == last else network,
+                method,
+                f"{words_of['bytes']:,}",
+                *factors,
+                words_of["top-1"],
+                words_of["change"],
+                f"{one['top5']:.1f}",
+            )
+        )
+        last = network
+    return said
+
+
+def test_the_page_of_cifar10_has_the_compressed_networks() -> None:
+    text = words((ROOT / "docs/cifar10.md").read_text(encoding="utf-8"))
+    assert len(compressed_rows()) == 35
+    assert not [line for line in compressed_rows() if words(line) not in text]
+
+
 if __name__ == "__main__":
+    print(*compressed_rows(), "", sep="\n")
     print(*lines(demo()), "", summary(rows_of(demo(), "sr"), len(rows_of(demo(), "sr"))), sep="\n")
