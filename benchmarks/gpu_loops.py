@@ -12,8 +12,9 @@ All train the same network on the same pictures in batches of the same size, wit
   (norms in fp32), channels last, compiled, fused SGD, nothing read back, no clipping.
 
 `algorithms` compares our steps with the same ones where cuDNN tries out which algorithms are
-fastest, and where these need not be deterministic. `kernels` says where the time of a step goes, in
-a network of the paper's width, and in one with a squeeze ratio of 1.
+fastest, where these need not be deterministic, and where torch computes the norms, in a network with
+a squeeze ratio of 1. `kernels` says where the time of a step goes, in a network of the paper's
+width and in one with a squeeze ratio of 1.
 
 After a warm-up, which includes compilation and the capture of graphs, they take turns of about a
 second. Judging is left out. The share of the memory's bandwidth is for the traffic that
@@ -51,6 +52,7 @@ from dse.data.memory import Data
 from dse.data.resident import on_device
 from dse.training import cuda
 from dse.training.execute import STEPS, build
+from dse.training.network import Norm
 from dse.trial.question import Trial
 
 WIDE, NARROW = ("base_e=128", "incr_e=128"), ("base_e=32", "incr_e=32")
@@ -60,6 +62,8 @@ TURN = 1.0
 
 WARM_UP = 60
 """Steps before the first turn."""
+
+NORM = Norm.forward
 
 TF32 = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
 """torch's default."""
@@ -194,11 +198,22 @@ def augmented(pictures: Tensor) -> Tensor:
     return whole
 
 
-def choosing(benchmark: bool, deterministic: bool) -> None:
-    """`dse.training.cuda.prepare`, with another choice of cuDNN's algorithms."""
+def choosing(benchmark: bool, deterministic: bool, norms: bool = True) -> None:
+    """`dse.training.cuda.prepare`, with another choice of cuDNN's algorithms; norms are cuDNN's or
+    torch's own."""
     cuda.prepare()
     torch.backends.cudnn.benchmark = benchmark
     torch.backends.cudnn.deterministic = deterministic
+    Norm.forward = NORM if norms else own_norm  # type: ignore[method-assign]
+
+
+def own_norm(self: Norm, x: Tensor) -> Tensor:
+    """`Norm.forward` without cuDNN."""
+    torch.backends.cudnn.enabled = False
+    try:
+        return NORM(self, x)
+    finally:
+        torch.backends.cudnn.enabled = True
 
 
 # Kernels ----------------------------------------------------------------------------------------
@@ -313,9 +328,12 @@ def main() -> int:
         for trial in (bf16, large):
             kernels(trial, data, device)
         return 0
-    model = build(bf16, bf16.protocol.recipe, data, 0)
+    timed = large if options.row == "algorithms" else bf16
+    model = build(timed, timed.protocol.recipe, data, 0)
     moved = traffic(model.eval(), torch.zeros(1, *model_input(data)))
-    network = f"base_e {bf16.metaparameters.base_e}, batch {bf16.protocol.recipe.batch_size}"
+    sizes = timed.metaparameters
+    network = f"base_e {sizes.base_e}, batch {timed.protocol.recipe.batch_size}"
+    network += f", sr {sizes.sr:g}" if timed is large else ""
     loops: dict[str, Loop] = {"ours, bf16": (lambda: ours(bf16, data, device), cuda.prepare)}
     if options.row == "airbench":
         others = partial(prepare_others, True)
@@ -325,9 +343,14 @@ def main() -> int:
         name = "airbench style, bf16, not compiled"
         loops[name] = (lambda: airbench(bf16, data, device, None), others)
     elif options.row == "algorithms":
+        loops = {"ours, bf16": (lambda: ours(large, data, device), partial(choosing, False, True))}
         for tried, fixed in ((True, True), (False, False), (True, False)):
             name = f"{'' if tried else 'not '}tried out, {'' if fixed else 'not '}deterministic"
-            loops[name] = (lambda: ours(bf16, data, device), partial(choosing, tried, fixed))
+            loops[name] = (lambda: ours(large, data, device), partial(choosing, tried, fixed))
+        loops["norms by torch"] = (
+            lambda: ours(large, data, device),
+            partial(choosing, False, True, norms=False),
+        )
     else:
         others = partial(prepare_others, False)
         loops["ours, fp32"] = (lambda: ours(fp32, data, device), cuda.prepare)
