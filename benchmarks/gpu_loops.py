@@ -12,9 +12,9 @@ All train the same network on the same pictures in batches of the same size, wit
   (norms in fp32), channels last, compiled, fused SGD, nothing read back, no clipping.
 
 `algorithms` compares our steps with the same ones where cuDNN tries out which algorithms are
-fastest, where these need not be deterministic, and where torch computes the norms, in a network with
-a squeeze ratio of 1. `kernels` says where the time of a step goes, in a network of the paper's
-width and in one with a squeeze ratio of 1.
+fastest, where these need not be deterministic, and where torch computes the norms: in a network
+with a squeeze ratio of 1. `kernels` says where the time of a step goes, in that network and in one
+with the paper's squeeze ratio.
 
 After a warm-up, which includes compilation and the capture of graphs, they take turns of about a
 second. Judging is left out. The share of the memory's bandwidth is for the traffic that
