@@ -14,8 +14,8 @@ where the time is over:
 - airbench: one trial's training against a loop in the style of airbench, compiled.
 - packed: trials per hour with 1, 2, 4, 8 and 16 on the GPU.
 - mps: the same with MPS, where `nvidia-cuda-mps-control` can be started.
-- algorithms: what it costs that cuDNN's algorithms are deterministic, and not tried out.
-- kernels: where the time of a step goes.
+- algorithms: our steps with other choices of cuDNN's algorithms, and with torch's norms.
+- kernels: where the time of a step goes; measured once.
 - narrow: one trial's training of a network of a quarter of the width, as in `plain`.
 
 DIR holds CIFAR-10 (cifar-10-batches-py); without it, the pictures are random numbers. The tests

@@ -3,7 +3,8 @@
     python benchmarks/gpu_loops.py plain|airbench|narrow|algorithms|kernels [--device cpu]
         [--data-root DIR] [--rounds 5] [--seconds S]
 
-All train the same network on the same pictures in batches of the same size, with crops and flips:
+In `plain`, `airbench` and `narrow` all train the same network on the same pictures in batches of
+the same size, with crops and flips:
 
 - ours: the steps of `dse.training` with the trial's recipe, in bf16 and in fp32.
 - plain: `DataLoader` with loader processes and torchvision's transforms, fp32 with torch's

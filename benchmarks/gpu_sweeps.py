@@ -4,8 +4,8 @@
         [--rounds 5] [--seconds S]
 
 - mixed: of 30 networks, all different, those that there is time for, one after the other; then the
-  same ones several at a time, without and with NVIDIA's MPS, which lets the processes' work overlap
-  on the GPU.
+  same ones several at a time, without and with NVIDIA's MPS, with which the processes run
+  concurrently on the GPU.
 - packed: one network with different seeds; 1, 8, 4, 2 and 16 at a time.
 - mps: as `packed`, with MPS.
 
@@ -35,7 +35,7 @@ from dse.data.store import Store
 from dse.runner.events import Failed, Finished
 from dse.runner.fork import SERVER
 from dse.runner.gpus import ask_driver, visible
-from dse.runner.mps import overlapping
+from dse.runner.mps import service
 from dse.runner.runner import Runner, Workers
 from dse.runner.task import Reporter
 from dse.training import worker
@@ -110,7 +110,7 @@ def mixed(device: str, store: Store, folder: Path, seconds: float) -> None:
     say(f"{count} configurations, one after the other", "trials/hour", [single])
     for at_a_time, shared in ARMS[device]:
         start = time.monotonic()
-        with overlapping() if shared else nullcontext("") as reason:
+        with service() if shared else nullcontext("") as reason:
             name = f"{at_a_time} at a time{' with MPS' if shared else ''}"
             if reason or not count or took > end - start:
                 say(f"{name}: not measured: {reason or 'no time was left'}")
@@ -168,7 +168,7 @@ def main() -> int:
         elif options.row == "packed":
             packed(options.device, store, folder, end - time.monotonic())
         else:
-            with overlapping() as reason:
+            with service() as reason:
                 if reason:
                     say(f"not measured: {reason}")
                 else:

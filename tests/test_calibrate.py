@@ -23,7 +23,7 @@ from dse.runner.task import Report, Reporter
 from dse.space.cost import cost
 from dse.sweep import calibrate
 from dse.sweep.calibrate import chosen
-from dse.sweep.calibration import Calibration, Sample, known_rates
+from dse.sweep.calibration import Calibration, Sample, known_rates, workers_here
 from dse.sweep.estimate import estimate
 from dse.sweep.request import Request, read_request
 from dse.sweep.timing import training_work
@@ -356,6 +356,9 @@ def test_a_gpu_is_calibrated_on_itself(tmp_path: Path, measured: list[tuple[str,
             estimate(gpu, gpu.trials, silent)
         assert known_rates(gpu.trials, gpu.workers, gpu.store) is not None
     assert len(measured) == 3
+    shared = replace(gpu, workers=replace(gpu.workers, count=8, mps=True))
+    assert workers_here(shared.workers) == Workers(count=8, device="cuda", settings=gpus, mps=True)
+    assert known_rates(gpu.trials, replace(shared.workers, mps=False), gpu.store) is None
     jobs = Workers(engine="submitit", device="cuda", settings=Jobs(gpus=1))
     assert known_rates(cpu.trials, jobs, cpu.store) is None
     with pytest.raises(RuntimeError, match="the GPUs of submitit are not calibrated"):

@@ -97,6 +97,11 @@ def test_the_page_of_cifar10_has_the_accuracies_after_30_epochs() -> None:
         assert f"| {before[point['network'], point['sr']]:.1f} | {mean} [{low}, {high}] |" in text
 
 
+def significant(factor: float) -> str:
+    """Three significant digits, with zeros."""
+    return f"{factor:#.3g}".rstrip(".")
+
+
 def compressed_rows() -> list[str]:
     """The table of the networks that were compressed after 30 epochs on CIFAR-10."""
     found = table2(load_compressed(ROOT / "results/reference/cifar10_30_epochs"))
@@ -116,7 +121,7 @@ def compressed_rows() -> list[str]:
             )
             if text
         )
-        factors = [f"{one[name]:.3g}" for name in ("ratio", "factor")]
+        factors = [significant(one[name]) for name in ("ratio", "factor")]
         said.append(
             row(
                 "" if network == last else network,

@@ -395,6 +395,12 @@ def test_a_task_whose_gpu_fails_is_retried_and_others_go_to_the_gpus_that_work()
     assert len(retried) == 2  # then the GPU is considered lost
 
 
+def test_a_fault_that_ends_several_tasks_of_a_gpu_counts_once() -> None:
+    received = events(*[("on gpu", 0.5, "0")] * 4, workers=4, settings=TWO)
+    assert ends(received) == {key: Finished(key, "1") for key in range(4)}
+    assert len([event for event in received if isinstance(event, Retried)]) > 2
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -213,7 +213,7 @@ def test_thirty_two_sweeps_at_once_fifty_times(tmp_path: Path) -> None:
         crowd(tmp_path / str(number) / "x", Plan(trials=24, seconds=0.005, table=True), drivers=32)
 
 
-def test_overlapping_sweeps_train_what_they_share_once(tmp_path: Path) -> None:
+def test_concurrent_sweeps_train_what_they_share_once(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     words = ("trials=16", "seconds=0.02", "table=true", "workers=1")
     with started(folder, *words) as one, started(folder, *words, "start=8") as other:

@@ -16,7 +16,7 @@ from toy_runs import ends, events, soon
 from dse.runner import mps
 from dse.runner.events import Finished
 from dse.runner.gpus import Gpu
-from dse.runner.mps import CONTROL, FOLDER, overlapping
+from dse.runner.mps import CONTROL, FOLDER, service
 from dse.runner.runner import Runner, Workers
 
 __all__ = ["composed_once"]
@@ -24,7 +24,9 @@ __all__ = ["composed_once"]
 STAND_IN = """#!/bin/sh
 if [ "$1" = -d ]; then
     echo "start ${CUDA_VISIBLE_DEVICES-all}" >> "$LOG"
-    [ -z "$REFUSES" ] || { echo "$REFUSES"; exit 1; }
+    [ -z "$WARNS" ] || echo "$WARNS"
+    sleep "${TAKES-0}"
+    [ -z "$REFUSES" ] || exit 1
 else
     read line; echo "$line" >> "$LOG"
 fi
@@ -65,32 +67,78 @@ def test_tasks_find_the_service_while_the_runner_lasts(
     assert ends(events(("variable", FOLDER))) == {0: Finished(0, None)}
 
 
-def test_the_service_ends_where_its_driver_is_killed(log: Path) -> None:
-    code = "from dse.runner.mps import *; import time\nwith overlapping(): print(1, flush=True); "
+@pytest.mark.parametrize("starting", [False, True])
+def test_the_service_ends_where_its_driver_is_killed(
+    log: Path, monkeypatch: pytest.MonkeyPatch, starting: bool
+) -> None:
+    monkeypatch.setenv("TAKES", "0.5")
+    code = "from dse.runner.mps import *; import time\nwith service(): print(1, flush=True); "
     driver = subprocess.Popen(
         [sys.executable, "-c", f"{code}time.sleep(60)"], stdout=subprocess.PIPE
     )
     assert driver.stdout
-    assert driver.stdout.readline() == b"1\n"
+    if starting:
+        assert soon(log.exists)
+    else:
+        assert driver.stdout.readline() == b"1\n"
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     assert soon(lambda: not [*log.parent.glob("mps-*")])
     assert log.read_text() == "start all\nquit\n"
 
 
+def test_a_service_that_warns_before_it_starts_is_used(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARNS", "an old driver")
+    monkeypatch.setenv("TAKES", "0.3")
+    with service() as reason:
+        assert reason == ""
+        assert FOLDER in os.environ
+    assert log.read_text() == "start all\nquit\n"
+
+
 def test_without_the_service_tasks_take_turns_and_it_is_said(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REFUSES", "Cannot find MPS control daemon process")
+    monkeypatch.setenv("REFUSES", "1")
+    monkeypatch.setenv("WARNS", "Cannot find MPS control daemon process")
     workers = Workers(count=2, device="cuda", settings=(Gpu("0", "A"),), mps=True)
     said: list[str] = []
     with Runner("toy:behave", workers, said.append) as runner:
         runner.submit("a", ("variable", FOLDER))
         assert ends(list(runner.events())) == {"a": Finished("a", None)}
     assert said == [
-        "tasks on a GPU take turns, which is slower than NVIDIA's MPS: "
+        "tasks on a GPU take turns, which is slower than with NVIDIA's MPS: "
         "nvidia-cuda-mps-control: Cannot find MPS control daemon process"
     ]
+    assert not [*log.parent.glob("mps-*")]
+
+
+@pytest.mark.parametrize(
+    ("control", "expected"),
+    [
+        ("#!/bin/sh\nexit 1\n", "nvidia-cuda-mps-control: it did not start"),
+        ("#!/bin/sh\nsleep 2\n", "nvidia-cuda-mps-control did not start within 0.2 s"),
+    ],
+)
+def test_a_service_that_does_not_start(
+    log: Path, monkeypatch: pytest.MonkeyPatch, control: str, expected: str
+) -> None:
+    monkeypatch.setattr(mps, "SECONDS", 0.2)
+    (log.parent / "bin" / CONTROL).write_text(control)
+    with service() as reason:
+        assert reason == expected
+        assert FOLDER not in os.environ
+
+
+def test_where_there_is_no_room_for_a_process(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    with service() as reason:
+        assert "Resource temporarily unavailable" in reason
     assert not [*log.parent.glob("mps-*")]
 
 
@@ -98,8 +146,8 @@ def test_a_service_by_which_no_gpu_is_reached_is_not_used(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mps, "ask_driver", lambda: "one GPU")
-    with overlapping() as reason:
-        assert reason == "processes do not reach the GPUs by it"
+    with service() as reason:
+        assert reason == "processes do not reach the GPUs through it"
         assert FOLDER not in os.environ
     assert log.read_text() == "start all\nquit\n"
 
@@ -107,11 +155,11 @@ def test_a_service_by_which_no_gpu_is_reached_is_not_used(
 def test_a_service_that_runs_already_is_used(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(mps, "USUAL", log.parent)
-        with overlapping() as reason:
+        with service() as reason:
             assert reason == ""
             assert FOLDER not in os.environ
     monkeypatch.setenv(FOLDER, "elsewhere")
-    with overlapping() as reason:
+    with service() as reason:
         assert reason == ""
     assert os.environ[FOLDER] == "elsewhere"
     assert not log.exists()
@@ -119,7 +167,7 @@ def test_a_service_that_runs_already_is_used(log: Path, monkeypatch: pytest.Monk
 
 def test_where_the_program_is_not_installed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(log.parent / "none"))
-    with overlapping() as reason:
+    with service() as reason:
         assert reason == "nvidia-cuda-mps-control is not installed"
 
 

@@ -84,7 +84,7 @@ def _measured(
     """Measure networks again; print their differences, and return how many there are."""
     where: Any = folder.absolute(), store.absolute(), workers.device
     found = 0
-    with Runner(CHECK, workers) as runner, stopped_by_signals(runner) as received:
+    with Runner(CHECK, workers, say) as runner, stopped_by_signals(runner) as received:
         for own, record in known.items():
             runner.submit(own, (record, *where))
         for event in runner.events():

@@ -34,7 +34,8 @@ DESCRIPTORS = 16
 """File descriptors that a driver needs to start a process and continue its own work."""
 
 LOST = 2
-"""Tasks in a row that fail on a GPU before it is considered lost."""
+"""Tasks in a row that fail on a GPU before it is considered lost; those that a fault ends at the
+same time are one."""
 
 ROOM = 60.0
 """Seconds for which no process can be started, while none runs, before a driver gives up."""
@@ -52,6 +53,7 @@ class Attempt:
     alive: Connection
     oom_kills: int
     visible: str | None
+    gpu_failures: int  # in a row on its GPU, before it started
     tail: bytes = b""
     writes: bool = True
     silent: float = -TURN  # the turn in which it starts may have begun earlier
@@ -103,7 +105,15 @@ class Local:
             visible, oom_kills = self._visible(), _oom_kills()
             pid = SERVER.fork(self._module, [end.fileno() for end in passed])
             ours.pop_all()
-        attempt = Attempt(Process(pid, status), reports, errors, alive, oom_kills, visible)
+        attempt = Attempt(
+            process=Process(pid, status),
+            reports=reports,
+            errors=errors,
+            alive=alive,
+            oom_kills=oom_kills,
+            visible=visible,
+            gpu_failures=self._gpu_failures[visible],
+        )
         self._attempts.append(attempt)
         os.set_blocking(errors.fileno(), False)
         with contextlib.suppress(OSError):  # it died at once
@@ -191,7 +201,7 @@ class Local:
         """Kill what is left of an attempt; its end, with the last of stderr where it died."""
         self.kill(attempt)
         lost = end.kind == "died" and is_of_gpu(end.reason)
-        self._gpu_failures[attempt.visible] = lost * (self._gpu_failures[attempt.visible] + 1)
+        self._gpu_failures[attempt.visible] = lost * (attempt.gpu_failures + 1)
         if end.kind != "died" or end.details:
             return end
         return replace(end, details=attempt.tail.decode(errors="replace"))

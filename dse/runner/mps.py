@@ -1,6 +1,6 @@
-"""NVIDIA's multi-process service (MPS), with which the work of processes on one GPU overlaps.
+"""NVIDIA's multi-process service (MPS), with which processes run concurrently on one GPU.
 
-Without it they take turns. The service is a program of the driver, and needs no rights.
+Without it they take turns. The service is a program of the driver, and needs no root privileges.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
@@ -24,13 +25,13 @@ FOLDER, LOG = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 """The folder in which a process looks for the service, and the one of the service's logs."""
 
 USUAL = Path("/tmp/nvidia-mps/control")
-"""What is there while a service runs that everybody uses who names no other."""
+"""Exists while a service runs in the default folder."""
 
 MOST = 48
-"""Processes on a GPU at a time that the service takes (NVIDIA's documentation of MPS, Volta to
-Hopper)."""
+"""Processes on a GPU that the service takes (NVIDIA's documentation of MPS, Volta to Hopper)."""
 
 SERVE = f"""
+trap "" PIPE
 "$0" -d && echo started && cat > /dev/null
 echo quit | "$0" > /dev/null 2>&1
 rm -rf "${FOLDER}"
@@ -38,13 +39,16 @@ rm -rf "${FOLDER}"
 """Runs the service until stdin is closed, as it is where the driver of the tasks is killed."""
 
 SECONDS = 20.0
-"""How long the service may take to start, and to end before it is no longer waited for."""
+"""How long it may take to start the service, to check it, and to end it."""
 
 
 @contextmanager
-def overlapping() -> Iterator[str]:
-    """Let the work of processes overlap that are given this one's `FOLDER`; yields why it does not,
-    or nothing. A service that runs already is used."""
+def service() -> Iterator[str]:
+    """Let processes that get `FOLDER` from this one run concurrently on a GPU.
+
+    Yields the reason where they cannot, else "". Where `FOLDER` is set, or a service runs in the
+    default folder, none is started.
+    """
     if FOLDER in os.environ or USUAL.exists():
         yield ""
         return
@@ -52,25 +56,25 @@ def overlapping() -> Iterator[str]:
     if control is None:
         yield f"{CONTROL} is not installed"
         return
-    service, folder, reason = None, "", ""
-    try:
-        folder = tempfile.mkdtemp(prefix="mps-")
-        service = _serve(control, folder)
-        reason = _not_started(service) or _unusable(folder)
-    except OSError as error:  # there is no room for a folder or a process
-        reason = first_line(error)
-    try:
-        if not reason:
-            os.environ[FOLDER] = folder
-        yield reason
-    finally:
-        os.environ.pop(FOLDER, None)
-        if service:
-            with suppress(subprocess.TimeoutExpired):
-                service.communicate(timeout=SECONDS)
+    with tempfile.TemporaryDirectory(prefix="mps-", ignore_cleanup_errors=True) as folder:
+        process = None
+        try:
+            process = _start(control, folder)
+            reason = _not_started(process) or _unusable(folder)
+        except OSError as error:  # there is no room for a process
+            reason = first_line(error)
+        try:
+            if not reason:
+                os.environ[FOLDER] = folder
+            yield reason
+        finally:
+            os.environ.pop(FOLDER, None)
+            if process:
+                with suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=SECONDS)
 
 
-def _serve(control: str, folder: str) -> subprocess.Popen[bytes]:
+def _start(control: str, folder: str) -> subprocess.Popen[bytes]:
     """Start the service in a folder, which is removed when it has ended."""
     environment = {**os.environ, FOLDER: folder, LOG: folder}
     environment.pop(VISIBLE, None)  # it would number the GPUs anew
@@ -84,13 +88,18 @@ def _serve(control: str, folder: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _not_started(service: subprocess.Popen[bytes]) -> str:
+def _not_started(process: subprocess.Popen[bytes]) -> str:
     """Wait for the service; why it did not start, or nothing."""
-    assert service.stdout
-    if not wait([service.stdout.fileno()], SECONDS):
-        return f"{CONTROL} did not start within {SECONDS:g} s"
-    first = os.read(service.stdout.fileno(), 4096).decode(errors="replace").strip()
-    return "" if first.endswith("started") else f"{CONTROL}: {first.partition(chr(10))[0]}"
+    assert process.stdout
+    output, text, end = process.stdout.fileno(), "", time.monotonic() + SECONDS
+    while wait([output], max(end - time.monotonic(), 0)):
+        chunk = os.read(output, 4096)
+        text += chunk.decode(errors="replace")
+        if text.endswith("started\n"):
+            return ""
+        if not chunk:
+            return f"{CONTROL}: {text.strip().partition(chr(10))[0] or 'it did not start'}"
+    return f"{CONTROL} did not start within {SECONDS:g} s"
 
 
 def _unusable(folder: str) -> str:
@@ -106,4 +115,4 @@ def _unusable(folder: str) -> str:
         )
         if found.stdout.strip() == repr(ask_driver()):
             return ""
-    return "processes do not reach the GPUs by it"
+    return "processes do not reach the GPUs through it"

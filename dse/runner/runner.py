@@ -55,7 +55,7 @@ from dse.runner.events import (
 )
 from dse.runner.gpus import Gpus
 from dse.runner.local import ROOM, TURN
-from dse.runner.mps import overlapping
+from dse.runner.mps import service
 from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs
 from dse.runner.task import End, Report, failure, first_line
@@ -72,7 +72,7 @@ class Workers:
     `settings` are the engine's, None for its defaults; those of the local engine are the GPUs among
     which tasks are divided. `device` is what tasks compute on: cpu or cuda. `processes` is how
     many each task starts for itself, its own included; a "GPU" of `settings` is then as many.
-    With `mps` the tasks on a GPU overlap by NVIDIA's service, where it can be started.
+    With `mps` the tasks on a GPU run concurrently through NVIDIA's service, which is started.
     `retries` is how often a task whose process died is retried.
 
     `patience` is the longest silence of a task in seconds: one that neither reports nor reads
@@ -119,8 +119,9 @@ class Runner:
     and values are pickled; a task fails where they cannot be. Each task ends in one of `Finished`,
     `Failed` and `Interrupted`.
 
-    `say` gets a line when tasks first wait for room. Raises `ValueError` where `function` is not
-    "module:function", a number or a setting is out of its range, or the engine is not installed.
+    `say` gets a line when tasks first wait for room, or cannot run concurrently on a GPU. Raises
+    `ValueError` where `function` is not "module:function", a number or a setting is out of its
+    range, or the engine is not installed.
     """
 
     def __init__(
@@ -141,14 +142,16 @@ class Runner:
         self._running: dict[Any, _Task] = {}
         self._events: deque[Event] = deque()
         self._say, self._said = say, False
-        self._mps = overlapping() if workers.mps else nullcontext("")
+        self._mps = service() if workers.mps else nullcontext("")
         self._full_until = 0.0
         self._lacking: float | None = None
         self._deadline: float | None = None
 
     def __enter__(self) -> Runner:
         if reason := self._mps.__enter__():
-            self._say(f"tasks on a GPU take turns, which is slower than NVIDIA's MPS: {reason}")
+            self._say(
+                f"tasks on a GPU take turns, which is slower than with NVIDIA's MPS: {reason}"
+            )
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -128,7 +128,7 @@ def _measured(
     samples: list[Sample] = []
     entered: list[float] = []
     start = said = time.monotonic()
-    with Runner(MEASURE, workers) as runner, _stopped_after(LIMIT, runner):
+    with Runner(MEASURE, workers, say) as runner, _stopped_after(LIMIT, runner):
         for number, trial in enumerate(networks):
             runner.submit(number, (trial, store.absolute(), SECONDS, workers.device, processes))
         for event in runner.events():

@@ -123,6 +123,7 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
     if workers.device == "cuda":
         gpus = workers.settings if isinstance(workers.settings, tuple) else ()
         values["gpus"] = [gpu.name for gpu in gpus]
+        values["mps"] = workers.mps
     return json.dumps(values, sort_keys=True)
 
 
@@ -132,7 +133,12 @@ def workers_here(workers: Workers) -> Workers:
     if workers.engine != "local":
         return Workers(count=1)
     each = workers.processes if workers.device == "cpu" else 1
-    return Workers(count=workers.count * each, device=workers.device, settings=workers.settings)
+    return Workers(
+        count=workers.count * each,
+        device=workers.device,
+        settings=workers.settings,
+        mps=workers.mps,
+    )
 
 
 @functools.cache

@@ -73,8 +73,8 @@ def placed(workers: Workers, settings: Mapping[str, Any], given: Container[str])
             f"{counted(len(found), 'GPU')}, got {count}"
         )
     count = count or most
-    overlap = settings.get(MPS, True) and len(found) < count <= mps.MOST * len(found)
-    return replace(workers, count=count, device="cuda", settings=found, mps=overlap)
+    shared = settings.get(MPS, True) and len(found) < count <= mps.MOST * len(found)
+    return replace(workers, count=count, device="cuda", settings=found, mps=shared)
 
 
 def _refuse_more(processes: int, most: int, of: str) -> None:

@@ -102,7 +102,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "runner.per_gpu": Setting(integer(1, 256), "trials at a time on each GPU", 1),
     "runner.mps": Setting(
-        flag(), "let trials on a GPU overlap, by NVIDIA's MPS where it is installed", True
+        flag(), "start NVIDIA's MPS, with which up to 48 trials run concurrently on a GPU", True
     ),
     "runner.processes_per_trial": Setting(
         integer(1, 1024), "processes that share each trial, with a core or a GPU each", 1
