@@ -43,6 +43,21 @@ def test_the_planted_fronts_are_joined_and_every_method_has_a_mark() -> None:
     assert not crowded(figure)
 
 
+def test_the_networks_on_a_front_have_a_number_and_a_name() -> None:
+    """The same number where they are compressed as where they are not."""
+    figure = compressed(sweep(TABLE))
+    (axes,) = figure.axes
+    near = {}
+    for mark in axes.texts:
+        near.setdefault(mark.get_text(), set()).add(round(mark.xy[1], 6))
+    for number, sr in enumerate(SR, 1):
+        assert f"({number}) sr {sr:g}." in text(figure)
+        assert round(means(TABLE, "none", 8, sr, "top1"), 6) in near[str(number)]
+        assert round(means(TABLE, "ristretto", 4, sr, "top1"), 6) in near[str(number)]
+    (single,) = compressed(sweep(TABLE[TABLE["sr"] == SR[0]])).axes
+    assert not single.texts
+
+
 def test_the_file_of_a_network_as_it_was_trained_has_no_mark() -> None:
     own = TABLE[TABLE["compressed_id"] == ""]
     files = own.assign(compressed_id=own["trial_id"], file_bytes=own["file_bytes"] // 2)

@@ -15,9 +15,10 @@ from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.front import pareto
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import half_width
+from dse.figures.marks import MOST_NAMED, number_marks, words
 from dse.figures.plotting import MOST_DOTS, Figure, caption, described, legend, panels, style
 from dse.figures.scales import is_log, set_scale
-from dse.trial.compression import METHODS
+from dse.trial.compression import METHODS, SETTINGS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,10 +60,15 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
     across = scale(COST, [points[COST].min()])
     with style():
         figure, (axes,) = panels(1, 5.2)
+        numbers, listed = _networks(found, points)
         for (name, line), is_compressed in zip(FRONTS, (False, True), strict=True):
             front = points[points["on_front"] & (points["compressed"] == is_compressed)]
+            front = front.sort_values(COST)
             if len(front):
-                _front(axes, front.sort_values(COST), across.position, {"label": name, **line})
+                _front(axes, front, across.position, {"label": name, **line})
+            if listed:
+                x = across.position(front[COST])
+                number_marks(axes, x, front["mean"], numbers[front.index])
         for way, look in looks.items():
             own = points[points["way"] == way]
             _marks(axes, own, across.position, look, many=len(points) > MOST_DOTS)
@@ -72,7 +78,7 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
         names = [text for _, text in zip(*axes.get_legend_handles_labels(), strict=True)]
         legend(figure, names)
         axes.set_title(described(found))
-        caption(figure, EXPLAINED, note)
+        caption(figure, EXPLAINED, *listed, note)
     return figure
 
 
@@ -114,6 +120,21 @@ def _points(found: Sweep) -> pd.DataFrame:
         best = pareto(some[COST].to_numpy(float), some["val_top1"].to_numpy(float)[None])[0]
         points.loc[some.index, "on_front"] = best
     return points
+
+
+def _networks(found: Sweep, points: pd.DataFrame) -> tuple[pd.Series[int], list[str]]:
+    """A number for each network that is on a front, however it is compressed, and what each number
+    stands for; nothing is listed where there is one network, or many."""
+    names: Any = [axis.name for axis in found.axes if axis.name not in SETTINGS]
+    front = points[points["on_front"]].sort_values(COST)
+    if not names:
+        return pd.Series(dtype=int), []
+    keys = found.blank(front)[names].drop_duplicates()
+    texts = found.blank(points)[names].apply(words, axis=1)
+    known = list(dict.fromkeys(texts[keys.index]))
+    numbers = texts[front.index].map({text: number for number, text in enumerate(known, 1)})
+    listed = [f"({number}) {text}." for number, text in enumerate(known, 1)]
+    return numbers, listed if 1 < len(known) <= MOST_NAMED else []
 
 
 def _looks(points: pd.DataFrame) -> dict[str, dict[str, Any]]:

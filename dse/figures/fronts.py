@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.patheffects import withStroke
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set
 from dse.analysis.devices import times_comparable
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.figures.marks import words
+from dse.figures.marks import MOST_NAMED, number_marks, words
 from dse.figures.plotting import MOST_DOTS, OURS, Figure, caption, described, panels, spread, style
 from dse.figures.scales import is_log, set_scale
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COSTS = ("size_bytes", "macs", "activations", "seconds")
-MOST_NAMED = 12
-"""Networks on a front have a number and a name where they are at most this many."""
 MOST_NETWORKS = 3_000
 COLOURS = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#00203a"])
 SHADES = COLOURS.with_extremes(bad="white")
@@ -140,10 +137,7 @@ def _panel(
             linewidth=0.8,
             rasterized=len(table) > MOST_DOTS,
         )
-    for turn, row in enumerate(np.flatnonzero(chosen)[order] if numbers else ()):
-        offset = (0, -13) if turn % 2 else (0, 7)  # neighbours have their numbers apart
-        axes.annotate(
-            str(numbers[keys[row]]), (x[row], y[row]), offset, textcoords="offset points",
-            ha="center", fontsize=7, path_effects=[withStroke(linewidth=1.2, foreground="white")],
-        )  # fmt: skip
+    if numbers:
+        rows = np.flatnonzero(chosen)[order]
+        number_marks(axes, x[rows], y[rows], [numbers[keys[row]] for row in rows])
     set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)

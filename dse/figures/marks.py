@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Axis, Sweep, configurations
@@ -160,6 +161,22 @@ def words(setting: Mapping[str, Any]) -> str:
     """Values with their names, without those that are missing: "pct3x3 0.25, bypass simple"."""
     known = {name: value for name, value in setting.items() if not pd.isna(value)}
     return ", ".join(f"{name} {value_text(name, value)}" for name, value in known.items())
+
+
+MOST_NAMED = 12
+"""Networks on a front have a number and a name where they are at most this many."""
+
+
+def number_marks(
+    axes: Axes, x: Iterable[float], y: Iterable[float], numbers: Iterable[int]
+) -> None:
+    """Write a number next to each mark, from left to right: neighbours have theirs apart."""
+    for turn, (across, up, number) in enumerate(zip(x, y, numbers, strict=True)):
+        axes.annotate(
+            str(number), (across, up), (0, -13) if turn % 2 else (0, 7),
+            textcoords="offset points", ha="center", fontsize=7,
+            path_effects=[withStroke(linewidth=1.2, foreground="white")],
+        )  # fmt: skip
 
 
 def row_height(text: str) -> float:
