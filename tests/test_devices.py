@@ -273,6 +273,25 @@ def test_jobs_of_a_cluster_get_the_gpus_that_they_ask_for(monkeypatch: pytest.Mo
     assert read(*slurm).workers.device == "cpu"
 
 
+def test_a_gpu_with_one_small_network_is_said_to_have_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("dse.sweep.plan.estimate", lambda *_: fail())
+    line = "small networks do not fill a GPU: with `runner.per_gpu=8` eight share one"
+
+    def said(*words: str) -> bool:
+        request = read(f"results.root={tmp_path}", *words)
+        return line in plan(request, request.trials, lambda line: None).splitlines()
+
+    machine(monkeypatch, "A", "B")
+    assert said("sr=0.25,0.5,1")
+    assert not said("sr=0.25,0.5")
+    assert not said("sr=0.25,0.5,1", "runner.per_gpu=4")
+    assert not said("sr=0.25,0.5,1", "runner.device=cpu")
+    assert not said("sr=0.25,0.5,1", "runner.processes_per_trial=2")
+    assert not said("sr=0.25,0.5,1", "layout=v1_1", "image_size=224")
+
+
 @pytest.mark.parametrize(
     ("names", "words", "line"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ PROCESSES, MPS = "runner.processes_per_trial", "runner.mps"
 
 REQUESTED = {"submitit": "gpus", "ray": "num_gpus"}
 """The setting of each engine of a cluster that asks for a GPU."""
+
+SMALL = 64
+"""Side in pixels of pictures whose networks leave most of a GPU idle."""
 
 OLDEST = {13: (7, 5)}
 """The least compute capability of a GPU for each CUDA; other versions may build for older GPUs."""
@@ -174,6 +177,15 @@ def torch_cuda() -> str:
     text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
     found = re.search(r"^cuda\b.*= *['\"]([\d.]+)['\"]", text, re.MULTILINE)
     return found[1] if found else ""
+
+
+def half_idle(workers: Workers, todo: Sequence[Trial]) -> list[str]:
+    """A line where each GPU has one trial of a small network, and more are to do."""
+    alone = isinstance(workers.settings, tuple) and workers.count <= len(workers.settings)
+    small = all(trial.protocol.image_size <= SMALL for trial in todo)
+    if workers.processes > 1 or not alone or not small or len(todo) <= workers.count:
+        return []
+    return ["small networks do not fill a GPU: with `runner.per_gpu=8` eight share one"]
 
 
 def described(workers: Workers, noun: str = "trial") -> str:

@@ -16,7 +16,7 @@ from dse.results import atomic, commands, drivers, files, locks, records
 from dse.runner.events import Failed, Interrupted
 from dse.runner.runner import Runner, Workers
 from dse.sweep.calibration import known_rates
-from dse.sweep.devices import described
+from dse.sweep.devices import described, half_idle
 from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
 from dse.sweep.preflight import check_data
@@ -53,6 +53,8 @@ def run(
 
     def prepare() -> None:
         check_data(todo, store, say)
+        for line in half_idle(workers, todo):
+            say(line)
         if execute == EXECUTE:
             import_figures()
 

@@ -8,7 +8,7 @@ from dse.analysis.rendering import columns, counted
 from dse.results import records
 from dse.space.architecture import V1_0, Metaparameters, expand_filters
 from dse.sweep.calibrate import Say
-from dse.sweep.devices import described
+from dse.sweep.devices import described, half_idle
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Estimate, estimate
 from dse.sweep.messages import volume
@@ -31,7 +31,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
     count = f"{counted(len(trials), 'trial')}, {len(trials) - len(todo)} done, {len(todo)} to do"
     where = [f"trains on {described(request.workers)}"] if todo else []
-    where += notes(todo, request.store)
+    where += [*half_idle(request.workers, todo), *notes(todo, request.store)]
     return "\n".join([*_table(trials, todo, expected), *_widths(trials), *where, count, *total])
 
 
