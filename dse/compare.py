@@ -29,9 +29,10 @@ If other keys vary in the folder, each of their settings is compared by itself,
 and then the mean over all of them; key=value selects one."""
 EPILOG = """\
 p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
-adjusted for the number of comparisons; a difference is decided where it is at
-most 0.05. d_z is the mean difference over its standard deviation. "more seeds"
-estimates how many more give such a difference a chance of 80 % to be decided.
+adjusted for the number of rows of the table; that of a mean, for the number of
+means. A difference is decided where it is at most 0.05. d_z is the mean
+difference over its standard deviation. "more seeds" estimates how many more
+give such a difference a chance of 80 % to be decided.
 
 examples:
   python -m dse.compare results/reproduce bypass=none,simple
@@ -98,6 +99,21 @@ def _compared(
         select(found.rows, {**wanted, key: [text]})
     rows, names = select(found.rows, wanted), [axis.name for axis in found.axes]
     if key not in names:
+        joined = next((axis for axis in found.axes if key in axis.columns), None)
+        if joined:
+            others = [name for name in joined.columns if name != key]
+            rule = (
+                f"`{key}` must vary by itself in {folder}, and {', '.join(others)} varies with it"
+            )
+            if (
+                joined.name in names
+                and joined.name not in joined.columns
+                and "," not in joined.name
+            ):
+                rule += f": compare `{joined.name}`"
+            if key == "method":
+                rule += "; compress by both with the same values of it"
+            raise ValueError(rule)
         varying = "; ".join(names) or "only the seed does"
         raise ValueError(f"`{key}` must vary by itself in {folder}, as these do: {varying}")
     if rows[key].nunique() < len(wanted[key]):

@@ -53,18 +53,18 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def lines(folder: Path) -> Iterator[str]:
     """Lines for the whole folder, for each failed trial, each command on it, each trial that was
-    stopped half-way, and each damaged record of a compressed network."""
-    stopped, damaged = checkpoints.unfinished(folder), compressed.damages(folder)
-    of_kind = {
-        files.TRIALS: (0, f"{len(stopped)} stopped half-way" if stopped else ""),
-        files.COMPRESSED: (len(damaged), f"{len(damaged)} damaged" if damaged else ""),
-    }
+    stopped half-way, and each damaged record."""
+    stopped = checkpoints.unfinished(folder)
+    damaged = {files.TRIALS: records.damages(folder), files.COMPRESSED: compressed.damages(folder)}
     for kind, what in (files.TRIALS, "done"), (files.COMPRESSED, "compressed"):
         done, failures = records.ids(folder, kind), records.failures(folder, kind)
-        less, more = of_kind[kind]
         if done or failures or kind == files.TRIALS:
-            texts = [f"{len(done) - less} {what}", f"{len(failures)} failed", more]
-            yield f"{folder}: {', '.join(filter(None, texts))}"
+            texts = [f"{len(done) - len(damaged[kind])} {what}", f"{len(failures)} failed"]
+            texts += [f"{len(damaged[kind])} damaged"] if damaged[kind] else []
+            texts += (
+                [f"{len(stopped)} stopped half-way"] if stopped and kind == files.TRIALS else []
+            )
+            yield f"{folder}: {', '.join(texts)}"
         for trial_id, failure in failures.items():
             yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
     for status, is_running in drivers.published(folder):
@@ -73,7 +73,7 @@ def lines(folder: Path) -> Iterator[str]:
         except (TypeError, KeyError, AttributeError):
             yield "a command whose status cannot be read"
     yield from _stopped(folder, stopped)
-    yield from damaged
+    yield from itertools.chain.from_iterable(damaged.values())
 
 
 def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:

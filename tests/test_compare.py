@@ -324,7 +324,8 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
         assert capsys.readouterr().out.splitlines()[-1].startswith(sentence)
     assert command.main([str(tmp_path), "pool_after=1-4,1-4-8"]) == 2
     assert capsys.readouterr().err == (
-        f"`pool_after` must vary by itself in {tmp_path}, as these do: sr; layout\n"
+        f"`pool_after` must vary by itself in {tmp_path}, and conv1_filters varies with it: "
+        "compare `layout`\n"
     )
 
 

@@ -274,6 +274,19 @@ def test_downsample_is_in_the_order_of_the_macs() -> None:
     assert "MACs of one picture (millions)" in axes.get_xlabel()
 
 
+def test_downsample_joins_points_from_left_to_right() -> None:
+    """Also where the order of the names is another one than that of the MACs."""
+    pools = ("none", "1-4", "1-4-8", "3-5")
+    (axes,) = downsample(shuffled(swept(pool_after=pools))).axes
+    x, y = means(axes)
+    assert x == [0, 1, 2, 3]
+    names = [label.get_text().split("\n")[0] for label in axes.get_xticklabels()]
+    assert names == sorted(pools, key=lambda one: swept(pool_after=(one,))[0]["macs"])
+    for name, mean in zip(names, y, strict=True):
+        rows = swept(pool_after=(name,))
+        assert mean == pytest.approx(sum(row["top1"] for row in rows) / len(rows))
+
+
 def test_widths_draws_a_line_for_each_growth() -> None:
     figure = widths(shuffled(swept(base_e=(8, 32), incr_e=(0, 8), freq=(2, 4))))
     (axes,) = figure.axes

@@ -9,7 +9,7 @@ import toy_trial
 from toy_trial import Plan, sweep, trials
 
 from dse.data.store import Store
-from dse.results import locks, records
+from dse.results import checkpoints, locks, records
 from dse.runner.local import Attempt, Local
 from dse.runner.runner import Workers
 from dse.space.architecture import V1_0
@@ -37,6 +37,20 @@ def test_what_is_done_is_not_trained_again(
     assert [line for line in lines if " to do" in line] == [
         "3 trials, 0 already done, 3 to do",
         "3 trials, 1 already done, 2 to do",
+        "3 trials, 3 already done, 0 to do",
+    ]
+
+
+def test_what_resumes_from_a_checkpoint_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = trials(Plan(trials=3))
+    checkpoints.save(tmp_path, every[1].trial_id, 5, b"state")
+    assert run(every, tmp_path, Workers(), Store(), TOY) == 0
+    assert run(every, tmp_path, Workers(), Store(), TOY) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if " to do" in line]
+    assert lines == [
+        "3 trials, 0 already done, 3 to do, 1 of them half-way",
         "3 trials, 3 already done, 0 to do",
     ]
 

@@ -22,8 +22,8 @@ LIST = "squeeze_filters=none,1-1-1-1-1-1-1-1"
 EQUAL = [
     ("warmup=1", "schedule=linear,cosine,step,constant", "has no effect where `warmup` (1) is at"),
     ("warmup=0.7", "schedule=linear,constant", "has no effect where `warmup` (0.7) leaves 1 of"),
-    ("ladder=none", "dead_after=0,4", "has no effect where `dead_after` (4) exceeds the number of"),
-    ("", "ladder=none,rate", "has no effect where `dead_after` (30) exceeds the number of steps"),
+    ("ladder=none", "dead_after=0,4", "has no effect where `dead_after` (4) exceeds the "),
+    ("", "ladder=none,rate", "has no effect where `dead_after` (30) exceeds the "),
     ("incr_e=0", "freq=1,4", "has no effect where `incr_e` is 0: 2 values would train the same"),
     ("freq=8", "incr_e=0,2", "has no effect where `freq` is 8"),
     ("", "pct3x3=0.01,0.1", "0.01 and 0.1 give every Fire module the same filters: 2 values"),
@@ -112,8 +112,8 @@ def test_values_that_train_different_networks_are_accepted(
             "warmup=2 epochs=2 schedule=cosine ladder=rate",
             [
                 "`schedule` has no effect where `warmup` (2) is at least `epochs` (2), got cosine",
-                "`ladder` has no effect where `dead_after` (30) exceeds the number of steps after "
-                "`warmup` (0), got rate",
+                "`ladder` has no effect where `dead_after` (30) exceeds the 0 steps after `warmup` "
+                "(2), got rate",
             ],
         ),
         (

@@ -146,6 +146,38 @@ def test_values_that_do_not_fit_together_are_a_line(arguments: str, line: str) -
     assert lines(*arguments.split()) == [line]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "counts"),
+    [
+        ("layout=zynqnet", (1, 1)),
+        ("squeeze_filters=2-3-4-5-6-7-8-9", (1, 1)),
+        ("expand_filters=16-16-32-32-48-48-64-64 sr=0.5,1", (2, 1)),
+        ("layout=zynqnet,px16", (6, 2)),
+    ],
+)
+def test_what_a_page_sets_gives_way_to_listed_filters(
+    arguments: str, counts: tuple[int, int]
+) -> None:
+    """Metaparameters that are not on the command line are at their defaults."""
+    trials = read(*arguments.split(), page="figure3a").trials
+    assert (len(trials), len({trial.metaparameters.base_e for trial in trials})) == counts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("bypass=none,simple", ["the page figure3a also varies `sr`: 0.125, 0.25, 0.5, 0.75, 1"]),
+        ("layout=px8,px16", ["the page figure3a also varies `sr`: 0.125, 0.25, 0.5, 0.75, 1"]),
+        ("bypass=none,simple sr=0.5", []),
+        ("seed=0,1 epochs=2", []),
+        ("-cn table3 sr=0.125,0.5", []),
+        ("layout=zynqnet seed=0,1", []),
+    ],
+)
+def test_what_the_default_page_varies_too_is_said(arguments: str, expected: list[str]) -> None:
+    assert list(read(*arguments.split(), page="figure3a").remarks) == expected
+
+
 def test_a_key_without_its_first_part_is_recognised() -> None:
     line = "unknown key `root`; did you mean `results.root` or `data.root`?"
     assert lines("device=cuda", "root=x") == [

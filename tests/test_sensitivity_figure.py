@@ -46,6 +46,16 @@ def test_each_module_has_a_panel_with_the_planted_losses() -> None:
     assert not crowded(figure)
 
 
+def test_the_axis_fits_the_means_where_seeds_differ_much() -> None:
+    table = planted(3)
+    table.loc[(table["density"] == 0.1) & (table["seed"] == 2), "val_top1"] = 0.0
+    figure = sensitivity(table)
+    lines = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata())]
+    low = min(min(line.get_ydata()) for line in lines)
+    assert figure.axes[0].get_ylim() == pytest.approx((low + 0.06 * low, -0.06 * low))
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["10", "50", "100"]
+
+
 def test_one_network_and_one_layer_are_drawn_and_none_is_refused() -> None:
     one = planted(1).drop(columns="seed")
     assert "intervals" not in text(sensitivity(one))

@@ -153,6 +153,18 @@ def test_damaged_records_of_compressed_networks_are_named(
     assert third.startswith(f"{path} is damaged (")
 
 
+def test_damaged_records_of_trials_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for one in trials(Plan(trials=2)):
+        records.save(tmp_path, toy_trial.record(one), {})
+    path = next((tmp_path / "trials").glob("*/record.json"))
+    path.write_text("{")
+    first, second = shown(tmp_path, capsys)
+    assert first == f"{tmp_path}: 1 done, 0 failed, 1 damaged"
+    assert second.startswith(f"{path} is damaged (")
+
+
 def test_control_characters_are_shown_as_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

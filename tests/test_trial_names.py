@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 from typing import Any
 
-from dse.space.architecture import V1_0
+from dse.space.architecture import LAYOUTS, V1_0
 from dse.trial import names
 from dse.trial.names import outcome, outcomes, trial_names
 from dse.trial.protocol import Protocol
@@ -39,6 +39,30 @@ def test_values_are_written_as_on_the_command_line() -> None:
         {"head_relu": True, "lr": 1e-3, "pool_after": "1-4"},
         {"head_relu": False, "lr": 1.0, "pool_after": "none"},
     ) == ["pool_after=1-4 head_relu=true lr=0.001", "pool_after=none head_relu=false lr=1"]
+
+
+def test_layouts_of_which_several_fields_vary_are_named() -> None:
+    px8, px16 = (
+        {name: getattr(LAYOUTS[layout], name) for name in names.STEM} for layout in ("px8", "px16")
+    )
+    assert named(px8 | {"seed": 0}, px16 | {"seed": 1}) == [
+        "layout=px8 seed=0",
+        "layout=px16 seed=1",
+    ]
+    assert named(px8 | {"sr": 0.125}, px16 | {"sr": 1}) == [
+        "sr=0.125 layout=px8",
+        "sr=1 layout=px16",
+    ]
+    assert named(px8, px16, {"network": "alexnet"}) == [
+        "network=squeezenet layout=px8",
+        "network=squeezenet layout=px16",
+        "network=alexnet",
+    ]
+    own = px16 | {"conv1_filters": 20}
+    assert named(px8, own) == [
+        f"conv1_filters={px8['conv1_filters']} pool_after={px8['pool_after']}",
+        f"conv1_filters=20 pool_after={px16['pool_after']}",
+    ]
 
 
 def test_a_single_trial_is_named_by_its_id() -> None:

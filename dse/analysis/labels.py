@@ -57,7 +57,7 @@ UNITED = (*ACCURACIES, "loss", "val_loss", "train_loss", "seconds", "epoch")
 BYTES = ("size_bytes", "peak_activation_bytes", "file_bytes", "fp32_bytes")
 COUNTS = ("params", "macs", "activations")
 KILO, MEGA = 2**10, 2**20
-LOGARITHMIC = (*BYTES, *COUNTS, "lr", "weight_decay")
+LOGARITHMIC = (*BYTES, *COUNTS, "lr", "weight_decay", "seconds")
 """Columns that are drawn on a logarithmic axis where they span a factor of `WIDE`."""
 WIDE = 4.0
 MOST_TICKS = 12

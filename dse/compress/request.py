@@ -205,7 +205,13 @@ def _missing_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str
     """A line for each phase whose weights some trials do not have."""
     homes, lines = [files.trial_folder(folder, trial.trial_id) for trial in trials], []
     for phase in phases:
-        if lacking := sum(not (home / FILES[phase]).exists() for home in homes):
-            some = f"{lacking:,} of {counted(len(trials), 'trial')} have no {FILES[phase]}"
-            lines.append(f"`folder` must hold the trials' weights, got {folder}: {some}")
+        lacking = [home.name for home in homes if not (home / FILES[phase]).exists()]
+        if lacking:
+            more = ", ..." if len(lacking) > 1 else ""
+            have = "has" if len(lacking) == 1 else "have"
+            some = f"{len(lacking):,} of {counted(len(trials), 'trial')} {have} no {FILES[phase]}"
+            lines.append(
+                f"`folder` must hold the trials' weights, got {folder}: {some} "
+                f"({lacking[0]}{more}); select others by key=value"
+            )
     return lines

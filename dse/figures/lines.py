@@ -60,7 +60,8 @@ def _draw_line(
     interval below `INTERVAL_SEEDS` seeds. `looks` is for matplotlib's `errorbar` and must hold
     `color`. Returns what was drawn.
     """
-    points, trials = line.points, line.trials
+    order = line.points[along].map(places).argsort(kind="stable")
+    points, trials = line.points.iloc[order], line.trials
     ends = [points["mean"] - points["low"], points["high"] - points["mean"]]
     bars = axes.errorbar(
         points[along].map(places), points["mean"], yerr=np.array(ends), elinewidth=0.8, **looks

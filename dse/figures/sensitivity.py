@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 3
+MOST_DENSITIES = 6
+"""More do not fit on an axis."""
 EXPLAINED = (
     "One layer is pruned at a time: its smallest weights become 0, and nothing is retrained. The "
     "change is compared with the whole network, on the validation part."
@@ -26,8 +28,9 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
 
     `table` is that of `dse.compress.sensitivity`, with the density 1; of several networks, with a
     column `seed`. A panel for each Fire module (and one for the layers outside of them), a line for
-    each of its layers: the mean over the seeds, with a band for its 95 % interval. `note` is added
-    to the caption. Raises `NoSweep` for a table without rows or without the density 1.
+    each of its layers: the mean over the seeds, with a band for its 95 % interval, cut off where it
+    is far wider than the means differ. `note` is added to the caption. Raises `NoSweep` for a table
+    without rows or without the density 1.
     """
     changes = _changes(table)
     names = table["layer"].drop_duplicates().tolist()
@@ -44,6 +47,12 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
                 part = name.partition(".")[2] or name
                 _line(axes, changes[changes["layer"] == name], looks[part])
             axes.set_title(title)
+        means = changes.groupby(["layer", "density"])["change"].mean()
+        margin = max(0.06 * (means.max() - means.min()), 0.5)
+        places[0].set_ylim(means.min() - margin, means.max() + margin)
+        densities = 100 * changes["density"].drop_duplicates().sort_values()
+        if len(densities) <= MOST_DENSITIES:
+            places[0].set_xticks(densities, [f"{density:g}" for density in densities])
         for axes in places[-COLUMNS:]:
             axes.set_xlabel("weights kept (%)")
             axes.tick_params(labelbottom=True)

@@ -48,6 +48,11 @@ def save(folder: Path, trial_id: str, step: int, state: bytes) -> None:
                 path.unlink()
 
 
+def exist(folder: Path, trial_id: str) -> bool:
+    """Whether a trial has a checkpoint, damaged or not."""
+    return bool(_checkpoints(checkpoint_folder(folder, trial_id)))
+
+
 def newest(folder: Path, trial_id: str) -> Iterator[bytes]:
     """A trial's checkpoints, the newest first; damaged ones and other trials' are skipped."""
     for path in _checkpoints(checkpoint_folder(folder, trial_id)):

@@ -23,6 +23,7 @@ from dse.results.files import (
     FAILURE,
     RECORD,
     TRIALS,
+    Damaged,
     finished,
     make,
     refused,
@@ -121,6 +122,19 @@ def unfinished(folder: Path, trials: Iterable[Trial]) -> list[Trial]:
     by_id = {trial.trial_id: trial for trial in trials}
     done = finished(folder, by_id) | packs.ids(folder)
     return [trial for trial_id, trial in by_id.items() if trial_id not in done]
+
+
+def damages(folder: Path) -> list[str]:
+    """A line for each damaged record of a trial that is not in a pack."""
+    lines = []
+    for trial_id in sorted(finished(folder, trial_ids(folder)) - packs.ids(folder)):
+        try:
+            read(trial_folder(folder, trial_id) / RECORD)
+        except Damaged as error:
+            lines.append(str(error))
+        except FileNotFoundError:  # it has just been packed
+            continue
+    return lines
 
 
 def read(path: Path) -> Record:

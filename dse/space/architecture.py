@@ -195,10 +195,16 @@ def conv10_filters(layout: Layout, num_classes: int) -> tuple[int, ...]:
     return (-(-share // layout.conv10_multiple) * layout.conv10_multiple,) * layout.conv10_split
 
 
+LISTED: Mapping[str, tuple[str, ...]] = {
+    "squeeze_filters": ("sr",),
+    "expand_filters": ("base_e", "incr_e", "freq"),
+}
+"""Lists of filters that a layout may have -> the metaparameters that they replace."""
+
+
 def idle(layout: Layout) -> list[str]:
     """The metaparameters that the layout's own lists of filters leave without effect."""
-    squeeze = ["sr"] if layout.squeeze_filters != "none" else []
-    return squeeze + (["base_e", "incr_e", "freq"] if layout.expand_filters != "none" else [])
+    return [n for field, names in LISTED.items() if getattr(layout, field) != "none" for n in names]
 
 
 def conflicts(metaparameters: Metaparameters, layout: Layout) -> list[str]:

@@ -12,7 +12,7 @@ import json
 import platform
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,11 @@ def conditions(trial: Trial, workers: Workers, store: Store) -> str:
     return json.dumps(values, sort_keys=True)
 
 
+def at_once(workers: Workers, trials: int) -> Workers:
+    """Workers of which no more run at a time than there are trials, or cores."""
+    return replace(workers, count=min(workers.count, max(trials, cores())))
+
+
 def workers_here(workers: Workers) -> Workers:
     """The workers that calibrate: as many trainings at a time as will run on this machine, or
     processes of trainings on its cores; other engines' trials run elsewhere."""
@@ -184,5 +189,6 @@ def save(calibration: Calibration, made_for: str) -> None:
 
 def known_rates(trials: Sequence[Trial], workers: Workers, store: Store) -> Rates | None:
     """Rates of the first trial's protocol by a calibration made earlier; None without one."""
+    workers = at_once(workers, len(trials))
     known = load(conditions(trials[0], workers, store), store)
     return known.rates(trials[0].protocol) if known.samples else None

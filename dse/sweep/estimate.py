@@ -12,7 +12,7 @@ from dse.analysis.rendering import counted
 from dse.results import records
 from dse.sweep import calibrate
 from dse.sweep.calibrate import Say
-from dse.sweep.calibration import Calibration, conditions, load
+from dse.sweep.calibration import Calibration, at_once, conditions, load
 from dse.sweep.errors import RequestError
 from dse.sweep.preflight import check_data
 from dse.sweep.request import Request
@@ -81,7 +81,7 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     Raises `RequestError` where data are missing or not the declared ones, `RuntimeError` where a
     calibration fails. For a plan nothing is downloaded, and no picture decoded to check it.
     """
-    workers = request.workers
+    workers = at_once(request.workers, len(todo))
     store = replace(request.store, download=request.store.download and not request.plan)
     groups: dict[str, list[Trial]] = {}
     for trial in todo:

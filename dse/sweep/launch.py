@@ -12,7 +12,7 @@ from typing import Any
 
 from dse.analysis.rendering import counted
 from dse.data.store import DataError, Store
-from dse.results import atomic, commands, drivers, files, locks, records
+from dse.results import atomic, checkpoints, commands, drivers, files, locks, records
 from dse.runner.events import Failed, Interrupted
 from dse.runner.runner import Runner, Workers
 from dse.sweep.calibration import known_rates
@@ -112,6 +112,8 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
     """
     todo, count = len(tasks.arguments), len(tasks.names)
     text = f"{counted(count, tasks.noun)}, {count - todo} already done, {todo} to do"
+    if begun := sum(checkpoints.exist(folder, key) for key in tasks.arguments):
+        text += f", {begun} of them half-way"
     failed: set[str] = set()
     left_out: set[str] = set()
     if not todo:

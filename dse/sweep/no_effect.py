@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from dse.space.architecture import Architecture
+from dse.space.architecture import LISTED, Architecture, Metaparameters
 from dse.sweep.timing import architecture_of
 from dse.trial.names import written
 from dse.trial.protocol import Protocol, epoch_steps, parts
@@ -65,7 +65,8 @@ def _dead_after(trial: Trial) -> str:
     lifeless, (_, left) = trial.protocol.recipe.dead_after, _steps(trial.protocol)
     if lifeless <= left:
         return ""
-    return f"`dead_after` ({lifeless}) exceeds the number of steps after `warmup` ({left})"
+    warm = trial.protocol.recipe.warmup
+    return f"`dead_after` ({lifeless}) exceeds the {left} steps after `warmup` ({warm:g})"
 
 
 UNREAD: Mapping[str, Callable[[Trial], str]] = {
@@ -130,9 +131,12 @@ def effect(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
 
 def off(point: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
     """A point of a grid, with the only values that its unread fields may have; the fields of `OFF`
-    that were not `given` are off where they must be."""
+    that were not `given` are off where they must be, and metaparameters that were not are at their
+    defaults where the layout lists its filters."""
     must = {f: v for f, (switch, v) in OFF.items() if not point[switch] and f not in given}
-    return {**point, **must, **unread(point)}
+    replaced = {n for field, names in LISTED.items() if point[field] != "none" for n in names}
+    listed = {name: getattr(Metaparameters(), name) for name in replaced.difference(given)}
+    return {**point, **must, **listed, **unread(point)}
 
 
 def without_effect(

@@ -26,6 +26,7 @@ from dse.sweep.help import parser
 from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, Setting, accepted
 from dse.sweep.no_effect import off, without_effect
 from dse.sweep.overrides import parse_overrides
+from dse.trial.names import written
 from dse.trial.protocol import check_held_out
 from dse.trial.question import Trial, trial_from
 
@@ -60,6 +61,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     named = pages.named(pages.searched(options.config_dir))
     overrides = parse_overrides(options.overrides, errors, named=named)
     given = set(overrides)
+    varied = {key for key, values in overrides.items() if len(values) > 1} - {"seed"}
     grids = read_grids(options.config_name, options.config_dir, overrides, errors)
     settings = read_settings(grids, errors)
     axes = [checked_axes(grid, settings["limit"], errors) for grid in grids]
@@ -72,6 +74,9 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     trials = _trials(axes, _manifest(axes, store), given)
     if errors := unshareable(trials, workers.processes):
         raise RequestError(errors)
+    of_page = []
+    if varied and options.config_name == page:  # nobody asked for what this page varies
+        of_page = _also_varied(page, axes, trials, given)
     return Request(
         trials=trials,
         folder=settings["results.root"] / settings["name"],
@@ -79,7 +84,9 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
         workers=workers,
         plan=settings["plan"],
         budget=settings["budget"],
-        remarks=tuple(dict.fromkeys(itertools.chain.from_iterable(map(remarks, axes)))),
+        remarks=tuple(
+            dict.fromkeys([*of_page, *itertools.chain.from_iterable(map(remarks, axes))])
+        ),
     )
 
 
@@ -206,6 +213,18 @@ def manifest(store: Store) -> str:
         return image_folder.read(store.root, store.cache).text
     except ValueError as error:
         raise RequestError(str(error).splitlines()) from None
+
+
+def _also_varied(
+    page: str, axes: Sequence[Values], trials: Sequence[Trial], given: Collection[str]
+) -> list[str]:
+    """A line for each key that a page varies, next to those that are varied on the command line."""
+    values = {key: some for grid in axes for key, some in grid.items() if key not in given}
+    return [
+        f"the page {page} also varies `{key}`: {', '.join(map(written, some))}"
+        for key, some in values.items()
+        if len(some) > 1 and len({trial.question[key] for trial in trials}) > 1
+    ]
 
 
 def _trials(axes: Sequence[Values], manifest: str, given: Collection[str]) -> tuple[Trial, ...]:

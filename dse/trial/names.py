@@ -24,8 +24,8 @@ def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
     """Each trial's name by its `trial_id`; distinct trials have distinct names.
 
     A name lists the fields that vary over the `trials` that read them, in the order of the
-    question, as they are written on the command line: `sr=0.125 seed=0`. A single trial is named by
-    its short id.
+    question, as they are written on the command line: `sr=0.125 seed=0`. Where several fields of
+    named layouts vary, these are named: `layout=px8`. A single trial is named by its short id.
     """
     questions = {trial.trial_id: trial.question for trial in trials}
     reads = {i: {k: v for k, v in q.items() if k not in unread(q)} for i, q in questions.items()}
@@ -34,6 +34,14 @@ def trial_names(trials: Iterable[Trial]) -> dict[str, str]:
         for key, value in read.items():
             values[key].add(value)
     varying = [key for key in QUESTION if len(values[key]) > 1]
+    stem = [key for key in STEM if key in varying]
+    layouts = {i: layout_name(read) for i, read in reads.items() if STEM[0] in read}
+    if len(stem) > 1 and all(layouts.values()):
+        varying = [key for key in varying if key not in stem]
+        varying.insert(
+            sum(QUESTION.index(key) < QUESTION.index(stem[0]) for key in varying), LAYOUT
+        )
+        reads = {i: {**r, LAYOUT: layouts[i]} if i in layouts else r for i, r in reads.items()}
     return {
         trial_id: " ".join(f"{key}={written(read[key])}" for key in varying if key in read)
         or f"trial {short_id(trial_id)}"
@@ -62,6 +70,9 @@ def written(value: Any) -> str:
         return short if float(short := f"{value:g}") == value else repr(value)
     return str(value)
 
+
+LAYOUT = "layout"
+"""The group of the command line that names one of `LAYOUTS`."""
 
 STEM = tuple(n for n in field_names(Layout) if n not in ("norm", "head_relu", "dropout"))
 """What a named layout is recognised by: recipes and protocols change the other fields."""
