@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_nothing(store: Store) -> None:
 
 def test_a_command_prepares_its_data_before_it_trains(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    arguments = ["protocol=cifar10,mnist", "data.root=data", "data.cache=cache", "seed=0"]
+    arguments = ["protocol=cifar10,mnist", "data.root=data", "data.cache=cache", "sr=0.5"]
     run = [sys.executable, "-m", "dse.sweep", *arguments]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2

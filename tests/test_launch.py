@@ -45,7 +45,7 @@ def test_what_resumes_from_a_checkpoint_is_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     every = trials(Plan(trials=3))
-    checkpoints.save(tmp_path, every[1].trial_id, 5, b"state")
+    checkpoints.save(tmp_path, every[1].trial_id, 5, b"1")
     assert run(every, tmp_path, Workers(), Store(), TOY) == 0
     assert run(every, tmp_path, Workers(), Store(), TOY) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if " to do" in line]

@@ -33,7 +33,7 @@ MOST = 48
 SERVE = f"""
 trap "" PIPE
 "$0" -d && echo started && cat > /dev/null
-echo quit | "$0" > /dev/null 2>&1
+{{ echo quit | "$0"; }} > /dev/null 2>&1
 rm -rf "${FOLDER}"
 """
 """Runs the service until stdin is closed, as it is where the driver of the tasks is killed."""
