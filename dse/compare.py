@@ -16,7 +16,7 @@ from dse.sweep.errors import Parser
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines, with_streams
 from dse.trial.compressed import COLUMNS as COMPRESSED
-from dse.trial.names import written
+from dse.trial.names import LAYOUT, written
 from dse.trial.record import COLUMNS
 
 if TYPE_CHECKING:
@@ -105,12 +105,8 @@ def _compared(
             rule = (
                 f"`{key}` must vary by itself in {folder}, and {', '.join(others)} varies with it"
             )
-            if (
-                joined.name in names
-                and joined.name not in joined.columns
-                and "," not in joined.name
-            ):
-                rule += f": compare `{joined.name}`"
+            if joined.name == LAYOUT:
+                rule += f": compare `{LAYOUT}`"
             if key == "method":
                 rule += "; compress by both with the same values of it"
             raise ValueError(rule)

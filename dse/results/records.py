@@ -132,7 +132,7 @@ def damages(folder: Path) -> list[str]:
             read(trial_folder(folder, trial_id) / RECORD)
         except Damaged as error:
             lines.append(str(error))
-        except FileNotFoundError:  # it has just been packed
+        except OSError:  # it has just been packed, or cannot be read
             continue
     return lines
 
