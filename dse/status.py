@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
-from dse.results import checkpoints, commands, compressed, drivers, files, locks, records
+from dse.results import checkpoints, commands, compressed, drivers, files, locks, records, studies
 from dse.results.checkpoints import Unfinished
 from dse.sweep.errors import Parser, printable
 from dse.sweep.messages import say
@@ -54,16 +54,18 @@ def _main(arguments: Sequence[str] | None) -> int:
 def lines(folder: Path) -> Iterator[str]:
     """Lines for the whole folder, for each failed trial, each command on it, each trial that was
     stopped half-way, and each damaged record."""
-    stopped = checkpoints.unfinished(folder)
+    stopped, early = checkpoints.unfinished(folder), studies.stopped(folder)
+    early &= stopped.keys()
+    stopped = {key: one for key, one in stopped.items() if key not in early}
     damaged = {files.TRIALS: records.damages(folder), files.COMPRESSED: compressed.damages(folder)}
     for kind, what in (files.TRIALS, "done"), (files.COMPRESSED, "compressed"):
         done, failures = records.ids(folder, kind), records.failures(folder, kind)
         if done or failures or kind == files.TRIALS:
             texts = [f"{len(done) - len(damaged[kind])} {what}", f"{len(failures)} failed"]
             texts += [f"{len(damaged[kind])} damaged"] if damaged[kind] else []
-            texts += (
-                [f"{len(stopped)} stopped half-way"] if stopped and kind == files.TRIALS else []
-            )
+            if kind == files.TRIALS:
+                texts += [f"{len(early)} stopped early by a search"] if early else []
+                texts += [f"{len(stopped)} stopped half-way"] if stopped else []
             yield f"{folder}: {', '.join(texts)}"
         for trial_id, failure in failures.items():
             yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"

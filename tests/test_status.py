@@ -17,7 +17,7 @@ from test_faults import busy_worker, soon, started, sweep
 from toy_trial import Plan, trials
 
 from dse import status
-from dse.results import checkpoints, commands, locks, records
+from dse.results import checkpoints, commands, locks, records, studies
 from dse.results.files import COMPRESSED
 from dse.training.loop import Position, State
 from dse.training.state import encode
@@ -163,6 +163,22 @@ def test_damaged_records_of_trials_are_named(
     first, second = shown(tmp_path, capsys)
     assert first == f"{tmp_path}: 1 done, 0 failed, 1 damaged"
     assert second.startswith(f"{path} is damaged (")
+
+
+def test_what_a_search_stopped_early_is_not_to_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    early, half = trials(Plan(trials=2))
+    for one in (early, half):
+        checkpoints.save(tmp_path, one.trial_id, 5, b"1")
+    point = {"state": "stopped", "trials": [early.trial_id]}
+    study = dict.fromkeys(studies.KEYS, "") | {"points": [point, {"state": "stopped"}]}
+    studies.save(tmp_path, "random", study)
+    first, second, *_ = shown(tmp_path, capsys)
+    assert first == f"{tmp_path}: 0 done, 0 failed, 1 stopped early by a search, 1 stopped half-way"
+    assert half.trial_id[:8] in second
+    checkpoints.clear(tmp_path, half.trial_id)
+    assert shown(tmp_path, capsys) == [f"{tmp_path}: 0 done, 0 failed, 1 stopped early by a search"]
 
 
 def test_control_characters_are_shown_as_text(

@@ -25,7 +25,7 @@ EXPLAINED = (
     "Effect: the difference from the mean over all values of the axis, all else and the seed "
     "being equal; mean and 95 % interval over the seeds. Widest range first."
 )
-UNKNOWN = "its values were never all tried with all else equal, or are more texts than fit."
+UNKNOWN = "not all values were tried with all else equal, or they are more texts than fit."
 
 
 def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:

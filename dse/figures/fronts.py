@@ -45,6 +45,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
     known = shares.notna().any()
     untimed = "" if times_comparable(found.rows) else UNTIMED
     unsure = f"White: fewer than {INTERVAL_SEEDS} seeds." if known and shares.isna().any() else ""
+    if not known:
+        unsure = f"With fewer than {INTERVAL_SEEDS} seeds it is not known how sure the front is."
     with style():
         figure, places = panels(len(tables), 2.4, 1.2, label(found.answer), sharey=True)
         for axes, (cost, table) in zip(places, tables.items(), strict=True):

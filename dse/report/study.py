@@ -19,8 +19,9 @@ ABOUT = {
     "best value": "the value with the highest mean validation accuracy",
 }
 TEXT = (
-    "A sampler proposed these networks one after the other; each was chosen by the validation "
-    "accuracies of those before. What exceeds a limit was never trained, and no network twice."
+    "A sampler proposed these networks one after the other: random and grid regardless of what "
+    "they found, the others by the validation accuracies of those before. What exceeds a limit was "
+    "never trained, and no network twice."
 )
 
 

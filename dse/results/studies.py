@@ -27,6 +27,17 @@ def save(folder: Path, name: str, study: Mapping[str, Any]) -> Path:
     return path
 
 
+def stopped(folder: Path) -> set[str]:
+    """The ids of the trials that studies stopped early, and will not resume."""
+    points = [point for study in load(folder).values() for point in study["points"]]
+    return {
+        trial_id
+        for point in points
+        if isinstance(point, dict) and point.get("state") == "stopped"
+        for trial_id in point.get("trials", ())
+    }
+
+
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """What each study found, by name; files that cannot be read are left out.
 
@@ -34,8 +45,8 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
     `objectives` (a cost and `val_top1`, or that alone), `limits`, `n_trials`, `compression` (the
     settings where the cost is `compressed_bytes`, else ""), `ended`, `refused` (counts by reason),
     `effects` (a mapping for each key, see `dse.search.closing`) and `points`, in order: `number`,
-    `state` (trained, stored, stopped, failed or running), `point`, `values` of the objectives, and
-    `epochs` trained.
+    `state` (trained, stored, stopped, failed or running), `point`, `values` of the objectives,
+    `epochs` trained, and `trials`, their ids.
     """
     found = {}
     for name in names(folder / STUDIES):

@@ -57,7 +57,9 @@ def close(request: Request, study: Study, command: str) -> int:
     closing.close(trials, request.folder, command)
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
-    say(f"study {request.study}: {study.ended}", *refusals(study.refused), *guessing(found))
+    early = sum(point["state"] == "stopped" for point in found["points"])
+    ended = f"{study.ended}; {early} stopped early" if early else study.ended
+    say(f"study {request.study}: {ended}", *refusals(study.refused), *guessing(found))
     say(*_missing(missing, len(entries)))
     return len(left)
 
@@ -124,6 +126,7 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
                 "point": attributes["point"],
                 "values": entry.values if state == TrialState.COMPLETE else None,
                 "epochs": 0 if stored else len(trials) * epochs,
+                "trials": [trial.trial_id for trial in trials],
             }
         )
     return found

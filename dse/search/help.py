@@ -13,8 +13,9 @@ from dse.trial.names import written
 
 DESCRIPTION = (
     "Search a space of networks: a sampler proposes one after the other, each is trained from "
-    "scratch as in a sweep, and its validation accuracy decides what is proposed next. Writes "
-    "records, tables, figures and a report to results/NAME."
+    "scratch as in a sweep, and what is proposed next depends on the validation accuracies so far "
+    "(of random and grid: it does not). Writes records, tables, figures and a report to "
+    "results/NAME."
 )
 GRAMMAR = """\
 Several values of a key are its choices, sr=0.125,0.5 or 'base_e=range(8,33,8)';
