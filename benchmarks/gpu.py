@@ -15,7 +15,7 @@ where the time is over:
 - packed: trials per hour with 1, 2, 4, 8 and 16 on the GPU.
 - mps: the same with MPS, where `nvidia-cuda-mps-control` can be started.
 - algorithms: our steps with other choices of cuDNN's algorithms, and with torch's norms.
-- kernels: where the time of a step goes; measured once.
+- kernels: where the time of a step goes (benchmarks/gpu_kernels.py); measured once.
 - narrow: one trial's training of a network of a quarter of the width, as in `plain`.
 
 DIR holds CIFAR-10 (cifar-10-batches-py); without it, the pictures are random numbers. The tests
@@ -41,6 +41,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 ROWS = ("tests", "plain", "mixed", "airbench", "packed", "mps", "algorithms", "kernels", "narrow")
+SCRIPTS = {
+    **dict.fromkeys(("mixed", "packed", "mps"), "gpu_sweeps.py"),
+    "kernels": "gpu_kernels.py",
+}
+"""The script of each row; others have gpu_loops.py."""
+
 TESTS_SHARE = 0.4
 """Maximum share of the time that the tests may take."""
 
@@ -92,7 +98,7 @@ def marked(path: Path) -> bool:
 
 def measured(row: str, options: argparse.Namespace, seconds: float) -> list[Line]:
     """Run one row in a process of its own; its lines, also where it is cut off."""
-    script = "gpu_sweeps.py" if row in ("mixed", "packed", "mps") else "gpu_loops.py"
+    script = SCRIPTS.get(row, "gpu_loops.py")
     command = [sys.executable, str(HERE / script), row, "--device", options.device]
     command += ["--data-root", str(options.data_root.absolute()), "--rounds", str(options.rounds)]
     command += ["--seconds", f"{seconds:.0f}"]

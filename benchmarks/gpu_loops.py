@@ -1,6 +1,6 @@
 """One trial's training: pictures per second of our steps and of two loops that others write.
 
-    python benchmarks/gpu_loops.py plain|airbench|narrow|algorithms|kernels [--device cpu]
+    python benchmarks/gpu_loops.py plain|airbench|narrow|algorithms [--device cpu]
         [--data-root DIR] [--rounds 5] [--seconds S]
 
 In `plain`, `airbench` and `narrow` all train the same network on the same pictures in batches of
@@ -14,8 +14,7 @@ the same size, with crops and flips:
 
 `algorithms` compares our steps with the same ones where cuDNN tries out which algorithms are
 fastest, where these need not be deterministic, and where torch computes the norms: in a network
-with a squeeze ratio of 1. `kernels` says where the time of a step goes, in that network and in one
-with the paper's squeeze ratio.
+with a squeeze ratio of 1.
 
 After a warm-up, which includes compilation and the capture of graphs, they take turns of about a
 second. Judging is left out. The share of the memory's bandwidth is for the traffic that
@@ -45,7 +44,6 @@ from gpu_setting import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
@@ -57,7 +55,7 @@ from dse.training.network import Norm
 from dse.trial.question import Trial
 
 WIDE, NARROW = ("base_e=128", "incr_e=128"), ("base_e=32", "incr_e=32")
-ROWS = ("plain", "airbench", "narrow", "algorithms", "kernels")
+ROWS = ("plain", "airbench", "narrow", "algorithms")
 TURN = 1.0
 """Approximate seconds of a turn."""
 
@@ -217,39 +215,6 @@ def own_norm(self: Norm, x: Tensor) -> Tensor:
         torch.backends.cudnn.enabled = True
 
 
-# Kernels ----------------------------------------------------------------------------------------
-
-PROFILED = 10
-"""Steps."""
-
-SHOWN = 16
-"""Kernels that have a line of their own."""
-
-
-def kernels(trial: Trial, data: Data, device: torch.device) -> None:
-    """Say how long the kernels of a step take, the longest first; the step is not captured."""
-    cuda.prepare()
-    patched, cuda.CudaStep.captures = cuda.CudaStep.captures, False
-    steps = ours(trial, data, device)
-    try:
-        sum(itertools.islice(steps, WARM_UP // 3))
-        synchronise(device)
-        activities = [getattr(ProfilerActivity, device.type.upper())]
-        with profile(activities=activities) as profiler:
-            sum(itertools.islice(steps, PROFILED))
-            synchronise(device)
-    finally:
-        cuda.CudaStep.captures = patched
-    name = f"self_{'device' if device.type == 'cuda' else 'cpu'}_time_total"
-    found = [(getattr(e, name), e.count, e.key) for e in profiler.key_averages()]
-    found = sorted((one for one in found if one[0]), reverse=True)
-    title = f"sr {trial.metaparameters.sr:g}"
-    total, count = (sum(one[part] for one in found) / PROFILED for part in (0, 1))
-    say(f"{title}: {count:.0f} kernels", "us a step", [total])
-    for time_of, count, key in found[:SHOWN]:
-        say(f"{title}: {count / PROFILED:g} x {key[:90]}", "us a step", [time_of / PROFILED])
-
-
 # Taking turns -----------------------------------------------------------------------------------
 
 
@@ -325,10 +290,6 @@ def main() -> int:
     data = pictures_of(bf16, store_of(options.data_root, options.device))
     if options.device == "cuda":
         say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}")
-    if options.row == "kernels":
-        for trial in (bf16, large):
-            kernels(trial, data, device)
-        return 0
     timed = large if options.row == "algorithms" else bf16
     model = build(timed, timed.protocol.recipe, data, 0)
     moved = traffic(model.eval(), torch.zeros(1, *model_input(data)))

@@ -15,6 +15,7 @@ import pytest
 
 from dse.data.store import Store
 from dse.results import files
+from dse.runner.cores import cores
 from dse.runner.events import Event, Finished, Interrupted
 from dse.runner.gpus import Gpu
 from dse.runner.runner import Workers
@@ -23,7 +24,7 @@ from dse.runner.task import Report, Reporter
 from dse.space.cost import cost
 from dse.sweep import calibrate
 from dse.sweep.calibrate import chosen
-from dse.sweep.calibration import Calibration, Sample, known_rates, workers_here
+from dse.sweep.calibration import Calibration, Sample, at_once, known_rates, workers_here
 from dse.sweep.estimate import estimate
 from dse.sweep.request import Request, read_request
 from dse.sweep.timing import training_work
@@ -343,6 +344,13 @@ def test_of_a_shared_trial_one_process_s_share_is_measured(
     assert shared.sources[-1].startswith("one of 4 processes was measured: ")
     expected = [own.seconds for own in alone.trials.values()]
     assert [own.seconds for own in shared.trials.values()] == pytest.approx(expected, rel=0.01)
+
+
+def test_no_more_trainings_run_at_a_time_than_trials_or_cores() -> None:
+    many = Workers(count=5000)
+    assert at_once(many, 1).count == cores()
+    assert at_once(many, 4000).count == 4000
+    assert at_once(Workers(count=1), 4000).count == 1
 
 
 def test_a_gpu_is_calibrated_on_itself(tmp_path: Path, measured: list[tuple[str, ...]]) -> None:

@@ -170,6 +170,26 @@ def test_another_device_may_differ_by_a_tenth_of_a_point() -> None:
     assert len(check.differences(was, now, 0.0)) == 2
 
 
+@pytest.mark.parametrize(
+    ("method", "device", "points"),
+    [
+        ("prune", "cpu", 0.0),
+        ("prune", "NVIDIA H200", 0.1),
+        ("ristretto", "cpu", 0.0),
+        ("ristretto", "NVIDIA H200", 0.2),
+    ],
+)
+def test_where_activations_are_rounded_it_may_differ_by_two(
+    method: str, device: str, points: float
+) -> None:
+    from sample_compressed import compressed_record
+
+    one = compressed_record()
+    one = replace(one, settings=replace(one.settings, method=method))
+    assert one.circumstance.device == "cpu"
+    assert check.tolerance(one, device) == points
+
+
 def test_a_damaged_file_is_one_line_and_nothing_is_written(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from dse.runner.task import Reporter, Stopped
 from dse.training.circumstance import circumstance
 from dse.trial.compressed import CompressedRecord, Measured
 
-ELSEWHERE, ROUNDED = 0.1, 0.3
+ELSEWHERE, ROUNDED = 0.1, 0.2
 """Points by which an accuracy may differ on another device than the record's: of a network in
 floating point, and of one whose activations are rounded (of 25, on CIFAR-10, two differed by more
 than 0.1, the most by 0.13)."""
@@ -44,18 +44,22 @@ def run(argument: tuple[CompressedRecord, Path, Store, str], reporter: Reporter)
         return [f"{FILE} is missing"]
     except BadFile as error:
         return [f"{FILE}: {error}"]
-    tolerance = ROUNDED if record.settings.method == "ristretto" else ELSEWHERE
-    if circumstance(0.0, device).device == record.circumstance.device:
-        tolerance = 0.0
-    return list(differences(was, now, tolerance))
+    return list(differences(was, now, tolerance(record, circumstance(0.0, device).device)))
 
 
-def differences(was: Measured, now: Measured, tolerance: float) -> list[str]:
-    """A line for each measure that differs; accuracies by more than `tolerance`, in points."""
+def tolerance(record: CompressedRecord, device: str) -> float:
+    """Points by which an accuracy may differ from a record's where it is measured on `device`."""
+    if device == record.circumstance.device:
+        return 0.0
+    return ROUNDED if record.settings.method == "ristretto" else ELSEWHERE
+
+
+def differences(was: Measured, now: Measured, allowed: float) -> list[str]:
+    """A line for each measure that differs; accuracies by more than is `allowed`, in points."""
     lines = []
     for name in (item.name for item in fields(Measured) if item.name not in UNCOMPARED):
         before, after = getattr(was, name), getattr(now, name)
-        if abs(after - before) > tolerance if name in ACCURACIES else after != before:
+        if abs(after - before) > allowed if name in ACCURACIES else after != before:
             lines.append(f"`{name}` was {before}, is {after}")
     return lines
 

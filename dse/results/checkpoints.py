@@ -48,9 +48,10 @@ def save(folder: Path, trial_id: str, step: int, state: bytes) -> None:
                 path.unlink()
 
 
-def exist(folder: Path, trial_id: str) -> bool:
-    """Whether a trial has a checkpoint, damaged or not."""
-    return bool(_checkpoints(checkpoint_folder(folder, trial_id)))
+def begun(folder: Path) -> set[str]:
+    """The ids of the trials that have a checkpoint, damaged or not."""
+    ids = names(folder / "trials" / UNFINISHED)
+    return {trial_id for trial_id in ids if _checkpoints(checkpoint_folder(folder, trial_id))}
 
 
 def newest(folder: Path, trial_id: str) -> Iterator[bytes]:

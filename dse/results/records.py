@@ -23,7 +23,6 @@ from dse.results.files import (
     FAILURE,
     RECORD,
     TRIALS,
-    Damaged,
     finished,
     make,
     refused,
@@ -40,6 +39,9 @@ from dse.trial.record import COLUMNS, Record, record_from
 
 ATTEMPTS = 10
 """How often a trial's folder is renamed to its place while others write there."""
+
+AGAIN = "remove its folder to train the trial again"
+"""What to do about a damaged record."""
 
 
 class Failure(NamedTuple):
@@ -125,13 +127,17 @@ def unfinished(folder: Path, trials: Iterable[Trial]) -> list[Trial]:
 
 
 def damages(folder: Path) -> list[str]:
-    """A line for each damaged record of a trial that is not in a pack."""
+    """A line for each record of a trial that was cut or changed, of those that are not in a pack.
+
+    Only checksums are compared, which takes a fifth of the time of reading records.
+    """
     lines = []
     for trial_id in sorted(finished(folder, trial_ids(folder)) - packs.ids(folder)):
+        path = trial_folder(folder, trial_id) / RECORD
         try:
-            read(trial_folder(folder, trial_id) / RECORD)
-        except Damaged as error:
-            lines.append(str(error))
+            read_row(path)
+        except (ValueError, RecursionError) as error:
+            lines.append(str(refused(path, error, AGAIN)))
         except OSError:  # it has just been packed, or cannot be read
             continue
     return lines
@@ -149,8 +155,7 @@ def read(path: Path) -> Record:
         if path.parent.name != record.trial.trial_id:
             raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        again = "remove its folder to train the trial again"
-        raise refused(path, error, again, row.keys() - {*COLUMNS}) from None
+        raise refused(path, error, AGAIN, row.keys() - {*COLUMNS}) from None
     return record
 
 

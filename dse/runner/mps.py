@@ -77,7 +77,7 @@ def service() -> Iterator[str]:
 def _start(control: str, folder: str) -> subprocess.Popen[bytes]:
     """Start the service in a folder, which is removed when it has ended."""
     environment = {**os.environ, FOLDER: folder, LOG: folder}
-    environment.pop(VISIBLE, None)  # it would number the GPUs anew
+    environment.pop(VISIBLE, None)  # it would renumber the GPUs
     return subprocess.Popen(
         ["sh", "-c", SERVE, control],
         stdin=subprocess.PIPE,

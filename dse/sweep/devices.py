@@ -76,7 +76,7 @@ def placed(workers: Workers, settings: Mapping[str, Any], given: Container[str])
             f"{counted(len(found), 'GPU')}, got {count}"
         )
     count = count or most
-    shared = settings.get(MPS, True) and len(found) < count <= mps.MOST * len(found)
+    shared = settings[MPS] and len(found) < count <= mps.MOST * len(found)
     return replace(workers, count=count, device="cuda", settings=found, mps=shared)
 
 

@@ -112,8 +112,8 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
     """
     todo, count = len(tasks.arguments), len(tasks.names)
     text = f"{counted(count, tasks.noun)}, {count - todo} already done, {todo} to do"
-    if begun := sum(checkpoints.exist(folder, key) for key in tasks.arguments):
-        text += f", {begun} of them half-way"
+    if begun := checkpoints.begun(folder) & tasks.arguments.keys():
+        text += f", {len(begun)} of them half-way"
     failed: set[str] = set()
     left_out: set[str] = set()
     if not todo:
