@@ -49,8 +49,11 @@ def save(folder: Path, trial_id: str, step: int, state: bytes) -> None:
 
 
 def begun(folder: Path) -> set[str]:
-    """The ids of the trials that have a checkpoint, damaged or not."""
-    ids = names(folder / "trials" / UNFINISHED)
+    """The ids of the trials that have a checkpoint, damaged or not; none where the folder cannot be
+    read."""
+    ids: list[str] = []
+    with suppress(OSError):
+        ids = names(folder / "trials" / UNFINISHED)
     return {trial_id for trial_id in ids if _checkpoints(checkpoint_folder(folder, trial_id))}
 
 
