@@ -133,7 +133,7 @@ def at_budgets(spent: np.ndarray, quality: np.ndarray, budgets: np.ndarray) -> n
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means over the repetitions (repetitions, budgets), and their 95 % bootstrap intervals."""
+    """Means over the repetitions (repetitions, budgets), and their 95% bootstrap intervals."""
     draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     counts = np.stack([np.bincount(draw, minlength=len(values)) for draw in draws])
     known = np.isfinite(values)
@@ -237,7 +237,7 @@ def main() -> None:
     result.to_csv(OUT / "arena.csv", index=False, float_format="%.6g")
     seen = ", ".join(map(str, found))
     judged = "the other complete seeds'" if len(found) > 1 else "the same seed's"
-    note = f"seeds seen: {seen}; judged by {judged} mean test accuracy; bands: 95 % of the mean"
+    note = f"seeds seen: {seen}; judged by {judged} mean test accuracy; bands: 95% of the mean"
     parts = [note, "## Rank correlations with the judge", ranks(found)]
     for objective, stopping in SEARCHES:
         what = "regret, points" if objective == "accuracy" else "hypervolume, %"

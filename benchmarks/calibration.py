@@ -3,7 +3,7 @@
     python benchmarks/calibration.py [--experiments 10000]
 
 Comparisons of 8 to 12 paired seeds without an effect: how often a difference is decided, and how
-often the 95 % interval holds the true mean. Differences are simulated, or those of 400 networks
+often the 95% interval holds the true mean. Differences are simulated, or those of 400 networks
 that differ in their seed alone (results/reference/same_configuration), paired at random. Plateaus
 that begin at a known value: how often their interval holds it, and how often a claim is wrong.
 Prints the tables of docs/statistics.md.
@@ -40,7 +40,7 @@ def simulated(random: np.random.Generator) -> dict[str, Draw]:
     skewed = lambda size: random.gamma(1, 3, size)  # noqa: E731
     return {
         "normal": lambda size: random.normal(0, 1.5, size),
-        "normal, in steps of 1 of 360 pictures": lambda size: (
+        "normal, in steps of 1 of 360 images": lambda size: (
             np.round(random.normal(0, 1.5, size) * 3.6) / 3.6
         ),
         "of two skewed accuracies": lambda size: skewed(size) - skewed(size),
@@ -74,7 +74,7 @@ def decided(samples: Floats) -> float:
 
 
 def covered(samples: Floats) -> float:
-    """Percent of experiments whose 95 % interval holds the true mean, 0."""
+    """Percent of experiments whose 95% interval holds the true mean, 0."""
     known = [interval(sample) for sample in samples]
     return 100 * float(np.mean([one.low <= 0 <= one.high for one in known]))
 
@@ -120,13 +120,13 @@ def main() -> None:
     name = "accuracies of the 400, against their mean"
     held.append([name, *(covered(alone((experiments, count))) for count in COUNTS)])
     print("Decided although there is no effect, percent:\n", markdown(header, false), sep="\n")
-    print("95 % intervals that hold the true mean, percent:\n", markdown(header, held), sep="\n")
+    print("95% intervals that hold the true mean, percent:\n", markdown(header, held), sep="\n")
     few = (3, 5, 8, 12)
     rows = [[f"{count} seeds", located(random, count, experiments // 5)] for count in few]
     print(markdown(["plateau", "intervals that hold its start, percent"], rows))
     rows = [[f"{count} seeds", *claimed(random, count, experiments)] for count in (6, 8, 12)]
     print(markdown(["wrong claims, percent", "still rises", "rises by at most the margin"], rows))
-    print(f"the 400: mean {same.mean():.2f} %, standard deviation {same.std(ddof=1):.2f} points")
+    print(f"the 400: mean {same.mean():.2f}%, standard deviation {same.std(ddof=1):.2f} points")
 
 
 if __name__ == "__main__":

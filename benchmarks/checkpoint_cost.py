@@ -76,10 +76,10 @@ def main() -> None:
         shares.append(100 * timed.spent / (ended - timed.start))
         print(
             f"{number}: {1000 * timed.spent:.1f} ms of {ended - timed.start:.1f} s, "
-            f"{timed.steps} steps, a checkpoint of {size:,} bytes: {shares[-1]:.3f} %",
+            f"{timed.steps} steps, a checkpoint of {size:,} bytes: {shares[-1]:.3f}%",
             flush=True,
         )
-    print(f"{statistics.median(shares):.3f} % ({min(shares):.3f} .. {max(shares):.3f})")
+    print(f"{statistics.median(shares):.3f}% ({min(shares):.3f} .. {max(shares):.3f})")
 
 
 if __name__ == "__main__":

@@ -81,9 +81,9 @@ def by_numel(model: nn.Module) -> str:
 
 
 def by_flop_counter(model: nn.Module) -> str:
-    picture = torch.empty(1, 3, IMAGE_SIZE, IMAGE_SIZE, device="meta")
+    image = torch.empty(1, 3, IMAGE_SIZE, IMAGE_SIZE, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(picture)
+        model(image)
     return f"{counter.get_total_flops() // 2:,} MACs"
 
 
@@ -171,8 +171,8 @@ def duration(value: float) -> str:
     raise AssertionError
 
 
-def processor() -> str:
-    """The processor's name."""
+def cpu() -> str:
+    """The CPU's name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -182,7 +182,7 @@ def processor() -> str:
 def main() -> None:
     torch.set_num_threads(1)
     candidates = ways()
-    print(f"{processor()}, one core; Python {platform.python_version()}, ", end="")
+    print(f"{cpu()}, one core; Python {platform.python_version()}, ", end="")
     print(f"numpy {np.__version__}, torch {torch.__version__}")
     print(f"median (least .. most) of {ROUNDS} rounds; {POINTS:,} points a grid\n")
     print(f"{'way':28}{'time per network':>32}{'networks/s':>14}  counts")

@@ -79,8 +79,8 @@ def main() -> None:
     rows = [answers.get() for _ in running]
     for process in running:
         process.join()
-    pictures = (facts.train + facts.test) * (facts.image_size**2 * facts.channels + 1)
-    print(f"{name}: {pictures / MIB:.1f} MiB; {processes} processes, MiB each and in all")
+    images = (facts.train + facts.test) * (facts.image_size**2 * facts.channels + 1)
+    print(f"{name}: {images / MIB:.1f} MiB; {processes} processes, MiB each and in all")
     titles = ("PSS before", "PSS after", "of it files before", "of it files after")
     for title, values in zip(titles, zip(*rows, strict=True), strict=True):
         each = "  ".join(f"{value:8.1f}" for value in values)

@@ -8,10 +8,10 @@ N of steps in a row after warm-up, counts
 
 - recall: how many of the runs that never learned `dead_after=N` would have ended early;
 - false alarms: how many of the runs that ended above chance it would have ended. A real training
-  also checks the validation part before it gives up; this is left out here.
+  also checks the validation set before it gives up; this is left out here.
 
 Both for `lifeless`, and for the loss alone (its mean over N steps is at least 0.99 of a blind
-guess's). Writes `runs.csv`, a row per run, and `curve.csv`, a row per criterion and N, with 95 %
+guess's). Writes `runs.csv`, a row per run, and `curve.csv`, a row per criterion and N, with 95%
 Wilson intervals.
 """
 
@@ -91,7 +91,7 @@ def work(trial: Trial, report: Reporter) -> dict[str, Any]:
     del report
     torch.set_num_threads(1)
     protocol = trial.protocol
-    pictures = load(protocol)
+    images = load(protocol)
     network = SqueezeNet(trial.architecture).to(memory_format=torch.channels_last)
     initialise(network, protocol.recipe.init, trial.seed)
     losses: list[float] = []
@@ -103,14 +103,14 @@ def work(trial: Trial, report: Reporter) -> dict[str, Any]:
         def __call__(self, x: torch.Tensor, y: torch.Tensor) -> StepReport:
             report = super().__call__(x, y)
             if report.steps:
-                losses.append(report.loss / report.pictures)
+                losses.append(report.loss / report.images)
                 still.append(lifeless(network.parameters(), losses[-1], 10))
             return report
 
     trained = train(
         network,
-        pictures,
-        lambda: pictures.batches(pictures.validation, 1024),
+        images,
+        lambda: images.batches(images.validation, 1024),
         protocol.recipe,
         seed=trial.seed,
         train_step=Watched,
@@ -122,7 +122,7 @@ def work(trial: Trial, report: Reporter) -> dict[str, Any]:
         missed=judged.missed,
         step=trained.diverged_step,
     )
-    warm = round(protocol.recipe.warmup * pictures.steps(protocol.recipe.batch_size))
+    warm = round(protocol.recipe.warmup * images.steps(protocol.recipe.batch_size))
     bound = 0.99 * math.log(10)
     stops = {}
     for count in COUNTS:
@@ -164,7 +164,7 @@ def main() -> None:
     _write(options.out / "curve.csv", curve(table))
     ended = [row for row in table if row["status"] in ("learned", "partly_dead")]
     early = sum(row["val_top1_after_epoch_1"] < 20 for row in ended)
-    print(f"{early} of {len(ended)} runs that end above chance are below 20 % after one epoch")
+    print(f"{early} of {len(ended)} runs that end above chance are below 20% after one epoch")
 
 
 def curve(table: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How few epochs thresholds on learning curves can spend in hindsight that keep 95 % of a front.
+"""How few epochs thresholds on learning curves can spend in hindsight that keep 95% of a front.
 
     python benchmarks/early_stopping_bound.py [--bench results/reference/squeezebench]
 
@@ -6,7 +6,7 @@ The bound is for rules that, after each epoch, stop a network whose score is too
 final accuracy of the networks that cost no more. They are given what no real rule has: they know
 the final accuracies of the whole study in advance, or of all networks that came earlier in it,
 whether stopped or not; and a threshold for each epoch, chosen for the very studies that judge it,
-so that on average 95 % of a front's members are never stopped and the fewest epochs are spent. The
+so that on average 95% of a front's members are never stopped and the fewest epochs are spent. The
 choice is exact: a mixed-integer program, whose proven lower bound is printed next to the schedule
 that was found. Studies are those of benchmarks/early_stopping.py. Scores:
 

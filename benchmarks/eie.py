@@ -1,9 +1,9 @@
-"""Simulate EIE on the authors' released network: what it reads and multiplies for real pictures.
+"""Simulate EIE on the authors' released network: what it reads and multiplies for real images.
 
-    python benchmarks/eie.py --data DIR [--pictures 10] [--elements 64]
+    python benchmarks/eie.py --data DIR [--images 10] [--elements 64]
 
-DIR is as for `benchmarks/released.py`. The pictures are the first of each class of `val`. Prints
-the counts of `dse.compress.eie.Counts` for each layer and picture as Markdown, and how far the
+DIR is as for `benchmarks/released.py`. The images are the first of each class of `val`. Prints
+the counts of `dse.compress.eie.Counts` for each layer and image as Markdown, and how far the
 class scores are from those of the dense network.
 """
 
@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from released import CLASSES, centred, pictures
+from released import CLASSES, centred, images
 
 from dse.coding.tensors import Shared
 from dse.compress.eie import Counts, interleaved, simulated
@@ -24,14 +24,14 @@ from dse.compress.released import read_released
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=10)
+    parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--elements", type=int, default=64)
     options = parser.parse_args()
     model = read_released((options.data / "compressed_SqueezeNet.net").read_bytes())
     network = module(model)
     weights = {n: t for n, t in model.tensors.items() if isinstance(t, Shared)}
-    every, _ = pictures(options.data / "imagenet10" / "val")
-    chosen = every[:: len(every) // len(CLASSES)][: options.pictures]
+    every, _ = images(options.data / "imagenet10" / "val")
+    chosen = every[:: len(every) // len(CLASSES)][: options.images]
     with torch.inference_mode():
         dense = torch.cat([network(centred(one[None])) for one in chosen])
         with simulated(network, weights, options.elements) as counts:
@@ -46,7 +46,7 @@ def main() -> None:
     stored = [interleaved(tensor, options.elements) for tensor in weights.values()]
     fillers, entries = (sum(getattr(s, n) for s in stored) for n in ("fillers", "entries"))
     error = float((found - dense).abs().max() / dense.abs().max())
-    print(f"\n{len(chosen)} pictures, {options.elements} elements: {entries:,} entries are stored,")
+    print(f"\n{len(chosen)} images, {options.elements} elements: {entries:,} entries are stored,")
     print(f"{fillers:,} of them fillers. Largest difference of a score: {error:.1e} of the largest")
 
 

@@ -18,9 +18,9 @@ where the time is over:
 - kernels: where the time of a step goes (benchmarks/gpu_kernels.py); measured once.
 - narrow: one trial's training of a network of a quarter of the width, as in `plain`.
 
-DIR holds CIFAR-10 (cifar-10-batches-py); without it, the pictures are random numbers. The tests
+DIR holds CIFAR-10 (cifar-10-batches-py); without it, the images are random numbers. The tests
 need pytest-xdist.
-`--device cpu` rehearses all of it on a processor with toy sizes.
+`--device cpu` rehearses all of it on a CPU with toy sizes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/gpu_kernels.py kernels [--device cpu] [--data-root DIR]
 
 Of a network of the paper's width, with the paper's squeeze ratio and with 1, in bf16. The steps are
-not captured as a CUDA graph. On a processor the operators are shown. `--rounds` and `--seconds` are
+not captured as a CUDA graph. On a CPU the operators are shown. `--rounds` and `--seconds` are
 not used.
 """
 
@@ -14,7 +14,7 @@ import sys
 
 import torch
 from gpu_loops import NARROW, WARM_UP, WIDE, ours
-from gpu_setting import arguments, pictures_of, say, store_of, synchronise, trials
+from gpu_setting import arguments, images_of, say, store_of, synchronise, trials
 from torch.profiler import ProfilerActivity, profile
 
 from dse.data.memory import Data
@@ -59,7 +59,7 @@ def main() -> int:
     store = store_of(options.data_root, options.device)
     words = (*width, "epochs=10000", "precision=bf16", "sr=0.125,1")
     for trial in trials(options.device, *words):
-        kernels(trial, pictures_of(trial, store), torch.device(options.device))
+        kernels(trial, images_of(trial, store), torch.device(options.device))
     return 0
 
 

@@ -1,15 +1,15 @@
-"""One trial's training: pictures per second of our steps and of two loops that others write.
+"""One trial's training: images per second of our steps and of two loops that others write.
 
     python benchmarks/gpu_loops.py plain|airbench|narrow|algorithms [--device cpu]
         [--data-root DIR] [--rounds 5] [--seconds S]
 
-In `plain`, `airbench` and `narrow` all train the same network on the same pictures in batches of
+In `plain`, `airbench` and `narrow` all train the same network on the same images in batches of
 the same size, with crops and flips:
 
 - ours: the steps of `dse.training` with the trial's recipe, in bf16 and in fp32.
 - plain: `DataLoader` with loader processes and torchvision's transforms, fp32 with torch's
   defaults, eager, `.item()` in every step.
-- airbench style: all pictures on the device, augmented there an epoch at a time, bf16 weights
+- airbench style: all images on the device, augmented there an epoch at a time, bf16 weights
   (norms in fp32), channels last, compiled, fused SGD, nothing read back, no clipping.
 
 `algorithms` compares our steps with the same ones where cuDNN tries out which algorithms are
@@ -35,7 +35,7 @@ import torch
 from gpu_setting import (
     arguments,
     copy_bandwidth,
-    pictures_of,
+    images_of,
     say,
     store_of,
     synchronise,
@@ -71,7 +71,7 @@ STARTED = time.monotonic() - 5
 """About when this process started: its imports take a while."""
 
 Steps = Iterator[int]
-"""A training that does not end: yields the number of pictures of each step."""
+"""A training that does not end: yields the number of images of each step."""
 
 
 def prepare_others(fastest: bool) -> None:
@@ -98,12 +98,12 @@ def ours(trial: Trial, data: Data, device: torch.device) -> Steps:
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):
-    """Pictures of a part, each transformed when it is asked for."""
+    """Images of a part, each transformed when it is asked for."""
 
     def __init__(self, data: Data) -> None:
-        side = data.train.pictures.shape[1]
+        side = data.train.images.shape[1]
         rows = data.train.rows
-        self._pictures = torch.from_numpy(data.train.pictures[rows]).permute(0, 3, 1, 2)
+        self._images = torch.from_numpy(data.train.images[rows]).permute(0, 3, 1, 2)
         self._labels = data.train.labels[rows].tolist()
         self._transform = v2.Compose(
             [
@@ -118,7 +118,7 @@ class Augmented(Dataset[tuple[Tensor, int]]):
         return len(self._labels)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        return self._transform(self._pictures[number]), self._labels[number]
+        return self._transform(self._images[number]), self._labels[number]
 
 
 def plain(trial: Trial, data: Data, device: torch.device) -> Steps:
@@ -169,11 +169,11 @@ def airbench(trial: Trial, data: Data, device: torch.device, mode: str | None) -
     )
     rows = data.train.rows
     mean, std = (torch.tensor(v, device=device) * 255 for v in (data.facts.mean, data.facts.std))
-    pictures = torch.from_numpy(data.train.pictures[rows]).to(device)
-    pictures = ((pictures.float() - mean) / std).to(torch.bfloat16)
+    images = torch.from_numpy(data.train.images[rows]).to(device)
+    images = ((images.float() - mean) / std).to(torch.bfloat16)
     labels = torch.from_numpy(data.train.labels[rows]).to(device)
     while True:
-        changed, order = augmented(pictures), torch.randperm(len(labels), device=device)
+        changed, order = augmented(images), torch.randperm(len(labels), device=device)
         for batch in order.split(recipe.batch_size)[: len(labels) // recipe.batch_size]:
             x = changed[batch].permute(0, 3, 1, 2)
             loss = F.cross_entropy(network(x).float(), labels[batch])
@@ -183,16 +183,16 @@ def airbench(trial: Trial, data: Data, device: torch.device, mode: str | None) -
             yield len(batch)
 
 
-def augmented(pictures: Tensor) -> Tensor:
-    """All pictures (n, h, w, channels) after random crops and flips."""
-    count, side, margin = len(pictures), pictures.shape[1], pictures.shape[1] // 8
-    padded = F.pad(pictures, (0, 0, margin, margin, margin, margin))
-    y, x = torch.randint(0, 2 * margin + 1, (2, count, 1), device=pictures.device)
-    across = torch.arange(side, device=pictures.device)
-    flip = torch.rand(count, 1, device=pictures.device) < 0.5
+def augmented(images: Tensor) -> Tensor:
+    """All images (n, h, w, channels) after random crops and flips."""
+    count, side, margin = len(images), images.shape[1], images.shape[1] // 8
+    padded = F.pad(images, (0, 0, margin, margin, margin, margin))
+    y, x = torch.randint(0, 2 * margin + 1, (2, count, 1), device=images.device)
+    across = torch.arange(side, device=images.device)
+    flip = torch.rand(count, 1, device=images.device) < 0.5
     rows, columns = y + across, x + torch.where(flip, across.flip(0), across)
-    whole = torch.empty_like(pictures)
-    for part in torch.arange(count, device=pictures.device).split(4096):
+    whole = torch.empty_like(images)
+    for part in torch.arange(count, device=images.device).split(4096):
         whole[part] = padded[part[:, None, None], rows[part][:, :, None], columns[part][:, None]]
     return whole
 
@@ -238,21 +238,21 @@ class Contender:
         self._turn = max(round(TURN / seconds * (WARM_UP - WARM_UP // 3)), 10)
 
     def turn(self) -> None:
-        """Train for a turn; note the pictures per second."""
-        pictures, seconds = self._run(self._turn)
-        self.rates.append(pictures / seconds)
+        """Train for a turn; note the images per second."""
+        images, seconds = self._run(self._turn)
+        self.rates.append(images / seconds)
 
     def _run(self, steps: int) -> tuple[int, float]:
         self._prepare()
         synchronise(self._device)
         start = time.perf_counter()
-        pictures = sum(itertools.islice(self._steps, steps))
+        images = sum(itertools.islice(self._steps, steps))
         synchronise(self._device)
-        return pictures, time.perf_counter() - start
+        return images, time.perf_counter() - start
 
 
 def compare(options: argparse.Namespace, network: str, loops: dict[str, Loop], moved: int) -> None:
-    """Let loops take turns; say pictures per second, ratios of the first, and bandwidth."""
+    """Let loops take turns; say images per second, ratios of the first, and bandwidth."""
     device = torch.device(options.device)
     end = STARTED + 0.8 * options.seconds
     contenders: list[Contender] = []
@@ -271,7 +271,7 @@ def compare(options: argparse.Namespace, network: str, loops: dict[str, Loop], m
     for contender in contenders:
         size = 4 if "fp32" in contender.name else 2
         shares = [100 * rate * moved * size / bandwidth for rate in contender.rates]
-        say(f"{network}: {contender.name}", "pictures/s", contender.rates)
+        say(f"{network}: {contender.name}", "images/s", contender.rates)
         say(f"{network}: {contender.name}: of the copy bandwidth", "%", shares)
     for first, second in itertools.combinations(contenders, 2):
         ratios = [a / b for a, b in zip(first.rates, second.rates, strict=True)]
@@ -287,7 +287,7 @@ def main() -> int:
     (bf16,) = trials(options.device, *words, "precision=bf16")
     (fp32,) = trials(options.device, *words, "precision=fp32")
     (large,) = trials(options.device, *words, "precision=bf16", "sr=1")
-    data = pictures_of(bf16, store_of(options.data_root, options.device))
+    data = images_of(bf16, store_of(options.data_root, options.device))
     if options.device == "cuda":
         say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}")
     timed = large if options.row == "algorithms" else bf16
@@ -322,8 +322,8 @@ def main() -> int:
 
 
 def model_input(data: Data) -> tuple[int, int, int]:
-    """Channels, height and width of a picture."""
-    _, height, width, channels = data.train.pictures.shape
+    """Channels, height and width of an image."""
+    _, height, width, channels = data.train.images.shape
     return channels, height, width
 
 

@@ -1,4 +1,4 @@
-"""What the GPU measurements share: the trials, the pictures, and the traffic of a network."""
+"""What the GPU measurements share: the trials, the images, and the traffic of a network."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 
 FREE = ("dead_after=0", "ladder=none")
-"""Of a trial that can be timed on any pictures: it neither restarts nor ends early."""
+"""Of a trial that can be timed on any images: it neither restarts nor ends early."""
 
-SYNTHETIC = "DSE_BENCHMARK_PICTURES"
-"""The environment variable that names the file of random pictures, where there is no CIFAR-10."""
+SYNTHETIC = "DSE_BENCHMARK_IMAGES"
+"""The environment variable that names the file of random images, where there is no CIFAR-10."""
 
 
 def arguments(description: str, rows: tuple[str, ...]) -> argparse.Namespace:
@@ -50,7 +50,7 @@ def say(name: str, unit: str = "", values: list[float] | None = None, **more: An
 
 
 def trials(device: str, *words: str) -> tuple[Trial, ...]:
-    """Trials of CIFAR-10's page, or toys of the embedded digits on a processor."""
+    """Trials of CIFAR-10's page, or toys of the embedded digits on a CPU."""
     page = "protocol=cifar10" if device == "cuda" else "protocol=demo"
     return read_request(
         "sweep", "", [page, "runner.device=cpu", *FREE, *words], page="squeezenet"
@@ -58,9 +58,9 @@ def trials(device: str, *words: str) -> tuple[Trial, ...]:
 
 
 def store_of(data_root: Path, device: str) -> Store:
-    """Where the pictures are; where CIFAR-10 is absent, random ones are written for all processes.
+    """Where the images are; where CIFAR-10 is absent, random ones are written for all processes.
 
-    Says which pictures are used.
+    Says which images are used.
     """
     store = Store(root=data_root.absolute(), cache=Path(tempfile.gettempdir()) / "dse-benchmark")
     if device == "cpu":
@@ -68,43 +68,43 @@ def store_of(data_root: Path, device: str) -> Store:
     try:
         prepare("cifar10", store, {32}, lambda line: None)
     except (DataError, OSError):
-        path = Path(tempfile.gettempdir()) / f"dse-pictures-{os.getuid()}.npy"
+        path = Path(tempfile.gettempdir()) / f"dse-images-{os.getuid()}.npy"
         np.save(path, np.random.default_rng(0).integers(0, 256, (60_000, 32, 32, 3), np.uint8))
         os.environ[SYNTHETIC] = str(path)
         use_synthetic()
-        say("pictures are random: there is no CIFAR-10 in --data-root")
+        say("images are random: there is no CIFAR-10 in --data-root")
     return store
 
 
 def use_synthetic() -> None:
-    """Have this process train on random pictures where that was chosen."""
+    """Have this process train on random images where that was chosen."""
     path = os.environ.get(SYNTHETIC)
     if path:
         execute.load = partial(synthetic, path)  # type: ignore[attr-defined]
 
 
 def synthetic(path: str, protocol: Protocol, store: Store) -> Data:
-    """Random pictures in the place of CIFAR-10."""
+    """Random images in the place of CIFAR-10."""
     del store
-    pictures = np.load(path, mmap_mode="r")
-    labels = np.arange(len(pictures), dtype=np.int64) % 10
+    images = np.load(path, mmap_mode="r")
+    labels = np.arange(len(images), dtype=np.int64) % 10
     return Data(
-        train=Part(pictures, labels, np.arange(protocol.train_pictures)),
-        validation=Part(pictures, labels, np.arange(45_000, 50_000)),
-        test=Part(pictures, labels, np.arange(50_000, 60_000)),
+        train=Part(images, labels, np.arange(protocol.train_images)),
+        validation=Part(images, labels, np.arange(45_000, 50_000)),
+        test=Part(images, labels, np.arange(50_000, 60_000)),
         facts=DATA_SETS["cifar10"],
         augment=protocol.augment,
     )
 
 
-def pictures_of(trial: Trial, store: Store) -> Data:
+def images_of(trial: Trial, store: Store) -> Data:
     """The data of a trial, in this process."""
     path = os.environ.get(SYNTHETIC)
     return synthetic(path, trial.protocol, store) if path else load(trial.protocol, store)
 
 
-def traffic(model: nn.Module, picture: torch.Tensor) -> int:
-    """Numbers that training moves for a picture (1, channels, h, w), if all but convolutions and
+def traffic(model: nn.Module, image: torch.Tensor) -> int:
+    """Numbers that training moves for an image (1, channels, h, w), if all but convolutions and
     pooling is fused into these: each reads or writes its input and output in three passes."""
     moved = 0
 
@@ -115,7 +115,7 @@ def traffic(model: nn.Module, picture: torch.Tensor) -> int:
     layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d))]
     hooks = [layer.register_forward_hook(add) for layer in layers]
     with torch.no_grad():
-        model(picture)
+        model(image)
     for hook in hooks:
         hook.remove()
     return moved

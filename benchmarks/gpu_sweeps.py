@@ -49,7 +49,7 @@ EPOCHS = 3
 
 
 def work(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
-    """`dse.training.worker.run`, on random pictures where there is no CIFAR-10."""
+    """`dse.training.worker.run`, on random images where there is no CIFAR-10."""
     gpu_setting.use_synthetic()
     return worker.run(argument, report)
 

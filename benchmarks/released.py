@@ -2,10 +2,10 @@
 
     python benchmarks/released.py --data DIR [--device cuda] [--output FOLDER]
 
-DIR holds `compressed_SqueezeNet.net` and the ImageNet pictures `imagenet10/train/WNID/*.JPEG` and
-`imagenet10/val/WNID/*.JPEG`. Every third training picture is used to fit: the target is what the
+DIR holds `compressed_SqueezeNet.net` and the ImageNet images `imagenet10/train/WNID/*.JPEG` and
+`imagenet10/val/WNID/*.JPEG`. Every third training image is used to fit: the target is what the
 released network says about it; no label is read. A fifth of those is held out, for choices of
-the method. The other training pictures and all of `val` judge: each file is read again, and the
+the method. The other training images and all of `val` judge: each file is read again, and the
 network in it compared with the released one. FOLDER gets `frontier.json`, written again after each
 file.
 """
@@ -46,7 +46,7 @@ CLASSES = {
 SIDE, MEAN_BGR = 227, (104.0, 117.0, 123.0)
 PREPROCESSING = "stretched to 227x227, BGR minus (104, 117, 123), conv10 padding 1"
 HELD_OUT = 5
-"""Every fifth of the pictures to fit is held out."""
+"""Every fifth of the images to fit is held out."""
 
 ZOOM = 0.1
 """The largest share of a side that the crop of a copy leaves out."""
@@ -61,23 +61,23 @@ NNCODEC = (
     (346_650, 86.5, 0.056),
 )
 """The standard's encoder: bytes, agreement (percent), KL divergence (nats). NNCodec 2.1.3; the last
-three with tuned steps, scales and biases, on held-out pictures of the same set."""
+three with tuned steps, scales and biases, on held-out images of the same set."""
 
 
 SAVING = 0.05
 """Quality is compared at files that are smaller by at least this share."""
 
 
-# Pictures ---------------------------------------------------------------------------------------
+# Images ---------------------------------------------------------------------------------------
 
 
-def pictures(folder: Path) -> tuple[Tensor, Tensor]:
-    """All pictures of a folder, uint8 BGR (n, 3, 227, 227), and their classes (n)."""
+def images(folder: Path) -> tuple[Tensor, Tensor]:
+    """All images of a folder, uint8 BGR (n, 3, 227, 227), and their classes (n)."""
     files = sorted(file for wnid in CLASSES for file in (folder / wnid).iterdir())
     found = np.empty((len(files), 3, SIDE, SIDE), np.uint8)
     for place, file in zip(found, files, strict=True):
-        with Image.open(file) as picture:
-            stretched = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        with Image.open(file) as image:
+            stretched = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         place[:] = np.asarray(stretched)[:, :, ::-1].transpose(2, 0, 1)
     return torch.from_numpy(found), torch.tensor([CLASSES[file.parent.name] for file in files])
 
@@ -89,31 +89,31 @@ def centred(batch: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def scores(network: nn.Module, batch: Tensor) -> Tensor:
-    """Class scores in float32, (n, 1000), on the processor."""
+    """Class scores in float32, (n, 1000), on the CPU."""
     device = next(network.parameters()).device
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         parts = [network(centred(part.to(device))).cpu() for part in batch.split(50)]
     return torch.cat(parts)
 
 
-def moved(pictures: Tensor, zoom: float, generator: torch.Generator) -> Tensor:
-    """Pictures (n, channels, h, w), half of them mirrored, each cropped by up to `zoom` of its
+def moved(images: Tensor, zoom: float, generator: torch.Generator) -> Tensor:
+    """Images (n, channels, h, w), half of them mirrored, each cropped by up to `zoom` of its
     side at a random place and resized to what it was."""
-    n = len(pictures)
+    n = len(images)
     side = 1 - zoom * torch.rand(n, generator=generator)
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = side * (2.0 * (torch.rand(n, generator=generator) < 0.5) - 1)
     theta[:, 1, 1] = side
     theta[:, :, 2] = (2 * torch.rand(n, 2, generator=generator) - 1) * (1 - side)[:, None]
-    grid = F.affine_grid(theta.to(pictures.device), list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 # Measures ---------------------------------------------------------------------------------------
 
 
 def kept(released: Tensor, student: Tensor) -> dict[str, float]:
-    """How well the released network's outputs are kept: percent of pictures with the same first
+    """How well the released network's outputs are kept: percent of images with the same first
     class, and the mean KL divergence, nats. Both are scores (n, classes)."""
     same = released.argmax(1) == student.argmax(1)
     return {
@@ -124,7 +124,7 @@ def kept(released: Tensor, student: Tensor) -> dict[str, float]:
 
 def accuracy(own: Tensor, released: Tensor, classes: Tensor) -> dict[str, Any]:
     """top1 and top5, percent, and the paired difference of top1 to the released network with its
-    95 % interval."""
+    95% interval."""
     hits = {k: (own.topk(k).indices == classes[:, None]).any(1).double().numpy() for k in (1, 5)}
     change = 100 * (hits[1] - (released.argmax(1) == classes).double().numpy())
     mean, half = float(change.mean()), 1.96 * float(change.std(ddof=1)) / math.sqrt(len(change))
@@ -154,14 +154,14 @@ def rows_kept(released: Tensor, own: Tensor) -> dict[str, float]:
 
 
 class Bench:
-    """The released network, the pictures to fit, the held-out ones, and the judges."""
+    """The released network, the images to fit, the held-out ones, and the judges."""
 
     def __init__(self, data: Path, device: str, limit: int | None) -> None:
         self.device = device
         self.released = read_released((data / "compressed_SqueezeNet.net").read_bytes())
         self.network = module(self.released).to(device)
-        train, train_classes = pictures(data / "imagenet10" / "train")
-        val, val_classes = pictures(data / "imagenet10" / "val")
+        train, train_classes = images(data / "imagenet10" / "train")
+        val, val_classes = images(data / "imagenet10" / "val")
         numbers = torch.arange(len(train))
         third = numbers[::3]
         self.fit = train[third[torch.arange(len(third)) % HELD_OUT != 0]].to(device)
@@ -173,7 +173,7 @@ class Bench:
         }
 
     def copies(self, count: int) -> Tensor:
-        """`count` moved copies of each picture to fit, uint8."""
+        """`count` moved copies of each image to fit, uint8."""
         generator = torch.Generator().manual_seed(0)
         parts = [
             moved(part.float(), ZOOM, generator).round().clamp(0, 255).to(torch.uint8)
@@ -183,7 +183,7 @@ class Bench:
         return torch.cat(parts)
 
     def judged(self, content: bytes) -> dict[str, Any]:
-        """What the network in a file does on the held-out pictures and on the judges."""
+        """What the network in a file does on the held-out images and on the judges."""
         network = module(decode(content)).to(self.device)
         own = {name: scores(network, getattr(self, name)) for name in self.outputs}
         return {
@@ -267,7 +267,7 @@ def frontier(bench: Bench, options: argparse.Namespace) -> None:
     record: dict[str, Any] = {
         "command": command(options),
         "preprocessing": PREPROCESSING,
-        "pictures": {n: len(getattr(bench, n)) for n in ("fit", "held_out", "judges")},
+        "images": {n: len(getattr(bench, n)) for n in ("fit", "held_out", "judges")},
         "device": torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
         "torch": torch.__version__,
         "coder": options.coder,
@@ -312,9 +312,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--coder", choices=[*CODERS], default="adaptive")
     parser.add_argument("--six-bits", action="store_true", help="only the file of 6-bit codes")
     parser.add_argument("--prices", type=float, nargs="+", default=PRICES)
-    parser.add_argument("--copies", type=int, default=4, help="moved ones of each picture to fit")
-    parser.add_argument("--fisher", type=int, default=1600, help="pictures to estimate it from")
-    parser.add_argument("--limit", type=int, help="judge by so many pictures only")
+    parser.add_argument("--copies", type=int, default=4, help="moved ones of each image to fit")
+    parser.add_argument("--fisher", type=int, default=1600, help="images to estimate it from")
+    parser.add_argument("--limit", type=int, help="judge by so many images only")
     return parser
 
 

@@ -48,7 +48,7 @@ def draw(points: list[dict[str, Any]]) -> None:
 
 
 def goals(rows: list[dict[str, Any]]) -> str:
-    """Each of NNCodec's points and the file chosen against it on the held-out pictures."""
+    """Each of NNCodec's points and the file chosen against it on the held-out images."""
     lines = [
         "| NNCodec: bytes | agreement | KL (nats) | our file | agreement | KL (nats) | saved |",
         "|---|---|---|---|---|---|---|",
@@ -59,10 +59,10 @@ def goals(rows: list[dict[str, Any]]) -> str:
         if "file" in row:
             j = row["judges"]
             ours = (
-                f"{row['file']:,} | {j['agreement']:.1f} % | {j['kl']:.5f} "
-                f"| {row['saving_percent']:.1f} % |"
+                f"{row['file']:,} | {j['agreement']:.1f}% | {j['kl']:.5f} "
+                f"| {row['saving_percent']:.1f}% |"
             )
-        lines.append(f"| {row['nncodec_bytes']:,} | {row['agreement']:g} % | {kl} | {ours}")
+        lines.append(f"| {row['nncodec_bytes']:,} | {row['agreement']:g}% | {kl} | {ours}")
     return "\n".join(lines)
 
 
@@ -71,13 +71,13 @@ def files(points: list[dict[str, Any]], released: dict[str, Any]) -> str:
     lines = [
         "| bytes | agreement | KL (nats) | top-1 | change of top-1 | top-5 |",
         "|---|---|---|---|---|---|",
-        f"| {RELEASED_BYTES:,} (released) | 100 % | 0 | {released['top1']:.1f} | "
+        f"| {RELEASED_BYTES:,} (released) | 100% | 0 | {released['top1']:.1f} | "
         f"| {released['top5']:.1f} |",
     ]
     for p in points:
         low, high = p["top1_change_interval"]
         lines.append(
-            f"| {p['bytes']:,} | {p['agreement']:.1f} % | {p['kl']:.5f} | {p['top1']:.1f} "
+            f"| {p['bytes']:,} | {p['agreement']:.1f}% | {p['kl']:.5f} | {p['top1']:.1f} "
             f"| {p['top1_change']:+.1f} ({low:+.1f} to {high:+.1f}) | {p['top5']:.1f} |"
         )
     return "\n".join(lines)

@@ -4,7 +4,7 @@
 
 Trains points drawn from the whole space (sr .0625 to 1, pct3x3 .01 to .99, every bypass, several
 widths, growths and layouts) with the robust recipe and one seed each, and prints how many died,
-with a 95 % Wilson interval. Records go to <root>/robust_points; the same command resumes.
+with a 95% Wilson interval. Records go to <root>/robust_points; the same command resumes.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def main() -> None:
         known = share(hits, len(table))
         print(
             f"{name}: {hits} of {len(table)}, "
-            f"95 % interval {100 * known.low:.1f} to {100 * known.high:.1f} %"
+            f"95% interval {100 * known.low:.1f} to {100 * known.high:.1f}%"
         )
-    print(f"least val_top1: {table['val_top1'].min():.1f} %; {failed} failed to run")
+    print(f"least val_top1: {table['val_top1'].min():.1f}%; {failed} failed to run")
 
 
 if __name__ == "__main__":

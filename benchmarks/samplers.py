@@ -58,7 +58,7 @@ def measure(sampler: str, space: int, trials: int) -> dict[str, object]:
 
 
 def table(rows: pd.DataFrame) -> str:
-    """A line for each sampler: means over the spaces, with 95 % intervals."""
+    """A line for each sampler: means over the spaces, with 95% intervals."""
     lines = []
     for (sampler, trials), some in rows.groupby(["sampler", "trials"], sort=False):
         found, count = some["optimum"].sum(), len(some)
@@ -68,7 +68,7 @@ def table(rows: pd.DataFrame) -> str:
             (
                 sampler,
                 f"{trials} ({count} spaces)",
-                f"{found} of {count} ({100 * share(int(found), count).mean:.0f} %)",
+                f"{found} of {count} ({100 * share(int(found), count).mean:.0f}%)",
                 f"{regret.mean:.2f} ({max(regret.low, 0):.2f} to {regret.high:.2f})",
                 f"{100 * volume.mean:.1f} ({100 * volume.low:.1f} to {100 * volume.high:.1f})",
                 f"{whole} of {count}",
@@ -76,7 +76,7 @@ def table(rows: pd.DataFrame) -> str:
             )
         )
     head = ["sampler", "trials", "optimum trained", "regret of the chosen (points)"]
-    head += ["hypervolume (% of the true front's)", "at least 99 %", "ms a trial"]
+    head += ["hypervolume (% of the true front's)", "at least 99%", "ms a trial"]
     return markdown(head, lines)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/search_overhead.py [n_trials] [sampler ...]
 
 Accuracies are made up. The study is on disk, with two objectives, in the space of the page
-`search`, without a limit and with one that four of ten networks meet. Processor time is what the
+`search`, without a limit and with one that four of ten networks meet. CPU time is what the
 search computes; the rest of the wall time is mostly the disk, which confirms every entry.
 """
 
@@ -43,7 +43,7 @@ def measure(folder: Path, *arguments: str) -> str:
     each = 1000 / study.count
     refused = sum(study.refused.values())
     return (
-        f"{cpu * each:7.1f} ms of processor time and {wall * each:7.1f} ms in all per trial, "
+        f"{cpu * each:7.1f} ms of CPU time and {wall * each:7.1f} ms in all per trial, "
         f"{1000 * longest:7.0f} ms at most; {study.count} trials, {refused} other proposals"
     )
 

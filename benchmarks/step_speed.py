@@ -3,8 +3,8 @@
     python benchmarks/step_speed.py [--base 32] [--rounds 9]
 
 The network is SqueezeNet v1.0 with a 3x3 stem at 32x32 and `base_e` = `incr_e` = --base, without
-norm, on batches of 128 random pictures. The variants take turns on one thread, one step each.
-Prints pictures per second as median (least .. most), and each variant's speed relative to all
+norm, on batches of 128 random images. The variants take turns on one thread, one step each.
+Prints images per second as median (least .. most), and each variant's speed relative to all
 techniques together.
 """
 
@@ -36,7 +36,7 @@ class ReluFirst(SqueezeNet):
     """Applies each ReLU before the max-pooling that follows it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores of a batch of pictures."""
+        """Class scores of a batch of images."""
         x = max_pool(F.relu(self.conv1(x), inplace=True))
         for number in FIRES:
             x = self.get_submodule(f"fire{number}")(x)
@@ -64,7 +64,7 @@ def plain_convolutions(built: SqueezeNet) -> SqueezeNet:
 
 
 def ways(base: int) -> dict[str, tuple[SqueezeNet, str, bool]]:
-    """Name -> network, precision, whether pictures are channels last."""
+    """Name -> network, precision, whether images are channels last."""
     torch_dropout = network(base)
     torch_dropout.dropout = nn.Dropout(0.2)
     everything = network(base)

@@ -1,26 +1,26 @@
-"""Streams of pictures compared with torch's `DataLoader` and torchvision's transforms.
+"""Streams of images compared with torch's `DataLoader` and torchvision's transforms.
 
-    python benchmarks/streams.py [FOLDER] [--loaders 2] [--rounds 5] [--pictures 4000]
+    python benchmarks/streams.py [FOLDER] [--loaders 2] [--rounds 5] [--images 4000]
         [--device meta cpu]
 
 FOLDER holds train/ and val/ like ImageNet; without it, JPEGs of 500x375 pixels are made. One epoch
-of so many training pictures (few ones are repeated: starting the loaders takes a tenth of a
+of so many training images (few ones are repeated: starting the loaders takes a tenth of a
 second), without a network, under both protocols for ImageNet, in four ways:
 
 - dse: the batches that a trial gets.
-- DataLoader: decoding, crop, flip and normalisation per picture in the loaders, as tutorials do.
+- DataLoader: decoding, crop, flip and normalisation per image in the loaders, as tutorials do.
 - DataLoader, bytes: as above, but bytes are handed over, and a batch is normalised at once.
-- DataLoader, our crops: hands over the pictures of `dse`, bit for bit.
+- DataLoader, our crops: hands over the images of `dse`, bit for bit.
 
 All have the same decoder, resize, order, batches and number of loader processes. On the device
 `cpu` batches are normalised there. On `meta`, which computes nothing, what is measured is the
-processor's part of feeding a GPU: bytes are handed over, and normalised on the device where the
+CPU's part of feeding a GPU: bytes are handed over, and normalised on the device where the
 loaders have not done it. On `cuda`, theirs use pinned memory too.
 
-The ways take turns. Prints the median (least .. most) of the rounds: pictures per second, how many
-times as fast `dse` is, and the milliseconds of processor time for each picture, of all processes
-and of the trial's own. Other load on the machine changes rates more than processor time. Then the
-processor time of the parts of a loader's work.
+The ways take turns. Prints the median (least .. most) of the rounds: images per second, how many
+times as fast `dse` is, and the milliseconds of CPU time for each image, of all processes
+and of the trial's own. Other load on the machine changes rates more than CPU time. Then the
+CPU time of the parts of a loader's work.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from dse.trial.protocol import Protocol, random_seed
 
 BATCH_SIZE = 128
 DEVICES = [torch.device("meta"), torch.device("cpu")]
-HEAD = "| device | protocol | loaders | way | pictures/s | ratio | ms, all processes | ms, own |"
+HEAD = "| device | protocol | loaders | way | images/s | ratio | ms, all processes | ms, own |"
 PROTOCOLS = {
     "imagenet": ("crop", "caffe", 227),
     "imagenet_torchvision": ("resized_crop_flip", "dataset", 224),
@@ -85,7 +85,7 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 def made(root: Path, count: int) -> Path:
-    """A folder of `count` training pictures of two classes, about as detailed as photographs."""
+    """A folder of `count` training images of two classes, about as detailed as photographs."""
     random = np.random.default_rng(0)
     for number in range(count + 20):
         low = Image.fromarray(random.integers(0, 256, (48, 64, 3), np.uint8))
@@ -98,7 +98,7 @@ def made(root: Path, count: int) -> Path:
 
 
 def repeated(part: Part, count: int) -> Part:
-    """`count` pictures of a part, the same ones again where it has fewer."""
+    """`count` images of a part, the same ones again where it has fewer."""
     chosen = torch.arange(count) % len(part)
     return Part(part.rows[chosen], part.labels[chosen])
 
@@ -106,8 +106,8 @@ def repeated(part: Part, count: int) -> Part:
 # The ways -----------------------------------------------------------------------------------------
 
 
-class Pictures(Dataset[tuple[Tensor, int]]):
-    """A stream's training pictures as `DataLoader` asks for them: decoded, then `transform`ed."""
+class Images(Dataset[tuple[Tensor, int]]):
+    """A stream's training images as `DataLoader` asks for them: decoded, then `transform`ed."""
 
     def __init__(self, stream: Stream, transform: Callable[[Tensor], Tensor]) -> None:
         self._files, self._transform = stream.files, transform
@@ -117,21 +117,21 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return len(self._rows)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        return self._transform(self._files.picture(self._rows[number])), self._labels[number]
+        return self._transform(self._files.image(self._rows[number])), self._labels[number]
 
 
-class Crops(Pictures):
+class Crops(Images):
     """The stream's own crops of an epoch, (side, side, 3)."""
 
     def __init__(self, stream: Stream) -> None:
-        super().__init__(stream, lambda picture: picture)
+        super().__init__(stream, lambda image: image)
         self._side, self._key = stream.protocol.image_size, random_seed(0, "augment", 1)
         self._crop = CROPS[stream.protocol.augment].train
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        picture, label = super().__getitem__(number)
+        image, label = super().__getitem__(number)
         random = _uniform(self._key, self._rows[number])
-        return self._crop(picture, self._side, random).permute(1, 2, 0).contiguous(), label
+        return self._crop(image, self._side, random).permute(1, 2, 0).contiguous(), label
 
 
 class Order(Sampler[int]):
@@ -150,14 +150,14 @@ class Order(Sampler[int]):
 
 
 def by_loader(
-    pictures: Pictures,
+    images: Images,
     stream: Stream,
     device: torch.device,
     then: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Callable[[], Batches]:
     """A `DataLoader` whose processes stay between epochs; `then` is done with each batch."""
     loader = DataLoader(
-        pictures,
+        images,
         BATCH_SIZE,
         sampler=Order(stream),
         num_workers=stream.loaders,
@@ -181,13 +181,13 @@ def all_ways(name: str, stream: Stream, device: torch.device) -> dict[str, Calla
     def our_normalise(x: Tensor) -> Tensor:
         return normalised(x, *scale)
 
-    def whole(picture: Tensor) -> Tensor:
-        return normalise(crop(picture))
+    def whole(image: Tensor) -> Tensor:
+        return normalise(crop(image))
 
     return {
         "dse": partial(placed.train_batches, BATCH_SIZE, 0, 1),
-        "DataLoader": by_loader(Pictures(stream, whole), stream, device),
-        "DataLoader, bytes": by_loader(Pictures(stream, crop), stream, device, normalise),
+        "DataLoader": by_loader(Images(stream, whole), stream, device),
+        "DataLoader, bytes": by_loader(Images(stream, crop), stream, device, normalise),
         "DataLoader, our crops": by_loader(Crops(stream), stream, device, our_normalise),
     }
 
@@ -196,7 +196,7 @@ def all_ways(name: str, stream: Stream, device: torch.device) -> dict[str, Calla
 
 
 class Turn(NamedTuple):
-    """One epoch: pictures per second; milliseconds of processor time for each, of all processes and
+    """One epoch: images per second; milliseconds of CPU time for each, of all processes and
     of the own one."""
 
     rate: float
@@ -215,7 +215,7 @@ def turn(batches: Callable[[], Batches], device: torch.device) -> Turn:
 
 
 def used() -> float:
-    """Seconds of processor time of this process and of its children, those that ended included."""
+    """Seconds of CPU time of this process and of its children, those that ended included."""
     ticks = 0
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
@@ -229,7 +229,7 @@ def compared(name: str, stream: Stream, device: torch.device, rounds: int) -> No
     ways = all_ways(name, stream, device)
     pairs = zip(ways["dse"](), ways["DataLoader, our crops"](), strict=True)
     for (x, _), (z, _) in pairs:
-        assert device.type == "meta" or torch.equal(x, z), "the pictures differ"
+        assert device.type == "meta" or torch.equal(x, z), "the images differ"
     for batches in ways.values():
         turn(batches, device)  # which starts the loaders
     turns = {way: list[Turn]() for way in ways}
@@ -263,15 +263,15 @@ def parts(stream: Stream, rounds: int) -> None:
     names = [line.partition(b" ")[2] for line in stream.files.listing.splitlines()]
     paths = [os.path.join(stream.files.root, names[row]) for row in stream.train.rows[:200]]  # noqa: PTH118
     contents = [Path(os.fsdecode(path)).read_bytes() for path in paths]
-    pictures = [decoded(content) for content in contents]
-    squares = [v2.functional.resize(p, [256, 256], antialias=True) for p in pictures]
+    images = [decoded(content) for content in contents]
+    squares = [v2.functional.resize(p, [256, 256], antialias=True) for p in images]
     slot = torch.empty(227, 227, 3, dtype=torch.uint8)
     work: dict[str, tuple[Callable[..., object], list[object]]] = {
         "decode": (decoded, contents),
         "decode with Pillow": (by_pillow, contents),
         "resize to 256x256": (
-            lambda picture: v2.functional.resize(picture, [256, 256], antialias=True),
-            pictures,
+            lambda image: v2.functional.resize(image, [256, 256], antialias=True),
+            images,
         ),
         "crop 227x227, copy": (lambda p: slot.copy_(p[:, 7:234, 7:234].permute(1, 2, 0)), squares),
         "crop, flip, copy": (
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--loaders", type=int, nargs="+", default=[2])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=4000)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--device", type=torch.device, nargs="+", default=DEVICES)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -319,9 +319,9 @@ def main() -> None:
             )
             for loaders, device in product(options.loaders, options.device):
                 stream = load(protocol, Store(root=root, cache=cache, loaders=loaders))
-                stream = replace(stream, train=repeated(stream.train, options.pictures))
+                stream = replace(stream, train=repeated(stream.train, options.images))
                 compared(name, stream, device, options.rounds)
-        print("\n| part of a loader's work, one thread | ms a picture |\n|---|---|")
+        print("\n| part of a loader's work, one thread | ms an image |\n|---|---|")
         parts(stream, options.rounds)
 
 

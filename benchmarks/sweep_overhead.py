@@ -5,7 +5,7 @@
 DIR holds CIFAR-10. Two sides take turns:
 
 - the bare loops: one process per worker, all at once. Each trains its share of the trials one
-  after the other and evaluates each on the test set, with the pictures in memory. The sum of the
+  after the other and evaluates each on the test set, with the images in memory. The sum of the
   loops' own times is taken, without start-up or records. They use the sweep's own loop, memory
   settings and evaluation batches, so that only what surrounds the loops is compared.
 - the sweep: `python -m dse.sweep` over the same trials, from the command's start to its end,
@@ -47,11 +47,11 @@ def bare(trials: list[Trial], store: Store) -> list[float]:
 
 
 def loop(trial: Trial, store: Store) -> float:
-    """The seconds of one trial's training and final evaluation, with its pictures in memory."""
+    """The seconds of one trial's training and final evaluation, with its images in memory."""
     import torch
 
     from dse.data.memory import load
-    from dse.training.execute import pictures_at_a_time
+    from dse.training.execute import images_at_a_time
     from dse.training.initial import initialise
     from dse.training.judge import judge
     from dse.training.loop import train
@@ -65,11 +65,11 @@ def loop(trial: Trial, store: Store) -> float:
     train(
         model,
         data,
-        lambda: data.batches(data.validation, pictures_at_a_time(trial)),
+        lambda: data.batches(data.validation, images_at_a_time(trial)),
         recipe,
         seed=trial.seed,
     )
-    judge(model, lambda: data.batches(data.test, pictures_at_a_time(trial)))
+    judge(model, lambda: data.batches(data.test, images_at_a_time(trial)))
     return time.perf_counter() - start
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--share", type=float, default=0.5, help="of CIFAR-10's training part")
+    parser.add_argument("--share", type=float, default=0.5, help="of CIFAR-10's training set")
     options = parser.parse_args()
     arguments = [
         "protocol=cifar10", f"data.root={options.data}", "epochs=1", "warmup=0.5",

@@ -67,7 +67,7 @@ def _main_effect(values: Sequence[Any], rng: np.random.Generator) -> Floats:
 
 
 def _sizes(points: Sequence[Mapping[str, Any]]) -> Floats:
-    """The exact `size_bytes` of each network, for pictures of 12 pixels in ten classes."""
+    """The exact `size_bytes` of each network, for images of 12 pixels in ten classes."""
     sizes = np.empty(len(points))
     for pool_after in CHOICES["pool_after"]:
         rows = [n for n, point in enumerate(points) if point["pool_after"] == pool_after]

@@ -5,8 +5,8 @@
 
 DIR holds CIFAR-10 (cifar-10-batches-py). Both sides train the same network (Fire modules without
 norm after a 3x3 stem, `base_e` = `incr_e` = --base) with the same recipe on the same 22,500
-pictures of 32x32, augmented by crops and flips. Both evaluate it on 5,000 held-out pictures
-after each epoch and on the 10,000 test pictures at the end.
+images of 32x32, augmented by crops and flips. Both evaluate it on 5,000 held-out images
+after each epoch and on the 10,000 test images at the end.
 
 - plain: torchvision's data set, transforms and Fire modules, `DataLoader` with 0 or 2 workers,
   fp32, torch's default threads, one trial after the other.
@@ -115,14 +115,14 @@ def plain(root: Path, base: int, epochs: int, seed: int, loaders: int) -> tuple[
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, pictures: torch.utils.data.Dataset, loaders: int) -> float:
+def accuracy(model: nn.Module, images: torch.utils.data.Dataset, loaders: int) -> float:
     """Top-1 in percent."""
     model.eval()
     hits = [
         (model(x).argmax(1) == y).sum().item()
-        for x, y in DataLoader(pictures, batch_size=256, num_workers=loaders)
+        for x, y in DataLoader(images, batch_size=256, num_workers=loaders)
     ]
-    return 100 * sum(hits) / len(pictures)  # type: ignore[arg-type]
+    return 100 * sum(hits) / len(images)  # type: ignore[arg-type]
 
 
 def ours(root: Path, base: int, epochs: int, seeds: list[int]) -> tuple[float, list[float]]:
@@ -179,7 +179,7 @@ def main() -> None:
         print(number, {name: round(values[-1], 1) for name, values in hourly.items()}, flush=True)
     for name, values in hourly.items():
         mean, deviation = statistics.fmean(tops[name]), statistics.stdev(tops[name])
-        print(f"{name}: {spread(values)} trials an hour; top-1 {mean:.2f} % (sd {deviation:.2f})")
+        print(f"{name}: {spread(values)} trials an hour; top-1 {mean:.2f}% (sd {deviation:.2f})")
     best = [max(each) for each in zip(*(hourly[name] for name in names), strict=True)]
     ratios = [a / b for a, b in zip(hourly["ours"], best, strict=True)]
     print(f"ours / the faster plain loop: {spread(ratios, 'x')}")

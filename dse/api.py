@@ -62,7 +62,7 @@ def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
 
     `trial` is a trial_id or the beginning of one, a `Trial`, or a row of `load(folder)`. The
     network is a `torch.nn.Module` that returns class scores, (batch, classes). Its `preprocess`
-    turns one picture into its input, (1, channels, side, side): see
+    turns one image into its input, (1, channels, side, side): see
     `dse.training.trained.Preprocess`.
 
     Raises `ValueError` where the folder is not a results folder or does not hold this trial and

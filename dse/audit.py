@@ -120,17 +120,17 @@ def _write(text: str, output: str | None) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """What `key=value` arguments start from: a named layout, and a size of picture."""
+    """What `key=value` arguments start from: a named layout, and a size of image."""
 
     layout: str = knob("v1_0", one_of(*LAYOUTS), "named layout")
-    image_size: int = knob(SOLVER.crop_size, integer(1, MAX_PIXELS), "side of a picture, pixels")
+    image_size: int = knob(SOLVER.crop_size, integer(1, MAX_PIXELS), "side of an image, pixels")
 
 
 KEYS = (*field_names(Start), *field_names(Metaparameters), *field_names(Layout))
 
 
 def request(arguments: Iterable[str]) -> tuple[Architecture, int]:
-    """The network and the picture's side (pixels) that `key=value` arguments ask for.
+    """The network and the image's side (pixels) that `key=value` arguments ask for.
 
     >>> architecture, image_size = request(["sr=0.25", "layout=v1_1", "dropout=0"])
     >>> architecture.fires[0].s1x1, architecture.layout.pool_after, image_size

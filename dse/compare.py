@@ -32,7 +32,7 @@ p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
 adjusted for the number of rows of the table; that of a mean, for the number of
 means. A difference is decided where it is at most 0.05. d_z is the mean
 difference over its standard deviation. "more seeds" estimates how many more
-give such a difference a chance of 80 % to be decided.
+give such a difference a chance of 80% to be decided.
 
 examples:
   python -m dse.compare results/reproduce bypass=none,simple
@@ -143,7 +143,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
     first = comparisons[0].pairs
     settings = [*dict.fromkeys(name for one in comparisons for name in one.pairs.setting)]
     points = f"points of {first.answer.replace('top', 'top-')}"
-    header = [first.column, "compared with", *settings, points, "95 % interval", "seeds"]
+    header = [first.column, "compared with", *settings, points, "95% interval", "seeds"]
     header += ["p", "Holm's p", "d_z", "more seeds"]
     return aligned(header, [[*_cells(one, settings)] for one in comparisons])
 

@@ -94,7 +94,7 @@ class Browser:
                     type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text,
                 )  # fmt: skip
 
-    def picture(self, path: Path) -> None:
+    def image(self, path: Path) -> None:
         """Save a PNG of the whole page."""
         shown = self._send("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(b64decode(shown["data"]))

@@ -29,7 +29,7 @@ class Point(NamedTuple):
 def random_points(n: int, seed: int) -> list[Point]:
     """`n` valid points, the same for one `seed`.
 
-    Pictures have 4 to 256 pixels; `pool_after`, strided Fire modules, listed filters, the split of
+    Images have 4 to 256 pixels; `pool_after`, strided Fire modules, listed filters, the split of
     conv10, bypass and norm vary too. Ratios are of `random_ratio`'s three kinds.
     """
     rng = random.Random(seed)
@@ -63,7 +63,7 @@ def random_metaparameters(rng: random.Random, layout: Layout) -> Metaparameters:
 
 
 def random_layout(rng: random.Random) -> Layout:
-    """A layout of any kind, which may be too deep for a small picture."""
+    """A layout of any kind, which may be too deep for a small image."""
     return Layout(
         conv1_filters=rng.randint(1, 96),
         conv1_kernel=rng.choice((1, 3, 5, 7)),
@@ -117,7 +117,7 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(autouse=True)
 def _without_gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests are of the processor, except those that are marked `gpu`."""
+    """Tests are of the CPU, except those that are marked `gpu`."""
     if request.node.get_closest_marker("gpu") is None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 

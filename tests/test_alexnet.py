@@ -84,12 +84,12 @@ def test_the_cost_is_that_of_the_real_module(norm: str, image_size: int, channel
     small = small_alexnet(norm=norm, dropout=0.5, num_classes=10, in_channels=channels)
     with torch.device("meta"):
         module = AlexNetModule(small, image_size).eval()
-        picture = torch.empty(1, channels, image_size, image_size)
-    assert measured(module, picture) == cost(small, image_size)
+        image = torch.empty(1, channels, image_size, image_size)
+    assert measured(module, image) == cost(small, image_size)
 
 
 @pytest.mark.parametrize("size", [4, 65])
-def test_pictures_must_fit(size: int) -> None:
+def test_images_must_fit(size: int) -> None:
     with pytest.raises(ValueError, match=f"`image_size` must be in 8 .. 64 .*, got {size}"):
         trial_from({**TRIAL.question, "image_size": size})
     with pytest.raises(ValueError, match="`image_size` must be larger for AlexNet, got 30"):
@@ -192,8 +192,8 @@ def test_its_linear_layers_are_initialised_too(init: str) -> None:
     def initial(seed: int) -> AlexNetModule:
         small = small_alexnet(norm="none", dropout=0, num_classes=10, in_channels=1)
         module = AlexNetModule(small, 12)
-        pictures = torch.randn(32, 1, 12, 12, generator=torch.Generator().manual_seed(1))
-        initialise(module, init, seed, pictures)
+        images = torch.randn(32, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+        initialise(module, init, seed, images)
         return module
 
     one, again, other = initial(0), initial(0), initial(1)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pictures import folder as picture_folder
+from images import folder as write_folder
 from PIL import Image
 from safetensors.torch import save as encode
 
@@ -173,7 +173,7 @@ def test_predictions_are_those_of_the_trial_s_own_evaluation(results: Path) -> N
     network = dse.network(results, row)
     assert not network.training
     published = memory.digits(TRIAL.protocol.facts)
-    x = torch.cat([network.preprocess(picture) for picture in published.test_pictures])
+    x = torch.cat([network.preprocess(image) for image in published.test_images])
     with torch.no_grad():
         right = network(x).argmax(1).numpy() == published.test_labels
     assert 100 * int(right.sum()) / len(right) == row["top1"]
@@ -228,23 +228,23 @@ def test_weights_of_something_else_are_refused(records_only: Path, content: byte
         dse.network(records_only, TRIAL)
 
 
-# Pictures -----------------------------------------------------------------------------------
+# Images -----------------------------------------------------------------------------------
 
 
 def preprocess(**protocol: Any) -> Preprocess:
     return Preprocess(dse.Protocol(**protocol))
 
 
-def test_a_picture_of_published_data_is_resized_and_normalised() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    ready = preprocess(data="cifar10", image_size=32)(picture)
+def test_an_image_of_published_data_is_resized_and_normalised() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    ready = preprocess(data="cifar10", image_size=32)(image)
     facts = dse.Protocol(data="cifar10", image_size=32).facts
-    expected = (picture / 255 - np.array(facts.mean)) / np.array(facts.std)
+    expected = (image / 255 - np.array(facts.mean)) / np.array(facts.std)
     np.testing.assert_allclose(ready[0].permute(1, 2, 0), expected, atol=1e-5)
-    assert preprocess(data="cifar10", image_size=40)(picture).shape == (1, 3, 40, 40)
+    assert preprocess(data="cifar10", image_size=40)(image).shape == (1, 3, 40, 40)
 
 
-def test_one_picture_is_the_same_in_every_form(tmp_path: Path) -> None:
+def test_one_image_is_the_same_in_every_form(tmp_path: Path) -> None:
     grey = np.random.default_rng(1).integers(0, 256, (9, 9), dtype=np.uint8)
     image = Image.fromarray(grey)
     image.save(tmp_path / "a.png")
@@ -264,7 +264,7 @@ def test_digits_may_have_their_published_values() -> None:
     assert torch.equal(ready(values), ready(stretched))
 
 
-def test_a_picture_that_is_not_square_is_stretched() -> None:
+def test_an_image_that_is_not_square_is_stretched() -> None:
     wide = np.zeros((12, 30), np.uint8)
     assert preprocess(data="digits")(wide).shape == (1, 1, 12, 12)
 
@@ -274,7 +274,7 @@ def test_a_picture_that_is_not_square_is_stretched() -> None:
 def test_a_file_of_a_folder_is_preprocessed_as_it_is_judged(
     tmp_path: Path, augment: str, normalise: str
 ) -> None:
-    root = picture_folder(tmp_path / "root", train=4, test=6)
+    root = write_folder(tmp_path / "root", train=4, test=6)
     store = Store(root=root, cache=tmp_path / "cache")
     protocol = dse.Protocol(
         data="image_folder",
@@ -288,20 +288,20 @@ def test_a_file_of_a_folder_is_preprocessed_as_it_is_judged(
 
 
 @pytest.mark.parametrize(
-    ("picture", "error", "line"),
+    ("image", "error", "line"),
     [
         (np.zeros((8, 8), np.int64), ValueError, "an array of uint8, (h, w) or (h, w, 1 or 3)"),
         (np.zeros((8, 8, 4), np.uint8), ValueError, "got uint8 (8, 8, 4)"),
         (np.zeros((0, 8), np.uint8), ValueError, "must have pixels"),
         (np.full((8, 8), 17.0), ValueError, "0 .. 16"),
         (torch.zeros(8, 8), TypeError, "a path, a PIL image or an array, got Tensor"),
-        (ROOT / "README.md", ValueError, "must be a picture file"),
+        (ROOT / "README.md", ValueError, "must be an image file"),
         (ROOT / "none.png", FileNotFoundError, "none.png"),
     ],
 )
-def test_what_is_not_a_picture_is_one_line(picture: Any, error: type[Exception], line: str) -> None:
+def test_what_is_not_an_image_is_one_line(image: Any, error: type[Exception], line: str) -> None:
     with pytest.raises(error, match=re.escape(line)):
-        preprocess(data="digits")(picture)
+        preprocess(data="digits")(image)
 
 
 # Types --------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_the_documentation_s_examples_run(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(results, "results/reproduce")
     leave(Path("results/reproduce"), replace(TRIAL, metaparameters=replace(SMALL, sr=0.125)))
-    Image.fromarray(memory.digits(TRIAL.protocol.facts).test_pictures[0, :, :, 0]).save("digit.png")
+    Image.fromarray(memory.digits(TRIAL.protocol.facts).test_images[0, :, :, 0]).save("digit.png")
     shutil.copytree(results, "results/reference/demo")
     names: dict[str, Any] = {}
     for example in examples():

@@ -53,7 +53,7 @@ def test_axes_are_what_varies_except_the_seed() -> None:
     assert "seed" not in found.fixed
 
 
-def test_folders_of_pictures_are_data_sets_of_their_own() -> None:
+def test_folders_of_images_are_data_sets_of_their_own() -> None:
     folders = [row(50) | {"data": "image_folder", "manifest": f"9-20-5-{one * 20}"} for one in "ab"]
     (axis,) = sweep(table(*folders)).axes
     assert (axis.name, axis.values) == ("data", ("image_folder:aaaaaaaa", "image_folder:bbbbbbbb"))

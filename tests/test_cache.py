@@ -18,8 +18,8 @@ import pytest
 from tiny_sets import (
     DIGEST,
     FACTS,
+    IMAGES,
     LABELS,
-    PICTURES,
     arrays_of,
     in_cache,
     python_files,
@@ -72,7 +72,7 @@ def test_a_cache_does_not_need_the_files_again(store: Store) -> None:
     before = file.path.stat().st_mtime_ns
     for path in store.root.iterdir():
         path.unlink()
-    assert len(arrays_of(file.published, store).train_pictures) == 10
+    assert len(arrays_of(file.published, store).train_images) == 10
     assert file.path.stat().st_mtime_ns == before
 
 
@@ -123,14 +123,14 @@ def test_workers_trust_a_verified_cache_and_make_an_incomplete_one_again(
     monkeypatch.setattr(cache, "PUBLISHED", {"tiny": file.published})
     with monkeypatch.context() as patch:
         patch.setattr(CacheFile, "is_genuine", None)  # no contents are hashed again
-        assert np.array_equal(cache.arrays("tiny", store).train_pictures, PICTURES[:10])
+        assert np.array_equal(cache.arrays("tiny", store).train_images, IMAGES[:10])
     file.path.write_bytes(file.path.read_bytes()[:-1])
-    assert np.array_equal(cache.arrays("tiny", store).train_pictures, PICTURES[:10])
+    assert np.array_equal(cache.arrays("tiny", store).train_images, IMAGES[:10])
     file.path.unlink()
-    assert np.array_equal(cache.arrays("tiny", store).train_pictures, PICTURES[:10])
+    assert np.array_equal(cache.arrays("tiny", store).train_images, IMAGES[:10])
 
 
-def test_pictures_are_resized_once_and_verified(
+def test_images_are_resized_once_and_verified(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny = cached(store).published
@@ -138,15 +138,15 @@ def test_pictures_are_resized_once_and_verified(
     monkeypatch.setattr(cache, "RESIZED_AT_ONCE", 3)
     calls = []
 
-    def halved(pictures: Bytes) -> Bytes:
-        calls.append(len(pictures))
-        return pictures[:, ::2, ::2]
+    def halved(images: Bytes) -> Bytes:
+        calls.append(len(images))
+        return images[:, ::2, ::2]
 
     for _ in range(2):
         arrays = cache.resized("tiny", store, 2, halved)
-        assert np.array_equal(arrays.train_pictures, PICTURES[:10, ::2, ::2])
+        assert np.array_equal(arrays.train_images, IMAGES[:10, ::2, ::2])
         assert np.array_equal(arrays.train_labels, LABELS[:10])
-        assert np.array_equal(arrays.test_pictures, PICTURES[10:, ::2, ::2])
+        assert np.array_equal(arrays.test_images, IMAGES[10:, ::2, ::2])
         assert np.array_equal(arrays.test_labels, LABELS[10:])
     assert calls == [3, 3, 3, 1, 3, 1]
     cache.prepare("tiny", store, [2, 4, 9])
@@ -170,7 +170,7 @@ def test_concurrent_processes_read_the_files_once(store: Store) -> None:
     def process() -> None:
         start.wait()
         ensure(tiny, store, reports.put)
-        assert np.array_equal(arrays_of(tiny, store).test_pictures, PICTURES[10:])
+        assert np.array_equal(arrays_of(tiny, store).test_images, IMAGES[10:])
 
     running = [FORK.Process(target=process) for _ in range(4)]
     for each in running:
@@ -188,7 +188,7 @@ def test_a_killed_builder_leaves_no_trace(store: Store) -> None:
     file, started = CacheFile(tiny, store, 4), FORK.Event()
 
     def parts() -> Iterator[Bytes]:
-        yield PICTURES[:10]
+        yield IMAGES[:10]
         started.set()
         time.sleep(60)
 

@@ -217,7 +217,7 @@ def test_what_was_extrapolated_is_said_each_time(
     for _ in range(2):  # measured, then read from the file
         assert estimate(grid, grid.trials, silent).sources[1] == (
             "steps take long here: seconds and memory are extrapolated from batches of 8 to 13 "
-            "pictures"
+            "images"
         )
 
 
@@ -235,8 +235,7 @@ def test_a_calibration_of_a_busy_machine_is_used_once(
     said: list[str] = []
     (source,) = estimate(grid, grid.trials, said.append).sources
     assert source.endswith(
-        ", which is not kept: other programs used the processors, and steps took 6.5 times their "
-        "processor time"
+        ", which is not kept: other programs used the CPUs, and steps took 6.5 times their CPU time"
     )
     busy = 1.1
     (source,) = estimate(grid, grid.trials, said.append).sources
@@ -354,7 +353,7 @@ def test_no_more_trainings_run_at_a_time_than_trials_or_cores() -> None:
 
 
 def test_a_gpu_is_calibrated_on_itself(tmp_path: Path, measured: list[tuple[str, ...]]) -> None:
-    """The figures of a processor are not taken for it, nor those of another GPU."""
+    """The figures of a CPU are not taken for it, nor those of another GPU."""
     cpu = request(tmp_path, SQUEEZE, workers=1)
     estimate(cpu, cpu.trials, silent)
     for name in ("A", "B"):
@@ -424,7 +423,7 @@ def measured_seconds(trial: Trial) -> float:
 
 
 def test_a_process_s_share_of_a_step_takes_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of a quarter of the pictures are trained with, in a quarter of the parts."""
+    """Batches of a quarter of the images are trained with, in a quarter of the parts."""
     trial = request(Path(), "base_e=8", "batch_size=256", "iter_size=8").trials[0]
     trained: list[Trial] = []
 

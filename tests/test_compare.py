@@ -284,7 +284,7 @@ def test_the_command_prints_a_table_and_a_sentence(folder: Path) -> None:
         capture_output=True, text=True, check=True, timeout=200,
     )  # fmt: skip
     header, _, row, _, sentence = done.stdout.splitlines()
-    names = ["sr", "compared with", "points of top-1", "95 % interval", "seeds", "p", "Holm's p"]
+    names = ["sr", "compared with", "points of top-1", "95% interval", "seeds", "p", "Holm's p"]
     assert re.split("  +", header) == [*names, "d_z", "more seeds"]
     values = ["0.25", "0.125", "+4.50", "2.45 to 6.55", "8", "0.0078", "0.0078", "1.84", "0"]
     assert re.split("  +", row) == values

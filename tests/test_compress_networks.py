@@ -54,9 +54,9 @@ def test_a_folded_network_has_the_outputs_of_the_one_with_norm(layout: str, bypa
     architecture = generate(replace(point, bypass=bypass), own, num_classes=7)
     network = trained(SqueezeNet(architecture))
     folded = fold(network)
-    pictures = torch.randn(2, 3, 48, 48)
+    images = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
-        expected, got = network.double()(pictures.double()), folded(pictures)
+        expected, got = network.double()(images.double()), folded(images)
     torch.testing.assert_close(
         got.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max())
     )
@@ -86,9 +86,9 @@ def test_alexnet_is_described_and_folded(image_size: int, norm: str) -> None:
     architecture = replace(architecture, linear=(32, 16))
     network = trained(network_of(architecture, image_size))
     folded = fold(network)
-    pictures = torch.randn(2, 1, image_size, image_size)
+    images = torch.randn(2, 1, image_size, image_size)
     with torch.no_grad():
-        expected, got = network.double()(pictures.double()), folded(pictures)
+        expected, got = network.double()(images.double()), folded(images)
     torch.testing.assert_close(
         got.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max())
     )
@@ -178,9 +178,9 @@ def test_values_of_a_network_are_a_network_again() -> None:
     network = fold(trained(small()))
     model = compressed(network, {})
     again = module(model)
-    pictures = torch.randn(3, 3, 12, 12)
+    images = torch.randn(3, 3, 12, 12)
     assert not again.training
-    assert torch.equal(again(pictures), network(pictures))
+    assert torch.equal(again(images), network(images))
     assert model.tensors.keys() == network.state_dict().keys()
 
 
@@ -208,10 +208,10 @@ def test_alexnet_takes_every_method(method: str) -> None:
     training = Retraining(data=load(trial.protocol), recipe=trial.protocol.recipe, seed=0)
     network = network_of(replace(trial.architecture, linear=(32, 16)), 8).eval()
     model = fit(network, training, Settings(method=method, retrain_epochs=0))
-    pictures = torch.randn(2, 1, 8, 8)
-    assert module(model)(pictures).shape == (2, 10)
+    images = torch.randn(2, 1, 8, 8)
+    assert module(model)(images).shape == (2, 10)
     if method == "none":
-        torch.testing.assert_close(module(model)(pictures), network(pictures).detach())
+        torch.testing.assert_close(module(model)(images), network(images).detach())
 
 
 @pytest.mark.parametrize("method", ["none", "svd", "prune", "deep_compression"])

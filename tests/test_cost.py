@@ -107,7 +107,7 @@ def test_activations_and_peak() -> None:
 
 
 # Figure 3: (sr, pct3x3, params, label). Labels as printed below the markers; params of the
-# 1 % and 99 % points are sums by hand of the filters of `test_space.test_3x3_filters`.
+# 1% and 99% points are sums by hand of the filters of `test_space.test_3x3_filters`.
 FIGURE_3A = [
     (0.125, 0.5, 1_248_424, "4.8"),
     (0.25, 0.5, 1_967_080, "7.6"),
@@ -197,7 +197,7 @@ class Step(NamedTuple):
 
 
 def steps(a: Architecture, image_size: int) -> list[Step]:
-    """The operations in order; step 0 is the picture. A sum in place has no output of its own."""
+    """The operations in order; step 0 is the image. A sum in place has no output of its own."""
     sides = map_sizes(a.layout, image_size)
     program = [Step(image_size**2 * a.in_channels, ())]
 

@@ -1,4 +1,4 @@
-"""Training on a GPU. The tests without the mark `gpu` run its code on the processor."""
+"""Training on a GPU. The tests without the mark `gpu` run its code on the CPU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from dse.trial.recipe import Recipe
 gpu = pytest.mark.gpu
 CUDA = torch.device("cuda")
 LONG = replace(FULL, epochs=2, batch_size=2, dead_after=0)
-"""50 steps an epoch on 100 pictures."""
+"""50 steps an epoch on 100 images."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,11 +45,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-# The pictures -----------------------------------------------------------------------------------
+# The images -----------------------------------------------------------------------------------
 
 
-def pictures(augment: str, channels: int = 3) -> Data:
-    """61 random pictures of 9x9 for training, 20 for validation, 30 for testing."""
+def images(augment: str, channels: int = 3) -> Data:
+    """61 random images of 9x9 for training, 20 for validation, 30 for testing."""
     random, facts = np.random.default_rng(1), DATA_SETS["cifar10" if channels == 3 else "digits"]
     images = random.integers(0, 256, (81, 9, 9, channels), np.uint8)
     labels, rows = random.integers(0, 10, 81), random.permutation(81)
@@ -76,7 +76,7 @@ def same_batches(ours: Iterator[tuple[Tensor, Tensor]], theirs: Iterator[tuple[T
 def check_batches(data: Data, placed: Data) -> None:
     for epoch, start in ((1, 0), (2, 0), (2, 3), (1, 7)):
         pair = (d.train_batches(8, 5, epoch, start) for d in (placed, data))
-        assert same_batches(*pair) == 8 - start  # 61 pictures: the last batch has five
+        assert same_batches(*pair) == 8 - start  # 61 images: the last batch has five
     for name in ("train", "validation", "test"):
         pair = (d.batches(getattr(d, name), 7) for d in (placed, data))
         assert same_batches(*pair) == math.ceil(len(getattr(data, name)) / 7)
@@ -85,30 +85,30 @@ def check_batches(data: Data, placed: Data) -> None:
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 @pytest.mark.parametrize("together", [1, 3 * 8 * 81, 2**21])
-def test_pictures_cut_out_on_a_device_are_the_same(
+def test_images_cut_out_on_a_device_are_the_same(
     augment: str, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is cut out at a time, and from any batch on."""
     monkeypatch.setattr(resident, "PIXELS", together)
     for channels in (1, 3):
-        data = pictures(augment, channels)
+        data = images(augment, channels)
         check_batches(data, Resident(data, CPU))  # type: ignore[arg-type]
 
 
-def test_a_single_last_picture_is_left_out_on_a_device_too() -> None:
-    data = pictures("crop_flip")
+def test_a_single_last_image_is_left_out_on_a_device_too() -> None:
+    data = images("crop_flip")
     pair = (d.train_batches(12, 0, 1) for d in (Resident(data, CPU), data))  # 61 = 5 * 12 + 1
     assert same_batches(*pair) == 5
 
 
 @gpu
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
-def test_pictures_on_a_gpu_are_the_same(augment: str) -> None:
-    data = pictures(augment)
+def test_images_on_a_gpu_are_the_same(augment: str) -> None:
+    data = images(augment)
     check_batches(data, on_device(data, CUDA))
 
 
-# The steps, on the processor --------------------------------------------------------------------
+# The steps, on the CPU --------------------------------------------------------------------
 
 
 def trained(
@@ -133,14 +133,14 @@ def close(a: nn.Module, b: nn.Module) -> None:
     ("data", "recipe"),
     [
         (easy(100), LONG),
-        (easy(101), replace(LONG, batch_size=4)),  # 25 batches, and a picture left over
+        (easy(101), replace(LONG, batch_size=4)),  # 25 batches, and an image left over
         (easy(10), replace(FULL, nesterov=False, clip=0)),  # the last batch has two
         (toy(), PLAIN),
         (easy(), replace(FULL, precision="bf16")),
     ],
     ids=["nesterov", "odd", "no nesterov", "plain", "bf16"],
 )
-def test_steps_are_those_of_the_processor_up_to_rounding(data: Toy, recipe: Recipe) -> None:
+def test_steps_are_those_of_the_cpu_up_to_rounding(data: Toy, recipe: Recipe) -> None:
     (ours, model), (theirs, other) = (trained(s, data, recipe) for s in (CudaStep, TrainStep))
     close(model, other)
     assert len(ours.curve) == len(theirs.curve)
@@ -162,7 +162,7 @@ def test_reports_come_every_few_steps_and_at_the_end_of_an_epoch() -> None:
     ends = [*range(REPORT, 50, REPORT), 50]
     assert reported == [*ends, *(50 + end for end in ends)]
     assert len(reports) == 100
-    assert sum(report.pictures for report in reports) == 200
+    assert sum(report.images for report in reports) == 200
     assert all(report == StepReport() for report in reports if not report.steps)
 
 
@@ -208,7 +208,7 @@ def check_resume(data: Any, recipe: Recipe, build: Callable[[], nn.Module], **mo
 
 
 class Hungry(nn.Sequential):
-    """Has memory for three training pictures."""
+    """Has memory for three training images."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and len(x) > 3:
@@ -240,7 +240,7 @@ def check_parts(device: torch.device, precision: str, capsys: pytest.CaptureFixt
     recipe = replace(FULL, batch_size=11, precision=precision, dead_after=0)  # 11 and 11 and 1
     ours, model = trained(CudaStep, placed, recipe, lambda: hungry().to(device), device=device)
     assert capsys.readouterr().err.splitlines() == [
-        f"out of memory: batches of 11 pictures are computed in {parts} parts, "
+        f"out of memory: batches of 11 images are computed in {parts} parts, "
         "with other random numbers for dropout"
         for parts in (2, 4)
     ]
@@ -361,8 +361,8 @@ def stepping(monkeypatch: pytest.MonkeyPatch, step: type[TrainStep]) -> None:
 
 @gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_trial_on_a_gpu_learns_as_on_the_processor(precision: str) -> None:
-    """Without dropout, whose masks differ. The first epoch's loss is equal to 1 % (fp32) or 3 %."""
+def test_a_trial_on_a_gpu_learns_as_on_the_cpu(precision: str) -> None:
+    """Without dropout, whose masks differ. The first epoch's loss is equal to 1% (fp32) or 3%."""
     trial = asked(precision=precision)
     trial = replace(trial, layout=replace(trial.layout, dropout=0.0))
     ours, theirs = (execute(trial, device=device) for device in (CUDA, CPU))
@@ -401,7 +401,7 @@ def test_a_trial_resumes_to_the_same_end_on_a_gpu() -> None:
 
 
 @gpu
-def test_a_state_of_a_processor_is_resumed_on_a_gpu() -> None:
+def test_a_state_of_a_cpu_is_resumed_on_a_gpu() -> None:
     states: list[bytes] = []
     execute(asked(), Callbacks(on_step=lambda step, now: states.append(now())))
     outcome = execute(asked(), states=[states[40]], device=CUDA)

@@ -1,4 +1,4 @@
-"""Pictures that cannot be decoded are found before training, and what is known is remembered."""
+"""Images that cannot be decoded are found before training, and what is known is remembered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictures import encoded, waves, write
+from images import encoded, waves, write
 
 from dse.data import decodable, loaders
 from dse.data.folder import read
@@ -23,7 +23,7 @@ from dse.sweep.preflight import check_data, notes
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 
-RULE = "`data.root` must hold pictures that can be decoded"
+RULE = "`data.root` must hold images that can be decoded"
 TRUNCATED = "Image is incomplete or truncated"
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWa
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """2 classes of 30 + 4 pictures."""
+    """2 classes of 30 + 4 images."""
     files = {
         f"{part}/class{label}/{number:02d}.jpg": encoded(waves(24, 20, number), "JPEG")
         for part, count in (("train", 30), ("val", 4))
@@ -75,13 +75,13 @@ class Here:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were decoded, in this process."""
     names: list[str] = []
-    picture = Files.picture
+    image = Files.image
 
     def noted(files: Files, row: int) -> Any:
         names.append(files.listing.split(b"\n")[row].partition(b" ")[2].decode())
-        return picture(files, row)
+        return image(files, row)
 
-    monkeypatch.setattr(Files, "picture", noted)
+    monkeypatch.setattr(Files, "image", noted)
     monkeypatch.setattr(decodable, "Runner", Here)
     monkeypatch.setattr(decodable, "FEW", 1)
     return names
@@ -103,9 +103,7 @@ def overwrite(path: Path, content: bytes) -> None:
     os.utime(path, ns=(before + 1, before + 1))
 
 
-def test_all_broken_pictures_are_listed_at_once(
-    root: Path, store: Store, decoded: list[str]
-) -> None:
+def test_all_broken_images_are_listed_at_once(root: Path, store: Store, decoded: list[str]) -> None:
     whole = (root / "val/class0/01.jpg").read_bytes()
     overwrite(root / "val/class0/01.jpg", whole[:500])
     assert check(store) == [f"{RULE}, got {root}/val/class0/01.jpg: {TRUNCATED}"]
@@ -128,7 +126,7 @@ def test_only_what_is_new_or_has_changed_is_decoded(
     whole = broken.read_bytes()
     overwrite(broken, b"x" * len(whole))
     assert len(check(store, lines.append)) == 1
-    assert lines == [f"checking pictures of {root}: 68 to decode"]
+    assert lines == [f"checking images of {root}: 68 to decode"]
     overwrite(broken, whole)
     decoded.clear()
     assert check(store) == []
@@ -142,7 +140,7 @@ def test_only_what_is_new_or_has_changed_is_decoded(
     assert decoded[1:] == ["train/class0/03.jpg", "val/class0/9.jpg"]
 
 
-def test_a_picture_that_vanishes_meanwhile_is_listed(
+def test_an_image_that_vanishes_meanwhile_is_listed(
     root: Path, store: Store, decoded: list[str]
 ) -> None:
     manifest = read(root, store.cache)
@@ -152,7 +150,7 @@ def test_a_picture_that_vanishes_meanwhile_is_listed(
     assert len(decoded) == 68
 
 
-def test_of_many_training_pictures_a_sample_is_decoded(
+def test_of_many_training_images_a_sample_is_decoded(
     store: Store, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decodable, "SAMPLE", 7)
@@ -190,7 +188,7 @@ def test_a_check_that_fails_is_reported_and_stops_nothing(
     monkeypatch.setattr(Here, "events", lambda here: iter([killed]))
     lines: list[str] = []
     assert check(store, lines.append) == []
-    assert lines[1:] == ["34 pictures could not be checked: the process was killed by SIGKILL"]
+    assert lines[1:] == ["34 images could not be checked: the process was killed by SIGKILL"]
     assert decodable.unchecked(read(store.root, store.cache), store) == 68
 
 
@@ -198,7 +196,7 @@ def test_a_check_that_fails_is_reported_and_stops_nothing(
 def test_a_check_that_starts_again_finds_the_same(
     root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a lack of memory, when some pictures were decoded."""
+    """As after a lack of memory, when some images were decoded."""
 
     def again(here: Here) -> Iterator[Event]:
         first, *others = events(here)
@@ -234,7 +232,7 @@ def test_an_error_that_passes_is_not_one(
     monkeypatch.setattr(loaders, "_read", read_)
     monkeypatch.setattr(loaders, "PAUSE", 0.0)
     files = Files.of(root, read(root, store.cache).listing)
-    assert files.picture(0).shape == (3, 20, 24)
+    assert files.image(0).shape == (3, 20, 24)
     assert len(tries) == 2
 
 
@@ -246,11 +244,11 @@ def trial(store: Store) -> Trial:
 
 
 @pytest.mark.usefixtures("decoded")
-def test_a_command_checks_pictures_and_its_plan_says_so(root: Path, store: Store) -> None:
+def test_a_command_checks_images_and_its_plan_says_so(root: Path, store: Store) -> None:
     write(root, {f"{part}/class1/Thumbs.db": b"" for part in ("train", "val")})
     overwrite(root / "val/class0/01.jpg", (root / "val/class0/01.jpg").read_bytes()[:500])
-    ignored = f"2 files of {root} ignored, not pictures: 2 .db"
-    planned = f"pictures of {root} are checked before training"
+    ignored = f"2 files of {root} ignored, not images: 2 .db"
+    planned = f"images of {root} are checked before training"
     assert notes([trial(store)], store) == [ignored, f"{planned}: 68 to decode"]
     lines: list[str] = []
     check_data([trial(store)], store, lines.append, decode=False)

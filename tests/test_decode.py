@@ -1,4 +1,4 @@
-"""What a picture file decodes to, of any kind, whole or cut."""
+"""What an image file decodes to, of any kind, whole or cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from pictures import KINDS, deep, encoded, waves
+from images import KINDS, deep, encoded, waves
 from PIL import Image
 
 from dse.data import decode
@@ -21,15 +21,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWa
 def test_every_kind_of_file_is_rgb(name: str) -> None:
     """Pillow's plain conversion is the reference for all but 16 bits."""
     content = KINDS[name]()
-    picture = decoded(content)
-    assert picture.dtype == torch.uint8
+    rgb = decoded(content)
+    assert rgb.dtype == torch.uint8
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
         plain = image.convert("RGBA") if image.mode == "P" else image
         expected = np.array(plain.convert("RGB"))
-    assert picture.shape == (3, height, width)
+    assert rgb.shape == (3, height, width)
     if name != "deep.png":
-        assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
+        assert np.array_equal(rgb.permute(1, 2, 0).numpy(), expected)
 
 
 def test_pillow_gives_the_same_pixels_of_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,8 +37,8 @@ def test_pillow_gives_the_same_pixels_of_a_jpeg(monkeypatch: pytest.MonkeyPatch)
     ours = [decoded(content) for content in contents]
     monkeypatch.setattr(decode, "DECODE_JPEG", None)
     assert len(contents) == 7
-    for content, picture in zip(contents, ours, strict=True):
-        assert torch.equal(decoded(content), picture)
+    for content, image in zip(contents, ours, strict=True):
+        assert torch.equal(decoded(content), image)
         with pytest.raises(OSError, match=r"(?i)truncated"):
             decoded(content[:-40])
 
@@ -46,9 +46,9 @@ def test_pillow_gives_the_same_pixels_of_a_jpeg(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_sixteen_bits_become_eight(form: str) -> None:
     """Pillow alone would make nearly all of it white."""
-    picture = decoded(encoded(deep(), form))
-    assert picture.shape == (3, 40, 256)
-    assert torch.equal(picture[:, 0], torch.arange(256, dtype=torch.uint8).expand(3, 256))
+    image = decoded(encoded(deep(), form))
+    assert image.shape == (3, 40, 256)
+    assert torch.equal(image[:, 0], torch.arange(256, dtype=torch.uint8).expand(3, 256))
 
 
 def test_pixels_of_other_kinds_are_refused() -> None:
@@ -63,8 +63,8 @@ def test_pixels_of_other_kinds_are_refused() -> None:
 def test_the_orientation_in_exif_is_ignored() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = waves(40, 20)
-    turned, plain = encoded(picture, "JPEG", exif=exif), encoded(picture, "JPEG")
+    image = waves(40, 20)
+    turned, plain = encoded(image, "JPEG", exif=exif), encoded(image, "JPEG")
     assert torch.equal(decoded(turned), decoded(plain))
 
 
@@ -99,7 +99,7 @@ def test_a_cut_file_is_whole_or_broken(name: str) -> None:
 
 
 def declared(form: str, width: int, height: int) -> bytes:
-    """A small picture's file whose header declares another size."""
+    """A small image's file whose header declares another size."""
     content = encoded(waves(10, 20), form)
     if form == "JPEG":
         place = content.index(b"\xff\xc0") + 5
@@ -121,7 +121,7 @@ def declared(form: str, width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("pillow_alone", [False, True])
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "PPM", "TIFF"])
-def test_a_picture_that_is_too_large_is_refused_by_its_header(
+def test_an_image_that_is_too_large_is_refused_by_its_header(
     form: str, pillow_alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """182 megapixels, half a gigabyte, in files of a few hundred bytes: no memory is taken."""

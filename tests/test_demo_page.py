@@ -52,7 +52,7 @@ def lines(table: pd.DataFrame) -> list[str]:
             row(f"{title}, {axis}", *map(written, points[axis])),
             f"|{'---|' * (len(points) + 1)}",
             row("top-1, %", *(f"{mean:.1f}" for mean in points["mean"])),
-            row("95 % interval", *(f"{low:.1f} to {high:.1f}" for low, high in ends)),
+            row("95% interval", *(f"{low:.1f} to {high:.1f}" for low, high in ends)),
         ]
         known += pairs(found, found.axis(axis), compared)
         if axis in PAPER:

@@ -80,7 +80,7 @@ def test_every_visible_gpu_is_used(
     )
 
 
-def test_the_processor_can_be_chosen_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_can_be_chosen_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, "A", "B")
     assert read("runner.device=cpu", "runner.workers=2").workers == Workers(
         count=2, patience=3600.0
@@ -146,7 +146,7 @@ SHARED = "`runner.processes_per_trial` must "
         (
             "processes_per_trial=4 validation_share=0.0022 batch_size=96",
             ("A", "B", "C", "D"),
-            SHARED + "be at most 3, the pictures of the smallest part, got 4",
+            SHARED + "be at most 3, the images of the smallest part, got 4",
         ),
     ],
 )
@@ -259,7 +259,7 @@ def test_a_gpu_that_is_left_out_is_mentioned(
     machine(monkeypatch, *of.pop("names", "A"), **of)
     assert read().workers.device == "cpu"
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("trials run on the processor, not on a GPU: the ")
+    assert said.startswith("trials run on the CPU, not on a GPU: the ")
 
 
 def test_jobs_of_a_cluster_get_the_gpus_that_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +295,7 @@ def test_a_gpu_with_one_small_network_is_said_to_have_room(
 @pytest.mark.parametrize(
     ("names", "words", "line"),
     [
-        ("", ["runner.workers=3"], "trains on the processor, 3 trials at a time"),
+        ("", ["runner.workers=3"], "trains on the CPU, 3 trials at a time"),
         ("A", ["runner.per_gpu=8"], "trains on 1 GPU (A), 8 trials at a time"),
         ("AAB", [], "trains on 3 GPUs (A, B), 3 trials at a time"),
     ],

@@ -26,8 +26,8 @@ __all__ = ["measured"]  # the fixture
 def seconds(trial: Trial) -> float:
     """What `sample` makes of a trial: 1 s until the first step, and the work."""
     protocol = trial.protocol
-    steps = protocol.recipe.epochs * math.ceil(protocol.train_pictures / protocol.recipe.batch_size)
-    judged = protocol.recipe.epochs * protocol.validation_pictures + protocol.facts.test
+    steps = protocol.recipe.epochs * math.ceil(protocol.train_images / protocol.recipe.batch_size)
+    judged = protocol.recipe.epochs * protocol.validation_images + protocol.facts.test
     return 1.0 + steps * STEP + judged * JUDGE
 
 
@@ -102,7 +102,7 @@ def test_a_plan_says_what_is_done_and_what_the_rest_takes(tmp_path: Path) -> Non
         "expand filters of fire2 to fire9: 16-16-32-32-48-48-64-64 "
         "(the paper's: 128-128-256-256-384-384-512-512)"
     )
-    assert where == "trains on the processor, 2 trials at a time"
+    assert where == "trains on the CPU, 2 trials at a time"
     assert count == "5 trials, 2 done, 3 to do"
     wall = OVERHEAD + 2 * seconds(grid.trials[0])
     assert time.startswith(f"estimated time with 2 workers: {wall:.0f} s (")

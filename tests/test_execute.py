@@ -111,14 +111,14 @@ def test_the_record_says_what_was_found(outcome: Outcome) -> None:
     answer, circumstance = outcome.record.answer, outcome.record.circumstance
     assert answer.status in ("learned", "partly_dead")
     assert 30 < answer.top1 <= answer.top5 <= 100
-    assert answer.top1 * 6 == pytest.approx(round(answer.top1 * 6))  # of 600 pictures
+    assert answer.top1 * 6 == pytest.approx(round(answer.top1 * 6))  # of 600 images
     assert answer.val_top1 * 2.99 == pytest.approx(round(answer.val_top1 * 2.99))
     assert len(outcome.curves) == 1
     assert [row.epoch for row in outcome.curves[0]] == [1, 2, 3]
     last = outcome.curves[0][-1]
     for name in ("train_loss", "train_top1", "val_loss", "val_top1"):
         assert getattr(answer, name) == getattr(last, name)
-    assert answer.steps == 3 * 14  # 449 pictures: 14 batches of 32 and a single one left over
+    assert answer.steps == 3 * 14  # 449 images: 14 batches of 32 and a single one left over
     assert answer.diverged_step == answer.dead_step == -1
     assert answer.restarts == 0
     assert circumstance.seconds > 0
@@ -287,10 +287,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     seen: list[tuple[str, int]] = []
 
     def zero_twice(
-        model: SqueezeNet, init: str, seed: int, pictures: torch.Tensor | None, attempt: int
+        model: SqueezeNet, init: str, seed: int, images: torch.Tensor | None, attempt: int
     ) -> None:
         seen.append((init, attempt))
-        initialise(model, init, seed, pictures, attempt)
+        initialise(model, init, seed, images, attempt)
         if attempt < 2:
             with torch.no_grad():
                 for module in model.modules():
@@ -349,7 +349,7 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [14, 20], ids=["the last of an epoch", "amid an epoch"])
 def test_a_stopped_training_resumes_to_the_same_end(outcome: Outcome, step: int) -> None:
-    """With the moves of the pictures, the masks and the statistics of one that never stopped."""
+    """With the moves of the images, the masks and the statistics of one that never stopped."""
     data, states = load(TRIAL.protocol), []
 
     def training(seed: int, **more: Any) -> tuple[Training, SqueezeNet]:
@@ -525,7 +525,7 @@ def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(tmp_path: Path
             reports.append(sign.value[0])
             reporter.stop()
 
-    for epochs in (1, 2, 3):  # after the last one it is about to judge the test part
+    for epochs in (1, 2, 3):  # after the last one it is about to judge the test set
         reporter = Reporter(send)
         with pytest.raises(Stopped):
             run((TRIAL, tmp_path, DEFAULT, "cpu"), reporter)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_sets import PICTURES, arrays_of, idx_files, in_cache, python_archive, python_files
+from tiny_sets import IMAGES, arrays_of, idx_files, in_cache, python_archive, python_files
 
 from dse.data import cache, fetch
 from dse.data.cache import ensure
@@ -87,7 +87,7 @@ def test_cifar10_is_the_published_one(store: Store) -> None:
     assert np.bincount(arrays.train_labels).tolist() == [5000] * 10
     assert np.bincount(arrays.test_labels).tolist() == [1000] * 10
     facts = DATA_SETS["cifar10"]
-    pixels = arrays.train_pictures[:].reshape(-1, 3)
+    pixels = arrays.train_images[:].reshape(-1, 3)
     counts = [np.bincount(pixels[:, channel], minlength=256) for channel in range(3)]
     means = [count @ np.arange(256) / len(pixels) / 255 for count in counts]
     squares = [count @ np.arange(256) ** 2 / len(pixels) / 255**2 for count in counts]
@@ -315,7 +315,7 @@ def test_missing_files_are_downloaded_on_request(
         ensure(tiny, replace(store, download=True), reports.append)
     assert (store.root / "below/raw/x.tar.gz").read_bytes() == content
     assert [line.split()[0] for line in reports] == ["downloading", "reading"]
-    assert np.array_equal(arrays_of(tiny, store).train_pictures, PICTURES[:10])
+    assert np.array_equal(arrays_of(tiny, store).train_images, IMAGES[:10])
 
 
 def test_a_file_in_place_is_never_replaced_by_a_download(store: Store) -> None:

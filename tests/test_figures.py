@@ -62,7 +62,7 @@ def test_figure3_draws_our_points_at_their_size_and_accuracy(
     assert column in above.get_xlabel()
     assert "digits, 20 epochs" in ours.get_title()
     assert "top-1" in ours.get_ylabel()
-    assert "95 % interval and each of 3 seeds" in words
+    assert "95% interval and each of 3 seeds" in words
     assert f"Not shown: {3 * others} trials without another" in words
 
 
@@ -223,11 +223,11 @@ def test_fewer_than_three_seeds_have_no_interval(seeds: tuple[int, ...], words: 
 def test_configurations_with_fewer_seeds_have_no_interval_and_are_named() -> None:
     figure = figure3a(shuffled(swept(sr=(0.125, 0.5)), swept(sr=(0.25,), seed=(0,))))
     assert [len(ends) for ends in intervals(figure.axes[0])] == [2, 0, 2]
-    assert "95 % interval (from 3 seeds on) and each of 1-3 seeds" in text(figure)
+    assert "95% interval (from 3 seeds on) and each of 1-3 seeds" in text(figure)
 
 
 def test_no_error_bar_leaves_0_to_100_percent() -> None:
-    """Student's interval of 5, 0, 0 ends below 0 %, that of 95, 100, 100 above 100 %."""
+    """Student's interval of 5, 0, 0 ends below 0%, that of 95, 100, 100 above 100%."""
     rows = swept(sr=SR[:2])
     for row, accuracy in zip(rows, (5.0, 95.0, 0.0, 100.0, 0.0, 100.0), strict=True):
         row["top1"] = accuracy
@@ -271,7 +271,7 @@ def test_downsample_is_in_the_order_of_the_macs() -> None:
         name, macs = label.get_text().split("\n")
         assert name == pools
         assert float(macs) == pytest.approx(swept(pool_after=(pools,))[0]["macs"] / 1e6, rel=0.01)
-    assert "MACs of one picture (millions)" in axes.get_xlabel()
+    assert "MACs of one image (millions)" in axes.get_xlabel()
 
 
 def test_downsample_joins_points_from_left_to_right() -> None:

@@ -152,8 +152,8 @@ def test_a_finding_has_the_numbers_of_both_sides() -> None:
         "digits",
     )
     assert rise.evidence.startswith("sr=0.75: +12.5")
-    assert rise.paper == "Figure 3(a): 80.3 % at 0.125, 86.0 % at 0.75 (top-5 on ImageNet)."
-    assert "86.0 % at 0.75, 86.1 % at 1" in plateau.paper
+    assert rise.paper == "Figure 3(a): 80.3% at 0.125, 86.0% at 0.75 (top-5 on ImageNet)."
+    assert "86.0% at 0.75, 86.1% at 1" in plateau.paper
 
 
 @pytest.mark.parametrize(

@@ -156,9 +156,9 @@ def test_what_a_callback_raises_ends_the_fitting(network: SqueezeNet, training: 
 
 def test_none_is_the_folded_network(network: SqueezeNet) -> None:
     model = fit(network, None, Settings(method="none", retrain_epochs=0))
-    pictures = torch.randn(4, 1, 8, 8)
+    images = torch.randn(4, 1, 8, 8)
     assert all(isinstance(tensor, Dense) for tensor in model.tensors.values())
-    assert torch.equal(module(model)(pictures), fold(network)(pictures))
+    assert torch.equal(module(model)(images), fold(network)(images))
 
 
 # Pruning ----------------------------------------------------------------------------------------
@@ -289,9 +289,9 @@ def test_factors_are_smaller_or_the_weight_stays(fitted: dict[str, CompressedMod
 
 def test_factors_with_norms_folded_have_the_networks_outputs(network: SqueezeNet) -> None:
     model = fit(network, None, Settings(method="svd", energy=1.0, retrain_epochs=0))
-    pictures = torch.randn(4, 1, 8, 8)
+    images = torch.randn(4, 1, 8, 8)
     torch.testing.assert_close(
-        module(model)(pictures), network(pictures).detach(), rtol=1e-3, atol=1e-3
+        module(model)(images), network(images).detach(), rtol=1e-3, atol=1e-3
     )
     halves = fit(network, None, Settings(method="svd", factors=0.5, retrain_epochs=0))
     assert any(isinstance(t, LowRank) and t.scheme == "spatial" for t in halves.tensors.values())
@@ -336,9 +336,7 @@ def test_fixed_point_needs_data(network: SqueezeNet) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("method", METHODS)
-def test_a_gpu_fits_as_a_processor_does(
-    method: str, network: SqueezeNet, training: Retraining
-) -> None:
+def test_a_gpu_fits_as_a_cpu_does(method: str, network: SqueezeNet, training: Retraining) -> None:
     device = torch.device("cuda")
     there = replace(training, data=on_device(training.data, device), device=device)
     own = Settings(method=method, retrain_epochs=4)

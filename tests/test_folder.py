@@ -1,4 +1,4 @@
-"""Folders of pictures: their manifests, what is wrong with them, and what is cached."""
+"""Folders of images: their manifests, what is wrong with them, and what is cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictures import folder, settled, write
+from images import folder, settled, write
 
 from dse.data import folder as image_folder
 from dse.data.folder import Manifest, planned, prepare, read
@@ -95,8 +95,8 @@ def test_its_text_depends_on_names_and_sizes_alone(tmp_path: Path) -> None:
 IGNORED = ("Thumbs.db", "desktop.ini", "README.txt", "a.JPEG.part", "jpg", "@eaDir/b.jpg", ".c.jpg")
 
 
-def test_what_is_no_picture_is_ignored_and_counted(root: Path, cache: Path) -> None:
-    """Also in train/ and val/ themselves; a manifest is that of the pictures alone."""
+def test_what_is_no_image_is_ignored_and_counted(root: Path, cache: Path) -> None:
+    """Also in train/ and val/ themselves; a manifest is that of the images alone."""
     write(root, {f"{folder}/{name}": b"" for name in IGNORED for folder in ("train", "val/dog")})
     manifest = read(root, cache)
     assert manifest.text == TEXT
@@ -148,7 +148,7 @@ def _instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], None
 SUFFIXES = ".bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
 LOOP = "train/loop: Too many levels of symbolic links"
 PROBLEMS = [
-    (_remove("val/dog/e.tiff"), "val/dog/ has no pictures"),
+    (_remove("val/dog/e.tiff"), "val/dog/ has no images"),
     (_write("train/eel/f.png"), "val/ has no eel"),
     (_write("val/eel/f.png"), "train/ has no eel"),
     (lambda r: [(r / f"val/{n}").mkdir() for n in "xyz"], "train/ has no x and 2 more"),
@@ -422,11 +422,11 @@ def test_a_request_that_gives_the_manifest_needs_no_folder() -> None:
     assert trial.protocol.manifest == manifest
 
 
-def test_a_folder_too_small_to_hold_out_pictures_is_refused(root: Path, cache: Path) -> None:
+def test_a_folder_too_small_to_hold_out_images_is_refused(root: Path, cache: Path) -> None:
     with pytest.raises(RequestError) as caught:
         ask("protocol=imagenet", f"data.root={root}", f"data.cache={cache}")
     assert caught.value.lines == (
-        "`validation_share` must hold out at least 10 of 3 pictures of 2 classes, so that a "
+        "`validation_share` must hold out at least 10 of 3 images of 2 classes, so that a "
         "guess cannot pass for learning, got 0.02, which is 1",
     )
 

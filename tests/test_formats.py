@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from tiny_sets import (
     FACTS,
+    IMAGES,
     LABELS,
-    PICTURES,
     arrays_of,
     binary_archive,
     fine_archive,
@@ -35,18 +35,18 @@ def test_each_published_form_gives_the_same_arrays(
     form: Callable[[Path], Published], tmp_path: Path
 ) -> None:
     arrays = arrays_of(form(tmp_path), Store(root=tmp_path, cache=tmp_path / "cache"))
-    assert np.array_equal(np.concatenate([arrays.train_pictures, arrays.test_pictures]), PICTURES)
+    assert np.array_equal(np.concatenate([arrays.train_images, arrays.test_images]), IMAGES)
     assert np.array_equal(np.concatenate([arrays.train_labels, arrays.test_labels]), LABELS)
     assert [len(part) for part in arrays] == [10, 10, 4, 4]
     assert not any(part.flags.writeable for part in arrays)
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_idx_files_give_gray_pictures(packed: bool, tmp_path: Path) -> None:
+def test_idx_files_give_gray_images(packed: bool, tmp_path: Path) -> None:
     tiny = idx_files(tmp_path, packed=packed)
     arrays = arrays_of(tiny, Store(root=tmp_path, cache=tmp_path / "cache"))
-    assert np.array_equal(arrays.train_pictures, PICTURES[:10, ..., :1])
-    assert np.array_equal(arrays.test_pictures, PICTURES[10:, ..., :1])
+    assert np.array_equal(arrays.train_images, IMAGES[:10, ..., :1])
+    assert np.array_equal(arrays.test_images, IMAGES[10:, ..., :1])
     assert np.array_equal(arrays.train_labels, LABELS[:10])
     assert np.array_equal(arrays.test_labels, LABELS[10:])
 
@@ -84,7 +84,7 @@ def test_a_payload_in_a_batch_is_not_run(protocol: int, tmp_path: Path) -> None:
     ],
 )
 def test_a_batch_may_name_only_what_an_array_needs(name: bytes) -> None:
-    assert np.array_equal(python_batches([pickled()], FACTS)[0].pictures, PICTURES[:5])
+    assert np.array_equal(python_batches([pickled()], FACTS)[0].images, IMAGES[:5])
     with pytest.raises(pickle.UnpicklingError, match="unexpected name in a batch"):
         python_batches([pickled(reconstruct=name)], FACTS)
 

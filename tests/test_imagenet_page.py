@@ -92,12 +92,12 @@ def run(words: Sequence[str], cwd: Path) -> str:
 
 
 def links(root: Path, train: int = 6, val: int = 2) -> Path:
-    """A folder of links to some pictures of each of the ten classes."""
+    """A folder of links to some images of each of the ten classes."""
     for part, count in (("train", train), ("val", val)):
         for home in sorted((REAL / part).iterdir()):
             (root / part / home.name).mkdir(parents=True)
-            for picture in sorted(home.iterdir())[:count]:
-                (root / part / home.name / picture.name).symlink_to(picture)
+            for image in sorted(home.iterdir())[:count]:
+                (root / part / home.name / image.name).symlink_to(image)
     return root
 
 
@@ -105,7 +105,7 @@ def links(root: Path, train: int = 6, val: int = 2) -> Path:
 @pytest.mark.skipif(not REAL.is_dir(), reason="SQUEEZENET_DSE_DATA has no imagenet10")
 def test_the_page_s_commands_run_on_ten_classes_of_imagenet(tmp_path: Path) -> None:
     """In the order of the page, over two processes: plans, trainings, status and report."""
-    root = links(tmp_path / "pictures")
+    root = links(tmp_path / "images")
     shown = {"dse.sweep": "", "dse.status": "", "dse.report": ""}
     for name, *words in commands():
         if name == "dse.sweep":
@@ -125,4 +125,4 @@ def check(table: pd.DataFrame, manifest: str) -> None:
     assert set(table.manifest) == {manifest}
     assert set(table.threads) == {2}
     assert table.top1.between(0, 100).all()
-    assert (table.steps == 5).all()  # 36 pictures, 8 at a time
+    assert (table.steps == 5).all()  # 36 images, 8 at a time

@@ -18,7 +18,7 @@ from dse.trial.protocol import parts
 from dse.trial.recipe import Recipe
 
 STEPS = (TrainStep, CudaStep)
-"""The second one computes on a processor here."""
+"""The second one computes on a CPU here."""
 
 PARTS = replace(FULL, batch_size=8, dead_after=0)
 
@@ -28,16 +28,16 @@ def without_norm() -> nn.Module:
     return nn.Sequential(*(m for m in layers if not isinstance(m, nn.BatchNorm2d)))
 
 
-def test_parts_cover_a_batch_and_have_two_pictures_each() -> None:
-    for pictures in range(2, 40):
+def test_parts_cover_a_batch_and_have_two_images_each() -> None:
+    for images in range(2, 40):
         for count in (1, 3, 4, 16):
-            found = parts(pictures, count)
+            found = parts(images, count)
             places = [place for part in found for place in range(part.start, part.stop)]
-            assert places == list(range(pictures))
+            assert places == list(range(images))
             sizes = {part.stop - part.start for part in found}
             assert max(sizes) - min(sizes) <= 1
             assert min(sizes) >= 2
-            assert len(found) == min(count, pictures // 2)
+            assert len(found) == min(count, images // 2)
 
 
 @pytest.mark.parametrize("kind", STEPS)
@@ -45,7 +45,7 @@ def test_parts_cover_a_batch_and_have_two_pictures_each() -> None:
 def test_without_norm_and_dropout_the_parts_do_not_matter(
     kind: type[TrainStep], precision: str
 ) -> None:
-    """21 pictures: two whole batches, then 5, which are 2 parts."""
+    """21 images: two whole batches, then 5, which are 2 parts."""
     rel = {"fp32": 1e-5, "bf16": 0.02}[precision]
     found = []
     for iter_size in (1, 4):
@@ -118,10 +118,10 @@ def _masks(data: Toy) -> int:
 
 
 @pytest.mark.parametrize("iter_size", [5, 96, 192])
-def test_parts_must_be_equal_and_have_two_pictures(iter_size: int) -> None:
+def test_parts_must_be_equal_and_have_two_images(iter_size: int) -> None:
     with pytest.raises(ValueError, match="iter_size") as error:
         Recipe(batch_size=96, iter_size=iter_size)
     assert str(error.value) == (
-        "`iter_size` must divide `batch_size`, 96, into equal parts of at least 2 pictures, "
+        "`iter_size` must divide `batch_size`, 96, into equal parts of at least 2 images, "
         f"got {iter_size}"
     )

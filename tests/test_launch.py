@@ -74,7 +74,7 @@ def test_after_an_error_in_the_data_the_other_trials_stop(
     plan = Plan(trials=9, workers=2, epochs=400, seconds=0.05, broken=1)
     assert sweep(tmp_path / "x", plan) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert sum("a picture has gone" in line for line in lines) == 1
+    assert sum("an image has gone" in line for line in lines) == 1
     *_, failed, left_out, _, retry = lines
     assert failed == "1 of 9 trials failed: weight_decay=0.25 seed=1"
     state = "stopped or did not start, since data could not be read"

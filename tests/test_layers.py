@@ -195,7 +195,7 @@ def test_what_the_rule_allows(module: str, source: str) -> None:
 
 
 def loaded(modules: list[str]) -> tuple[float, set[str]]:
-    """Processor seconds to import `modules` in a new interpreter, and all that it then holds."""
+    """CPU seconds to import `modules` in a new interpreter, and all that it then holds."""
     code = (
         f"import time; start = time.process_time(); import {', '.join(modules)}; "
         "print(time.process_time() - start); import sys; print(*sys.modules)"

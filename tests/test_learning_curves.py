@@ -62,7 +62,7 @@ def test_lines_are_means_over_the_seeds_in_the_planted_order() -> None:
     assert all(list(line.get_ydata()) == sorted(line.get_ydata()) for line in lines)
     bands = [collection.get_datalim(axes.transData) for collection in axes.collections]
     assert all(band.y1 > end for band, end in zip(bands, ends, strict=True))
-    assert "Mean and 95 % interval over 3 seeds; thin lines: each trial." in text(figure)
+    assert "Mean and 95% interval over 3 seeds; thin lines: each trial." in text(figure)
     assert crowded(figure) == []
 
 

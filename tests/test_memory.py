@@ -24,25 +24,25 @@ DIGITS = DATA_SETS["digits"]
 REAL = Path(os.environ.get("SQUEEZENET_DSE_DATA", "/nonexistent"))
 
 
-def small(pictures: int = 10, augment: str = "none") -> Data:
-    """Distinct pictures: the middle pixel of each is its number + 1."""
-    numbers = np.arange(pictures)
-    images = np.zeros((pictures, 5, 5, 1), np.uint8)
+def small(images: int = 10, augment: str = "none") -> Data:
+    """Distinct images: the middle pixel of each is its number + 1."""
+    numbers = np.arange(images)
+    images = np.zeros((images, 5, 5, 1), np.uint8)
     images[:, 2, 2, 0] = numbers + 1
     part = Part(images, numbers, numbers)
     return Data(train=part, validation=part, test=part, facts=DIGITS, augment=augment)
 
 
 def held(part: Part) -> Bytes:
-    return part.pictures[part.rows]
+    return part.images[part.rows]
 
 
-def pixels(pictures: Bytes) -> list[bytes]:
-    return [picture.tobytes() for picture in pictures]
+def pixels(images: Bytes) -> list[bytes]:
+    return [image.tobytes() for image in images]
 
 
 def epoch(data: Data, batch_size: int, seed: int, number: int) -> tuple[torch.Tensor, list[int]]:
-    """All pictures of one epoch in order, and their labels."""
+    """All images of one epoch in order, and their labels."""
     batches = list(data.train_batches(batch_size, seed, number))
     return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches]).tolist()
 
@@ -70,8 +70,8 @@ def test_training_and_validation_parts_are_the_training_set_without_overlap() ->
     data = load(Protocol(image_size=8, validation_share=0.3, train_share=1.0))
     published = digits(DIGITS)
     train, validation, test = map(held, (data.train, data.validation, data.test))
-    assert sorted(pixels(train) + pixels(validation)) == sorted(pixels(published.train_pictures))
-    assert pixels(test) == pixels(published.test_pictures)
+    assert sorted(pixels(train) + pixels(validation)) == sorted(pixels(published.train_images))
+    assert pixels(test) == pixels(published.test_images)
     # No published digit occurs twice, so none is on both sides of a split.
     assert len({*pixels(train), *pixels(validation), *pixels(test)}) == 1797
 
@@ -105,22 +105,22 @@ def test_the_split_is_one_and_a_smaller_share_is_part_of_a_larger_one() -> None:
 
 
 @pytest.mark.parametrize("side", [5, 12])
-def test_pictures_are_resized_as_bytes(side: int) -> None:
+def test_images_are_resized_as_bytes(side: int) -> None:
     data = load(Protocol(image_size=side))
     for part in (data.train, data.validation, data.test):
         assert held(part).shape == (len(part), side, side, 1)
-        assert part.pictures.dtype == np.uint8
+        assert part.images.dtype == np.uint8
         assert part.labels.dtype == part.rows.dtype == np.int64
         assert set(part.labels[part.rows].tolist()) == set(range(10))
     reference = load(Protocol(image_size=8))
-    shade = data.test.pictures.mean((1, 2, 3)) - reference.test.pictures.mean((1, 2, 3))
+    shade = data.test.images.mean((1, 2, 3)) - reference.test.images.mean((1, 2, 3))
     assert np.abs(shade).max() < 10  # of 255
-    assert data.test.pictures.max() > 230
+    assert data.test.images.max() > 230
 
 
-def test_pictures_are_normalised_by_the_declared_facts() -> None:
+def test_images_are_normalised_by_the_declared_facts() -> None:
     data = load(Protocol(image_size=8, train_share=1.0))
-    training_set = data.normalise(data.train.pictures)
+    training_set = data.normalise(data.train.images)
     assert training_set.dtype == torch.float32
     assert training_set.mean().abs() < 0.005  # the facts have three digits
     assert (training_set.std() - 1).abs() < 0.005
@@ -143,7 +143,7 @@ def test_each_channel_is_normalised_by_its_own_facts() -> None:
     ("batch_size", "sizes"),
     [(4, [4, 4, 2]), (5, [5, 5]), (3, [3, 3, 3]), (9, [9]), (10, [10]), (64, [10]), (1, [1] * 10)],
 )
-def test_an_epoch_has_every_picture_once_but_for_a_single_left_over(
+def test_an_epoch_has_every_image_once_but_for_a_single_left_over(
     batch_size: int, sizes: list[int]
 ) -> None:
     data = small(10)
@@ -151,9 +151,9 @@ def test_an_epoch_has_every_picture_once_but_for_a_single_left_over(
     assert data.steps(batch_size) == len(sizes)
     left_out = set()
     for number in range(1, 30):
-        pictures, labels = epoch(data, batch_size, 0, number)
+        images, labels = epoch(data, batch_size, 0, number)
         assert len(set(labels)) == len(labels) == sum(sizes)
-        assert torch.equal(pictures, data.normalise(data.train.pictures[labels]))
+        assert torch.equal(images, data.normalise(data.train.images[labels]))
         left_out |= set(range(10)) - set(labels)
     # Which one is left over changes from epoch to epoch: none is never trained on.
     assert (len(left_out) > 5) == (sum(sizes) < 10)
@@ -171,20 +171,20 @@ def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
     assert len(orders) == 9
 
 
-def moves(pictures: torch.Tensor) -> list[tuple[int, int]]:
-    """How far each of `small`'s pictures was moved: its only bright pixel was in the middle."""
-    places = [picture[0].nonzero().tolist() for picture in pictures]
+def moves(images: torch.Tensor) -> list[tuple[int, int]]:
+    """How far each of `small`'s images was moved: its only bright pixel was in the middle."""
+    places = [image[0].nonzero().tolist() for image in images]
     return [(y - 2, x - 2) for ((y, x),) in places]
 
 
-def augmented(augment: str, pictures: Bytes, seed: int = 0) -> tuple[Bytes, Drawn]:
+def augmented(augment: str, images: Bytes, seed: int = 0) -> tuple[Bytes, Drawn]:
     random = torch.Generator().manual_seed(seed)
-    drawn = AUGMENTATIONS[augment].draw(len(pictures), pictures.shape[1], random)
-    return changed(pictures.copy(), drawn), drawn
+    drawn = AUGMENTATIONS[augment].draw(len(images), images.shape[1], random)
+    return changed(images.copy(), drawn), drawn
 
 
-def test_shift_moves_a_picture_by_at_most_a_pixel() -> None:
-    moved, _ = augmented("shift", small(200).train.pictures)
+def test_shift_moves_an_image_by_at_most_a_pixel() -> None:
+    moved, _ = augmented("shift", small(200).train.images)
     assert moved.shape == (200, 5, 5, 1)
     assert moved.dtype == np.uint8
     assert moved.max((1, 2, 3)).tolist() == [number + 1 for number in range(200)]
@@ -197,10 +197,10 @@ def test_shift_moves_a_picture_by_at_most_a_pixel() -> None:
     ("augment", "side", "margin"),
     [("shift", 4, 1), ("crop", 8, 1), ("crop", 32, 4), ("crop_flip", 28, 3), ("none", 8, 0)],
 )
-def test_a_change_is_one_window_of_the_padded_picture(
+def test_a_change_is_one_window_of_the_padded_image(
     augment: str, side: int, margin: int, channels: int
 ) -> None:
-    """Pixels that leave the picture are dropped and replaced by zeros; channels move together."""
+    """Pixels that leave the image are dropped and replaced by zeros; channels move together."""
     bright = np.random.default_rng(0).integers(1, 256, (300, side, side, channels), np.uint8)
     shifted, drawn = augmented(augment, bright)
     padded = np.pad(bright, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
@@ -215,14 +215,14 @@ def test_a_change_is_one_window_of_the_padded_picture(
     assert (augment == "crop_flip") == (100 < flips.sum() < 200)
 
 
-def test_half_of_the_pictures_are_flipped() -> None:
+def test_half_of_the_images_are_flipped() -> None:
     """Within 4 standard deviations of a fair coin, over the batches of many epochs."""
     flips = 0
     data = small(100, augment="crop_flip")  # a margin of 5 // 8 = 0: nothing is shifted
-    data.train.pictures[:, 2, 3, 0] = 255
+    data.train.images[:, 2, 3, 0] = 255
     for number in range(1, 101):
-        pictures, _ = epoch(data, 25, 0, number)
-        flips += int((pictures[:, 0, 2, 1] > pictures[:, 0, 2, 3]).sum())
+        images, _ = epoch(data, 25, 0, number)
+        flips += int((images[:, 0, 2, 1] > images[:, 0, 2, 3]).sum())
     assert abs(flips - 5000) < 4 * 50
 
 
@@ -252,7 +252,7 @@ def test_augmentation_is_a_function_of_seed_and_epoch_alone() -> None:
     assert torch.equal(epoch(data, 16, 0, 1)[0], first[0])
     assert first[1] == epoch(plain, 16, 0, 1)[1]  # the order is that without augmentation
     assert len({tuple(drawn(seed, number)) for seed in range(3) for number in range(1, 4)}) == 9
-    assert np.array_equal(data.train.pictures, plain.train.pictures)
+    assert np.array_equal(data.train.images, plain.train.images)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 256])
@@ -260,18 +260,18 @@ def test_evaluation_takes_the_whole_part_in_order(batch_size: int) -> None:
     data = small(20, "shift")
     batches = list(data.batches(data.test, batch_size))
     assert torch.cat([y for _, y in batches]).tolist() == data.test.labels.tolist()
-    assert torch.equal(torch.cat([x for x, _ in batches]), data.normalise(data.test.pictures))
+    assert torch.equal(torch.cat([x for x, _ in batches]), data.normalise(data.test.images))
     assert {len(y) for _, y in batches[:-1]} <= {batch_size}
 
 
 def test_batches_of_colour_are_channels_last() -> None:
-    pictures = np.random.default_rng(1).integers(0, 256, (6, 4, 5, 3), np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (6, 4, 5, 3), np.uint8)
     facts = replace(DIGITS, channels=3, mean=(0.1, 0.5, 0.9), std=(1.0, 0.5, 0.25))
-    batch = replace(small(), facts=facts).normalise(pictures)
+    batch = replace(small(), facts=facts).normalise(images)
     assert batch.shape == (6, 3, 4, 5)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     mean, std = (torch.tensor(v).view(-1, 1, 1) * 255 for v in (facts.mean, facts.std))
-    assert torch.equal(batch, (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - mean) / std)
+    assert torch.equal(batch, (torch.from_numpy(images).permute(0, 3, 1, 2).float() - mean) / std)
 
 
 # Which augmentations there are --------------------------------------------------------------------
@@ -326,35 +326,35 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return place
 
 
-def test_parts_of_a_mapped_set_share_its_pictures(store: Store) -> None:
+def test_parts_of_a_mapped_set_share_its_images(store: Store) -> None:
     protocol = Protocol(data="cifar10", image_size=32, validation_share=0.1, train_share=1.0)
     data = load(protocol, store)
-    assert data.train.pictures is data.validation.pictures
-    assert not data.train.pictures.flags.owndata
-    assert not data.train.pictures.flags.writeable
+    assert data.train.images is data.validation.images
+    assert not data.train.images.flags.owndata
+    assert not data.train.images.flags.writeable
     assert (len(data.train), len(data.validation), len(data.test)) == (1800, 200, 300)
     assert sorted([*data.train.rows, *data.validation.rows]) == list(range(2000))
     shown, labels = epoch(data, 100, 0, 1)
     order = [row for row in data.train.rows if data.train.labels[row] == labels[0]]
-    firsts = data.normalise(data.train.pictures[order])
+    firsts = data.normalise(data.train.images[order])
     assert any(torch.equal(shown[0], first) for first in firsts)
 
 
-def test_pictures_of_another_size_are_resized_once(
+def test_images_of_another_size_are_resized_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protocol = Protocol(data="cifar10", image_size=12)
     data = load(protocol, store)
-    assert data.train.pictures.shape == (2000, 12, 12, 3)
+    assert data.train.images.shape == (2000, 12, 12, 3)
     whole = load(replace(protocol, image_size=32), store)
-    planes = torch.from_numpy(whole.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
+    planes = torch.from_numpy(whole.test.images.transpose(0, 3, 1, 2).astype(np.float32))
     expected = torch.nn.functional.interpolate(
         planes, size=(12, 12), mode="bilinear", align_corners=False, antialias=True
     )
-    resized = torch.from_numpy(data.test.pictures.transpose(0, 3, 1, 2).astype(np.float32))
+    resized = torch.from_numpy(data.test.images.transpose(0, 3, 1, 2).astype(np.float32))
     assert torch.equal(resized, expected.round().clamp(0, 255))
     monkeypatch.setattr(torch.nn.functional, "interpolate", None)  # nothing is resized again
-    assert np.array_equal(load(protocol, store).train.pictures, data.train.pictures)
+    assert np.array_equal(load(protocol, store).train.images, data.train.images)
 
 
 def mapped_kilobytes(path: Path) -> int:
@@ -369,7 +369,7 @@ def mapped_kilobytes(path: Path) -> int:
     return kilobytes
 
 
-def test_two_processes_hold_the_pictures_once(store: Store) -> None:
+def test_two_processes_hold_the_images_once(store: Store) -> None:
     """Proportional set size: a page that two processes share counts half in each."""
     context = multiprocessing.get_context("fork")
     both, counted = context.Barrier(2), context.SimpleQueue()

@@ -104,27 +104,27 @@ def meta_module(point) -> tuple[SqueezeNet, torch.Tensor]:
     )
     with torch.device("meta"):
         module = SqueezeNet(architecture).eval()
-        picture = torch.empty(1, point.in_channels, point.image_size, point.image_size)
-    return module, picture
+        image = torch.empty(1, point.in_channels, point.image_size, point.image_size)
+    return module, image
 
 
-def measured(module: nn.Module, picture: torch.Tensor) -> Cost:
+def measured(module: nn.Module, image: torch.Tensor) -> Cost:
     """Parameters by numel, MACs by torch's flop counter, activations by hooks, peak by liveness."""
     activations: list[int] = []
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.register_forward_hook(lambda m, i, out: activations.append(out.numel()))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(picture)
+        module(image)
     put_out = sum(activations)
     live = Liveness()
     for weight in module.parameters():
         live.hold(weight)
         live.sizes[live.name(weight)] = 0  # no activation
-    live.hold(picture)
-    live.born[live.name(picture)] = 0
+    live.hold(image)
+    live.born[live.name(image)] = 0
     with torch.no_grad(), live:
-        module(picture)
+        module(image)
     kept = [t for t in module.state_dict().values() if t.is_floating_point()]
     return Cost(
         params=sum(p.numel() for p in module.parameters()),
@@ -139,9 +139,9 @@ def measured(module: nn.Module, picture: torch.Tensor) -> Cost:
 def test_cost_is_that_of_the_real_module_for_random_points(count: int) -> None:
     wrong = []
     for point in random_points(count, seed=20261120):
-        module, picture = meta_module(point)
+        module, image = meta_module(point)
         promised = cost(module.architecture, point.image_size)
-        actual = measured(module, picture)
+        actual = measured(module, image)
         if actual != promised:
             wrong.append((point, promised, actual))
     assert not wrong, wrong[0]
@@ -158,10 +158,10 @@ def test_outputs_are_torchvisions_with_the_same_weights(layout, theirs) -> None:
     ours = SqueezeNet(generate(Metaparameters(), layout)).eval()
     state = reference.state_dict()
     ours.load_state_dict(from_torchvision(layout, state))
-    pictures = torch.randn(2, 3, 96, 96)
+    images = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        torch.testing.assert_close(ours(pictures), reference(pictures), rtol=1e-5, atol=1e-5)
-        assert ours(pictures).abs().max() > 0
+        torch.testing.assert_close(ours(images), reference(images), rtol=1e-5, atol=1e-5)
+        assert ours(images).abs().max() > 0
     back = to_torchvision(layout, ours.state_dict())
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
@@ -195,8 +195,8 @@ def test_a_gradient_reaches_every_parameter(name: str, bypass: str, norm: str) -
     module = small(LAYERS[name], bypass, norm=norm, dropout=0.0, head_relu=False)
     initialise(module, "he", seed=0)
     size = 16 if name == "px8" else 64
-    pictures = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(2))
-    module(pictures).square().sum().backward()
+    images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(2))
+    module(images).square().sum().backward()
     unreached = [
         n for n, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum()
     ]
@@ -268,13 +268,13 @@ def pooled_after(module: SqueezeNet) -> SqueezeNet:
     return published
 
 
-def backward(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
+def backward(module: SqueezeNet, images: Tensor) -> dict[str, Tensor]:
     """Class scores, gradients and statistics of one step of training."""
-    x = pictures.clone().requires_grad_()
+    x = images.clone().requires_grad_()
     scores = module(x)
     F.cross_entropy(scores, torch.arange(len(x)) % 5).backward()
     gradients = {n: p.grad for n, p in module.named_parameters()} | dict(module.named_buffers())
-    return {**gradients, "scores": scores, "pictures": x.grad}
+    return {**gradients, "scores": scores, "images": x.grad}
 
 
 @pytest.mark.parametrize(
@@ -292,19 +292,19 @@ def test_pooling_before_the_relu_changes_no_bit(name: str, pools: str, bypass: s
     for norm, memory in (("none", torch.contiguous_format), ("batch", torch.channels_last)):
         module = small(layout, bypass, norm=norm, pool_after=pools or layout.pool_after)
         initialise(module, "he", seed=5)
-        pictures = torch.randn(2, 3, side, side, generator=random)
+        images = torch.randn(2, 3, side, side, generator=random)
         if norm == "none":
-            pictures = pictures.round()
+            images = images.round()
             with torch.no_grad():
                 for weight in module.parameters():
                     weight.copy_((weight / weight.std()).round() / 4 if weight.any() else weight)
-        module, pictures = module.to(memory_format=memory), pictures.to(memory_format=memory)
-        theirs = backward(pooled_after(module), pictures)
-        ours = backward(module, pictures)
+        module, images = module.to(memory_format=memory), images.to(memory_format=memory)
+        theirs = backward(pooled_after(module), images)
+        ours = backward(module, images)
         assert ours.keys() == theirs.keys()
         assert [n for n in ours if not torch.equal(ours[n], theirs[n])] == []
-        assert ours["pictures"].any()
-        assert ours["pictures"].isfinite().all()
+        assert ours["images"].any()
+        assert ours["images"].isfinite().all()
 
 
 # Dropout --------------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ def test_dropout_at_its_ends(p: float, kept: float) -> None:
 # Initial weights ------------------------------------------------------------------------------
 
 
-def outputs(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
+def outputs(module: SqueezeNet, images: Tensor) -> dict[str, Tensor]:
     """What each convolution puts out where the network judges."""
     results: dict[str, Tensor] = {}
     hooks = [
@@ -401,7 +401,7 @@ def outputs(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
         if isinstance(layer, nn.Conv2d)
     ]
     with torch.no_grad():
-        module.eval()(pictures)
+        module.eval()(images)
     for hook in hooks:
         hook.remove()
     return results
@@ -413,14 +413,14 @@ def outputs(module: SqueezeNet, pictures: Tensor) -> dict[str, Tensor]:
 def test_lsuv_gives_every_output_the_variance_one(name: str, bypass: str, norm: str) -> None:
     """Except those of conv10. Before any training a norm in eval mode changes nothing."""
     module = small(LAYERS[name], bypass, norm=norm).to(memory_format=torch.channels_last)
-    pictures = torch.rand(8, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(8, 3, 40, 40, generator=torch.Generator().manual_seed(1))
     stream = torch.get_rng_state()
-    initialise(module.train(), "lsuv", 3, pictures.to(memory_format=torch.channels_last))
+    initialise(module.train(), "lsuv", 3, images.to(memory_format=torch.channels_last))
     assert torch.equal(torch.get_rng_state(), stream)
     assert module.training
     assert not any(layer._forward_hooks for layer in module.modules())
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
-    results = outputs(module, pictures)
+    results = outputs(module, images)
     assert len(results) >= 26
     for layer, out in results.items():
         if not layer.startswith("conv10"):
@@ -432,12 +432,12 @@ def test_lsuv_gives_every_output_the_variance_one(name: str, bypass: str, norm: 
 
 
 def test_lsuv_is_orthonormal_up_to_scale_and_repeats() -> None:
-    pictures = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     states = []
     for seed, attempt in ((1, 0), (1, 0), (2, 0), (1, 1), (1, 2)):
         module = small(LAYERS["px8"], "complex", norm="none")
         torch.rand(3)  # numbers drawn elsewhere change nothing
-        initialise(module, "lsuv", seed, pictures, attempt)
+        initialise(module, "lsuv", seed, images, attempt)
         states.append({n: w for n, w in module.state_dict().items() if w.dim() == 4})
     first, again, *others = states
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -451,14 +451,14 @@ def test_lsuv_is_orthonormal_up_to_scale_and_repeats() -> None:
             torch.testing.assert_close(products / products[0, 0], unit / products[0, 0])
 
 
-def test_lsuv_needs_pictures() -> None:
+def test_lsuv_needs_images() -> None:
     with pytest.raises(ValueError, match="must be given") as caught:
         initialise(small(LAYERS["px8"], "none"), "lsuv", seed=0)
-    assert str(caught.value) == "`pictures` must be given for `init` lsuv, got None"
+    assert str(caught.value) == "`images` must be given for `init` lsuv, got None"
 
 
-def test_lsuv_leaves_what_no_picture_reaches() -> None:
-    """Black pictures excite nothing: no variance can be made of that, nor a huge weight."""
+def test_lsuv_leaves_what_no_image_reaches() -> None:
+    """Black images excite nothing: no variance can be made of that, nor a huge weight."""
     module = small(LAYERS["px8"], "simple", norm="none")
     initialise(module, "lsuv", 0, torch.zeros(2, 3, 16, 16))
     for name, weight in module.named_parameters():

@@ -16,7 +16,7 @@ TINY = (
     "layout=px8", "image_size=8", "base_e=3", "incr_e=2", "train_share=0.05", "batch_size=16",
     "warmup=0", "epochs=1",
 )  # fmt: skip
-"""45 pictures: three steps an epoch."""
+"""45 images: three steps an epoch."""
 
 LIST = "squeeze_filters=none,1-1-1-1-1-1-1-1"
 EQUAL = [
@@ -36,11 +36,11 @@ EQUAL = [
     ),
     ("incr_e=0 base_e=12", "bypass=simple,complex", "simple and complex add the same connections"),
     ("", "conv10_multiple=1,5", "1 and 5 give conv10 the same filters"),
-    ("", "augment=shift,crop", "shift and crop move pictures by up to a pixel"),
-    ("", "batch_size=45,60", "45 and 60 put all training pictures in one batch"),
-    ("batch_size=176", "iter_size=22,44", "22 and 44 compute all training pictures in the same"),
-    ("", "validation_share=0.25,0.2501", "0.25 and 0.2501 hold out the same pictures"),
-    ("", "train_share=0.05,0.0501", "0.05 and 0.0501 train on the same pictures"),
+    ("", "augment=shift,crop", "shift and crop move images by up to a pixel"),
+    ("", "batch_size=45,60", "45 and 60 put all training images in one batch"),
+    ("batch_size=176", "iter_size=22,44", "22 and 44 compute all training images in the same"),
+    ("", "validation_share=0.25,0.2501", "0.25 and 0.2501 hold out the same images"),
+    ("", "train_share=0.05,0.0501", "0.05 and 0.0501 train on the same images"),
     ("", "warmup=0.3,0.4", "0.3 and 0.4 are the same number of steps"),
 ]
 DIFFERENT = [

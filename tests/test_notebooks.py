@@ -50,7 +50,7 @@ def code(notebook: NotebookNode) -> list[NotebookNode]:
 def shape(cell: NotebookNode) -> list[tuple[str, ...]]:
     """The kinds of a cell's outputs, without what may change from machine to machine.
 
-    A picture may have taken the place of a line since records were added.
+    An image may have taken the place of a line since records were added.
     """
     either = {"image/png": "shown", "text/markdown": "shown"}
     kinds = [
@@ -137,7 +137,7 @@ def test_without_compressed_networks_the_notebook_says_so(tmp_path: Path) -> Non
 
 
 DOT = encoded(Figure(figsize=(0.1, 0.1)), "png")[0]
-"""A picture in place of figures: to draw them takes longer than all else."""
+"""An image in place of figures: to draw them takes longer than all else."""
 
 
 def outputs(path: Path, folder: Path) -> Iterator[Output]:
@@ -160,7 +160,7 @@ def outputs(path: Path, folder: Path) -> Iterator[Output]:
 # The output of a cell -----------------------------------------------------------------------
 
 
-def test_a_figure_is_shown_as_a_picture_of_its_width() -> None:
+def test_a_figure_is_shown_as_an_image_of_its_width() -> None:
     shown = show(lambda: Figure(figsize=(5, 3)))
     assert (shown.png[:4], shown.width, shown.markdown) == (b"\x89PNG", 500, "")
 

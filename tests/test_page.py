@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.report.page import Curve, Picture, Point, Section, Table, page
+from dse.report.page import Curve, Figure, Point, Section, Table, page
 
 HOSTILE = '</script><script>alert(1)</script><b title="x">&'
 
@@ -54,8 +54,8 @@ def made(curves: dict[str, Curve] | None = None, **parts: Any) -> bytes:
 
 def test_a_page_holds_its_figures_and_tables() -> None:
     frame = pd.DataFrame({"bypass": ["none"], "top1": [57.512], "params": [1248424]})
-    picture = Picture(name="figure3a", svg=b"<svg/>", caption="Figure 3(a)")
-    html = made(figures=[picture], tables=[Table(caption="T", frame=frame)])
+    figure = Figure(name="figure3a", svg=b"<svg/>", caption="Figure 3(a)")
+    html = made(figures=[figure], tables=[Table(caption="T", frame=frame)])
     (image,) = Reader(html).all("img")
     assert base64.b64decode(str(image["src"]).partition(",")[2]) == b"<svg/>"
     assert Reader(html).cells == ["none", "57.51", "1,248,424"]
@@ -86,7 +86,7 @@ def test_every_text_is_escaped_and_nothing_is_loaded() -> None:
                 headline=HOSTILE,
                 text=[HOSTILE],
                 points=[Point(text=HOSTILE, verdict=HOSTILE, more=[HOSTILE])],
-                figures=[Picture(name=HOSTILE, svg=HOSTILE.encode(), caption=HOSTILE)],
+                figures=[Figure(name=HOSTILE, svg=HOSTILE.encode(), caption=HOSTILE)],
                 commands=[HOSTILE],
                 tables=[table],
                 details={HOSTILE: {HOSTILE: HOSTILE}},

@@ -130,7 +130,7 @@ def test_the_imagenet_protocol_is_the_published_solver() -> None:
     assert (recipe.lr, recipe.momentum) == (SOLVER.base_lr, SOLVER.momentum)
     assert recipe.weight_decay == SOLVER.weight_decay
     assert (recipe.schedule, SOLVER.power) == ("linear", 1.0)
-    assert recipe.batch_size == SOLVER.pictures_per_step
+    assert recipe.batch_size == SOLVER.images_per_step
     assert recipe.epochs == round(SOLVER.epochs)
     assert protocol.image_size == SOLVER.crop_size
     assert trial.layout.dropout == SOLVER.dropout
@@ -173,7 +173,7 @@ def test_a_layout_page_is_its_layout(name: str, own: Callable[..., tuple[str, ..
 
 
 PUBLISHED = {"v1_0": 1_248_424, "v1_0_caffe": 1_248_424, "v1_1": 1_235_496, "zynqnet": 2_528_800}
-"""Parameters for 1,000 classes and pictures in colour (the sources are in tests/test_cost.py)."""
+"""Parameters for 1,000 classes and images in colour (the sources are in tests/test_cost.py)."""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

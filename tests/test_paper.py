@@ -81,11 +81,11 @@ def test_one_network_is_in_four_places() -> None:
 
 def test_the_solvers_schedule() -> None:
     # forresti/SqueezeNet, SqueezeNet_v1.0/solver.prototxt and train_val.prototxt
-    assert paper.SOLVER.pictures_per_step == 512
-    assert paper.OLD_SOLVER.pictures_per_step == 1024
+    assert paper.SOLVER.images_per_step == 512
+    assert paper.OLD_SOLVER.images_per_step == 1024
     assert paper.SOLVER.epochs == paper.OLD_SOLVER.epochs == pytest.approx(67.9, abs=0.05)
     tested = paper.SOLVER.test_iter * paper.SOLVER.test_batch_size
-    assert tested == paper.IMAGENET_VALIDATION_PICTURES
+    assert tested == paper.IMAGENET_VALIDATION_IMAGES
 
 
 def test_the_released_file_has_a_count_for_each_convolution() -> None:

@@ -27,7 +27,7 @@ def test_a_planted_plateau_is_located(end: float) -> None:
     assert (found.start, found.low, found.high, found.seeds) == (end, end, end, 8)
     assert found.sentence == (
         f"Mean validation accuracy rises by at most 0.5 points beyond sr={end:g} "
-        f"(95 % interval of this value {end:g} to {end:g}, 8 seeds)."
+        f"(95% interval of this value {end:g} to {end:g}, 8 seeds)."
     )
 
 

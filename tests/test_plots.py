@@ -40,7 +40,7 @@ def test_a_line_is_the_means_over_the_seeds_along_an_axis() -> None:
     assert y == sorted(y)  # the planted effect rises
     assert sorted(dots(axes)) == sorted(zip(table["sr"], table["top1"], strict=True))
     assert all(low < high for low, high in intervals(axes))
-    assert "Mean, 95 % interval and each of 3 seeds." in text(figure)
+    assert "Mean, 95% interval and each of 3 seeds." in text(figure)
 
 
 def test_each_setting_of_what_else_varies_is_a_line_of_its_own() -> None:

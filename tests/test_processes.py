@@ -51,7 +51,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def question(norm: str = "none", dropout: float = 0.3, **values: Any) -> Trial:
-    """A trial of two batches an epoch, of 48 and 41 pictures, that learns slowly."""
+    """A trial of two batches an epoch, of 48 and 41 images, that learns slowly."""
     recipe = {"epochs": 3, "warmup": 0, "batch_size": 48, "lr": 0.01, "dead_after": 0}
     layout = replace(LAYOUTS["px8"], norm=norm, dropout=dropout, head_relu=False)
     protocol = Protocol(
@@ -144,7 +144,7 @@ def run_with_gloo(argument: Any, reporter: Reporter) -> Any:
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("backend", ["gloo", "nccl"])
-def test_two_processes_on_gpus_answer_as_one_on_the_processor(
+def test_two_processes_on_gpus_answer_as_one_on_the_cpu(
     tmp_path: Path, backend: str, precision: str
 ) -> None:
     """gloo's two processes have one GPU, NCCL's have two."""
@@ -198,7 +198,7 @@ def test_statistics_over_processes_are_those_of_the_whole_batch() -> None:
 def test_a_process_may_have_nothing_to_compute(
     iter_size: int, kind: type[TrainStep], precision: str
 ) -> None:
-    """Of the two pictures of a last batch, three processes have none, one and one. On a GPU each
+    """Of the two images of a last batch, three processes have none, one and one. On a GPU each
     process has dropout of its own, so that only losses without it are the same."""
     data = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1)), torch.arange(2)
     recipe = Recipe(batch_size=6, iter_size=iter_size, warmup=0, precision=precision)
@@ -213,7 +213,7 @@ def test_a_process_may_have_nothing_to_compute(
         return report, state(model)
 
     (report, ours), (expected, theirs) = together(3, work), work(ALONE)
-    assert (report.steps, report.correct, report.pictures) == (1, expected.correct, 2)
+    assert (report.steps, report.correct, report.images) == (1, expected.correct, 2)
     assert report.loss == pytest.approx(expected.loss, rel=rel)
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, rtol=10 * rel, atol=rel)
@@ -225,10 +225,10 @@ def test_a_process_may_have_nothing_to_compute(
 def test_what_another_process_raises_is_raised() -> None:
     def work(ranks: Ranks) -> None:
         if ranks.rank == 2:
-            raise DataError("a picture has gone")
+            raise DataError("an image has gone")
         distributed.all_reduce(torch.zeros(1))
 
-    with pytest.raises(DataError, match="a picture has gone"):
+    with pytest.raises(DataError, match="an image has gone"):
         together(3, work)
 
 
@@ -237,7 +237,7 @@ def waits_in_vain(argument: object, reporter: Reporter) -> None:
     del argument
 
     def work(ranks: Ranks) -> None:
-        raise DataError(f"process {ranks.rank + 1} finds a broken picture")
+        raise DataError(f"process {ranks.rank + 1} finds a broken image")
 
     processes.GRACE = 0.1
     with several(2, "cpu", work, reporter.fail):
@@ -249,7 +249,7 @@ def test_what_another_process_raises_is_said_where_the_first_one_waits_in_vain()
         runner.submit(0, None)
         *_, failed = runner.events()
     assert isinstance(failed, Failed)
-    assert failed.reason.endswith("DataError: process 2 finds a broken picture")
+    assert failed.reason.endswith("DataError: process 2 finds a broken image")
 
 
 def test_a_trial_that_is_stopped_or_loses_a_process_goes_on_from_its_checkpoint(

@@ -44,7 +44,7 @@ def test_a_fit_finds_the_rates_that_made_the_seconds() -> None:
 
 
 def test_few_observations_of_like_networks_do_not_mislead() -> None:
-    """Five networks within 3 %, seconds within 10 %: one ten times as large is still within what
+    """Five networks within 3%, seconds within 10%: one ten times as large is still within what
     steps alone and activations alone would make of it."""
     rng = np.random.default_rng(0)
     for _ in range(100):
@@ -94,10 +94,10 @@ def effort(trial: Trial, activation: float, step: float) -> float:
     """What a trial takes where an activation, and a step, take as long as this many MACs."""
     protocol, size = trial.protocol, cost(trial.architecture, trial.protocol.image_size)
     epochs, batch_size = protocol.recipe.epochs, protocol.recipe.batch_size
-    epoch = 3 * protocol.train_pictures + protocol.validation_pictures
-    pictures = epochs * epoch + protocol.facts.test
-    steps = epochs * epoch_steps(protocol.train_pictures, batch_size)
-    return pictures * (size.macs + activation * size.activations) + steps * step
+    epoch = 3 * protocol.train_images + protocol.validation_images
+    images = epochs * epoch + protocol.facts.test
+    steps = epochs * epoch_steps(protocol.train_images, batch_size)
+    return images * (size.macs + activation * size.activations) + steps * step
 
 
 def simulated(
@@ -120,7 +120,7 @@ def simulated(
             epochs, protocol = trial.protocol.recipe.epochs, trial.protocol
             share = efforts[trial.trial_id] / mean
             whole = (share * rng.uniform(1 - noise, 1 + noise) + overhead) * 60
-            trained = epochs * (3 * protocol.train_pictures + protocol.validation_pictures)
+            trained = epochs * (3 * protocol.train_images + protocol.validation_images)
             share = trained / (trained + protocol.facts.test)  # the rest is the last judgement
             progress.take(Started(trial.trial_id))
             for epoch in range(1, epochs + 1):
@@ -149,7 +149,7 @@ def test_the_time_left_is_right_after_a_third(
     workers: int, overhead: float, noise: float, law: tuple[float, float]
 ) -> None:
     """Within a quarter nearly always, of trials whose work differs by a factor of more than ten,
-    on processors on which activations and steps cost more or less than is typical."""
+    on CPUs on which activations and steps cost more or less than is typical."""
     works = sorted(effort(trial, *law) for trial in TRIALS)
     assert works[-1] > 10 * works[0]
     seen = simulated(workers, overhead, noise, law)
@@ -219,15 +219,15 @@ def test_progress_says_what_runs_waits_and_failed(capsys: pytest.CaptureFixture[
     assert message["seconds_left"] > 0
     assert message["summary"].startswith(f"2 of {len(ids)} done, 1 failed, 2 running, about ")
     assert message["running"] == {
-        ids[1]: f"epoch 1 of {TRIALS[1].protocol.recipe.epochs}, val_top1 9.0 %",
-        ids[3]: f"epoch 3 of {TRIALS[3].protocol.recipe.epochs}, val_top1 70.0 %",
+        ids[1]: f"epoch 1 of {TRIALS[1].protocol.recipe.epochs}, val_top1 9.0%",
+        ids[3]: f"epoch 3 of {TRIALS[3].protocol.recipe.epochs}, val_top1 70.0%",
     }
     assert message["names"] == {ids[1]: names[1], ids[3]: names[3]}
     lines = capsys.readouterr().err.splitlines()
     assert lines[:4] == [
         f"[1/{len(ids)}] {names[2]} ({short_id(ids[2])}): failed: no luck",
         f"{names[3]}: retrying after attempt 1: killed",
-        f"[2/{len(ids)}] {names[0]}: at chance, top-1 10.00 %, 1,000 bytes",
+        f"[2/{len(ids)}] {names[0]}: at chance, top-1 10.00%, 1,000 bytes",
         f"[3/{len(ids)}] {names[4]}: done by another sweep",
     ]
     assert len(lines) == 5
@@ -255,8 +255,8 @@ def test_no_time_is_left_to_say_where_only_others_work() -> None:
 @pytest.mark.parametrize(
     ("retrained", "reports", "state"),
     [
-        (2, [(1, 60.0)], "epoch 1 of 2, val_top1 60.0 %"),
-        (2, [(1, 60.0), (2, 70.0), (3, 70.0)], "epoch 2 of 2, val_top1 70.0 %"),
+        (2, [(1, 60.0)], "epoch 1 of 2, val_top1 60.0%"),
+        (2, [(1, 60.0), (2, 70.0), (3, 70.0)], "epoch 2 of 2, val_top1 70.0%"),
         (0, [], "running"),
         (0, [(1, 70.0)], "running"),
     ],

@@ -86,14 +86,14 @@ def test_what_matters_less_gets_fewer_bits(values: Tensor) -> None:
 def test_the_information_predicts_the_divergence() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4))
-    pictures = torch.randn(2000, 2, 3, 3)
-    found = measure(network, pictures.split(1))
+    images = torch.randn(2000, 2, 3, 3)
+    found = measure(network, images.split(1))
     for name, total in found.inputs.items():
         torch.testing.assert_close(found.diagonal[name].flatten(1).sum(0), total.diagonal())
     with torch.no_grad():
-        before = network(pictures)
+        before = network(images)
         network[3].bias[2] += 0.05
-        shifted = float(divergence(before, network(pictures)).mean())
+        shifted = float(divergence(before, network(images)).mean())
     assert shifted == pytest.approx(float(found.diagonal["3.bias"][2]) * 0.05**2 / 2, rel=0.1)
 
 
@@ -142,26 +142,26 @@ def test_a_network_is_smaller_and_less_alike_at_a_higher_price() -> None:
         replace(LAYOUTS["px8"], head_relu=False),
         num_classes=10,
     )
-    pictures = torch.randn(96, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    images = torch.randn(96, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
     network = SqueezeNet(architecture).eval()
     own = {}
     with torch.no_grad():
         for name, p in network.named_parameters():
             p.mul_(3.5 * (torch.rand_like(p) < 0.5) if name.endswith("weight") else 0)
-        network.conv10.weight.mul_(2 / network(pictures).std(0).mean())
+        network.conv10.weight.mul_(2 / network(images).std(0).mean())
         for name, p in network.named_parameters():
             if name.endswith("weight"):
                 codes, codebook = share(floats(p), floats(p) != 0, 255)
                 own[name] = Shared(codes=codes.astype(np.uint8), codebook=codebook)
     model = compressed(network, own)
     released = module(model)
-    fisher = measure(released, pictures.split(1))
+    fisher = measure(released, images.split(1))
     sizes, lost = [], []
     for price in (1e-8, 1e-6, 1e-4):
         found = recoded(model, fisher, price)
         sizes.append(len(encode(found, "adaptive")))
         with torch.no_grad():
-            lost.append(float(divergence(released(pictures), module(found)(pictures)).mean()))
+            lost.append(float(divergence(released(images), module(found)(images)).mean()))
     assert sizes == sorted(sizes, reverse=True)
     assert lost == sorted(lost)
     assert sizes[-1] < 0.3 * len(encode(model, "adaptive"))
@@ -169,7 +169,7 @@ def test_a_network_is_smaller_and_less_alike_at_a_higher_price() -> None:
     assert lost[-1] > 1e-3
 
 
-def test_divergence_and_moved_pictures() -> None:
+def test_divergence_and_moved_images() -> None:
     one = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
     other = torch.log(torch.tensor([[0.25, 0.5, 0.25]]))
     assert float(divergence(one, one + 3)) == pytest.approx(0, abs=1e-6)

@@ -21,8 +21,7 @@ from dse.analysis.axes import sweep
 from dse.figures import drawing
 from dse.report import __main__ as command
 from dse.report import build
-from dse.report.pictures import PLACES
-from dse.report.pictures import pictures as draw_pictures
+from dse.report.figures import PLACES, figures_of
 from dse.report.sections import small
 from dse.results import commands, compressed, files, records
 from dse.results.files import COMPRESSED
@@ -35,15 +34,15 @@ FIGURES = {"figure3a": b"<svg/>"}
 
 
 @pytest.fixture(autouse=True)
-def pictures(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
-    """The tables that pictures were asked for; none is drawn."""
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    """The tables that figures were asked for; none is drawn."""
     asked: list[pd.DataFrame] = []
 
     def stub(table: pd.DataFrame, *_: object) -> dict[str, bytes]:
         asked.append(table)
         return dict.fromkeys(PLACES, SVG)
 
-    monkeypatch.setattr(build, "pictures", stub)
+    monkeypatch.setattr(build, "figures_of", stub)
     return asked
 
 
@@ -93,7 +92,7 @@ def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None
 def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
     trials = [record(0.125, 0, top1=90.0, val_top1=50.0), record(0.5, 0, top1=60.0, val_top1=80.0)]
     text = shown(folder_of(tmp_path, trials))
-    assert "Best by validation accuracy: sr=0.5; on the test set 60.0 %" in text
+    assert "Best by validation accuracy: sr=0.5; on the test set 60.0%" in text
 
 
 def test_failures_and_the_note_are_shown(tmp_path: Path) -> None:
@@ -159,7 +158,7 @@ def test_each_figure_is_in_its_section(tmp_path: Path) -> None:
 
 
 def test_a_report_is_written_again_only_where_something_has_changed(
-    tmp_path: Path, pictures: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, asked: list[pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "report", lambda contents: contents.note.encode())
     folder_of(tmp_path, sample())
@@ -176,22 +175,22 @@ def test_a_report_is_written_again_only_where_something_has_changed(
     for count, changed in enumerate(settings, start=1):
         for _ in range(2):
             path = build.write(tmp_path, **{**usual, **changed})
-            assert len(pictures) == count
+            assert len(asked) == count
     path.write_bytes(path.read_bytes()[:-1])  # damaged
     build.write(tmp_path, **{**usual, **settings[-1]})
-    assert len(pictures) == len(settings) + 1
+    assert len(asked) == len(settings) + 1
 
 
-def test_pictures_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
+def test_images_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
     folder_of(tmp_path, [*sample(1), record(0.75, 0, status="never_learned", size_bytes=2)])
     table = load(tmp_path)
-    drawn = draw_pictures(table, compressed.load(tmp_path, table), tmp_path)
+    drawn = figures_of(table, compressed.load(tmp_path, table), tmp_path)
     assert list(drawn) == ["forest", "front", "chance"]  # no curves, no compressed networks
     assert all(svg.startswith(b"<?xml") for svg in drawn.values())
     one = table[table["sr"] == 0.125]
-    assert draw_pictures(one, compressed.load(tmp_path, one), tmp_path) == {}
+    assert figures_of(one, compressed.load(tmp_path, one), tmp_path) == {}
     compress(tmp_path)
-    assert list(draw_pictures(one, compressed.load(tmp_path, one), tmp_path)) == ["compressed"]
+    assert list(figures_of(one, compressed.load(tmp_path, one), tmp_path)) == ["compressed"]
 
 
 def test_networks_of_one_size_are_one_row_of_what_small_buys() -> None:

@@ -31,7 +31,7 @@ from dse.trial.question import Trial
 
 FAST = ("lr=0.001", "epochs=1", "seed=0,1,2")
 STUDENT = 4.302653
-"""97.5 % point of Student's t distribution of 2 degrees of freedom."""
+"""97.5% point of Student's t distribution of 2 degrees of freedom."""
 
 FIGURE_3 = (
     ("sr", "pct3x3", FIGURE_3A, 0.125, 0.75),
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("reproduced")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        patch.setattr(build, "pictures", lambda *_: {})
+        patch.setattr(build, "figures_of", lambda *_: {})
         patch.setattr(launch, "run", partial(launch.run, execute="toy_trial:run"))
         assert reproduce.main([*FAST]) == 0
     return home / "results/reproduce"
@@ -65,7 +65,7 @@ def accuracies(table: pd.DataFrame, **values: object) -> list[float]:
 
 
 def gained(before: list[float], after: list[float]) -> tuple[float, float, float]:
-    """The mean difference over three seeds, and the ends of its 95 % interval in -100 .. 100."""
+    """The mean difference over three seeds, and the ends of its 95% interval in -100 .. 100."""
     differences = [b - a for a, b in zip(before, after, strict=True)]
     half = STUDENT * stdev(differences) / math.sqrt(3)
     mean = fmean(differences)
@@ -135,7 +135,7 @@ def test_the_gains_of_figure_3_are_those_of_its_table(home: Path, table: pd.Data
             f"compared with {before:g}, 3 seeds, p = "
         ) in text
         paper = {point.value: point.top5 for point in points}
-        assert f"{paper[before]:.1f} % at {before:g}, {paper[after]:.1f} % at {after:g}" in text
+        assert f"{paper[before]:.1f}% at {before:g}, {paper[after]:.1f}% at {after:g}" in text
     assert "7 tested here, 7 not decided." in text  # which needs more than three seeds
 
 

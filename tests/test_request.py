@@ -126,7 +126,7 @@ UNFIT = [
     ),
     (
         "train_share=0.001",
-        "`train_share` must leave 2 pictures to train on of the 898 that `validation_share` 0.25 "
+        "`train_share` must leave 2 images to train on of the 898 that `validation_share` 0.25 "
         "leaves, got 0.001",
     ),
     (

@@ -39,7 +39,7 @@ NO_NUMBERS = [math.nan, np.nan, math.inf, True, np.True_, np.str_("1"), None, [1
 class Recipe:
     """A value type with a rule for each field but the last."""
 
-    epochs: int = knob(1, WHOLE, "passes over the pictures")
+    epochs: int = knob(1, WHOLE, "passes over the images")
     rate: float = knob(0.5, SHARE, "step size")
     pools: str = knob("none", LAYERS, "layers")
     note: str = ""

@@ -42,7 +42,7 @@ def test_each_module_has_a_panel_with_the_planted_losses() -> None:
     words = text(figure)
     for part in ("conv1", "conv10", "squeeze", "expand1x1", "expand3x3", "change (points)"):
         assert part in words
-    assert "Means of 3 seeds, paired, with 95 % intervals. As planted." in words
+    assert "Means of 3 seeds, paired, with 95% intervals. As planted." in words
     assert not crowded(figure)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pictures import folder
+from images import folder
 from sample_records import comparable
 from test_engines import check_stop, check_tasks
 from test_imagenet_page import job_of_the_page, small

@@ -74,7 +74,7 @@ def test_expand_filters_grow_every_freq_modules(freq: int, e: tuple[int, ...]) -
 @pytest.mark.parametrize(
     ("pct3x3", "e3x3"),
     [
-        # The real end points of Figure 3(b), 1 % and 99 %, are no whole filters: half up, by hand.
+        # The real end points of Figure 3(b), 1% and 99%, are no whole filters: half up, by hand.
         (0.01, [1, 3, 4, 5]),
         (0.99, [127, 253, 380, 507]),
         (0.125, [16, 32, 48, 64]),
@@ -159,7 +159,7 @@ def test_a_plain_wire_needs_one_shape() -> None:
         (V1_1, 224, "111 55 55 55 27 27 27 13 13 13 13 13 13"),
         # dgschwend/zynqnet, _TRAINED_MODEL/train_val.prototxt.
         (ZYNQNET, 256, "128 64 64 32 32 16 16 8 8 8"),
-        # The smallest pictures that torchvision's networks take (`min_size` of their weights).
+        # The smallest images that torchvision's networks take (`min_size` of their weights).
         (V1_0, 21, "8 4 4 4 4 2 2 2 2 2 1 1 1"),
         (V1_1, 17, "8 4 4 4 2 2 2 1 1 1 1 1 1"),
         # Strided squeezes and a pool after the last module, by hand: halves rounded up.

@@ -30,7 +30,7 @@ SAME = Path(__file__).parents[1] / "results/reference/same_configuration/accurac
 
 @pytest.mark.parametrize(
     ("count", "t"),
-    # The 97.5 % points of Student's t in any printed table, for count - 1 degrees of freedom.
+    # The 97.5% points of Student's t in any printed table, for count - 1 degrees of freedom.
     [(3, 4.303), (4, 3.182), (5, 2.776), (11, 2.228), (31, 2.042), (121, 1.980)],
 )
 def test_half_width_is_the_tables_t_times_the_standard_error(count: int, t: float) -> None:
@@ -190,7 +190,7 @@ def test_holm_bounds_the_chance_of_any_false_rejection() -> None:
 
 @pytest.mark.parametrize(
     ("effect", "seeds"),
-    # Two-sided paired t test at 5 % with a power of 80 %, as G*Power 3.1 prints it.
+    # Two-sided paired t test at 5% with a power of 80%, as G*Power 3.1 prints it.
     [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10), (-0.5, 34)],
 )
 def test_seeds_for_a_power_are_those_of_published_tables(effect: float, seeds: int) -> None:

@@ -48,7 +48,7 @@ def test_a_running_sweep_and_a_killed_one_are_shown(
         assert second.startswith("a sweep is running: 0 of 3 done, 1 running, about ")
         running = trials(Plan(trials=3, epochs=9000, seconds=0.01))[0]
         assert third.startswith(f"running: seed=0 ({running.trial_id[:8]}): epoch ")
-        assert lines[0].endswith(" of 9000, val_top1 50.0 %")
+        assert lines[0].endswith(" of 9000, val_top1 50.0%")
         driver.kill()
         driver.wait()
     soon(lambda: "half-way" in shown(folder, capsys)[-1])  # the driver's task ends after it

@@ -1,4 +1,4 @@
-"""Streams of a folder of pictures: parts, batches, random numbers, and loader processes."""
+"""Streams of a folder of images: parts, batches, random numbers, and loader processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from pictures import encoded, folder, waves, write
+from images import encoded, folder, waves, write
 from PIL import Image
 from toy_runs import alive, soon
 from toy_trial import children, workers
@@ -43,13 +43,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWa
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2 classes of 25 + 4 pictures, of all kinds."""
+    """2 classes of 25 + 4 images, of all kinds."""
     return folder(tmp_path_factory.mktemp("folder"), train=25)
 
 
 @pytest.fixture(scope="module")
 def distinct(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2 classes of 25 + 4 pictures, no two of them equal."""
+    """2 classes of 25 + 4 images, no two of them equal."""
     files = {}
     for number in range(58):
         part, label = ("val", number % 2) if number < 8 else ("train", number % 2)
@@ -58,7 +58,7 @@ def distinct(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stream(root: Path, loaders: int = 0, **values: object) -> Stream:
-    """A stream of 35 training, 15 validation and 8 test pictures of 24 pixels, or as said."""
+    """A stream of 35 training, 15 validation and 8 test images of 24 pixels, or as said."""
     cache = root.with_name("cache")
     question: dict[str, object] = {
         "data": "image_folder",
@@ -103,7 +103,7 @@ def wrong(content: bytes) -> bytes:
         (lambda path: path.unlink(), "No such file"),
     ],
 )
-def test_a_broken_picture_is_reported_with_its_path(
+def test_a_broken_image_is_reported_with_its_path(
     change: object, said: str, loaders: int, tmp_path: Path
 ) -> None:
     root = folder(tmp_path / "root", test=1)
@@ -113,7 +113,7 @@ def test_a_broken_picture_is_reported_with_its_path(
     with pytest.raises(DataError) as caught:  # it is trained on or held out
         epoch(data) + list(data.batches(data.validation))
     assert str(caught.value).startswith(
-        f"`data.root` must hold pictures that can be decoded, got {path}: "
+        f"`data.root` must hold images that can be decoded, got {path}: "
     )
     assert said in str(caught.value)
     assert str(caught.value).isprintable()
@@ -161,13 +161,13 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
 def whole(data: Stream, row: int) -> torch.Tensor:
-    """What a picture is without augmentation."""
-    crop = CROPS["none"].evaluate(data.files.picture(row), 24, np.empty(0))
+    """What an image is without augmentation."""
+    crop = CROPS["none"].evaluate(data.files.image(row), 24, np.empty(0))
     return (crop / 255 - MEAN) / STD
 
 
 @pytest.mark.parametrize("batch_size", [4, 16, 17, 34, 35, 64])
-def test_an_epoch_has_every_picture_once_but_for_a_single_left_over(
+def test_an_epoch_has_every_image_once_but_for_a_single_left_over(
     distinct: Path, batch_size: int
 ) -> None:
     data = stream(distinct)
@@ -180,13 +180,13 @@ def test_an_epoch_has_every_picture_once_but_for_a_single_left_over(
         assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
         assert x.is_contiguous(memory_format=torch.channels_last)
     known = {row: whole(data, row) for row in data.train.rows.tolist()}
-    rows = [row_of(known, picture) for x, _ in batches for picture in x]
+    rows = [row_of(known, image) for x, _ in batches for image in x]
     assert len(set(rows)) == len(rows) == seen
 
 
-def row_of(known: Mapping[int, torch.Tensor], picture: torch.Tensor) -> int:
-    """The one row whose picture it is."""
-    (row,) = [row for row, its in known.items() if torch.allclose(picture, its, atol=1e-5)]
+def row_of(known: Mapping[int, torch.Tensor], image: torch.Tensor) -> int:
+    """The one row whose image it is."""
+    (row,) = [row for row, its in known.items() if torch.allclose(image, its, atol=1e-5)]
     return row
 
 
@@ -194,14 +194,14 @@ ODD = [b"a\rb", b"\x07", b"\xff\xfe", "\u00e9\u732b".encode(), b" x ", b"a=b#(c)
 
 
 def test_classes_may_have_any_name_without_a_line_break(tmp_path: Path) -> None:
-    picture = encoded(waves(30, 40), "PNG")
+    image = encoded(waves(30, 40), "PNG")
     for name in ODD:
         for part, count in (("train", 10), ("val", 1)):
             place = os.fsencode(tmp_path / "root" / part) + b"/" + name
             os.makedirs(place)  # noqa: PTH103 (a `Path` takes no bytes)
             for number in range(count):
                 with open(b"%s/%d.png" % (place, number), "wb") as file:  # noqa: PTH123
-                    file.write(picture)
+                    file.write(image)
     data = stream(tmp_path / "root", validation_share=0.5)
     labels = torch.cat([y for _, y in [*epoch(data), *data.batches(data.validation)]])
     assert labels.bincount().tolist() == [10] * len(ODD)
@@ -235,11 +235,11 @@ def test_start_leaves_out_the_first_batches(root: Path, loaders: int) -> None:
 def test_batches_that_are_skipped_are_not_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = Files.picture
+    kept = Files.image
     root = folder(tmp_path / "root", train=25)
     data, taken = stream(root), list[int]()
     batches = epoch(data)
-    monkeypatch.setattr(Files, "picture", lambda files, row: taken.append(row) or kept(files, row))
+    monkeypatch.setattr(Files, "image", lambda files, row: taken.append(row) or kept(files, row))
     epoch(data)
     monkeypatch.undo()
     for line in (data.files.listing.splitlines()[row] for row in taken[:24]):
@@ -250,8 +250,8 @@ def test_batches_that_are_skipped_are_not_decoded(
     assert same(epoch(data, start=3), batches[3:])
 
 
-def test_a_picture_s_crop_is_a_function_of_seed_and_epoch(root: Path) -> None:
-    """Not of its batch, nor of the other pictures in it."""
+def test_an_image_s_crop_is_a_function_of_seed_and_epoch(root: Path) -> None:
+    """Not of its batch, nor of the other images in it."""
     data = stream(root, augment="crop_flip")
     small, large = epoch(data, 5), epoch(data, 35)
     assert torch.equal(torch.cat([x for x, _ in small]), large[0][0])
@@ -276,7 +276,7 @@ def test_a_picture_s_crop_is_a_function_of_seed_and_epoch(root: Path) -> None:
     assert len(orders) == 4
 
 
-def test_no_two_pictures_share_random_numbers() -> None:
+def test_no_two_images_share_random_numbers() -> None:
     drawn = [tuple(_uniform(key, row)) for key in (1, 2) for row in range(200)]
     flat = [number for numbers in drawn for number in numbers]
     assert len(set(flat)) == len(flat) == 400 * 24
@@ -287,7 +287,7 @@ def test_no_two_pictures_share_random_numbers() -> None:
 # Normalising ------------------------------------------------------------------------------------
 
 
-def test_pictures_are_normalised_by_the_data_set_or_as_caffe_does(tmp_path: Path) -> None:
+def test_images_are_normalised_by_the_data_set_or_as_caffe_does(tmp_path: Path) -> None:
     red = encoded(Image.new("RGB", (40, 30), (255, 128, 0)), "PNG")
     files = {f"{p}/{c}/{n}.png": red for p in ("train", "val") for c in "ab" for n in range(4)}
     root = write(tmp_path / "root", files)
@@ -299,7 +299,7 @@ def test_pictures_are_normalised_by_the_data_set_or_as_caffe_does(tmp_path: Path
     assert torch.equal(x, torch.tensor([132.0, 11.0, -104.0]).view(3, 1, 1).expand_as(x))
 
 
-def test_pictures_are_normalised_on_the_device(root: Path) -> None:
+def test_images_are_normalised_on_the_device(root: Path) -> None:
     """The device `meta` has no numbers, but refuses to compute with a tensor of another device."""
     data = cast(Stream, on_device(cast(Data, stream(root, 2)), torch.device("meta")))
     for (x, y), (same_x, same_y) in zip(epoch(data), epoch(stream(root)), strict=True):
@@ -310,7 +310,7 @@ def test_pictures_are_normalised_on_the_device(root: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("normalise", ["dataset", "caffe"])
-def test_pictures_on_a_gpu_are_the_same(root: Path, normalise: str) -> None:
+def test_images_on_a_gpu_are_the_same(root: Path, normalise: str) -> None:
     data = stream(root, 2, augment="crop_flip", normalise=normalise)
     placed = cast(Stream, on_device(cast(Data, data), torch.device("cuda")))
     for number in (1, 2):
@@ -366,7 +366,7 @@ def test_a_pass_that_is_abandoned_leaves_nothing(root: Path) -> None:
     assert len(listed("/proc/self/fd")) <= descriptors + 1
 
 
-def test_a_broken_picture_ends_the_loaders_at_once(tmp_path: Path) -> None:
+def test_a_broken_image_ends_the_loaders_at_once(tmp_path: Path) -> None:
     root = folder(tmp_path / "root", test=1)
     data = stream(root, 2)
     write(root, {name.decode(): b"x" for name in names(data)})
@@ -475,10 +475,10 @@ def test_a_sweep_trains_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     record = records.read(path)
     answer = record.answer
     assert record.trial.protocol.manifest.startswith("2-22-6-")
-    assert answer.steps == 2  # 11 pictures, 7 at a time
+    assert answer.steps == 2  # 11 images, 7 at a time
     assert answer.status in ("learned", "partly_dead", "never_learned")
-    for top1, pictures in ((answer.top1, 6), (answer.val_top1, 11)):
-        assert top1 * pictures / 100 == pytest.approx(round(top1 * pictures / 100))
+    for top1, images in ((answer.top1, 6), (answer.val_top1, 11)):
+        assert top1 * images / 100 == pytest.approx(round(top1 * images / 100))
     assert 0 < answer.loss < 10
 
 
@@ -518,12 +518,12 @@ def test_loaders_that_stall_cost_an_attempt_and_die_with_it(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")
-def test_a_sweep_trains_on_pictures_of_imagenet(tmp_path: Path) -> None:
+def test_a_sweep_trains_on_images_of_imagenet(tmp_path: Path) -> None:
     root = Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10"
     record = swept(tmp_path, root, "imagenet", "train_share=0.2", "batch_size=32")
     protocol, answer = record.trial.protocol, record.answer
     assert protocol.facts.num_classes == 10
-    assert answer.steps == -(-protocol.train_pictures // 32)
+    assert answer.steps == -(-protocol.train_images // 32)
     assert (answer.top1 * protocol.facts.test / 100) == pytest.approx(
         round(answer.top1 * protocol.facts.test / 100)
     )
@@ -531,7 +531,7 @@ def test_a_sweep_trains_on_pictures_of_imagenet(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("SQUEEZENET_DSE_DATA" not in os.environ, reason="no ImageNet here")
-def test_pictures_of_imagenet_do_not_depend_on_the_number_of_loaders(tmp_path: Path) -> None:
+def test_images_of_imagenet_do_not_depend_on_the_number_of_loaders(tmp_path: Path) -> None:
     root = Path(os.environ["SQUEEZENET_DSE_DATA"]) / "imagenet10"
     manifest = image_folder.read(root, tmp_path)
     protocol = Protocol(

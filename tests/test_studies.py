@@ -107,7 +107,7 @@ def test_a_study_of_one_objective_has_its_best_so_far(tmp_path: Path) -> None:
     table = history(study)
     assert table["best"].iloc[-1] == table["val_top1"].max()
     assert study_figure(study).axes[0].get_ylabel() == "validation top-1 (%)"
-    best = f"best validation accuracy: {table['best'].iloc[-1]:.1f} %"
+    best = f"best validation accuracy: {table['best'].iloc[-1]:.1f}%"
     stopped = study["points"][0] | {"state": "stopped", "values": None}
     for points, words in (([*study["points"], stopped], best), ([stopped], "accuracy: none")):
         assert words in searches({"s": {**study, "points": points}}).points[0].text

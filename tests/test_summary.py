@@ -38,11 +38,11 @@ def test_each_configuration_has_its_mean_and_interval_over_the_seeds() -> None:
     lines = summary(table, 9).splitlines()
     assert lines == [
         "9 trials: 9 learned; means over the seeds, accuracies in percent",
-        "sr     top1  95 % interval  val_top1  seeds  params  size_bytes",
+        "sr     top1   95% interval  val_top1  seeds  params  size_bytes",
         "0.125  99.0  [96.5, 100.0]     100.0      3  10,000           1",
         "0.5    81.0   [78.5, 83.5]      82.0      3  10,000           1",
         "1      72.0   [67.0, 77.0]      73.0      3  10,000           1",
-        "best by validation accuracy: sr=0.125; on the test set 99.0 % [96.5, 100.0]",
+        "best by validation accuracy: sr=0.125; on the test set 99.0% [96.5, 100.0]",
     ]
 
 
@@ -50,7 +50,7 @@ def test_below_three_seeds_there_is_no_interval() -> None:
     text = summary(accuracies({0.5: [80, 90], 1.0: [70, 60]}), 4)
     assert "interval" not in text
     assert "[" not in text
-    assert text.endswith("best by validation accuracy: sr=0.5; on the test set 85.0 %")
+    assert text.endswith("best by validation accuracy: sr=0.5; on the test set 85.0%")
     mixed = summary(accuracies({0.5: [80, 90], 1.0: [70, 70, 70]}), 5)
     assert [line.count("[") for line in mixed.splitlines()] == [0, 0, 0, 1, 0]
 
@@ -64,13 +64,13 @@ def test_the_validation_part_chooses_never_the_test_set() -> None:
     assert [line.split()[0] for line in shown] == [f"{n / 100:g}" for n in range(100, 80, -1)]
     assert len(shown) == LINES
     assert more == "and 80 more in table.csv"
-    assert best == "best by validation accuracy: sr=1; on the test set 90.0 %"
+    assert best == "best by validation accuracy: sr=1; on the test set 90.0%"
     assert head == "100 trials: 100 learned; accuracies in percent"
 
 
 def test_of_one_configuration_none_is_the_best() -> None:
     (line,) = best(sweep(accuracies({0.5: [80.0, 82.0]})))
-    assert line == "accuracy: on the test set 81.0 %"
+    assert line == "accuracy: on the test set 81.0%"
 
 
 def test_of_equal_networks_the_smaller_is_the_best() -> None:
@@ -117,8 +117,8 @@ def test_each_data_set_has_its_own_best() -> None:
         )
     )
     assert summary(rows, 4).splitlines()[-2:] == [
-        "best by validation accuracy on digits: sr=0.5; on the test set 90.0 %",
-        "best by validation accuracy on cifar10: sr=1; on the test set 90.0 %",
+        "best by validation accuracy on digits: sr=0.5; on the test set 90.0%",
+        "best by validation accuracy on cifar10: sr=1; on the test set 90.0%",
     ]
 
 

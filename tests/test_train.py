@@ -49,7 +49,7 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Toy:
-    """Pictures in one fixed order; those of step `poisoned` of the first epoch are NaN."""
+    """Images in one fixed order; those of step `poisoned` of the first epoch are NaN."""
 
     x: Tensor
     y: Tensor
@@ -71,15 +71,15 @@ class Toy:
         return zip(self.x.split(batch_size), self.y.split(batch_size), strict=True)
 
 
-def toy(pictures: int = 12, classes: int = 3, poisoned: int = -1) -> Toy:
-    random = torch.Generator().manual_seed(pictures)
-    x = torch.randn(pictures, 2, 4, 4, generator=random)
-    return Toy(x, torch.arange(pictures) % classes, poisoned)
+def toy(images: int = 12, classes: int = 3, poisoned: int = -1) -> Toy:
+    random = torch.Generator().manual_seed(images)
+    x = torch.randn(images, 2, 4, 4, generator=random)
+    return Toy(x, torch.arange(images) % classes, poisoned)
 
 
-def easy(pictures: int = 12, poisoned: int = -1) -> Toy:
-    """Pictures that are learned within a few steps: their brightness shows their label."""
-    data = toy(pictures, poisoned=poisoned)
+def easy(images: int = 12, poisoned: int = -1) -> Toy:
+    """Images that are learned within a few steps: their brightness shows their label."""
+    data = toy(images, poisoned=poisoned)
     return replace(data, x=data.x + 3 * F.one_hot(data.y, 3)[:, :2, None, None])
 
 
@@ -287,7 +287,7 @@ def test_callbacks_follow_each_step_and_each_epoch() -> None:
     losses: list[float] = []
 
     class Losses(TrainStep):
-        """Keeps the loss of each step, a sum over its pictures."""
+        """Keeps the loss of each step, a sum over its images."""
 
         def __call__(self, x: Tensor, y: Tensor) -> StepReport:
             report = super().__call__(x, y)
@@ -417,7 +417,7 @@ class Faint(Blind):
 
 
 def shown() -> Toy:
-    """Twelve pictures that show their label."""
+    """Twelve images that show their label."""
     labels = torch.arange(12) % 3
     return Toy(F.one_hot(labels).float()[:, :, None, None], labels)
 
@@ -662,7 +662,7 @@ def test_a_run_is_dead_only_without_a_step_that_lives() -> None:
     counts: list[int] = []
 
     class Once(Blind):
-        """Hears its pictures in the fourth step alone."""
+        """Hears its images in the fourth step alone."""
 
         def forward(self, x: Tensor) -> Tensor:
             heard.extend([1] * self.training)
@@ -710,7 +710,7 @@ def test_a_step_is_lifeless_where_nearly_all_weights_are_still(
     assert not lifeless(mixed(ratios), math.nextafter(GUESS * guess, 0), 10)
 
 
-def test_steps_of_two_pictures() -> None:
+def test_steps_of_two_images() -> None:
     """The smallest that batch norm takes."""
     recipe = replace(FULL, batch_size=2, dead_after=100)
     training = trained(network(), toy(6), recipe)
@@ -739,12 +739,12 @@ class Masks(nn.Module):
 
 
 def test_dropout_masks_are_functions_of_seed_and_step() -> None:
-    def masks(pictures: int, seed: int, drawn_before: int) -> list[tuple[bool, ...]]:
+    def masks(images: int, seed: int, drawn_before: int) -> list[tuple[bool, ...]]:
         model = Masks(drawn_before)
         trained(
             model,
-            toy(pictures),
-            replace(PLAIN, epochs=24 // pictures, batch_size=4),
+            toy(images),
+            replace(PLAIN, epochs=24 // images, batch_size=4),
             seed=seed,
             on_epoch=lambda epoch, accuracy: torch.rand(epoch).sum().item(),
         )

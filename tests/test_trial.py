@@ -80,7 +80,7 @@ FIELDS: Mapping[str, tuple[Any, Any]] = {
     "semantics": (2, 1),
 }
 """Each field of the question, written out so that no default is in it, with another value; and
-those that say which pictures, which must fit together.
+those that say which images, which must fit together.
 """
 DIGITS = {"data": "digits", "manifest": "none", "normalise": "dataset"}
 FOLDER = {"data": "image_folder", "manifest": f"10-1197-600-{0:020}", "normalise": "dataset"}
@@ -153,7 +153,7 @@ def test_every_field_of_the_question_changes_the_identity(name: str) -> None:
     assert trial_from({**changed.question, name: TRIAL.question[name]}).trial_id == TRIAL.trial_id
 
 
-def test_the_pictures_change_the_identity() -> None:
+def test_the_images_change_the_identity() -> None:
     changes: list[dict[str, Any]] = [
         FOLDER,
         {**FOLDER, "normalise": "caffe"},
@@ -276,14 +276,14 @@ def test_what_is_missing_is_named() -> None:
         (
             {"train_share": 0.001},
             [
-                "`train_share` must leave 2 pictures to train on of the 898 that "
+                "`train_share` must leave 2 images to train on of the 898 that "
                 "`validation_share` 0.25 leaves, got 0.001"
             ],
         ),
         (
             {"validation_share": 0.9999},
             [
-                "`train_share` must leave 2 pictures to train on of the 0 that "
+                "`train_share` must leave 2 images to train on of the 0 that "
                 "`validation_share` 0.9999 leaves, got 0.5"
             ],
         ),
@@ -305,10 +305,10 @@ def test_parts_that_do_not_fit_are_listed(changes: dict[str, Any], lines: list[s
 
 
 def test_the_parts_of_the_data_are_counted_once() -> None:
-    assert TRIAL.protocol.validation_pictures == 299
-    assert TRIAL.protocol.train_pictures == 449
-    assert Protocol(validation_share=1e-6).validation_pictures == 1
-    assert Protocol(train_share=1.0).train_pictures == 898
+    assert TRIAL.protocol.validation_images == 299
+    assert TRIAL.protocol.train_images == 449
+    assert Protocol(validation_share=1e-6).validation_images == 1
+    assert Protocol(train_share=1.0).train_images == 898
 
 
 def test_a_trial_knows_its_network() -> None:
@@ -432,7 +432,7 @@ def test_an_answer_has_rules(changes: dict[str, Any], line: str) -> None:
     assert str(caught.value) == line
 
 
-# 10 classes and 900 pictures: guessing is 10 % and its deviation exactly 1 %.
+# 10 classes and 900 images: guessing is 10% and its deviation exactly 1%.
 @pytest.mark.parametrize(
     ("val_top1", "predicted", "step", "status"),
     [
@@ -461,7 +461,7 @@ def test_chance_is_three_deviations_above_guessing() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 5, 9, 10, 11, 100])
 def test_enough_is_held_out_to_distinguish_learning_from_guessing(classes: int) -> None:
-    """With the smallest number that the rule allows, and not with one picture fewer."""
+    """With the smallest number that the rule allows, and not with one image fewer."""
 
     def holding(held_out: int) -> Protocol:
         return Protocol(
@@ -470,14 +470,14 @@ def test_enough_is_held_out_to_distinguish_learning_from_guessing(classes: int) 
             validation_share=held_out / 400,
         )
 
-    least = 2  # one picture has one class: predicting it is always right
+    least = 2  # one image has one class: predicting it is always right
     while chance(least, classes) > 99.999:
         least += 1
     check_held_out(holding(least))
     with pytest.raises(ValueError, match="must hold out at least") as caught:
         check_held_out(holding(least - 1))
     assert str(caught.value) == (
-        f"`validation_share` must hold out at least {least} of 400 pictures of {classes} "
+        f"`validation_share` must hold out at least {least} of 400 images of {classes} "
         f"classes, so that a guess cannot pass for learning, got {(least - 1) / 400:g}, which is "
         f"{least - 1}"
     )

@@ -1,4 +1,4 @@
-"""Data sets of 10 + 4 pictures of 4x4 pixels, as files in the published formats."""
+"""Data sets of 10 + 4 images of 4x4 pixels, as files in the published formats."""
 
 from __future__ import annotations
 
@@ -24,20 +24,17 @@ from dse.trial.datasets import DataSet
 FACTS = DataSet(
     num_classes=10, channels=3, image_size=4, train=10, test=4, mean=(), std=(), digest="0" * 64
 )
-PICTURES = np.random.default_rng(0).integers(0, 256, (14, 4, 4, 3), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (14, 4, 4, 3), np.uint8)
 LABELS = (np.arange(14) % 10).astype(np.uint8)
 SPLITS = (slice(0, 5), slice(5, 10), slice(10, 14))
 NAMES = ("data_batch_1", "data_batch_2", "test_batch")
 DIGEST = hashlib.sha256(
-    PICTURES[:10].tobytes()
-    + LABELS[:10].tobytes()
-    + PICTURES[10:].tobytes()
-    + LABELS[10:].tobytes()
+    IMAGES[:10].tobytes() + LABELS[:10].tobytes() + IMAGES[10:].tobytes() + LABELS[10:].tobytes()
 ).hexdigest()
 
 
 def pickled(
-    rows: Any = PICTURES[:5],
+    rows: Any = IMAGES[:5],
     labels: Sequence[int] = tuple(LABELS[:5]),
     reconstruct: bytes = b"cnumpy.core.multiarray\n_reconstruct\n",
 ) -> bytes:
@@ -61,7 +58,7 @@ def pickled(
 
 def recorded(prefix: bytes = b"") -> list[bytes]:
     """The batches as the "binary version" has them, `prefix` before each label."""
-    planes = PICTURES.transpose(0, 3, 1, 2).reshape(14, -1)
+    planes = IMAGES.transpose(0, 3, 1, 2).reshape(14, -1)
     records = [prefix + bytes([y]) + p.tobytes() for y, p in zip(LABELS, planes, strict=True)]
     return [b"".join(records[split]) for split in SPLITS]
 
@@ -99,7 +96,7 @@ def published(
 
 def python_files(root: Path) -> Published:
     """The unpacked folder of CIFAR-10's "python version"."""
-    rows = [pickled(PICTURES[split], LABELS[split]) for split in SPLITS]
+    rows = [pickled(IMAGES[split], LABELS[split]) for split in SPLITS]
     return published(root, dict(zip(NAMES, rows, strict=True)), python_batches)
 
 
@@ -112,7 +109,7 @@ def archive(root: Path, members: Mapping[str, bytes], read: Reader) -> Published
 
 def python_archive(root: Path) -> Published:
     """The archive of CIFAR-10's "python version"."""
-    rows = [pickled(PICTURES[split], LABELS[split]) for split in SPLITS]
+    rows = [pickled(IMAGES[split], LABELS[split]) for split in SPLITS]
     return archive(root, {f"x/{n}": r for n, r in zip(NAMES, rows, strict=True)}, python_batches)
 
 
@@ -130,8 +127,8 @@ def fine_archive(root: Path) -> Published:
 
 
 def idx_files(root: Path, *, packed: bool = True) -> Published:
-    """MNIST's files, compressed or not: gray pictures."""
-    gray = PICTURES[..., 0]
+    """MNIST's files, compressed or not: gray images."""
+    gray = IMAGES[..., 0]
     arrays = {"a": gray[:10], "b": LABELS[:10], "c": gray[10:], "d": LABELS[10:]}
     contents = {name: idx(array) for name, array in arrays.items()}
     if packed:

@@ -119,7 +119,7 @@ def run(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str,
         if of.protocol.recipe.weight_decay == HANGING:
             time.sleep(10_000)
         if of.protocol.recipe.weight_decay == BROKEN:
-            raise DataError("a picture has gone")
+            raise DataError("an image has gone")
         done = int(next(checkpoints.newest(folder, of.trial_id), b"0"))
         for epoch in range(done + 1, of.protocol.recipe.epochs + 1):
             note(folder, of.trial_id, f"epoch{epoch}")

@@ -23,11 +23,11 @@ class Fisher:
     inputs: Mapping[str, Tensor]
 
 
-def measure(network: nn.Module, pictures: Iterable[Tensor]) -> Fisher:
-    """The mean over pictures of the squared gradient of a class's log probability, the class drawn
+def measure(network: nn.Module, images: Iterable[Tensor]) -> Fisher:
+    """The mean over images of the squared gradient of a class's log probability, the class drawn
     from the network's own distribution.
 
-    `pictures` are batches of one, (1, channels, h, w).
+    `images` are batches of one, (1, channels, h, w).
     """
     generator = torch.Generator().manual_seed(0)
     names, parameters = zip(*network.named_parameters(), strict=True)
@@ -38,9 +38,9 @@ def measure(network: nn.Module, pictures: Iterable[Tensor]) -> Fisher:
         if name.endswith("weight")
     }
     count = 0
-    for picture in pictures:
+    for image in images:
         count += 1
-        logs = F.log_softmax(network(picture)[0], 0)
+        logs = F.log_softmax(network(image)[0], 0)
         drawn = int(torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator))
         gradients = torch.autograd.grad(logs[drawn], parameters)
         for name, gradient in zip(names, gradients, strict=True):
@@ -54,7 +54,7 @@ def measure(network: nn.Module, pictures: Iterable[Tensor]) -> Fisher:
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """The KL divergence of the student's distribution from the teacher's for each picture, nats.
+    """The KL divergence of the student's distribution from the teacher's for each image, nats.
 
     Both are class scores, (n, classes).
     """

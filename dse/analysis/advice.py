@@ -38,7 +38,7 @@ class Advice:
 def advice(found: Sweep) -> list[Advice]:
     """Each piece of the paper's advice that the grid can test (sections 3.1, 5 and 6).
 
-    A verdict says that something holds or does not only where the 95 % interval over the seeds
+    A verdict says that something holds or does not only where the 95% interval over the seeds
     says so; with fewer than `INTERVAL_SEEDS` seeds it says what the means are. What is "enough" is
     compared with every greater value. Raises `NoSweep` where the grid is not complete.
     """
@@ -198,10 +198,10 @@ def reach_sentence(found: Sweep, column: str, cost: str = "size_bytes") -> str:
     table = reached(found, column, cost)
     *values, whole = table.itertuples(index=False, name=None)
     ranked = sorted(values, key=lambda row: -row[3])
-    texts = [f"{written(row[0])} {row[3]:.1f} %{_ends(row[4], row[5])}" for row in ranked]
+    texts = [f"{written(row[0])} {row[3]:.1f}%{_ends(row[4], row[5])}" for row in ranked]
     return (
         f"Mean accuracy over common budgets of {cost} of networks with one value of {column}: "
-        f"{', '.join(texts)}; of all networks {whole[3]:.1f} %."
+        f"{', '.join(texts)}; of all networks {whole[3]:.1f}%."
     )
 
 

@@ -21,7 +21,7 @@ FIELDS = tuple(name for name in (*QUESTION, *SETTINGS) if name != "seed")
 """What may vary and be an axis."""
 
 TOP5_FROM_CLASSES = 100
-"""Top-5 accuracy is shown from this many classes on: with ten it is near 100 % for all."""
+"""Top-5 accuracy is shown from this many classes on: with ten it is near 100% for all."""
 
 ORDER = {"bypass": ("none", "simple", "complex")}
 """The order of text values where it is not that of the alphabet."""
@@ -148,7 +148,7 @@ def _idle(rows: pd.DataFrame, axes: Sequence[Axis]) -> dict[tuple[str, Any], lis
 
 
 def data_sets(table: pd.DataFrame) -> pd.Series[str]:
-    """The data set of each row: its `data`, and where the table has several folders of pictures the
+    """The data set of each row: its `data`, and where the table has several folders of images the
     first digits of the manifest too, such as "image_folder:0a1b2c3d"."""
     several = table.groupby("data")["manifest"].transform("nunique") > 1
     if not several.any():
@@ -258,7 +258,7 @@ def configurations(found: Sweep, answer: str = "") -> pd.DataFrame:
     """A row for each configuration, in the order of the axes.
 
     Columns: the axes; `count`, `mean`, `low`, `high` of `answer` over the seeds (default: the
-    accuracy, percent; the ends of the 95 % interval are NaN below `INTERVAL_SEEDS` seeds);
+    accuracy, percent; the ends of the 95% interval are NaN below `INTERVAL_SEEDS` seeds);
     `val_top1`, the mean over the seeds, percent; the `SIZES`; `seconds` and `file_bytes`, means
     over the seeds.
     """

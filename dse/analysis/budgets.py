@@ -32,9 +32,9 @@ def at_budgets(table: pd.DataFrame, budgets: Sequence[float] = ()) -> pd.DataFra
 
     - `budget_bytes`;
     - `uncompressed` and `compressed`: the network in words, "" where none fits;
-    - of each, `..._bytes`, the mean over the seeds, and `..._top1` with its 95 % interval
+    - of each, `..._bytes`, the mean over the seeds, and `..._top1` with its 95% interval
       (`..._low`, `..._high`), on the test set (top-5 where there are many classes), percent;
-    - `difference` of the compressed network from the uncompressed one with its 95 % interval
+    - `difference` of the compressed network from the uncompressed one with its 95% interval
       (`difference_low`, `difference_high`), points; over `seeds`, those that both have.
 
     Raises `ValueError` for a table that is empty or holds a network twice, and `TooMany`, a

@@ -41,7 +41,7 @@ class Comparison:
     `difference` is in points. `p` is that of `sign_flip_p` and `adjusted_p` Holm's over the family;
     `smallest_adjusted_p` is the smallest that these numbers of seeds can give. `effect` is Cohen's
     d_z: infinite where all differences are equal, NaN for one seed and where all are 0.
-    `seeds_needed` more seeds give an effect of this size a chance of 80 % to be decided; None:
+    `seeds_needed` more seeds give an effect of this size a chance of 80% to be decided; None:
     above `MAX_SEEDS`, or unknown.
     """
 

@@ -15,17 +15,17 @@ TABLE2_ABOUT = {
     "bytes": "length of the file; of a network as it was trained, its weights at fp32",
     "times smaller": "than the network's weights at fp32",
     "than AlexNet": "times smaller than uncompressed AlexNet's weights",
-    "top-1": "of the network decoded from the file, test set, percent; 95 % interval from 3 seeds",
+    "top-1": "of the network decoded from the file, test set, percent; 95% interval from 3 seeds",
     "top-5": "the same for top-5",
     "change": "of top-1 compared with the uncompressed network after as many epochs in all (method "
-    "none), paired by seed, points; 95 % interval from 3 seeds on",
+    "none), paired by seed, points; 95% interval from 3 seeds on",
     "paper's size": "on ImageNet, as are its accuracies: one run each",
 }
 BUDGETS_ABOUT = {
     "at most": "bytes that the file may have, KB of 2^10, MB of 2^20",
-    "uncompressed": "the network that is best on the validation part, and its bytes",
+    "uncompressed": "the network that is best on the validation set, and its bytes",
     "compressed": "the same of the compressed networks",
-    "uncompressed top-1": "on the test set, percent; 95 % interval from 3 seeds on",
+    "uncompressed top-1": "on the test set, percent; 95% interval from 3 seeds on",
     "compressed top-1": "the same",
     "difference": "compressed compared with uncompressed, paired by seed, points",
     "seeds": "that both have",

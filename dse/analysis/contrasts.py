@@ -49,7 +49,7 @@ class Contrast:
         return (
             f"{self.name}: {signed(self.difference, 'points')} on average over {self.settings:,} "
             f"settings{spread} and {counted(self.difference.count, 'seed')}; more in "
-            f"{100 * self.higher:.0f} % of them. Least for {least}, most for {most}."
+            f"{100 * self.higher:.0f}% of them. Least for {least}, most for {most}."
         )
 
     def _ends(self) -> tuple[str, str]:

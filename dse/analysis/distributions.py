@@ -22,7 +22,7 @@ def distributions(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
     An error is 100 minus the network's mean accuracy on the test set over its seeds, percent. A row
     for each value and each of `POINTS` errors: the axis, `error`, `share` (of the networks that
-    have at most this error, 0 to 1), and the ends `low` and `high` of its 95 % band: the
+    have at most this error, 0 to 1), and the ends `low` and `high` of its 95% band: the
     percentiles of `RESAMPLES` resamples of the networks. So the band shows how far a sub-space of
     other networks like these may differ, and not the noise of the seeds.
 
@@ -52,7 +52,7 @@ def below(errors: Floats, at: Floats) -> Floats:
 
 
 def band(errors: Floats, at: Floats) -> tuple[Floats, Floats]:
-    """The ends of the 95 % band of `below` over resamples of the errors, at each of `at`.
+    """The ends of the 95% band of `below` over resamples of the errors, at each of `at`.
 
     How many of n resampled errors are at most a given one follows a binomial distribution, so
     that nothing need be resampled one by one.

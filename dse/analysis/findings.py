@@ -1,6 +1,6 @@
 """The paper's claims about accuracy, tested on a table of trials.
 
-A claim `agrees` or `contradicts` only where the trials decide it at the 5 % level (see
+A claim `agrees` or `contradicts` only where the trials decide it at the 5% level (see
 `dse.analysis.compare` and `dse.analysis.plateau`); else it is `not decided`. Each claim is tested
 by itself, with pairs of trials that have the same seed and are equal in all else; where something
 else varies, differences are means over its settings. Trials with the paper's fixed values are
@@ -175,7 +175,7 @@ def by_depth(values: Iterable[str]) -> list[str]:
 def _points(points: Sequence[Point], *values: float) -> str:
     """The paper's accuracies at some values."""
     known = {point.value: point.top5 for point in points}
-    texts = [f"{known[value]:.1f} % at {value:g}" for value in values]
+    texts = [f"{known[value]:.1f}% at {value:g}" for value in values]
     return f"{', '.join(texts)} (top-5 on ImageNet)"
 
 
@@ -188,7 +188,7 @@ def _order(better: str, worse: str) -> _Claim:
     names = {"none": "no bypass", "simple": "simple bypass", "complex": "complex bypass"}
     return _Claim(
         text=f"{names[better].capitalize()} is better than {names[worse]}.",
-        paper=f"Table 3: {known[better]:.1f} and {known[worse]:.1f} % (top-1 on ImageNet).",
+        paper=f"Table 3: {known[better]:.1f} and {known[worse]:.1f}% (top-1 on ImageNet).",
         fixed={"sr": 0.125, "pct3x3": 0.5},
         judge=_higher("bypass", worse, better),
     )
@@ -197,7 +197,7 @@ def _order(better: str, worse: str) -> _Claim:
 CLAIMS = (
     _Claim(
         text="SqueezeNet has AlexNet's accuracy with 50 times fewer parameters.",
-        paper=f"Table 2: {_TOP1['squeezenet']} and {_TOP1['alexnet']} % (top-1 on ImageNet).",
+        paper=f"Table 2: {_TOP1['squeezenet']} and {_TOP1['alexnet']}% (top-1 on ImageNet).",
         fixed={"sr": 0.125, "pct3x3": 0.5, "bypass": "none", "pool_after": V1_0.pool_after},
         judge=_as_accurate,
         networks=("squeezenet", "alexnet"),
@@ -221,7 +221,7 @@ CLAIMS = (
         judge=_higher("pct3x3", 0.01, 0.5),
     ),
     _Claim(
-        text="Accuracy stops rising at a share of 3x3 filters of 50 %.",
+        text="Accuracy stops rising at a share of 3x3 filters of 50%.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.5, 0.625, 0.99)}.",
         fixed={"sr": 0.5, "bypass": "none"},
         judge=_plateau("pct3x3", FIGURE_3B),

@@ -63,7 +63,7 @@ def pair(grid: Grid, one: int, two: int) -> Floats:
 def together(grid: Grid, first: str, second: str) -> pd.DataFrame:
     """The mean answer for each two values of two axes, over all else.
 
-    Columns: the two axes, `mean`, `low` and `high` (its 95 % interval over the seeds), and
+    Columns: the two axes, `mean`, `low` and `high` (its 95% interval over the seeds), and
     `beyond`, the part that is beyond both main effects.
     """
     one, two = grid.place(first), grid.place(second)

@@ -32,16 +32,16 @@ MEANINGS = {
 LABELS = MEANINGS | {
     "top1": "top-1 on the test set (%)",
     "top5": "top-5 on the test set (%)",
-    "val_top1": "top-1 on the validation part (%)",
+    "val_top1": "top-1 on the validation set (%)",
     "train_top1": "top-1 over the last epoch (%)",
-    "loss": "loss on the test set (nats per picture)",
-    "val_loss": "loss on the validation part (nats per picture)",
-    "train_loss": "loss over the last epoch (nats per picture)",
+    "loss": "loss on the test set (nats per image)",
+    "val_loss": "loss on the validation set (nats per image)",
+    "train_loss": "loss over the last epoch (nats per image)",
     "seconds": "time of one trial (seconds)",
     "size_bytes": "size of the weights at fp32",
-    "macs": "multiply-accumulates for one picture",
-    "peak_activation_bytes": "most memory for activations, one picture",
-    "normalise": "normalisation of the pictures",
+    "macs": "multiply-accumulates for one image",
+    "peak_activation_bytes": "most memory for activations, one image",
+    "normalise": "normalisation of the images",
     "init": "initial weights",
     "layout": "layout of the network",
     "status": "how training ended",
@@ -130,7 +130,7 @@ def label(name: str) -> str:
     """A column's meaning, with its unit or its name.
 
     >>> label("val_top1"), label("sr")
-    ('top-1 on the validation part (%)', 'squeeze ratio: squeeze / expand filters (sr)')
+    ('top-1 on the validation set (%)', 'squeeze ratio: squeeze / expand filters (sr)')
     """
     if name not in LABELS:
         return name
@@ -143,7 +143,7 @@ def _unit(name: str, largest: float) -> tuple[str, float]:
     >>> _unit("size_bytes", 4_993_696)
     ('size of the weights at fp32 (MB of 2$^{20}$ bytes)', 1048576)
     >>> _unit("macs", 832_700_000)
-    ('multiply-accumulates for one picture (millions)', 1000000)
+    ('multiply-accumulates for one image (millions)', 1000000)
     """
     meaning = LABELS.get(name, name)
     if name in BYTES:

@@ -11,7 +11,7 @@ margin can (Schuirmann 1987, on equivalence). Two questions are answered:
   begin later than it does.
 - `claims`: does it begin at a value that was named before, such as the paper's? Decided on the test
   set. Each greater value is compared with the named one, paired by seed. Accuracy "rises by at most
-  the margin" where the 95 % interval of every difference ends below it; all must, so no adjustment
+  the margin" where the 95% interval of every difference ends below it; all must, so no adjustment
   is needed (Berger 1982). It "still rises" where a difference is above 0 by Holm's adjusted p. Both
   may hold. Otherwise, and with too few seeds for any difference to be decided, it is not decided.
 """
@@ -45,7 +45,7 @@ PAPER: Mapping[str, float] = {"sr": 0.75, "pct3x3": 0.5}
 class Plateau:
     """Where accuracy stops rising along an axis, at one setting of the others.
 
-    `start` is the value, `low` and `high` the ends of its 95 % interval, None below
+    `start` is the value, `low` and `high` the ends of its 95% interval, None below
     `INTERVAL_SEEDS` seeds. `last` is the axis' greatest value: a plateau that starts there was not
     seen.
     """
@@ -69,7 +69,7 @@ class Plateau:
             found = f"is highest at {start}, the greatest value"
         ends = "too few seeds for an interval"
         if self.low is not None:
-            ends = f"95 % interval of this value {written(self.low)} to {written(self.high)}"
+            ends = f"95% interval of this value {written(self.low)} to {written(self.high)}"
         return f"Mean validation accuracy{where} {found} ({ends}, {seeds})."
 
 

@@ -97,7 +97,7 @@ def explained(environment: Environment) -> str:
         f"{environment.training_bytes_per_second:,.0f} bytes/s. A device downloads the weights at "
         f"{environment.air_bytes_per_second:,.0f} bytes/s. Times are bytes over bandwidth, without "
         f"latency. The chip has {environment.memory_bytes:,} bytes of memory for the weights and "
-        "the activations of one picture in float32."
+        "the activations of one image in float32."
     )
 
 

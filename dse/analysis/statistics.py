@@ -38,7 +38,7 @@ MAX_SEEDS = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A mean of `count` values and the ends of its 95 % confidence interval, in their unit.
+    """A mean of `count` values and the ends of its 95% confidence interval, in their unit.
 
     The ends of fewer than `INTERVAL_SEEDS` values are NaN: too few seeds for an interval.
     """
@@ -72,7 +72,7 @@ def interval(
 
 
 def half_width(count: Any, deviation: Any) -> Any:
-    """Half the width of Student's 95 % interval of means, in the unit of `deviation`.
+    """Half the width of Student's 95% interval of means, in the unit of `deviation`.
 
     `count` and `deviation` (of the sample) are numbers or arrays. NaN below `INTERVAL_SEEDS`.
     """
@@ -146,7 +146,7 @@ def smallest_p(count: int) -> float:
 def holm(ps: Sequence[float]) -> list[float]:
     """Holm's (1979) adjusted p of each test of a family.
 
-    Rejecting where it is at most 0.05 bounds the chance of any false rejection by 5 %.
+    Rejecting where it is at most 0.05 bounds the chance of any false rejection by 5%.
 
     >>> holm([0.01, 0.25, 0.02])
     [0.03, 0.25, 0.04]

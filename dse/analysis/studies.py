@@ -21,7 +21,7 @@ def history(study: Mapping[str, Any]) -> pd.DataFrame:
 
     Columns: `trial` (from 1), `epochs` trained so far, `state`, `val_top1` in percent, with two
     objectives `cost`, `on_front` and `hypervolume`, with one `best`. The hypervolume is the share
-    of the box from cost 0 and accuracy 100 % to the highest cost of the study and accuracy 0 that
+    of the box from cost 0 and accuracy 100% to the highest cost of the study and accuracy 0 that
     the front so far dominates. A point that was stopped early counts its epochs only.
     """
     ended = [p for p in study["points"] if p["state"] in ENDED]
@@ -73,7 +73,7 @@ def guessing(study: Mapping[str, Any]) -> list[str]:
     low = 0 if rows.empty else int((rows["val_top1"] <= limit).sum())
     front = f"{low:,} of {len(rows):,} networks on the front"
     what = front if len(study["objectives"]) > 1 else "the best network"
-    return [f"{what} may be guessing: up to {limit:.1f} % is at chance"] if low else []
+    return [f"{what} may be guessing: up to {limit:.1f}% is at chance"] if low else []
 
 
 def refusals(refused: Mapping[str, int]) -> list[str]:

@@ -21,7 +21,7 @@ def reached(found: Sweep, column: str, cost: str = "size_bytes") -> pd.DataFrame
     A budget is the most that a network may cost. Of those within it the one with the highest mean
     validation accuracy is chosen, and its accuracy on the test set counts. `mean` is the mean of
     that over all budgets within which each value of the axis has a network, equally spaced in their
-    logarithm: the hypervolume below the front, divided by its width. `low` and `high` are its 95 %
+    logarithm: the hypervolume below the front, divided by its width. `low` and `high` are its 95%
     interval over the seeds, the choice being kept.
 
     Columns: the axis (`WHOLE` for the whole space, last), `networks`, `front` (how many of them

@@ -20,7 +20,7 @@ LINES = 20
 def summary(table: pd.DataFrame, asked: int) -> str:
     """The configurations of a table of records, and the best by validation accuracy.
 
-    Accuracies are means over the seeds, in percent; that on the test set has its 95 % interval. Of
+    Accuracies are means over the seeds, in percent; that on the test set has its 95% interval. Of
     more than `LINES` configurations the best by validation accuracy are listed. `asked` is how many
     trials were to be trained; those without a record have failed.
     """
@@ -56,7 +56,7 @@ def trained(found: Sweep) -> str:
 def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     """A line for each configuration, below the names of the columns."""
     names = [axis.name for axis in found.axes]
-    header = [*names, found.answer, "95 % interval", "val_top1", "seeds", "params", "size_bytes"]
+    header = [*names, found.answer, "95% interval", "val_top1", "seeds", "params", "size_bytes"]
     rows = [
         [
             *_read(point, names).values(),
@@ -73,8 +73,8 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     table = pd.DataFrame(rows, columns=[*header, "outcome"])
     if (found.rows["status"] == "learned").all():
         table = table.drop(columns="outcome")
-    if not table["95 % interval"].any():
-        table = table.drop(columns="95 % interval")
+    if not table["95% interval"].any():
+        table = table.drop(columns="95% interval")
     sides = ["<" if name in (*names, "outcome") else ">" for name in table]
     return columns([[*table], *table.to_numpy().tolist()], sides)
 
@@ -102,7 +102,7 @@ def best(found: Sweep) -> Iterator[str]:
         first = points.iloc[0].to_dict()
         values = _read(_trials(found, first).iloc[0], _fields(found))
         name = " ".join(f"{k}={v}" for k, v in values.items() if v != "-")
-        test = f"on the test set {first['mean']:.1f} % {_interval(first)}".rstrip()
+        test = f"on the test set {first['mean']:.1f}% {_interval(first)}".rstrip()
         yield (
             f"best by validation accuracy{on}: {name}; {test}" if name else f"accuracy{on}: {test}"
         )

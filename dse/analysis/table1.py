@@ -31,7 +31,7 @@ COLUMNS = {
 def render(architecture: Architecture, image_size: int, form: str) -> str:
     """A network in the form of Table 1; v1.0 also with the paper's own cells and mistakes.
 
-    Raises `ValueError` where the picture is too small for the layout.
+    Raises `ValueError` where the image is too small for the layout.
     """
     rows = table1(architecture, image_size)
     published = is_published(architecture)

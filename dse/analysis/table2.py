@@ -47,7 +47,7 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     - `bits` of a stored weight (ristretto: the widest that was allowed), `seeds`;
     - `fp32_bytes` and `file_bytes`, their `ratio`, and `factor`: how many times smaller the file is
       than the fp32 weights of the uncompressed AlexNet for the same data (NaN without one);
-    - `top1` with its 95 % interval, and `top5`, of the decoded network, percent;
+    - `top1` with its 95% interval, and `top5`, of the decoded network, percent;
     - `change`, in points of top-1 with its interval: the difference, paired by trial, from the
       uncompressed network with equal epochs in all, of the same `phase` (NaN where that was not
       trained for each seed);

@@ -23,7 +23,7 @@ def table3(table: pd.DataFrame) -> pd.DataFrame:
     """Table 3: a row for each bypass and setting of what else varies, accuracies in percent.
 
     The first columns are the settings, as the command line writes them.
-    `gain` is the mean difference from no bypass over the shared seeds, with its 95 % interval
+    `gain` is the mean difference from no bypass over the shared seeds, with its 95% interval
     (`gain_low` .. `gain_high`); `paper_gain` is the paper's, of the same accuracy. Sizes are
     labelled as in the paper. The paper's columns are from ImageNet, with one run each; they are
     left out where no setting has the paper's `FIXED` values.

@@ -22,7 +22,7 @@ SMALLEST = {"filters": 1, "kernel": 1, "stride": 1, "padding": 0, "groups": 1, "
 LARGEST = 2**16
 
 SIDES = range(1, 2049)
-"""Sides of pictures, pixels."""
+"""Sides of images, pixels."""
 
 
 def describe(network: nn.Module) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _described_squeezenet(a: Architecture) -> dict[str, Any]:
 
 def _squeezenet(values: dict[str, Any]) -> tuple[Architecture, int]:
     """The architecture that `generate` gives for these filters, whatever metaparameters they had;
-    and any side of its pictures."""
+    and any side of its images."""
     squeezes, ones, threes = (list(values.pop(name)) for name in ("s1x1", "e1x1", "e3x3"))
     widths = [one + three for one, three in zip(ones, threes, strict=True)]
     bypass = Metaparameters(bypass=values.pop("bypass", "none"))
@@ -99,7 +99,7 @@ def _squeezenet(values: dict[str, Any]) -> tuple[Architecture, int]:
 
 
 def _described_alexnet(network: AlexNetModule) -> dict[str, Any]:
-    """With the smallest pictures that give its first linear layer as many inputs as it has."""
+    """With the smallest images that give its first linear layer as many inputs as it has."""
     a = replace(network.architecture, norm="none")
     inputs = network.fc6.in_features
     own = _changed(a, AlexNet())
@@ -112,7 +112,7 @@ def _described_alexnet(network: AlexNetModule) -> dict[str, Any]:
 
 
 def _inputs(a: AlexNet, image_size: int) -> int:
-    """Inputs of the first linear layer for pictures of a size; 0 where they are too small."""
+    """Inputs of the first linear layer for images of a size; 0 where they are too small."""
     try:
         *_, side = a.map_sizes(image_size).values()
     except ValueError:
@@ -123,7 +123,7 @@ def _inputs(a: AlexNet, image_size: int) -> int:
 def _alexnet(values: dict[str, Any]) -> tuple[AlexNet, int]:
     image_size = values.pop("image_size")
     if image_size not in SIDES:
-        raise ValueError(f"pictures of {image_size} pixels")
+        raise ValueError(f"images of {image_size} pixels")
     if "convolutions" in values:
         values["convolutions"] = tuple(_convolution(row) for row in values["convolutions"])
     if "linear" in values:

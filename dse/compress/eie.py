@@ -87,7 +87,7 @@ class Columns:
 
 @dataclass(kw_only=True, slots=True)
 class Counts:
-    """What a layer's products took, summed over all pictures.
+    """What a layer's products took, summed over all images.
 
     `dense` is the multiplications of the dense matrix; `weights` those left when pruned weights
     are skipped, `multiplications` when zero activations are skipped too. `touched` is the entries

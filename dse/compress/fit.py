@@ -43,7 +43,7 @@ def fit(model: nn.Module, training: Retraining | None, settings: Settings) -> Co
     `training` is what the network is retrained with; None for weights that were not trained here,
     which then are not retrained (`retrain_epochs` must be 0).
 
-    Nothing is chosen by the test part. Equal requests give equal values on one machine's processor
+    Nothing is chosen by the test set. Equal requests give equal values on one machine's CPU
     with one thread. Raises `ValueError` for a network that the method cannot take, where data are
     needed and missing, and where retraining diverges.
     """

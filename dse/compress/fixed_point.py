@@ -45,7 +45,7 @@ def ristretto(
     others are floats; for weights, `bits` is the widest. A bias has the width of its layer's weight
     and a point of its own (Ristretto's shares the weight's: folded biases are larger).
 
-    Raises `ValueError` without pictures to measure activations on.
+    Raises `ValueError` without images to measure activations on.
     """
     if training is None:
         raise ValueError("`method` ristretto needs the data that the network was trained on")

@@ -48,4 +48,4 @@ def _length(one: Compression) -> Length:
 def _result(row: Mapping[str, Any]) -> str:
     """What a compressed network's row says, in words."""
     ratio = row["fp32_bytes"] / row["file_bytes"]
-    return f"{row['file_bytes']:,} bytes, {ratio:.1f} times smaller, top-1 {row['top1']:.2f} %"
+    return f"{row['file_bytes']:,} bytes, {ratio:.1f} times smaller, top-1 {row['top1']:.2f}%"

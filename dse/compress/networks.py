@@ -30,7 +30,7 @@ def dropouts(network: nn.Module) -> list[nn.Dropout]:
 
 
 def first_convolution(network: nn.Module) -> str:
-    """The name of the layer that reads the picture."""
+    """The name of the layer that reads the image."""
     return next(iter(layers(network)))
 
 

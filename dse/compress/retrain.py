@@ -40,7 +40,7 @@ class Retraining:
     data: Data
     recipe: Recipe
     seed: int
-    pictures_at_a_time: int = 256
+    images_at_a_time: int = 256
     device: torch.device = CPU
     on_epoch: OnEpoch = lambda epoch, val_top1: None
     on_batch: Callable[[], None] = lambda: None
@@ -75,16 +75,16 @@ class Retraining:
 
     def batches(self, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of a whole part, in order."""
-        for x, y in self.data.batches(part, self.pictures_at_a_time):
+        for x, y in self.data.batches(part, self.images_at_a_time):
             yield x.to(self.device), y.to(self.device)
 
     def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of the validation part."""
+        """The batches of the validation set."""
         return self.batches(self.data.validation)
 
 
 def val_top1(network: nn.Module, training: Retraining) -> float:
-    """Accuracy on the validation part, percent."""
+    """Accuracy on the validation set, percent."""
     return judge(network, training.validation, training.on_batch).top1
 
 
@@ -93,7 +93,7 @@ def retrain(
 ) -> None:
     """Train a network in place for some epochs, after `done` epochs of this retraining.
 
-    Equal requests give equal weights on one machine's processor. Raises `ValueError` where the
+    Equal requests give equal weights on one machine's CPU. Raises `ValueError` where the
     loss is not finite.
     """
     if not epochs or training is None:  # `fit` has checked that there are data for epochs

@@ -29,7 +29,7 @@ LONGEST = 120
 """Most characters of a file's name, apart from its end."""
 DESCRIPTION = (
     "Prune one layer of a trained network at a time, without retraining, and measure the accuracy "
-    "on the validation part. Networks that differ in their seed only are measured together. Keys: "
+    "on the validation set. Networks that differ in their seed only are measured together. Keys: "
     "those of dse.sweep that select trials, density=0.8,0.5,0.2 (the shares of the weights that "
     "are kept), data.* and runner.device."
 )

@@ -22,7 +22,7 @@ def sensitivity(
     """Prune one layer at a time, without retraining: a row for each layer and density.
 
     Columns: `layer`, in the network's order; `density`, the share of its weights that are kept;
-    `val_top1`, accuracy on the validation part in percent. The trained network stays as it is.
+    `val_top1`, accuracy on the validation set in percent. The trained network stays as it is.
     """
     network = fold(model).to(training.device)
     whole, rows = val_top1(network, training), []

@@ -26,7 +26,7 @@ PAPER = {"protocol": ["imagenet_torchvision"]}
 """The page of the paper's network, whose values other keys change."""
 
 WITHOUT_DATA = ("none", "svd", "prune", "deep_compression")
-"""The methods that can do without pictures."""
+"""The methods that can do without images."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,7 +88,7 @@ def _read(texts: Sequence[str]) -> tuple[Architecture, Settings]:
 
 
 def _needs_data(axes: Mapping[str, Sequence[Any]]) -> list[str]:
-    """A line for each setting that needs pictures."""
+    """A line for each setting that needs images."""
     where = "for weights that were not trained here"
     (method,), (epochs,) = axes["method"], axes["retrain_epochs"]
     lines = [f"`retrain_epochs` must be 0 {where}, got {epochs}"] if epochs else []

@@ -26,7 +26,7 @@ from dse.results.locks import claim
 from dse.runner.task import Later, Reporter, Stopped
 from dse.training import cuda, trained
 from dse.training.circumstance import circumstance
-from dse.training.execute import pictures_at_a_time
+from dse.training.execute import images_at_a_time
 from dse.training.loop import OnEpoch
 from dse.training.worker import keep_memory
 from dse.trial.compressed import CompressedRecord
@@ -38,7 +38,7 @@ def run(
 ) -> dict[str, Any] | None:
     """Compress a trial's network on a device, cpu or cuda, and save it in the results folder.
 
-    On the processor it has one thread. Sends (epoch, val_top1) after each epoch of retraining, and
+    On the CPU it has one thread. Sends (epoch, val_top1) after each epoch of retraining, and
     at the end as if that were one more; returns the record's row, or None where another process
     has saved one. Raises `Later` where another process makes it.
     """
@@ -103,7 +103,7 @@ def training_of(
         data=on_device(memory.load(trial.protocol, store), device),
         recipe=trial.protocol.recipe,
         seed=trial.seed,
-        pictures_at_a_time=pictures_at_a_time(trial, device),
+        images_at_a_time=images_at_a_time(trial, device),
         device=device,
         on_epoch=on_epoch,
         on_batch=on_batch,

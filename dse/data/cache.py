@@ -3,7 +3,7 @@
 A file of the cache:
 
     a header: one line of JSON, padded with spaces to `HEADER` bytes
-    training pictures (n, h, w, channels), their labels (n), test pictures, their labels; all uint8
+    training images (n, h, w, channels), their labels (n), test images, their labels; all uint8
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from dse.data.store import DataError, Report, Store, new_file, reason, writable
 
 HEADER = 4096
 FORMAT = 1
-"""The version of the cache's layout and of how pictures are resized into it."""
+"""The version of the cache's layout and of how images are resized into it."""
 
 RESIZED_AT_ONCE = 1000
-"""Pictures that are resized at a time."""
+"""Images that are resized at a time."""
 
 
 class Arrays(NamedTuple):
-    """A set's pictures, uint8 (n, h, w, channels), and their labels, uint8 (n), as published."""
+    """A set's images, uint8 (n, h, w, channels), and their labels, uint8 (n), as published."""
 
-    train_pictures: Bytes
+    train_images: Bytes
     train_labels: Bytes
-    test_pictures: Bytes
+    test_images: Bytes
     test_labels: Bytes
 
 
@@ -77,7 +77,7 @@ def arrays(name: str, store: Store) -> Arrays:
 
 
 def resized(name: str, store: Store, side: int, resize: Callable[[Bytes], Bytes]) -> Arrays:
-    """As `arrays`, with pictures of `side` pixels.
+    """As `arrays`, with images of `side` pixels.
 
     `resize`, uint8 (n, h, w, channels) -> (n, side, side, channels), is called in the first
     process that needs them; the others wait for it and map the result.
@@ -85,9 +85,9 @@ def resized(name: str, store: Store, side: int, resize: Callable[[Bytes], Bytes]
     source, file = arrays(name, store), CacheFile(PUBLISHED[name], store, side)
 
     def parts() -> Iterator[Bytes]:
-        for pictures, labels in (source[:2], source[2:]):
-            for start in range(0, len(pictures), RESIZED_AT_ONCE):
-                yield resize(pictures[start : start + RESIZED_AT_ONCE])
+        for images, labels in (source[:2], source[2:]):
+            for start in range(0, len(images), RESIZED_AT_ONCE):
+                yield resize(images[start : start + RESIZED_AT_ONCE])
             yield labels
 
     file.build(parts, unless=file.is_whole)
@@ -103,14 +103,14 @@ def ensure(published: Published, store: Store, report: Report = lambda line: Non
         report(f"reading {published.name} from {folder}")
         contents = [verified(folder / file.name, file) for file in form.files]
         *train, test = form.read(contents, published.facts)
-        return [*(b.pictures for b in train), *(b.labels for b in train), *test]
+        return [*(b.images for b in train), *(b.labels for b in train), *test]
 
     file.build(parts, unless=file.is_genuine)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheFile:
-    """The file of the cache with a set's pictures at `side` x `side` pixels, and their labels."""
+    """The file of the cache with a set's images at `side` x `side` pixels, and their labels."""
 
     published: Published
     store: Store
@@ -126,8 +126,8 @@ class CacheFile:
     def shapes(self) -> list[list[int]]:
         """The shapes of the four arrays."""
         facts = self.published.facts
-        picture = [self.side, self.side, facts.channels]
-        return [[facts.train, *picture], [facts.train], [facts.test, *picture], [facts.test]]
+        image = [self.side, self.side, facts.channels]
+        return [[facts.train, *image], [facts.train], [facts.test, *image], [facts.test]]
 
     def header(self, sha256: str) -> dict[str, Any]:
         """The header for contents with the digest `sha256`."""

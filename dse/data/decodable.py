@@ -1,4 +1,4 @@
-"""Pictures of a folder are decoded once before training, so that broken ones are found there.
+"""Images of a folder are decoded once before training, so that broken ones are found there.
 
 All of val/ are decoded, and `SAMPLE` of train/, evenly spread; the others of train/ are decoded
 in a trial's first epoch. The cache remembers what could be decoded by its path, size and time of
@@ -27,27 +27,27 @@ KIND = "decoded-1"
 """The file of the cache that remembers, and the version of what can be decoded."""
 
 SAMPLE = 10_000
-"""Maximum number of pictures of train/ that are checked."""
+"""Maximum number of images of train/ that are checked."""
 
 FEW, EVERY = 500, 10.0
-"""Pictures that one process decodes in the time that it takes to start another; seconds between
+"""Images that one process decodes in the time that it takes to start another; seconds between
 two lines of progress."""
 
 
 def unchecked(manifest: Manifest, store: Store) -> int:
-    """How many pictures `check` would decode."""
+    """How many images `check` would decode."""
     return len(_sorted_out(manifest, store)[1])
 
 
 def check(manifest: Manifest, store: Store, processes: int, report: Report) -> None:
-    """Decode the pictures that are not remembered; raises `DataError` with all that are broken.
+    """Decode the images that are not remembered; raises `DataError` with all that are broken.
 
     `report` is called with progress. What was decoded before an interruption is remembered.
     """
     good, todo = _sorted_out(manifest, store)
     if not todo:
         return
-    report(f"checking pictures of {store.root}: {len(todo):,} to decode")
+    report(f"checking images of {store.root}: {len(todo):,} to decode")
     problems: set[str] = set()
     done, start = 0, time.monotonic()
     shown = start
@@ -58,7 +58,7 @@ def check(manifest: Manifest, store: Store, processes: int, report: Report) -> N
             done, now = done + len(lines), time.monotonic()
             if now - shown >= EVERY and done < len(todo):
                 left = duration((now - start) / done * (len(todo) - done))
-                report(f"{done:,} of {len(todo):,} pictures checked, about {left} left")
+                report(f"{done:,} of {len(todo):,} images checked, about {left} left")
                 shown = now
     finally:
         _remember(cached(store.root, store.cache, KIND), good)
@@ -67,7 +67,7 @@ def check(manifest: Manifest, store: Store, processes: int, report: Report) -> N
 
 
 def _sorted_out(manifest: Manifest, store: Store) -> tuple[set[bytes], list[bytes]]:
-    """The pictures to check: those known to be decodable, and the others.
+    """The images to check: those known to be decodable, and the others.
 
     Each is a line "TIME SIZE PATH", where TIME is when the file was last modified (ns).
     """
@@ -80,7 +80,7 @@ def _sorted_out(manifest: Manifest, store: Store) -> tuple[set[bytes], list[byte
 
 
 def _modified(root: Path, line: bytes) -> int:
-    """When a picture was modified (ns); -1 where it is gone."""
+    """When an image was modified (ns); -1 where it is gone."""
     try:
         return os.stat(os.path.join(os.fsencode(root), line.partition(b" ")[2])).st_mtime_ns  # noqa: PTH116, PTH118
     except OSError:
@@ -109,7 +109,7 @@ def _decoded(
                 done[number] = 0
             elif isinstance(event, Failed):
                 left = len(tasks[number]) - done[number]
-                report(f"{left:,} pictures could not be checked: {event.reason}")
+                report(f"{left:,} images could not be checked: {event.reason}")
 
 
 def _remembered(path: Path) -> set[bytes]:

@@ -1,4 +1,4 @@
-"""A picture file's contents -> an RGB picture."""
+"""An image file's contents -> an RGB image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
 """What Pillow may read, whatever a file's name says: some of its readers start other programs."""
 
 MOST_PIXELS = 178_956_970
-"""Larger pictures are refused before memory is taken for them. It is Pillow's own limit."""
+"""Larger images are refused before memory is taken for them. It is Pillow's own limit."""
 
 TOO_LARGE = f"it has more than {MOST_PIXELS:,} pixels"
 
@@ -31,7 +31,7 @@ WITHOUT_LENGTH = frozenset(bytes([n]) for n in (0x01, *range(0xD0, 0xDA)))
 
 
 def decoded(content: bytes) -> Tensor:
-    """A picture file's contents as uint8 (3, h, w), RGB, of at most `MOST_PIXELS`.
+    """An image file's contents as uint8 (3, h, w), RGB, of at most `MOST_PIXELS`.
 
     Palettes are resolved, gray is repeated, 16 bits become 8; alpha and EXIF's orientation are
     ignored, and only the first frame counts. Raises what the decoders raise.
@@ -39,25 +39,26 @@ def decoded(content: bytes) -> Tensor:
     if DECODE_JPEG and content.startswith(b"\xff\xd8\xff"):
         if jpeg_pixels(content) > MOST_PIXELS:
             raise ValueError(TOO_LARGE)
+        rgb: Tensor
         data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         try:
-            rgb: Tensor = DECODE_JPEG(data, "RGB")
+            rgb = DECODE_JPEG(data, "RGB")
         except RuntimeError as error:  # "decode_jpeg, its file and line, what is wrong"
             raise ValueError(str(error).splitlines()[0].rpartition(", ")[2]) from None
         return rgb
     try:
         with opened(content) as image:
             pixels = bytearray(to_rgb(image).tobytes())  # faster than an array of it
-            picture = torch.frombuffer(pixels, dtype=torch.uint8).view(image.height, image.width, 3)
+            rgb = torch.frombuffer(pixels, dtype=torch.uint8).view(image.height, image.width, 3)
     except UnidentifiedImageError:
         raise ValueError(f"it is none of {' '.join(FORMATS)}") from None
-    return picture.permute(2, 0, 1)
+    return rgb.permute(2, 0, 1)
 
 
 def jpeg_pixels(content: bytes) -> int:
     """The number of pixels that a JPEG's frame header declares; 0 where it has none.
 
-    It takes a few microseconds; Pillow would take a quarter of the time to decode a small picture.
+    It takes a few microseconds; Pillow would take a quarter of the time to decode a small image.
     """
     place = 2
     while (place := content.find(b"\xff", place)) >= 0:  # what is between segments is skipped
@@ -72,7 +73,7 @@ def jpeg_pixels(content: bytes) -> int:
 
 
 def opened(content: bytes) -> Image.Image:
-    """A picture of which Pillow has read the header."""
+    """An image of which Pillow has read the header."""
     with warnings.catch_warnings():  # Pillow warns from half of the limit on
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:

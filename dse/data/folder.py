@@ -1,8 +1,8 @@
-"""A folder of pictures in ImageNet's layout -> its `Manifest`: what it holds, and its identity.
+"""A folder of images in ImageNet's layout -> its `Manifest`: what it holds, and its identity.
 
 The folder holds train/ and val/, each with a directory per class, the same ones in both. train/
 is the training set, val/ the test set: papers report it, and nothing is chosen by it.
-`dse.data.scan` says what counts as a picture.
+`dse.data.scan` says what counts as an image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from dse.data.scan import Found, classes, pictures
+from dse.data.scan import Found, classes, images
 from dse.data.store import DataError, Store, listed
 from dse.results.atomic import write
 from dse.trial.protocol import Protocol
@@ -32,10 +32,10 @@ RULE = f"`data.root` must hold {TRAIN}/ and {TEST}/ with a directory per class"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a folder of pictures holds.
+    """What a folder of images holds.
 
-    `train` and `test` count the pictures of each class, at least one. `listing` has a line for
-    each picture, "SIZE PATH": its bytes, and its path in the folder. Those of train/ come first;
+    `train` and `test` count the images of each class, at least one. `listing` has a line for
+    each image, "SIZE PATH": its bytes, and its path in the folder. Those of train/ come first;
     they are sorted by class and by name. `ignored` counts what is no part of it, by kind.
     """
 
@@ -102,7 +102,7 @@ def _scanned(root: Path) -> tuple[Manifest, list[str]]:
     """What the folder holds, and all that is wrong with it."""
     parts = {part: classes(root, part) for part in (TRAIN, TEST)}
     names = [name for name in parts[TRAIN].sizes if name in parts[TEST].sizes]
-    found = {part: pictures(root, [f"{part}/{name}" for name in names]) for part in parts}
+    found = {part: images(root, [f"{part}/{name}" for name in names]) for part in parts}
     lines = (
         os.fsencode(f"{size} {part}/{name}/{file}\n")
         for part, of_class in found.items()

@@ -1,4 +1,4 @@
-"""Readers of the published formats: bytes of verified files -> pictures and labels.
+"""Readers of the published formats: bytes of verified files -> images and labels.
 
 The files' SHA-256 has been checked before any of these is called.
 """
@@ -22,9 +22,9 @@ Bytes = NDArray[np.uint8]
 
 
 class Batch(NamedTuple):
-    """Some of a set's pictures, uint8 (n, h, w, channels), and their labels, uint8 (n)."""
+    """Some of a set's images, uint8 (n, h, w, channels), and their labels, uint8 (n)."""
 
-    pictures: Bytes
+    images: Bytes
     labels: Bytes
 
 
@@ -88,13 +88,13 @@ def binary_batches(contents: Sequence[bytes], facts: DataSet, *, labels: int = 1
 
 
 def _channels_last(rows: Bytes, facts: DataSet) -> Bytes:
-    """Rows (n, channels * h * w) as pictures (n, h, w, channels)."""
+    """Rows (n, channels * h * w) as images (n, h, w, channels)."""
     planes = rows.reshape(-1, facts.channels, facts.image_size, facts.image_size)
     return planes.transpose(0, 2, 3, 1)
 
 
 def idx_batches(contents: Sequence[bytes], facts: DataSet) -> list[Batch]:
-    """The batches of four IDX files, compressed or not: pictures, labels, test's pictures, labels.
+    """The batches of four IDX files, compressed or not: images, labels, test's images, labels.
 
     The format: http://yann.lecun.com/exdb/mnist/.
     """

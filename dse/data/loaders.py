@@ -1,4 +1,4 @@
-"""Processes that decode and crop pictures, and hand the crops over in shared memory."""
+"""Processes that decode and crop images, and hand the crops over in shared memory."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from dse.runner.task import Died, Reporter
 from dse.trial.protocol import Protocol
 
 CHUNK = 16
-"""Pictures that a loader decodes at a time; a batch is made of several loaders' chunks."""
+"""Images that a loader decodes at a time; a batch is made of several loaders' chunks."""
 
 MOST_IN_FLIGHT = 64
 """Chunks of one loader: more tasks may not fit into a pipe, and both ends would wait forever."""
 
 
 AT_ONCE = 50
-"""Pictures that are decoded between two reports."""
+"""Images that are decoded between two reports."""
 
 PASSING, PAUSE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT), 1.0
 """Errors of a network's file system that may pass, and seconds before a file is read again."""
@@ -59,8 +59,8 @@ class Files:
         ends = np.flatnonzero(np.frombuffer(listing, np.uint8) == ord("\n"))
         return cls(os.fsencode(root), listing, ends)
 
-    def picture(self, row: int) -> Tensor:
-        """The picture in line `row`: uint8 (3, h, w). Raises `DataError` if it cannot be read."""
+    def image(self, row: int) -> Tensor:
+        """The image in line `row`: uint8 (3, h, w). Raises `DataError` if it cannot be read."""
         start = self.ends[row - 1] + 1 if row else 0
         size, _, name = self.listing[start : self.ends[row]].partition(b" ")
         path = os.path.join(self.root, name)  # noqa: PTH118
@@ -99,28 +99,28 @@ def find_undecodable(argument: tuple[Path, bytes], report: Reporter) -> None:
     cannot be decoded, by their place among them.
     """
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # of pictures that are decoded all the same
+    warnings.simplefilter("ignore")  # of images that are decoded all the same
     files = Files.of(*argument)
     every = range(len(files.ends))
     for start in every[::AT_ONCE]:
         rows, problems = every[start : start + AT_ONCE], {}
         for place, row in enumerate(rows):
             try:
-                files.picture(row)
+                files.image(row)
             except DataError as error:
                 problems[place] = str(error).partition(", got ")[2]
         report((len(rows), problems))
 
 
 class Task(NamedTuple):
-    """Pictures to decode, by their lines, and the slot of the shared memory for their crops."""
+    """Images to decode, by their lines, and the slot of the shared memory for their crops."""
 
     slot: int
     rows: list[int]
 
 
 class Cropper:
-    """What a loader does: pictures -> crops in `slots`, uint8 (slots, CHUNK, side, side, 3).
+    """What a loader does: images -> crops in `slots`, uint8 (slots, CHUNK, side, side, 3).
 
     Crops for training draw from the random stream `key`; with None they are for evaluation.
 
@@ -137,10 +137,10 @@ class Cropper:
         self.slots = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
 
     def carry_out(self, task: Task) -> str:
-        """Carry out a task; returns "", or the message about a broken picture."""
+        """Carry out a task; returns "", or the message about a broken image."""
         try:
             for place, row in enumerate(task.rows):
-                crop = self.crop(self.files.picture(row), self.side, _uniform(self.key, row))
+                crop = self.crop(self.files.image(row), self.side, _uniform(self.key, row))
                 self.slots[task.slot, place] = crop.permute(1, 2, 0)
         except DataError as error:
             return str(error)
@@ -148,7 +148,7 @@ class Cropper:
 
 
 def _uniform(key: int | None, row: int) -> NDArray[np.float64]:
-    """The random numbers of one picture in [0, 1): (24), a function of `key` and `row` alone."""
+    """The random numbers of one image in [0, 1): (24), a function of `key` and `row` alone."""
     if key is None:
         return np.empty(0)
     return np.random.Generator(np.random.Philox(key=key, counter=row << 64)).random(24)

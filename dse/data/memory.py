@@ -1,8 +1,8 @@
-"""A data set as train, validation and test parts, and their batches.
+"""A data set as train, validation and test sets, and their batches.
 
-The pictures of a set stay uint8, (count, h, w, channels), in one place that no part copies: for
+The images of a set stay uint8, (count, h, w, channels), in one place that no part copies: for
 published sets a file that all processes map. The split into parts is fixed per data set and the
-same for every seed; a smaller `train_share` is a part of a larger one, with the same pictures held
+same for every seed; a smaller `train_share` is a part of a larger one, with the same images held
 out.
 """
 
@@ -34,12 +34,12 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The `rows`, int64 (n), of a set's pictures that belong to a part, in its order.
+    """The `rows`, int64 (n), of a set's images that belong to a part, in its order.
 
-    `pictures`, uint8 (all, h, w, channels), and `labels`, int64 (all), are the whole set's.
+    `images`, uint8 (all, h, w, channels), and `labels`, int64 (all), are the whole set's.
     """
 
-    pictures: Bytes
+    images: Bytes
     labels: Numbers
     rows: Numbers
 
@@ -67,29 +67,29 @@ class Data:
         """Augmented, normalised batches of one epoch: float32 (b, channels, h, w), int64 (b).
 
         The order is a function of (seed, epoch), the augmentation of these and of the batch's
-        number (from 0): from `start` on the batches are those of the whole epoch. Only the pictures
+        number (from 0): from `start` on the batches are those of the whole epoch. Only the images
         of a batch that are `mine` are made; all labels are given.
         """
         part, changes = self.train, AUGMENTATIONS[self.augment]
         order = epoch_order(part, seed, epoch)
-        random, side = torch.Generator(), part.pictures.shape[1]
+        random, side = torch.Generator(), part.images.shape[1]
         for number in range(start, self.steps(batch_size)):
             rows = order[number * batch_size : (number + 1) * batch_size]
             random.manual_seed(random_seed(seed, "augment", f"{epoch}/{number}"))
             drawn, some = changes.draw(len(rows), side, random), mine(len(rows))
-            pictures = changed(part.pictures.take(rows[some], axis=0), drawn.of(some))
-            yield self.normalise(pictures), torch.from_numpy(part.labels[rows])
+            images = changed(part.images.take(rows[some], axis=0), drawn.of(some))
+            yield self.normalise(images), torch.from_numpy(part.labels[rows])
 
     def batches(self, part: Part, batch_size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised batches of the whole of `part`, in order."""
         for start in range(0, len(part), batch_size):
             rows = part.rows[start : start + batch_size]
-            pictures = part.pictures.take(rows, axis=0)
-            yield self.normalise(pictures), torch.from_numpy(part.labels[rows])
+            images = part.images.take(rows, axis=0)
+            yield self.normalise(images), torch.from_numpy(part.labels[rows])
 
-    def normalise(self, pictures: Bytes) -> Tensor:
-        """Pictures of this set, normalised: see `normalise`."""
-        return normalise(pictures, self.facts)
+    def normalise(self, images: Bytes) -> Tensor:
+        """Images of this set, normalised: see `normalise`."""
+        return normalise(images, self.facts)
 
 
 def epoch_order(part: Part, seed: int, epoch: int) -> Numbers:
@@ -97,16 +97,16 @@ def epoch_order(part: Part, seed: int, epoch: int) -> Numbers:
     return part.rows[_permutation(len(part), random_seed(seed, "order", epoch))]
 
 
-def normalise(pictures: Bytes, facts: DataSet) -> Tensor:
-    """Normalise uint8 pictures (n, h, w, channels) with the declared mean and deviation.
+def normalise(images: Bytes, facts: DataSet) -> Tensor:
+    """Normalise uint8 images (n, h, w, channels) with the declared mean and deviation.
 
     Returns float32 (n, channels, h, w), channels last in memory.
     """
-    count, height, width, channels = pictures.shape
+    count, height, width, channels = images.shape
     mean = (torch.tensor(facts.mean) * 255).repeat(width)
     std = (torch.tensor(facts.std) * 255).repeat(width)
     # Line by line: six times as fast as three numbers for each pixel.
-    lines = torch.from_numpy(pictures).view(count * height, width * channels).float()
+    lines = torch.from_numpy(images).view(count * height, width * channels).float()
     lines.sub_(mean).div_(std)
     if channels == 1:
         return lines.view(count, 1, height, width)
@@ -124,13 +124,13 @@ def load(protocol: Protocol, store: Store = DEFAULT) -> Data:
         return cast(Data, stream.load(protocol, store))  # another class of the same interface
     source = _arrays(protocol, store)
     order = _permutation(len(source.train_labels), random_seed(0, "split", protocol.data))
-    held_out, kept = protocol.validation_pictures, protocol.train_pictures
+    held_out, kept = protocol.validation_images, protocol.train_images
     labels = source.train_labels.astype(np.int64)
     return Data(
-        train=Part(source.train_pictures, labels, order[held_out : held_out + kept]),
-        validation=Part(source.train_pictures, labels, order[:held_out]),
+        train=Part(source.train_images, labels, order[held_out : held_out + kept]),
+        validation=Part(source.train_images, labels, order[:held_out]),
         test=Part(
-            source.test_pictures,
+            source.test_images,
             source.test_labels.astype(np.int64),
             np.arange(len(source.test_labels)),
         ),
@@ -140,7 +140,7 @@ def load(protocol: Protocol, store: Store = DEFAULT) -> Data:
 
 
 def _arrays(protocol: Protocol, store: Store) -> Arrays:
-    """A set's arrays, with pictures of the protocol's size."""
+    """A set's arrays, with images of the protocol's size."""
     resize = partial(resized, side=protocol.image_size)
     if protocol.data == "digits":
         train, train_labels, test, test_labels = digits(protocol.facts)
@@ -156,11 +156,11 @@ def _permutation(count: int, seed: int) -> Numbers:
     return numbers
 
 
-def resized(pictures: Bytes, side: int) -> Bytes:
-    """Pictures (n, h, w, channels) resized bilinearly to (n, side, side, channels), uint8."""
-    if pictures.shape[1:3] == (side, side):
-        return pictures
-    planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32)
+def resized(images: Bytes, side: int) -> Bytes:
+    """Images (n, h, w, channels) resized bilinearly to (n, side, side, channels), uint8."""
+    if images.shape[1:3] == (side, side):
+        return images
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
     resized = F.interpolate(
         torch.from_numpy(planes),
         size=(side, side),
@@ -183,9 +183,9 @@ def digits(facts: DataSet) -> Arrays:
     if digest != facts.digest:
         raise DataError(f"`data` digits must have the digest {facts.digest}, got {digest}")
     order = _permutation(len(labels), random_seed(0, "test", "digits"))
-    pictures = digits_to_bytes(values)[order]
+    images = digits_to_bytes(values)[order]
     cut, labels = facts.train, labels[order]
-    return Arrays(pictures[:cut], labels[:cut], pictures[cut:], labels[cut:])
+    return Arrays(images[:cut], labels[:cut], images[cut:], labels[cut:])
 
 
 def digits_to_bytes(values: NDArray[Any]) -> Bytes:
@@ -198,9 +198,9 @@ def digits_to_bytes(values: NDArray[Any]) -> Bytes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
-    """The changes of one batch, an entry per picture; empty where nothing was drawn.
+    """The changes of one batch, an entry per image; empty where nothing was drawn.
 
-    Each picture is padded with `margin` pixels of zeros and the window at (`y`, `x`), each in
+    Each image is padded with `margin` pixels of zeros and the window at (`y`, `x`), each in
     0 .. 2 * margin, is cut out; those in `mirrored` are flipped.
     """
 
@@ -210,19 +210,19 @@ class Drawn:
     mirrored: NDArray[np.bool_]
 
     def of(self, some: slice) -> Drawn:
-        """The changes of some of the pictures."""
+        """The changes of some of the images."""
         return replace(self, y=self.y[some], x=self.x[some], mirrored=self.mirrored[some])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
-    """Random changes: a shift by at most `margin(side)` pixels; a flip of every second picture."""
+    """Random changes: a shift by at most `margin(side)` pixels; a flip of every second image."""
 
     margin: Callable[[int], int] = lambda side: 0
     flip: bool = False
 
     def draw(self, count: int, side: int, random: torch.Generator) -> Drawn:
-        """The changes of a batch of `count` pictures."""
+        """The changes of a batch of `count` images."""
         margin = self.margin(side)
         moves = (2, count) if margin else (2, 0)
         y, x = torch.randint(0, 2 * margin + 1, moves, generator=random).numpy()
@@ -230,19 +230,19 @@ class Augmentation:
         return Drawn(margin=margin, y=y, x=x, mirrored=mirrored.astype(bool))
 
 
-def changed(pictures: Bytes, drawn: Drawn) -> Bytes:
-    """Pictures (b, h, w, channels) after the drawn changes."""
-    count, height, width, channels = pictures.shape
+def changed(images: Bytes, drawn: Drawn) -> Bytes:
+    """Images (b, h, w, channels) after the drawn changes."""
+    count, height, width, channels = images.shape
     if margin := drawn.margin:
         padded = np.zeros((count, height + 2 * margin, width + 2 * margin, channels), np.uint8)
-        padded[:, margin:-margin, margin:-margin] = pictures
+        padded[:, margin:-margin, margin:-margin] = images
         lines = padded.reshape(count, height + 2 * margin, -1)
         windows = sliding_window_view(lines, (height, width * channels), (1, 2))[:, :, ::channels]
-        pictures = windows[np.arange(count), drawn.y, drawn.x].reshape(pictures.shape)
+        images = windows[np.arange(count), drawn.y, drawn.x].reshape(images.shape)
     if len(drawn.mirrored):
-        pixels = pictures.view(f"V{channels}")  # a pixel's channels move together
+        pixels = images.view(f"V{channels}")  # a pixel's channels move together
         pixels[drawn.mirrored] = pixels[drawn.mirrored][:, :, ::-1]
-    return pictures
+    return images
 
 
 AUGMENTATIONS = {

@@ -1,7 +1,7 @@
-"""What the directories of a folder of pictures hold: sizes by name, and all that is wrong.
+"""What the directories of a folder of images hold: sizes by name, and all that is wrong.
 
-A picture is known by the end of its name. Ignored, and counted, are hidden names, the folders that
-systems leave (`SYSTEM`), and files whose names do not end like a picture's. All else is a problem.
+An image is known by the end of its name. Ignored, and counted, are hidden names, the folders that
+systems leave (`SYSTEM`), and files whose names do not end like an image's. All else is a problem.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 OTHERS = (".avif", ".gif", ".heic", ".jfif", ".jp2", ".jpe", ".jxl", ".svg", ".tga")
-"""Pictures that cannot be read. They are a problem: a class without them would be another one."""
+"""Images that cannot be read. They are a problem: a class without them would be another one."""
 
 SYSTEM = ("@eadir", "__macosx", "lost+found")
 
@@ -36,10 +36,10 @@ def classes(root: Path, part: str) -> Found:
     return _directory(root, _class, part)
 
 
-def pictures(root: Path, paths: Iterable[str]) -> list[Found]:
-    """The pictures in each of the directories `paths` of `root`."""
+def images(root: Path, paths: Iterable[str]) -> list[Found]:
+    """The images in each of the directories `paths` of `root`."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [*pool.map(partial(_directory, root, _picture), paths)]
+        return [*pool.map(partial(_directory, root, _image), paths)]
 
 
 class _Problem(Exception):
@@ -67,7 +67,7 @@ def _directory(root: Path, size_of: Callable[[os.DirEntry[str]], int], path: str
         except OSError as error:
             found.problems.append(f"{path}/{entry.name}: {error.strerror}")
     if not found.sizes and not found.problems:
-        found.problems.append(f"{path}/ has no {'classes' if size_of is _class else 'pictures'}")
+        found.problems.append(f"{path}/ has no {'classes' if size_of is _class else 'images'}")
     return found
 
 
@@ -91,8 +91,8 @@ def _class(entry: os.DirEntry[str]) -> int:
     return 0
 
 
-def _picture(entry: os.DirEntry[str]) -> int:
-    """A picture's size in bytes."""
+def _image(entry: os.DirEntry[str]) -> int:
+    """An image's size in bytes."""
     if entry.is_dir():
         raise _Problem("is a directory within a class")
     if entry.name.lower().endswith(OTHERS):

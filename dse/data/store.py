@@ -15,7 +15,7 @@ from dse.results.files import sync
 Report = Callable[[str], None]
 """Called with a line before a step that may take long."""
 
-DECODABLE = "`data.root` must hold pictures that can be decoded"
+DECODABLE = "`data.root` must hold images that can be decoded"
 
 LISTED = 10
 """Maximum number of problems that a message lists."""
@@ -44,7 +44,7 @@ class Store:
     """Where a machine keeps data sets, and how it reads them. Never part of a trial's question.
 
     `root` holds the published files, `cache` the arrays made from them. With `download`, files
-    missing from `root` are fetched. `loaders` is the number of processes that decode the pictures
+    missing from `root` are fetched. `loaders` is the number of processes that decode the images
     of a streamed set, for each process of a trial (0: that one does).
     """
 

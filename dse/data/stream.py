@@ -1,9 +1,9 @@
-"""A folder of pictures, too large for memory, as batches that are decoded during training.
+"""A folder of images, too large for memory, as batches that are decoded during training.
 
 `Stream` has the interface of `dse.data.memory.Data`. Loader processes decode and crop, ahead of the
 training; the trial's own process collects the crops, copies them to the device as bytes, and
 normalises them there. Batches do not depend on the number of loaders, nor on the device: order and
-augmentation are functions of (seed, epoch) and of a picture's place in the manifest.
+augmentation are functions of (seed, epoch) and of an image's place in the manifest.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CAFFE_MEAN = (123.0, 117.0, 104.0)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Pictures by their line in the manifest, int64 (n), and their labels, int64 (n)."""
+    """Images by their line in the manifest, int64 (n), and their labels, int64 (n)."""
 
     rows: Tensor
     labels: Tensor
@@ -40,10 +40,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stream:
-    """The three parts of a folder of pictures under one protocol, and its facts; batches are on
+    """The three parts of a folder of images under one protocol, and its facts; batches are on
     `device`.
 
-    Iterating raises `DataError` for a picture that is broken or has changed.
+    Iterating raises `DataError` for an image that is broken or has changed.
     """
 
     train: Part
@@ -64,7 +64,7 @@ class Stream:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented, normalised batches of one epoch, from batch number `start` (from 0) on.
 
-        float32 (b, 3, image_size, image_size) in channels_last, int64 (b). Only the pictures of a
+        float32 (b, 3, image_size, image_size) in channels_last, int64 (b). Only the images of a
         batch that are `mine` are decoded; all labels are given.
         """
         order = _permutation(len(self.train), random_seed(seed, "order", epoch))
@@ -115,15 +115,15 @@ def scale_of(protocol: Protocol, device: torch.device = CPU) -> tuple[Tensor, Te
     return mean.repeat(side).to(device), std.repeat(side).to(device)
 
 
-def normalised(pictures: Tensor, mean: Tensor, std: Tensor | None) -> Tensor:
+def normalised(images: Tensor, mean: Tensor, std: Tensor | None) -> Tensor:
     """uint8 (n, h, w, 3) normalised by a `scale_of`: float32 (n, 3, h, w), channels last.
 
     Line by line, which is several times as fast as three numbers for each pixel.
     """
-    lines = torch.sub(pictures.view(-1, len(mean)), mean)
+    lines = torch.sub(images.view(-1, len(mean)), mean)
     if std is not None:
         lines.div_(std)
-    return lines.view(pictures.shape).permute(0, 3, 1, 2)
+    return lines.view(images.shape).permute(0, 3, 1, 2)
 
 
 def load(protocol: Protocol, store: Store) -> Stream:
@@ -135,7 +135,7 @@ def load(protocol: Protocol, store: Store) -> Stream:
     classes = torch.arange(len(manifest.classes)).repeat(2)
     labels = classes.repeat_interleave(torch.tensor(manifest.train + manifest.test))
     order = _permutation(protocol.facts.train, random_seed(0, "split", protocol.data))
-    held_out, kept = protocol.validation_pictures, protocol.train_pictures
+    held_out, kept = protocol.validation_images, protocol.train_images
 
     def part(rows: Tensor) -> Part:
         return Part(rows, labels[rows])

@@ -22,7 +22,7 @@ MOST_ROWS = 50
 """More rows than this cannot be read."""
 SHOWN = ("never_learned", "diverged", "partly_dead")
 """Outcomes in the order in which they are drawn; the first one always is."""
-WILSON = "Wilson's 95 % intervals; how a trial ended is decided on the validation part."
+WILSON = "Wilson's 95% intervals; how a trial ended is decided on the validation set."
 
 
 def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
 
     A row for each configuration, or for each setting of the axes named in `by`, over all trials
     that have it. Columns: those axes, `count`, and for each status in `SHOWN` its share, 0 to 1,
-    with the ends of Wilson's 95 % interval: `never_learned`, `never_learned_low`, ...
+    with the ends of Wilson's 95% interval: `never_learned`, `never_learned_low`, ...
     """
     names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
     rows = []

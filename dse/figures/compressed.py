@@ -48,7 +48,7 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
     `found` is the `sweep` of a table of `dse.load_compressed`. A colour and a marker for each
     method, a lightness for each of its settings. The Pareto fronts of the uncompressed and of the
     compressed networks are joined, each a step from network to network; both are chosen by the
-    validation part. Their networks have 95 % intervals in both directions. `note` is added to the
+    validation set. Their networks have 95% intervals in both directions. `note` is added to the
     caption.
 
     Raises `NoSweep` where no network is compressed, and `TooMany` for several data sets or more
@@ -85,7 +85,7 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
 EXPLAINED = (
     "Accuracy is that of the network decoded from the file. Large, joined marks are the front of "
     "the uncompressed or of the compressed networks: no other of them has at least the accuracy at "
-    "no more bytes. Fronts are chosen on the validation part, and have 95 % intervals over the "
+    "no more bytes. Fronts are chosen on the validation set, and have 95% intervals over the "
     "seeds (from 3 on). A network as it was trained has the bytes of its fp32 weights."
 )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXPLAINED = (
     "Share of the networks with at most an error, of those with one value of an axis: the higher "
-    "the curve, the better the sub-space. Bands: 95 % of resamples of the networks. An error is "
+    "the curve, the better the sub-space. Bands: 95% of resamples of the networks. An error is "
     "100 minus the mean top-1 on the test set."
 )
 FEWEST = 5

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXPLAINED = (
     "Effect: the difference from the mean over all values of the axis, all else and the seed "
-    "being equal; mean and 95 % interval over the seeds. Widest range first."
+    "being equal; mean and 95% interval over the seeds. Widest range first."
 )
 UNKNOWN = "not all values were tried with all else equal, or they are more texts than fit."
 
@@ -39,7 +39,7 @@ def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
 
     Returns a table by axis, the one with the widest range first, with a row for each value:
     `value`, `effect` (the mean over the seeds, in the unit of the column), `low` and `high` (its
-    95 % interval), and `seeds`, `blocks` and `left_out`, the numbers of seeds, of blocks, and of
+    95% interval), and `seeds`, `blocks` and `left_out`, the numbers of seeds, of blocks, and of
     blocks that are left out. An axis without a block has no table.
     """
     answer = answer or found.answer

@@ -27,13 +27,13 @@ HEIGHT = 3 * FLAT + 2 * BOX + 4 * GAP
 def fire_module(
     architecture: Architecture, image_size: int, name: str = "fire2", title: str = ""
 ) -> Figure:
-    """The Fire module `name` (fire2 .. fire9) as in Figure 1, for square pictures of `image_size`.
+    """The Fire module `name` (fire2 .. fire9) as in Figure 1, for square images of `image_size`.
 
     From top to bottom: the squeeze, the 1x1 and 3x3 expands, and their concatenation, with their
     filters and the sizes of the maps; at the right the module's bypass, if it has one (section 6).
     `image_size` is in pixels. The default title is the module's name.
 
-    Raises `ValueError` for another name, and where the picture is too small for the layout.
+    Raises `ValueError` for another name, and where the image is too small for the layout.
     """
     return fire_modules({title or name: (architecture, image_size)}, name)
 
@@ -112,7 +112,7 @@ def _convolution(
     axes: Axes, x: float, y: float, colour: str, name: str, filters: int, kernel: int,
     stride: int = 1,
 ) -> None:  # fmt: skip
-    """A box with a picture of the filter, the convolution's name, and its filters."""
+    """A box with an image of the filter, the convolution's name, and its filters."""
     blocks.box(axes, x, y, WIDE, BOX, colour)
     blocks.filter_icon(axes, x - WIDE / 2 + 0.2, y + BOX / 2, kernel)
     strided = f"/{stride}" if stride > 1 else ""

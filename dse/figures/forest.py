@@ -24,7 +24,7 @@ UNDECIDED = "#7f7f7f"
 
 
 def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -> Figure:
-    """The differences of `dse.analysis.compare`, in points, with their 95 % intervals.
+    """The differences of `dse.analysis.compare`, in points, with their 95% intervals.
 
     A filled mark is a difference that is decided: Holm's p over all comparisons, at the right, is
     at most 0.05. To the right of zero, the value named first has the higher accuracy. `note` is
@@ -98,7 +98,7 @@ def _legend(axes: Axes, comparisons: Sequence[Comparison]) -> None:
 def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
     """How many seeds there are, and what p is."""
     counts = sorted({one.difference.count for one in comparisons})
-    bars = "95 % interval" if counts[-1] >= INTERVAL_SEEDS else "no interval for so few seeds"
+    bars = "95% interval" if counts[-1] >= INTERVAL_SEEDS else "no interval for so few seeds"
     settings = max(one.pairs.settings for one in comparisons)
     means = "; means over the settings of the other axes" if settings > 1 else ""
     if lost := max(one.pairs.all_settings - one.pairs.settings for one in comparisons):

@@ -30,7 +30,7 @@ SHADES = COLOURS.with_extremes(bad="white")
 def fronts(found: Sweep, *, note: str = "") -> Figure:
     """The front of accuracy against size, MACs, activations and time: a panel for each cost.
 
-    See `dse.analysis.front`: the front is chosen by the validation part, and what is shown is the
+    See `dse.analysis.front`: the front is chosen by the validation set, and what is shown is the
     accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
     it is on the front. Times are left out where they cannot be compared. `note` is added to the
     caption.
@@ -68,7 +68,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
 
 EXPLAINED = (
     "Large, joined marks are the front: no other network has at least the accuracy at no more "
-    "cost. It is chosen on the validation part; accuracies shown are on the test set."
+    "cost. It is chosen on the validation set; accuracies shown are on the test set."
 )
 
 UNTIMED = "Times are not compared: devices or threads differ."

@@ -65,8 +65,8 @@ EXPLAINED = (
 def _rest(grid: Grid, rest: float) -> str:
     """What is left, and how much of it the noise of the seeds is."""
     noise = noise_share(grid)
-    alone = "" if math.isnan(noise) else f"; the noise of the seeds alone gives {noise:.1f} %"
-    return f"Three or more together: {rest:.1f} %{alone}. {_counts(grid)}"
+    alone = "" if math.isnan(noise) else f"; the noise of the seeds alone gives {noise:.1f}%"
+    return f"Three or more together: {rest:.1f}%{alone}. {_counts(grid)}"
 
 
 def _counts(grid: Grid) -> str:
@@ -93,7 +93,7 @@ def interactions(found: Sweep) -> Figure:
             _panel(axes, found, grid, across, hue)
         figure.suptitle(described(found), fontsize="medium")
         few = len(grid.seeds) < INTERVAL_SEEDS
-        bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95 % intervals over seeds"
+        bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95% intervals over seeds"
         text = "Means over all other axes; without an interaction the lines of a panel are parallel"
         caption(figure, f"{text}; {bars}. Largest interaction first. {_counts(grid)}")
     return figure

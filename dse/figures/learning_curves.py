@@ -38,7 +38,7 @@ def learning_curves(
     log: Collection[str] | None = None,
     note: str = "",
 ) -> Figure:
-    """The mean over the seeds after each epoch, its 95 % interval, and each trial's curve.
+    """The mean over the seeds after each epoch, its 95% interval, and each trial's curve.
 
     `curves` has the columns `trial_id`, `epoch` and `y`: see `dse.results.curves.load`. Each
     configuration is a line; `hue` is the axis that gives the colours. The mean ends where the first
@@ -123,7 +123,7 @@ def _remarks(found: Sweep, known: pd.DataFrame, *, few: bool) -> list[str]:
     names = [axis.name for axis in found.axes]
     seeds = known.groupby(names or np.zeros(len(known)), dropna=False)["trial_id"].nunique()
     most = seeds.max()
-    spread = " and 95 % interval" if few and most >= INTERVAL_SEEDS else ""
+    spread = " and 95% interval" if few and most >= INTERVAL_SEEDS else ""
     words = f"Mean{spread} over {span(seeds)} seeds; thin lines: each trial."
     if most == 1:
         words = "One run each."

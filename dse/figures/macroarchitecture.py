@@ -25,14 +25,14 @@ FORK, JOIN = 0.09, 0.1  # above and below a module: where its wire leaves and is
 
 
 def macroarchitecture(architecture: Architecture, image_size: int, title: str = "") -> Figure:
-    """A network as in Figure 2, for square pictures of `image_size` pixels.
+    """A network as in Figure 2, for square images of `image_size` pixels.
 
     From top to bottom: each layer with its filters ("96 of 7x7/2": 96 filters of 7x7 pixels with
     stride 2), and between them the sizes of the maps. A bypass leaves the main path above its Fire
     module and is added below it; complex bypass has 1x1 convolutions (section 6). The default
     title names the bypass.
 
-    Raises `ValueError` where the picture is too small for the layout.
+    Raises `ValueError` where the image is too small for the layout.
     """
     title = title or f"bypass: {architecture.bypass}"
     return macroarchitectures({title: (architecture, image_size)})
@@ -70,7 +70,7 @@ def _column(
     steps: Sequence[LayerCost],
 ) -> None:  # fmt: skip
     """One network around x, from y downwards, in boxes of `width`."""
-    blocks.label(axes, x, y + BOX / 2, "picture")
+    blocks.label(axes, x, y + BOX / 2, "image")
     shape = f"{size}x{size}x{one.in_channels}"
     for step in steps:
         y = _arrow(axes, x, y, shape)

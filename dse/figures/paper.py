@@ -91,7 +91,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
     ranks = {pools: float(rank) for rank, pools in enumerate(macs.index)}
     label, ticks = "layers followed by max-pooling (pool_after)", list(macs.index)
     if (macs["min"] == macs["max"]).all():
-        label += "\nMACs of one picture (millions)"
+        label += "\nMACs of one image (millions)"
         ticks = [f"{pools}\n{millions:.3g}" for pools, millions in macs["min"].items()]
     else:
         label += ", in the order of the MACs"

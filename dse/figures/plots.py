@@ -65,7 +65,7 @@ def line_plot(
     log: Collection[str] | None = None,
     note: str = "",
 ) -> Figure:
-    """Lines along an axis: the mean of `y` over the seeds, its 95 % interval, and each trial.
+    """Lines along an axis: the mean of `y` over the seeds, its 95% interval, and each trial.
 
     `x` is an axis of the sweep, or one of the `SIZES` where a single axis of numbers other than
     `hue` changes it. `y` is a column of numbers (default: the accuracy, percent). `hue` is the axis

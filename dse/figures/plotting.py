@@ -40,7 +40,7 @@ WIDTH = 5.6
 LEGEND_ROWS = 8
 """A legend with more rows makes the figure higher."""
 MOST_DOTS = 2_000
-"""More dots than this are drawn as a picture inside the figure, which stays small."""
+"""More dots than this are drawn as an image inside the figure, which stays small."""
 
 COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#aa4499", "#000000",
@@ -152,9 +152,9 @@ def spread(counts: pd.Series[int]) -> str:
     """What is drawn at points of so many seeds each.
 
     >>> spread(pd.Series([3, 3]))
-    'Mean, 95 % interval and each of 3 seeds.'
+    'Mean, 95% interval and each of 3 seeds.'
     >>> spread(pd.Series([1, 3]))
-    'Mean, 95 % interval (from 3 seeds on) and each of 1-3 seeds.'
+    'Mean, 95% interval (from 3 seeds on) and each of 1-3 seeds.'
     """
     fewest, most = int(counts.min()), int(counts.max())
     if most == 1:
@@ -163,7 +163,7 @@ def spread(counts: pd.Series[int]) -> str:
     if most < INTERVAL_SEEDS:
         return f"Mean and {seeds}"
     some = f" (from {INTERVAL_SEEDS} seeds on)" if fewest < INTERVAL_SEEDS else ""
-    return f"Mean, 95 % interval{some} and {seeds}"
+    return f"Mean, 95% interval{some} and {seeds}"
 
 
 # Files --------------------------------------------------------------------------------------

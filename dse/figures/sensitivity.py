@@ -18,7 +18,7 @@ MOST_DENSITIES = 6
 """More do not fit on an axis."""
 EXPLAINED = (
     "One layer is pruned at a time: its smallest weights become 0, and nothing is retrained. The "
-    "change is compared with the whole network, on the validation part."
+    "change is compared with the whole network, on the validation set."
 )
 OUTSIDE = "outside of Fire modules"
 
@@ -28,7 +28,7 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
 
     `table` is that of `dse.compress.sensitivity`, with the density 1; of several networks, with a
     column `seed`. A panel for each Fire module (and one for the layers outside of them), a line for
-    each of its layers: the mean over the seeds, with a band for its 95 % interval, cut off where it
+    each of its layers: the mean over the seeds, with a band for its 95% interval, cut off where it
     is far wider than the means differ. `note` is added to the caption. Raises `NoSweep` for a table
     without rows or without the density 1.
     """
@@ -60,7 +60,7 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
             places[0].plot([], [], label=text, **one)
         legend(figure, list(looks))
         seeds = changes["seed"].nunique()
-        band = f"Means of {seeds} seeds, paired, with 95 % intervals."
+        band = f"Means of {seeds} seeds, paired, with 95% intervals."
         caption(figure, EXPLAINED, band if seeds >= INTERVAL_SEEDS else "", note)
     return figure
 

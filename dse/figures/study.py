@@ -54,7 +54,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
             f"Of networks decoded from their compressed files ({way})."
             if (way := study.get("compression"))
             else "",
-            "Below: the share of the area between cost 0, accuracy 100 % and the highest cost of "
+            "Below: the share of the area between cost 0, accuracy 100% and the highest cost of "
             "the study that the front dominates."
             if two
             else "",

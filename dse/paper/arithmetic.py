@@ -10,7 +10,7 @@ from operator import floordiv, mul, sub
 from dse.paper import related
 from dse.paper.evidence import Arithmetic, Value
 from dse.paper.published import (
-    IMAGENET_VALIDATION_PICTURES,
+    IMAGENET_VALIDATION_IMAGES,
     OLD_SOLVER,
     SOLVER,
     TABLE_1,
@@ -119,9 +119,9 @@ _EXACT: dict[str, Check] = {
     "solver.batch": (mul, (SOLVER.batch_size, SOLVER.iter_size)),
     "solver.max_iter": (
         lambda steps, batch, new_batch: steps * batch // new_batch,
-        (OLD_SOLVER.max_iter, OLD_SOLVER.pictures_per_step, SOLVER.pictures_per_step),
+        (OLD_SOLVER.max_iter, OLD_SOLVER.images_per_step, SOLVER.images_per_step),
     ),
-    "solver.test": (floordiv, (IMAGENET_VALIDATION_PICTURES, SOLVER.test_batch_size)),
+    "solver.test": (floordiv, (IMAGENET_VALIDATION_IMAGES, SOLVER.test_batch_size)),
     "released.bytes": (_released_bytes, (8, BIASES, *related.RELEASED_ENTRIES)),
     "released.convolutions": (
         lambda single, each, fires: single + each * fires,

@@ -189,7 +189,7 @@ CLAIMS = (
     ),
     *_claims(
         f"{PAPER}, section 5.3",
-        ("section5.3.plateau", "top-5 at 50 % 3x3 filters", "85.6", " %"),
+        ("section5.3.plateau", "top-5 at 50% 3x3 filters", "85.6", " %"),
     ),
     *_figure3_claims("a", "SR", FIGURE_3A),
     *_figure3_claims("b", "pct3x3", FIGURE_3B),
@@ -217,10 +217,10 @@ CLAIMS = (
     ),
     *_claims(
         _SOLVER_FILE,
-        ("solver.batch", "pictures per step (README.md)", "512", ""),
-        ("solver.max_iter", "steps, with as many pictures as the old solver's",
+        ("solver.batch", "images per step (README.md)", "512", ""),
+        ("solver.max_iter", "steps, with as many images as the old solver's",
          f"{SOLVER.max_iter:,}", ""),
-        ("solver.test", "test batches for ImageNet's validation pictures",
+        ("solver.test", "test batches for ImageNet's validation images",
          f"{SOLVER.test_iter:,}", ""),
     ),
     *_claims(
@@ -279,8 +279,8 @@ CLAIMS = (
          "0.819", " G"),
         ("torchvision.v1_1.gmacs", "squeezenet1_1: multiply-accumulates, 224 pixels",
          "0.349", " G"),
-        ("torchvision.v1_0.min_size", "squeezenet1_0: smallest picture", "21", " pixels"),
-        ("torchvision.v1_1.min_size", "squeezenet1_1: smallest picture", "17", " pixels"),
+        ("torchvision.v1_0.min_size", "squeezenet1_0: smallest image", "21", " pixels"),
+        ("torchvision.v1_1.min_size", "squeezenet1_1: smallest image", "17", " pixels"),
     ),
     *_claims(
         _TORCHVISION,

@@ -59,7 +59,7 @@ class Arithmetic:
 class Elsewhere:
     """The same number as `place` prints it, in the claim's unit.
 
-    An error printed as 42.78 % is the accuracy 57.22 %: a change of unit computes nothing.
+    An error printed as 42.78% is the accuracy 57.22%: a change of unit computes nothing.
     """
 
     comparison: str

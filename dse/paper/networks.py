@@ -32,7 +32,7 @@ def _size(build: Build, **metaparameters: object) -> int:
 
 
 def _operations(build: Build, layout: str) -> Decimal:
-    """Operations in 10**9, two for each multiply-accumulate, at the authors' picture size."""
+    """Operations in 10**9, two for each multiply-accumulate, at the authors' image size."""
     return 2 * _macs(build, CROP, layout, BILLION)
 
 
@@ -55,8 +55,8 @@ def _filters(build: Build, layer: str) -> str:
     return f"{row.s1x1}/{row.e1x1}/{row.e3x3}"
 
 
-def _picture(build: Build) -> str:
-    """The smallest picture whose conv1 map is as large as Table 1's."""
+def _image(build: Build) -> str:
+    """The smallest image whose conv1 map is as large as Table 1's."""
     layout, wanted = build().layout, TABLE_1[1].output[0]
     sides = range(_smallest_side(layout), MAX_PIXELS)
     side = next(side for side in sides if map_sizes(layout, side)["conv1"] >= wanted)
@@ -64,7 +64,7 @@ def _picture(build: Build) -> str:
 
 
 def _smallest_side(layout: Layout) -> int:
-    """Side of the smallest picture that a layout accepts, pixels."""
+    """Side of the smallest image that a layout accepts, pixels."""
 
     def fits(side: int) -> bool:
         try:
@@ -75,7 +75,7 @@ def _smallest_side(layout: Layout) -> int:
     return next(side for side in range(1, MAX_PIXELS) if fits(side))
 
 
-def _smallest_picture(build: Build, layout: str) -> int:
+def _smallest_image(build: Build, layout: str) -> int:
     return _smallest_side(build(layout).layout)
 
 
@@ -84,7 +84,7 @@ def _smallest_picture(build: Build, layout: str) -> int:
 Compute = Callable[[Build], Value]
 
 _EXACT: dict[str, Compute] = {
-    "table1.input.output": _picture,
+    "table1.input.output": _image,
     **{
         f"table1.{row.layer}.output": partial(_cell, layer=row.layer, column="shape")
         for row in TABLE_1[1:-1]
@@ -107,8 +107,8 @@ _EXACT: dict[str, Compute] = {
     "section6.simple": lambda build: sum(f.wire == "plain" for f in build(bypass="simple").fires),
     "torchvision.v1_0.params": partial(_params, layout="v1_0"),
     "torchvision.v1_1.params": partial(_params, layout="v1_1"),
-    "torchvision.v1_0.min_size": partial(_smallest_picture, layout="v1_0"),
-    "torchvision.v1_1.min_size": partial(_smallest_picture, layout="v1_1"),
+    "torchvision.v1_0.min_size": partial(_smallest_image, layout="v1_0"),
+    "torchvision.v1_1.min_size": partial(_smallest_image, layout="v1_1"),
 }
 
 _ROUNDED: dict[str, Compute] = {

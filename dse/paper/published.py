@@ -2,7 +2,7 @@
 
 Sources: arXiv:1602.07360 (the paper; sections, tables and figures of version 4) and its authors'
 repositories; `dse.paper.related` has the works that it compares itself with. The accuracies of
-Figure 3 are the positions of its markers, which lie on a grid of 0.1 %. `dse.paper.claims` lists
+Figure 3 are the positions of its markers, which lie on a grid of 0.1%. `dse.paper.claims` lists
 all published numbers one by one.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PAPER = "arXiv:1602.07360"
-IMAGENET_TRAIN_PICTURES = 1_281_167
-"""Training pictures of ImageNet-1k (ILSVRC 2012)."""
-IMAGENET_VALIDATION_PICTURES = 50_000
-"""Validation pictures of ImageNet-1k (ILSVRC 2012)."""
+IMAGENET_TRAIN_IMAGES = 1_281_167
+"""Training images of ImageNet-1k (ILSVRC 2012)."""
+IMAGENET_VALIDATION_IMAGES = 50_000
+"""Validation images of ImageNet-1k (ILSVRC 2012)."""
 
 
 # Table 1: architecture ----------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Solver:
     """A training recipe of forresti/SqueezeNet: its solver and the data layers of its network.
 
     The learning rate is `base_lr * (1 - step / max_iter) ** power`; a step sums `iter_size`
-    passes of `batch_size` pictures. Biases decay as weights do. Pictures are stretched to 256x256,
+    passes of `batch_size` images. Biases decay as weights do. Images are stretched to 256x256,
     cropped to `crop_size` pixels and reduced by `mean_bgr`, never mirrored. Every convolution
     starts uniform in +-sqrt(3 / fan_in), conv10 normal with deviation `conv10_std`; biases start
     at 0.
@@ -244,14 +244,14 @@ class Solver:
     conv10_std: float = 0.01
 
     @property
-    def pictures_per_step(self) -> int:
-        """Pictures in one step of the optimizer, `batch_size * iter_size`."""
+    def images_per_step(self) -> int:
+        """Images in one step of the optimizer, `batch_size * iter_size`."""
         return self.batch_size * self.iter_size
 
     @property
     def epochs(self) -> float:
-        """Passes over ImageNet's training pictures."""
-        return self.max_iter * self.pictures_per_step / IMAGENET_TRAIN_PICTURES
+        """Passes over ImageNet's training images."""
+        return self.max_iter * self.images_per_step / IMAGENET_TRAIN_IMAGES
 
 
 SOLVER = Solver(base_lr=0.04, power=1.0, max_iter=170_000, batch_size=32, iter_size=16)

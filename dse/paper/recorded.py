@@ -15,7 +15,7 @@ from dse.paper.evidence import Recorded
 
 MILLION = Decimal(1_000_000)
 AGREEMENT = 95
-"""Percent of pictures whose first class a file must keep to be called as accurate."""
+"""Percent of images whose first class a file must keep to be called as accurate."""
 
 
 def folder() -> Path:
@@ -34,7 +34,7 @@ def record(name: str) -> dict[str, Any]:
 
 def smallest_kept(frontier: Mapping[str, Any]) -> Decimal:
     """The size, MB, of the smallest file as accurate as the released network: it keeps the first
-    class of enough pictures, and the 95 % interval of its change of top-1 has 0 in it.
+    class of enough images, and the 95% interval of its change of top-1 has 0 in it.
 
     Raises `ValueError` where there is none.
 

@@ -11,7 +11,7 @@ REMARKS: Mapping[str, str] = {
     ),
     "table1.maxpool8.output": "A misprint: the maps are square, as in the next row.",
     "table1.fire8.params_after": (
-        "The row prints 33 % for e3x3; its count and the table's total need 30 %, which fire9 "
+        "The row prints 33% for e3x3; its count and the table's total need 30%, which fire9 "
         "prints and the released file has."
     ),
     "table1.conv10.authors_output": (
@@ -30,7 +30,7 @@ REMARKS: Mapping[str, str] = {
         "the files), not a max-pool of stride 2."
     ),
     "section4.sparsity_6bit": (
-        "Table 1 keeps a little more (33.7 % with the biases). By sparsity the text means density, "
+        "Table 1 keeps a little more (33.7% with the biases). By sparsity the text means density, "
         "the share that is kept."
     ),
     "abstract.fewer_params": (
@@ -80,8 +80,8 @@ REMARKS: Mapping[str, str] = {
         "a network of 6-bit codes with entropy coding would have been much smaller."
     ),
     "table2.squeezenet_6bit.enough": (
-        "The smallest file in docs/released.md that keeps the first class of at least 95 % of "
-        "1,250 pictures, and whose change of top-1 has 0 in its 95 % interval."
+        "The smallest file in docs/released.md that keeps the first class of at least 95% of "
+        "1,250 images, and whose change of top-1 has 0 in its 95% interval."
     ),
     "table3.simple.top1": "The authors' log of SqueezeNet-Residual has 60.3759.",
     "table3.simple.top5": "The authors' log of SqueezeNet-Residual has 82.4981.",
@@ -102,7 +102,7 @@ REMARKS: Mapping[str, str] = {
         "Figure 3(a) draws SR 1.0 a tenth above SR 0.75: one run each, no error bars."
     ),
     "section5.3.plateau": (
-        "Figure 3(b) prints and draws less at 50 %; the text's number is its 62.5 % point."
+        "Figure 3(b) prints and draws less at 50%; the text's number is its 62.5% point."
     ),
     "table3.complex.size": (
         "1x1 convolutions around fire2, fire4, fire6 and fire8 (section 6, Figure 2) add far less "
@@ -110,7 +110,7 @@ REMARKS: Mapping[str, str] = {
     ),
     "v1_1.gflops": (
         "Counted as v1.0's number is: two operations per multiply-accumulate of the convolutions, "
-        "227-pixel pictures. Maps of 13 pixels after pool5, where v1.1's files make 14, would "
+        "227-pixel images. Maps of 13 pixels after pool5, where v1.1's files make 14, would "
         "give the README's number."
     ),
     "v1_1.less_computation": (
@@ -122,7 +122,7 @@ REMARKS: Mapping[str, str] = {
     "zynqnet.params": (
         "The released network has a little more; the last digit is cut off, not rounded."
     ),
-    "zynqnet.top5": "It lists an error of 15.4 %.",
+    "zynqnet.top5": "It lists an error of 15.4%.",
     "deep_compression.index_bits": (
         "Section 2 gives 5 bits for all dense layers; the other two sections have 4 for AlexNet."
     ),

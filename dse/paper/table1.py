@@ -13,11 +13,11 @@ from dse.space.cost import layers
 def table1(architecture: Architecture, image_size: int) -> list[Table1Row]:
     """A network in the rows of Table 1, before pruning; `image_size` is in pixels.
 
-    Raises `ValueError` where the picture is too small for the layout.
+    Raises `ValueError` where the image is too small for the layout.
     """
     steps = layers(architecture, image_size)
-    picture = (image_size, image_size, architecture.in_channels)
-    rows = [Table1Row(layer="input", output=picture)]
+    image = (image_size, image_size, architecture.in_channels)
+    rows = [Table1Row(layer="input", output=image)]
     for step in steps:
         row = Table1Row(layer=step.name, output=(step.side, step.side, int(step.channels)))
         rows.append(_filled(row, architecture, step.params, pooled_side=steps[-2].side))

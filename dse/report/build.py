@@ -18,8 +18,8 @@ from dse.analysis.rendering import counted, value_list
 from dse.analysis.summary import best, trained
 from dse.report import sections
 from dse.report.compression import compression
-from dse.report.page import CURVE, Curve, Picture, Section, Table, page
-from dse.report.pictures import PLACES, pictures
+from dse.report.figures import PLACES, figures_of
+from dse.report.page import CURVE, Curve, Figure, Section, Table, page
 from dse.report.study import searches
 from dse.results import atomic, commands, compressed, curves, records, studies
 from dse.trial.names import duration
@@ -72,7 +72,7 @@ def write(
     path, mark = folder / REPORT, _mark(contents)
     if not _is_marked(path, mark):
         if len(table):
-            drawn = pictures(table, contents.compressed, folder, note)
+            drawn = figures_of(table, contents.compressed, folder, note)
             figures = {**figures, **drawn}
             known = read_curves(folder, sections.listed(table)["trial_id"])
             contents = replace(contents, figures=figures, curves=known)
@@ -167,19 +167,19 @@ def _facts(found: Sweep) -> dict[str, str]:
 def _figures(contents: Contents) -> Section:
     """The figures that no other section shows."""
     names = [name for name in contents.figures if name not in PLACES]
-    pictures = [_picture(name, contents.figures[name]) for name in names]
-    return Section(id="figures", title="Figures", figures=pictures)
+    shown = [_figure(name, contents.figures[name]) for name in names]
+    return Section(id="figures", title="Figures", figures=shown)
 
 
 def _illustrated(section: Section, figures: Mapping[str, bytes]) -> Section:
     """The section with the figures that belong to it."""
     own = [name for name, place in PLACES.items() if place == section.id and name in figures]
-    pictures = [_picture(name, figures[name]) for name in own]
-    return replace(section, figures=pictures) if own else section
+    shown = [_figure(name, figures[name]) for name in own]
+    return replace(section, figures=shown) if own else section
 
 
-def _picture(name: str, svg: bytes) -> Picture:
-    return Picture(name=name, svg=svg, caption=CAPTIONS.get(name, name))
+def _figure(name: str, svg: bytes) -> Figure:
+    return Figure(name=name, svg=svg, caption=CAPTIONS.get(name, name))
 
 
 CAPTIONS = {

@@ -16,15 +16,15 @@ from dse.figures.plotting import encoded
 from dse.report.page import Point, Section, Table, cells
 
 PIXELS = 100
-"""Per inch of a figure, where it is shown; its picture is finer."""
+"""Per inch of a figure, where it is shown; its image is finer."""
 COLOURS = 256
-"""With so many a picture of a figure has a third of the bytes, and no difference is seen."""
+"""With so many an image of a figure has a third of the bytes, and no difference is seen."""
 NOTHING = "*Not shown: these trials do not allow it.*"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Output:
-    """Text (Markdown), or a picture (PNG) of `width` pixels, that a notebook shows."""
+    """Text (Markdown), or an image (PNG) of `width` pixels, that a notebook shows."""
 
     markdown: str = ""
     png: bytes = b""
@@ -43,7 +43,7 @@ class Output:
 def show(analysis: Callable[..., Any], *args: Any, **settings: Any) -> Output:
     """What `analysis` gives for its arguments, or a line that says why it gives nothing.
 
-    A figure is shown as a picture, a table or a section of the report as Markdown, and anything
+    A figure is shown as an image, a table or a section of the report as Markdown, and anything
     else as a list of sentences. A `ValueError`, such as that of a table without the trials that the
     analysis needs, is shown as a line, and so is an `OSError`, such as that of a missing file.
     """
@@ -59,9 +59,9 @@ def show(analysis: Callable[..., Any], *args: Any, **settings: Any) -> Output:
 
 
 def _smaller(png: bytes) -> bytes:
-    """A picture with `COLOURS` colours."""
-    picture, stream = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(stream, "png", optimize=True)
+    """An image with `COLOURS` colours."""
+    image, stream = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(stream, "png", optimize=True)
     return stream.getvalue()
 
 

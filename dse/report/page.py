@@ -36,7 +36,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
+class Figure:
     """An SVG figure, the name of its file, and its caption."""
 
     name: str
@@ -69,7 +69,7 @@ class Section:
     headline: str = ""
     text: Sequence[str] = ()
     points: Sequence[Point] = ()
-    figures: Sequence[Picture] = ()
+    figures: Sequence[Figure] = ()
     commands: Sequence[str] = ()
     tables: Sequence[Table] = ()
     details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -124,7 +124,7 @@ def _source(name: str) -> str:
 
 
 def _json(curves: Mapping[str, Curve]) -> str:
-    """The curves as compact JSON that a page may hold, rounded to 0.1 % for drawing."""
+    """The curves as compact JSON that a page may hold, rounded to 0.1% for drawing."""
     plain = {
         key: [[None if np.isnan(v) else round(float(v), 1) for v in values] for values in curve]
         for key, curve in curves.items()

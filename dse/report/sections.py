@@ -37,7 +37,7 @@ def compared(found: Sweep) -> Section:
     text = (
         "Each value is compared with the first one of its axis, paired by seed: both trials of a "
         "pair are equal in all else. A difference is decided where it is more than chance at the "
-        f"5 % level, all of them considered together (Holm). {count}."
+        f"5% level, all of them considered together (Holm). {count}."
     )
     lacking = lacking_seeds(known)
     shown = [] if lacking else highlights(known)  # the table says the same
@@ -81,8 +81,8 @@ def _comparison(one: Comparison) -> dict[str, object]:
 
 ABOUT_COMPARISONS = {
     "difference": "mean difference of accuracy, points",
-    "low": "lower end of its 95 % interval; empty below 3 seeds",
-    "high": "upper end of its 95 % interval; empty below 3 seeds",
+    "low": "lower end of its 95% interval; empty below 3 seeds",
+    "high": "upper end of its 95% interval; empty below 3 seeds",
     "seeds": "pairs of trials",
     "p": "of a sign-flip permutation test",
     "Holm's p": "adjusted for the number of comparisons",
@@ -99,7 +99,7 @@ def paper(found: Sweep) -> Section:
         return Section(id="paper", title="The paper's claims")
     text = (
         "The paper's numbers are of single runs on ImageNet, and these data are not ImageNet: a "
-        "claim may hold there and not here. Each claim is tested by itself at the 5 % level."
+        "claim may hold there and not here. Each claim is tested by itself at the 5% level."
     )
     several = any(axis.name == "data" for axis in found.axes)
     points = [
@@ -169,9 +169,9 @@ def _about(found: Sweep) -> dict[str, str]:
     return {
         "seeds": "trials that differ in their seed only",
         found.answer: "mean accuracy on the test set over the seeds, percent",
-        "low": "lower end of its 95 % interval, percent; empty below 3 seeds",
-        "high": "upper end of its 95 % interval, percent; empty below 3 seeds",
-        "val_top1": "mean accuracy on the validation part over the seeds, percent",
+        "low": "lower end of its 95% interval, percent; empty below 3 seeds",
+        "high": "upper end of its 95% interval, percent; empty below 3 seeds",
+        "val_top1": "mean accuracy on the validation set over the seeds, percent",
         "seconds": "mean duration of a training, seconds",
     }
 

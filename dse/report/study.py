@@ -11,7 +11,7 @@ from dse.analysis.axes import NoSweep
 from dse.analysis.rendering import counted
 from dse.analysis.studies import effect_rows, front_rows, guessing, history, refusals
 from dse.figures.importing import import_matplotlib
-from dse.report.page import Picture, Point, Section, Table
+from dse.report.page import Figure, Point, Section, Table
 
 ABOUT = {
     "importance": "share of what leads to a high validation accuracy (PED-ANOVA)",
@@ -36,7 +36,7 @@ def searches(studies: Mapping[str, Mapping[str, Any]]) -> Section:
             Point(text=_sentence(name, study), more=[*refusals(study["refused"]), *guessing(study)])
             for name, study in found
         ],
-        figures=[picture for name, study in found for picture in _pictures(name, study)],
+        figures=[figure for name, study in found for figure in _figures(name, study)],
         tables=[table for name, study in found for table in _tables(name, study)],
     )
 
@@ -47,7 +47,7 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
     states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
     table = history(study)
     value = "best validation accuracy"
-    last = "none" if table["val_top1"].isna().all() else f"{table['val_top1'].max():.1f} %"
+    last = "none" if table["val_top1"].isna().all() else f"{table['val_top1'].max():.1f}%"
     if "hypervolume" in table:
         value, last = "points on the front", f"{int(table['on_front'].sum()):,}"
     limits = "".join(f", {key} at most {most:,}" for key, most in study["limits"].items())
@@ -71,12 +71,12 @@ def _tables(name: str, study: Mapping[str, Any]) -> Iterator[Table]:
         yield Table(f"Which keys matter for accuracy: {name}", rows, ABOUT)
 
 
-def _pictures(name: str, study: Mapping[str, Any]) -> list[Picture]:
+def _figures(name: str, study: Mapping[str, Any]) -> list[Figure]:
     import_matplotlib()
     from dse.figures.plotting import encoded
     from dse.figures.study import study_figure
 
     with suppress(NoSweep):
         (svg,) = encoded(study_figure(study), "svg")
-        return [Picture(name=f"study_{name}", svg=svg, caption=f"Study {name} over time")]
+        return [Figure(name=f"study_{name}", svg=svg, caption=f"Study {name} over time")]
     return []

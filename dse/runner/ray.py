@@ -26,7 +26,7 @@ class Cluster:
     """A Ray cluster and what a task asks for; raises `ValueError` for a value outside its rule."""
 
     address: str = knob("local", text("an address"), "of a cluster, auto, or local: start one here")
-    num_cpus: int = knob(1, integer(1, 4096), "processor cores of a task")
+    num_cpus: int = knob(1, integer(1, 4096), "CPU cores of a task")
     num_gpus: float = knob(0.0, real(0, 1024), "GPUs of a task; may be a fraction")
     mem_gb: float = knob(0.0, real(0, 1e5), "memory of a task, GB (0: not reserved)")
 

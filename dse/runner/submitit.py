@@ -49,7 +49,7 @@ class Jobs:
     timeouts: int = knob(100, integer(0, 10_000), "how often a job may time out and resume")
     notice: int = knob(60, integer(1, 3600), "seconds that a task has to stop when preempted")
     mem_gb: float = knob(4.0, real(0, 1e5, above=True), "memory of a job, GB")
-    cpus_per_task: int = knob(1, integer(1, 4096), "processor cores of a job")
+    cpus_per_task: int = knob(1, integer(1, 4096), "CPU cores of a job")
     gpus: int = knob(0, integer(0, 1), "GPUs of a job")
 
     def __post_init__(self) -> None:

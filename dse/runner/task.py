@@ -23,7 +23,7 @@ OUT_OF_MEMORY = (
     "status_alloc_failed",
     "device_allocation_failed",
 )
-"""How torch reports a lack of memory on a processor or a GPU, and Python one of threads, in lower
+"""How torch reports a lack of memory on a CPU or a GPU, and Python one of threads, in lower
 case."""
 
 GPU_FAILURE = (

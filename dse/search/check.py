@@ -62,7 +62,7 @@ def _without_effect(question: Question, trials: Sequence[Trial]) -> Iterator[str
 
 
 def _data_errors(question: Question) -> Iterator[str]:
-    """A line for a key that decides which pictures the accuracy is of."""
+    """A line for a key that decides which images the accuracy is of."""
     for axis in question.space.axes:
         if axis.name in ("data", "manifest"):
             yield (

@@ -100,7 +100,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
         "limits": dict(question.limits),
         "n_trials": request.n_trials,
         "seeds": list(question.seeds),
-        "chance": chance(protocol.validation_pictures, protocol.facts.num_classes),
+        "chance": chance(protocol.validation_images, protocol.facts.num_classes),
         "compression": described(question.compression) if question.compression else "",
         "ended": study.ended,
         "refused": dict(sorted(study.refused.items())),

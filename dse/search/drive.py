@@ -229,7 +229,7 @@ class _Drive:
         if not self._compression:
             return trained(row)
         size = f"{row['file_bytes']:,} bytes compressed"
-        return f"{outcome(row)}, top-1 {row['top1']:.2f} %, {size}"
+        return f"{outcome(row)}, top-1 {row['top1']:.2f}%, {size}"
 
     def _write_failure(self, event: Failed, proposal: Proposal) -> None:
         """Write a task's failure to the folder of what it could not make."""

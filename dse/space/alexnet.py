@@ -1,7 +1,7 @@
 """AlexNet as counts: the network that the paper measures SqueezeNet's size against (Table 2).
 
 `AlexNet()` is the published one, as in BVLC/caffe, models/bvlc_alexnet, without its local response
-normalisation; `small_alexnet` adapts it to small pictures, and is what trials train.
+normalisation; `small_alexnet` adapts it to small images, and is what trials train.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ SMALL = (
     Convolution(filters=96, groups=2),
     Convolution(filters=64, groups=2, pool=True),
 )
-"""The same for small pictures."""
+"""The same for small images."""
 
 SMALL_PIXELS = (8, 64)
-"""Sides of the pictures that `small_alexnet` is for: smaller ones leave no map to pool, and larger
+"""Sides of the images that `small_alexnet` is for: smaller ones leave no map to pool, and larger
 ones would give fc6 more weights than the published network has in all."""
 
 
@@ -63,7 +63,7 @@ class AlexNet:
     norm: str = knob("none", one_of("none", "batch"), "normalisation after each convolution")
     dropout: float = knob(0.5, real(0, 1, below=True), "share dropped after fc6 and after fc7")
     num_classes: int = knob(1000, integer(2, 100_000), "classes to predict")
-    in_channels: int = knob(3, integer(1, 16), "channels of a picture")
+    in_channels: int = knob(3, integer(1, 16), "channels of an image")
 
     def __post_init__(self) -> None:
         check(self)
@@ -74,7 +74,7 @@ class AlexNet:
         >>> list(AlexNet().map_sizes(227).values())
         [55, 27, 27, 13, 13, 13, 13, 6]
 
-        Raises `ValueError` where the picture is too small, or a map too small to pool.
+        Raises `ValueError` where the image is too small, or a map too small to pool.
         """
         side, sizes = image_size, {}
         for number, conv in enumerate(self.convolutions, 1):
@@ -89,11 +89,11 @@ class AlexNet:
 
 
 def small_alexnet(*, norm: str, dropout: float, num_classes: int, in_channels: int) -> AlexNet:
-    """AlexNet for small pictures, with a quarter of every width.
+    """AlexNet for small images, with a quarter of every width.
 
     conv1 is 5x5 with stride 1 in place of 11x11 with stride 4, about half its side, as the stems of
-    SqueezeNet for small pictures have 3x3 filters in place of 7x7. All else is as published: the
-    other kernels, the three poolings, the two groups of conv2, conv4 and conv5. Pictures of 32
+    SqueezeNet for small images have 3x3 filters in place of 7x7. All else is as published: the
+    other kernels, the three poolings, the two groups of conv2, conv4 and conv5. Images of 32
     pixels leave a map of 4x4 to fc6 (published: 6x6), those of 12 pixels one of 1x1.
 
     Raises `ValueError` for a value outside its rule.

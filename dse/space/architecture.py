@@ -118,7 +118,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     }
 )
 """Named layouts. `v1_0` and `v1_1` are torchvision's; `v1_0_caffe` has the authors' conv10
-padding; `px8` .. `px64` are stems for pictures of about that many pixels."""
+padding; `px8` .. `px64` are stems for images of about that many pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +150,7 @@ class Architecture:
     fires: tuple[FireSpec, ...]
     bypass: str
     num_classes: int = knob(MISSING, integer(2, 100_000), "classes to predict")
-    in_channels: int = knob(MISSING, integer(1, 16), "channels of a picture")
+    in_channels: int = knob(MISSING, integer(1, 16), "channels of an image")
 
     def __post_init__(self) -> None:
         check(self)
@@ -282,7 +282,7 @@ def map_sizes(layout: Layout, image_size: int) -> dict[str, int]:
     >>> list(map_sizes(V1_0, 227).values())[:4]
     [111, 55, 55, 55]
 
-    Raises `ValueError` where the picture is too small, or a map too small to pool.
+    Raises `ValueError` where the image is too small, or a map too small to pool.
     """
     side = int(integer(1, MAX_PIXELS).accept("image_size", image_size))
     pools, strided = split(layout.pool_after), split(layout.strided_fires)

@@ -69,13 +69,13 @@ class LayerCost:
 
 
 def cost(architecture: Architecture | AlexNet, image_size: int) -> Cost:
-    """The cost of one network for square pictures of `image_size` pixels (1 .. 2048).
+    """The cost of one network for square images of `image_size` pixels (1 .. 2048).
 
     >>> from dse.space.architecture import Metaparameters, generate
     >>> cost(generate(Metaparameters()), 224).params
     1248424
 
-    Raises `ValueError` where the picture is too small for the network.
+    Raises `ValueError` where the image is too small for the network.
     """
     return total(layers(architecture, image_size))
 
@@ -164,8 +164,8 @@ def walk(
     channels: Count = layout.conv1_filters
     here: Count = sides["conv1"] ** 2 * channels
     weights: Count = layout.conv1_kernel**2 * in_channels * channels
-    picture = int(image_size) ** 2 * in_channels
-    yield entry("conv1", channels, picture + here, weights=weights, filters=channels)
+    image = int(image_size) ** 2 * in_channels
+    yield entry("conv1", channels, image + here, weights=weights, filters=channels)
 
     for number in (1, *FIRES):
         if number > 1:

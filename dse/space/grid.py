@@ -20,7 +20,7 @@ from dse.space.architecture import (
 from dse.space.cost import Cost, Count, total, walk
 from dse.space.rules import expect, mistakes, split
 
-_CHUNK = 8192  # points at a time, so that the arrays of one step stay in the processor's cache
+_CHUNK = 8192  # points at a time, so that the arrays of one step stay in the CPU's cache
 
 
 def cost_grid(

@@ -31,7 +31,7 @@ from dse.sweep.calibration import (
     conditions,
     file_of,
     load,
-    per_picture,
+    per_image,
     save,
     workers_here,
 )
@@ -50,14 +50,14 @@ KEPT = 64
 """Maximum number of samples that are kept."""
 
 BUSY = 1.3
-"""Times their processor time that steps may take in a calibration that is kept."""
+"""Times their CPU time that steps may take in a calibration that is kept."""
 
 Say = Callable[[str], None]
 
 
 def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say) -> Calibration:
     """Measure some networks of `trials`, all of the same conditions, and keep the result, unless
-    other programs used the processors meanwhile.
+    other programs used the CPUs meanwhile.
 
     Raises `RuntimeError` where a training fails, or where trials run on GPUs of other machines.
     """
@@ -66,7 +66,7 @@ def calibrate(trials: Sequence[Trial], workers: Workers, store: Store, say: Say)
     made_for = conditions(trials[0], workers, store)
     known = load(made_for, store)
     have = {(sample.macs, sample.activations) for sample in known.samples}
-    networks = sorted(chosen(trials), key=lambda trial: per_picture(trial) in have)
+    networks = sorted(chosen(trials), key=lambda trial: per_image(trial) in have)
     here = workers_here(workers)
     rounds = max(math.ceil(len(networks) / here.count), 2)
     expected = duration(rounds * 1.5 * SECONDS + 5)
@@ -100,7 +100,7 @@ def chosen(trials: Sequence[Trial]) -> list[Trial]:
 
     Those with the fewest and the most MACs and activations come first.
     """
-    networks = {per_picture(trial): trial for trial in trials}
+    networks = {per_image(trial): trial for trial in trials}
     sizes = sorted(networks)
     ends = [end(sizes, key=itemgetter(column)) for column in (0, 1) for end in (min, max)]
     even = [sizes[i * (len(sizes) - 1) // (NETWORKS - 1)] for i in range(NETWORKS)]

@@ -41,11 +41,11 @@ FORMAT = 3
 class Sample:
     """What one network took: seconds, and bytes of memory.
 
-    `macs` and `activations` are for one picture; `ready` is the time until the first step, `step`
-    that of a step, `judge` that of judging a picture; `private` is the memory of a worker, `shared`
+    `macs` and `activations` are for one image; `ready` is the time until the first step, `step`
+    that of a step, `judge` that of judging an image; `private` is the memory of a worker, `shared`
     what workers share; `header` is what a file of weights has in addition to the weights. `step`
-    and `private` are extrapolated from steps of `timed` pictures, unless that is 0. `busy` is the
-    steps' time divided by their processor time.
+    and `private` are extrapolated from steps of `timed` images, unless that is 0. `busy` is the
+    steps' time divided by their CPU time.
     """
 
     macs: float
@@ -78,8 +78,8 @@ class Calibration:
     def rates(self, protocol: Protocol) -> Rates:
         """Rates of whole trainings of `protocol`, fitted to the samples (at least one)."""
         epochs = protocol.recipe.epochs
-        steps = epochs * epoch_steps(protocol.train_pictures, protocol.recipe.batch_size)
-        judged = epochs * protocol.validation_pictures + protocol.facts.test
+        steps = epochs * epoch_steps(protocol.train_images, protocol.recipe.batch_size)
+        judged = epochs * protocol.validation_images + protocol.facts.test
         return fit(
             [training_work(protocol, s.macs, s.activations) for s in self.samples],
             [steps * s.step + judged * s.judge for s in self.samples],
@@ -88,7 +88,7 @@ class Calibration:
 
     def covers(self, trials: Sequence[Trial]) -> bool:
         """Whether enough networks were measured, as small and as large as those of `trials`."""
-        asked = set(map(per_picture, trials))
+        asked = set(map(per_image, trials))
         known = {(sample.macs, sample.activations) for sample in self.samples}
         return len(known) >= min(NETWORKS, len(asked)) and all(
             min(k) <= min(a) * SLACK and max(a) <= max(k) * SLACK
@@ -96,8 +96,8 @@ class Calibration:
         )
 
 
-def per_picture(trial: Trial) -> tuple[int, int]:
-    """Multiply-accumulates and activations of a trial's network, for one picture."""
+def per_image(trial: Trial) -> tuple[int, int]:
+    """Multiply-accumulates and activations of a trial's network, for one image."""
     size = size_of(trial)
     return size.macs, size.activations
 

@@ -1,4 +1,4 @@
-"""Which devices train: the GPUs that are visible, else the processor's cores. Without torch."""
+"""Which devices train: the GPUs that are visible, else the CPU's cores. Without torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUESTED = {"submitit": "gpus", "ray": "num_gpus"}
 """The setting of each engine of a cluster that asks for a GPU."""
 
 SMALL = 64
-"""Side in pixels of pictures whose networks leave most of a GPU idle."""
+"""Side in pixels of images whose networks leave most of a GPU idle."""
 
 OLDEST = {13: (7, 5)}
 """The least compute capability of a GPU for each CUDA; other versions may build for older GPUs."""
@@ -111,10 +111,10 @@ def unshareable(trials: Iterable[Trial], processes: int) -> list[str]:
             lines.append(f"{rule}divide `batch_size`, {recipe.batch_size}, got {processes}")
         if recipe.iter_size > 1 and recipe.iter_size % processes:
             lines.append(f"{rule}divide `iter_size`, {recipe.iter_size}, got {processes}")
-        most = min(protocol.validation_pictures, protocol.facts.test)
+        most = min(protocol.validation_images, protocol.facts.test)
         if processes > most:
             lines.append(
-                f"{rule}be at most {most}, the pictures of the smallest part, got {processes}"
+                f"{rule}be at most {most}, the images of the smallest part, got {processes}"
             )
     return list(dict.fromkeys(lines))
 
@@ -140,7 +140,7 @@ def find(device: str) -> Gpus:
     if device == "cuda":
         raise ValueError(f"`runner.device` must be auto or cpu here, got cuda: {reason}")
     if driver.cuda and not hidden:
-        say(f"trials run on the processor, not on a GPU: {reason}")
+        say(f"trials run on the CPU, not on a GPU: {reason}")
     return ()
 
 
@@ -197,6 +197,6 @@ def described(workers: Workers, noun: str = "trial") -> str:
         count = len(workers.settings) * workers.processes
         where = f"{counted(count, 'GPU')} ({', '.join(names)})"
     else:
-        where = "the processor"
+        where = "the CPU"
     each = f", {workers.processes} processes each" if workers.processes > 1 else ""
     return f"{where}, {counted(workers.count, noun)} at a time{each}"

@@ -79,7 +79,7 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     """Estimate what it takes to train `todo` (at least one); calibrates first where needed.
 
     Raises `RequestError` where data are missing or not the declared ones, `RuntimeError` where a
-    calibration fails. For a plan nothing is downloaded, and no picture decoded to check it.
+    calibration fails. For a plan nothing is downloaded, and no image decoded to check it.
     """
     workers = at_once(request.workers, len(todo))
     store = replace(request.store, download=request.store.download and not request.plan)
@@ -119,15 +119,15 @@ def _sources(known: Calibration) -> Iterator[str]:
         yield f"{made}; delete {known.path} to calibrate again"
     elif known.busy > calibrate.BUSY:
         yield (
-            f"{made}, which is not kept: other programs used the processors, and steps took "
-            f"{known.busy:.1f} times their processor time"
+            f"{made}, which is not kept: other programs used the CPUs, and steps took "
+            f"{known.busy:.1f} times their CPU time"
         )
     else:
         yield f"{made}, which could not be saved"
     if timed := [sample.timed for sample in known.samples if sample.timed]:
         yield (
             f"steps take long here: seconds and memory are extrapolated from batches of "
-            f"{' to '.join(dict.fromkeys(str(end(timed)) for end in (min, max)))} pictures"
+            f"{' to '.join(dict.fromkeys(str(end(timed)) for end in (min, max)))} images"
         )
 
 

@@ -94,7 +94,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "data.loaders": Setting(
         integer(0, 64),
-        "processes that decode a folder of pictures for each process of a trial (0: that one does)",
+        "processes that decode a folder of images for each process of a trial (0: that one does)",
         DEFAULT.loaders,
     ),
     "runner.device": Setting(

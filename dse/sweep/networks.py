@@ -53,7 +53,7 @@ def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture
     """The distinct networks that a command's arguments describe, and the Fire module to draw.
 
     The networks are in the order of the grid: a title in the keys of the command line -> the
-    network, and its image size in pixels. A folder of pictures has 1,000 classes, unless `manifest`
+    network, and its image size in pixels. A folder of images has 1,000 classes, unless `manifest`
     says otherwise. `module=fire4` chooses the module (default: fire2). Raises `RequestError` with
     all mistakes; `--help` prints and exits. Nothing is read but the pages of `sweeps/`.
     """

@@ -31,7 +31,7 @@ OFF: Mapping[str, tuple[str, Any]] = {
 def _steps(protocol: Protocol) -> tuple[int, int]:
     """The steps of warm-up, and those after it."""
     recipe = protocol.recipe
-    an_epoch = epoch_steps(protocol.train_pictures, recipe.batch_size)
+    an_epoch = epoch_steps(protocol.train_images, recipe.batch_size)
     warm = warmup_steps(recipe, an_epoch)
     return warm, max(recipe.epochs * an_epoch - warm, 0)
 
@@ -96,11 +96,11 @@ ALIKE: Mapping[str, str] = {
     **dict.fromkeys(FILTERS, "give every Fire module the same filters"),
     "bypass": "add the same connections",
     "conv10_multiple": "give conv10 the same filters",
-    "augment": "move pictures by up to a pixel",
-    "validation_share": "hold out the same pictures",
-    "train_share": "train on the same pictures",
-    "batch_size": "put all training pictures in one batch",
-    "iter_size": "compute all training pictures in the same parts",
+    "augment": "move images by up to a pixel",
+    "validation_share": "hold out the same images",
+    "train_share": "train on the same images",
+    "batch_size": "put all training images in one batch",
+    "iter_size": "compute all training images in the same parts",
     "warmup": "are the same number of steps",
 }
 """Fields of which different values may have the same effect, and that effect."""
@@ -118,9 +118,9 @@ def effect(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
         fires, made["conv10_multiple"] = network.fires, network.conv10_filters
     if made["augment"] == "crop" and protocol.image_size // 8 == 1:
         made["augment"] = "shift"
-    made["validation_share"] = protocol.validation_pictures
-    made["train_share"] = protocol.train_pictures
-    made["batch_size"] = min(recipe.batch_size, protocol.train_pictures)
+    made["validation_share"] = protocol.validation_images
+    made["train_share"] = protocol.train_images
+    made["batch_size"] = min(recipe.batch_size, protocol.train_images)
     made["iter_size"] = len(parts(made["batch_size"], recipe.iter_size))
     made["warmup"] = (warm, recipe.warmup if "warmup" in made["ladder"] else 0)
     return (fires, *(made[name] for name in fields))

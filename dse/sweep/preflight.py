@@ -50,7 +50,7 @@ def check_data(
 ) -> None:
     """Make sure that the data of `trials` are present and genuine, before torch is imported.
 
-    With `decode`, pictures of a folder are decoded too, unless they were before: by `cores()`
+    With `decode`, images of a folder are decoded too, unless they were before: by `cores()`
     processes. `say` is called with a line before a long step. Raises `RequestError` with lines
     for each data set that is missing, broken or not the published one.
     """
@@ -76,20 +76,20 @@ def check_data(
 
 
 def notes(trials: Sequence[Trial], store: Store) -> list[str]:
-    """What a plan says of folders of pictures, in lines; nothing of those that cannot be used."""
+    """What a plan says of folders of images, in lines; nothing of those that cannot be used."""
     lines = []
     for protocol in _folders(trials):
         with suppress(DataError):
             manifest = folder.planned(protocol, store)
             lines += _ignored(manifest, store)
             if count := decodable.unchecked(manifest, store):
-                checked = f"pictures of {store.root} are checked before training"
+                checked = f"images of {store.root} are checked before training"
                 lines.append(f"{checked}: {count:,} to decode")
     return [printable(line) for line in lines]
 
 
 def _folders(trials: Sequence[Trial]) -> list[Protocol]:
-    """A protocol for each folder of pictures."""
+    """A protocol for each folder of images."""
     protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
     return list({protocol.manifest: protocol for protocol in protocols}.values())
 
@@ -108,4 +108,4 @@ def _ignored(manifest: Manifest, store: Store) -> list[str]:
     count, kinds = sum(manifest.ignored.values()), Counter(manifest.ignored).most_common(KINDS)
     listed = ", ".join(f"{number:,} {ascii(kind)[1:-1]}" for kind, number in kinds)
     more = ", ..." if len(manifest.ignored) > KINDS else ""
-    return [f"{counted(count, 'file')} of {store.root} ignored, not pictures: {listed}{more}"]
+    return [f"{counted(count, 'file')} of {store.root} ignored, not images: {listed}{more}"]

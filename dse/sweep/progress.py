@@ -96,7 +96,7 @@ def _columns() -> int:
 
 def trained(row: Mapping[str, Any]) -> str:
     """What a trial's row says of its training, in words."""
-    return f"{outcome(row)}, top-1 {row['top1']:.2f} %, {row['size_bytes']:,} bytes"
+    return f"{outcome(row)}, top-1 {row['top1']:.2f}%, {row['size_bytes']:,} bytes"
 
 
 class Progress:
@@ -262,7 +262,7 @@ class Progress:
         last = self._epochs[i] - self._lengths[i].others
         if not last:
             return "running"
-        after = f", val_top1 {run.val_top1:.1f} %" if run.epoch else ""
+        after = f", val_top1 {run.val_top1:.1f}%" if run.epoch else ""
         return f"epoch {min(run.epoch, last)} of {last}{after}"
 
     def _summary(self, seconds: float | None) -> str:

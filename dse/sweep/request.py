@@ -201,14 +201,14 @@ def _size_error(axes: Sequence[Values], limit: int) -> list[str]:
 
 
 def _manifest(axes: Sequence[Values], store: Store) -> str:
-    """The contents of the folder of pictures, if a grid uses one and does not state them."""
+    """The contents of the folder of images, if a grid uses one and does not state them."""
     if not any("image_folder" in grid["data"] and "none" in grid["manifest"] for grid in axes):
         return "none"
     return manifest(store)
 
 
 def manifest(store: Store) -> str:
-    """The contents of the folder of pictures; raises `RequestError` where it cannot be read."""
+    """The contents of the folder of images; raises `RequestError` where it cannot be read."""
     try:
         return image_folder.read(store.root, store.cache).text
     except ValueError as error:
@@ -230,7 +230,7 @@ def _also_varied(
 def _trials(axes: Sequence[Values], manifest: str, given: Collection[str]) -> tuple[Trial, ...]:
     """The distinct trials of the grids, in order.
 
-    `manifest` is that of the folder of pictures, for points that use one and do not state it;
+    `manifest` is that of the folder of images, for points that use one and do not state it;
     `given` are the keys on the command line. Raises `RequestError` for points whose values do not
     fit together, and for fields without effect.
     """

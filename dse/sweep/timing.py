@@ -25,10 +25,10 @@ Work: TypeAlias = NDArray[np.float64]
 Rates: TypeAlias = NDArray[np.float64]
 
 TRAINING = 3
-"""Training with a picture takes about as long as judging this many."""
+"""Training with an image takes about as long as judging this many."""
 
 TYPICAL: Rates = np.array([2e9, 1.0, 400.0])
-"""Rates of a typical processor core, in the time of one multiply-accumulate: a step's overhead, and
+"""Rates of a typical CPU core, in the time of one multiply-accumulate: a step's overhead, and
 writing and reading an activation."""
 
 NOISE = 0.1
@@ -71,29 +71,29 @@ def length_of(trial: Trial) -> Length:
 
 
 def epoch_work(protocol: Protocol, macs: float, activations: float) -> Work:
-    """Work of an epoch: training, then judging the validation part.
+    """Work of an epoch: training, then judging the validation set.
 
-    `macs` and `activations` are a network's, for one picture.
+    `macs` and `activations` are a network's, for one image.
     """
-    steps = epoch_steps(protocol.train_pictures, protocol.recipe.batch_size)
-    pictures = _pictures(protocol)
-    return np.array([steps, pictures * macs, pictures * activations], dtype=np.float64)
+    steps = epoch_steps(protocol.train_images, protocol.recipe.batch_size)
+    images = _images(protocol)
+    return np.array([steps, images * macs, images * activations], dtype=np.float64)
 
 
 def training_work(protocol: Protocol, macs: float, activations: float) -> Work:
-    """Work of a whole training: its epochs, then judging the test part."""
+    """Work of a whole training: its epochs, then judging the test set."""
     epochs = protocol.recipe.epochs + judging_epochs(protocol) * np.array([0, 1, 1])
     return epochs * epoch_work(protocol, macs, activations)
 
 
 def judging_epochs(protocol: Protocol) -> float:
-    """Judging the test part, in epochs."""
-    return protocol.facts.test / _pictures(protocol)
+    """Judging the test set, in epochs."""
+    return protocol.facts.test / _images(protocol)
 
 
-def _pictures(protocol: Protocol) -> int:
-    """Pictures whose judging takes as long as an epoch."""
-    return TRAINING * protocol.train_pictures + protocol.validation_pictures
+def _images(protocol: Protocol) -> int:
+    """Images whose judging takes as long as an epoch."""
+    return TRAINING * protocol.train_images + protocol.validation_images
 
 
 def fit(

@@ -12,7 +12,7 @@ from dse.training.network import Dropout, Norm, max_pool
 class AlexNetModule(nn.Module):
     """(batch, in_channels, h, w) -> (batch, num_classes): class scores without softmax.
 
-    The number of fc6's inputs depends on `image_size`, the side of the pictures in pixels.
+    The number of fc6's inputs depends on `image_size`, the side of the images in pixels.
     """
 
     def __init__(self, architecture: AlexNet, image_size: int) -> None:
@@ -39,7 +39,7 @@ class AlexNetModule(nn.Module):
         self.dropout = Dropout(architecture.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores of a batch of pictures; pooling before a ReLU gives the same numbers."""
+        """Class scores of a batch of images; pooling before a ReLU gives the same numbers."""
         for number, conv in enumerate(self.architecture.convolutions, 1):
             x = self.get_submodule(f"conv{number}")(x)
             x = self.get_submodule(f"conv{number}_norm")(x)

@@ -52,7 +52,7 @@ def prepare() -> None:
 class CudaStep(TrainStep):
     """As `TrainStep`; it reports after every `REPORT`th step of an epoch, and at its end.
 
-    Between reports the model may be ahead of what was reported. On a processor, for tests, nothing
+    Between reports the model may be ahead of what was reported. On a CPU, for tests, nothing
     is captured.
     """
 
@@ -87,7 +87,7 @@ class CudaStep(TrainStep):
         self._graphs = Graphs() if captures else None
 
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
-        """One step on pictures (b, channels, h, w) and their labels, int64 (b), on the device."""
+        """One step on images (b, channels, h, w) and their labels, int64 (b), on the device."""
         self._generator.manual_seed(self._stream(self._own))
         self._rate.fill_(self._learning_rate())
         self._log[len(self._sizes)].copy_(self._run(x, y))
@@ -106,7 +106,7 @@ class CudaStep(TrainStep):
                     raise
             self._pieces *= 2  # outside of `except`, which holds on to the step's tensors
             print(
-                f"out of memory: batches of {len(y)} pictures are computed in "
+                f"out of memory: batches of {len(y)} images are computed in "
                 f"{self._pieces * self._recipe.iter_size} parts, "
                 "with other random numbers for dropout",
                 file=sys.stderr,
@@ -192,7 +192,7 @@ class CudaStep(TrainStep):
             lifeless = lifeless + 1 if row[3] and self._watched(step) else 0
         return StepReport(
             steps=len(finite),
-            pictures=sum(sizes),
+            images=sum(sizes),
             loss=sum(row[0] * size for row, size in zip(finite, sizes, strict=True)),
             correct=round(sum(row[1] for row in finite)),
             lifeless=lifeless,
@@ -224,7 +224,7 @@ def flattened(model: nn.Module) -> list[Tensor]:
 
 
 def _format(parameters: Iterable[Tensor]) -> torch.memory_format:
-    """The memory format of a network's convolutions, in which it takes its pictures."""
+    """The memory format of a network's convolutions, in which it takes its images."""
     weights = [parameter for parameter in parameters if parameter.dim() == 4]
     last = all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
     return torch.channels_last if weights and last else torch.contiguous_format

@@ -29,7 +29,7 @@ from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Record, status_of
 
 PIXELS_AT_A_TIME = {"cpu": 2**16, "cuda": 2**21}
-"""Approximate number of pixels of a picture plane that are judged at a time, by device."""
+"""Approximate number of pixels of an image plane that are judged at a time, by device."""
 
 STEPS: dict[str, type[TrainStep]] = {"cpu": TrainStep, "cuda": CudaStep}
 
@@ -55,7 +55,7 @@ class Outcome:
 class Callbacks:
     """What is called while a trial runs; what a callback raises ends the trial.
 
-    `on_epoch` and `on_judged` are those of `train`; `on_judged` is called on the test part too.
+    `on_epoch` and `on_judged` are those of `train`; `on_judged` is called on the test set too.
     """
 
     on_epoch: OnEpoch = lambda epoch, val_top1: None
@@ -76,7 +76,7 @@ def execute(
 
     A dead run is restarted as the recipe's ladder says. The trial resumes from the first usable
     one of `states`, to the same end. Raises `ValueError` where the data are not the declared
-    ones, or the trial is of an earlier version of what training means. On one machine's processor
+    ones, or the trial is of an earlier version of what training means. On one machine's CPU
     and with one thread, equal trials give equal answers and bit-equal weights; a GPU gives others,
     which are as good. Each of several processes calls this, and gets the same outcome.
     """
@@ -90,7 +90,7 @@ def execute(
     while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:
         model, training = train_attempt(trial, data, attempts, None, callbacks, device, ranks)
         attempts = [*attempts, training]  # its checkpoints hold the list before it
-    together = pictures_at_a_time(trial, device)
+    together = images_at_a_time(trial, device)
     mine = Shared(data, ranks, trial.protocol.recipe.iter_size)
     test = judge(model, lambda: mine.batches(data.test, together), callbacks.on_judged, ranks)
     return Outcome(
@@ -146,7 +146,7 @@ def train_attempt(
     model = build(trial, recipe, data, len(before))
     if device.type == "cuda":
         model.to(device, memory_format=cuda.FORMATS[recipe.precision])  # type: ignore[call-overload]
-    together = pictures_at_a_time(trial, device)
+    together = images_at_a_time(trial, device)
     steps = sum(attempt.steps for attempt in before)
 
     def on_step(step: int, current: Callable[[], State]) -> None:
@@ -171,24 +171,24 @@ def train_attempt(
 
 
 def build(trial: Trial, recipe: Recipe, data: Data, attempt: int) -> nn.Module:
-    """The trial's network with the initial weights of an attempt (from 0), on the processor: they
+    """The trial's network with the initial weights of an attempt (from 0), on the CPU: they
     are the same for every device."""
     model = network_of(trial.architecture, trial.protocol.image_size)
-    model.to(memory_format=torch.channels_last)  # a quarter faster on a processor
-    pictures = None
+    model.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
+    images = None
     if recipe.init == "lsuv":
-        pictures = next(data.train_batches(recipe.batch_size, trial.seed, 1))[0].cpu()
-    initialise(model, recipe.init, trial.seed, pictures, attempt)
+        images = next(data.train_batches(recipe.batch_size, trial.seed, 1))[0].cpu()
+    initialise(model, recipe.init, trial.seed, images, attempt)
     return model
 
 
-def pictures_at_a_time(trial: Trial, device: torch.device = CPU) -> int:
-    """How many pictures are judged at a time: fewer calls for small ones, less memory for large."""
+def images_at_a_time(trial: Trial, device: torch.device = CPU) -> int:
+    """How many images are judged at a time: fewer calls for small ones, less memory for large."""
     return max(PIXELS_AT_A_TIME[device.type] // trial.protocol.image_size**2, 32)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of a model's weights in a processor's memory."""
+    """Copies of a model's weights in CPU memory."""
     return {
         name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
@@ -197,7 +197,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _answer(trial: Trial, attempts: Sequence[Training], test: Judgement) -> Answer:
-    """The answer of a trial: its status is decided on the validation part alone."""
+    """The answer of a trial: its status is decided on the validation set alone."""
     training = attempts[-1]
     validation = training.validation
     size = cost(trial.architecture, trial.protocol.image_size)

@@ -16,18 +16,18 @@ LAST = ("conv10", "fc8")
 
 @torch.no_grad()
 def initialise(
-    model: nn.Module, init: str, seed: int, pictures: Tensor | None = None, attempt: int = 0
+    model: nn.Module, init: str, seed: int, images: Tensor | None = None, attempt: int = 0
 ) -> None:
     """Set each layer's weights from the stream (seed, "init", the layer's name).
 
     `he`: normal with variance 2 / fan_in (arXiv:1502.01852). `xavier`: Caffe's default, uniform
     within sqrt(3 / fan_in), as the authors trained. `lsuv`: orthonormal, then scaled layer by
-    layer so that the outputs on `pictures` have variance 1 (arXiv:1511.06422). Biases are 0; the
+    layer so that the outputs on `images` have variance 1 (arXiv:1511.06422). Biases are 0; the
     last layer, conv10 or AlexNet's fc8, is normal with deviation 0.01 (train_val.prototxt of
     forresti/SqueezeNet and of bvlc_alexnet).
     Each `attempt` (from 0) of one trial has its own streams.
 
-    Raises `ValueError` where `lsuv` has no `pictures`, float32 (batch, in_channels, h, w).
+    Raises `ValueError` where `lsuv` has no `images`, float32 (batch, in_channels, h, w).
     """
     layers = {n: m for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
     for name, module in layers.items():
@@ -48,16 +48,16 @@ def initialise(
         if module.bias is not None:
             module.bias.zero_()
     if init == "lsuv":
-        if pictures is None:
-            raise ValueError("`pictures` must be given for `init` lsuv, got None")
+        if images is None:
+            raise ValueError("`images` must be given for `init` lsuv, got None")
         scaled = [module for name, module in layers.items() if not name.startswith(LAST)]
-        _unit_variance(model, scaled, pictures)
+        _unit_variance(model, scaled, images)
 
 
 def _unit_variance(
-    model: nn.Module, layers: Sequence[nn.Conv2d | nn.Linear], pictures: Tensor
+    model: nn.Module, layers: Sequence[nn.Conv2d | nn.Linear], images: Tensor
 ) -> None:
-    """Scale each layer while the pictures pass; the layers after it see the scaled output.
+    """Scale each layer while the images pass; the layers after it see the scaled output.
 
     One whose outputs are all equal, as after a dead Fire module, stays orthonormal.
     """
@@ -73,7 +73,7 @@ def _unit_variance(
     hooks = [module.register_forward_hook(scale) for module in layers]
     training = model.training
     model.eval()
-    model(pictures)
+    model(images)
     model.train(training)
     for hook in hooks:
         hook.remove()

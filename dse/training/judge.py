@@ -13,12 +13,12 @@ from dse.training.ranks import ALONE, Ranks
 from dse.trial.protocol import chance
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
-"""The batches of a whole part, in order: pictures (b, channels, h, w), labels int64 (b)."""
+"""The batches of a whole part, in order: images (b, channels, h, w), labels int64 (b)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """How a model does on a whole part: accuracies in percent, the loss in nats per picture.
+    """How a model does on a whole part: accuracies in percent, the loss in nats per image.
 
     `predicted` is the number of classes predicted at least once, `missed` the number of classes of
     the part that never were. `guess` is the top-1 accuracy that guessing may reach: `chance`, or
@@ -42,7 +42,7 @@ def judge(
 ) -> Judgement:
     """Judge a model in eval mode on a whole part; leaves the model's mode as it was.
 
-    The part has any number of pictures, and its last batch may be smaller. `after_batch` is called
+    The part has any number of images, and its last batch may be smaller. `after_batch` is called
     after each batch; what it raises ends the judgement. Each of several processes has some of the
     batches, and gets the judgement on all.
     """
@@ -64,7 +64,7 @@ def _summed(model: nn.Module, batches: Batches, after_batch: Callable[[], None])
         sums.add(scores, y)
         after_batch()
     if sums is None:
-        raise ValueError("a part must have pictures to be judged on, got none")
+        raise ValueError("a part must have images to be judged on, got none")
     return sums
 
 
@@ -92,12 +92,12 @@ class _Sums:
         top1, top5 = map(int, self._hits.tolist())
         counts = [int(count) for count in self._counts.tolist()]
         predicted = [found > 0 for found in self._predicted.tolist()]
-        pictures = sum(counts)
+        images = sum(counts)
         return Judgement(
-            top1=100 * top1 / pictures,
-            top5=100 * top5 / pictures,
-            loss=self._loss.item() / pictures,
+            top1=100 * top1 / images,
+            top5=100 * top5 / images,
+            loss=self._loss.item() / images,
             predicted=sum(predicted),
             missed=sum(1 for n, found in zip(counts, predicted, strict=True) if n and not found),
-            guess=max(chance(pictures, len(counts)), 100 * max(counts) / pictures),
+            guess=max(chance(images, len(counts)), 100 * max(counts) / images),
         )

@@ -1,6 +1,6 @@
 """A model, data and a `Recipe` -> a trained model, its curve and its accuracy.
 
-Nothing here knows what the model is: anything from pictures to class scores will do.
+Nothing here knows what the model is: anything from images to class scores will do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dse.trial.schedule import learning_rate
 CPU = torch.device("cpu")
 
 
-class Pictures(Protocol):
+class Images(Protocol):
     """What training needs of its data; `dse.data` provides it."""
 
     def steps(self, batch_size: int) -> int:
@@ -32,14 +32,14 @@ class Pictures(Protocol):
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch (from 1), from batch `start` (from 0): pictures, labels."""
+        """The batches of one epoch (from 1), from batch `start` (from 0): images, labels."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
     """One row of a curve: `epoch` counts from 1, `step` is the number of steps done at its end,
-    `lr` the learning rate of the last one; accuracies in percent, losses in nats per picture."""
+    `lr` the learning rate of the last one; accuracies in percent, losses in nats per image."""
 
     epoch: int
     step: int
@@ -73,7 +73,7 @@ class Position:
         self.batches += report.steps
         self.losses += report.loss
         self.correct += report.correct
-        self.seen += report.pictures
+        self.seen += report.images
         if report.steps:
             unbroken = report.lifeless == report.steps
             self.lifeless = report.lifeless + (self.lifeless if unbroken else 0)
@@ -101,7 +101,7 @@ class Training:
     """A finished training: its curve, the last judgement, and its number of steps.
 
     `diverged_step` is the first step (from 0) whose loss or gradient was not finite, or -1; it is
-    `steps` where the last step left a model whose loss on the validation part is not finite.
+    `steps` where the last step left a model whose loss on the validation set is not finite.
     `dead_step` is the number of steps after which the run was given up as dead, or -1. `sparse` are
     the model's weights at the end of the sparse phase; none where there was none.
     """
@@ -124,7 +124,7 @@ OnStep = Callable[[int, Callable[[], State]], None]
 @torch.random.fork_rng(devices=[])
 def train(
     model: nn.Module,
-    data: Pictures,
+    data: Images,
     validation: Batches,
     recipe: Recipe,
     *,

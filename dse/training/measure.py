@@ -22,7 +22,7 @@ from dse.training import cuda
 from dse.training.execute import (
     Callbacks,
     build,
-    pictures_at_a_time,
+    images_at_a_time,
     train_attempt,
     weights_of,
 )
@@ -37,11 +37,11 @@ JUDGING = 4
 """Judging is timed for the steps' time divided by this."""
 
 LONG = 3e10
-"""Multiply-accumulates of a step that may take a processor a second or more: a small one is tried
+"""Multiply-accumulates of a step that may take a CPU a second or more: a small one is tried
 first."""
 
 PROBE, FEWEST = 2, 8
-"""Pictures of the step that is tried first, and minimum pictures of the steps that are timed."""
+"""Images of the step that is tried first, and minimum images of the steps that are timed."""
 
 PATIENCE = 3
 """Whole batches are timed where that takes at most so many times the seconds asked for."""
@@ -59,7 +59,7 @@ class Stopwatch:
     least `least` steps.
 
     The first steps are not like the others: `first` is when `skipped` of them were done, `steps`
-    and `seconds` are those after it, `worked` is their processor time. Raises `Enough` at the end.
+    and `seconds` are those after it, `worked` is their CPU time. Raises `Enough` at the end.
     """
 
     def __init__(self, seconds: float, least: int = LEAST_STEPS) -> None:
@@ -92,14 +92,14 @@ def measure(argument: tuple[Trial, Store, float, str, int], report: Reporter) ->
     one of them is measured.
 
     `entered` is when this began, on the machine's monotonic clock; `ready`, `step` and `judge` are
-    the seconds until the first step, of a step, and of judging a picture; `private` and `shared`
+    the seconds until the first step, of a step, and of judging an image; `private` and `shared`
     are the peak bytes of this process's own memory and of what it was forked with; `header` is the
     bytes of a file of weights in addition to the weights. `busy` is the steps' time divided by
-    their processor time: well above 1 where other programs use the processors; 1 where a step
+    their CPU time: well above 1 where other programs use the CPUs; 1 where a step
     waits for a GPU or for loaders. The recipe's number of epochs and learning rate are replaced, so
     that any trial can be trained for long enough.
 
-    Where steps take long, smaller ones are timed: `timed` is the number of their pictures, from
+    Where steps take long, smaller ones are timed: `timed` is the number of their images, from
     which `step` and `private` are extrapolated; else 0. It is reported as soon as it is known.
     """
     entered = time.monotonic()
@@ -123,14 +123,14 @@ def measure(argument: tuple[Trial, Store, float, str, int], report: Reporter) ->
     watch, memory = _train(trial, timed, data, seconds, device)
     step = watch.seconds / watch.steps
     model = build(trial, trial.protocol.recipe, data, 0).to(device)
-    together = pictures_at_a_time(trial, device)
+    together = images_at_a_time(trial, device)
     if timed < batch:
         together = min(together, timed)
     judged = _seconds_of_judging(model, data, together, seconds / JUDGING)
     private, shared = map(max, memory, _memory())
     if timed < batch:
         part = batch // trial.protocol.recipe.iter_size
-        private += max(part - timed, 0) * _bytes_of_a_picture(trial, model, data)
+        private += max(part - timed, 0) * _bytes_of_an_image(trial, model, data)
     weights = weights_of(model)
     alone = device.type == "cpu" and not store.loaders
     return {
@@ -164,8 +164,8 @@ def _step_macs(trial: Trial) -> int:
     return 3 * protocol.recipe.batch_size * macs
 
 
-def _bytes_of_a_picture(trial: Trial, model: nn.Module, data: Data) -> int:
-    """Bytes that a step on a processor needs for each picture of its batch: what is kept for the
+def _bytes_of_an_image(trial: Trial, model: nn.Module, data: Data) -> int:
+    """Bytes that a step on a CPU needs for each image of its batch: what is kept for the
     backward pass, and the largest activations there."""
     x, _ = next(data.train_batches(2 * PROBE, trial.seed, 1))
     size = cost(trial.architecture, trial.protocol.image_size)
@@ -190,21 +190,21 @@ def _bytes_kept(model: nn.Module, x: Tensor) -> int:
     return sum(sizes.values())
 
 
-def _affordable(batch: int, per_picture: float, seconds: float) -> int:
-    """Pictures of the steps to time: the whole batch, or as many as `seconds` of steps allow.
+def _affordable(batch: int, per_image: float, seconds: float) -> int:
+    """Images of the steps to time: the whole batch, or as many as `seconds` of steps allow.
 
-    `per_picture` are the seconds of a step of one picture.
+    `per_image` are the seconds of a step of one image.
     """
     steps = 1 + LEAST_STEPS
-    if steps * batch * per_picture <= PATIENCE * seconds:
+    if steps * batch * per_image <= PATIENCE * seconds:
         return batch
-    return min(max(int(seconds / steps / per_picture), FEWEST), batch)
+    return min(max(int(seconds / steps / per_image), FEWEST), batch)
 
 
 def _train(
     trial: Trial, batch: int, data: Data, seconds: float, device: torch.device
 ) -> tuple[Stopwatch, tuple[int, int]]:
-    """Train with batches of so many pictures for some `seconds`; the steps' times, and `_memory`
+    """Train with batches of so many images for some `seconds`; the steps' times, and `_memory`
     while the loaders are running."""
     whole = batch == trial.protocol.recipe.batch_size
     watch = Stopwatch(seconds, LEAST_STEPS if whole else 1)
@@ -219,7 +219,7 @@ def _train(
 
 
 def _endless(trial: Trial, batch: int) -> Trial:
-    """A trial whose steps are the same, of `batch` pictures, but whose training does not end by
+    """A trial whose steps are the same, of `batch` images, but whose training does not end by
     itself."""
     protocol = trial.protocol
     recipe = protocol.recipe
@@ -236,22 +236,22 @@ def _endless(trial: Trial, batch: int) -> Trial:
 
 
 def _seconds_of_judging(model: nn.Module, data: Data, together: int, seconds: float) -> float:
-    """Seconds of judging a picture, measured for some `seconds` after a first batch."""
-    start, pictures = 0.0, 0
+    """Seconds of judging an image, measured for some `seconds` after a first batch."""
+    start, images = 0.0, 0
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        nonlocal start, pictures
+        nonlocal start, images
         yield next(iter(data.batches(data.validation, together)))
         start = time.perf_counter()
         while True:
             for x, y in data.batches(data.validation, together):
-                pictures += len(y)
+                images += len(y)
                 yield x, y
                 if time.perf_counter() - start >= seconds:
                     return
 
     judge(model, batches)
-    return (time.perf_counter() - start) / pictures
+    return (time.perf_counter() - start) / images
 
 
 def _memory() -> tuple[int, int]:

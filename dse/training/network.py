@@ -16,7 +16,7 @@ from dse.training import ranks
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution of stride 1, computed on a processor as one matrix product over all pixels.
+    """A 1x1 convolution of stride 1, computed on a CPU as one matrix product over all pixels.
 
     Equal to `nn.Conv2d` up to rounding. Two thirds of the network's convolutions are of this kind;
     on small maps the product takes a quarter of the time.
@@ -40,7 +40,7 @@ def _conv(
 class Norm(nn.BatchNorm2d):
     """Batch norm that does not count its batches: nothing reads the number, and on a GPU counting
     takes a launch for each norm. Where it is `shared`, its statistics are those of all processes'
-    pictures."""
+    images."""
 
     shared = False
 
@@ -110,10 +110,10 @@ def max_pool(x: Tensor) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """Dropout that draws 16 random bits per element on a processor: a tenth of torch's time.
+    """Dropout that draws 16 random bits per element on a CPU: a tenth of torch's time.
 
     The share dropped is `p` rounded to 1/65,536; what is kept is divided by 1 - `p`. Where the
-    batch is a part `of` a larger one, (place of its first picture, number of pictures), it has the
+    batch is a part `of` a larger one, (place of its first image, number of images), it has the
     masks that it has there.
     """
 
@@ -125,9 +125,9 @@ class Dropout(nn.Dropout):
         if not (self.training and share) or x.is_cuda:
             return super().forward(x)
         batch, channels, *sides = x.shape
-        first, pictures = self.of or (0, batch)
+        first, images = self.of or (0, batch)
         each = x[:1].numel() if batch else 0
-        words = torch.empty(-(-pictures * each // 4), dtype=torch.int64).random_(-(2**63), None)
+        words = torch.empty(-(-images * each // 4), dtype=torch.int64).random_(-(2**63), None)
         mine = words.view(torch.int16)[first * each : first * each + x.numel()]
         kept = mine > share - 2**15 - 1
         mask = kept.to(x.dtype).mul_(1 / (1 - self.p))
@@ -171,7 +171,7 @@ class SqueezeNet(nn.Module):
         self.pools = frozenset(split(layout.pool_after))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores of a batch of pictures."""
+        """Class scores of a batch of images."""
         x = self.conv1_norm(self.conv1(x))
         x = F.relu(max_pool(x) if 1 in self.pools else x, inplace=True)
         for number in FIRES:

@@ -11,7 +11,7 @@ from dse.training.network import SqueezeNet
 
 
 def network_of(architecture: Architecture | AlexNet, image_size: int) -> nn.Module:
-    """A network with torch's own initial weights, for square pictures of `image_size` pixels:
+    """A network with torch's own initial weights, for square images of `image_size` pixels:
     (batch, in_channels, image_size, image_size) -> class scores, (batch, num_classes)."""
     if isinstance(architecture, AlexNet):
         return AlexNetModule(architecture, image_size)

@@ -24,26 +24,26 @@ class Ranks:
     rank: int = 0
     count: int = 1
 
-    def parts(self, pictures: int, iter_size: int) -> list[tuple[int, slice]]:
+    def parts(self, images: int, iter_size: int) -> list[tuple[int, slice]]:
         """The parts of a batch that this process computes, with their numbers.
 
         With an `iter_size` of 1 it is a share of the only part, which may be empty; else there may
         be none.
         """
-        every = parts(pictures, iter_size)
+        every = parts(images, iter_size)
         if iter_size == 1:
-            return [(0, self.share(pictures))]
+            return [(0, self.share(images))]
         each = iter_size // self.count
         return list(enumerate(every))[self.rank * each : (self.rank + 1) * each]
 
-    def of_batch(self, pictures: int, iter_size: int) -> slice:
-        """The pictures of a batch that this process computes."""
-        mine = self.parts(pictures, iter_size)
+    def of_batch(self, images: int, iter_size: int) -> slice:
+        """The images of a batch that this process computes."""
+        mine = self.parts(images, iter_size)
         return slice(mine[0][1].start, mine[-1][1].stop) if mine else slice(0, 0)
 
-    def share(self, pictures: int) -> slice:
-        """This process's share of so many pictures."""
-        start, stop = (pictures * rank // self.count for rank in (self.rank, self.rank + 1))
+    def share(self, images: int) -> slice:
+        """This process's share of so many images."""
+        start, stop = (images * rank // self.count for rank in (self.rank, self.rank + 1))
         return slice(start, stop)
 
     def add_up(self, tensors: Iterable[Tensor]) -> None:
@@ -63,7 +63,7 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What one of several processes needs of the data: `dse.training.loop.Pictures`."""
+    """What one of several processes needs of the data: `dse.training.loop.Images`."""
 
     data: Data
     ranks: Ranks
@@ -76,7 +76,7 @@ class Shared:
     def train_batches(
         self, batch_size: int, seed: int, epoch: int, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's pictures of each batch, and the labels of the whole batch."""
+        """This process's images of each batch, and the labels of the whole batch."""
         if self.ranks.count == 1:
             return self.data.train_batches(batch_size, seed, epoch, start)
         return self.data.train_batches(
@@ -87,7 +87,7 @@ class Shared:
         """This process's share of a part, in batches."""
         if self.ranks.count > 1:
             mine = self.ranks.share(len(part))
-            labels = {} if hasattr(part, "pictures") else {"labels": part.labels[mine]}
+            labels = {} if hasattr(part, "images") else {"labels": part.labels[mine]}
             part = replace(part, rows=part.rows[mine], **labels)
         return self.data.batches(part, batch_size)
 
@@ -111,7 +111,7 @@ class _Sum(torch.autograd.Function):
 
 
 def batch_norm(x: Tensor, norm: torch.nn.BatchNorm2d) -> Tensor:
-    """`norm`'s training mode with the statistics of all processes' pictures.
+    """`norm`'s training mode with the statistics of all processes' images.
 
     `x` is (b, channels, h, w), where b may be 0 in some process. The variance is that of the
     differences from the common mean, as sums of squares would lose digits.

@@ -75,7 +75,7 @@ class Phases:
         self._ended = step > self._final_from
 
     def kept(self) -> dict[str, Tensor]:
-        """The weights at the end of the sparse phase, in a processor's memory; none before it."""
+        """The weights at the end of the sparse phase, in CPU memory; none before it."""
         return {
             name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, tensor in (self.sparse if self._ended else {}).items()

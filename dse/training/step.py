@@ -1,4 +1,4 @@
-"""One training step: forward, backward and SGD's update, on a processor (`cuda` has a GPU's).
+"""One training step: forward, backward and SGD's update, on a CPU (`cuda` has a GPU's).
 
 This is the seam between the training loop and a device. The loop sees numbers in a `StepReport` and
 never a tensor, so that another device can report less often than once a step.
@@ -44,13 +44,13 @@ class Mismatch(ValueError):
 class StepReport:
     """What happened in the steps since the last report.
 
-    `loss` (nats) and `correct` are sums over their `pictures`. `lifeless` is how many of the steps,
+    `loss` (nats) and `correct` are sums over their `images`. `lifeless` is how many of the steps,
     up to the last one, were lifeless in a row. After the steps one more has `diverged`: its loss
     or gradient was not finite, and it left the model as it was.
     """
 
     steps: int = 0
-    pictures: int = 0
+    images: int = 0
     loss: float = 0.0
     correct: int = 0
     lifeless: int = 0
@@ -87,7 +87,7 @@ class TrainStep:
             norm.shared = ranks.count > 1 and recipe.iter_size == 1
 
     def __call__(self, x: Tensor, y: Tensor) -> StepReport:
-        """One step on the pictures (b, channels, h, w) of a batch that this process computes, and
+        """One step on the images (b, channels, h, w) of a batch that this process computes, and
         the labels of all, int64."""
         buffers = [buffer.clone() for buffer in self._buffers]  # a norm's statistics
         loss, hits, classes = self._pass(x, y)
@@ -102,14 +102,14 @@ class TrainStep:
         self._next += 1
         return StepReport(
             steps=1,
-            pictures=len(y),
+            images=len(y),
             loss=value * len(y),
             correct=int(hits),
             lifeless=int(watched and lifeless(self._parameters, value, classes)),
         )
 
     def _pass(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Forward and backward, part by part: the mean loss of all pictures, whose gradient the
+        """Forward and backward, part by part: the mean loss of all images, whose gradient the
         parameters then have, their hits, and the number of classes."""
         for parameter in self._parameters:
             parameter.grad = None
@@ -201,7 +201,7 @@ class TrainStep:
 
     def tensors(self) -> dict[str, Tensor]:
         """Copies of the model's ("model.NAME") and the optimizer's ("momentum.NAME") tensors, in a
-        processor's memory."""
+        CPU's memory."""
         tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
         tensors |= {f"momentum.{name}": t for name, t in self._optimizer.momentum.items()}
         tensors |= self._phases.tensors()

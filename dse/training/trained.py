@@ -1,4 +1,4 @@
-"""The network of a finished trial, and the preprocessing of pictures that it was judged with."""
+"""The network of a finished trial, and the preprocessing of images that it was judged with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 class Trained(nn.Module):
     """The network of a trial as `load` returns it: its module with a `preprocess`, which turns a
-    picture into its input."""
+    image into its input."""
 
     preprocess: Preprocess
 
@@ -58,27 +58,27 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """Turns one picture into a network's input, as the trial's test pictures were."""
+    """Turns one image into a network's input, as the trial's test images were."""
 
     protocol: Protocol
 
-    def __call__(self, picture: str | Path | Image | np.ndarray[Any, Any]) -> Tensor:
-        """Resize and normalise a picture: float32 (1, channels, side, side).
+    def __call__(self, image: str | Path | Image | np.ndarray[Any, Any]) -> Tensor:
+        """Resize and normalise an image: float32 (1, channels, side, side).
 
-        `picture` is the path of a picture file, a PIL image, or an array of uint8, (h, w) or
+        `image` is the path of an image file, a PIL image, or an array of uint8, (h, w) or
         (h, w, 1 or 3), values 0 .. 255, colours in the order R, G, B. For the embedded digits an
         array of floats holds scikit-learn's values, 0 .. 16. Colour becomes grey and grey is
-        repeated where the network needs it. A picture that is not square is stretched, unless the
+        repeated where the network needs it. An image that is not square is stretched, unless the
         protocol crops it.
 
-        Raises `ValueError` for an array or a file that is not a picture, and `TypeError` for
+        Raises `ValueError` for an array or a file that is not an image, and `TypeError` for
         other types.
         """
-        pixels = self._pixels(picture)
+        pixels = self._pixels(image)
         side = self.protocol.image_size
         if self.protocol.data != "image_folder":
-            pictures = pixels.permute(1, 2, 0).unsqueeze(0).contiguous().numpy()
-            return memory.normalise(memory.resized(pictures, side), self.protocol.facts)
+            images = pixels.permute(1, 2, 0).unsqueeze(0).contiguous().numpy()
+            return memory.normalise(memory.resized(images, side), self.protocol.facts)
 
         # Both import torchvision, which no other data set needs.
         from dse.data import stream
@@ -88,9 +88,9 @@ class Preprocess:
         pixels = crop.permute(1, 2, 0)[None].contiguous()
         return stream.normalised(pixels, *stream.scale_of(self.protocol))
 
-    def _pixels(self, picture: object) -> Tensor:
-        """A picture as uint8 (channels, h, w), with the channels that the network has."""
-        pixels = self._from_array(picture) if isinstance(picture, np.ndarray) else _decoded(picture)
+    def _pixels(self, image: object) -> Tensor:
+        """An image as uint8 (channels, h, w), with the channels that the network has."""
+        pixels = self._from_array(image) if isinstance(image, np.ndarray) else _decoded(image)
         channels = self.protocol.facts.channels
         if len(pixels) == channels:
             return pixels
@@ -99,37 +99,37 @@ class Preprocess:
     def _from_array(self, array: np.ndarray[Any, Any]) -> Tensor:
         if array.dtype.kind == "f" and self.protocol.data == "digits":
             if not (array.size and array.min() >= 0 and array.max() <= 16):
-                raise ValueError("`picture` must have the digits' values, 0 .. 16, as floats")
+                raise ValueError("`image` must have the digits' values, 0 .. 16, as floats")
             array = memory.digits_to_bytes(array)
         if array.ndim == 2:
             array = array[:, :, None]
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
             raise ValueError(
-                "`picture` must be an array of uint8, (h, w) or (h, w, 1 or 3), "
+                "`image` must be an array of uint8, (h, w) or (h, w, 1 or 3), "
                 f"got {array.dtype} {array.shape}"
             )
         if not array.size:
-            raise ValueError(f"`picture` must have pixels, got {array.shape}")
+            raise ValueError(f"`image` must have pixels, got {array.shape}")
         return torch.from_numpy(array.copy()).permute(2, 0, 1)
 
 
-def _decoded(picture: object) -> Tensor:
-    """A picture file or a PIL image as uint8 (3, h, w), read as `image_folder` reads its files."""
+def _decoded(image: object) -> Tensor:
+    """An image file or a PIL image as uint8 (3, h, w), read as `image_folder` reads its files."""
     from PIL import Image
 
     from dse.data.decode import decoded, to_rgb
 
-    if isinstance(picture, Image.Image):
-        return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1)
-    if not isinstance(picture, (str, Path)):
+    if isinstance(image, Image.Image):
+        return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+    if not isinstance(image, (str, Path)):
         raise TypeError(
-            f"`picture` must be a path, a PIL image or an array, got {type(picture).__name__}"
+            f"`image` must be a path, a PIL image or an array, got {type(image).__name__}"
         )
-    content = Path(picture).read_bytes()
+    content = Path(image).read_bytes()
     try:
         return decoded(content)
     except Exception as error:  # of many kinds, depending on what the file holds
-        raise ValueError(f"`picture` must be a picture file, got {picture}: {error}") from None
+        raise ValueError(f"`image` must be an image file, got {image}: {error}") from None
 
 
 def _grey(pixels: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def run(
     argument: tuple[Trial, Path, Store, str] | tuple[Trial, Path, Store, str, int],
     reporter: Reporter,
 ) -> dict[str, Any] | None:
-    """Execute a trial on a device, cpu or cuda, and save it in a results folder; on the processor
+    """Execute a trial on a device, cpu or cuda, and save it in a results folder; on the CPU
     it has one thread. A fifth argument is the number of processes that share the trial.
 
     Sends (epoch, val_top1) each epoch; returns the record's row, or None where another process

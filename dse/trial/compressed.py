@@ -51,9 +51,9 @@ class Measured:
     status: str = knob(MISSING, one_of(*STATUSES), "what the network learned: see `status_of`")
     top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the test set, percent")
     top5: float = knob(MISSING, PERCENT, "top-5 accuracy on the test set, percent")
-    loss: float = knob(MISSING, LOSS, "loss on the test set, nats per picture")
-    val_top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the validation part, percent")
-    classes_predicted: int = knob(MISSING, COUNT, "classes predicted on the validation part")
+    loss: float = knob(MISSING, LOSS, "loss on the test set, nats per image")
+    val_top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the validation set, percent")
+    classes_predicted: int = knob(MISSING, COUNT, "classes predicted on the validation set")
 
     def __post_init__(self) -> None:
         check(self)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class DataSet:
     """Facts about a data set, declared here and checked when it is loaded.
 
-    `image_size` is the side of a picture in pixels; `train` and `test` count pictures. `mean` and
+    `image_size` is the side of an image in pixels; `train` and `test` count images. `mean` and
     `std` are of the training pixels on a scale of 0 to 1, one number per channel. `digest` is a
-    SHA-256 that fixes every picture and label; `DATA_SETS` says of which bytes.
+    SHA-256 that fixes every image and label; `DATA_SETS` says of which bytes.
     """
 
     num_classes: int
@@ -77,13 +77,13 @@ DATA_SETS: Mapping[str, DataSet] = {
         digest="ba2e37a64f59ed31e1b1407ccf40ff95278a2d525d06ea8c38f7184d9b82b731",
     ),
 }
-"""The data sets whose pictures are held in memory.
+"""The data sets whose images are held in memory.
 
 - `digits`: scikit-learn's 1,797 handwritten digits (UCI), split once into 1,197 + 600. The digest
   is of the values 0 .. 16 and the labels, as published.
 - `cifar10`, `cifar100` (its fine labels): Krizhevsky, "Learning Multiple Layers of Features from
-  Tiny Images", 2009. The digest of `cifar10` is of its training pictures (n, h, w, channels), their
-  labels, the test pictures and their labels, all uint8 in published order; that of `cifar100` is
+  Tiny Images", 2009. The digest of `cifar10` is of its training images (n, h, w, channels), their
+  labels, the test images and their labels, all uint8 in published order; that of `cifar100` is
   its published archive's.
 - `mnist` (LeCun et al. 1998), `fashion_mnist` (arXiv:1708.07747). The digest is of the
   hexadecimal SHA-256s of the four published files, joined.
@@ -91,7 +91,7 @@ DATA_SETS: Mapping[str, DataSet] = {
 
 
 def num_classes(data: str, manifest: str) -> int:
-    """Classes of a data set; the manifest of a folder of pictures begins with them.
+    """Classes of a data set; the manifest of a folder of images begins with them.
 
     >>> num_classes("cifar100", "none"), num_classes("image_folder", "2-10-4-0123456789abcdef0123")
     (100, 2)

@@ -20,7 +20,7 @@ from dse.trial.recipe import Recipe
 
 
 def _manifest() -> Rule:
-    """The contents of a folder of pictures, as `dse.data.folder.Manifest.text` writes them."""
+    """The contents of a folder of images, as `dse.data.folder.Manifest.text` writes them."""
 
     def read(value: Any) -> str:
         match = re.fullmatch(r"([1-9][0-9]*)-([1-9][0-9]*)-([1-9][0-9]*)-[0-9a-f]{20}", value)
@@ -36,22 +36,22 @@ def _manifest() -> Rule:
 
 AUGMENTATIONS = ("none", "shift", "crop", "crop_flip", "resized_crop_flip")
 """`shift`: by up to a pixel, filled with zeros; `crop`: by up to an eighth of the side (of a
-folder's pictures: at any place); `flip`: half of them are mirrored; `resized_crop`: any part of
+folder's images: at any place); `flip`: half of them are mirrored; `resized_crop`: any part of
 them, resized."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
-    """Which pictures a network is trained and evaluated on, and how.
+    """Which images a network is trained and evaluated on, and how.
 
     Raises `ValueError` for a value outside its rule, for values that do not fit the data set, and
-    for shares that leave fewer than two pictures to train on.
+    for shares that leave fewer than two images to train on.
     """
 
     data: str = knob("digits", one_of(*DATA_SETS, "image_folder"), "data set")
     manifest: str = knob("none", _manifest(), "contents of `data.root`; filled in for image_folder")
-    image_size: int = knob(12, integer(1, 2048), "side of the pictures, pixels")
-    augment: str = knob("none", one_of(*AUGMENTATIONS), "random changes to training pictures")
+    image_size: int = knob(12, integer(1, 2048), "side of the images, pixels")
+    augment: str = knob("none", one_of(*AUGMENTATIONS), "random changes to training images")
     normalise: str = knob(
         "dataset",
         one_of("dataset", "caffe"),
@@ -67,15 +67,15 @@ class Protocol:
         check(self)
         self._check_folder()
         self._check_augment()
-        if self.train_pictures < 2:
+        if self.train_images < 2:
             raise ValueError(
-                f"`train_share` must leave 2 pictures to train on of the "
-                f"{self.facts.train - self.validation_pictures} that `validation_share` "
+                f"`train_share` must leave 2 images to train on of the "
+                f"{self.facts.train - self.validation_images} that `validation_share` "
                 f"{self.validation_share:g} leaves, got {self.train_share:g}"
             )
 
     def _check_folder(self) -> None:
-        """A folder of pictures is identified by its manifest, other data sets by their name."""
+        """A folder of images is identified by its manifest, other data sets by their name."""
         folder = self.data == "image_folder"
         if folder and self.manifest == "none":
             raise ValueError(
@@ -106,7 +106,7 @@ class Protocol:
     def facts(self) -> DataSet:
         """Facts about this protocol's data set.
 
-        Those of a folder of pictures are in its manifest; its pictures may have any size (0), and
+        Those of a folder of images are in its manifest; its images may have any size (0), and
         the mean and deviation are ImageNet's, as in torchvision's recipes.
         """
         if self.data in DATA_SETS:
@@ -124,74 +124,74 @@ class Protocol:
         )
 
     @property
-    def validation_pictures(self) -> int:
-        """Pictures of the training set that are held out for validation, at least one."""
+    def validation_images(self) -> int:
+        """Images of the training set that are held out for validation, at least one."""
         return max(round(self.validation_share * self.facts.train), 1)
 
     @property
-    def train_pictures(self) -> int:
-        """Pictures that are trained on, at least two."""
-        return round(self.train_share * (self.facts.train - self.validation_pictures))
+    def train_images(self) -> int:
+        """Images that are trained on, at least two."""
+        return round(self.train_share * (self.facts.train - self.validation_images))
 
 
-def chance(pictures: int, classes: int) -> float:
+def chance(images: int, classes: int) -> float:
     """The top-1 accuracy (percent) up to which a network may be guessing.
 
-    That is three standard deviations above a guess's accuracy on `pictures` (at least 1) of
+    That is three standard deviations above a guess's accuracy on `images` (at least 1) of
     `classes` (at least 2) that are equally frequent.
 
     >>> round(chance(300, 10), 1)
     15.2
     """
     share = 1 / classes
-    return 100 * (share + 3 * math.sqrt(share * (1 - share) / pictures))
+    return 100 * (share + 3 * math.sqrt(share * (1 - share) / images))
 
 
 def check_held_out(protocol: Protocol) -> None:
-    """Raise `ValueError` where too few pictures are held out to distinguish a perfect network from
+    """Raise `ValueError` where too few images are held out to distinguish a perfect network from
     one that guesses or always predicts one class: no trial could ever be `learned`."""
-    classes, held_out = protocol.facts.num_classes, protocol.validation_pictures
+    classes, held_out = protocol.facts.num_classes, protocol.validation_images
     least = max(9 // (classes - 1) + 1, 2)  # with fewer, a guess may get all of them right
     if held_out < least:
         raise ValueError(
-            f"`validation_share` must hold out at least {least} of {protocol.facts.train} pictures "
+            f"`validation_share` must hold out at least {least} of {protocol.facts.train} images "
             f"of {classes} classes, so that a guess cannot pass for learning, got "
             f"{protocol.validation_share:g}, which is {held_out}"
         )
 
 
-def epoch_steps(pictures: int, batch_size: int) -> int:
-    """Batches of one epoch. The last one may be smaller; a single last picture is left out, because
+def epoch_steps(images: int, batch_size: int) -> int:
+    """Batches of one epoch. The last one may be smaller; a single last image is left out, because
     batch norm needs two for a variance.
 
     >>> epoch_steps(449, 96), epoch_steps(449, 64)
     (5, 7)
     """
-    whole, rest = divmod(pictures, batch_size)
+    whole, rest = divmod(images, batch_size)
     return whole + (rest > 1)
 
 
-def parts(pictures: int, iter_size: int) -> list[slice]:
-    """The parts of a batch of so many pictures (at least 2), which are computed one by one.
+def parts(images: int, iter_size: int) -> list[slice]:
+    """The parts of a batch of so many images (at least 2), which are computed one by one.
 
-    They differ by at most a picture. A small last batch has fewer of them, so that each has at
-    least 2 pictures.
+    They differ by at most an image. A small last batch has fewer of them, so that each has at
+    least 2 images.
 
     >>> parts(8, 2), parts(5, 4)
     ([slice(0, 4, None), slice(4, 8, None)], [slice(0, 2, None), slice(2, 5, None)])
     """
-    count = max(min(iter_size, pictures // 2), 1)
-    ends = [pictures * number // count for number in range(count + 1)]
+    count = max(min(iter_size, images // 2), 1)
+    ends = [images * number // count for number in range(count + 1)]
     return [slice(*pair) for pair in pairwise(ends)]
 
 
 Mine = Callable[[int], slice]
-"""Of a batch of so many pictures, those that one of several processes computes."""
+"""Of a batch of so many images, those that one of several processes computes."""
 
 
-def whole(pictures: int) -> slice:
-    """All pictures of a batch."""
-    return slice(pictures)
+def whole(images: int) -> slice:
+    """All images of a batch."""
+    return slice(images)
 
 
 def random_seed(seed: int, purpose: str, key: str | int = "") -> int:

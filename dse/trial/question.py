@@ -58,7 +58,7 @@ class Trial:
     """One configuration, trained from scratch once.
 
     Raises `ValueError`, with a line for each mistake, where the parts do not fit together: a
-    picture too small for the network, or a field that the network does not read.
+    image too small for the network, or a field that the network does not read.
     """
 
     network: str = knob("squeezenet", one_of("squeezenet", "alexnet"), "kind of network")
@@ -75,13 +75,13 @@ class Trial:
         check(self)
         lines = misplaced(self.question) or conflicts(self.metaparameters, self.layout)
         try:
-            self._check_pictures()
+            self._check_images()
         except ValueError as error:
             lines.append(str(error))
         if lines:
             raise ValueError("\n".join(lines))
 
-    def _check_pictures(self) -> None:
+    def _check_images(self) -> None:
         size, (least, most) = self.protocol.image_size, SMALL_PIXELS
         if self.network == "squeezenet":
             map_sizes(self.layout, size)

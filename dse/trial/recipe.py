@@ -32,12 +32,12 @@ class Recipe:
     Each of them follows `schedule` from a tenth of `lr`, without warm-up and momentum at first.
 
     Raises `ValueError` for a value outside its rule, for `nesterov` without `momentum`, for a
-    `ladder` without `dead_after`, for parts that are not equal or have one picture, and for phases
+    `ladder` without `dead_after`, for parts that are not equal or have one image, and for phases
     that do not fit in the epochs.
     """
 
-    epochs: int = knob(20, integer(1, 10_000), "passes over the training part")
-    batch_size: int = knob(96, integer(2, 65_536), "pictures per step")
+    epochs: int = knob(20, integer(1, 10_000), "passes over the training set")
+    batch_size: int = knob(96, integer(2, 65_536), "images per step")
     iter_size: int = knob(1, integer(1, 65_536), "equal parts in which a batch is computed")
     lr: float = knob(0.15, real(0, 1e6, above=True), "peak learning rate")
     schedule: str = knob(
@@ -75,7 +75,7 @@ class Recipe:
         ):
             raise ValueError(
                 f"`iter_size` must divide `batch_size`, {self.batch_size}, into equal parts of at "
-                f"least 2 pictures, got {self.iter_size}"
+                f"least 2 images, got {self.iter_size}"
             )
         self._check_phases()
 

@@ -15,7 +15,7 @@ STATUSES = ("learned", "partly_dead", "never_learned", "diverged")
 
 
 def _loss() -> Rule:
-    """Nats per picture; infinity becomes NaN."""
+    """Nats per image; infinity becomes NaN."""
 
     def read(value: Any) -> float:
         number = float(value)
@@ -44,7 +44,7 @@ LOSS = _loss()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """The result of a trial: equal for equal trials on one machine's processor.
+    """The result of a trial: equal for equal trials on one machine's CPU.
 
     A diverged trial has the accuracies of its weights before `diverged_step`, which equals `steps`
     where the loss after the last step was not finite. Raises `ValueError` for a value outside its
@@ -52,19 +52,19 @@ class Answer:
     """
 
     params: int = knob(MISSING, COUNT, "weights and biases")
-    macs: int = knob(MISSING, COUNT, "multiply-accumulates for one picture")
-    activations: int = knob(MISSING, COUNT, "outputs of all layers with weights for one picture")
-    peak_activation_bytes: int = knob(MISSING, COUNT, "most bytes alive at once, one picture")
+    macs: int = knob(MISSING, COUNT, "multiply-accumulates for one image")
+    activations: int = knob(MISSING, COUNT, "outputs of all layers with weights for one image")
+    peak_activation_bytes: int = knob(MISSING, COUNT, "most bytes alive at once, one image")
     size_bytes: int = knob(MISSING, COUNT, "bytes of the weights at fp32")
     status: str = knob(MISSING, one_of(*STATUSES), "how training ended: see `status_of`")
     top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the test set, percent")
     top5: float = knob(MISSING, PERCENT, "top-5 accuracy on the test set, percent")
-    loss: float = knob(MISSING, LOSS, "loss on the test set, nats per picture")
-    val_top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the validation part, percent")
-    val_loss: float = knob(MISSING, LOSS, "loss on the validation part, nats per picture")
+    loss: float = knob(MISSING, LOSS, "loss on the test set, nats per image")
+    val_top1: float = knob(MISSING, PERCENT, "top-1 accuracy on the validation set, percent")
+    val_loss: float = knob(MISSING, LOSS, "loss on the validation set, nats per image")
     train_top1: float = knob(MISSING, PERCENT, "top-1 accuracy over the last epoch, percent")
-    train_loss: float = knob(MISSING, LOSS, "loss over the last epoch, nats per picture")
-    classes_predicted: int = knob(MISSING, COUNT, "classes predicted on the validation part")
+    train_loss: float = knob(MISSING, LOSS, "loss over the last epoch, nats per image")
+    classes_predicted: int = knob(MISSING, COUNT, "classes predicted on the validation set")
     steps: int = knob(MISSING, COUNT, "steps of the optimizer, of the last attempt")
     diverged_step: int = knob(
         MISSING,
@@ -90,7 +90,7 @@ class Circumstance:
     seconds: float = knob(MISSING, real(0, math.inf), "from loading data to the record, seconds")
     device: str = knob(MISSING, _text(), "what it was trained on: cpu, or the name of a GPU")
     threads: int = knob(MISSING, integer(1, 65_536), "threads of the training")
-    machine: str = knob(MISSING, _text(), "the processor's architecture")
+    machine: str = knob(MISSING, _text(), "the CPU's architecture")
     finished: str = knob(MISSING, _text(), "time it finished: ISO 8601, UTC")
     versions: str = knob(MISSING, _text(), "name=version of the software used, joined by spaces")
     peak_memory_bytes: int = knob(0, COUNT, "most memory used of a GPU, bytes (0: not measured)")
@@ -135,7 +135,7 @@ def record_from(row: Mapping[str, Any]) -> Record:
 
 
 def status_of(*, val_top1: float, guess: float, missed: int, step: int) -> str:
-    """The status of a finished training, decided on the validation part alone.
+    """The status of a finished training, decided on the validation set alone.
 
     The first that applies: `diverged` where the loss or its gradient was not finite at `step` (-1:
     they always were); `never_learned` where `val_top1` is at most `guess` (both in percent, see

@@ -22,7 +22,7 @@ PLACES: Mapping[str, str] = {
 """A kind of `dse.figures.drawn`, and the section of the report that shows it."""
 
 
-def pictures(
+def figures_of(
     rows: pd.DataFrame, compressed: pd.DataFrame, folder: Path, note: str = ""
 ) -> dict[str, bytes]:
     """Draw the figures of some trials and of their compressed networks as SVG, by kind.

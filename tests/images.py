@@ -1,4 +1,4 @@
-"""Folders of small pictures in ImageNet's layout, with many kinds of files. Imports no torch."""
+"""Folders of small images in ImageNet's layout, with many kinds of files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG_AGO = (1_600_000_000, 1_600_000_000)
 
 
 def waves(width: int, height: int, number: int = 0) -> Image.Image:
-    """An RGB picture whose colours change slowly; each `number` has one of its own."""
+    """An RGB image whose colours change slowly; each `number` has one of its own."""
     y, x = np.mgrid[0:height, 0:width]
     red = 40 + (number * 53) % 160 + 20 * np.sin(x / 9 + number)
     green = 128 + 100 * np.sin(y / 17 - number)
@@ -22,15 +22,15 @@ def waves(width: int, height: int, number: int = 0) -> Image.Image:
     return Image.fromarray(np.stack([red, green, blue], 2).round().astype(np.uint8))
 
 
-def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
-    """The contents of a file that holds `picture`."""
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    """The contents of a file that holds `image`."""
     file = io.BytesIO()
-    picture.save(file, form, **options)  # type: ignore[arg-type]
+    image.save(file, form, **options)  # type: ignore[arg-type]
     return file.getvalue()
 
 
 def deep() -> Image.Image:
-    """A gray picture of 16 bits: its bytes are 0 .. 255 once each row, above noise."""
+    """A gray image of 16 bits: its bytes are 0 .. 255 once each row, above noise."""
     rows = np.arange(256, dtype=np.uint16) * 256 + np.arange(256, dtype=np.uint16)[::-1]
     return Image.fromarray(np.tile(rows, (40, 1)))
 
@@ -75,7 +75,7 @@ def settled(root: Path) -> Path:
 
 
 def folder(root: Path, *, classes: int = 2, train: int = 20, test: int = 4) -> Path:
-    """A folder of `train` + `test` pictures a class, of all kinds."""
+    """A folder of `train` + `test` images a class, of all kinds."""
     kinds = list(KINDS.items())
     files = {}
     for label in range(classes):

@@ -1,4 +1,4 @@
-"""The command on folders of pictures as people have them: what it says, before it trains.
+"""The command on folders of images as people have them: what it says, before it trains.
 
 Slow, and by the command line alone: each is a sweep of its own.
 """
@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from pictures import encoded, waves, write
+from images import encoded, waves, write
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """2 classes of 30 + 6 pictures."""
+    """2 classes of 30 + 6 images."""
     return write(
         tmp_path / "root",
         {
@@ -52,10 +52,10 @@ def trained(root: Path) -> int:
     return len(list((root.parent / "results/squeezenet/trials").glob("*/record.json")))
 
 
-def test_a_cut_picture_is_found_before_training_and_mended_in_place(root: Path) -> None:
+def test_a_cut_image_is_found_before_training_and_mended_in_place(root: Path) -> None:
     broken = root / "val/class1/03.jpg"
     whole = broken.read_bytes()
-    write(root, {"val/class1/03.jpg": whole[:500], "val/class0/02.jpg": b"no picture"})
+    write(root, {"val/class1/03.jpg": whole[:500], "val/class0/02.jpg": b"no image"})
     done = sweep(root)
     assert done.returncode == 2
     assert trained(root) == 0
@@ -67,11 +67,11 @@ def test_a_cut_picture_is_found_before_training_and_mended_in_place(root: Path) 
     done = sweep(root)
     assert done.returncode == 0, done.stderr
     assert trained(root) == 2
-    assert f"checking pictures of {root}: 2 to decode" in done.stderr
+    assert f"checking images of {root}: 2 to decode" in done.stderr
     assert "checking" not in sweep(root, "sr=0.75").stderr
 
 
-def test_a_picture_that_vanishes_later_is_said_once(root: Path) -> None:
+def test_an_image_that_vanishes_later_is_said_once(root: Path) -> None:
     """The check has seen it: it goes when the first trial has been trained."""
     victim = root / "val/class1/03.jpg"
     code = (
@@ -107,7 +107,7 @@ def test_what_systems_leave_is_ignored_and_what_does_not_belong_is_named(root: P
     write(root, {f"{folder}/{name}": b"x" for folder in folders for name in left})
     done = sweep(root, "sr=0.25", "plan=true")
     assert done.returncode == 0, done.stderr
-    assert f"12 files of {root} ignored, not pictures: 4 hidden, 4 .db, 4 .ini" in done.stdout
+    assert f"12 files of {root} ignored, not images: 4 hidden, 4 .db, 4 .ini" in done.stdout
     for folder in folders[:2]:
         (root / folder / "more").mkdir()
     for words in (("sr=0.25", "plan=true"), ("sr=0.25",)):
@@ -126,10 +126,10 @@ def test_a_class_with_a_line_break_in_its_name_is_refused_by_the_plan(root: Path
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_picture_of_182_megapixels_is_refused_in_any_format(root: Path, form: str) -> None:
+def test_an_image_of_182_megapixels_is_refused_in_any_format(root: Path, form: str) -> None:
     size = 13_500
-    picture = waves(8, 8).convert("L").resize((size, size), 0)
-    write(root, {f"val/class0/large.{form.lower()}": encoded(picture, form)})
+    image = waves(8, 8).convert("L").resize((size, size), 0)
+    write(root, {f"val/class0/large.{form.lower()}": encoded(image, form)})
     done = sweep(root)
     assert done.returncode == 2
     assert f"val/class0/large.{form.lower()}: it has more than 178,956,970 pixels" in done.stderr
