@@ -76,7 +76,7 @@ def table(rows: pd.DataFrame) -> str:
             )
         )
     head = ["sampler", "trials", "optimum trained", "regret of the chosen (points)"]
-    head += ["hypervolume (% of the true front's)", "at least 99%", "ms a trial"]
+    head += ["hypervolume (% of the true front's)", "at least 99%", "ms per trial"]
     return markdown(head, lines)
 
 

@@ -1,4 +1,4 @@
-"""What a search costs apart from training: seconds a trial from one result to the next proposal.
+"""What a search costs apart from training: seconds per trial from one result to the next proposal.
 
     python benchmarks/search_overhead.py [n_trials] [sampler ...]
 

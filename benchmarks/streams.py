@@ -321,7 +321,7 @@ def main() -> None:
                 stream = load(protocol, Store(root=root, cache=cache, loaders=loaders))
                 stream = replace(stream, train=repeated(stream.train, options.images))
                 compared(name, stream, device, options.rounds)
-        print("\n| part of a loader's work, one thread | ms an image |\n|---|---|")
+        print("\n| part of a loader's work, one thread | ms per image |\n|---|---|")
         parts(stream, options.rounds)
 
 

@@ -179,7 +179,7 @@ def main() -> None:
         print(number, {name: round(values[-1], 1) for name, values in hourly.items()}, flush=True)
     for name, values in hourly.items():
         mean, deviation = statistics.fmean(tops[name]), statistics.stdev(tops[name])
-        print(f"{name}: {spread(values)} trials an hour; top-1 {mean:.2f}% (sd {deviation:.2f})")
+        print(f"{name}: {spread(values)} trials per hour; top-1 {mean:.2f}% (sd {deviation:.2f})")
     best = [max(each) for each in zip(*(hourly[name] for name in names), strict=True)]
     ratios = [a / b for a, b in zip(hourly["ours"], best, strict=True)]
     print(f"ours / the faster plain loop: {spread(ratios, 'x')}")

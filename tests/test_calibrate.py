@@ -235,7 +235,8 @@ def test_a_calibration_of_a_busy_machine_is_used_once(
     said: list[str] = []
     (source,) = estimate(grid, grid.trials, said.append).sources
     assert source.endswith(
-        ", which is not kept: other programs used the CPUs, and steps took 6.5 times their CPU time"
+        ", which is not kept: the CPU was busy with other programs, and steps took 6.5 times their "
+        "CPU time"
     )
     busy = 1.1
     (source,) = estimate(grid, grid.trials, said.append).sources

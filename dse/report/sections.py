@@ -220,7 +220,7 @@ def small(found: Sweep) -> Section:
     caption = "Networks by size" + (f" (the smallest {SIZES})" if len(distinct) > SIZES else "")
     return Section(
         id="small",
-        title="What small buys",
+        title="What a small network saves",
         text=[explained(environment)],
         tables=[Table(caption, shown, ABOUT)],
     )

@@ -25,7 +25,7 @@ from dse.space.rules import check, integer, knob, real
 class Cluster:
     """A Ray cluster and what a task asks for; raises `ValueError` for a value outside its rule."""
 
-    address: str = knob("local", text("an address"), "of a cluster, auto, or local: start one here")
+    address: str = knob("local", text("an address"), "address of a cluster, auto, or local")
     num_cpus: int = knob(1, integer(1, 4096), "CPU cores of a task")
     num_gpus: float = knob(0.0, real(0, 1024), "GPUs of a task; may be a fraction")
     mem_gb: float = knob(0.0, real(0, 1e5), "memory of a task, GB (0: not reserved)")

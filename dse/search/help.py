@@ -12,17 +12,18 @@ from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
 from dse.trial.names import written
 
 DESCRIPTION = (
-    "Search a space of networks: a sampler proposes one after the other, each is trained from "
-    "scratch as in a sweep, and what is proposed next depends on the validation accuracies so far "
-    "(of random and grid: it does not). Writes records, tables, figures and a report to "
+    "Search a space of networks: a sampler proposes networks one by one, guided by the validation "
+    "accuracies so far (random and grid ignore them), and each is trained from scratch as in a "
+    "sweep. Writes records, tables, figures and a report to "
     "results/NAME."
 )
 GRAMMAR = """\
-Several values of a key are its choices, sr=0.125,0.5 or 'base_e=range(8,33,8)';
-an interval has all numbers between two: 'lr=tag(log,interval(0.01,0.5))'. All
-other keys are fixed. With seed=0,1,2 every network is trained three times, and
-what is compared is the mean. What exceeds a limit is never trained, and nothing
-is trained twice. The same command continues a study."""
+Several values of a key are choices: sr=0.125,0.5 or 'base_e=range(8,33,8)'.
+Continuous ranges are 'sr=interval(0.1,1)' and, on a log scale,
+'lr=tag(log,interval(0.01,0.5))'. Other keys are fixed. With seed=0,1,2 every
+network is trained three times and judged by its mean accuracy. Networks that
+exceed a limit are never trained, and none is trained twice. The same command
+resumes a study."""
 PLAN = "print the space, how much of it is within the limits, and the estimated time; train nothing"
 EXAMPLES = """\
 examples:

@@ -88,10 +88,10 @@ OWN: Mapping[str, Setting] = {
     ),
     "objective": Setting(
         one_of(ACCURACY, *COSTS, COMPRESSED_BYTES),
-        f"{ACCURACY} alone, or a cost and {ACCURACY} with a comma between them: then their front",
+        f"{ACCURACY}, or a cost and {ACCURACY} joined by a comma, for their Pareto front",
         ACCURACY,
     ),
-    **{f"max.{name}": Setting(amount(), f"train no network with more {name}", 0) for name in COSTS},
+    **{f"max.{name}": Setting(amount(), f"upper limit on {name}", 0) for name in COSTS},
     **{
         COMPRESS + item.name: Setting(
             item.metadata["rule"],
@@ -101,7 +101,7 @@ OWN: Mapping[str, Setting] = {
         for item in fields(Settings)
         if item.name != "phase"
     },
-    "stopping": Setting(one_of(*STOPPING), "what stops hopeless trials early", "none"),
+    "stopping": Setting(one_of(*STOPPING), "rule that stops unpromising trials early", "none"),
     "study": Setting(OF_SWEEP["name"].rule, "name of the study in the results folder", ""),
     "study_seed": Setting(integer(0, 2**31 - 1), "seed of the sampler", 0),
     "storage": Setting(text(), "URL of a PostgreSQL database, postgresql://USER@HOST/NAME", ""),

@@ -80,10 +80,10 @@ class Layout:
     )
     conv10_padding: int = knob(0, integer(0, 1), "padding of conv10, pixels (authors' v1.0: 1)")
     conv10_split: int = knob(1, integer(1, 8), "parallel convolutions that conv10 is split into")
-    conv10_multiple: int = knob(1, integer(1, 256), "each has a multiple of this many filters")
+    conv10_multiple: int = knob(1, integer(1, 256), "filters per part are a multiple of this")
     head_relu: bool = knob(True, flag(), "ReLU on the class scores (as published)")
     norm: str = knob("none", one_of("none", "batch"), "normalisation after each convolution")
-    dropout: float = knob(0.5, real(0, 1, below=True), "share dropped before conv10")
+    dropout: float = knob(0.5, real(0, 1, below=True), "dropout probability before conv10")
 
     def __post_init__(self) -> None:
         check(self)

@@ -98,8 +98,7 @@ def estimate(request: Request, todo: Sequence[Trial], say: Say) -> Estimate:
     sources = [line for k in known.values() for line in _sources(k)]
     if workers.processes > 1:
         sources.append(
-            f"one of {workers.processes} processes was measured: the time in which they wait for "
-            "each other is not included"
+            f"one of {workers.processes} processes was measured: synchronisation is not included"
         )
     if workers.engine != "local":
         sources.append(f"with `runner.engine` {workers.engine} trials may take longer")
@@ -119,7 +118,7 @@ def _sources(known: Calibration) -> Iterator[str]:
         yield f"{made}; delete {known.path} to calibrate again"
     elif known.busy > calibrate.BUSY:
         yield (
-            f"{made}, which is not kept: other programs used the CPUs, and steps took "
+            f"{made}, which is not kept: the CPU was busy with other programs, and steps took "
             f"{known.busy:.1f} times their CPU time"
         )
     else:

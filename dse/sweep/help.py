@@ -44,8 +44,8 @@ DEFAULTS = (
     "and protocols change some of them. The command line overrides them all."
 )
 CODES = """\
-exit codes: 0 all done; 1 some trials failed; 2 the request is wrong and nothing
-was run; 130 interrupted. The same command resumes after 1 and 130."""
+exit codes: 0 all done; 1 some trials failed; 2 invalid request, nothing was
+run; 130 interrupted. The same command resumes after 1 and 130."""
 
 
 class _Parser(RequestParser):

@@ -85,7 +85,7 @@ SETTINGS: Mapping[str, Setting] = {
         False,
     ),
     "budget": Setting(duration(), "train only the first trials that fit in this time", math.inf),
-    "limit": Setting(integer(1, MAX_POINTS), "refuse grids of more points", 10_000),
+    "limit": Setting(integer(1, MAX_POINTS), "maximum size of the grid", 10_000),
     "results.root": Setting(path(), "folder that holds the results folders", Path("results")),
     "data.root": Setting(path(), "folder that holds the data sets", DEFAULT.root),
     "data.cache": Setting(path(), "folder for decoded data, shared by all sweeps", DEFAULT.cache),
@@ -94,18 +94,18 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "data.loaders": Setting(
         integer(0, 64),
-        "processes that decode a folder of images for each process of a trial (0: that one does)",
+        "loader processes per training process, for folders of images (0: load in that process)",
         DEFAULT.loaders,
     ),
     "runner.device": Setting(
-        one_of("auto", "cpu", "cuda"), "where to train: auto is every GPU, else the cores", "auto"
+        one_of("auto", "cpu", "cuda"), "where to train (auto: all GPUs, else the CPU)", "auto"
     ),
-    "runner.per_gpu": Setting(integer(1, 256), "trials at a time on each GPU", 1),
+    "runner.per_gpu": Setting(integer(1, 256), "concurrent trials per GPU", 1),
     "runner.mps": Setting(
         flag(), "start NVIDIA's MPS, with which up to 48 trials run concurrently on a GPU", True
     ),
     "runner.processes_per_trial": Setting(
-        integer(1, 1024), "processes that share each trial, with a core or a GPU each", 1
+        integer(1, 1024), "processes per trial (data parallel), one core or GPU each", 1
     ),
     "runner.workers": Setting(
         integer(1, 1024),

@@ -209,7 +209,7 @@ def _report_missing(tasks: Tasks, folder: Path, failed: set[str], left_out: set[
             say(f"{len(some)} of {counted(len(tasks.names), tasks.noun)} {what}: {listed}")
     homes = [files.trial_folder(folder, i, tasks.kind) for i in tasks.names if i in failed]
     if paths := [home / files.FAILURE for home in homes if (home / files.FAILURE).exists()]:
-        say(f"details of each failure are in a file, as in {paths[0]}")
+        say(f"details of each failure are in its failure.json, such as {paths[0]}")
     missing = sum(map(len, states.values()))
     if missing:
         say(f"retry with: {resume_command()}")

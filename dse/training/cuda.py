@@ -106,9 +106,9 @@ class CudaStep(TrainStep):
                     raise
             self._pieces *= 2  # outside of `except`, which holds on to the step's tensors
             print(
-                f"out of memory: batches of {len(y)} images are computed in "
-                f"{self._pieces * self._recipe.iter_size} parts, "
-                "with other random numbers for dropout",
+                "out of memory: accumulating gradients over "
+                f"{self._pieces * self._recipe.iter_size} parts of each batch of {len(y)} images "
+                "(dropout masks change)",
                 file=sys.stderr,
             )
             if self._graphs is not None:

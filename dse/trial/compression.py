@@ -32,12 +32,12 @@ class Settings:
     density: float = knob(
         0.33,
         real(0, 1, above=True),
-        "share of all weights but the first layer's that is kept: prune, deep_compression",
+        "share of the weights to keep, first layer excluded: prune, deep_compression",
     )
     quality: float = knob(
         0.0,
         real(0, 10),
-        "weights below this many standard deviations of their layer are pruned (0: by density)",
+        "prune weights below this many standard deviations of their layer (0: use density)",
     )
     rounds: int = knob(
         1, integer(1, 100), "times that weights are pruned and retrained: prune, deep_compression"

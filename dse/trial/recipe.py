@@ -38,12 +38,12 @@ class Recipe:
 
     epochs: int = knob(20, integer(1, 10_000), "passes over the training set")
     batch_size: int = knob(96, integer(2, 65_536), "images per step")
-    iter_size: int = knob(1, integer(1, 65_536), "equal parts in which a batch is computed")
+    iter_size: int = knob(1, integer(1, 65_536), "gradient accumulation: parts of each batch")
     lr: float = knob(0.15, real(0, 1e6, above=True), "peak learning rate")
     schedule: str = knob(
         "linear", one_of("linear", "cosine", "step", "constant"), "learning rate after warm-up"
     )
-    warmup: float = knob(2.0, real(0, 1000), "epochs of rising learning rate")
+    warmup: float = knob(2.0, real(0, 1000), "epochs of linear warm-up")
     momentum: float = knob(0.9, real(0, 1, below=True), "momentum of SGD")
     nesterov: bool = knob(True, flag(), "Nesterov momentum")
     weight_decay: float = knob(5e-4, real(0, 1), "L2 penalty on all weights except those of norms")
@@ -53,7 +53,7 @@ class Recipe:
     dead_after: int = knob(
         30,
         integer(0, 1_000_000),
-        "lifeless steps in a row after warm-up that end a run (0: never)",
+        "stop a run after this many dead steps in a row, past warm-up (0: never)",
     )
     ladder: str = knob(
         "rate-warmup-lsuv", words(*RUNGS, most=8), "what each restart of a dead run changes"
