@@ -10,7 +10,7 @@ import pytest
 import toy_trial
 from test_calibrate import JUDGE, MEMORY, OVERHEAD, SQUEEZE, STEP, measured, request, silent
 
-from dse.results import records, tables
+from dse.results import checkpoints, records, tables
 from dse.space.cost import cost
 from dse.sweep import __main__, calibrate, launch
 from dse.sweep.errors import RequestError
@@ -124,6 +124,9 @@ def test_a_plan_of_one_network_does_not_repeat_its_id(tmp_path: Path) -> None:
     grid = request(tmp_path, "sr=0.25")
     _, row, *_ = plan(grid, grid.trials, silent).splitlines()
     assert row.split()[:2] == ["squeezenet", short_id(grid.trials[0].trial_id)]
+    assert row.endswith("to do")
+    checkpoints.save(grid.folder, grid.trials[0].trial_id, 5, b"1")
+    assert plan(grid, grid.trials, silent).splitlines()[1].endswith("half-way")
 
 
 def test_a_plan_of_what_is_done_measures_nothing(

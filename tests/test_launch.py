@@ -13,7 +13,7 @@ from dse.results import checkpoints, locks, records
 from dse.runner.local import Attempt, Local
 from dse.runner.runner import Workers
 from dse.space.architecture import V1_0
-from dse.sweep import __main__
+from dse.sweep import __main__, launch
 from dse.sweep.errors import RequestError
 from dse.sweep.launch import Tasks, carry_out, run
 from dse.sweep.timing import length_of
@@ -55,13 +55,23 @@ def test_what_resumes_from_a_checkpoint_is_counted(
     ]
 
 
+def test_rates_of_a_calibration_are_already_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Tasks] = []
+    monkeypatch.setattr(launch, "known_rates", lambda *_: "measured")
+    monkeypatch.setattr(launch, "carry_out", lambda tasks, *_: found.append(tasks))
+    run(trials(Plan(trials=1)), tmp_path, Workers(processes=4), Store(), TOY)
+    assert found[0].rates == "measured"
+
+
 def test_a_failed_trial_is_named_by_what_varies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(tmp_path / "x", Plan(trials=3, poison=1)) == 1
     *_, failed, details, retry = capsys.readouterr().err.splitlines()
     assert failed == "1 of 3 trials failed: weight_decay=1 seed=1"
-    assert "exit code 9" in Path(details.rpartition(" as in ")[2]).read_text()
+    assert "exit code 9" in Path(details.rpartition(" such as ")[2]).read_text()
     assert retry.startswith("retry with: ")
     (failure,) = records.failures(tmp_path / "x").values()
     assert failure.name == "weight_decay=1 seed=1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -176,6 +177,27 @@ def test_what_a_page_sets_gives_way_to_listed_filters(
 )
 def test_what_the_default_page_varies_too_is_said(arguments: str, expected: list[str]) -> None:
     assert list(read(*arguments.split(), page="figure3a").remarks) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("data=cifar10", 1),
+        ("protocol=cifar10", 0),
+        ("data=cifar10 image_size=12", 0),
+        ("data=mnist,cifar10,digits", 2),
+        ("-cn dsd data=cifar10", 0),
+    ],
+)
+def test_images_that_a_page_of_other_data_resizes_are_said(arguments: str, said: int) -> None:
+    remarks = [line for line in read(*arguments.split()).remarks if "resized" in line]
+    assert len(remarks) == said
+    for line in remarks:
+        assert re.fullmatch(
+            r"`data=(\w+)` keeps the page's recipe, and its images are resized from (28|32) to 12 "
+            r"pixels; `protocol=\1` has a recipe for them",
+            line,
+        )
 
 
 def test_a_key_without_its_first_part_is_recognised() -> None:

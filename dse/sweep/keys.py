@@ -81,7 +81,7 @@ SETTINGS: Mapping[str, Setting] = {
     "name": Setting(_file_name(), "results are written to <results.root>/<name>", ""),
     "plan": Setting(
         flag(),
-        "print the trials, their exact sizes and an estimate; train and write nothing",
+        "print the trials, their exact sizes and an estimate; leave no results",
         False,
     ),
     "budget": Setting(duration(), "train only the first trials that fit in this time", math.inf),

@@ -64,16 +64,10 @@ def run(
         names=trial_names(trials),
         lengths={trial.trial_id: length_of(trial) for trial in todo},
         data={trial.trial_id: trial.protocol.data for trial in todo},
-        rates=_rates(todo, workers, store),
+        rates=known_rates(todo, workers, store) if todo else None,
         prepare=prepare,
     )
     return carry_out(tasks, folder, workers, command)
-
-
-def _rates(todo: Sequence[Trial], workers: Workers, store: Store) -> Rates | None:
-    """Rates of a calibration made earlier, each process of a trial doing its share."""
-    known = known_rates(todo, workers, store) if todo else None
-    return None if known is None else known / workers.processes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

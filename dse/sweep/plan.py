@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dse.analysis.rendering import columns, counted
-from dse.results import records
+from dse.results import checkpoints, records
 from dse.space.architecture import V1_0, Metaparameters, expand_filters
 from dse.sweep.calibrate import Say
 from dse.sweep.devices import described, half_idle
@@ -32,12 +32,16 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
     count = f"{counted(len(trials), 'trial')}, {len(trials) - len(todo)} done, {len(todo)} to do"
     where = [f"trains on {described(request.workers)}"] if todo else []
     where += [*half_idle(request.workers, todo), *notes(todo, request.store)]
-    return "\n".join([*_table(trials, todo, expected), *_widths(trials), *where, count, *total])
+    begun = checkpoints.begun(request.folder)
+    states = {trial.trial_id: "half-way" if trial.trial_id in begun else "to do" for trial in todo}
+    return "\n".join([*_table(trials, states, expected), *_widths(trials), *where, count, *total])
 
 
-def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | None) -> list[str]:
-    """A line for each trial, below the names of the columns."""
-    names, ids = trial_names(trials), {trial.trial_id for trial in todo}
+def _table(
+    trials: Sequence[Trial], states: Mapping[str, str], expected: Estimate | None
+) -> list[str]:
+    """A line for each trial, below the names of the columns; `states` are of those not done."""
+    names = trial_names(trials)
     rows = [("trial", "id", "params", "bytes", "MACs", "seconds", "")]
     for trial in trials:
         trial_id, size = trial.trial_id, size_of(trial)
@@ -50,7 +54,7 @@ def _table(trials: Sequence[Trial], todo: Sequence[Trial], expected: Estimate | 
                 f"{size.size_bytes:,}",
                 f"{size.macs:,}",
                 f"{one.seconds:.1f}" if one else "-",
-                "to do" if trial_id in ids else "done",
+                states.get(trial_id, "done"),
             )
         )
     return columns(rows, "<<>>>><")

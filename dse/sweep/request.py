@@ -26,6 +26,7 @@ from dse.sweep.help import parser
 from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, Setting, accepted
 from dse.sweep.no_effect import off, without_effect
 from dse.sweep.overrides import parse_overrides
+from dse.trial.datasets import DATA_SETS
 from dse.trial.names import written
 from dse.trial.protocol import check_held_out
 from dse.trial.question import Trial, trial_from
@@ -74,9 +75,9 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     trials = _trials(axes, _manifest(axes, store), given)
     if errors := unshareable(trials, workers.processes):
         raise RequestError(errors)
-    of_page = []
+    of_page = _resized(trials, given)
     if varied and options.config_name == page:  # nobody asked for what this page varies
-        of_page = _also_varied(page, axes, trials, given)
+        of_page += _also_varied(page, axes, trials, given)
     return Request(
         trials=trials,
         folder=settings["results.root"] / settings["name"],
@@ -213,6 +214,20 @@ def manifest(store: Store) -> str:
         return image_folder.read(store.root, store.cache).text
     except ValueError as error:
         raise RequestError(str(error).splitlines()) from None
+
+
+def _resized(trials: Sequence[Trial], given: Collection[str]) -> list[str]:
+    """A line for each data set on the command line whose images the page's protocol resizes."""
+    if "data" not in given or {"protocol", "image_size"} & set(given):
+        return []
+    page_of = pages.protocols()
+    found = {(trial.protocol.data, trial.protocol.image_size) for trial in trials}
+    return [
+        f"`data={data}` keeps the page's recipe, and its images are resized from {own} to {size} "
+        f"pixels; `protocol={page_of[data]}` has a recipe for them"
+        for data, size in sorted(found)
+        if data not in ("digits", "image_folder") and (own := DATA_SETS[data].image_size) != size
+    ]
 
 
 def _also_varied(
