@@ -359,7 +359,7 @@ def test_the_documentation_s_examples_run(
 
 def test_the_documentation_lists_the_columns() -> None:
     text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-    listed = text.partition("- the *answer*:")[2].partition("Accuracies are percent")[0]
+    listed = text.partition("- the *results*:")[2].partition("Accuracies are percent")[0]
     assert re.findall(r"`(\w+)`", listed) == [*ANSWER, *CIRCUMSTANCE]
 
 
