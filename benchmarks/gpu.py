@@ -14,7 +14,8 @@ where the time is over:
 - airbench: one trial's training against a loop in the style of airbench, compiled.
 - packed: trials per hour with 1, 2, 4, 8 and 16 on the GPU.
 - mps: the same with MPS, where `nvidia-cuda-mps-control` can be started.
-- algorithms: our steps with other choices of cuDNN's algorithms, and with torch's norms.
+- algorithms: our steps with other choices of cuDNN's algorithms, with torch's norms, and with
+  matrix products.
 - kernels: where the time of a step goes (benchmarks/gpu_kernels.py); measured once.
 - narrow: one trial's training of a network of a quarter of the width, as in `plain`.
 

@@ -13,8 +13,8 @@ the same size, with crops and flips:
   (norms in fp32), channels last, compiled, fused SGD, nothing read back, no clipping.
 
 `algorithms` compares our steps with the same ones where cuDNN tries out which algorithms are
-fastest, where these need not be deterministic, and where torch computes the norms: in a network
-with a squeeze ratio of 1.
+fastest, where these need not be deterministic, where torch computes the norms, and where cuBLAS
+computes 1x1 convolutions as matrix products: in a network with a squeeze ratio of 1.
 
 After a warm-up, which includes compilation and the capture of graphs, they take turns of about a
 second. Judging is left out. The share of the memory's bandwidth is for the traffic that
@@ -51,7 +51,7 @@ from dse.data.memory import Data
 from dse.data.resident import on_device
 from dse.training import cuda
 from dse.training.execute import STEPS, build
-from dse.training.network import Norm
+from dse.training.network import Norm, Pointwise
 from dse.trial.question import Trial
 
 WIDE, NARROW = ("base_e=128", "incr_e=128"), ("base_e=32", "incr_e=32")
@@ -62,7 +62,7 @@ TURN = 1.0
 WARM_UP = 60
 """Steps before the first turn."""
 
-NORM = Norm.forward
+NORM, POINTWISE = Norm.forward, Pointwise.forward
 
 TF32 = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
 """torch's default."""
@@ -197,13 +197,16 @@ def augmented(images: Tensor) -> Tensor:
     return whole
 
 
-def choosing(benchmark: bool, deterministic: bool, norms: bool = True) -> None:
+def choosing(
+    benchmark: bool, deterministic: bool, *, norms: bool = True, products: bool = False
+) -> None:
     """`dse.training.cuda.prepare`, with another choice of cuDNN's algorithms; norms are cuDNN's or
-    torch's own."""
+    torch's own, and 1x1 convolutions cuDNN's or matrix products."""
     cuda.prepare()
     torch.backends.cudnn.benchmark = benchmark
     torch.backends.cudnn.deterministic = deterministic
     Norm.forward = NORM if norms else own_norm  # type: ignore[method-assign]
+    Pointwise.forward = product if products else POINTWISE  # type: ignore[method-assign]
 
 
 def own_norm(self: Norm, x: Tensor) -> Tensor:
@@ -213,6 +216,12 @@ def own_norm(self: Norm, x: Tensor) -> Tensor:
         return NORM(self, x)
     finally:
         torch.backends.cudnn.enabled = True
+
+
+def product(self: Pointwise, x: Tensor) -> Tensor:
+    """`Pointwise.forward` as it is on a CPU, on any device."""
+    pixels = x.permute(0, 2, 3, 1)
+    return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 # Taking turns -----------------------------------------------------------------------------------
@@ -312,6 +321,10 @@ def main() -> int:
         loops["norms by torch"] = (
             lambda: ours(large, data, device),
             partial(choosing, False, True, norms=False),
+        )
+        loops["1x1 as matrix products"] = (
+            lambda: ours(large, data, device),
+            partial(choosing, False, True, products=True),
         )
     else:
         others = partial(prepare_others, False)
