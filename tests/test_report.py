@@ -317,6 +317,14 @@ def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
     assert commands.noted(tmp_path / "elsewhere") == []
 
 
+def test_a_command_is_noted_below_a_torn_line(tmp_path: Path) -> None:
+    (tmp_path / files.COMMANDS).write_text('{"command": "A", "sta')
+    for line in ("B", "C"):
+        commands.note(tmp_path, line)
+    assert [one.line for one in commands.noted(tmp_path)] == ["B", "C"]
+    assert (tmp_path / files.COMMANDS).read_text().count("\n") == 3
+
+
 def test_the_command_writes_the_table_that_it_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,15 +68,17 @@ def _check_idle(folder: Path) -> None:
 def _added(folder: Path, kind: str) -> Packed:
     """Replace the pack of one kind, if there is something to add."""
     path, known = pack_of(folder, kind), packs.ids(folder, kind)
-    new = sorted(finished(folder, trial_ids(folder, kind), kind) - known)
-    if new:
+    there = finished(folder, trial_ids(folder, kind), kind)
+    new, frame = sorted(there - known), packs.curves(folder, known, kind)
+    lists = {
+        str(own): {name: curve[name].tolist() for name in curves.COLUMNS[kind]}
+        for own, curve in frame.groupby(packs.ID[kind], sort=False)
+    }
+    found = {own: curves.read(folder, own, kind) for own in there - lists.keys()}
+    if new or any(found.values()):  # or a pack lacks the curve of what it holds
         rows = packs.rows(folder, kind) + [_row(folder, own, kind) for own in new]
         rows.sort(key=lambda row: [row[name] for name in QUESTION])  # neighbours compress well
-        lists = {own: curves.read(folder, own, kind) for own in new}
-        frame = packs.curves(folder, known, kind)
-        for own, curve in frame.groupby(packs.ID[kind], sort=False):
-            lists[str(own)] = {name: curve[name].tolist() for name in curves.COLUMNS}
-        write(path, packs.encoded(kind, rows, lists))
+        write(path, packs.encoded(kind, rows, lists | found))
     return Packed(kind, len(new), len(known) + len(new), path.stat().st_size if new or known else 0)
 
 
