@@ -13,6 +13,8 @@ from dse.sweep.messages import say
 from dse.sweep.streams import print_lines, with_streams
 
 NOUNS = {files.TRIALS: "trial", files.COMPRESSED: "compressed network"}
+LOST = {files.TRIALS: "weights", files.COMPRESSED: "compressed files"}
+"""What is in the folders that are removed, and in no pack."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,12 +41,13 @@ def _main(arguments: Sequence[str] | None) -> int:
         help="then delete the folders of all packed trials, with their weights",
     )
     options = parser.parse_args(arguments)
-    if options.remove not in ("remove=true", "remove=false"):
+    key, _, value = options.remove.partition("=")
+    if key != "remove" or value.lower() not in ("true", "false"):
         parser.error(f"the only key is `remove`, true or false, got {options.remove}")
     folder: Path = options.folder
     try:
         files.require_trials(folder)
-        done = packing.pack(folder, options.remove == "remove=true")
+        done = packing.pack(folder, remove=value.lower() == "true")
         if not done:
             raise ValueError(f"`folder` must have finished trials, got {folder}")
     except (OSError, ValueError) as error:
@@ -55,6 +58,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         print_lines(
             f"{path}: {counted(one.total, NOUNS[one.kind])}, {one.added:,} new, {one.size:,} bytes"
         )
+        if one.removed:
+            their = "their" if one.removed > 1 else "its"
+            gone = f"{counted(one.removed, 'folder')} removed, with {their} {LOST[one.kind]}"
+            print_lines(f"{folder / one.kind}: {gone}")
     return 0
 
 

@@ -166,8 +166,12 @@ def test_folders_are_not_removed_while_a_command_runs(
         assert capsys.readouterr() == ("", line)
         assert pack.main([str(folder)]) == 0
         assert len(files.trial_ids(folder)) == 12
-    assert pack.main([str(folder), "remove=true"]) == 0
+    capsys.readouterr()
+    assert pack.main([str(folder), "remove=True"]) == 0
     assert not files.trial_ids(folder)
+    assert capsys.readouterr().out.endswith(
+        f"{folder}/trials: 12 folders removed, with their weights\n"
+    )
 
 
 def test_a_packed_trial_is_not_shown_as_stopped_half_way(

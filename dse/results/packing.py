@@ -24,12 +24,14 @@ from dse.trial.question import QUESTION
 
 
 class Packed(NamedTuple):
-    """How many records of a kind were added to its pack, how many it holds, and its bytes."""
+    """How many records of a kind were added to its pack, how many it holds, its bytes, and how
+    many folders were removed."""
 
     kind: str
     added: int
     total: int
     size: int
+    removed: int = 0
 
 
 def pack(folder: Path, remove: bool = False) -> list[Packed]:
@@ -50,10 +52,17 @@ def pack(folder: Path, remove: bool = False) -> list[Packed]:
             _check_idle(folder)
             tidy(folder)  # checkpoints of finished trials, which would seem unfinished afterwards
         done = [_added(folder, kind) for kind in KINDS]
-        for kind in KINDS if remove else ():
-            for own in packs.ids(folder, kind).intersection(trial_ids(folder, kind)):
-                shutil.rmtree(trial_folder(folder, own, kind))
+        if remove:
+            done = [one._replace(removed=_removed(folder, one.kind)) for one in done]
     return [one for one in done if one.total]
+
+
+def _removed(folder: Path, kind: str) -> int:
+    """Delete the folders of what is packed; returns how many there were."""
+    packed = packs.ids(folder, kind).intersection(trial_ids(folder, kind))
+    for own in packed:
+        shutil.rmtree(trial_folder(folder, own, kind))
+    return len(packed)
 
 
 def _check_idle(folder: Path) -> None:
