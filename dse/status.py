@@ -53,7 +53,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def lines(folder: Path) -> Iterator[str]:
     """Lines for the whole folder, for each failed trial, each command on it, each trial that was
-    stopped half-way, and each damaged record."""
+    stopped half-way, and each damaged record or file."""
     stopped, early = checkpoints.unfinished(folder), studies.stopped(folder)
     early &= stopped.keys()
     stopped = {key: one for key, one in stopped.items() if key not in early}
@@ -106,10 +106,13 @@ def _finished(folder: Path) -> Iterator[Trial]:
 def _command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:
     """A running command and its tasks, or how to resume one that was killed."""
     kind = status["kind"]
-    what = f"a {drivers.COMMANDS[kind]}"
+    what = f"a {drivers.named(status)}"
     if not is_running:
         command = f"cd {shlex.quote(status['folder'])} && {status['command']}"
-        return [f"{what} was killed: {status['summary']}; to resume: {command}"]
+        done = status["done"] + len(status["running"].keys() & records.ids(folder, kind))
+        failed = f", {status['failed']} failed" if status["failed"] else ""
+        killed = f"{what} was killed: {done} of {status['count']} done{failed}"
+        return [f"{killed}; to resume: {command}"]
     shown = [f"{what} is running: {status['summary']}"]
     for trial_id, progress in status["running"].items():
         state = "running" if locks.held(folder, trial_id, kind) else "ending"

@@ -70,7 +70,7 @@ def _check_idle(folder: Path) -> None:
     a compression, which needs the weights, runs on a folder."""
     running = [status for status, runs in drivers.published(folder) if runs]
     if running:
-        what = drivers.COMMANDS.get(running[0].get("kind", ""), "command")
+        what = drivers.named(running[0])
         raise ValueError(f"`remove` must be false while a {what} runs on {folder}, got true")
 
 
