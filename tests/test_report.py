@@ -191,6 +191,8 @@ def test_images_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
     assert figures_of(one, compressed.load(tmp_path, one), tmp_path) == {}
     compress(tmp_path)
     assert list(figures_of(one, compressed.load(tmp_path, one), tmp_path)) == ["compressed"]
+    without = tmp_path / "without"  # no trials, and so no curves
+    assert "curves" not in figures_of(table, compressed.load(without, table), without)
 
 
 def test_networks_of_one_size_are_one_row_of_what_small_buys() -> None:
