@@ -141,7 +141,8 @@ def _key(wanted: Mapping[str, Sequence[str]]) -> str:
 def table(comparisons: Sequence[Comparison]) -> str:
     """The comparisons as a table of text: a row for each."""
     first = comparisons[0].pairs
-    settings = [*dict.fromkeys(name for one in comparisons for name in one.pairs.setting)]
+    most_first = sorted(comparisons, key=lambda one: -len(one.pairs.setting))
+    settings = [*dict.fromkeys(name for one in most_first for name in one.pairs.setting)]
     points = f"points of {first.answer.replace('top', 'top-')}"
     header = [first.column, "compared with", *settings, points, "95% interval", "seeds"]
     header += ["p", "Holm's p", "d_z", "more seeds"]

@@ -429,6 +429,16 @@ def test_compressed_networks_are_compared(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_keys_that_are_not_read_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(__file__).parents[1] / "results/reference/cifar10_30_epochs"
+    assert command.main([str(folder), "method=none,prune"]) == 0
+    out = capsys.readouterr().out
+    assert "at network=alexnet retrain_epochs=8, 5 seeds" in out
+    assert "at network=squeezenet sr=0.125 retrain_epochs=8, 5 seeds" in out
+    assert re.search(r"network +sr +retrain_epochs", out)
+    assert re.search(r"prune +none +alexnet {8,}8 +", out)
+
+
 def test_that_nothing_could_be_decided_is_said() -> None:
     table = planted(wired, seeds=range(3), sr=[n / 16 for n in range(1, 13)], bypass=BYPASSES[:2])
     (line,) = command.lines(compare(table, "bypass"))
