@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned, decimals
 from dse.analysis.selection import parse, select
-from dse.results import compressed, files
+from dse.results import compressed
 from dse.sweep.errors import Parser
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.names import LAYOUT, written
 from dse.trial.record import COLUMNS
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     It changes nothing.
     """
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -67,11 +66,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         help="the key to compare, with two or more values; others, with one, select trials",
     )
     options = parser.parse_args(arguments)
-    try:
-        found, values, remarks = _compared(options.folder, options.wanted)
-    except (OSError, ValueError) as error:
-        say(error)
-        return 1 if isinstance(error, files.Damaged) else 2
+    found, values, remarks = _compared(options.folder, options.wanted)
     print_lines(table(found), *lines(found), *unpaired(found, values), *remarks)
     return 0
 

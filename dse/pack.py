@@ -10,7 +10,7 @@ from dse.analysis.rendering import counted
 from dse.results import files, packing
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 
 NOUNS = {files.TRIALS: "trial", files.COMPRESSED: "compressed network"}
 LOST = {files.TRIALS: "weights", files.COMPRESSED: "compressed files"}
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     See `dse.results.packing.pack`.
     """
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -48,11 +48,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         files.require_trials(folder)
         done = packing.pack(folder, remove=value.lower() == "true")
-        if not done:
-            raise ValueError(f"`folder` must have finished trials, got {folder}")
-    except (OSError, ValueError) as error:
+    except OSError as error:  # a full disk, or another command that packs
         say(error)
-        return 2 if type(error) is ValueError else 1
+        return 1
+    if not done:
+        raise ValueError(f"`folder` must have finished trials, got {folder}")
     for one in done:
         path = files.pack_of(folder, one.kind)
         print_lines(

@@ -14,8 +14,7 @@ from dse.analysis.rendering import counted
 from dse.results import checkpoints, commands, compressed, drivers, files, locks, records, studies
 from dse.results.checkpoints import Unfinished
 from dse.sweep.errors import Parser, printable
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial
 
@@ -25,7 +24,7 @@ NAMED, LISTED = 100, 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, or 2 for a wrong folder. It changes nothing."""
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -39,14 +38,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         files.require_trials(folder)
         shown = list(lines(folder))
-    except files.Damaged as error:
-        say(error)
-        return 1
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None)
-        rule = f"`folder` must be a results folder, got {folder}: {reason}"
-        say(printable(rule if reason else str(error)))
-        return 2
+    except OSError as error:
+        rule = f"`folder` must be a results folder, got {folder}: {error.strerror or error}"
+        raise ValueError(rule) from None
     print_lines(*map(printable, shown))
     return 0
 

@@ -12,9 +12,9 @@ from dse.figures import drawing
 from dse.report import build
 from dse.results import files, tables
 from dse.sweep.captions import caption
-from dse.sweep.errors import Parser, printable
+from dse.sweep.errors import Parser
 from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, or 1 for damaged records, 2 for a wrong request, 130 for an interruption.
     """
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -43,23 +43,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     )
     options = parser.parse_args(given)
     folder: Path = options.folder
+    wanted = selection.parse(options.wanted)
+    command = shlex.join(["python", "-m", "dse.report", *given])
     try:
-        wanted = selection.parse(options.wanted)
-        command = shlex.join(["python", "-m", "dse.report", *given])
         paths, messages = _written(folder, wanted, command)
-    except files.Damaged as error:
-        say(error)
-        return 1
     except OSError as error:
         reason = error.strerror or error
-        say(printable(f"`folder` must be writable, got {folder}: {reason}"))
-        return 2
-    except ValueError as error:
-        say(error)
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+        raise ValueError(f"`folder` must be writable, got {folder}: {reason}") from None
     print_lines(*paths[:-1])
     say(*messages)
     print_lines(paths[-1])
