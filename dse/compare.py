@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.analysis.rendering import aligned
+from dse.analysis.rendering import aligned, decimals
 from dse.analysis.selection import parse, select
-from dse.results import compressed, files
+from dse.results import compressed
 from dse.sweep.errors import Parser
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.names import LAYOUT, written
 from dse.trial.record import COLUMNS
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from dse.analysis.compare import Comparison
 
 DESCRIPTION = """\
-Compare values of a key by the accuracy of the trials in a results folder.
-Trials are paired: both of a pair have the same seed and are equal in all else.
-If other keys vary in the folder, each of their settings is compared by itself,
-and then the mean over all of them; key=value selects one."""
+Compare values of a key by the accuracy of the trials in a results folder, or
+by another number that trainings give, as y=val_loss. Trials are paired: both
+of a pair have the same seed and are equal in all else. If other keys vary in
+the folder, each of their settings is compared by itself, and then the mean over
+all of them; key=value selects one."""
 EPILOG = """\
 p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
 adjusted for the number of rows of the table; that of a mean, for the number of
@@ -37,6 +38,7 @@ give such a difference a chance of 80% to be decided.
 examples:
   python -m dse.compare results/reproduce bypass=none,simple
   python -m dse.compare results/mine sr=0.125,0.25,0.5 bypass=none
+  python -m dse.compare results/mine bypass=none,simple y=val_loss
   python -m dse.compare results/mine method=none,prune    (compressed networks)"""
 
 
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     It changes nothing.
     """
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -64,11 +66,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         help="the key to compare, with two or more values; others, with one, select trials",
     )
     options = parser.parse_args(arguments)
-    try:
-        found, values, remarks = _compared(options.folder, options.wanted)
-    except (OSError, ValueError) as error:
-        say(error)
-        return 1 if isinstance(error, files.Damaged) else 2
+    found, values, remarks = _compared(options.folder, options.wanted)
     print_lines(table(found), *lines(found), *unpaired(found, values), *remarks)
     return 0
 
@@ -82,17 +80,19 @@ def _compared(
     """
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare, compare_means
-    from dse.analysis.folder import known_key, read
+    from dse.analysis.folder import answer, known_key, read
     from dse.analysis.pairs import axis_alone, mixed_pairs
 
     wanted = parse(arguments)
+    y = ",".join(wanted.pop("y", []))
     key = _key(wanted)
     if key == "seed":
         raise ValueError("`seed` cannot be compared: trials are paired by it")
     table = read(folder)
-    if {*wanted} & {*COMPRESSED} - {*COLUMNS}:
+    if {*wanted, y} & {*COMPRESSED} - {*COLUMNS}:
         table = compressed.load(folder, table)
     found = sweep(table)
+    measure = answer("`y`", y, found.rows) if y else ""
     for name in wanted:
         known_key(name, found.rows)
     for text in wanted[key]:
@@ -115,14 +115,15 @@ def _compared(
     if rows[key].nunique() < len(wanted[key]):
         raise ValueError(f"the values of `{key}` must differ, got {','.join(wanted[key])}")
 
-    columns, chosen = found.axis(key).columns, sweep(rows)  # of a layout, perhaps one field varies
+    columns = found.axis(key).columns
+    chosen = replace(sweep(rows), measure=measure)  # of a layout, perhaps one field varies
     column = next(name for name in columns if rows[name].nunique() > 1)
     axis = chosen.axis(column)
     if not set(axis.columns) <= set(columns):
         axis = axis_alone(chosen, column)
     values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in wanted[key]]
-    compared = compare(rows, axis.name, values)
-    means = [one.sentence for one in compare_means(rows, axis.name, values)]
+    compared = compare(rows, axis.name, values, measure)
+    means = [one.sentence for one in compare_means(rows, axis.name, values, measure)]
     devices = mixed_pairs(chosen, axis, values)
     return compared, values, [*means, *([devices] if devices else [])]
 
@@ -141,20 +142,22 @@ def _key(wanted: Mapping[str, Sequence[str]]) -> str:
 def table(comparisons: Sequence[Comparison]) -> str:
     """The comparisons as a table of text: a row for each."""
     first = comparisons[0].pairs
-    settings = [*dict.fromkeys(name for one in comparisons for name in one.pairs.setting)]
-    points = f"points of {first.answer.replace('top', 'top-')}"
-    header = [first.column, "compared with", *settings, points, "95% interval", "seeds"]
-    header += ["p", "Holm's p", "d_z", "more seeds"]
+    most_first = sorted(comparisons, key=lambda one: -len(one.pairs.setting))
+    settings = [*dict.fromkeys(name for one in most_first for name in one.pairs.setting)]
+    header = [first.column, "compared with", *settings, comparisons[0].unit, "95% interval"]
+    header += ["seeds", "p", "Holm's p", "d_z", "more seeds"]
     return aligned(header, [[*_cells(one, settings)] for one in comparisons])
 
 
 def _cells(one: Comparison, settings: Sequence[str]) -> Iterator[Any]:
     pairs, difference = one.pairs, one.difference
+    digits = 2 if one.unit.startswith("points") else decimals(difference)
     yield from (written(pairs.after), written(pairs.before))
     yield from (written(pairs.setting.get(name, "")) for name in settings)
-    yield f"{difference.mean:+z.2f}"
+    yield f"{difference.mean:+z,.{digits}f}"
     known = difference.low == difference.low
-    yield f"{difference.low:z.2f} to {difference.high:z.2f}" if known else "too few seeds"
+    ends = f"{difference.low:z,.{digits}f} to {difference.high:z,.{digits}f}"
+    yield ends if known else "too few seeds"
     yield difference.count
     yield from (f"{p:.2g}" for p in (one.p, one.adjusted_p))
     yield f"{one.effect:z.2f}" if one.effect == one.effect else ""

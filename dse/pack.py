@@ -10,9 +10,11 @@ from dse.analysis.rendering import counted
 from dse.results import files, packing
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 
 NOUNS = {files.TRIALS: "trial", files.COMPRESSED: "compressed network"}
+LOST = {files.TRIALS: "weights", files.COMPRESSED: "compressed files"}
+"""What is in the folders that are removed, and in no pack."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     See `dse.results.packing.pack`.
     """
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -39,22 +41,27 @@ def _main(arguments: Sequence[str] | None) -> int:
         help="then delete the folders of all packed trials, with their weights",
     )
     options = parser.parse_args(arguments)
-    if options.remove not in ("remove=true", "remove=false"):
+    key, _, value = options.remove.partition("=")
+    if key != "remove" or value.lower() not in ("true", "false"):
         parser.error(f"the only key is `remove`, true or false, got {options.remove}")
     folder: Path = options.folder
     try:
         files.require_trials(folder)
-        done = packing.pack(folder, options.remove == "remove=true")
-        if not done:
-            raise ValueError(f"`folder` must have finished trials, got {folder}")
-    except (OSError, ValueError) as error:
+        done = packing.pack(folder, remove=value.lower() == "true")
+    except OSError as error:  # a full disk, or another command that packs
         say(error)
-        return 2 if type(error) is ValueError else 1
+        return 1
+    if not done:
+        raise ValueError(f"`folder` must have finished trials, got {folder}")
     for one in done:
         path = files.pack_of(folder, one.kind)
         print_lines(
             f"{path}: {counted(one.total, NOUNS[one.kind])}, {one.added:,} new, {one.size:,} bytes"
         )
+        if one.removed:
+            their = "their" if one.removed > 1 else "its"
+            gone = f"{counted(one.removed, 'folder')} removed, with {their} {LOST[one.kind]}"
+            print_lines(f"{folder / one.kind}: {gone}")
     return 0
 
 

@@ -14,8 +14,7 @@ from dse.analysis.rendering import counted
 from dse.results import checkpoints, commands, compressed, drivers, files, locks, records, studies
 from dse.results.checkpoints import Unfinished
 from dse.sweep.errors import Parser, printable
-from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial
 
@@ -25,7 +24,7 @@ NAMED, LISTED = 100, 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, or 2 for a wrong folder. It changes nothing."""
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -39,21 +38,16 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         files.require_trials(folder)
         shown = list(lines(folder))
-    except files.Damaged as error:
-        say(error)
-        return 1
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None)
-        rule = f"`folder` must be a results folder, got {folder}: {reason}"
-        say(printable(rule if reason else str(error)))
-        return 2
+    except OSError as error:
+        rule = f"`folder` must be a results folder, got {folder}: {error.strerror or error}"
+        raise ValueError(rule) from None
     print_lines(*map(printable, shown))
     return 0
 
 
 def lines(folder: Path) -> Iterator[str]:
     """Lines for the whole folder, for each failed trial, each command on it, each trial that was
-    stopped half-way, and each damaged record."""
+    stopped half-way, and each damaged record or file."""
     stopped, early = checkpoints.unfinished(folder), studies.stopped(folder)
     early &= stopped.keys()
     stopped = {key: one for key, one in stopped.items() if key not in early}
@@ -106,10 +100,13 @@ def _finished(folder: Path) -> Iterator[Trial]:
 def _command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:
     """A running command and its tasks, or how to resume one that was killed."""
     kind = status["kind"]
-    what = f"a {drivers.COMMANDS[kind]}"
+    what = f"a {drivers.named(status)}"
     if not is_running:
         command = f"cd {shlex.quote(status['folder'])} && {status['command']}"
-        return [f"{what} was killed: {status['summary']}; to resume: {command}"]
+        done = status["done"] + len(status["running"].keys() & records.ids(folder, kind))
+        failed = f", {status['failed']} failed" if status["failed"] else ""
+        killed = f"{what} was killed: {done} of {status['count']} done{failed}"
+        return [f"{killed}; to resume: {command}"]
     shown = [f"{what} is running: {status['summary']}"]
     for trial_id, progress in status["running"].items():
         state = "running" if locks.held(folder, trial_id, kind) else "ending"

@@ -295,6 +295,33 @@ def test_the_command_prints_a_table_and_a_sentence(folder: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.parametrize(
+    ("y", "unit", "row", "sentence"),
+    [
+        ("val_top1", "points of val_top1", "+0.00", "+0.0 points of val_top1 [0.0, 0.0] compared"),
+        ("seconds", "seconds", "-1,500", "-1,500 seconds [-1,500, -1,500] compared with 0.125, "),
+        ("val_loss", "val_loss", "-0.00150", "-0.00150 val_loss [-0.00150, -0.00150] compared"),
+    ],
+)
+def test_any_answer_can_be_compared(
+    tmp_path: Path, y: str, unit: str, row: str, sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Lower is said where it is lower, whether that is better or not."""
+    for sr, seed in itertools.product((0.125, 0.25), range(8)):
+        gain = sr == 0.25
+        one = record(sr=sr, seed=seed, top1=50.0, val_loss=2 - 0.0015 * gain)
+        circumstance = replace(one.circumstance, seconds=2000.0 - 1500 * gain)
+        records.save(tmp_path, replace(one, circumstance=circumstance), {})
+    assert command.main([str(tmp_path), "sr=0.125,0.25", f"y={y}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.split("  +", lines[0])[2] == unit
+    assert re.split("  +", lines[2])[2] == row
+    assert lines[-1].startswith(f"sr=0.25: {sentence}")
+    if y != "val_top1":
+        assert lines[-1].endswith("p = 0.0078: lower.")
+
+
 def test_values_that_share_no_seed_are_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -345,6 +372,10 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
         (["sr=0.25,0.5", "seed=9"], "no trial has sr=0.25 seed=9"),
         (["sr=0.25,0.5"], "no seed has two of `sr` 0.25, 0.5 with all else equal"),
         (["0.25"], "arguments must be key=value"),
+        (["sr=0.125,0.25", "y=pct3x3"], "`y` must be a number that trainings give, as val_top1"),
+        (["sr=0.125,0.25", "y=status"], "`y` must be a number that trainings give, as val_top1"),
+        (["sr=0.125,0.25", "y=los"], "`y` must be a column of the table, got los; similar: loss"),
+        (["y=loss", "sr=0.25"], "one key must have two or more values, as in bypass=none,simple"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -427,6 +458,16 @@ def test_compressed_networks_are_compared(capsys: pytest.CaptureFixture[str]) ->
         ["deep_compression", "none", "0.125", "0.25", "8", "-2.65"],
         ["deep_compression", "none", "0.25", "0.25", "8", "-1.49"],
     ]
+
+
+def test_keys_that_are_not_read_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(__file__).parents[1] / "results/reference/cifar10_30_epochs"
+    assert command.main([str(folder), "method=none,prune"]) == 0
+    out = capsys.readouterr().out
+    assert "at network=alexnet retrain_epochs=8, 5 seeds" in out
+    assert "at network=squeezenet sr=0.125 retrain_epochs=8, 5 seeds" in out
+    assert re.search(r"network +sr +retrain_epochs", out)
+    assert re.search(r"prune +none +alexnet {8,}8 +", out)
 
 
 def test_that_nothing_could_be_decided_is_said() -> None:

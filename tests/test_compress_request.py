@@ -12,7 +12,7 @@ from sample_records import FILES, contents, record
 
 from dse.compress import __main__
 from dse.compress.request import read_request
-from dse.results import records
+from dse.results import packing, records
 from dse.results.files import COMPRESSED
 from dse.sweep.errors import RequestError
 from dse.trial.compression import SETTINGS
@@ -133,6 +133,9 @@ def test_a_folder_without_trials_or_weights_is_refused(tmp_path: Path) -> None:
     ):
         read_request([str(tmp_path / "y")])
     assert len(read_request([str(tmp_path / "y"), "seed=0"]).compressions) == 1
+    packing.pack(tmp_path / "y", remove=True)
+    with pytest.raises(RequestError, match=r"\(\w{20}, \.\.\.\): a pack holds no weights; select"):
+        read_request([str(tmp_path / "y")])
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,28 @@ def test_compressed_networks_are_packed_too(tmp_path: Path) -> None:
     assert len(compressed.load(tmp_path, dse.load(tmp_path))) == 3
 
 
+def test_curves_of_retraining_are_packed(tmp_path: Path) -> None:
+    """Also where an earlier pack holds the network without its curve."""
+    records.save(tmp_path, record(), {})
+    for bits, curve in ((5, b"epoch,val_top1\n1,9.5\n2,nan\n"), (6, b"")):
+        small = compressed_record(bits=bits)
+        given = {"curve.csv": curve} if curve else {}
+        records.save_row(tmp_path, small.compressed_id, small.row(), given, files.COMPRESSED)
+    every = files.trial_ids(tmp_path, files.COMPRESSED)
+    rows = [compressed.read(tmp_path, own).row() for own in every]
+    pack = files.pack_of(tmp_path, files.COMPRESSED)
+    pack.write_bytes(packs.encoded(files.COMPRESSED, rows, {}))
+    packing.pack(tmp_path, remove=True)
+    records.save_row(tmp_path, small.compressed_id, small.row(), {}, files.COMPRESSED)
+    packing.pack(tmp_path, remove=True)
+    assert not files.trial_ids(tmp_path, files.COMPRESSED)
+    frame = packs.curves(tmp_path, every, files.COMPRESSED)
+    assert frame["compressed_id"].tolist() == [compressed_record(bits=5).compressed_id] * 2
+    assert frame["epoch"].tolist() == [1, 2]
+    assert frame["val_top1"][0] == 9.5
+    assert math.isnan(frame["val_top1"][1])
+
+
 def test_folders_are_not_removed_while_a_command_runs(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,8 +166,12 @@ def test_folders_are_not_removed_while_a_command_runs(
         assert capsys.readouterr() == ("", line)
         assert pack.main([str(folder)]) == 0
         assert len(files.trial_ids(folder)) == 12
-    assert pack.main([str(folder), "remove=true"]) == 0
+    capsys.readouterr()
+    assert pack.main([str(folder), "remove=True"]) == 0
     assert not files.trial_ids(folder)
+    assert capsys.readouterr().out.endswith(
+        f"{folder}/trials: 12 folders removed, with their weights\n"
+    )
 
 
 def test_a_packed_trial_is_not_shown_as_stopped_half_way(

@@ -191,6 +191,8 @@ def test_images_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
     assert figures_of(one, compressed.load(tmp_path, one), tmp_path) == {}
     compress(tmp_path)
     assert list(figures_of(one, compressed.load(tmp_path, one), tmp_path)) == ["compressed"]
+    without = tmp_path / "without"  # no trials, and so no curves
+    assert "curves" not in figures_of(table, compressed.load(without, table), without)
 
 
 def test_networks_of_one_size_are_one_row_of_what_small_buys() -> None:
@@ -253,7 +255,12 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
         asked.append(table)
         return drawing.Drawn([], [])
 
+    def figures(table: pd.DataFrame, _: str) -> tuple[dict[str, bytes], list[str]]:
+        asked.append(table)
+        return {"figure3a": SVG}, []
+
     monkeypatch.setattr(drawing, "draw", draw)
+    monkeypatch.setattr(drawing, "figures", figures)
     return asked
 
 
@@ -262,10 +269,15 @@ def test_the_command_shows_the_selected_trials(
 ) -> None:
     folder = folder_of(tmp_path / "my results", sample())
     commands.note(folder, "python -m dse.sweep 'sr=0.125,0.5'")
-    assert command.main([str(folder), "sr=0.5", "seed=0,1"]) == 0
+    assert command.main([str(folder)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(folder / "report.html")
-    assert undrawn[0]["sr"].tolist() == [0.5, 0.5]
-    text = " ".join(Reader((folder / "report.html").read_bytes()).texts)
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert command.main([str(folder), "sr=0.5", "seed=0,1"]) == 0
+    path = folder / "plots/report_sr=0.5_seed=0,1.html"
+    assert capsys.readouterr().out == f"{path}\n"
+    assert before == {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert undrawn[1]["sr"].tolist() == [0.5, 0.5]
+    text = " ".join(Reader(path.read_bytes()).texts)
     assert "Not shown: 4 other trials in this folder." in text
     assert "python -m dse.sweep 'sr=0.125,0.5'" in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
@@ -306,6 +318,23 @@ def test_a_folder_without_trials_is_named(
     assert command.main([str(tmp_path)]) == 2
     assert "must be a results folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "trials").mkdir()
+    assert command.main([str(tmp_path)]) == 2
+    assert capsys.readouterr() == ("", f"there are no finished trials in {tmp_path}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["trials"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_folder_that_has_its_table_only_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(DEMO / "table.csv", tmp_path)
+    before = (tmp_path / "table.csv").read_bytes()
+    assert command.main([str(tmp_path)]) == 0
+    table, page = capsys.readouterr().out.splitlines()
+    assert [table, page] == [str(tmp_path / name) for name in ("table.csv", "report.html")]
+    assert (tmp_path / "table.csv").read_bytes() == before
+    assert "120 networks were trained" in Path(page).read_text()
 
 
 def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
@@ -315,6 +344,14 @@ def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
         file.write('{"command": 1\n[]\n{"started": "x"}\n')
     assert [one.line for one in commands.noted(tmp_path)] == ["a 'b\nc'", "d"]
     assert commands.noted(tmp_path / "elsewhere") == []
+
+
+def test_a_command_is_noted_below_a_torn_line(tmp_path: Path) -> None:
+    (tmp_path / files.COMMANDS).write_text('{"command": "A", "sta')
+    for line in ("B", "C"):
+        commands.note(tmp_path, line)
+    assert [one.line for one in commands.noted(tmp_path)] == ["B", "C"]
+    assert (tmp_path / files.COMMANDS).read_text().count("\n") == 3
 
 
 def test_the_command_writes_the_table_that_it_names(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from browser import Browser, found
 from test_page import HOSTILE
 
 from dse.report import build
+from dse.report.page import Section, Table
+from dse.report.page import page as html
 from dse.results.tables import load
 
 DEMO = Path(__file__).parents[1] / "results/reference/demo"
@@ -91,6 +94,7 @@ def test_a_click_on_a_column_sorts_by_its_numbers(page: Browser) -> None:
 
 def test_the_filter_keeps_what_it_says(page: Browser) -> None:
     table = load(DEMO)
+    small = (table["size_bytes"] <= 54_120) & (table["bypass"] == "none")
     for text, expected in {
         "seed=0": (table["seed"] == 0).sum(),
         "sr=0.125,1.0 bypass=none": (
@@ -100,6 +104,15 @@ def test_the_filter_keeps_what_it_says(page: Browser) -> None:
         "seed=0 top1<80": ((table["seed"] == 0) & (table["top1"] < 80)).sum(),
         "simple": (table["bypass"] == "simple").sum(),
         "nothing": 0,
+        "SR = 0.125 , 1 top1 > 80%": (table["sr"].isin([0.125, 1]) & (table["top1"] > 80)).sum(),
+        "size_bytes<=54,120 bypass==None": small.sum(),
+        "size_bytes=54,120": (table["size_bytes"] == 54_120).sum(),
+        "size_bytes=54120": (table["size_bytes"] == 54_120).sum(),
+        "sr!=0.125": (table["sr"] != 0.125).sum(),
+        "sr != 0.125,1 seed=0": (~table["sr"].isin([0.125, 1]) & (table["seed"] == 0)).sum(),
+        "top1>80 seed=": (table["top1"] > 80).sum(),
+        "seed=99": 0,
+        'outcome="learned" "simp': (table["bypass"] == "simple").sum(),
     }.items():
         page.click("#filter")
         page.run("document.querySelector('#filter').select()")
@@ -107,10 +120,50 @@ def test_the_filter_keeps_what_it_says(page: Browser) -> None:
         assert page.run(VISIBLE) == expected, text
         shown = page.run("document.querySelector('output').value")
         assert shown == f"{expected} of {len(table)} trials"
-    page.run("document.querySelector('#filter').select()")
-    page.type("srr=1")
-    assert "no column srr" in page.run("document.querySelector('output').value")
-    assert page.run(VISIBLE) == len(table)
+    for text, line in {
+        "srr=1": "There is no column srr.",
+        "seed=0 =1": "No column stands before =",
+        "top1>abc": "top1 > needs a number, got abc",
+        "bypass<3": "bypass holds no numbers.",
+        "outcome=at chance": "outcome has no value at",
+        'outcome!="at chance"': "outcome has no value at chance",
+        "bypass=simple,1": "bypass has no value 1",  # its place in the order of the page
+        "sr=abc": "sr has no value abc",
+    }.items():
+        page.run("document.querySelector('#filter').select()")
+        page.type(text)
+        assert page.run("document.querySelector('output').value") == line
+        assert page.run(VISIBLE) == len(table)
+
+
+def test_the_filter_reads_names_and_values_with_spaces_and_commas(
+    browser: Browser, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "base_e, incr_e": ["8, 8", "16, 8", "8, 16"],
+            "base_e": [8, 16, 8],
+            "outcome": ["at chance", "learned", "at chance"],
+        }
+    )
+    table = Table("T", frame, ids=["a", "b", "c"])
+    path = tmp_path / "page.html"
+    path.write_bytes(html("T", [], [], {}, [Section(id="a", title="A", tables=[table])], {}))
+    browser.open(path)
+    for text, expected in {
+        "base_e, incr_e=8, 8": 1,
+        "Base_E, incr_e = 8, 8, 16, 8": 2,
+        "base_e!=8 outcome=learned,": 1,
+        '"base_e, incr_e"!="8, 8" outcome=At chance': 1,
+        "base_e=8 outcome=at chance": 2,
+        "outcome=learned, at chance": 3,
+    }.items():
+        browser.click("#filter")
+        browser.run("document.querySelector('#filter').select()")
+        browser.type(text)
+        assert browser.run(VISIBLE) == expected, text
+        assert browser.run("document.querySelector('output').value") == f"{expected} of 3 trials"
+    assert browser.messages == []
 
 
 def test_a_click_on_a_row_shows_its_curve(page: Browser) -> None:

@@ -17,8 +17,8 @@ from test_faults import busy_worker, soon, started, sweep
 from toy_trial import Plan, trials
 
 from dse import status
-from dse.results import checkpoints, commands, locks, records, studies
-from dse.results.files import COMPRESSED
+from dse.results import checkpoints, commands, drivers, locks, records, studies
+from dse.results.files import COMPRESSED, TRIALS
 from dse.training.loop import Position, State
 from dse.training.state import encode
 from dse.trial.question import Trial
@@ -57,7 +57,7 @@ def test_a_running_sweep_and_a_killed_one_are_shown(
     assert contents(folder) == before
     assert first == f"{folder}: 0 done, 0 failed, 1 stopped half-way"
     assert third == f"stopped half-way: trial {running.trial_id[:8]}"
-    assert second.startswith("a sweep was killed: 0 of 3 done, 1 running")
+    assert second.startswith("a sweep was killed: 0 of 3 done; to resume: ")
     command = shlex.split(second.partition("; to resume: ")[2])
     assert command == ["cd", str(Path.cwd()), "&&", *driver.args]  # type: ignore[misc]
 
@@ -138,19 +138,29 @@ def test_a_sweep_that_was_stopped_says_what_it_keeps(
     assert resume.startswith("to resume: ")
 
 
-def test_damaged_records_of_compressed_networks_are_named(
+def test_damaged_compressed_networks_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records.save(tmp_path, toy_trial.record(trials(Plan())[0]), {})
-    ones = [compressed_record(bits=bits) for bits in (4, 8)]
+    ones = [compressed_record(bits=bits) for bits in (4, 5, 6, 8)]
+    homes = [tmp_path / COMPRESSED / one.compressed_id for one in ones]
     for one in ones:
-        records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
-    path = tmp_path / COMPRESSED / ones[0].compressed_id / "record.json"
-    path.write_bytes(path.read_bytes()[:-9])
-    first, second, third = shown(tmp_path, capsys)
+        row, files = one.row(), {"network.bin": b"1"}
+        records.save_row(tmp_path, one.compressed_id, row, files, COMPRESSED)
+    (homes[0] / "record.json").write_bytes((homes[0] / "record.json").read_bytes()[:-9])
+    (homes[1] / "network.bin").unlink()
+    (homes[2] / "network.bin").write_bytes(b"")
+    first, second, *lines = shown(tmp_path, capsys)
     assert first == f"{tmp_path}: 1 done, 0 failed"
-    assert second == f"{tmp_path}: 1 compressed, 0 failed, 1 damaged"
-    assert third.startswith(f"{path} is damaged (")
+    assert second == f"{tmp_path}: 1 compressed, 0 failed, 3 damaged"
+    again = "remove its folder to compress the network again"
+    assert any(line.startswith(f"{homes[0] / 'record.json'} is damaged (") for line in lines)
+    assert f"{homes[1] / 'network.bin'} is damaged (it is missing): {again}" in lines
+    assert (
+        f"{homes[2] / 'network.bin'} is damaged (it has 0 bytes, its record says 1): {again}"
+        in lines
+    )
+    assert len(lines) == 3
 
 
 def test_damaged_records_of_trials_are_named(
@@ -179,6 +189,26 @@ def test_what_a_search_stopped_early_is_not_to_be_resumed(
     assert half.trial_id[:8] in second
     checkpoints.clear(tmp_path, half.trial_id)
     assert shown(tmp_path, capsys) == [f"{tmp_path}: 0 done, 0 failed, 1 stopped early by a search"]
+
+
+def test_what_a_killed_search_has_done_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trial that ran has ended after the last status was published."""
+    one, two = trials(Plan(trials=2))
+    records.save(tmp_path, toy_trial.record(one), {})
+    known = {"kind": TRIALS, "summary": "1 of 6 done, 2 running, about 3 s left", "done": 1}
+    known |= {"failed": 1, "count": 6, "folder": "/x", "command": "python -m dse.search"}
+    ids = dict.fromkeys((one.trial_id, two.trial_id), "epoch 1 of 9")
+    with drivers.publishing(tmp_path, "search") as publish:
+        publish({**known, "running": ids, "names": ids})
+        (path,) = (tmp_path / "trials").glob(".running.*")
+        content = path.read_bytes()
+        assert shown(tmp_path, capsys)[1] == f"a search is running: {known['summary']}"
+    path.write_bytes(content)
+    assert shown(tmp_path, capsys)[1:] == [
+        "a search was killed: 2 of 6 done, 1 failed; to resume: cd /x && python -m dse.search"
+    ]
 
 
 def test_control_characters_are_shown_as_text(

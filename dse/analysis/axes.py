@@ -65,13 +65,14 @@ class Sweep:
     fields. A field that some trials do not read has there the first value of those that do, and
     `data` the names of `data_sets`. `fixed` maps every other field of the question that is read to
     its only value. `idle` maps an axis and one of its values, such as ("network", "alexnet"), to
-    the axes that are not read with it.
+    the axes that are not read with it. `measure` is the column to compare, or "": the accuracy.
     """
 
     rows: pd.DataFrame
     axes: tuple[Axis, ...]
     fixed: Mapping[str, Any]
     idle: Mapping[tuple[str, Any], Sequence[str]]
+    measure: str = ""
 
     def read(self, setting: Mapping[str, Any]) -> dict[str, Any]:
         """The values of some axes, without those that are not read."""
@@ -100,7 +101,10 @@ class Sweep:
 
     @property
     def answer(self) -> str:
-        """`top1`, or `top5` where all data sets have at least `TOP5_FROM_CLASSES` classes."""
+        """`measure`; without one `top1`, or `top5` where all data sets have at least
+        `TOP5_FROM_CLASSES` classes."""
+        if self.measure:
+            return self.measure
         sets = self.rows[["data", "manifest"]].drop_duplicates().itertuples(index=False)
         return "top5" if min(num_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
 

@@ -1,13 +1,13 @@
-"""Paired comparisons: how large a difference of accuracy is, and how sure.
+"""Paired comparisons: how large a difference of accuracy, or of another answer, is, and how sure.
 
-They are on the test set, as they choose nothing.
+By default they are on the test set, as they choose nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.labels import ACCURACIES
 from dse.analysis.pairs import Pairs, averaged, axis_alone, pairs, sweep_once
-from dse.analysis.rendering import counted, signed
+from dse.analysis.rendering import counted, decimals, signed
 from dse.analysis.statistics import (
     ALPHA,
     MAX_SEEDS,
     POINTS,
+    UNBOUNDED,
     Interval,
     holm,
     interval,
@@ -30,6 +32,8 @@ from dse.analysis.statistics import (
 )
 from dse.trial.names import written
 
+TOPS = ("top1", "top5")
+"""Accuracies on the test set, which are written "top-1" and "top-5"."""
 SENTENCES = 10
 """The most comparisons that are all put in words."""
 
@@ -38,11 +42,11 @@ SENTENCES = 10
 class Comparison:
     """What the pairs of two values show, as one of a family of `family` comparisons.
 
-    `difference` is in points. `p` is that of `sign_flip_p` and `adjusted_p` Holm's over the family;
-    `smallest_adjusted_p` is the smallest that these numbers of seeds can give. `effect` is Cohen's
-    d_z: infinite where all differences are equal, NaN for one seed and where all are 0.
-    `seeds_needed` more seeds give an effect of this size a chance of 80% to be decided; None:
-    above `MAX_SEEDS`, or unknown.
+    `difference` is in points of an accuracy, else in the unit of the answer. `p` is that of
+    `sign_flip_p` and `adjusted_p` Holm's over the family; `smallest_adjusted_p` is the smallest
+    that these numbers of seeds can give. `effect` is Cohen's d_z: infinite where all differences
+    are equal, NaN for one seed and where all are 0. `seeds_needed` more seeds give an effect of
+    this size a chance of 80% to be decided; None: above `MAX_SEEDS`, or unknown.
     """
 
     pairs: Pairs
@@ -63,9 +67,9 @@ class Comparison:
     def sentence(self) -> str:
         """The comparison in words, which claim no more than `decided` does."""
         pairs = self.pairs
-        points = signed(self.difference, f"points of {pairs.answer.replace('top', 'top-')}")
+        digits = None if pairs.answer in ACCURACIES else decimals(self.difference)
         parts = [
-            f"{points} compared with {written(pairs.before)}",
+            f"{signed(self.difference, self.unit, digits)} compared with {written(pairs.before)}",
             pairs.where,
             counted(self.difference.count, "seed"),
             f"{counted(pairs.left_out, 'seed')} left out" if pairs.left_out else "",
@@ -73,6 +77,13 @@ class Comparison:
         ]
         shown = ", ".join(part for part in parts if part)
         return f"{pairs.column}={written(pairs.after)}: {shown}: {self.verdict}."
+
+    @property
+    def unit(self) -> str:
+        """The unit of the difference: "points of top-1", or the name of the answer."""
+        answer = self.pairs.answer
+        points = f"points of {answer.replace('top', 'top-') if answer in TOPS else answer}"
+        return points if answer in ACCURACIES else answer
 
     @property
     def probability(self) -> str:
@@ -110,15 +121,18 @@ def probability(p: float) -> str:
     return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
-def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> list[Comparison]:
+def compare(
+    table: pd.DataFrame, column: str, values: Sequence[Any] = (), answer: str = ""
+) -> list[Comparison]:
     """Compare each two of `values` (default: all) of an axis, for each setting of the others.
 
     `column` is a field of the question, or the name of an axis such as `layout`. A difference is
-    that of the later value from the earlier one. Raises `NoSweep` where a value is not in the
+    that of the later value from the earlier one, in the column `answer` (default: the accuracy).
+    Raises `NoSweep` where a value is not in the
     table, or no seed has two of the values with all else equal, and `ValueError` for a table that
     holds a trial twice. Data sets are not compared.
     """
-    found, axis, chosen = _chosen(table, column, values)
+    found, axis, chosen = _chosen(table, column, values, answer)
     known = list(pairs(found, axis, chosen))
     if not known:
         texts = ", ".join(map(written, dict.fromkeys(value for two in chosen for value in two)))
@@ -126,20 +140,22 @@ def compare(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> lis
     return judged(known)
 
 
-def compare_means(table: pd.DataFrame, column: str, values: Sequence[Any] = ()) -> list[Comparison]:
+def compare_means(
+    table: pd.DataFrame, column: str, values: Sequence[Any] = (), answer: str = ""
+) -> list[Comparison]:
     """Compare as `compare` does, by the mean over the settings of the other axes.
 
     A mean over one setting is left out: `compare` has it.
     """
-    found, axis, chosen = _chosen(table, column, values)
+    found, axis, chosen = _chosen(table, column, values, answer)
     return judged([one for one in averaged(found, axis, chosen) if one.settings > 1])
 
 
 def _chosen(
-    table: pd.DataFrame, column: str, values: Sequence[Any]
+    table: pd.DataFrame, column: str, values: Sequence[Any], answer: str
 ) -> tuple[Sweep, Axis, list[tuple[Any, Any]]]:
     """The sweep, the axis of a column, and each two of its values; raises as `compare` says."""
-    found = sweep_once(table)
+    found = replace(sweep_once(table), measure=answer)
     axis = axis_alone(found, column)
     if "data" in axis.columns:
         raise NoSweep("accuracies on different data sets cannot be compared: select one")
@@ -176,7 +192,9 @@ def judged(known: Sequence[Pairs]) -> list[Comparison]:
     return [
         Comparison(
             pairs=one,
-            difference=interval(one.differences, within=POINTS),
+            difference=interval(
+                one.differences, within=POINTS if one.answer in ACCURACIES else UNBOUNDED
+            ),
             effect=(effect := _effect(one.differences)),
             p=p,
             adjusted_p=adjusted,

@@ -13,6 +13,7 @@ from dse.analysis.axes import reads, sweep
 from dse.analysis.labels import ACCURACIES, PARTS, is_numeric
 from dse.analysis.selection import select
 from dse.results import files, tables
+from dse.trial.compression import SETTINGS
 from dse.trial.datasets import DATA_SETS
 from dse.trial.question import QUESTION, SINCE
 from dse.trial.record import COLUMNS, STATUSES
@@ -97,6 +98,15 @@ def known_key(name: str, rows: pd.DataFrame) -> None:
         near = get_close_matches(name, map(str, rows), 1)
         hint = f"did you mean `{near[0]}`?" if near else "keys are the columns of the table"
         raise ValueError(f"unknown key `{name}`; {hint}")
+
+
+def answer(what: str, name: str, rows: pd.DataFrame) -> str:
+    """`name`, where it is a column of numbers that no key sets; else raises `ValueError`."""
+    values = rows[column(what, name, rows)]
+    if name in QUESTION or name in SETTINGS or not is_numeric(values):
+        known = "a number that trainings give, as val_top1, loss and seconds are"
+        raise ValueError(f"{what} must be {known}, got {name}")
+    return name
 
 
 def column(what: str, name: str, rows: pd.DataFrame) -> str:

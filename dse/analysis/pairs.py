@@ -22,9 +22,10 @@ from dse.trial.names import written
 class Pairs:
     """The differences between two values of an axis: `answer` of `after` minus that of `before`.
 
-    One difference, in points, for each seed that counts; `left_out` counts the other seeds of one
-    or both. `setting` is the values of the other axes. Differences over several settings are means
-    over `settings` of `all_settings`, those in which some seed has both; then `setting` is empty.
+    One difference, in points or the unit of `answer`, for each seed that counts; `left_out` counts
+    the other seeds of one or both. `setting` is the values of the other axes, without those that
+    are not read. Differences over several settings are means over `settings` of `all_settings`,
+    those in which some seed has both; then `setting` is empty.
     """
 
     column: str
@@ -215,5 +216,6 @@ def _by_setting(
     codes = table.groupby(places).ngroup() if places else 0
     rows = table[[*names, axis.name, "seed", found.answer]].assign(setting=codes)
     points = rows.sort_values("setting").drop_duplicates("setting")[names]
-    settings = [dict(zip(names, point, strict=True)) for point in points.to_numpy().tolist()]
+    every = [dict(zip(names, point, strict=True)) for point in points.to_numpy().tolist()]
+    settings = [found.read(one) for one in every]
     return rows.pivot(index=["setting", "seed"], columns=axis.name, values=found.answer), settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def signed(known: Interval, unit: str = "") -> str:
-    """A difference and its interval, to a tenth, or to a hundredth where a tenth hides its sign.
+def signed(known: Interval, unit: str = "", digits: int | None = None) -> str:
+    """A difference and its interval with `digits` decimals; by default to a tenth, or to a
+    hundredth where a tenth hides its sign.
 
     >>> from dse.analysis.statistics import Interval
     >>> signed(Interval(mean=0.42, low=0.11, high=0.73, count=8), "points")
@@ -36,11 +38,23 @@ def signed(known: Interval, unit: str = "") -> str:
     '+0.42 points [0.01, 0.83]'
     """
     shown = [value for value in (known.mean, known.low, known.high) if value == value]
-    digits = 2 if any(value and abs(value) < 0.05 for value in shown) else 1
-    mean = f"{known.mean:+z.{digits}f} {unit}".rstrip()
+    if digits is None:
+        digits = 2 if any(value and abs(value) < 0.05 for value in shown) else 1
+    mean = f"{known.mean:+z,.{digits}f} {unit}".rstrip()
     if known.low != known.low:
         return f"{mean} (too few seeds for an interval)"
-    return f"{mean} [{known.low:z.{digits}f}, {known.high:z.{digits}f}]"
+    return f"{mean} [{known.low:z,.{digits}f}, {known.high:z,.{digits}f}]"
+
+
+def decimals(known: Interval) -> int:
+    """How many decimals show three digits of the largest of a mean and the ends of its interval.
+
+    >>> from dse.analysis.statistics import Interval
+    >>> decimals(Interval(mean=0.0123, low=0.0101, high=0.0145, count=8))
+    4
+    """
+    largest = max(abs(value) for value in (known.mean, known.low, known.high) if value == value)
+    return max(0, 2 - math.floor(math.log10(largest))) if largest else 1
 
 
 def counted(count: int, noun: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 LISTED = 12
 """Maximum number of values that a message lists."""
+LONGEST = 120
+"""Maximum number of characters of a file's name, without its extension."""
 
 
 def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
@@ -62,6 +66,20 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
         pairs = " ".join(f"{name}={','.join(texts)}" for name, texts in wanted.items())
         raise ValueError(f"no trial has {pairs}")
     return chosen
+
+
+def file_name(what: str, given: Mapping[str, Sequence[str]]) -> str:
+    """A file's name that repeats a command; a long one ends in a hash.
+
+    >>> file_name("curves", {"hue": ["sr"], "seed": ["0", "1"]})
+    'curves_hue=sr_seed=0,1'
+    """
+    words = [what] * bool(what) + [f"{key}={','.join(texts)}" for key, texts in given.items()]
+    name = re.sub(r"[^\w.,=+-]", "-", "_".join(words))
+    if len(name) <= LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST - 9]}-{digest}"
 
 
 def _normal(text: str) -> str:

@@ -21,6 +21,8 @@ PERCENT = (0.0, 100.0)
 """The ends of an accuracy."""
 POINTS = (-100.0, 100.0)
 """The ends of a difference of two accuracies."""
+UNBOUNDED = (-math.inf, math.inf)
+"""The ends of any other."""
 
 ALPHA = 0.05
 """The greatest p at which a difference is called decided."""
@@ -49,9 +51,7 @@ class Interval:
     count: int
 
 
-def interval(
-    values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)
-) -> Interval:
+def interval(values: Sequence[float], within: tuple[float, float] = UNBOUNDED) -> Interval:
     """Student's t interval of the mean, its ends clipped to `within`, the range of a mean.
 
     The ends are NaN where the mean is, and below `INTERVAL_SEEDS` values. Raises `ValueError` for

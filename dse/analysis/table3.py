@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import require
+from dse.analysis.axes import Sweep, require
 from dse.analysis.lines import MOST_LINES, Line, lines
 from dse.analysis.pairs import axis_alone, pairs, sweep_once
 from dse.analysis.statistics import POINTS, Interval, interval
@@ -35,23 +35,24 @@ def table3(table: pd.DataFrame) -> pd.DataFrame:
     require(table, "bypass", "size_bytes")
     axis = axis_alone(found, "bypass")
     gains = {
-        (*one.setting.values(), one.after): interval(one.differences, within=POINTS)
+        (*one.setting.items(), one.after): interval(one.differences, within=POINTS)
         for one in pairs(found, axis, [("none", "simple"), ("none", "complex")])
     }
     drawn = lines(found, axis.name, most=MOST_LINES)
-    return pd.DataFrame([row for line in drawn for row in _rows(line, found.answer, gains)])
+    return pd.DataFrame([row for line in drawn for row in _rows(line, found, gains)])
 
 
 def _rows(
-    line: Line, answer: str, gains: Mapping[tuple[Any, ...], Interval]
+    line: Line, found: Sweep, gains: Mapping[tuple[Any, ...], Interval]
 ) -> Iterator[dict[str, Any]]:
     """The rows of one setting, in the paper's order."""
+    answer, setting = found.answer, found.read(line.setting)
     paper = {row.bypass: row for row in TABLE_3}
     first = line.trials.iloc[0]
     comparable = all(first[name] == value for name, value in FIXED.items())
     for point in line.points.to_dict("records"):
         bypass = point["bypass"]
-        gained = gains.get((*line.setting.values(), bypass), UNKNOWN)
+        gained = gains.get((*setting.items(), bypass), UNKNOWN)
         row = {
             **{name: written(value) for name, value in line.setting.items()},
             "bypass": bypass,

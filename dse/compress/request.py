@@ -16,7 +16,7 @@ from typing import Any
 from dse.analysis.rendering import counted
 from dse.compress.help import KNOWN, RUN, SELECT, TEXT, parser
 from dse.data.store import Store
-from dse.results import files, tables
+from dse.results import files, packs, tables
 from dse.results.files import Damaged
 from dse.runner.runner import Workers
 from dse.sweep.errors import RequestError
@@ -207,11 +207,12 @@ def _missing_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str
     for phase in phases:
         lacking = [home.name for home in homes if not (home / FILES[phase]).exists()]
         if lacking:
+            why = ": a pack holds no weights" if packs.ids(folder) & {*lacking} else ""
             more = ", ..." if len(lacking) > 1 else ""
             have = "has" if len(lacking) == 1 else "have"
             some = f"{len(lacking):,} of {counted(len(trials), 'trial')} {have} no {FILES[phase]}"
             lines.append(
                 f"`folder` must hold the trials' weights, got {folder}: {some} "
-                f"({lacking[0]}{more}); select others by key=value"
+                f"({lacking[0]}{more}){why}; select others by key=value"
             )
     return lines

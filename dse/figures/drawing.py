@@ -46,6 +46,19 @@ def draw(folder: Path, table: pd.DataFrame, note: str = "", pages: Pages | None 
     return _written(folder, parts, _drawings)
 
 
+def figures(table: pd.DataFrame, note: str = "") -> tuple[dict[str, bytes], list[str]]:
+    """The figures that `draw` draws of `table`, as SVG by name, and a line for each that it does
+    not; nothing is written."""
+    import_matplotlib()
+    drawn, messages = {}, []
+    for name, content in _drawings({"": (table, note)}):
+        if isinstance(content, str):
+            messages.append(_undrawn(name, content))
+        elif name.endswith(".svg"):
+            drawn[name.removesuffix(".svg")] = content
+    return drawn, messages
+
+
 def draw_compressed(folder: Path, table: pd.DataFrame, note: str = "") -> Drawn:
     """Draw Table 2 and the figure of compressed networks into `folder`.
 
@@ -65,13 +78,17 @@ def _written(folder: Path, parts: Pages, drawings: Drawings, mark: str = files.D
         import_matplotlib()
         for name, content in drawings(parts):
             if isinstance(content, str):
-                what = f"{name} is not drawn" if name else "no figure is drawn"
-                drawn["messages"].append(f"{what}: {content}")
+                drawn["messages"].append(_undrawn(name, content))
                 continue
             atomic.write(folder / name, content)
             drawn["files"].append(name)
         atomic.write(folder / mark, json.dumps(drawn).encode())
     return Drawn([folder / name for name in drawn["files"]], drawn["messages"])
+
+
+def _undrawn(name: str, reason: str) -> str:
+    """The line for a figure that is not drawn."""
+    return f"{name} is not drawn: {reason}" if name else f"no figure is drawn: {reason}"
 
 
 def _drawings(parts: Pages) -> Iterator[tuple[str, bytes | str]]:

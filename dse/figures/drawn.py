@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dse.analysis.axes import Sweep, TooMany, sweep
+from dse.analysis.axes import NoSweep, Sweep, TooMany, sweep
 from dse.analysis.compare import compare, comparisons
 from dse.analysis.folder import column
 from dse.analysis.labels import is_numeric
@@ -84,7 +84,7 @@ def _curves(
     if y not in curves.MEASURES:
         raise ValueError(f"`y` must be one of {', '.join(curves.MEASURES)}, got {y}")
     if not files.has_trials(folder):
-        raise ValueError(f"{folder} has a table only, and no learning curves")
+        raise NoSweep(f"{folder} has a table only, and no learning curves")
     if count > MOST_CURVES:
         raise TooMany(
             f"there would be {count:,} curves, and at most {MOST_CURVES:,} can be read: select "

@@ -36,7 +36,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
         raise NoSweep("no seed has two values of an axis with all else equal: nothing is compared")
     check_rows(len(comparisons))
     with style():
-        names = [_name(found, one) for one in comparisons]
+        names = [_name(one) for one in comparisons]
         height = 1.8 + sum(map(row_height, names))
         figure, (axes,) = panels(1, height)
         axes.axvline(0, color="#888888", linewidth=0.8)
@@ -75,11 +75,11 @@ def _mark(axes: Axes, row: int, one: Comparison) -> None:
     )
 
 
-def _name(found: Sweep, one: Comparison) -> str:
+def _name(one: Comparison) -> str:
     """What is compared: "bypass simple vs none, sr 0.5"."""
     pairs = one.pairs
     text = f"{pairs.column} {written(pairs.after)} vs {written(pairs.before)}"
-    setting = words(found.read(pairs.setting))
+    setting = words(pairs.setting)
     return textwrap.fill(", ".join(part for part in (text, setting) if part), 36)
 
 

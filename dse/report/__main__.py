@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dse.analysis import selection
 from dse.figures import drawing
 from dse.report import build
-from dse.results import files, records, tables
+from dse.results import files, tables
 from dse.sweep.captions import caption
-from dse.sweep.errors import Parser, printable
+from dse.sweep.errors import Parser
 from dse.sweep.messages import say
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, or 1 for damaged records, 2 for a wrong request, 130 for an interruption.
     """
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -30,7 +30,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.report",
         description="Write a report of the trials in a results folder: one HTML page, which needs "
-        "no network, and the figures that it shows. It trains nothing.",
+        "no network, and the figures that it shows. Of a selection it writes the page only, to "
+        "results/NAME/plots/. It trains nothing.",
     )
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument(
@@ -42,35 +43,43 @@ def _main(arguments: Sequence[str] | None) -> int:
     )
     options = parser.parse_args(given)
     folder: Path = options.folder
+    wanted = selection.parse(options.wanted)
+    command = shlex.join(["python", "-m", "dse.report", *given])
     try:
-        files.require_trials(folder)
-        wanted = selection.parse(options.wanted)
-        table = tables.write_tables(folder)
-        if wanted:
-            from dse.analysis.folder import rows_of  # imports pandas
-
-            table = rows_of(table, wanted)
-        note = caption(table, len(records.ids(folder)) - len(table))
-        drawn = drawing.draw(folder, table, note)
-        command = shlex.join(["python", "-m", "dse.report", *given])
-        path = build.write(folder, table, drawn.figures, command, note)
-    except files.Damaged as error:
-        say(error)
-        return 1
+        paths, messages = _written(folder, wanted, command)
     except OSError as error:
         reason = error.strerror or error
-        say(printable(f"`folder` must be writable, got {folder}: {reason}"))
-        return 2
-    except ValueError as error:
-        say(error)
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
-    print_lines(folder / "table.csv", *drawn.paths)
-    say(*drawn.messages)
-    print_lines(path)
+        raise ValueError(f"`folder` must be writable, got {folder}: {reason}") from None
+    print_lines(*paths[:-1])
+    say(*messages)
+    print_lines(paths[-1])
     return 0
+
+
+def _written(
+    folder: Path, wanted: Mapping[str, Sequence[str]], command: str
+) -> tuple[list[Path], list[str]]:
+    """Write the table, the figures and the report; returns their paths, and a line for each figure
+    that was not drawn. Of a selection only the page is written, under a name of its own.
+
+    Raises `ValueError` for a mistake, and `OSError` where the folder cannot be written.
+    """
+    from dse.analysis.folder import read, rows_of  # imports pandas
+
+    table = read(folder)
+    if not wanted:
+        if files.has_trials(folder):  # else its table is all there is
+            table = tables.write_tables(folder)
+        note = caption(table)
+        drawn = drawing.draw(folder, table, note)
+        path = build.write(folder, table, drawn.figures, command, note)
+        return [folder / "table.csv", *drawn.paths, path], drawn.messages
+    rows = rows_of(table, wanted)
+    note = caption(rows, len(table) - len(rows))
+    files.make(folder / "plots")
+    figures, messages = drawing.figures(rows, note)
+    name = f"plots/{selection.file_name('report', wanted)}.html"
+    return [build.write(folder, rows, figures, command, note, name)], messages
 
 
 if __name__ == "__main__":

@@ -51,9 +51,14 @@ class Contents:
 
 
 def write(
-    folder: Path, table: pd.DataFrame, figures: Mapping[str, bytes], command: str, note: str = ""
+    folder: Path,
+    table: pd.DataFrame,
+    figures: Mapping[str, bytes],
+    command: str,
+    note: str = "",
+    name: str = REPORT,
 ) -> Path:
-    """Write the report of the trials in `table` to their results folder; returns its path.
+    """Write the report of the trials in `table` to `name` in their folder; returns its path.
 
     `figures` maps the names of figures to their SVG; `command` is a command line that gives this
     report, and `note` is the figures' own. Raises `OSError` where the folder cannot be written.
@@ -69,7 +74,7 @@ def write(
         note=note,
         studies=studies.load(folder),
     )
-    path, mark = folder / REPORT, _mark(contents)
+    path, mark = folder / name, _mark(contents)
     if not _is_marked(path, mark):
         if len(table):
             drawn = figures_of(table, contents.compressed, folder, note)

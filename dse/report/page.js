@@ -42,23 +42,31 @@ function compared(a, b, sign) {
   return sign * (Number.isNaN(difference) ? a.localeCompare(b) : difference);
 }
 
-// Filtering: words that a row holds, and conditions such as sr=0.125,0.25 or top1>80.
+// Filtering: texts that a row holds, and conditions such as sr=0.125,0.25 or top1 > 80.
+
+const SIGN = /^\s*(<=|>=|==|!=|[<>=])\s*/;
+const TESTS = { "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b };
 
 function filterable(table) {
-  const columns = [...table.tHead.rows[0].cells].map(cell => cell.textContent.trim());
   const rows = [...table.tBodies[0].rows];
+  const columns = [...table.tHead.rows[0].cells].map((header, at) => ({
+    name: header.textContent.trim(),
+    isNumber: header.classList.contains("number"),
+    cell: row => row.cells[at],
+    texts: [...new Set(rows.map(row => row.cells[at].textContent))],
+  }));
   const input = make("input", { type: "search", id: "filter", placeholder: "seed=0 val_top1>80" });
   const status = make("output", { htmlFor: "filter" });
   const label = make("label", { htmlFor: "filter" }, "Filter");
   const hint = make("small", { id: "hint" },
-    "Rows that fit all words: texts such as simple, conditions such as sr=0.125,0.25 or val_top1>80.");
+    "Rows that fit all terms: texts such as simple, conditions such as sr=0.125,0.25, bypass!=none or " +
+    "val_top1>80. Quotes keep words together.");
   input.setAttribute("aria-describedby", "hint");
   const form = make("form", { className: "filter" }, label, input, status, hint);
   form.addEventListener("submit", event => event.preventDefault());
   table.closest(".box").before(form);
   const update = () => {
-    const words = input.value.split(/\s+/).filter(Boolean);
-    const tests = words.map(word => condition(word, columns));
+    const tests = terms(input.value, columns);
     const wrong = tests.find(test => typeof test === "string");
     let count = 0;
     for (const row of rows) {
@@ -73,24 +81,66 @@ function filterable(table) {
   update();
 }
 
-function condition(word, columns) {
-  const [, name, sign, wanted] = /^([^<>=]+)(<=|>=|[<>=])(.*)$/.exec(word) ?? [];
-  if (name === undefined) {
-    return row => [...row.cells].some(cell => cell.textContent.toLowerCase().includes(word.toLowerCase()));
+// A test of a row for each term of a filter, or a line that says what is wrong with one.
+
+function terms(filter, columns) {
+  const tests = [];
+  let rest = filter.trim();
+  while (rest !== "") {
+    const [name, after] = taken(rest, columns.map(column => column.name), /^(?:[^\s<>=!]|!(?!=))*/);
+    const [found, sign] = SIGN.exec(after) ?? [""];
+    const column = columns.find(one => same(one.name, name));
+    let test = row => [...row.cells].some(cell => lower(cell.textContent).includes(lower(name)));
+    rest = after.slice(found.length);
+    if (sign && !column) test = name ? `There is no column ${name}.` : `No column stands before ${sign}`;
+    else if (sign in TESTS) [test, rest] = ordered(column, sign, rest);
+    else if (sign) [test, rest] = equalling(column, sign, rest);
+    tests.push(test);
+    rest = rest.trimStart();
   }
-  const column = columns.indexOf(name);
-  if (column < 0) return `There is no column ${name}.`;
-  const equal = (cell, text) =>
-    cell.textContent === text || (text !== "" && Number(value(cell)) === Number(text) && value(cell) !== "");
-  const tests = {
-    "=": cell => wanted.split(",").some(text => equal(cell, text)),
-    "<": cell => Number(value(cell)) < Number(wanted),
-    ">": cell => Number(value(cell)) > Number(wanted),
-    "<=": cell => Number(value(cell)) <= Number(wanted),
-    ">=": cell => Number(value(cell)) >= Number(wanted),
-  };
-  return row => wanted === "" || (value(row.cells[column]) !== "" && tests[sign](row.cells[column]));
+  return tests;
 }
+
+function ordered(column, sign, text) {
+  const [wanted] = /^\S*(?:\s+%)?/.exec(text);
+  const rest = text.slice(wanted.length);
+  if (wanted === "") return [() => true, rest];
+  if (!column.isNumber) return [`${column.name} holds no numbers.`, rest];
+  if (Number.isNaN(number(wanted))) return [`${column.name} ${sign} needs a number, got ${wanted}`, rest];
+  return [row => known(column, row) && TESTS[sign](Number(value(column.cell(row))), number(wanted)), rest];
+}
+
+function equalling(column, sign, text) {
+  const wanted = [];
+  let rest = text, one;
+  do {
+    [one, rest] = taken(rest.replace(/^\s*,\s*/, ""), column.texts, /^[^\s,]*/);
+    if (one !== "") wanted.push(one);
+  } while (/^\s*,/.test(rest));
+  const strange = wanted.find(one => !column.texts.some(own => same(own, one)) &&
+    !(column.isNumber && number(one) === number(one)));
+  if (strange) return [`${column.name} has no value ${strange}`, rest];
+  const fits = row => wanted.some(one => equal(column, row, one));
+  return [row => !wanted.length || known(column, row) && fits(row) === (sign !== "!="), rest];
+}
+
+// What a text begins with, and the rest: in quotes, the longest of some texts, or what fits a pattern.
+
+function taken(text, texts, pattern) {
+  const [quoted, inside] = /^"([^"]*)"?/.exec(text) ?? [];
+  if (quoted) return [inside, text.slice(quoted.length)];
+  const begins = one => same(text.slice(0, one.length), one) && /^($|[\s,<>=!])/.test(text.slice(one.length));
+  const fits = texts.filter(begins).sort((a, b) => b.length - a.length);
+  const length = (fits[0] ?? pattern.exec(text)[0]).length;
+  return [text.slice(0, length), text.slice(length)];
+}
+
+const lower = text => text.toLowerCase();
+const same = (a, b) => lower(a) === lower(b);
+const number = text => Number(text.replace(/\s*%$/, "").replace(/(\d),(?=\d{3}(?!\d))/g, "$1") || NaN);
+const known = (column, row) => value(column.cell(row)) !== "";
+const equal = (column, row, text) => same(column.cell(row).textContent, text) ||
+  (column.isNumber && Number(value(column.cell(row))) === number(text));
 
 // The learning curve of one trial, below its row.
 

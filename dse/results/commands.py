@@ -7,6 +7,7 @@ it: records say what was trained.
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +33,11 @@ def note(folder: Path, line: str) -> None:
     make(folder / "trials")
     started = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps({"command": line, "started": started}) + "\n"
-    with (folder / COMMANDS).open("a", encoding="utf-8") as file:  # lines of two sweeps do not mix
-        file.write(text)
+    with (folder / COMMANDS).open("a+b", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        torn = file.read(1) not in (b"", b"\n")  # by a full disk or a kill
+        file.write(("\n" * torn + text).encode())  # at once: lines of two sweeps do not mix
 
 
 def noted(folder: Path) -> list[Command]:

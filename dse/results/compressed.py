@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.results import packs
+from dse.results import packs, records
 from dse.results.files import (
     COMPRESSED,
     RECORD,
     Damaged,
     finished,
     refused,
+    signature,
     trial_folder,
     trial_ids,
 )
-from dse.results.records import read_row
+from dse.results.records import AGAIN, read_row
 from dse.trial.compressed import COLUMNS, CompressedRecord, compressed_from
 from dse.trial.compression import SETTINGS, Settings
 from dse.trial.question import QUESTION
@@ -41,8 +43,7 @@ def read(folder: Path, compressed_id: str) -> CompressedRecord:
         if record.compressed_id != compressed_id:
             raise ValueError(f"it is the record of {record.compressed_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        again = "remove its folder to compress the network again"
-        raise refused(path, error, again, row.keys() - {*COLUMNS}) from None
+        raise refused(path, error, AGAIN[COMPRESSED], row.keys() - {*COLUMNS}) from None
     return record
 
 
@@ -68,8 +69,20 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def damages(folder: Path) -> list[str]:
-    """A line for each damaged record of a compressed network."""
-    return _unpacked(folder)[1]
+    """A line for each compressed network whose record was cut or changed, or whose file is missing
+    or has another length, of those that are not in a pack."""
+    return records.damages(folder, COMPRESSED, _check_file)
+
+
+def _check_file(home: Path, row: Mapping[str, Any]) -> None:
+    """Raise `Damaged` where the file of a compressed network has not the length in its row."""
+    path = home / FILE
+    state = signature(path)
+    if state is None:
+        raise refused(path, "it is missing", AGAIN[COMPRESSED])
+    if (size := state[1]) != row.get("file_bytes"):
+        wrong = f"it has {size} bytes, its record says {row.get('file_bytes')}"
+        raise refused(path, wrong, AGAIN[COMPRESSED])
 
 
 def _unpacked(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.results import packs
-from dse.results.files import TRIALS, trial_folder
+from dse.results.files import COMPRESSED, TRIALS, trial_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES = ("lr", "train_loss", "train_top1", "val_top1", "val_loss")
 """The columns that may be drawn over `epoch`: the learning rate of its last step, nats, percent."""
-COLUMNS = ("attempt", "epoch", "step", *MEASURES)
+COLUMNS = {
+    TRIALS: ("attempt", "epoch", "step", *MEASURES),
+    COMPRESSED: ("epoch", "val_top1"),
+}
+"""The columns of a trial's training, and of the retraining of a compressed network."""
 NEUTRAL = {"attempt": "1", "step": "0"}
 """What a curve without these columns has there."""
 
@@ -32,7 +36,7 @@ def load(folder: Path, trial_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str
 
     wanted = list(trial_ids)
     packed = packs.curves(folder, wanted)
-    own: dict[str, list[Any]] = {name: [] for name in ("trial_id", *COLUMNS)}
+    own: dict[str, list[Any]] = {name: [] for name in ("trial_id", *COLUMNS[TRIALS])}
     for trial_id in set(wanted) - packs.ids(folder):
         curve = read(folder, trial_id)
         own["trial_id"] += [trial_id] * len(curve.get("epoch", ()))
@@ -49,11 +53,15 @@ def load(folder: Path, trial_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str
 
 
 def read(folder: Path, own: str, kind: str = TRIALS) -> dict[str, list[float]]:
-    """The curve of a trial that has a folder, all attempts; empty where it cannot be read."""
+    """The curve of a trial that has a folder, all attempts; empty where it cannot be read.
+
+    With `kind`, that of a compressed network's retraining.
+    """
     try:
         with (trial_folder(folder, own, kind) / "curve.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return {name: [_number(name, row) for row in rows] for name in COLUMNS} if rows else {}
+        names = COLUMNS[kind] if rows else ()
+        return {name: [_number(name, row) for row in rows] for name in names}
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}
 

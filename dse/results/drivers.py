@@ -17,23 +17,29 @@ from dse.results.files import CLAIMS, COMPRESSED, RUNNING, TRIALS, names
 from dse.results.locks import is_locked
 
 COMMANDS = {TRIALS: "sweep", COMPRESSED: "compression"}
-"""What a command is called that makes each kind."""
+"""What a command is called that makes each kind, unless it publishes another name."""
 
 
 @contextmanager
-def publishing(folder: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def publishing(folder: Path, name: str = "") -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """A function that publishes a command's status in place of its last one, within the context.
 
-    A full disk only leaves the last one there.
+    `name` is what the command is called, such as "search". A full disk only leaves the last one
+    there.
     """
     with hidden(folder / "trials" / RUNNING) as path:
 
         def publish(status: Mapping[str, Any]) -> None:
             with suppress(OSError), hidden(path) as temporary:
-                temporary.write_text(json.dumps(dict(status)))
+                temporary.write_text(json.dumps({**status, **({"name": name} if name else {})}))
                 temporary.replace(path)
 
         yield publish
+
+
+def named(status: Mapping[str, Any]) -> str:
+    """What the command of a status is called."""
+    return str(status.get("name") or COMMANDS.get(status.get("kind", ""), "command"))
 
 
 def published(folder: Path) -> list[tuple[dict[str, Any], bool]]:

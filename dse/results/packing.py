@@ -24,12 +24,14 @@ from dse.trial.question import QUESTION
 
 
 class Packed(NamedTuple):
-    """How many records of a kind were added to its pack, how many it holds, and its bytes."""
+    """How many records of a kind were added to its pack, how many it holds, its bytes, and how
+    many folders were removed."""
 
     kind: str
     added: int
     total: int
     size: int
+    removed: int = 0
 
 
 def pack(folder: Path, remove: bool = False) -> list[Packed]:
@@ -50,10 +52,17 @@ def pack(folder: Path, remove: bool = False) -> list[Packed]:
             _check_idle(folder)
             tidy(folder)  # checkpoints of finished trials, which would seem unfinished afterwards
         done = [_added(folder, kind) for kind in KINDS]
-        for kind in KINDS if remove else ():
-            for own in packs.ids(folder, kind).intersection(trial_ids(folder, kind)):
-                shutil.rmtree(trial_folder(folder, own, kind))
+        if remove:
+            done = [one._replace(removed=_removed(folder, one.kind)) for one in done]
     return [one for one in done if one.total]
+
+
+def _removed(folder: Path, kind: str) -> int:
+    """Delete the folders of what is packed; returns how many there were."""
+    packed = packs.ids(folder, kind).intersection(trial_ids(folder, kind))
+    for own in packed:
+        shutil.rmtree(trial_folder(folder, own, kind))
+    return len(packed)
 
 
 def _check_idle(folder: Path) -> None:
@@ -61,22 +70,24 @@ def _check_idle(folder: Path) -> None:
     a compression, which needs the weights, runs on a folder."""
     running = [status for status, runs in drivers.published(folder) if runs]
     if running:
-        what = drivers.COMMANDS.get(running[0].get("kind", ""), "command")
+        what = drivers.named(running[0])
         raise ValueError(f"`remove` must be false while a {what} runs on {folder}, got true")
 
 
 def _added(folder: Path, kind: str) -> Packed:
     """Replace the pack of one kind, if there is something to add."""
     path, known = pack_of(folder, kind), packs.ids(folder, kind)
-    new = sorted(finished(folder, trial_ids(folder, kind), kind) - known)
-    if new:
+    there = finished(folder, trial_ids(folder, kind), kind)
+    new, frame = sorted(there - known), packs.curves(folder, known, kind)
+    lists = {
+        str(own): {name: curve[name].tolist() for name in curves.COLUMNS[kind]}
+        for own, curve in frame.groupby(packs.ID[kind], sort=False)
+    }
+    found = {own: curves.read(folder, own, kind) for own in there - lists.keys()}
+    if new or any(found.values()):  # or a pack lacks the curve of what it holds
         rows = packs.rows(folder, kind) + [_row(folder, own, kind) for own in new]
         rows.sort(key=lambda row: [row[name] for name in QUESTION])  # neighbours compress well
-        lists = {own: curves.read(folder, own, kind) for own in new}
-        frame = packs.curves(folder, known, kind)
-        for own, curve in frame.groupby(packs.ID[kind], sort=False):
-            lists[str(own)] = {name: curve[name].tolist() for name in curves.COLUMNS}
-        write(path, packs.encoded(kind, rows, lists))
+        write(path, packs.encoded(kind, rows, lists | found))
     return Packed(kind, len(new), len(known) + len(new), path.stat().st_size if new or known else 0)
 
 

@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 from dse.results import packs
 from dse.results.atomic import hidden
 from dse.results.files import (
+    COMPRESSED,
     FAILURE,
     RECORD,
     TRIALS,
+    Damaged,
     finished,
     make,
     refused,
@@ -40,8 +42,11 @@ from dse.trial.record import COLUMNS, Record, record_from
 ATTEMPTS = 10
 """How often a trial's folder is renamed to its place while others write there."""
 
-AGAIN = "remove its folder to train the trial again"
-"""What to do about a damaged record."""
+AGAIN = {
+    TRIALS: "remove its folder to train the trial again",
+    COMPRESSED: "remove its folder to compress the network again",
+}
+"""What to do about a damaged record of each kind."""
 
 
 class Failure(NamedTuple):
@@ -126,18 +131,25 @@ def unfinished(folder: Path, trials: Iterable[Trial]) -> list[Trial]:
     return [trial for trial_id, trial in by_id.items() if trial_id not in done]
 
 
-def damages(folder: Path) -> list[str]:
-    """A line for each record of a trial that was cut or changed, of those that are not in a pack.
+def damages(
+    folder: Path,
+    kind: str = TRIALS,
+    check: Callable[[Path, Mapping[str, Any]], None] = lambda home, row: None,
+) -> list[str]:
+    """A line for each record of a kind that was cut or changed, of those that are not in a pack.
 
-    Only checksums are compared, which takes a fifth of the time of reading records.
+    Only checksums are compared, which takes a fifth of the time of reading records. `check` raises
+    `Damaged` for what else is wrong in a folder with this row.
     """
     lines = []
-    for trial_id in sorted(finished(folder, trial_ids(folder)) - packs.ids(folder)):
-        path = trial_folder(folder, trial_id) / RECORD
+    for own in sorted(finished(folder, trial_ids(folder, kind), kind) - packs.ids(folder, kind)):
+        home = trial_folder(folder, own, kind)
         try:
-            read_row(path)
+            check(home, read_row(home / RECORD))
+        except Damaged as error:
+            lines.append(str(error))
         except (ValueError, RecursionError) as error:
-            lines.append(str(refused(path, error, AGAIN)))
+            lines.append(str(refused(home / RECORD, error, AGAIN[kind])))
         except OSError:  # it has just been packed, or cannot be read
             continue
     return lines
@@ -155,7 +167,7 @@ def read(path: Path) -> Record:
         if path.parent.name != record.trial.trial_id:
             raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        raise refused(path, error, AGAIN, row.keys() - {*COLUMNS}) from None
+        raise refused(path, error, AGAIN[TRIALS], row.keys() - {*COLUMNS}) from None
     return record
 
 

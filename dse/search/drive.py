@@ -94,7 +94,7 @@ class _Drive:
         with ExitStack() as stack:
             runner = stack.enter_context(open_runner(self._execute, workers))
             self._prepare()
-            publish = stack.enter_context(drivers.publishing(self._folder))
+            publish = stack.enter_context(drivers.publishing(self._folder, "search"))
             progress = stack.enter_context(
                 Progress({}, {}, workers.count, publish, result=self._result)
             )

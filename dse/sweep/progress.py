@@ -160,6 +160,10 @@ class Progress:
     def _count(self) -> int:
         return len(self._epochs) + self._unknown
 
+    @property
+    def _done(self) -> int:
+        return len(self._epochs) - len(self._left) - self._failed
+
     def take(self, event: Event) -> None:
         """Note what happened to a task, and show it."""
         trial_id, now = str(event.key), self._clock()
@@ -251,6 +255,9 @@ class Progress:
             "kind": self._kind,
             "summary": self._summary(seconds),
             "seconds_left": seconds,
+            "done": self._done,
+            "failed": self._failed,
+            "count": self._count,
             "running": {i: self._state(i, run) for i, run in self._running.items()},
             "names": {i: self._names[i] for i in self._running},
             "folder": str(Path.cwd()),
@@ -271,8 +278,7 @@ class Progress:
             "running": len(self._running),
             f"waiting for other {COMMANDS[self._kind]}s": len(self._waiting),
         }
-        done = len(self._epochs) - len(self._left) - self._failed
-        texts = [f"{done} of {self._count} done"]
+        texts = [f"{self._done} of {self._count} done"]
         texts += [f"{count} {state}" for state, count in counts.items() if count]
         return ", ".join(texts if seconds is None else [*texts, f"about {duration(seconds)} left"])
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
+from dse.results.files import Damaged
+from dse.sweep.errors import printable
 from dse.sweep.messages import as_lines, say
 
 _errors: list[OSError] = []
@@ -34,6 +36,25 @@ def with_streams(command: Callable[[], int]) -> int:
         say("interrupted")
         code = 130
     return _ended(code)
+
+
+def reported(command: Callable[[], int]) -> int:
+    """Run a command as `with_streams` does, and put its mistakes in a line each.
+
+    `Damaged` gives 1, and any other `ValueError` or `OSError` 2.
+    """
+
+    def run() -> int:
+        try:
+            return command()
+        except Damaged as error:
+            say(error)
+            return 1
+        except (ValueError, OSError) as error:
+            say(printable(str(error)))
+            return 2
+
+    return with_streams(run)
 
 
 def print_lines(*texts: object) -> None:
