@@ -31,29 +31,25 @@ from dse.space.architecture import (
     map_sizes,
 )
 from dse.space.rules import integer, knob, mistakes, one_of
-from dse.sweep.errors import Parser
+from dse.sweep.errors import Parser, RequestError
 from dse.sweep.messages import say
 from dse.sweep.overrides import parse_overrides
-from dse.sweep.streams import print_lines, with_streams
+from dse.sweep.streams import print_lines, reported
 
 FORMATS = ("text", "markdown", "csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0, or 2 for a wrong request)."""
-    return with_streams(lambda: _main(arguments))
+    return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if words[:1] == ["table1"]:
-            table1_command(words[1:])
-        else:
-            audit_command(words)
-    except ValueError as error:
-        say(error)
-        return 2
+    if words[:1] == ["table1"]:
+        table1_command(words[1:])
+    else:
+        audit_command(words)
     return 0
 
 
@@ -137,7 +133,7 @@ def request(arguments: Iterable[str]) -> tuple[Architecture, int]:
     (32, '1-3-5', 227)
 
     The keys are those of `Start`, `Metaparameters` and `Layout`; a key that is not given has its
-    default, or its value in the named layout. Raises one `ValueError` with a line for each mistake.
+    default, or its value in the named layout. Raises `RequestError` with a line for each mistake.
     """
     lines: list[str] = []
     values = parse_overrides([*arguments], lines, KEYS)
@@ -147,7 +143,7 @@ def request(arguments: Iterable[str]) -> tuple[Architecture, int]:
     for kind in (Start, Metaparameters, Layout):
         lines += mistakes(kind, given)
     if lines:
-        raise ValueError("\n".join(lines))
+        raise RequestError(lines)
 
     def part(kind: type) -> dict[str, Any]:
         return {key: given[key] for key in field_names(kind) if key in given}
@@ -161,7 +157,7 @@ def request(arguments: Iterable[str]) -> tuple[Architecture, int]:
     except ValueError as error:
         lines.append(str(error))
     if lines:
-        raise ValueError("\n".join(lines))
+        raise RequestError(lines)
     return generate(metaparameters, layout), start.image_size
 
 

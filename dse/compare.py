@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Compare values of a key by the accuracy of the trials in a results folder, or
-by another number that trainings give, as y=val_loss. Trials are paired: both
-of a pair have the same seed and are equal in all else. If other keys vary in
-the folder, each of their settings is compared by itself, and then the mean over
-all of them; key=value selects one."""
+by another result, such as y=val_loss. Trials are paired: same seed, and every
+other key equal. If other keys vary in the folder, values are compared at each
+combination of these, and then by the mean over all combinations; key=value
+selects one."""
 EPILOG = """\
-p is that of a sign-flip permutation test, exact up to 30 seeds. Holm's p is
+p is from a sign-flip permutation test, exact up to 30 seeds. Holm's p is
 adjusted for the number of rows of the table; that of a mean, for the number of
-means. A difference is decided where it is at most 0.05. d_z is the mean
-difference over its standard deviation. "more seeds" estimates how many more
-give such a difference a chance of 80% to be decided.
+means. A difference is decided (significant) if Holm's p is at most 0.05. d_z is
+the mean difference divided by its standard deviation. "more seeds" estimates
+how many more would decide a difference of this size with 80% power.
 
 examples:
   python -m dse.compare results/reproduce bypass=none,simple

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from dse.results.files import Damaged
-from dse.sweep.errors import printable
+from dse.sweep.errors import RequestError, printable
 from dse.sweep.messages import as_lines, say
 
 _errors: list[OSError] = []
@@ -51,7 +51,7 @@ def reported(command: Callable[[], int]) -> int:
             say(error)
             return 1
         except (ValueError, OSError) as error:
-            say(printable(str(error)))
+            say(*(error.lines if isinstance(error, RequestError) else [printable(str(error))]))
             return 2
 
     return with_streams(run)
