@@ -157,6 +157,8 @@ def _results(arguments: list[str]) -> list[Path]:
     rows = rows_of(table, wanted)
     note = caption(rows, len(table) - len(rows), noun)
     figures = drawn(kind, rows, options.folder, keys, note)
+    own = " ".join(figure.remarks.replace(note, "") for figure in figures.values())
+    say(*dict.fromkeys(re.findall(r"Not shown: .*?\.(?= |$)", own)))
     given = [f"{key}={','.join(texts)}" for key, texts in {**keys, **wanted}.items()]
     named = _name([kind, *given] if kind else given)
     if not kind and not keys:  # the names say what was chosen

@@ -56,6 +56,16 @@ def test_the_figure_is_written_and_its_path_printed(
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+def test_trials_that_are_left_out_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those that the command leaves out."""
+    monkeypatch.setattr("dse.figures.plotting.encoded", content)
+    home = write(tmp_path / "mine", made(swept(sr=SR), swept(sr=(0.25,), pct3x3=(0.75, 0.99))))
+    assert plot.main([str(home), "x=sr", "pct3x3=0.5,0.75"]) == 0
+    assert capsys.readouterr().err == ("Not shown: 3 trials without a second value of sr.\n")
+
+
 def test_commands_that_differ_late_have_different_files(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

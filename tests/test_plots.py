@@ -145,6 +145,17 @@ def test_trials_that_are_on_no_line_are_counted() -> None:
     assert "Not shown: 6 trials without a second value of sr. Shown: pct3x3 0.5." in text(figure)
 
 
+def test_over_sizes_every_trial_is_shown() -> None:
+    """Two trials differ in sr alone; the others in several axes at once."""
+    table = made(
+        swept(sr=SR[:2]), swept(base_e=(24,), bypass=("simple",)),
+        swept(incr_e=(24,), bypass=("complex",), pct3x3=(0.75,)),
+    )  # fmt: skip
+    figure = plot(sweep(table), "size_bytes")
+    assert len(dots(figure.axes[0])) == len(table)
+    assert "Not shown" not in text(figure)
+
+
 def test_every_value_of_the_hue_is_shown() -> None:
     """Bypass was tried at one sr only: its points are on no line."""
     table = made(swept(sr=SR), swept(sr=[0.125], bypass=list(WIRES)[1:]))

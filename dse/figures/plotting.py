@@ -63,7 +63,9 @@ def style() -> Iterator[None]:
 
 class Figure(matplotlib.figure.Figure):
     """A figure in `style`, also where it is shown or saved among a user's own figures: matplotlib
-    makes some of its ticks when it is drawn."""
+    makes some of its ticks when it is drawn. `remarks` is its caption, in one line."""
+
+    remarks = ""
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the figure, in its style."""
@@ -127,8 +129,8 @@ def panels(
 
 def caption(figure: Figure, *sentences: str) -> None:
     """Small text below the plot, wrapped; empty sentences are left out."""
-    text = " ".join(sentence for sentence in sentences if sentence)
-    wrapped = textwrap.fill(text, int(figure.get_figwidth() * 16.5))
+    figure.remarks = " ".join(sentence for sentence in sentences if sentence)
+    wrapped = textwrap.fill(figure.remarks, int(figure.get_figwidth() * 16.5))
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color="#444444", parse_math=False)
 
 
