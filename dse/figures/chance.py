@@ -67,7 +67,7 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
         label_rows(axes, labels, [f"of {count:,}" for count in table["count"]])
         axes.set_xlim(-3, 103)
         axes.set_xlabel("share of the trials (%)")
-        axes.set_title(described(found))
+        axes.set_title(described(found.rows))
         legend(figure, [OUTCOMES[status] for status in drawn])
         others = [axis.name for axis in found.axes if axis.name not in names]
         over = f"Over all trials, whatever their {', '.join(others)}." if others else ""

@@ -77,7 +77,7 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
         set_scale(axes, "x", across, log=is_log("x", COST, points[COST], None))
         names = [text for _, text in zip(*axes.get_legend_handles_labels(), strict=True)]
         legend(figure, names)
-        axes.set_title(described(found))
+        axes.set_title(described(found.rows))
         caption(figure, EXPLAINED, *listed, note)
     return figure
 

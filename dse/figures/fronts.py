@@ -53,7 +53,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
             best = table.loc[table["on_front"], [*names, cost]]
             trials = found.rows[[*names, found.answer]].merge(best, on=names)
             _panel(axes, cost, table, trials[[cost, found.answer]], _keys(table, names), numbers)
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(found.rows), fontsize="medium")
         if known:
             image = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), SHADES)
             text = "share of resamples on the front (%)"

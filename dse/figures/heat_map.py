@@ -70,7 +70,7 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
         places[-1].set_xlabel(label(across.name))
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(known.rows), fontsize="medium")
         most = points["count"].max()
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
         whole = len(points) == len(settings) * len(across.values) * len(up.values)

@@ -97,7 +97,7 @@ def draw(
         for which, name, one in zip("xy", columns, scales, strict=True):
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
         draw_legend(axes, looks, names, hued)
-        axes.set_title(described(found))
+        axes.set_title(described(found.rows))
         shifted = SIDE_BY_SIDE if apart else ""
         caption(figure, _shown(points if means else None), shifted, ended(found.rows), lost, note)
     return figure
@@ -124,7 +124,7 @@ def draw_counts(
         axes.margins(x=0.1)
         for which, name, one in zip("xy", columns, scales, strict=True):
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
-        axes.set_title(described(found))
+        axes.set_title(described(found.rows))
         caption(figure, "The area of a mark grows with the number of trials.", lost, note)
     return figure
 

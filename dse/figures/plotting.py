@@ -13,7 +13,7 @@ import matplotlib as mpl
 import matplotlib.figure
 import pandas as pd
 
-from dse.analysis.axes import Sweep
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
 
 if TYPE_CHECKING:
@@ -134,10 +134,11 @@ def caption(figure: Figure, *sentences: str) -> None:
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color="#444444", parse_math=False)
 
 
-def described(found: Sweep) -> str:
-    """What the networks were trained on, and how long: "digits, 20 epochs"."""
-    data = found.fixed.get("data") or " and ".join(sorted(found.rows["data"].unique()))
-    return f"{data}, {found.fixed['epochs']} epochs" if "epochs" in found.fixed else str(data)
+def described(rows: pd.DataFrame) -> str:
+    """What the trials that are drawn were trained on, and how long: "digits, 20 epochs"."""
+    data = " and ".join(sorted(rows["data"].unique()))
+    epochs = set(rows.get("epochs", ()))
+    return f"{data}, {counted(int(epochs.pop()), 'epoch')}" if len(epochs) == 1 else data
 
 
 def span(counts: Iterable[int]) -> str:

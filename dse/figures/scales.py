@@ -99,6 +99,9 @@ def set_scale(axes: Axes, which: str, drawn: Scale, *, log: bool, room: int = MO
         axis.set_minor_locator(mpl.ticker.NullLocator())
     elif drawn.ticks:
         ticks = spaced(drawn.ticks, room)
+        if len(ticks) < len(drawn.ticks):
+            axis.set_tick_params(labelsize="small")
+            ticks = spaced(drawn.ticks, round(1.4 * room))
         axis.set_ticks(ticks, [written(tick) for tick in ticks])
 
 
