@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dse.analysis.axes import Sweep, TooMany
+from dse.analysis.labels import words
 from dse.analysis.statistics import share
-from dse.figures.marks import label_rows, row_height, words
+from dse.figures.marks import label_rows, row_height
 from dse.figures.plotting import Figure, caption, described, legend, look, panels, style
 from dse.figures.scales import count_groups, groups, in_order
 from dse.trial.names import OUTCOMES

@@ -10,11 +10,11 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison, lacking_seeds, probability
-from dse.analysis.labels import label
+from dse.analysis.labels import label, words
 from dse.analysis.pairs import paired
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
-from dse.figures.marks import label_rows, row_height, words
+from dse.figures.marks import label_rows, row_height
 from dse.figures.plotting import OURS, Figure, caption, described, legend, panels, span, style
 from dse.trial.names import written
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, require, sweep
-from dse.analysis.labels import is_numeric
+from dse.analysis.labels import is_numeric, words
 from dse.analysis.rendering import counted
-from dse.figures.marks import draw, draw_counts, words
+from dse.figures.marks import draw, draw_counts
 from dse.figures.plotting import Figure
 from dse.figures.scales import column_axis, count_groups, find_axis, hue_axis
 from dse.trial.names import written
