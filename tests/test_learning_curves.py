@@ -140,6 +140,14 @@ def test_the_label_is_of_one_epoch(y: str, label: str) -> None:
     assert learning_curves(sweep(table), known, y).axes[0].get_ylabel() == label
 
 
+def test_learning_rates_have_round_ticks() -> None:
+    """They are no values of the field `lr`."""
+    table = made(swept(sr=SR[:2], seed=(0,)))
+    known = planted(table).assign(lr=lambda rows: rows["epoch"] / 30)
+    (axes,) = learning_curves(sweep(table), known, "lr").axes
+    assert all(len(tick.get_text()) <= 5 for tick in axes.get_yticklabels())
+
+
 def test_values_in_a_legend_are_in_order() -> None:
     sets = [
         swept(sr=(0.125,), lr=(0.01,), epochs=(3, 5)),

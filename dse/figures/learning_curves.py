@@ -65,7 +65,7 @@ def learning_curves(
     hued = hue_axis(found, hue or _most_values(found), found.axes)
     looks = find_looks(list(lines), found.axes, hued)
     heights = scale(y, known[MEASURED].tolist())
-    heights = replace(heights, label=IN_AN_EPOCH.get(y, heights.label))
+    heights = replace(heights, label=IN_AN_EPOCH.get(y, heights.label), ticks=())
     with style():
         figure, (axes,) = panels(1, 4.6)
         for key, rows in lines.items():
