@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dse.analysis.selection import file_name, parse
+from dse.analysis.selection import file_name, parse, words
 from dse.figures.importing import import_matplotlib
 from dse.results import compressed, files
 from dse.sweep.errors import Parser, RequestError
@@ -76,6 +78,8 @@ USES = {
 """Each kind and the keys that it uses; "" is any column against any other."""
 OF_TRIALS = ("curves", "front", "chance", "forest")
 """Kinds that draw no compressed networks."""
+CALLED = {"pareto": "front", "scatter": "x=COLUMN y=COLUMN", "line": "x=AXIS"}
+"""What kinds are called elsewhere, and what they are here."""
 KEYS = ("x", "y", "hue", "value", "log", "output")
 SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -107,12 +111,17 @@ def _architecture(arguments: list[str]) -> list[Path]:
     if len(outputs) > 1:
         raise ValueError(f"`output` must be given once, got {' and '.join(outputs)}")
     output = _output(outputs)
-    networks, module = read_drawing([a for a in arguments if not a.startswith("output=")])
+    texts = [text for text in arguments if not text.startswith("output=")]
+    networks, module = read_drawing(texts)
 
     import_matplotlib()
     from dse.figures.macroarchitecture import drawings
 
-    return _write(drawings(networks, module), Path("plots"), output)
+    figures = drawings(networks, module)
+    if not output:
+        texts = [text for text in texts if not text.startswith("module=")]
+        figures = {file_name(name, *texts): figure for name, figure in figures.items()}
+    return _write(figures, Path("plots"), output)
 
 
 def _results(arguments: list[str]) -> list[Path]:
@@ -145,7 +154,9 @@ def _results(arguments: list[str]) -> list[Path]:
     rows = rows_of(table, wanted)
     note = caption(rows, len(table) - len(rows), noun)
     figures = drawn(kind, rows, options.folder, keys, note)
-    named = file_name(kind, {**keys, **wanted})
+    own = " ".join(figure.remarks.replace(note, "") for figure in figures.values())
+    say(*dict.fromkeys(re.findall(r"Not shown: .*?\.(?= |$)", own)))
+    named = file_name(kind, *words({**keys, **wanted}))
     if not kind and not keys:  # the names say what was chosen
         figures = {f"{name}_{named}".strip("_"): one for name, one in figures.items()}
     else:
@@ -157,8 +168,13 @@ def _kind(words: Sequence[str]) -> str:
     """The kind that is named, or ""."""
     known = [kind for kind in USES if kind]
     for word in words:
+        if word == "architecture":
+            raise ValueError(f"`{word}` must be the first word: it draws no folder's trials")
         if word not in known:
-            raise ValueError(f"the kind must be one of {', '.join(known)}, got {word!a}")
+            near = [CALLED[word]] if word in CALLED else get_close_matches(word, known, 1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            rule = f"the kind must be one of {', '.join(known)}, architecture"
+            raise ValueError(f"{rule}, got {word!a}{hint}")
     if len(words) > 1:
         raise ValueError(f"one kind must be named, got {' '.join(words)}")
     return words[0] if words else ""

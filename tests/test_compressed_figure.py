@@ -58,6 +58,19 @@ def test_the_networks_on_a_front_have_a_number_and_a_name() -> None:
     assert not single.texts
 
 
+def test_networks_at_chance_are_on_no_front_and_counted() -> None:
+    """They stretch no axis either."""
+    bad = (TABLE["method"] == "ristretto") & (TABLE["bits"] == 4) & (TABLE["sr"] <= 0.25)
+    table = TABLE.assign(status=TABLE["status"].mask(bad, "never_learned"))
+    table.loc[bad, ["top1", "val_top1"]] = 9.7
+    figure = compressed(sweep(table))
+    drawn = [y for line in figure.axes[0].lines for y in line.get_ydata()]
+    assert 9.7 not in drawn
+    assert figure.axes[0].get_ylim()[0] > 9.7
+    assert "Not shown: 2 networks at chance with every seed." in text(figure)
+    assert compressed(sweep(TABLE.assign(status="diverged"))).axes[0].lines
+
+
 def test_the_file_of_a_network_as_it_was_trained_has_no_mark() -> None:
     own = TABLE[TABLE["compressed_id"] == ""]
     files = own.assign(compressed_id=own["trial_id"], file_bytes=own["file_bytes"] // 2)

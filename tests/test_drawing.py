@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,21 @@ def test_what_is_drawn_follows_from_the_axes(
 def test_a_table_without_trials_says_so(tmp_path: Path) -> None:
     drawn = drawing.draw(tmp_path, pd.DataFrame(columns=list(COLUMNS)))
     assert drawn == ([], ["no figure is drawn: there are no trials"])
+
+
+@pytest.mark.parametrize("package", [*drawing.PACKAGES, "report"])
+def test_figures_are_drawn_again_where_code_that_they_depend_on_changes(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "ROOT", tmp_path)
+    before = drawing.code_digest("report")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "new.py").write_text("CHANGED = 1")
+    assert drawing.code_digest("report") != before
+
+
+def test_the_digest_covers_every_package_that_figures_import() -> None:
+    for package in drawing.PACKAGES:
+        for path in (drawing.ROOT / package).glob("*.py"):
+            used = set(re.findall(r"from dse\.(\w+)", path.read_text()))
+            assert used <= {*drawing.PACKAGES, "results"}, path

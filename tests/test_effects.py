@@ -7,7 +7,7 @@ import random
 
 import pandas as pd
 import pytest
-from drawn import intervals, means, text
+from drawn import crowded, intervals, means, text
 from swept import PCT, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, sweep
@@ -101,9 +101,24 @@ def test_the_figure_has_a_panel_for_each_axis_on_one_scale() -> None:
 def test_axes_without_an_effect_to_know_are_named() -> None:
     table = made(swept(sr=SR), swept(freq=(1, 4), pct3x3=(0.1,)))
     figure = effects(sweep(table))
-    assert "No effect is known of freq, pct3x3" in text(figure)
+    words = text(figure)
+    assert "No effect of freq, pct3x3: not all values were tried with all else equal." in words
     with pytest.raises(NoSweep, match="no axis has all its values tried"):
         effects(sweep(made(swept(freq=(2, 4)), swept(freq=(1,), sr=(0.25,)))))
+
+
+def test_an_axis_of_too_many_texts_is_named() -> None:
+    pools = [f"{a}-{b}" for a in range(1, 5) for b in range(5, 9)]
+    words = text(effects(sweep(made(swept(sr=SR[:2], pool_after=pools, seed=(0,))))))
+    assert "No effect of pool_after: more than 12 texts do not fit." in words
+    assert "not all values" not in words
+
+
+def test_every_squeeze_ratio_of_the_paper_has_its_tick() -> None:
+    figure = effects(sweep(made(swept(sr=SR, bypass=WIRES))))
+    ticks = [tick.get_text() for axes in figure.axes for tick in axes.get_xticklabels()]
+    assert {f"{value:g}" for value in SR} <= {*ticks}
+    assert crowded(figure) == []
 
 
 def test_data_sets_are_not_compared() -> None:

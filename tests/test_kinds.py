@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import pytest
 from drawn import crowded, text
@@ -12,8 +14,11 @@ from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.compare import comparisons
 from dse.analysis.statistics import share
 from dse.figures.chance import at_chance, shares
+from dse.figures.effects import effects
 from dse.figures.forest import forest
 from dse.figures.fronts import fronts
+from dse.figures.paper import figure3a
+from dse.figures.plots import line_plot
 
 
 def test_shares_at_chance_are_those_of_the_trials() -> None:
@@ -139,3 +144,18 @@ def test_few_seeds_decide_nothing() -> None:
     assert "it takes at least 8 seeds to decide any" in " ".join(text(figure).split())
     with pytest.raises(NoSweep, match="nothing is compared"):
         forest(sweep(table), [])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda table: figure3a(table).axes[0].get_title(),
+        lambda table: effects(sweep(table)).get_suptitle(),
+        lambda table: line_plot(sweep(table), "sr").axes[0].get_title(),
+        lambda table: forest(sweep(table), comparisons(table)).axes[0].get_title(),
+    ],
+)
+def test_a_title_names_what_is_drawn(draw: Callable[[pd.DataFrame], str]) -> None:
+    """Of the digits there is one network, on no line and in no pair."""
+    table = made(swept(sr=SR, data=("cifar10",), epochs=(1,)), swept())
+    assert draw(table).removeprefix("Figure 3(a), measured: ") == "cifar10, 1 epoch"

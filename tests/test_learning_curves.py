@@ -123,3 +123,45 @@ def test_too_many_lines_are_refused() -> None:
     assert len(table) == 31 * len(SEEDS)
     with pytest.raises(TooMany, match="31 lines, and at most 30"):
         learning_curves(sweep(table), planted(table))
+
+
+@pytest.mark.parametrize(
+    ("y", "label"),
+    [
+        ("lr", "learning rate"),
+        ("train_loss", "training loss (nats per image)"),
+        ("train_top1", "training top-1 (%)"),
+        ("val_loss", "loss on the validation set (nats per image)"),
+    ],
+)
+def test_the_label_is_of_one_epoch(y: str, label: str) -> None:
+    table = made(swept(sr=SR[:2], seed=(0,)))
+    known = planted(table).assign(lr=0.1, train_top1=20.0, val_loss=2.0)
+    assert learning_curves(sweep(table), known, y).axes[0].get_ylabel() == label
+
+
+def test_learning_rates_have_round_ticks() -> None:
+    """They are no values of the field `lr`."""
+    table = made(swept(sr=SR[:2], seed=(0,)))
+    known = planted(table).assign(lr=lambda rows: rows["epoch"] / 30)
+    (axes,) = learning_curves(sweep(table), known, "lr").axes
+    assert all(len(tick.get_text()) <= 5 for tick in axes.get_yticklabels())
+
+
+def test_values_in_a_legend_are_in_order() -> None:
+    sets = [
+        swept(sr=(0.125,), lr=(0.01,), epochs=(3, 5)),
+        swept(sr=(0.25,), lr=(0.1,), epochs=(1, 4)),
+    ]
+    table = made(*sets)
+    figure = learning_curves(sweep(table), planted(table), hue="sr")
+    legend = [one.get_text() for one in figure.legends[0].get_texts()]
+    assert legend[2:] == [f"epochs {n}" for n in (1, 3, 4, 5)]
+
+
+def test_no_two_markers_are_equal() -> None:
+    table = made(swept(sr=SR[:2], pct3x3=[n / 20 for n in range(1, 16)], seed=(0,)))
+    figure = learning_curves(sweep(table), planted(table), hue="sr")
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 10]
+    marks = {(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in drawn}
+    assert len(marks) == len(drawn) == 30

@@ -126,7 +126,9 @@ def test_too_few_seeds_decide_nothing(seeds: int) -> None:
         (found,) = claims(table, "sr", 0.75)
         assert found.verdict == "not decided; this takes at least 6 seeds"
         (located,) = plateaus(table, "sr")
-        assert (located.low is None) == (seeds < 3)
+        assert (located.low is None) == (seeds < 5)
+        few = located.sentence.startswith(f"Too few seeds ({seeds}; 5 are needed) to locate where")
+        assert few == (seeds < 5)
         assert "nan" not in found.sentence + located.sentence
 
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 import sample_records
-from drawn import crowded, text
+from drawn import content, crowded, text
 from swept import SR, WIRES, made, swept
 
 from dse import plot
@@ -54,6 +54,16 @@ def test_the_figure_is_written_and_its_path_printed(
     assert svg == home / "plots/x=size_bytes_y=top1_hue=bypass_sr=0.5,0.25.svg"
     assert svg.read_bytes().startswith(b"<?xml")
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_trials_that_are_left_out_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those that the command leaves out."""
+    monkeypatch.setattr("dse.figures.plotting.encoded", content)
+    home = write(tmp_path / "mine", made(swept(sr=SR), swept(sr=(0.25,), pct3x3=(0.75, 0.99))))
+    assert plot.main([str(home), "x=sr", "pct3x3=0.5,0.75"]) == 0
+    assert capsys.readouterr().err == ("Not shown: 3 trials without a second value of sr.\n")
 
 
 def test_commands_that_differ_late_have_different_files(
@@ -99,8 +109,12 @@ def test_captions_say_what_is_left_out() -> None:
     [
         ("srr=0.5", "unknown key `srr`; did you mean `sr`?"),
         ("sr=0.3", "`sr` must be one of 0.125, 0.25, 0.5, 0.75, 1, got 0.3"),
-        ("x=tops1", "`x` must be a column of the table, got tops1; similar: top1, top5, val_top1"),
-        ("x=sr hue=bypas", "`hue` must be a column of the table, got bypas; similar: bypass"),
+        ("x=tops1", "`x` must be a column of the table, got tops1; did you mean `top1`?"),
+        (
+            "x=sr hue=bypas",
+            "`hue` must be a column of the table, got bypas; did you mean `bypass`?",
+        ),
+        ("x=foo", "got foo; columns that vary are sr, bypass, seed, "),
         ("x=pct3x3", "`pct3x3` has one value only: 0.5"),
         ("x=sr hue=sr", "`hue` must be another axis than `x`, got sr"),
         ("x=sr log=z", "`log` must be x, y, x,y or none, got z"),
@@ -110,6 +124,11 @@ def test_captions_say_what_is_left_out() -> None:
         ("x=sr,bypass", "`x` must be one column, got sr,bypass"),
         ("y=top1", "`x` must be given, as in x=sr"),
         ("lines", "the kind must be one of curves, heatmap, effects, front, chance, forest,"),
+        ("heat_map", "compressed, architecture, got 'heat_map'; did you mean `heatmap`?"),
+        ("curve", "got 'curve'; did you mean `curves`?"),
+        ("pareto", "got 'pareto'; did you mean `front`?"),
+        ("scatter", "got 'scatter'; did you mean `x=COLUMN y=COLUMN`?"),
+        ("architecture", "`architecture` must be the first word: it draws no folder's trials"),
         ("front forest", "one kind must be named, got front forest"),
         (
             "front x=sr",
@@ -252,6 +271,18 @@ def test_networks_are_drawn_without_a_folder(
     assert plot.main(["architecture", "srr=0.25"]) == 2
     assert "did you mean `sr`?" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-fire2.svg", "a.svg"]
+
+
+def test_drawings_of_networks_are_named_after_their_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dse.figures.plotting.encoded", content)
+    assert plot.main(["architecture", "sr=0.25", "bypass=simple,none", "module=fire4"]) == 0
+    assert capsys.readouterr().out.split()[::2] == [
+        "plots/architecture_sr=0.25_bypass=simple,none.svg",
+        "plots/fire4_sr=0.25_bypass=simple,none.svg",
+    ]
 
 
 def test_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:

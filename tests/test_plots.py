@@ -16,6 +16,7 @@ from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.labels import scale
 from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
+from dse.figures.marks import number_marks
 from dse.figures.overview import overview
 from dse.figures.plots import line_plot, plot, scatter
 
@@ -145,6 +146,17 @@ def test_trials_that_are_on_no_line_are_counted() -> None:
     assert "Not shown: 6 trials without a second value of sr. Shown: pct3x3 0.5." in text(figure)
 
 
+def test_over_sizes_every_trial_is_shown() -> None:
+    """Two trials differ in sr alone; the others in several axes at once."""
+    table = made(
+        swept(sr=SR[:2]), swept(base_e=(24,), bypass=("simple",)),
+        swept(incr_e=(24,), bypass=("complex",), pct3x3=(0.75,)),
+    )  # fmt: skip
+    figure = plot(sweep(table), "size_bytes")
+    assert len(dots(figure.axes[0])) == len(table)
+    assert "Not shown" not in text(figure)
+
+
 def test_every_value_of_the_hue_is_shown() -> None:
     """Bypass was tried at one sr only: its points are on no line."""
     table = made(swept(sr=SR), swept(sr=[0.125], bypass=list(WIRES)[1:]))
@@ -161,6 +173,8 @@ def test_losses_that_are_not_finite_are_counted_and_not_averaged() -> None:
     _, y = means(figure.axes[0])
     assert y[-1] == pytest.approx(3 - table.query("sr == 1 and seed == 2")["top1"].item() / 50)
     assert "Not shown: 2 trials without a value of loss." in text(figure)
+    trained = plot(sweep(table.assign(train_loss=2.0)), "sr", "train_loss")
+    assert "training loss over the last epoch (nats per image)" in text(trained)
     with pytest.raises(NoSweep, match="no trial has a value of loss"):
         plot(sweep(table.assign(loss=math.nan)), "sr", "loss")
 
@@ -199,6 +213,26 @@ def test_logarithmic_axes_are_as_asked_for() -> None:
     assert plot(found, "size_bytes", log=("none",)).axes[0].get_xscale() == "linear"
     with pytest.raises(NoSweep, match="`log=x` needs `dropout` above 0, got 0"):
         line_plot(found, "dropout", log=("x",))
+
+
+def test_few_values_are_the_ticks_of_a_logarithmic_axis() -> None:
+    (axes,) = plot(sweep(made(swept(pct3x3=(0.25, 0.75)))), "pct3x3", log=("x", "y")).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.25", "0.75"]
+    assert all(float(tick.get_text()) % 2 == 0 for tick in axes.get_yticklabels())
+
+
+def test_a_number_is_near_its_mark_and_no_other() -> None:
+    axes = Figure().subplots()
+    x, y = [0.0, 0.01, 0.02, 1.0], [0.5, 0.5, 0.5, 1.0]
+    axes.plot(x, y, "o")
+    number_marks(axes, x, y, range(4))
+    scale = 72 / axes.figure.dpi
+    marks = axes.transData.transform(list(zip(x, y, strict=True))) * scale
+    places = marks + [one.get_position() for one in axes.texts]
+    for number, place in enumerate(places):
+        rest = [*np.delete(places, number, 0), *np.delete(marks, number, 0)]
+        assert min(np.hypot(*(place - one)) for one in rest) > 6
+    assert axes.texts[3].get_position()[1] <= 0  # above, it would leave the axes
 
 
 def test_what_cannot_be_drawn_is_said() -> None:

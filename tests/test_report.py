@@ -84,7 +84,7 @@ def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None
     assert "dse=0.1.0 python=3.11.7" in text
     assert "2026-01-01" in text
     assert "0 of 2 differences decided" in text
-    assert "Mean validation accuracy rises by at most 0.5 points beyond sr=0.125" in text
+    assert "Mean validation accuracy" not in text  # too few seeds to locate a plateau
     assert "With 2 comparisons it takes at least 7 seeds to decide any." in text
     assert "this takes at least 7 seeds" not in text  # it need not say so of each
 

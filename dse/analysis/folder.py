@@ -11,7 +11,7 @@ import pandas as pd
 
 from dse.analysis.axes import reads, sweep
 from dse.analysis.labels import ACCURACIES, PARTS, is_numeric
-from dse.analysis.selection import select
+from dse.analysis.selection import LISTED, select
 from dse.results import files, tables
 from dse.trial.compression import SETTINGS
 from dse.trial.datasets import DATA_SETS
@@ -95,24 +95,30 @@ def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.Data
 def known_key(name: str, rows: pd.DataFrame) -> None:
     """Raise `ValueError`, with the nearest column, where `name` is not a column."""
     if name not in rows:
-        near = get_close_matches(name, map(str, rows), 1)
-        hint = f"did you mean `{near[0]}`?" if near else "keys are the columns of the table"
-        raise ValueError(f"unknown key `{name}`; {hint}")
+        raise ValueError(f"unknown key `{name}`; {_nearest(name, rows)}")
 
 
 def answer(what: str, name: str, rows: pd.DataFrame) -> str:
     """`name`, where it is a column of numbers that no key sets; else raises `ValueError`."""
-    values = rows[column(what, name, rows)]
+    column(what, name, rows)
+    values = rows[name]
     if name in QUESTION or name in SETTINGS or not is_numeric(values):
         known = "a number that trainings give, as val_top1, loss and seconds are"
         raise ValueError(f"{what} must be {known}, got {name}")
     return name
 
 
-def column(what: str, name: str, rows: pd.DataFrame) -> str:
-    """`name`, where it is a column; else raises `ValueError` with those that are similar."""
-    if name in rows:
-        return name
-    similar = get_close_matches(name, map(str, rows), n=3, cutoff=0.5)
-    hint = f"; similar: {', '.join(similar)}" if similar else ""
-    raise ValueError(f"{what} must be a column of the table, got {name}{hint}")
+def column(what: str, name: str, rows: pd.DataFrame) -> None:
+    """Raise `ValueError`, with the nearest column, where `name` is not a column."""
+    if name not in rows:
+        rule = f"{what} must be a column of the table"
+        raise ValueError(f"{rule}, got {name}; {_nearest(name, rows)}")
+
+
+def _nearest(name: str, rows: pd.DataFrame) -> str:
+    near = get_close_matches(name, map(str, rows), 1)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    varied = [str(one) for one in rows if rows[one].nunique() > 1 and one != "trial_id"]
+    known = f"{', '.join(varied[:LISTED])}{', ...' if len(varied) > LISTED else ''}"
+    return f"columns that vary are {known}" if varied else "no column varies"

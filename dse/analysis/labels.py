@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -33,10 +33,10 @@ LABELS = MEANINGS | {
     "top1": "top-1 on the test set (%)",
     "top5": "top-5 on the test set (%)",
     "val_top1": "top-1 on the validation set (%)",
-    "train_top1": "top-1 over the last epoch (%)",
+    "train_top1": "training top-1 over the last epoch (%)",
     "loss": "loss on the test set (nats per image)",
     "val_loss": "loss on the validation set (nats per image)",
-    "train_loss": "loss over the last epoch (nats per image)",
+    "train_loss": "training loss over the last epoch (nats per image)",
     "seconds": "time of one trial (seconds)",
     "size_bytes": "size of the weights at fp32",
     "macs": "multiply-accumulates for one image",
@@ -108,6 +108,12 @@ def value_text(name: str, value: Any) -> str:
     return OUTCOMES[value] if name == "status" else written(value).replace("$", r"\$")
 
 
+def words(setting: Mapping[str, Any]) -> str:
+    """Values with their names, without those that are missing: "pct3x3 0.25, bypass simple"."""
+    known = {name: value for name, value in setting.items() if not pd.isna(value)}
+    return ", ".join(f"{name} {value_text(name, value)}" for name, value in known.items())
+
+
 def spaced(ticks: Sequence[float], room: int) -> list[float]:
     """Those ticks, from the left, that are far enough apart where there is room for `room`.
 
@@ -166,14 +172,15 @@ def logarithmic(name: str, values: Any) -> bool:
 def log_ticks(low: float, high: float, room: int = MOST_TICKS) -> list[float]:
     """Round numbers for a logarithmic axis from `low` to `high` where there is `room` for so many.
 
-    >>> log_ticks(0.9, 25), log_ticks(0.9, 2500, room=5)
-    ([1.0, 2.0, 5.0, 10.0, 20.0], [1.0, 10.0, 100.0, 1000.0])
+    >>> log_ticks(0.9, 25), log_ticks(0.9, 2500, room=5), log_ticks(54, 79)
+    ([1.0, 2.0, 5.0, 10.0, 20.0], [1.0, 10.0, 100.0, 1000.0], [55.0, 60.0, 65.0, 70.0, 75.0])
     """
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), np.arange(10, 100) / 10):
+    finer = [np.arange(10, 100, every) / 10 for every in (5, 2, 1)]
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), *finer):
         every = [float(f"{step * 10.0**power:.3g}") for power in powers for step in steps]
         ticks = [tick for tick in every if low <= tick <= high]
-        if len(ticks) >= 4:
+        if len(ticks) >= (4 if len(steps) <= 3 else 3):
             break
     kept = set(spaced([float(np.log10(tick)) for tick in ticks], room))
     return [tick for tick in ticks if float(np.log10(tick)) in kept]

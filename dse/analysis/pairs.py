@@ -153,20 +153,27 @@ def mixed_pairs(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
     """
     if "device" not in found.rows:
         return ""
-    others = ["seed", *(other.name for other in found.axes if other is not axis)]
-    paired: list[pd.DataFrame] = []
-    for two in combinations(values, 2):
-        rows = _with_either(found, axis, *two).dropna(subset=[found.answer])
-        paired.append(rows[rows.duplicated(others, keep=False)].assign(pair=len(paired)))
-    trials = pd.concat(paired)
+    every = [paired(found, axis, *two) for two in combinations(values, 2)]
+    trials = pd.concat([rows.assign(pair=number) for number, rows in enumerate(every)])
     text = mixed_devices(trials.drop_duplicates("trial_id"))
     if not text:
         return ""
-    pairs = trials.groupby(["pair", *others])["device"].nunique()
+    pairs = trials.groupby(["pair", *_else(found, axis)])["device"].nunique()
     mixed, count = int((pairs > 1).sum()), len(pairs)
     if mixed:
         return f"{text} In {mixed:,} of {counted(count, 'pair')} the two devices differ."
     return f"{text} Both trials of each pair ran on the same device."
+
+
+def paired(found: Sweep, axis: Axis, before: Any, after: Any) -> pd.DataFrame:
+    """The rows with one of two values of an axis that are in a pair."""
+    rows = _with_either(found, axis, before, after).dropna(subset=[found.answer])
+    return rows[rows.duplicated(_else(found, axis), keep=False)]
+
+
+def _else(found: Sweep, axis: Axis) -> list[str]:
+    """What both trials of a pair have in common."""
+    return ["seed", *(other.name for other in found.axes if other is not axis)]
 
 
 def _differences(

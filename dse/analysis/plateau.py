@@ -30,12 +30,15 @@ from dse.analysis.compare import Comparison, fewest_seeds, judged
 from dse.analysis.lines import lines
 from dse.analysis.pairs import at, axis_alone, pairs, sweep_once
 from dse.analysis.rendering import counted, signed
-from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS, Floats, resampled_means, resamples
+from dse.analysis.statistics import ALPHA, Floats, resampled_means, resamples
 from dse.trial.names import written
 
 MARGIN = 0.5
 """Points. The paper calls 0.7 points a rise (Figure 3(a), sr 0.5 to 0.75) and 0.3 none (3(b),
 pct3x3 0.5 to 0.625)."""
+
+LOCATING_SEEDS = 5
+"""With fewer seeds the interval is too narrow (see docs/statistics.md), and nothing is stated."""
 
 PAPER: Mapping[str, float] = {"sr": 0.75, "pct3x3": 0.5}
 """Where accuracy stops rising in the paper (sections 5.2 and 5.3)."""
@@ -46,7 +49,7 @@ class Plateau:
     """Where accuracy stops rising along an axis, at one setting of the others.
 
     `start` is the value, `low` and `high` the ends of its 95% interval, None below
-    `INTERVAL_SEEDS` seeds. `last` is the axis' greatest value: a plateau that starts there was not
+    `LOCATING_SEEDS` seeds. `last` is the axis' greatest value: a plateau that starts there was not
     seen.
     """
 
@@ -63,13 +66,16 @@ class Plateau:
     def sentence(self) -> str:
         """The plateau in words."""
         where = f" {at(self.setting)}".rstrip()
+        if self.seeds < LOCATING_SEEDS:
+            return (
+                f"Too few seeds ({self.seeds}; {LOCATING_SEEDS} are needed) to locate where mean "
+                f"validation accuracy{where} stops rising with {self.column}."
+            )
         start, seeds = f"{self.column}={written(self.start)}", counted(self.seeds, "seed")
         found = f"rises by at most {self.margin:g} points beyond {start}"
         if self.start == self.last:
             found = f"is highest at {start}, the greatest value"
-        ends = "too few seeds for an interval"
-        if self.low is not None:
-            ends = f"95% interval of this value {written(self.low)} to {written(self.high)}"
+        ends = f"95% interval of this value {written(self.low)} to {written(self.high)}"
         return f"Mean validation accuracy{where} {found} ({ends}, {seeds})."
 
 
@@ -152,7 +158,7 @@ def plateaus(table: pd.DataFrame, column: str, margin: float = MARGIN) -> list[P
         values, data = frame.index.to_list(), frame.to_numpy(float)
         seeds = int(np.isfinite(data).sum(axis=1).min())
         low = high = None
-        if seeds >= INTERVAL_SEEDS:
+        if seeds >= LOCATING_SEEDS:
             places = starts(resampled_means(data, resamples(data.shape[1])), margin)
             ends = np.quantile(places, [0.025, 0.975], method="inverted_cdf").astype(int)
             low, high = (values[end] for end in ends)

@@ -68,14 +68,18 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
     return chosen
 
 
-def file_name(what: str, given: Mapping[str, Sequence[str]]) -> str:
-    """A file's name that repeats a command; a long one ends in a hash.
+def words(given: Mapping[str, Sequence[str]]) -> list[str]:
+    """Arguments as they are written: ["sr=0.125,0.25"]."""
+    return [f"{key}={','.join(texts)}" for key, texts in given.items()]
 
-    >>> file_name("curves", {"hue": ["sr"], "seed": ["0", "1"]})
+
+def file_name(*arguments: str) -> str:
+    """A file's name that repeats the arguments of a command; a long one ends in a hash.
+
+    >>> file_name("curves", *words({"hue": ["sr"], "seed": ["0", "1"]}))
     'curves_hue=sr_seed=0,1'
     """
-    words = [what] * bool(what) + [f"{key}={','.join(texts)}" for key, texts in given.items()]
-    name = re.sub(r"[^\w.,=+-]", "-", "_".join(words))
+    name = re.sub(r"[^\w.,=+-]", "-", "_".join(filter(None, arguments)))
     if len(name) <= LONGEST:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dse.analysis.axes import Sweep, TooMany
+from dse.analysis.labels import words
 from dse.analysis.statistics import share
-from dse.figures.marks import label_rows, row_height, words
+from dse.figures.marks import label_rows, row_height
 from dse.figures.plotting import Figure, caption, described, legend, look, panels, style
 from dse.figures.scales import count_groups, groups, in_order
 from dse.trial.names import OUTCOMES
@@ -67,7 +68,7 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
         label_rows(axes, labels, [f"of {count:,}" for count in table["count"]])
         axes.set_xlim(-3, 103)
         axes.set_xlabel("share of the trials (%)")
-        axes.set_title(described(found))
+        axes.set_title(described(found.rows))
         legend(figure, [OUTCOMES[status] for status in drawn])
         others = [axis.name for axis in found.axes if axis.name not in names]
         over = f"Over all trials, whatever their {', '.join(others)}." if others else ""

@@ -13,9 +13,10 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set, configurations, require
 from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.front import pareto
-from dse.analysis.labels import label, scale
+from dse.analysis.labels import label, scale, words
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import half_width
-from dse.figures.marks import MOST_NAMED, number_marks, words
+from dse.figures.marks import MOST_NAMED, number_marks
 from dse.figures.plotting import MOST_DOTS, Figure, caption, described, legend, panels, style
 from dse.figures.scales import is_log, set_scale
 from dse.trial.compression import METHODS, SETTINGS
@@ -48,14 +49,14 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
     `found` is the `sweep` of a table of `dse.load_compressed`. A colour and a marker for each
     method, a lightness for each of its settings. The Pareto fronts of the uncompressed and of the
     compressed networks are joined, each a step from network to network; both are chosen by the
-    validation set. Their networks have 95% intervals in both directions. `note` is added to the
-    caption.
+    validation set. Their networks have 95% intervals in both directions. Networks of which no seed
+    learned are left out and counted. `note` is added to the caption.
 
     Raises `NoSweep` where no network is compressed, and `TooMany` for several data sets or more
     than `MOST_WAYS` ways to compress.
     """
     require(found.rows, "compressed_id", "method", COST, "val_top1")
-    points = _points(found)
+    points, left_out = _learned(_points(found))
     looks = _looks(points)
     across = scale(COST, [points[COST].min()])
     with style():
@@ -66,19 +67,19 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
             front = front.sort_values(COST)
             if len(front):
                 _front(axes, front, across.position, {"label": name, **line})
-            if listed:
-                x = across.position(front[COST])
-                number_marks(axes, x, front["mean"], numbers[front.index])
         for way, look in looks.items():
             own = points[points["way"] == way]
             _marks(axes, own, across.position, look, many=len(points) > MOST_DOTS)
             axes.plot([], [], linestyle="none", label=way, markersize=6, **look)
         axes.set_ylabel(label(found.answer))
         set_scale(axes, "x", across, log=is_log("x", COST, points[COST], None))
+        if listed:
+            marked = points.loc[numbers.index]
+            number_marks(axes, across.position(marked[COST]), marked["mean"], numbers)
         names = [text for _, text in zip(*axes.get_legend_handles_labels(), strict=True)]
         legend(figure, names)
-        axes.set_title(described(found))
-        caption(figure, EXPLAINED, *listed, note)
+        axes.set_title(described(found.rows))
+        caption(figure, EXPLAINED, *listed, left_out, note)
     return figure
 
 
@@ -93,11 +94,12 @@ EXPLAINED = (
 def _points(found: Sweep) -> pd.DataFrame:
     """A row for each network over its seeds: `configurations`, and what the figure needs more.
 
-    `way` says how it was compressed, `compressed` whether it was, `on_front` whether it is on the
-    front of its kind; `half`, half the width of the interval of its bytes.
+    `way` says how it was compressed, `compressed` whether it was, `learned` whether any seed is
+    better than chance; `half`, half the width of the interval of its bytes.
     """
     found = replace(found, rows=distinct(found.rows))
-    rows = found.rows.assign(way=ways(found.rows))
+    learned = ~found.rows["status"].isin(["never_learned", "diverged"])
+    rows = found.rows.assign(way=ways(found.rows), learned=learned)
     if (rows["method"] == UNCOMPRESSED).all():
         raise NoSweep("no network is compressed by another method than none")
     check_data_set(rows)
@@ -109,17 +111,27 @@ def _points(found: Sweep) -> pd.DataFrame:
     names: Any = [axis.name for axis in found.axes] or np.zeros(len(rows), dtype=int)
     groups = rows.groupby(names, sort=False)
     half = half_width(groups.size().to_numpy(), groups[COST].std().to_numpy(float))
-    more = groups[["way", "method"]].first().assign(half=half)
+    more = groups[["way", "method"]].first().assign(half=half, learned=groups["learned"].any())
     points = configurations(found)
-    own = [name for name in ("way", "method", "half") if name not in points]
+    own = [name for name in ("way", "method", "half", "learned") if name not in points]
     points = points.join(more[own], on=names) if found.axes else points.join(more[own])
     points = points[points["mean"].notna()]
     points["compressed"] = points["method"] != UNCOMPRESSED
-    points["on_front"] = False
+    return points
+
+
+def _learned(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The networks that learned, with `on_front`, whether each is on the front of its kind; and how
+    many others there are, in words. All of them where no compressed one learned."""
+    enough = (points["learned"] & points["compressed"]).any()
+    learned = points[points["learned"]] if enough else points
+    count = len(points) - len(learned)
+    left_out = f"Not shown: {counted(count, 'network')} at chance with every seed." if count else ""
+    points = learned.assign(on_front=False)
     for _, some in points.groupby("compressed"):
         best = pareto(some[COST].to_numpy(float), some["val_top1"].to_numpy(float)[None])[0]
         points.loc[some.index, "on_front"] = best
-    return points
+    return points, left_out
 
 
 def _networks(found: Sweep, points: pd.DataFrame) -> tuple[pd.Series[int], list[str]]:

@@ -31,7 +31,7 @@ def contrasts(found: Sweep, every: Sequence[Contrast]) -> Figure:
         for axes, one in zip(places, every, strict=True):
             _panel(axes, one)
         answer = label(found.answer).replace("(%)", "(points)")
-        figure.suptitle(f"{described(found)}: difference of {answer}", fontsize="medium")
+        figure.suptitle(f"{described(found.rows)}: difference of {answer}", fontsize="medium")
         few = every[0].difference.count < INTERVAL_SEEDS
         bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95% intervals over seeds"
         caption(figure, f"{EXPLAINED}; {bars}.")

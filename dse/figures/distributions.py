@@ -39,7 +39,7 @@ def error_distributions(found: Sweep) -> Figure:
         for axes in places[-2:]:
             axes.set_xlabel("error on the test set (%)")
             axes.tick_params("x", labelbottom=True)
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(found.rows), fontsize="medium")
         caption(figure, EXPLAINED)
     return figure
 

@@ -19,6 +19,9 @@ Pages = Mapping[str, tuple["pd.DataFrame", str]]
 """Name of a page of `sweeps/` -> its rows, and the note for its caption."""
 Drawings = Callable[[Pages], Iterator[tuple[str, bytes | str]]]
 """The name and content of each file; or the name of a figure, and why it is not drawn."""
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("analysis", "figures", "paper", "space", "trial")
+"""What figures are made with: `results` only reads the rows that they are drawn from."""
 
 
 class Drawn(NamedTuple):
@@ -178,14 +181,20 @@ def _drawn(folder: Path, drawn_from: str, mark: str) -> dict[str, Any] | None:
 
 
 def _digest(parts: Pages) -> str:
-    """A digest of what figures depend on: rows, notes, and the code that draws them."""
+    """A digest of what figures depend on: rows, notes, and code."""
     from pandas.util import hash_pandas_object
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(code_digest())
     for name, (rows, note) in parts.items():
         digest.update(json.dumps([name, note, *map(str, rows)]).encode())
         digest.update(hash_pandas_object(rows, index=False).to_numpy().tobytes())
-    for room in "analysis", "figures":
-        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
-            digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def code_digest(*more: str) -> bytes:
+    """A digest of the packages that decide what a figure shows, and of those named in `more`."""
+    digest = hashlib.sha256()
+    for package in (*PACKAGES, *more):
+        for path in sorted((ROOT / package).glob("*.*")):
+            digest.update(path.read_bytes())
+    return digest.digest()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany, sweep
 from dse.analysis.compare import compare, comparisons
@@ -23,6 +22,7 @@ from dse.figures.heat_map import heat_map
 from dse.figures.learning_curves import learning_curves
 from dse.figures.overview import overview
 from dse.figures.plots import plot
+from dse.figures.plotting import Figure
 from dse.figures.scales import count_groups, find_axis
 from dse.results import curves, files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,6 @@ EXPLAINED = (
     "Effect: the difference from the mean over all values of the axis, all else and the seed "
     "being equal; mean and 95% interval over the seeds. Widest range first."
 )
-UNKNOWN = "not all values were tried with all else equal, or they are more texts than fit."
 
 
 def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
@@ -43,23 +42,33 @@ def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
     blocks that are left out. An axis without a block has no table.
     """
     answer = answer or found.answer
-    tables = {}
     without = {"data", *(name for name, _ in found.idle)}
-    for axis in [axis for axis in found.axes if axis.name not in without]:
-        others = ["seed", *(other.name for other in found.axes if other is not axis)]
-        columns = found.rows.dropna(subset=[answer])
-        blocks = columns.pivot_table(index=others, columns=axis.name, values=answer, sort=False)
-        blocks = blocks.reindex(columns=list(axis.values)).dropna()
-        if len(blocks):
-            tables[axis.name] = _effect(blocks, axis)
+    axes = [axis for axis in found.axes if axis.name not in without]
+    blocks = {axis.name: _blocks(found, axis, answer) for axis in axes}
+    tables = {
+        axis.name: _effect(blocks[axis.name], axis) for axis in axes if len(blocks[axis.name])
+    }
     return dict(sorted(tables.items(), key=lambda item: -np.ptp(item[1]["effect"])))
+
+
+def _blocks(found: Sweep, axis: Axis, answer: str) -> pd.DataFrame:
+    """The answers of one axis, a row for each block and a column for each value."""
+    others = ["seed", *(other.name for other in found.axes if other is not axis)]
+    known = found.rows.dropna(subset=[answer])
+    blocks = known.pivot_table(index=others, columns=axis.name, values=answer, sort=False)
+    return blocks.reindex(columns=list(axis.values)).dropna()
+
+
+def _chosen(blocks: pd.DataFrame) -> pd.DataFrame:
+    """Those blocks in which each seed has the same settings."""
+    others = [name for name in blocks.index.names if name != "seed"]
+    settings = blocks.groupby(level=others).ngroup() if others else np.zeros(len(blocks))
+    return blocks[whole(settings, blocks.index.get_level_values("seed"))]
 
 
 def _effect(blocks: pd.DataFrame, axis: Axis) -> pd.DataFrame:
     """The effects of one axis; `blocks` has a row for each block and a column for each value."""
-    others = [name for name in blocks.index.names if name != "seed"]
-    settings = blocks.groupby(level=others).ngroup() if others else np.zeros(len(blocks))
-    chosen = blocks[whole(settings, blocks.index.get_level_values("seed"))]
+    chosen = _chosen(blocks)
     differences = chosen.sub(chosen.mean(axis="columns"), axis="index")
     by_seed = differences.groupby(level="seed").mean()
     known = [interval(by_seed[value].tolist()) for value in axis.values]
@@ -96,13 +105,33 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
         figure, places = panels(len(shown), 2.1, 1.2, effect, sharey=True)
         for axes, (name, table) in zip(places, shown.items(), strict=True):
             _panel(axes, found, name, table)
-        figure.suptitle(described(found), fontsize="medium")
-        rest = [axis.name for axis in found.axes if axis.name not in shown]
-        several = "Data sets are not compared." if "data" in rest else ""
-        unknown = ", ".join(name for name in rest if name != "data")
-        missing = f"No effect is known of {unknown}: {UNKNOWN}" if unknown else ""
-        caption(figure, EXPLAINED, _seeds(shown), missing, several, lost, note)
+        figure.suptitle(described(_counted(known, list(shown), answer)), fontsize="medium")
+        caption(figure, EXPLAINED, _seeds(shown), *_missing(found, tables, shown), lost, note)
     return figure
+
+
+def _counted(found: Sweep, shown: Sequence[str], answer: str) -> pd.DataFrame:
+    """The trials that are in a block of one of the axes `shown`."""
+    every = []
+    for name in shown:
+        keys = _chosen(_blocks(found, found.axis(name), answer)).index.to_frame(index=False)
+        every.append(found.rows.merge(keys, on=list(keys)))
+    return pd.concat(every)
+
+
+def _missing(found: Sweep, known: Collection[str], shown: Collection[str]) -> list[str]:
+    """Which axes have no panel, and why: a sentence for each reason."""
+    rest = [axis.name for axis in found.axes if axis.name not in shown and axis.name != "data"]
+    causes = {name for name, _ in found.idle}
+    untried = [name for name in rest if name not in known and name not in causes]
+    reasons = {
+        "its values decide which other axes there are": [n for n in rest if n in causes],
+        "not all values were tried with all else equal": untried,
+        f"more than {MOST_TICKS} texts do not fit": [name for name in rest if name in known],
+    }
+    parts = [f"No effect of {', '.join(names)}: {why}." for why, names in reasons.items() if names]
+    several = any(axis.name == "data" for axis in found.axes)
+    return [*parts, "Data sets are not compared."] if several else parts
 
 
 def _panel(axes: Axes, found: Sweep, name: str, table: pd.DataFrame) -> None:

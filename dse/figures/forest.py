@@ -6,12 +6,15 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison, lacking_seeds, probability
-from dse.analysis.labels import label
+from dse.analysis.labels import label, words
+from dse.analysis.pairs import paired
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import ALPHA, INTERVAL_SEEDS
-from dse.figures.marks import label_rows, row_height, words
+from dse.figures.marks import label_rows, row_height
 from dse.figures.plotting import OURS, Figure, caption, described, legend, panels, span, style
 from dse.trial.names import written
 
@@ -35,6 +38,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
     if not comparisons:
         raise NoSweep("no seed has two values of an axis with all else equal: nothing is compared")
     check_rows(len(comparisons))
+    compared = [one.pairs for one in comparisons]
     with style():
         names = [_name(one) for one in comparisons]
         height = 1.8 + sum(map(row_height, names))
@@ -45,7 +49,8 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
         label_rows(axes, names, [probability(one.adjusted_p) for one in comparisons])
         answer = label(comparisons[0].pairs.answer).replace("(%)", "(points)")
         axes.set_xlabel(f"difference of {answer}")
-        axes.set_title(described(found))
+        shown = [paired(found, found.axis(p.column), p.before, p.after) for p in compared]
+        axes.set_title(described(pd.concat(shown)))
         _legend(axes, comparisons)
         caption(figure, *_remarks(comparisons), note)
     return figure

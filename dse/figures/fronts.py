@@ -12,9 +12,9 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set
 from dse.analysis.devices import times_comparable
 from dse.analysis.front import front
-from dse.analysis.labels import label, scale
+from dse.analysis.labels import label, scale, words
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.figures.marks import MOST_NAMED, number_marks, words
+from dse.figures.marks import MOST_NAMED, number_marks
 from dse.figures.plotting import MOST_DOTS, OURS, Figure, caption, described, panels, spread, style
 from dse.figures.scales import is_log, set_scale
 
@@ -53,7 +53,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
             best = table.loc[table["on_front"], [*names, cost]]
             trials = found.rows[[*names, found.answer]].merge(best, on=names)
             _panel(axes, cost, table, trials[[cost, found.answer]], _keys(table, names), numbers)
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(found.rows), fontsize="medium")
         if known:
             image = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), SHADES)
             text = "share of resamples on the front (%)"
@@ -139,7 +139,7 @@ def _panel(
             linewidth=0.8,
             rasterized=len(table) > MOST_DOTS,
         )
+    set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)
     if numbers:
         rows = np.flatnonzero(chosen)[order]
         number_marks(axes, x[rows], y[rows], [numbers[keys[row]] for row in rows])
-    set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
-from dse.analysis.labels import MOST_TICKS, label, scale
+from dse.analysis.labels import MOST_TICKS, label, scale, words
 from dse.analysis.rendering import counted
-from dse.figures.marks import ended, words
+from dse.figures.marks import ended
 from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, panels, span, style
 from dse.figures.scales import count_groups, finite, groups
 from dse.trial.names import written
@@ -70,7 +70,7 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=places, label=colour_scale.label, aspect=30)
         places[-1].set_xlabel(label(across.name))
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(known.rows), fontsize="medium")
         most = points["count"].max()
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
         whole = len(points) == len(settings) * len(across.values) * len(up.values)

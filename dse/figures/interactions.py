@@ -51,7 +51,7 @@ def explained(found: Sweep) -> Figure:
         axes.invert_yaxis()
         image = mpl.cm.ScalarMappable(shades, COLOURS)
         figure.colorbar(image, ax=axes, label="share of the variance (%)", aspect=25)
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(found.rows), fontsize="medium")
         caption(figure, EXPLAINED, _rest(grid, float(known[REST])))
     return figure
 
@@ -91,7 +91,7 @@ def interactions(found: Sweep) -> Figure:
             sizes = {name: len(grid.axes[grid.place(name)].values) for name in (one, two)}
             across, hue = sorted((one, two), key=lambda name: -sizes[name])
             _panel(axes, found, grid, across, hue)
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(found.rows), fontsize="medium")
         few = len(grid.seeds) < INTERVAL_SEEDS
         bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95% intervals over seeds"
         text = "Means over all other axes; without an interaction the lines of a panel are parallel"

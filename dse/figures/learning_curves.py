@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from dse.analysis.axes import NoSweep, Sweep
 from dse.analysis.labels import ACCURACIES, scale
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
-from dse.figures.marks import draw_legend, find_looks
+from dse.figures.looks import draw_legend, find_looks
 from dse.figures.plots import check_lines
 from dse.figures.plotting import COLOURS, MOST_DOTS, Figure, caption, described, panels, span, style
 from dse.figures.scales import groups, hue_axis, in_order, is_log, set_scale
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 FEW = 6
 """Intervals are drawn of at most this many lines."""
+
+IN_AN_EPOCH = {
+    "lr": "learning rate",
+    "train_loss": "training loss (nats per image)",
+    "train_top1": "training top-1 (%)",
+}
+"""What is on the y axis where that is not what the column of a record holds."""
 
 MEASURED = "measured"
 """The column of the curves that is drawn; `lr` may be one of the axes as well."""
@@ -55,8 +63,9 @@ def learning_curves(
         raise NoSweep(f"no trial has a curve of {y}")
     lines = dict(groups(in_order(known, found.axes), names))
     hued = hue_axis(found, hue or _most_values(found), found.axes)
-    looks = find_looks(list(lines), names, hued)
+    looks = find_looks(list(lines), found.axes, hued)
     heights = scale(y, known[MEASURED].tolist())
+    heights = replace(heights, label=IN_AN_EPOCH.get(y, heights.label), ticks=())
     with style():
         figure, (axes,) = panels(1, 4.6)
         for key, rows in lines.items():
@@ -67,8 +76,9 @@ def learning_curves(
         log_y = is_log("y", y, known[MEASURED], log)
         axes.set_ylim(_limits(known[MEASURED], log=log_y))
         set_scale(axes, "y", heights, log=log_y)
-        draw_legend(axes, looks, names, hued)
-        axes.set_title(described(found))
+        draw_legend(axes, looks, found.axes, hued)
+        shown = found.rows["trial_id"].isin(known["trial_id"])
+        axes.set_title(described(found.rows[shown]))
         caption(figure, *_remarks(found, known, few=len(lines) <= FEW), note)
     return figure
 

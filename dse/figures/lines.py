@@ -78,12 +78,16 @@ def _draw_line(
     return [*bars.get_children(), *dots]
 
 
+def trials_of(drawn: Sequence[Line]) -> pd.DataFrame:
+    """The trials of some lines."""
+    return pd.concat([line.trials for line in drawn])
+
+
 def measured(found: Sweep, drawn: Sequence[Line], along: str) -> str:
     """What the lines along an axis show, and how many trials of the sweep are on none of them."""
     counts = pd.concat([line.points["count"] for line in drawn])
-    trials = pd.concat([line.trials for line in drawn])
     others = ""
     if count := left_out(found, drawn):
         lost = counted(count, "trial")
         others = f"Not shown: {lost} without another that differs in {along} alone."
-    return " ".join(text for text in (spread(counts), ended(trials), others) if text)
+    return " ".join(text for text in (spread(counts), ended(trials_of(drawn)), others) if text)

@@ -11,26 +11,24 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Axis, Sweep, configurations
-from dse.analysis.labels import Scale, is_numeric, value_text
+from dse.analysis.labels import Scale, is_numeric
+from dse.figures.looks import draw_legend, find_looks
 from dse.figures.plotting import (
     MOST_DOTS,
     OURS,
     Figure,
     caption,
     described,
-    legend,
     panels,
     spread,
     style,
 )
 from dse.figures.scales import (
-    colours,
     find_axis,
     finite,
     groups,
     in_order,
     is_log,
-    marker,
     scale_of,
     set_scale,
 )
@@ -46,10 +44,6 @@ MOST_NUMBERS = 150
 SIDE_BY_SIDE = "What lies at the same place is drawn side by side."
 SMALL = "^v<>"
 """Markers that cover less than the others of the same size."""
-OTHER = "#555555"
-"""The colour of a marker in the legend where lines of several colours have it."""
-UNKNOWN = "#999999"
-"""The colour of what has no value of the hue."""
 
 
 def draw(
@@ -69,12 +63,13 @@ def draw(
     """
     found, lost = finite(found, *columns)
     scales = [scale_of(found, name) for name in columns]
-    names = [axis.name for axis in ([hued] if joined is None else joined) if axis]
+    apart = [axis for axis in ([hued] if joined is None else joined) if axis]
+    names = [axis.name for axis in apart]
     order = [hued] if hued and joined is None else found.axes
     points = found.blank(_points(found, *columns) if means else found.rows)
     drawn = dict(groups(in_order(points, order), names))
     trials = dict(groups(found.blank(found.rows), names))
-    looks = find_looks(list(drawn), names, hued)
+    looks = find_looks(list(drawn), apart, hued)
     if scales[0].names or joined is None:  # nothing lies between categories
         looks = {key: {**look, "linestyle": "none"} for key, look in looks.items()}
     with style():
@@ -91,14 +86,14 @@ def draw(
             artists.append(own)
         along = joined is not None or find_axis(found, columns[0])
         places = [set(trials[key][columns[0]]) for key in drawn] if along else []
-        apart = not scales[0].names and sum(map(len, places)) > len(set().union(*places))
-        if apart:
+        beside = not scales[0].names and sum(map(len, places)) > len(set().union(*places))
+        if beside:
             side_by_side(axes, artists)
         for which, name, one in zip("xy", columns, scales, strict=True):
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
-        draw_legend(axes, looks, names, hued)
-        axes.set_title(described(found))
-        shifted = SIDE_BY_SIDE if apart else ""
+        draw_legend(axes, looks, apart, hued)
+        axes.set_title(described(found.rows))
+        shifted = SIDE_BY_SIDE if beside else ""
         caption(figure, _shown(points if means else None), shifted, ended(found.rows), lost, note)
     return figure
 
@@ -124,7 +119,7 @@ def draw_counts(
         axes.margins(x=0.1)
         for which, name, one in zip("xy", columns, scales, strict=True):
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
-        axes.set_title(described(found))
+        axes.set_title(described(found.rows))
         caption(figure, "The area of a mark grows with the number of trials.", lost, note)
     return figure
 
@@ -157,12 +152,10 @@ def ended(rows: pd.DataFrame) -> str:
     return "" if (rows["status"] == "learned").all() else f"{outcomes(rows)}."
 
 
-def words(setting: Mapping[str, Any]) -> str:
-    """Values with their names, without those that are missing: "pct3x3 0.25, bypass simple"."""
-    known = {name: value for name, value in setting.items() if not pd.isna(value)}
-    return ", ".join(f"{name} {value_text(name, value)}" for name, value in known.items())
-
-
+SIDES = tuple((x, y) for y in (10, -10, 0) for x in (0, 9, -9) if (x, y) != (0, 0))
+"""Where a number may be, points from its mark: above, if there is room."""
+ENOUGH = 9.0
+"""Points from a number to what is near it, beyond which more make no difference."""
 MOST_NAMED = 12
 """Networks on a front have a number and a name where they are at most this many."""
 
@@ -170,11 +163,23 @@ MOST_NAMED = 12
 def number_marks(
     axes: Axes, x: Iterable[float], y: Iterable[float], numbers: Iterable[int]
 ) -> None:
-    """Write a number next to each mark, from left to right: neighbours have theirs apart."""
-    for turn, (across, up, number) in enumerate(zip(x, y, numbers, strict=True)):
+    """Write a number next to each mark, on the side with most room. Call it after `set_scale`."""
+    data = np.column_stack([[*x], [*y]])
+    marks = axes.transData.transform(data) * 72 / axes.figure.dpi
+    ends = axes.bbox.get_points() * 72 / axes.figure.dpi
+    taken = [*marks]
+    for mark, place, number in zip(marks, data.tolist(), numbers, strict=True):
+
+        def room(side: tuple[float, float], mark: Any = mark) -> float:
+            centre = mark + side
+            near = [np.hypot(*(centre - other)) for other in taken if other is not mark]
+            return float(min([*near, *(centre - ends[0] + 5), *(ends[1] - centre + 5), ENOUGH]))
+
+        side = max(SIDES, key=room)
+        taken.append(mark + side)
         axes.annotate(
-            str(number), (across, up), (0, -13) if turn % 2 else (0, 7),
-            textcoords="offset points", ha="center", fontsize=7,
+            str(number), tuple(place), side,
+            textcoords="offset points", ha="center", va="center", fontsize=7,
             path_effects=[withStroke(linewidth=1.2, foreground="white")],
         )  # fmt: skip
 
@@ -206,51 +211,6 @@ def _points(found: Sweep, x: str, y: str) -> pd.DataFrame:
     return points.join(values.rename("x"), on=names)
 
 
-def find_looks(
-    keys: Sequence[tuple[Any, ...]], names: Sequence[str], hued: Axis | None
-) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """How each group is drawn: the colour is that of `hued`, the marker that of the rest."""
-    palette, looks, numbers = colours(hued), {}, dict[str, int]()
-    for key in keys:
-        setting = dict(zip(names, key, strict=True))
-        colour, number = OURS, 0
-        if hued:
-            value = setting.pop(hued.name)
-            colour = palette.get(value, UNKNOWN)
-            number = hued.values.index(value) if value in palette else len(palette)
-        if words(setting):
-            number = numbers.setdefault(words(setting), len(numbers))
-        looks[key] = {"color": colour, **marker(number)}
-    return looks
-
-
-def draw_legend(
-    axes: Axes,
-    looks: Mapping[tuple[Any, ...], Mapping[str, Any]],
-    names: Sequence[str],
-    hued: Axis | None,
-) -> None:
-    """A legend of the colours, then one of the markers where other axes than `hued` have lines."""
-    by_colour, by_marker = {}, {}
-    for key, look in looks.items():
-        setting = dict(zip(names, key, strict=True))
-        if hued:
-            text = words({hued.name: setting.pop(hued.name)})
-            by_colour[text or f"no value of {hued.name}"] = look
-        if text := words(setting):
-            by_marker[text] = {**look, "color": OTHER}
-    if by_marker:
-        by_colour = {
-            text: {"color": look["color"], "linewidth": 4} for text, look in by_colour.items()
-        }
-    entries = by_colour | by_marker
-    for text, look in entries.items():
-        axes.plot([], [], label=text, **look)
-    if entries:
-        figure: Any = axes.figure
-        legend(figure, list(entries))
-
-
 def _dots(
     axes: Axes, x: Any, y: Any, colour: Any, count: int, *, marker: str, markersize: float = 3.5
 ) -> list[Artist]:
@@ -272,7 +232,8 @@ def _means(
     mean, low, high = (scales[1].position(points[name]) for name in ("mean", "low", "high"))
     ends = np.array([mean - low, high - mean])
     ends[:, ends.sum(axis=0) == 0] = np.nan  # caps alone would cross the mark
-    look = {**look, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    edge = {"markeredgecolor": "white"} if look["fillstyle"] == "full" else {}
+    look = {**look, **edge, "markeredgewidth": 0.6}
     if look["marker"] in SMALL:
         look["markersize"] = 6.5
     if count > MOST_BARS:

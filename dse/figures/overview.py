@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from matplotlib.figure import Figure
-
 from dse.analysis.axes import FEW, Axis, NoSweep, Sweep
 from dse.analysis.labels import MOST_TICKS, is_numeric
 from dse.figures.effects import effects
 from dse.figures.heat_map import heat_map
 from dse.figures.plots import line_plot, scatter
+from dse.figures.plotting import Figure
 
 
 def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dict[str, Figure]:

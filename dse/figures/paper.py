@@ -18,7 +18,7 @@ from dse.analysis.labels import MOST_TICKS, log_ticks
 from dse.analysis.lines import MOST_LINES, Line, lines
 from dse.analysis.pairs import axis_alone, sweep_once
 from dse.figures.chance import at_chance
-from dse.figures.lines import draw_lines, measured, same_places
+from dse.figures.lines import draw_lines, measured, same_places, trials_of
 from dse.figures.plotting import THEIRS, Figure, caption, described, panels, style
 from dse.space.architecture import Metaparameters, field_names
 from dse.space.cost import mebibytes
@@ -51,7 +51,7 @@ def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
     with style():
         figure, (ours, *rest) = panels(2, 3.3, columns=1) if theirs else panels(1, 4.0)
         places = _over_sizes(ours, found, drawn, paper.column, paper.label)
-        ours.set_title(f"{paper.title}, measured: {described(found)}")
+        ours.set_title(f"{paper.title}, measured: {described(trials_of(drawn))}")
         for axes in rest:
             _published(axes, paper)
         caption(figure, measured(found, drawn, paper.column), places, note, paper.missing(drawn))
@@ -75,7 +75,7 @@ def widths(table: pd.DataFrame, note: str = "") -> Figure:
     with style():
         figure, (axes,) = panels(1, 4.4)
         places = _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
-        axes.set_title(f"Width: {described(found)}")
+        axes.set_title(f"Width: {described(trials_of(drawn))}")
         caption(figure, measured(found, drawn, "base_e"), places, note)
     return figure
 
@@ -100,7 +100,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
         places = draw_lines(axes, found, drawn, "pool_after", [ranks] * len(drawn))
         axes.set_xticks(list(ranks.values()), ticks)
         axes.set_xlabel(label)
-        axes.set_title(f"Downsampling: {described(found)}")
+        axes.set_title(f"Downsampling: {described(trials_of(drawn))}")
         caption(figure, measured(found, drawn, "pool_after"), places, note)
     return figure
 

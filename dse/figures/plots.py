@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, require, sweep
-from dse.analysis.labels import is_numeric
+from dse.analysis.labels import is_numeric, words
 from dse.analysis.rendering import counted
-from dse.figures.marks import draw, draw_counts, words
+from dse.figures.marks import draw, draw_counts
+from dse.figures.plotting import Figure
 from dse.figures.scales import column_axis, count_groups, find_axis, hue_axis
 from dse.trial.names import written
 
@@ -68,10 +68,11 @@ def line_plot(
     """Lines along an axis: the mean of `y` over the seeds, its 95% interval, and each trial.
 
     `x` is an axis of the sweep, or one of the `SIZES` where a single axis of numbers other than
-    `hue` changes it. `y` is a column of numbers (default: the accuracy, percent). `hue` is the axis
-    that gives the colours (default: the one with the fewest values). Each setting of the other axes
-    is a line of its own: nothing but seeds is averaged. `log` names the logarithmic axes, of "x"
-    and "y" (default: sizes that span a wide range). `note` is added to the caption.
+    `hue` changes it and each trial is on a line. `y` is a column of numbers (default: the accuracy,
+    percent). `hue` is the axis that gives the colours (default: the one with the fewest values).
+    Each setting of the other axes is a line of its own: nothing but seeds is averaged. `log` names
+    the logarithmic axes, of "x" and "y" (default: sizes that span a wide range). `note` is added to
+    the caption.
 
     Raises `NoSweep` where there is no line, or more than `MOST_LINES`.
     """
@@ -126,7 +127,8 @@ def scatter(
 
 
 def line_axis(found: Sweep, x: str, hue: str = "") -> Axis | None:
-    """The axis that a line of `x` follows; None where there is none, or more than one."""
+    """The axis that a line of `x` follows; None where there is none, or more than one, or where
+    not every trial would be on a line of a size."""
     if axis := find_axis(found, x):
         return axis
     if x not in SIZES:
@@ -138,29 +140,32 @@ def line_axis(found: Sweep, x: str, hue: str = "") -> Axis | None:
         and is_numeric(found.rows[axis.name])
         and _changes(found, axis, x)
     ]
-    return changing[0] if len(changing) == 1 else None
+    whole = len(changing) == 1 and len(_on_lines(found, changing[0])) == len(found.rows)
+    return changing[0] if whole else None
 
 
 def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
     """The trials on lines of at least two points, and in words how many others there are."""
     others = [axis.name for axis in found.axes if axis is not along]
-    if not others:
-        return found, ""
     kept = _on_lines(found, along)
     if kept.empty:
         raise NoSweep(f"no two values of `{along.name}` have all else equal")
-    count = len(found.rows) - len(kept)
+    if not (count := len(found.rows) - len(kept)):
+        return found, ""
     fixed = {name: kept[name].iloc[0] for name in others if kept[name].nunique() == 1}
     shown = f" Shown: {words(found.read(fixed))}." if fixed else ""
     lost = counted(count, "trial")
-    missing = f"Not shown: {lost} without a second value of {along.name}.{shown}"
-    return sweep(kept), missing if count else ""
+    return sweep(kept), f"Not shown: {lost} without a second value of {along.name}.{shown}"
 
 
 def _on_lines(found: Sweep, along: Axis) -> pd.DataFrame:
-    """The rows that differ from some others along `along` alone, which is not the only axis."""
+    """The rows that differ from some others along `along` alone."""
     others = [axis.name for axis in found.axes if axis is not along]
-    return found.rows[found.rows.groupby(others)[along.name].transform("nunique") > 1]
+    return (
+        found.rows
+        if not others
+        else found.rows[found.rows.groupby(others)[along.name].transform("nunique") > 1]
+    )
 
 
 def _has_lines(found: Sweep, along: Axis, hue: str) -> bool:

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import matplotlib.figure
 import pandas as pd
 
-from dse.analysis.axes import Sweep
+from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ def style() -> Iterator[None]:
 
 class Figure(matplotlib.figure.Figure):
     """A figure in `style`, also where it is shown or saved among a user's own figures: matplotlib
-    makes some of its ticks when it is drawn."""
+    makes some of its ticks when it is drawn. `remarks` is its caption, in one line."""
+
+    remarks = ""
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the figure, in its style."""
@@ -127,15 +129,16 @@ def panels(
 
 def caption(figure: Figure, *sentences: str) -> None:
     """Small text below the plot, wrapped; empty sentences are left out."""
-    text = " ".join(sentence for sentence in sentences if sentence)
-    wrapped = textwrap.fill(text, int(figure.get_figwidth() * 16.5))
+    figure.remarks = " ".join(sentence for sentence in sentences if sentence)
+    wrapped = textwrap.fill(figure.remarks, int(figure.get_figwidth() * 16.5))
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color="#444444", parse_math=False)
 
 
-def described(found: Sweep) -> str:
-    """What the networks were trained on, and how long: "digits, 20 epochs"."""
-    data = found.fixed.get("data") or " and ".join(sorted(found.rows["data"].unique()))
-    return f"{data}, {found.fixed['epochs']} epochs" if "epochs" in found.fixed else str(data)
+def described(rows: pd.DataFrame) -> str:
+    """What the trials that are drawn were trained on, and how long: "digits, 20 epochs"."""
+    data = " and ".join(sorted(rows["data"].unique()))
+    epochs = set(rows.get("epochs", ()))
+    return f"{data}, {counted(int(epochs.pop()), 'epoch')}" if len(epochs) == 1 else data
 
 
 def span(counts: Iterable[int]) -> str:

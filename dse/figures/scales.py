@@ -69,16 +69,18 @@ def colours(axis: Axis | None) -> dict[Any, Any]:
 
 
 def marker(number: int) -> dict[str, Any]:
-    """One of 50 combinations of a marker and dashes."""
-    dash = DASHES[(number + number // len(MARKERS)) % len(DASHES)]
-    return {"marker": MARKERS[number % len(MARKERS)], "linestyle": dash}
+    """One of 50 combinations of a marker, full or empty, and dashes."""
+    turn, place = divmod(number, len(MARKERS))
+    dash = DASHES[(number + turn) % len(DASHES)]
+    fill = "none" if turn % 2 else "full"
+    return {"marker": MARKERS[place], "linestyle": dash, "fillstyle": fill}
 
 
 def set_scale(axes: Axes, which: str, drawn: Scale, *, log: bool, room: int = MOST_TICKS) -> None:
     """Label the axis `which`, "x" or "y", and place its ticks, for which there is `room`.
 
-    They are at the values of a field of the question; else at round numbers, plain ones where it is
-    logarithmic. Call it once everything is drawn.
+    They are at the values of a field of the question, if these are few; else at round numbers,
+    plain ones where it is logarithmic. Call it once everything is drawn.
     """
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_label_text(textwrap.fill(drawn.label, 6 * room if which == "x" else 48))
@@ -93,12 +95,16 @@ def set_scale(axes: Axes, which: str, drawn: Scale, *, log: bool, room: int = MO
                 text.set(ha="right", rotation_mode="anchor")
     elif log:
         axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
-        low, high = axis.get_view_interval()
-        ticks = log_ticks(low, high, room)
+        known = {float(np.log10(tick)): tick for tick in drawn.ticks}
+        ticks = [known[place] for place in spaced(list(known), room)]
+        ticks = ticks or log_ticks(*axis.get_view_interval(), room)
         axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_minor_locator(mpl.ticker.NullLocator())
     elif drawn.ticks:
-        ticks = spaced(drawn.ticks, room)
+        ticks, more = (spaced(drawn.ticks, many) for many in (room, round(1.2 * room)))
+        if len(ticks) < len(more) == len(drawn.ticks):  # smaller, all fit
+            axis.set_tick_params(labelsize="small")
+            ticks = more
         axis.set_ticks(ticks, [written(tick) for tick in ticks])
 
 

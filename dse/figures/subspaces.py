@@ -32,7 +32,7 @@ def subspace_fronts(found: Sweep, columns: Sequence[str], cost: str = "size_byte
         figure, places = panels(len(columns), 2.3, 1.1, label(found.answer), sharey=True)
         for axes, column in zip(places, columns, strict=True):
             _panel(axes, found, column, cost)
-        figure.suptitle(described(found), fontsize="medium")
+        figure.suptitle(described(found.rows), fontsize="medium")
         caption(figure, EXPLAINED)
     return figure
 

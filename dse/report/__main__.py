@@ -78,7 +78,7 @@ def _written(
     note = caption(rows, len(table) - len(rows))
     files.make(folder / "plots")
     figures, messages = drawing.figures(rows, note)
-    name = f"plots/{selection.file_name('report', wanted)}.html"
+    name = f"plots/{selection.file_name('report', *selection.words(wanted))}.html"
     return [build.write(folder, rows, figures, command, note, name)], messages
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.rendering import counted, value_list
 from dse.analysis.summary import best, trained
+from dse.figures.drawing import code_digest
 from dse.report import sections
 from dse.report.compression import compression
 from dse.report.figures import PLACES, figures_of
@@ -91,9 +92,7 @@ def _mark(contents: Contents) -> bytes:
     digest = hashlib.sha256(repr(rest).encode())
     for table in filter(len, (contents.table, contents.compressed)):
         digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-    for room in "analysis", "figures", "report":
-        for path in sorted((Path(__file__).parents[1] / room).glob("*.*")):
-            digest.update(path.read_bytes())
+    digest.update(code_digest("report"))
     return f"<!-- {digest.hexdigest()} -->\n".encode()
 
 

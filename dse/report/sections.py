@@ -59,7 +59,8 @@ def _plateaus(found: Sweep) -> list[str]:
     for column in PAPER:
         with suppress(ValueError):  # it does not vary, or not alone
             known = plateaus(found.rows, column)
-            sentences += [one.sentence for one in known if len(known) <= SETTINGS]
+            located = [one for one in known if one.low is not None]  # not with too few seeds
+            sentences += [one.sentence for one in located if len(known) <= SETTINGS]
     return sentences
 
 
