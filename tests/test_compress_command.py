@@ -31,7 +31,7 @@ from dse.compress.released import SHAPES
 from dse.compress.request import read_request
 from dse.data import memory
 from dse.results import packing, records
-from dse.results.compressed import CURVE, FILE
+from dse.results.compressed import AGAIN, CURVE, FILE
 from dse.results.files import COMPRESSED, trial_folder
 from dse.runner.task import Reporter
 from dse.sweep.errors import RequestError
@@ -139,10 +139,14 @@ def test_verify_finds_what_changed(folder: Path, capfd: pytest.CaptureFixture[st
         two.write_bytes(content)
         assert __main__.main(words) == 1
         lines = capfd.readouterr().out.splitlines()
-        assert f"{one.parent}: {FILE}: the file is damaged: its checksum differs" in lines
+        damage = f"{FILE}: the file is damaged: its checksum differs; {AGAIN}"
+        assert f"{one.parent}: {damage}" in lines
         changed = [line.split("`")[1] for line in lines if line.startswith(f"{two.parent}: `")]
         assert {"file_bytes", "file_sha256", "stored_density"} <= set(changed)
         assert lines[-1] == f"4 compressed networks, {len(changed) + 1} differences"
+        one.unlink()
+        assert __main__.main(words) == 1
+        assert f"{one.parent}: {FILE} is missing; {AGAIN}" in capfd.readouterr().out.splitlines()
     finally:
         one.write_bytes(content)
         two.write_bytes(other)

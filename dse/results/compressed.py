@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from dse.results.files import (
     Damaged,
     finished,
     refused,
+    signature,
     trial_folder,
     trial_ids,
 )
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 FILE, CURVE = "network.bin", "curve.csv"
 """What a compressed network has in its folder: its file, and the curve of its retraining."""
+
+AGAIN = "remove its folder to compress the network again"
+"""What to do about a damaged record or file."""
 
 
 def read(folder: Path, compressed_id: str) -> CompressedRecord:
@@ -41,9 +47,22 @@ def read(folder: Path, compressed_id: str) -> CompressedRecord:
         if record.compressed_id != compressed_id:
             raise ValueError(f"it is the record of {record.compressed_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        again = "remove its folder to compress the network again"
-        raise refused(path, error, again, row.keys() - {*COLUMNS}) from None
+        raise refused(path, error, AGAIN, row.keys() - {*COLUMNS}) from None
     return record
+
+
+def lost(folder: Path, compressed_ids: Iterable[str]) -> set[str]:
+    """Those of some compressed networks that have a record, but no file of the length it states.
+
+    Packed ones, which need no file, and damaged records are not among them.
+    """
+    found = set()
+    for own in finished(folder, compressed_ids, COMPRESSED) - packs.ids(folder, COMPRESSED):
+        with suppress(Damaged):
+            state = signature(trial_folder(folder, own, COMPRESSED) / FILE)
+            if state is None or state[1] != read(folder, own).measured.file_bytes:
+                found.add(own)
+    return found
 
 
 def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
