@@ -194,7 +194,7 @@ def test_a_trial_is_named_by_its_id_its_beginning_itself_or_a_row(results: Path)
 @pytest.mark.parametrize(
     ("trial", "error", "line"),
     [
-        ("", ValueError, "which 3 trials of"),
+        ("", ValueError, "which 3 ids of"),
         ("0" * 20, ValueError, "`trial` must be a finished trial of"),
         (replace(TRIAL, seed=99), ValueError, "`trial` must be a finished trial of"),
         (7, TypeError, "`trial` must be a trial_id, a Trial or one row of the table, got int"),

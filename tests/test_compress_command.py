@@ -115,6 +115,30 @@ def test_decoded_weights_give_the_accuracy_of_the_record(folder: Path, tmp_path:
         assert test.top1 == row["top1"]
 
 
+def test_a_row_of_the_table_is_the_network_of_its_file(folder: Path) -> None:
+    data = memory.load(TRIAL.protocol, memory.DEFAULT)
+    for _, row in dse.load_compressed(folder).iterrows():
+        network = dse.network(folder, row)
+        assert judge(network, lambda: data.batches(data.test, 256)).top1 == row.top1
+        norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert bool(norms) == (row.compressed_id == "")  # the trial as it was trained
+        assert network.preprocess(np.zeros((8, 8), np.uint8)).shape == (1, 1, 10, 10)
+    same = dse.network(folder, row.compressed_id[:12]).state_dict()
+    assert all(torch.equal(same[name], one) for name, one in network.state_dict().items())
+
+
+def test_a_compressed_network_without_its_own_file_is_refused(folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "x"
+    shutil.copytree(folder, home)
+    own, other, *_ = rows(home)["compressed_id"]
+    (trial_folder(home, own, COMPRESSED) / FILE).unlink()
+    with pytest.raises(ValueError, match=f"must hold .*{own}.*, which has its record only"):
+        dse.network(home, own)
+    (trial_folder(home, other, COMPRESSED) / FILE).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=f"is not the file of its record: {AGAIN}"):
+        dse.network(home, other)
+
+
 def test_what_a_file_holds_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = rows(folder).set_index("method").loc["deep_compression"]
     file = trial_folder(folder, row["compressed_id"], COMPRESSED) / FILE
