@@ -13,6 +13,7 @@ from sample_records import FILES, contents, record
 from dse.compress import __main__
 from dse.compress.request import read_request
 from dse.results import records
+from dse.results.compressed import FILE
 from dse.results.files import COMPRESSED
 from dse.sweep.errors import RequestError
 from dse.trial.compression import SETTINGS
@@ -47,7 +48,7 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
 ) -> None:
     done = compressed_record(method="prune")
     for one in (done, compressed_record(method="ristretto")):  # the second one is not asked for
-        records.save_row(folder, one.compressed_id, one.row(), {}, COMPRESSED)
+        records.save_row(folder, one.compressed_id, one.row(), {FILE: b"f"}, COMPRESSED)
     before = contents(folder)
     assert __main__.main([str(folder), "method=prune,svd", "sr=0.125", "plan=true"]) == 0
     assert contents(folder) == before
@@ -99,6 +100,13 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
                     (4, "1 where `retrain_epochs` is 0"),
                     (4, "at most `retrain_epochs`, 3"),
                 )
+            ],
+        ),
+        (
+            ["rounds=6,7"],
+            [
+                "`rounds` must be at most 6 where `retrain_epochs` is 8 "
+                "(2 are for shared weights), got 7"
             ],
         ),
         (["limit=3"], ["`limit` must be at least the 4 points of the grid, got 3"]),
