@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,8 +78,6 @@ OF_TRIALS = ("curves", "front", "chance", "forest")
 """Kinds that draw no compressed networks."""
 KEYS = ("x", "y", "hue", "value", "log", "output")
 SUFFIXES = (".svg", ".png", ".pdf")
-LONGEST = 120
-"""Most characters of a file's name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,7 +145,8 @@ def _results(arguments: list[str]) -> list[Path]:
     rows = rows_of(table, wanted)
     note = caption(rows, len(table) - len(rows), noun)
     figures = drawn(kind, rows, options.folder, keys, note)
-    named = _name(kind, {**keys, **wanted})
+    given = {**keys, **wanted}.items()
+    named = files.name_of([kind] * bool(kind) + [f"{key}={','.join(v)}" for key, v in given])
     if not kind and not keys:  # the names say what was chosen
         figures = {f"{name}_{named}".strip("_"): one for name, one in figures.items()}
     else:
@@ -206,16 +203,6 @@ def _output(values: Sequence[str]) -> Path | None:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"`output` must end with {', '.join(SUFFIXES)}, got {path}")
     return path
-
-
-def _name(kind: str, given: Mapping[str, Sequence[str]]) -> str:
-    """A file's name that repeats the command, "x=size_bytes_y=top1"; a long one ends in a hash."""
-    words = [kind] * bool(kind) + [f"{key}={','.join(texts)}" for key, texts in given.items()]
-    name = re.sub(r"[^\w.,=+-]", "-", "_".join(words))
-    if len(name) <= LONGEST:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: LONGEST - 9]}-{digest}"
 
 
 def _write(figures: Mapping[str, Any], folder: Path, output: Path | None) -> list[Path]:

@@ -369,5 +369,9 @@ def test_the_sensitivity_of_the_layers_is_written(
     table = pd.read_csv(paths[0])
     assert table.groupby("density")["layer"].nunique().to_dict() == {0.05: 26, 0.5: 26, 1.0: 26}
     assert table["val_top1"].between(0, 100).all()
+    long = "density=" + "0.5," * 30
+    for last in ("0.1", "0.2"):
+        assert __main__.main(["sensitivity", str(folder), f"{long}{last}"]) == 0
+    assert len({*capsys.readouterr().out.splitlines()}) == 6  # names are cut off, but not equal
     assert __main__.main(["sensitivity", str(folder), "bits=4"]) == 2
     assert "`bits` has no effect on a sensitivity" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from dse.compress.request import Request, read_request
 from dse.figures.importing import import_matplotlib
 from dse.results import tables
 from dse.results.atomic import write
-from dse.results.files import make
+from dse.results.files import make, name_of
 from dse.sweep.captions import caption
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.messages import say
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DENSITY = "density"
-LONGEST = 120
-"""Most characters of a file's name, apart from its end."""
 DESCRIPTION = (
     "Prune one layer of a trained network at a time, without retraining, and measure the accuracy "
     "on the validation set. Networks that differ in their seed only are measured together. Keys: "
@@ -55,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
     ids = {"trial_id": [trial.trial_id for trial in trials]}
     note = caption(rows_of(tables.load(request.folder), ids))
-    name = re.sub(r"[^\w.,=+-]", "-", "_".join(["sensitivity", *words]))[:LONGEST]
+    name = name_of(["sensitivity", *words])
     svg, png = encoded(sensitivity(table, note), "svg", "png")
     csv = table.to_csv(index=False).encode()
     make(request.folder / "plots")

@@ -30,6 +30,8 @@ RECORD, FAILURE = "record.json", "failure.json"
 CLAIMS, INDEX, RUNNING, UNFINISHED = ".claims", ".index", "running", ".unfinished"
 DRAWN, DRAWN_COMPRESSED = ".drawn", ".drawn_compressed"
 COMMANDS = "commands.jsonl"
+LONGEST = 120
+"""Most characters of the name of a figure's file."""
 ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 
@@ -109,6 +111,20 @@ def names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208  only names are needed
     except FileNotFoundError:
         return []
+
+
+def name_of(words: Iterable[str]) -> str:
+    """A file's name that repeats a command's words; one of more than `LONGEST` characters ends in a
+    hash.
+
+    >>> name_of(["curves", "y=val_loss", "data=a/b"])
+    'curves_y=val_loss_data=a-b'
+    """
+    name = re.sub(r"[^\w.,=+-]", "-", "_".join(words))
+    if len(name) <= LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST - 9]}-{digest}"
 
 
 def signature(path: str | Path) -> Signature | None:
