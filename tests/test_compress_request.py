@@ -151,6 +151,10 @@ def test_a_folder_without_trials_or_weights_is_refused(tmp_path: Path) -> None:
         (["bits=6,5"], "`bits` must have one value, got 2"),
         (["num_classes=0"], "`num_classes` must be a whole number in 1 .. 65536, got 0"),
         (["epochs=3"], "unknown key `epochs`"),
+        (
+            ["network=alexnet"],
+            "`network` must be squeezenet for weights that were not trained here",
+        ),
         (["sr=2"], "`sr` must be in (0, 1], got 2"),
         ([], "`file` must be readable, got none.safetensors: No such file or directory"),
     ],
@@ -161,6 +165,17 @@ def test_mistakes_about_weights_from_elsewhere(
     assert __main__.main(["none.safetensors", *words]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith(line)
+
+
+@pytest.mark.parametrize("words", [[], ["layout=v1_1"]])
+@pytest.mark.parametrize("name", ["a.pth", "a.bin"])
+def test_weights_in_another_kind_of_file_are_refused_with_what_to_do(
+    name: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).touch()
+    assert __main__.main([str(tmp_path / name), *words]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"a file of weights must be .safetensors, got {tmp_path / name}: write")
 
 
 def test_help_plans_and_mistakes_import_no_torch(folder: Path, tmp_path: Path) -> None:
@@ -188,5 +203,5 @@ print("end", codes, "torch" in sys.modules, "matplotlib" in sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "end [0, 0, 0, 0, 2, 2, 2, 2] False False"
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert set(SETTINGS) <= set(listed)
+    assert {*SETTINGS, "layout", "num_classes", "in_channels"} <= set(listed)
     assert max(map(len, done.stdout.splitlines())) <= 100
