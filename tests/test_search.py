@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,18 +221,9 @@ def test_only_what_is_missing_here_is_counted(
     assert ("retry with: " in said) == (owner == "")
 
 
-@pytest.mark.parametrize(
-    ("url", "line"),
-    [
-        ("sqlite:///x.db", "`storage` must be postgresql://USER@HOST/NAME"),
-        ("postgresql://me:secret@host/x", "`storage` must hold no password"),
-        ("postgresql://me@/x?host=/no/such/place", "`storage` cannot be used, got postgresql://me"),
-    ],
-)
-def test_a_database_that_cannot_be_used_is_a_line(tmp_path: Path, url: str, line: str) -> None:
-    if "no/such" in url:
-        pytest.importorskip("psycopg")
-    with pytest.raises(RequestError) as error, opened(tmp_path / "s", url, print):
+def test_a_database_that_cannot_be_used_is_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    url = "postgresql://me@/x?host=/no/such/place"
+    line = f"^`storage` cannot be used, got {re.escape(url)}"
+    with pytest.raises(RequestError, match=line), opened(tmp_path / "s", url, print):
         pass
-    assert str(error.value).startswith(line)
-    assert "secret" not in str(error.value)
