@@ -177,7 +177,7 @@ def test_a_study_that_has_changed_is_refused(tmp_path: Path, change: str, line: 
     changed = [a for a in arguments if a.partition("=")[0] != key]
     with pytest.raises(RequestError) as error:
         study(tmp_path / "s", *changed, change)
-    assert str(error.value).startswith(line)
+    assert [*error.value.lines] == [line, "choose another `study` for a new one"]
     assert study(tmp_path / "s", *arguments)[0] == before
 
 

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     replace(output, file)
     print_lines(
         f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "
-        f"at fp32; {density:.3f} numbers are stored for each weight"
+        f"at fp32, with {density:.3f} stored numbers per weight"
     )
     return 0
 

@@ -120,7 +120,7 @@ class Progress:
         kind: str = TRIALS,
     ) -> None:
         self._epochs = {i: length.epochs for i, length in lengths.items()}
-        self._lengths, self._unknown = dict(lengths), 0
+        self._lengths, self._unknown, self._found = dict(lengths), 0, 0
         self._result, self._kind = result, kind
         self._names, self._workers = dict(names), workers
         self._publish, self._rates, self._clock = publish, rates, clock
@@ -152,13 +152,17 @@ class Progress:
         self._epochs[key] = self._left[key] = length.epochs
         self._bar.total = sum(self._epochs.values())
 
-    def expect(self, number: int) -> None:
-        """Count `number` more tasks, which will be added later."""
-        self._unknown = number
+    def expect(self, number: int, found: int) -> None:
+        """Count `number` more tasks, which will be added later, and `found`, which were done."""
+        self._unknown, self._found = number, found
 
     @property
     def _count(self) -> int:
-        return len(self._epochs) + self._unknown
+        return len(self._epochs) + self._unknown + self._found
+
+    @property
+    def _ends(self) -> int:
+        return len(self._epochs) - len(self._left) + self._found
 
     def take(self, event: Event) -> None:
         """Note what happened to a task, and show it."""
@@ -201,7 +205,7 @@ class Progress:
         self._left.pop(trial_id, None)
         self._waiting.discard(trial_id)
         if important or not self._terminal:
-            say(f"[{len(self._epochs) - len(self._left)}/{self._count}] {text}")
+            say(f"[{self._ends}/{self._count}] {text}")
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until this command's own tasks are done; None where nothing is known,
@@ -271,7 +275,7 @@ class Progress:
             "running": len(self._running),
             f"waiting for other {COMMANDS[self._kind]}s": len(self._waiting),
         }
-        done = len(self._epochs) - len(self._left) - self._failed
+        done = self._ends - self._failed
         texts = [f"{done} of {self._count} done"]
         texts += [f"{count} {state}" for state, count in counts.items() if count]
         return ", ".join(texts if seconds is None else [*texts, f"about {duration(seconds)} left"])
