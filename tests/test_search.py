@@ -208,7 +208,7 @@ def test_only_what_is_missing_here_is_counted(
     owner: str,
 ) -> None:
     """Another machine keeps the records of what it trained."""
-    monkeypatch.setattr("dse.search.closing.closing.close", lambda *_: None)
+    monkeypatch.setattr("dse.search.closing.closing.close", lambda *_, **__: None)
     root = (f"results.root={tmp_path}", "name=s")
     request = asked(*SMALL, "sampler=random", "n_trials=3", *root)
     study(tmp_path / "s", *SMALL, "sampler=random", "n_trials=3", fail=True)

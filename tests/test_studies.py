@@ -125,6 +125,8 @@ def test_the_report_shows_studies(front: dict[str, Any]) -> None:
     assert pd.api.types.is_integer_dtype(best["size_bytes"])  # bytes have no decimals
     assert best["val_top1"].is_monotonic_increasing
     assert len(best) == history(front)["on_front"].sum()
+    ids = [trial_id for point in front["points"] for trial_id in point["trials"]]
+    assert all(any(own.startswith(shown) for own in ids) for shown in best["id"])
     assert not searches({}).is_filled
 
 

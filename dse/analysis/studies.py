@@ -11,6 +11,7 @@ import pandas as pd
 from dse.analysis.front import pareto
 from dse.analysis.hypervolume import hypervolume
 from dse.analysis.rendering import counted
+from dse.trial.names import short_id
 
 COMPLETE = ("trained", "stored")
 ENDED = (*COMPLETE, "stopped", "failed")
@@ -49,8 +50,8 @@ def history(study: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
-    """The points on a study's front, the cheapest first: their keys, the cost and the validation
-    accuracy; with one objective the best point."""
+    """The points on a study's front, the cheapest first: their keys, the cost, the validation
+    accuracy, and the short ids of their networks; with one objective the best point."""
     table = history(study)
     if table["val_top1"].isna().all():
         return pd.DataFrame()
@@ -60,10 +61,17 @@ def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
         {
             **ended[place]["point"],
             **dict(zip(study["objectives"], ended[place]["values"], strict=True)),
+            "id": ", ".join(map(short_id, _networks(ended[place]))),
         }
         for place in table.index[chosen]
     ]
     return pd.DataFrame(rows).sort_values(study["objectives"][0], ignore_index=True)
+
+
+def _networks(point: Mapping[str, Any]) -> list[str]:
+    """The ids of a point's networks, a seed each; searches of earlier versions kept the trials'."""
+    ids: list[str] = point.get("networks", point["trials"])
+    return ids
 
 
 def guessing(study: Mapping[str, Any]) -> list[str]:

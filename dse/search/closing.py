@@ -7,16 +7,19 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 import optuna
+import pandas as pd
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from dse.analysis.rendering import columns, counted
 from dse.analysis.studies import front_rows, guessing, refusals
-from dse.results import studies
+from dse.analysis.summary import summary
+from dse.results import compressed, studies
 from dse.search.answers import Answers
 from dse.search.compression import described
 from dse.search.keys import ACCURACY
@@ -27,6 +30,7 @@ from dse.sweep import closing
 from dse.sweep.launch import LISTED
 from dse.sweep.messages import resume_command, say
 from dse.sweep.streams import print_lines
+from dse.trial.compression import compressed_id
 from dse.trial.names import written
 from dse.trial.protocol import chance
 
@@ -36,6 +40,9 @@ STATES = {
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
 }
+
+DECODED = ("file_bytes", "status", "top1", "top5", "val_top1", "classes_predicted")
+"""What a network decoded from its file has in place of its trial's."""
 
 FEW = 10
 """Fewer trained points say nothing about which keys matter."""
@@ -54,7 +61,7 @@ def close(request: Request, study: Study, command: str) -> int:
     missing = [e for e in entries if any(one.trial_id in left for one in asked[e.number])]
     found = outcome(request, study)
     studies.save(request.folder, request.study, found)
-    closing.close(trials, request.folder, command)
+    closing.close(trials, request.folder, command, summarise=partial(summarised, request))
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
     early = sum(point["state"] == "stopped" for point in found["points"])
@@ -62,6 +69,21 @@ def close(request: Request, study: Study, command: str) -> int:
     say(f"study {request.study}: {ended}", *refusals(study.refused), *guessing(found))
     say(*_missing(missing, len(entries)))
     return len(left)
+
+
+def summarised(request: Request, table: pd.DataFrame, asked: int) -> str:
+    """The summary of a search's trials; where compressed bytes are sought, of the networks decoded
+    from their files."""
+    keys = [axis.name for axis in request.question.space.axes]
+    settings = request.question.compression
+    if not settings:
+        return summary(table, asked, keys)
+    own = {compressed_id(one, settings): one for one in table["trial_id"]}
+    rows = compressed.load(request.folder, table).set_index("compressed_id")
+    rows = rows.loc[[one for one in own if one in rows.index], ["trial_id", *DECODED]]
+    table = table.drop(columns=[name for name in DECODED if name in table])
+    table = table.merge(rows.reset_index(), on="trial_id")
+    return summary(table, asked, keys, described(settings))
 
 
 def _missing(entries: Sequence[FrozenTrial], count: int) -> Iterator[str]:
@@ -111,7 +133,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
 
 def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
     """What became of each point, in order."""
-    found = []
+    found, way = [], request.question.compression
     for entry in study.entries:
         attributes, state = entry.user_attrs, entry.state
         trials = request.question.trials(attributes["point"])
@@ -126,7 +148,8 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
                 "point": attributes["point"],
                 "values": entry.values if state == TrialState.COMPLETE else None,
                 "epochs": 0 if stored else len(trials) * epochs,
-                "trials": [trial.trial_id for trial in trials],
+                "trials": (ids := [trial.trial_id for trial in trials]),
+                "networks": [compressed_id(one, way) for one in ids] if way else ids,
             }
         )
     return found
