@@ -111,7 +111,10 @@ def _grouped(refused: Mapping[str, int]) -> dict[str, int]:
 
 
 def effect_rows(study: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for each key of a study: how much it matters for accuracy, and in which direction."""
+    """A row for each key of a study: how much it matters for accuracy, and in which direction.
+
+    No column `importance` where the study had too few points.
+    """
     rows = [
         {
             "key": key,
@@ -122,4 +125,6 @@ def effect_rows(study: Mapping[str, Any]) -> pd.DataFrame:
         for key, effect in study["effects"].items()
     ]
     table = pd.DataFrame(rows)
-    return table if table.empty else table.sort_values("importance", ascending=False)
+    if table.empty or table["importance"].isna().all():
+        return table.drop(columns="importance", errors="ignore")
+    return table.sort_values("importance", ascending=False)

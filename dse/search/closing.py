@@ -44,8 +44,9 @@ STATES = {
 DECODED = ("file_bytes", "status", "top1", "top5", "val_top1", "classes_predicted")
 """What a network decoded from its file has in place of its trial's."""
 
-FEW = 10
-"""Fewer trained points say nothing about which keys matter."""
+FEW, MANY = 20, 50
+"""Trained points below which nothing is said about which keys matter, and below which there are no
+shares: they are estimated from the best tenth, which should be five points at least."""
 
 
 def close(request: Request, study: Study, command: str) -> int:
@@ -115,6 +116,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
     """What a study found."""
     question = request.question
     protocol = question.trial_with({}).protocol
+    guess = chance(protocol.validation_images, protocol.facts.num_classes)
     points = points_of(request, study)
     return {
         "sampler": question.sampler,
@@ -122,11 +124,11 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
         "limits": dict(question.limits),
         "n_trials": request.n_trials,
         "seeds": list(question.seeds),
-        "chance": chance(protocol.validation_images, protocol.facts.num_classes),
+        "chance": guess,
         "compression": described(question.compression) if question.compression else "",
         "ended": study.ended,
         "refused": dict(sorted(study.refused.items())),
-        "effects": effects(request, study.memory, points),
+        "effects": effects(request, study.memory, points, guess),
         "points": points,
     }
 
@@ -156,31 +158,22 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
 
 
 def effects(
-    request: Request, memory: optuna.Study, points: Sequence[Mapping[str, Any]]
+    request: Request, memory: optuna.Study, points: Sequence[Mapping[str, Any]], guess: float
 ) -> dict[str, dict[str, Any]]:
     """For each key how much it matters for reaching a high validation accuracy, and its direction,
     from the points that were trained to the end, once each.
 
-    `importance` is PED-ANOVA's (Watanabe, Bansal and Hutter 2023), a share of all keys'. `rank` is
-    Spearman's correlation of an ordered key with the accuracy, NaN as None; `best` is the value
-    with the highest mean accuracy. Empty below `FEW` trained points.
+    `importance` is PED-ANOVA's (Watanabe, Bansal and Hutter 2023), a share of all keys', None below
+    `MANY` trained points. `rank` is Spearman's correlation of an ordered key with the accuracy, NaN
+    as None; `best` is the value with the highest mean accuracy. Empty below `FEW` trained points,
+    and where half of them or more are at chance, which is an accuracy up to `guess`, percent.
     """
     done = [point for point in points if point["state"] in ("trained", "stored")]
     place = request.question.objectives.index(ACCURACY)
-    if len(done) < FEW:
-        return {}
     accuracies = [point["values"][place] for point in done]
-    seen = memory.get_trials(deepcopy=False)
-    known = optuna.create_study(directions=memory.directions)
-    known.add_trials([seen[point["number"]] for point in done])
-    shares: dict[str, float] = {}
-    with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
-        warnings.simplefilter("ignore")
-        shares = get_param_importances(
-            known,
-            evaluator=PedAnovaImportanceEvaluator(),
-            target=lambda trial: -trial.values[place],  # it looks for what leads to low values
-        )
+    if len(done) < FEW or 2 * sum(one <= guess for one in accuracies) >= len(done):
+        return {}
+    shares = _shares(memory, [point["number"] for point in done], place)
     found = {}
     for axis in request.question.space.axes:
         values = [point["point"][axis.name] for point in done]
@@ -191,6 +184,23 @@ def effects(
             "best": _best(values, accuracies) if isinstance(axis, Choice) else None,
         }
     return found
+
+
+def _shares(memory: optuna.Study, numbers: Sequence[int], place: int) -> dict[str, float]:
+    """The importance of each key for the objective at a place, from some trials of a study."""
+    if len(numbers) < MANY:
+        return {}
+    seen = memory.get_trials(deepcopy=False)
+    known = optuna.create_study(directions=memory.directions)
+    known.add_trials([seen[number] for number in numbers])
+    with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
+        warnings.simplefilter("ignore")
+        return get_param_importances(
+            known,
+            evaluator=PedAnovaImportanceEvaluator(),
+            target=lambda trial: -trial.values[place],  # it looks for what leads to low values
+        )
+    return {}
 
 
 def _rank(values: Sequence[float], accuracies: Sequence[float]) -> float | None:
