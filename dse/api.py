@@ -1,8 +1,8 @@
-"""Results folders for people: all records as one table, and a trial's trained network."""
+"""Results folders for people: all records as one table, and their networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,22 +58,30 @@ def load_compressed(folder: str | Path) -> pd.DataFrame:
 
 
 def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
-    """Load a finished trial's network with its trained weights, in eval mode.
+    """Load a finished trial's network with its trained weights, or a compressed network as it is
+    decoded from its file, in eval mode.
 
-    `trial` is a trial_id or the beginning of one, a `Trial`, or a row of `load(folder)`. The
+    `trial` is a trial_id, a compressed_id or the beginning of one, a `Trial`, or a row of
+    `load(folder)` or `load_compressed(folder)`; a row without `compressed_id` is its trial. The
     network is a `torch.nn.Module` that returns class scores, (batch, classes). Its `preprocess`
     turns one image into its input, (1, channels, side, side): see
     `dse.training.trained.Preprocess`.
 
     Raises `ValueError` where the folder is not a results folder or does not hold this trial and
-    its weights, and `TypeError` for other types.
+    its weights, or this compressed network and its file, and `TypeError` for other types.
     """
     place = _results_folder(folder)
-    trial_id = _trial_id(place, trial)
+    trials, networks = records.ids(place), records.ids(place, files.COMPRESSED)
+    own = _id(place, trial, trials | networks)
 
-    from dse.training import trained  # imports torch
+    if own in networks:
+        from dse.compress import load as decoded  # imports torch, as the next
 
-    return trained.load(place, trial_id)
+        return decoded.load(place, own)
+
+    from dse.training import trained
+
+    return trained.load(place, own)
 
 
 def _results_folder(folder: object) -> Path:
@@ -84,22 +92,23 @@ def _results_folder(folder: object) -> Path:
     return path
 
 
-def _trial_id(folder: Path, trial: object) -> str:
-    """The trial_id in `folder` that `trial` names: an id, its beginning, a trial or a row."""
-    wanted = trial if isinstance(trial, str) else getattr(trial, "trial_id", None)
+def _id(folder: Path, trial: object, known: Set[str]) -> str:
+    """The one of the `known` ids that `trial` names: an id, its beginning, a trial or a row."""
+    row_id = getattr(trial, "compressed_id", "") or getattr(trial, "trial_id", None)
+    wanted = trial if isinstance(trial, str) else row_id
     if not isinstance(wanted, str):
         raise TypeError(
             "`trial` must be a trial_id, a Trial or one row of the table, "
             f"got {type(trial).__name__}"
         )
-    matches = sorted(i for i in records.ids(folder) if i.startswith(wanted))
+    matches = sorted(own for own in known if own.startswith(wanted))
     if wanted in matches:
         return wanted
     if not matches:
         raise ValueError(f"`trial` must be a finished trial of {folder}, got {wanted}")
     if len(matches) > 1:
         raise ValueError(
-            f"`trial` must be the beginning of one trial_id only, got {wanted!r}, "
-            f"which {len(matches)} trials of {folder} begin with"
+            f"`trial` must be the beginning of one id only, got {wanted!r}, "
+            f"which {len(matches)} ids of {folder} begin with"
         )
     return matches[0]

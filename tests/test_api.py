@@ -194,7 +194,7 @@ def test_a_trial_is_named_by_its_id_its_beginning_itself_or_a_row(results: Path)
 @pytest.mark.parametrize(
     ("trial", "error", "line"),
     [
-        ("", ValueError, "which 3 trials of"),
+        ("", ValueError, "which 3 ids of"),
         ("0" * 20, ValueError, "`trial` must be a finished trial of"),
         (replace(TRIAL, seed=99), ValueError, "`trial` must be a finished trial of"),
         (7, TypeError, "`trial` must be a trial_id, a Trial or one row of the table, got int"),
@@ -262,6 +262,7 @@ def test_digits_may_have_their_published_values() -> None:
     stretched = np.round(values / 16 * 255).astype(np.uint8)
     ready = preprocess(data="digits")
     assert torch.equal(ready(values), ready(stretched))
+    assert torch.equal(ready(np.zeros((8, 8))), ready(np.zeros((8, 8), np.uint8)))
 
 
 def test_an_image_that_is_not_square_is_stretched() -> None:
@@ -294,6 +295,7 @@ def test_a_file_of_a_folder_is_preprocessed_as_it_is_judged(
         (np.zeros((8, 8, 4), np.uint8), ValueError, "got uint8 (8, 8, 4)"),
         (np.zeros((0, 8), np.uint8), ValueError, "must have pixels"),
         (np.full((8, 8), 17.0), ValueError, "0 .. 16"),
+        (np.full((8, 8), 0.5), ValueError, "0 .. 16, as floats, got at most 0.5: multiply"),
         (torch.zeros(8, 8), TypeError, "a path, a PIL image or an array, got Tensor"),
         (ROOT / "README.md", ValueError, "must be an image file"),
         (ROOT / "none.png", FileNotFoundError, "none.png"),

@@ -374,7 +374,10 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
         (["0.25"], "arguments must be key=value"),
         (["sr=0.125,0.25", "y=pct3x3"], "`y` must be a number that trainings give, as val_top1"),
         (["sr=0.125,0.25", "y=status"], "`y` must be a number that trainings give, as val_top1"),
-        (["sr=0.125,0.25", "y=los"], "`y` must be a column of the table, got los; did you mean `loss`?"),
+        (
+            ["sr=0.125,0.25", "y=los"],
+            "`y` must be a column of the table, got los; did you mean `loss`?",
+        ),
         (["y=loss", "sr=0.25"], "one key must have two or more values, as in bypass=none,simple"),
     ],
 )

@@ -31,7 +31,7 @@ from dse.compress.released import SHAPES
 from dse.compress.request import read_request
 from dse.data import memory
 from dse.results import packing, records
-from dse.results.compressed import CURVE, FILE
+from dse.results.compressed import AGAIN, CURVE, FILE
 from dse.results.files import COMPRESSED, trial_folder
 from dse.runner.task import Reporter
 from dse.sweep.errors import RequestError
@@ -115,6 +115,30 @@ def test_decoded_weights_give_the_accuracy_of_the_record(folder: Path, tmp_path:
         assert test.top1 == row["top1"]
 
 
+def test_a_row_of_the_table_is_the_network_of_its_file(folder: Path) -> None:
+    data = memory.load(TRIAL.protocol, memory.DEFAULT)
+    for _, row in dse.load_compressed(folder).iterrows():
+        network = dse.network(folder, row)
+        assert judge(network, lambda: data.batches(data.test, 256)).top1 == row.top1
+        norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert bool(norms) == (row.compressed_id == "")  # the trial as it was trained
+        assert network.preprocess(np.zeros((8, 8), np.uint8)).shape == (1, 1, 10, 10)
+    same = dse.network(folder, row.compressed_id[:12]).state_dict()
+    assert all(torch.equal(same[name], one) for name, one in network.state_dict().items())
+
+
+def test_a_compressed_network_without_its_own_file_is_refused(folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "x"
+    shutil.copytree(folder, home)
+    own, other, *_ = rows(home)["compressed_id"]
+    (trial_folder(home, own, COMPRESSED) / FILE).unlink()
+    with pytest.raises(ValueError, match=f"must hold .*{own}.*, which has its record only"):
+        dse.network(home, own)
+    (trial_folder(home, other, COMPRESSED) / FILE).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=f"is not the file of its record: {AGAIN}"):
+        dse.network(home, other)
+
+
 def test_what_a_file_holds_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = rows(folder).set_index("method").loc["deep_compression"]
     file = trial_folder(folder, row["compressed_id"], COMPRESSED) / FILE
@@ -139,10 +163,14 @@ def test_verify_finds_what_changed(folder: Path, capfd: pytest.CaptureFixture[st
         two.write_bytes(content)
         assert __main__.main(words) == 1
         lines = capfd.readouterr().out.splitlines()
-        assert f"{one.parent}: {FILE}: the file is damaged: its checksum differs" in lines
+        damage = f"{FILE}: the file is damaged: its checksum differs; {AGAIN}"
+        assert f"{one.parent}: {damage}" in lines
         changed = [line.split("`")[1] for line in lines if line.startswith(f"{two.parent}: `")]
         assert {"file_bytes", "file_sha256", "stored_density"} <= set(changed)
         assert lines[-1] == f"4 compressed networks, {len(changed) + 1} differences"
+        one.unlink()
+        assert __main__.main(words) == 1
+        assert f"{one.parent}: {FILE} is missing; {AGAIN}" in capfd.readouterr().out.splitlines()
     finally:
         one.write_bytes(content)
         two.write_bytes(other)
@@ -341,5 +369,9 @@ def test_the_sensitivity_of_the_layers_is_written(
     table = pd.read_csv(paths[0])
     assert table.groupby("density")["layer"].nunique().to_dict() == {0.05: 26, 0.5: 26, 1.0: 26}
     assert table["val_top1"].between(0, 100).all()
+    long = "density=" + "0.5," * 30
+    for last in ("0.1", "0.2"):
+        assert __main__.main(["sensitivity", str(folder), f"{long}{last}"]) == 0
+    assert len({*capsys.readouterr().out.splitlines()}) == 6  # names are cut off, but not equal
     assert __main__.main(["sensitivity", str(folder), "bits=4"]) == 2
     assert "`bits` has no effect on a sensitivity" in capsys.readouterr().err

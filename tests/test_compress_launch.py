@@ -14,8 +14,10 @@ from test_faults import soon
 from toy_compress import BROKEN, HOLD, noted
 
 from dse import status
-from dse.results import records
-from dse.results.files import COMPRESSED
+from dse.compress import __main__
+from dse.results import packing, records
+from dse.results.compressed import FILE, lost
+from dse.results.files import COMPRESSED, trial_folder
 from dse.results.records import ids
 
 SEEDS = range(3)
@@ -95,6 +97,25 @@ def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
     assert len(ids(folder, COMPRESSED)) == COUNT
     assert not noted(folder, "late")
     assert not [path for path in (folder / COMPRESSED).iterdir() if path.name.startswith(".")]
+
+
+def test_a_network_that_lost_its_file_is_made_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finished(folder)[0] == 0
+    gone, empty, packed = sorted(ids(folder, COMPRESSED))[:3]
+    (trial_folder(folder, gone, COMPRESSED) / FILE).unlink()
+    (trial_folder(folder, empty, COMPRESSED) / FILE).write_bytes(b"")
+    assert __main__.main([str(folder), *WORDS, "plan=true"]) == 0
+    assert f"{COUNT} compressed networks, 7 done, 2 to do" in capsys.readouterr().out
+    code, errors = finished(folder)
+    assert code == 0
+    assert f"{COUNT} compressed networks, 7 already done, 2 to do" in errors
+    assert f"{FILE} is missing or cut off for 2 of {COUNT} compressed networks" in errors
+    assert not lost(folder, ids(folder, COMPRESSED))
+    packing.pack(folder)
+    (trial_folder(folder, packed, COMPRESSED) / FILE).unlink()
+    assert not lost(folder, [packed])  # a pack has no files
 
 
 def test_two_commands_at_once_make_each_network_once(folder: Path) -> None:

@@ -13,6 +13,7 @@ from sample_records import FILES, contents, record
 from dse.compress import __main__
 from dse.compress.request import read_request
 from dse.results import packing, records
+from dse.results.compressed import FILE
 from dse.results.files import COMPRESSED
 from dse.sweep.errors import RequestError
 from dse.trial.compression import SETTINGS
@@ -47,7 +48,7 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
 ) -> None:
     done = compressed_record(method="prune")
     for one in (done, compressed_record(method="ristretto")):  # the second one is not asked for
-        records.save_row(folder, one.compressed_id, one.row(), {}, COMPRESSED)
+        records.save_row(folder, one.compressed_id, one.row(), {FILE: b"f"}, COMPRESSED)
     before = contents(folder)
     assert __main__.main([str(folder), "method=prune,svd", "sr=0.125", "plan=true"]) == 0
     assert contents(folder) == before
@@ -101,6 +102,13 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
                 )
             ],
         ),
+        (
+            ["rounds=6,7"],
+            [
+                "`rounds` must be at most 6 where `retrain_epochs` is 8 "
+                "(2 are for shared weights), got 7"
+            ],
+        ),
         (["limit=3"], ["`limit` must be at least the 4 points of the grid, got 3"]),
         (
             ["runner.workers=0", "bits=1"],
@@ -146,6 +154,10 @@ def test_a_folder_without_trials_or_weights_is_refused(tmp_path: Path) -> None:
         (["bits=6,5"], "`bits` must have one value, got 2"),
         (["num_classes=0"], "`num_classes` must be a whole number in 1 .. 65536, got 0"),
         (["epochs=3"], "unknown key `epochs`"),
+        (
+            ["network=alexnet"],
+            "`network` must be squeezenet for weights that were not trained here",
+        ),
         (["sr=2"], "`sr` must be in (0, 1], got 2"),
         ([], "`file` must be readable, got none.safetensors: No such file or directory"),
     ],
@@ -156,6 +168,17 @@ def test_mistakes_about_weights_from_elsewhere(
     assert __main__.main(["none.safetensors", *words]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith(line)
+
+
+@pytest.mark.parametrize("words", [[], ["layout=v1_1"]])
+@pytest.mark.parametrize("name", ["a.pth", "a.bin"])
+def test_weights_in_another_kind_of_file_are_refused_with_what_to_do(
+    name: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).touch()
+    assert __main__.main([str(tmp_path / name), *words]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"a file of weights must be .safetensors, got {tmp_path / name}: write")
 
 
 def test_help_plans_and_mistakes_import_no_torch(folder: Path, tmp_path: Path) -> None:
@@ -183,5 +206,5 @@ print("end", codes, "torch" in sys.modules, "matplotlib" in sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "end [0, 0, 0, 0, 2, 2, 2, 2] False False"
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert set(SETTINGS) <= set(listed)
+    assert {*SETTINGS, "layout", "num_classes", "in_channels"} <= set(listed)
     assert max(map(len, done.stdout.splitlines())) <= 100

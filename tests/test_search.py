@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,7 @@ def test_a_study_that_has_changed_is_refused(tmp_path: Path, change: str, line: 
     changed = [a for a in arguments if a.partition("=")[0] != key]
     with pytest.raises(RequestError) as error:
         study(tmp_path / "s", *changed, change)
-    assert str(error.value).startswith(line)
+    assert [*error.value.lines] == [line, "choose another `study` for a new one"]
     assert study(tmp_path / "s", *arguments)[0] == before
 
 
@@ -207,7 +208,7 @@ def test_only_what_is_missing_here_is_counted(
     owner: str,
 ) -> None:
     """Another machine keeps the records of what it trained."""
-    monkeypatch.setattr("dse.search.closing.closing.close", lambda *_: None)
+    monkeypatch.setattr("dse.search.closing.closing.close", lambda *_, **__: None)
     root = (f"results.root={tmp_path}", "name=s")
     request = asked(*SMALL, "sampler=random", "n_trials=3", *root)
     study(tmp_path / "s", *SMALL, "sampler=random", "n_trials=3", fail=True)
@@ -220,18 +221,9 @@ def test_only_what_is_missing_here_is_counted(
     assert ("retry with: " in said) == (owner == "")
 
 
-@pytest.mark.parametrize(
-    ("url", "line"),
-    [
-        ("sqlite:///x.db", "`storage` must be postgresql://USER@HOST/NAME"),
-        ("postgresql://me:secret@host/x", "`storage` must hold no password"),
-        ("postgresql://me@/x?host=/no/such/place", "`storage` cannot be used, got postgresql://me"),
-    ],
-)
-def test_a_database_that_cannot_be_used_is_a_line(tmp_path: Path, url: str, line: str) -> None:
-    if "no/such" in url:
-        pytest.importorskip("psycopg")
-    with pytest.raises(RequestError) as error, opened(tmp_path / "s", url, print):
+def test_a_database_that_cannot_be_used_is_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    url = "postgresql://me@/x?host=/no/such/place"
+    line = f"^`storage` cannot be used, got {re.escape(url)}"
+    with pytest.raises(RequestError, match=line), opened(tmp_path / "s", url, print):
         pass
-    assert str(error.value).startswith(line)
-    assert "secret" not in str(error.value)

@@ -22,10 +22,11 @@ from dse import pack
 from dse.compress import after_training
 from dse.data.store import Store
 from dse.figures.study import study_figure
-from dse.results import compressed, records
+from dse.results import compressed, records, tables
 from dse.results.files import COMPRESSED
 from dse.runner.task import Reporter
 from dse.search.answers import Answers
+from dse.search.closing import summarised
 from dse.search.request import read_request
 from dse.trial.compression import Settings, compressed_id
 
@@ -126,6 +127,22 @@ def test_a_real_network_is_trained_once_and_compressed_as_the_command_does(tmp_p
     other = replace(CHEAP, bits=4)
     with pytest.raises(ValueError, match=r"has the trial's record, but no weights.safetensors"):
         after_training.run((trial, tmp_path, Store(), "cpu", other), reporter)
+
+
+def test_the_summary_is_of_the_networks_decoded_from_their_files(whole: Path) -> None:
+    request = read_request([*SOUGHT, *TOY, f"results.root={whole.parent}", f"name={whole.name}"])
+    done = [e for e in entries(whole, 0) if e.state.name == "COMPLETE"]
+    best = max(done, key=lambda entry: entry.values[1])
+    text = summarised(request, tables.load(whole), 6)
+    assert ", of the networks decoded from their files (method=deep_comp" in text.splitlines()[0]
+    (line,) = [line for line in text.splitlines() if line.startswith("best by validation")]
+    trials = request.question.trials(best.user_attrs["point"])
+    ids = [compressed_id(trial.trial_id, CHEAP)[:8] for trial in trials]
+    assert f" {best.values[0]:,.0f} bytes compressed; compressed networks {', '.join(ids)}" in line
+    assert all(f"{axis.name}=" in line for axis in request.question.space.axes)
+    rows = text.splitlines()[2 : 2 + len(done)]
+    assert any(f" {best.values[1]:.1f} " in row for row in rows)
+    assert summarised(request, tables.load(whole)[:0], 6).startswith("0 of 6 trials done")
 
 
 def test_the_figure_says_what_was_measured() -> None:

@@ -61,13 +61,19 @@ def test_hopeless_trials_are_stopped_and_leave_no_record(
     assert len(records_of(folder)) == len(done)
 
 
-def test_what_the_folder_has_is_not_trained_by_another_study(tmp_path: Path) -> None:
+def test_what_the_folder_has_is_not_trained_by_another_study(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "s"
     seeds = ("seed=0,1", "runner.workers=2")
     assert search(folder, *SMALL, *seeds, "sampler=grid", "n_trials=4") == 0
     assert len(records_of(folder)) == 2 * 4
     trained = len(epochs(folder))
+    capfd.readouterr()
     assert search(folder, *SMALL, *seeds, "sampler=random", "n_trials=100") == 0
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("[")]
+    assert len(said) == 8
+    assert {line.partition("]")[0].partition("/")[2] for line in said} == {"16"}
     assert len(records_of(folder)) == 2 * 8, "the space has eight points"
     assert len(epochs(folder)) == 2 * trained
     stored = [e for e in entries(folder, 1) if e.user_attrs.get("stored")]

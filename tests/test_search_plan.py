@@ -88,6 +88,7 @@ def test_a_plan_knows_what_the_study_has_done(tmp_path: Path) -> None:
     assert "study random: random, 5 trials, 3 already done" in lines(tmp_path, *own, "n_trials=5")
     assert any(line.startswith("2 trials of") for line in lines(tmp_path, *own, "n_trials=5"))
     assert lines(tmp_path, *own, "n_trials=3")[-1] == "nothing to train"
+    assert "study new: random, 1 trial" in lines(tmp_path, *own, "n_trials=1", "study=new")
     with pytest.raises(RequestError, match="`epochs` must be 20 in study random, got 9"):
         lines(tmp_path, *own, "epochs=9")
 

@@ -182,6 +182,20 @@ def test_a_mistake_about_compressed_bytes_is_a_line(argument: str, line: str) ->
     assert found.startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("sqlite:///x.db", "must be postgresql://USER@HOST/NAME, got sqlite:///x.db"),
+        ("foo", "must be postgresql://USER@HOST/NAME, got foo"),
+        ("postgresql://[", "must be postgresql://USER@HOST/NAME, got no URL"),
+        ("postgresql://me:secret@host/x", "must hold no password: use ~/.pgpass or PGPASSWORD"),
+        ("mysql://me:secret@host/x", "must hold no password: use ~/.pgpass or PGPASSWORD"),
+    ],
+)
+def test_a_storage_that_is_no_database_of_postgresql_is_a_line(url: str, line: str) -> None:
+    assert lines(f"storage={url}", "plan=true") == [f"`storage` {line}"]
+
+
 def test_a_space_with_one_point_is_refused() -> None:
     fixed = ("base_e=8", "incr_e=8", "sr=0.5", "pct3x3=0.5", "bypass=none", "pool_after=1-4-8")
     assert lines(*fixed) == ["a search must have a key with several values, got none"]

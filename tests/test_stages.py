@@ -28,13 +28,15 @@ def test_each_stage_has_the_bytes_of_its_definition() -> None:
     table = stages(whole).set_index("stage")
     assert tuple(table.index) == STAGES
     assert table.loc["dense, fp32"].tolist() == [16_000, 0, 40, 16_040]
-    assert table.loc["pruned"].tolist() == [16_000, 2_000, 40, 18_040]  # nothing is pruned
-    assert table.loc["shared"].tolist() == [2_000, 2_000, 60 + 10, 4_070]
+    assert table.loc["pruned"].tolist() == [16_000, 0, 40, 16_040]  # nothing is pruned
+    assert table.loc["shared"].tolist() == [2_000, 0, 60 + 10, 2_070]
     for stage, coder in (("Huffman", "huffman"), ("adaptive", "adaptive")):
         assert table["bytes"][stage] == len(encode(whole, coder))
 
 
 def test_pruning_saves_weights_and_long_gaps_cost_zeros() -> None:
+    one = stages(model(0.3))
+    assert (one["positions"][1:3] == one["weights"][1] / 8).all()  # 4 bits for each of 32
     half, tenth, fiftieth = (stages(model(density))["weights"][1] for density in (0.5, 0.1, 0.02))
     assert half == pytest.approx(8_000, rel=0.05)
     assert 1_600 < tenth < 2_400

@@ -33,9 +33,8 @@ def planted(proposal: Proposal) -> float:
 
 def found(folder: Path, *arguments: str) -> dict[str, Any]:
     """What a study of planted accuracies found, as it is kept."""
-    request = read_request(
-        ["base_e=8,16,24", "incr_e=8", "pct3x3=0.5", "pool_after=1-4-8", "epochs=5", *arguments]
-    )
+    fixed = ("incr_e=8", "pct3x3=0.5", "pool_after=1-4-8", "epochs=5")
+    request = read_request(["base_e=range(8,56,4)", *fixed, *arguments])
     with opened(folder, "", print) as storage:
         study = Study(
             Ledger(storage, "s", request.question, request.n_trials, ""),
@@ -56,7 +55,7 @@ def found(folder: Path, *arguments: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("front")
-    return found(folder, "sampler=random", "n_trials=24", "objective=size_bytes,val_top1")
+    return found(folder, "sampler=random", "n_trials=70", "objective=size_bytes,val_top1")
 
 
 def test_importances_point_to_high_accuracy(front: dict[str, Any]) -> None:
@@ -71,10 +70,10 @@ def test_importances_point_to_high_accuracy(front: dict[str, Any]) -> None:
 
 def test_importances_count_each_trained_point_once(tmp_path: Path) -> None:
     """What was stopped early, or proposed again, does not change them."""
-    request = read_request(["base_e=8,16,24", "bypass=none", "pool_after=1-4-8", "incr_e=8",
-                            "pct3x3=0.5", "sampler=grid", "n_trials=15"])  # fmt: skip
+    request = read_request(["base_e=range(8,64,4)", "bypass=none", "pool_after=1-4-8", "incr_e=8",
+                            "pct3x3=0.5", "sampler=grid", "n_trials=60"])  # fmt: skip
     with opened(tmp_path, "", print) as storage:
-        study = Study(Ledger(storage, "s", request.question, 15, ""), request.question, 15)
+        study = Study(Ledger(storage, "s", request.question, 60, ""), request.question, 60)
         while proposal := study.propose():
             if proposal.number < 3:
                 study.prune(proposal, [99.0])
@@ -84,12 +83,35 @@ def test_importances_count_each_trained_point_once(tmp_path: Path) -> None:
         plain = optuna.create_study(direction="maximize")
         plain.add_trials(t for t in study.memory.get_trials() if t.number >= 3)
         fewer = [{**p, "number": p["number"] - 3} for p in points[3:]]
-        assert effects(request, study.memory, points) == effects(request, plain, fewer)
+        whole = effects(request, study.memory, points, 15.0)
+        assert whole["sr"]["importance"] is not None
+        assert whole == effects(request, plain, fewer, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "level", "shown"),
+    [
+        (12, 0.0, []),
+        (20, 0.0, ["key", "rank correlation", "best value"]),
+        (50, 0.0, ["key", "importance", "rank correlation", "best value"]),
+        (50, -40.0, []),  # more than half are at chance
+    ],
+)
+def test_nothing_is_said_about_keys_where_too_few_networks_tell(
+    tmp_path: Path, count: int, level: float, shown: list[str]
+) -> None:
+    request = read_request(["base_e=range(8,64,4)", "bypass=none", "pool_after=1-4-8", "incr_e=8",
+                            "pct3x3=0.5", "sampler=grid", f"n_trials={count}"])  # fmt: skip
+    with opened(tmp_path, "", print) as storage:
+        study = Study(Ledger(storage, "s", request.question, count, ""), request.question, count)
+        while proposal := study.propose():
+            study.complete(proposal, {"val_top1": level + 60 - 40 * proposal.point["sr"]})
+        assert [*effect_rows(outcome(request, study))] == shown
 
 
 def test_a_history_counts_trials_and_epochs(front: dict[str, Any]) -> None:
     table = history(front)
-    assert len(table) == 24
+    assert len(table) == 70
     stopped = table["state"] == "stopped"
     spent = table["epochs"].diff()[1:]
     assert table["epochs"].iloc[0] == 0, "the first was in the store"
@@ -125,6 +147,8 @@ def test_the_report_shows_studies(front: dict[str, Any]) -> None:
     assert pd.api.types.is_integer_dtype(best["size_bytes"])  # bytes have no decimals
     assert best["val_top1"].is_monotonic_increasing
     assert len(best) == history(front)["on_front"].sum()
+    ids = [trial_id for point in front["points"] for trial_id in point["trials"]]
+    assert all(any(own.startswith(shown) for own in ids) for shown in best["id"])
     assert not searches({}).is_filled
 
 

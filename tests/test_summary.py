@@ -163,3 +163,26 @@ def test_it_needs_neither_torch_nor_matplotlib() -> None:
     code = "import dse.analysis.summary, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "matplotlib", "hydra"} & set(done.stdout.split())
+
+
+def test_a_search_shows_each_of_its_keys_and_the_ids_of_the_best() -> None:
+    """Also those with one value among the points so far, and those that move together."""
+    together = {8: ("none", "1-4-8"), 16: ("simple", "1-3-5")}
+    table = trials(
+        *(
+            {"base_e": base, "bypass": bypass, "pool_after": pool, "val_top1": base + seed,
+             "seed": seed, "trial_id": f"{base:03}{seed}0123456789abcdef"}
+            for base, (bypass, pool) in together.items()
+            for seed in (0, 1)
+        )
+    )  # fmt: skip
+    keys = ["base_e", "bypass", "pool_after", "sr"]
+    assert "sr" not in summary(table, 4)
+    lines = summary(table, 4, keys).splitlines()
+    assert sorted(lines[1].split()[:4]) == keys
+    best = lines[-1].partition(": ")[2]
+    assert sorted(best.partition(";")[0].split()) == [
+        *("base_e=16", "bypass=simple", "pool_after=1-3-5", f"sr={table['sr'][0]}")
+    ]
+    assert best.endswith("; trials 01600123, 01610123")
+    assert summary(table[:1], 1, keys).endswith("; trial 00800123")

@@ -57,9 +57,8 @@ def run(argument: tuple[Compression, Path, Store, str], report: Reporter) -> dic
             measured=like.measured,
             circumstance=like.circumstance,
         )
-        saved = records.save_row(
-            folder, one.compressed_id, record.row(), {FILE: b"file"}, COMPRESSED
-        )
+        files = {FILE: b"f"}  # of as many bytes as the record says
+        saved = records.save_row(folder, one.compressed_id, record.row(), files, COMPRESSED)
         note(folder, f"{'saved' if saved else 'late'} {one.compressed_id}")
         return record.row()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,8 @@ class TooMany(NoSweep):
 class Axis:
     """One thing that varies: a field, or several fields that vary together, such as a layout.
 
-    `name` is a column of `Sweep.rows`; `values` are its values in order, at least two.
+    `name` is a column of `Sweep.rows`; `values` are its values in order, at least two unless it is
+    one of the fields that `sweep` was given.
     """
 
     name: str
@@ -109,13 +110,14 @@ class Sweep:
         return "top5" if min(num_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
 
 
-def sweep(table: pd.DataFrame) -> Sweep:
+def sweep(table: pd.DataFrame, searched: Collection[str] = ()) -> Sweep:
     """Find the axes of a table of records.
 
     Fields whose values determine each other are one axis, and so are the fields of named layouts.
     It is called `layout` or `data` where it is one, else by its fields. Numbers of a random sample,
     of which no two are equal, are axes of their own all the same, unless they rise or fall
-    together. Raises `NoSweep` for an empty table, and for one that lacks a column of every table of
+    together. Each of the fields `searched` is an axis of its own, whatever values it has. Raises
+    `NoSweep` for an empty table, and for one that lacks a column of every table of
     records.
     """
     if table.empty:
@@ -126,13 +128,15 @@ def sweep(table: pd.DataFrame) -> Sweep:
     fixed: dict[str, Any] = {}
     for name in [n for n in FIELDS if n in table and n not in idle]:
         codes, values = pd.factorize(table[name], use_na_sentinel=False)
-        if len(values) == 1:
+        if name in searched:
+            together[codes.tobytes() + name.encode()] = [name]
+        elif len(values) == 1:
             fixed[name] = table[name].iloc[:1].item()
         elif name != "manifest":  # numbered by first appearance: equal if they agree
             together.setdefault(codes.tobytes(), []).append(name)
     rows, axes = table.copy(), []
     groups = [own for columns in together.values() for own in _untied(table, columns, together)]
-    for columns in _layouts_joined(table, groups):
+    for columns in groups if {*searched} & {*STEM} else _layouts_joined(table, groups):
         name, labels = _named(table, columns)
         if labels is not None:
             rows[name] = labels

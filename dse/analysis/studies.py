@@ -11,6 +11,7 @@ import pandas as pd
 from dse.analysis.front import pareto
 from dse.analysis.hypervolume import hypervolume
 from dse.analysis.rendering import counted
+from dse.trial.names import short_id
 
 COMPLETE = ("trained", "stored")
 ENDED = (*COMPLETE, "stopped", "failed")
@@ -49,8 +50,8 @@ def history(study: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
-    """The points on a study's front, the cheapest first: their keys, the cost and the validation
-    accuracy; with one objective the best point."""
+    """The points on a study's front, the cheapest first: their keys, the cost, the validation
+    accuracy, and the short ids of their networks; with one objective the best point."""
     table = history(study)
     if table["val_top1"].isna().all():
         return pd.DataFrame()
@@ -60,10 +61,17 @@ def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
         {
             **ended[place]["point"],
             **dict(zip(study["objectives"], ended[place]["values"], strict=True)),
+            "id": ", ".join(map(short_id, _networks(ended[place]))),
         }
         for place in table.index[chosen]
     ]
     return pd.DataFrame(rows).sort_values(study["objectives"][0], ignore_index=True)
+
+
+def _networks(point: Mapping[str, Any]) -> list[str]:
+    """The ids of a point's networks, a seed each; searches of earlier versions kept the trials'."""
+    ids: list[str] = point.get("networks", point["trials"])
+    return ids
 
 
 def guessing(study: Mapping[str, Any]) -> list[str]:
@@ -103,7 +111,10 @@ def _grouped(refused: Mapping[str, int]) -> dict[str, int]:
 
 
 def effect_rows(study: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for each key of a study: how much it matters for accuracy, and in which direction."""
+    """A row for each key of a study: how much it matters for accuracy, and in which direction.
+
+    No column `importance` where the study had too few points.
+    """
     rows = [
         {
             "key": key,
@@ -114,4 +125,6 @@ def effect_rows(study: Mapping[str, Any]) -> pd.DataFrame:
         for key, effect in study["effects"].items()
     ]
     table = pd.DataFrame(rows)
-    return table if table.empty else table.sort_values("importance", ascending=False)
+    if table.empty or table["importance"].isna().all():
+        return table.drop(columns="importance", errors="ignore")
+    return table.sort_values("importance", ascending=False)

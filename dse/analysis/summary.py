@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,33 +10,40 @@ import pandas as pd
 from dse.analysis.axes import Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
 from dse.analysis.rendering import columns, done
-from dse.trial.names import outcome, outcomes, written
+from dse.trial.names import outcome, outcomes, short_id, written
 from dse.trial.unread import unread
 
 LINES = 20
 """Maximum number of configurations that are listed."""
 
 
-def summary(table: pd.DataFrame, asked: int) -> str:
+def summary(
+    table: pd.DataFrame, asked: int, searched: Collection[str] = (), decoded: str = ""
+) -> str:
     """The configurations of a table of records, and the best by validation accuracy.
 
     Accuracies are means over the seeds, in percent; that on the test set has its 95% interval. Of
     more than `LINES` configurations the best by validation accuracy are listed. `asked` is how many
-    trials were to be trained; those without a record have failed.
+    trials were to be trained; those without a record have failed. Of a search, each of the keys
+    `searched` has a column, and the best is named by its ids too. With `decoded`, a way of
+    compression, the table has the `compressed_id`, the `file_bytes` and the accuracies of networks
+    decoded from their files.
     """
     count = done(len(table), asked, "trial")
     if table.empty:
         return count
-    found = sweep(table)
+    found = sweep(table, searched)
     points = configurations(found)
     ranked = _ranked(points)
     shown = points if len(points) <= LINES else ranked.head(LINES)
     means = "means over the seeds, " if table["seed"].nunique() > 1 else ""
-    lines = [f"{count}: {_outcome(table)}; {means}accuracies in percent", *_table(found, shown)]
+    of = f", of the networks decoded from their files ({decoded})" if decoded else ""
+    lines = [f"{count}: {_outcome(table)}; {means}accuracies in percent{of}"]
+    lines += _table(found, shown)
     if more := len(points) - len(shown):
         lines.append(f"and {more:,} more in table.csv")
-    if len(points) > 1:
-        lines += best(found)
+    if len(points) > 1 or searched:
+        lines += best(found, ids=bool(searched))
     if devices := mixed_devices(table):
         lines.append(devices)
     return "\n".join(lines)
@@ -57,6 +64,7 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     """A line for each configuration, below the names of the columns."""
     names = [axis.name for axis in found.axes]
     header = [*names, found.answer, "95% interval", "val_top1", "seeds", "params", "size_bytes"]
+    header += ["compressed_bytes"] if "file_bytes" in points else []
     rows = [
         [
             *_read(point, names).values(),
@@ -66,6 +74,7 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
             f"{point['count']:,}",
             f"{point['params']:,}",
             f"{point['size_bytes']:,}",
+            *([f"{point['file_bytes']:,.0f}"] if "file_bytes" in point else []),
             _outcome(_trials(found, point)),
         ]
         for point in points.to_dict("records")
@@ -90,8 +99,9 @@ def _ranked(points: pd.DataFrame) -> pd.DataFrame:
     return points.sort_values(["val_top1", "size_bytes"], ascending=[False, True], kind="stable")
 
 
-def best(found: Sweep) -> Iterator[str]:
-    """The best configuration by validation accuracy, a line for each data set."""
+def best(found: Sweep, ids: bool = False) -> Iterator[str]:
+    """The best configuration by validation accuracy, a line for each data set; with the `ids` of
+    its networks, a seed each."""
     ranked = _ranked(configurations(found))
     for data, trials in found.rows.groupby("data", sort=False):
         on = f" on {data!s}" if "data" in [axis.name for axis in found.axes] else ""
@@ -100,12 +110,24 @@ def best(found: Sweep) -> Iterator[str]:
             continue
         points = ranked[ranked["data"] == data] if on else ranked
         first = points.iloc[0].to_dict()
-        values = _read(_trials(found, first).iloc[0], _fields(found))
+        own = _trials(found, first)
+        values = _read(own.iloc[0], _fields(found))
         name = " ".join(f"{k}={v}" for k, v in values.items() if v != "-")
         test = f"on the test set {first['mean']:.1f}% {_interval(first)}".rstrip()
+        if "file_bytes" in first:
+            test += f", {first['file_bytes']:,.0f} bytes compressed"
+        test += f"; {_ids(own)}" if ids else ""
         yield (
             f"best by validation accuracy{on}: {name}; {test}" if name else f"accuracy{on}: {test}"
         )
+
+
+def _ids(rows: pd.DataFrame) -> str:
+    """The short ids of networks, which `dse.network` takes."""
+    compressed = "compressed_id" in rows
+    noun = "compressed network" if compressed else "trial"
+    own = [short_id(one) for one in rows["compressed_id" if compressed else "trial_id"]]
+    return f"{noun}{'s' * (len(own) > 1)} {', '.join(own)}"
 
 
 def _fields(found: Sweep) -> list[str]:

@@ -21,9 +21,9 @@ def stages(model: CompressedModel) -> pd.DataFrame:
     """The bytes of a network whose weights are shared, after each of the `STAGES`.
 
     Columns: `stage`, and bytes: `weights`, at fp32, then as `bits` of an index into the codebook;
-    `positions` of the weights that are kept, `INDEX_BITS` each; `rest`, codebooks and biases;
-    `bytes`, all of them. The last two stages are files, as `encode` writes them, and have `bytes`
-    only. Raises `ValueError` for a network without shared weights.
+    `positions` of the weights that are kept, `INDEX_BITS` each, unless all are; `rest`, codebooks
+    and biases; `bytes`, all of them. The last two stages are files, as `encode` writes them, and
+    have `bytes` only. Raises `ValueError` for a network without shared weights.
     """
     shared = [one for one in model.tensors.values() if isinstance(one, Shared)]
     if not shared:
@@ -34,17 +34,19 @@ def stages(model: CompressedModel) -> pd.DataFrame:
     biases = sum(prod(one.shape) for one in others)
     narrow = sum(bits(one) * stored(one) for one in others)
     codebooks = FULL * sum(len(one.codebook) - 1 for one in shared)
+    whole = sum(prod(one.shape) for one in shared)
+    positions = INDEX_BITS * numbers.sum() if sum(map(stored, shared)) < whole else 0
     parts = [
-        (FULL * sum(prod(one.shape) for one in shared), 0, FULL * biases),
-        (FULL * numbers.sum(), INDEX_BITS * numbers.sum(), FULL * biases),
-        ((widths * numbers).sum(), INDEX_BITS * numbers.sum(), codebooks + narrow),
+        (FULL * whole, 0, FULL * biases),
+        (FULL * numbers.sum(), positions, FULL * biases),
+        ((widths * numbers).sum(), positions, codebooks + narrow),
     ]
     table = pd.DataFrame(parts, columns=["weights", "positions", "rest"]) / 8
     table = table.assign(bytes=table.sum(axis=1))
     lengths = [len(encode(model, coder)) for coder in ("huffman", "adaptive")]
-    whole = pd.concat([table, pd.DataFrame({"bytes": lengths})], ignore_index=True)
-    whole.insert(0, "stage", STAGES)
-    return whole
+    table = pd.concat([table, pd.DataFrame({"bytes": lengths})], ignore_index=True)
+    table.insert(0, "stage", STAGES)
+    return table
 
 
 def entries(tensor: Shared) -> int:

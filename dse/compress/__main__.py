@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     if arguments and arguments[0] in OTHERS:
         return OTHERS[arguments[0]](arguments[1:])
-    if any(argument.endswith(".safetensors") for argument in arguments):
+    if any(argument.endswith(weights.SUFFIXES) for argument in arguments):
         return weights.main(arguments)
     request = read_request(arguments)
     if request.plan:

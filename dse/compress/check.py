@@ -11,7 +11,7 @@ from dse.coding.heads import BadFile
 from dse.compress.measure import measure
 from dse.compress.worker import training_of
 from dse.data.store import Store
-from dse.results.compressed import FILE
+from dse.results.compressed import AGAIN, FILE
 from dse.results.files import COMPRESSED, trial_folder
 from dse.runner.task import Reporter, Stopped
 from dse.training.circumstance import circumstance
@@ -41,9 +41,9 @@ def run(argument: tuple[CompressedRecord, Path, Store, str], reporter: Reporter)
     try:
         now = measure(path.read_bytes(), was.fp32_bytes, was.epochs_total, training)
     except FileNotFoundError:
-        return [f"{FILE} is missing"]
+        return [f"{FILE} is missing; {AGAIN}"]
     except BadFile as error:
-        return [f"{FILE}: {error}"]
+        return [f"{FILE}: {error}; {AGAIN}"]
     return list(differences(was, now, tolerance(record, circumstance(0.0, device).device)))
 
 

@@ -18,12 +18,11 @@ from dse.compress.retrain import (
     Retraining,
     release,
     retrain,
-    stages,
     tune,
     val_top1,
 )
 from dse.compress.rounding import activation_fraction
-from dse.trial.compression import Settings
+from dse.trial.compression import Settings, stages
 
 WIDTHS = (16, 8, 4, 2, 1)
 """The widths that are tried, bits."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import functools
 import textwrap
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from dse.space.architecture import LAYOUTS
+from dse.space.rules import integer
 from dse.sweep.errors import RequestParser
 from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
 from dse.sweep.keys import SETTINGS as OF_SWEEP
 from dse.sweep.keys import TEXT as OF_SWEEP_TEXT
+from dse.sweep.keys import Setting
 from dse.trial.compression import SETTINGS, USES, Settings
 from dse.trial.names import written
 from dse.trial.question import QUESTION
@@ -33,6 +37,12 @@ TEXT = {
 }
 """The keys whose values are taken as they were written."""
 
+FACTS: Mapping[str, Setting] = {
+    "num_classes": Setting(integer(1, 2**16), "classes of the network", 1000),
+    "in_channels": Setting(integer(1, 2**16), "channels of its images", 3),
+}
+"""What the data decide of a network that was not trained here."""
+
 DESCRIPTION = (
     "Compress the trained networks of a results folder. Each compressed network is written to "
     "results/NAME/compressed/: its file, and a record with the length of the file and the "
@@ -53,6 +63,7 @@ examples:
   python -m dse.compress results/mine
   python -m dse.compress results/mine method=prune,deep_compression,ristretto
   python -m dse.compress results/mine bits=8,6,5,4 sr=0.125 seed=0,1 plan=true
+  python -m dse.compress net.safetensors layout=v1_1 bits=6 -o small.bin
   python -m dse.compress decode network.bin -o mine.safetensors
   python -m dse.compress verify results/mine"""
 
@@ -91,5 +102,16 @@ def _epilog() -> str:
     run["plan"] = "print what is done and what is to do, and write nothing; true or false [false]"
     uses = {method: ", ".join([*names, "phase"]) for method, names in USES.items()}
     text = [EXAMPLES, *section("settings", settings), *section("what each method reads", uses)]
+    text += section("network of FILE.safetensors, a SqueezeNet", _of_file())
     text += section("run", run)
     return "\n".join([*text, "", CODES])
+
+
+def _of_file() -> dict[str, str]:
+    """What `--help` says of the keys of a network that was not trained here."""
+    others = "metaparameters and the other keys of a layout: see python -m dse.sweep --help"
+    return {
+        "layout": entry("what is around the Fire modules", f"one of {', '.join(LAYOUTS)}", "v1_0"),
+        "sr, ...": f"{others} [the paper's]",
+        **{n: entry(own.meaning, own.rule.text, written(own.default)) for n, own in FACTS.items()},
+    }

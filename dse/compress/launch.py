@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dse.analysis.rendering import counted
 from dse.compress.request import Compression, Request
-from dse.results.files import COMPRESSED
+from dse.results import compressed
+from dse.results.files import COMPRESSED, remove, trial_folder
 from dse.results.records import ids
 from dse.sweep.launch import Tasks, carry_out
 from dse.sweep.messages import say
@@ -18,21 +20,33 @@ COMPRESS = "dse.compress.worker:run"
 
 
 def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
-    """Compress what has no record in the folder; return how many are left without one.
+    """Compress what has no record in the folder, or has lost its file; return how many are left
+    without a record.
 
     `function` names what carries out a compression. See `dse.sweep.launch.carry_out`. Also raises
     `RequestError` if data are missing or not the published ones.
     """
-    done = ids(request.folder, COMPRESSED)
+    names = request.names
+    lost = compressed.lost(request.folder, names)
+    done = ids(request.folder, COMPRESSED) - lost
     todo = {c.compressed_id: c for c in request.compressions if c.compressed_id not in done}
     where = request.folder.absolute(), request.store.absolute()
+
+    def prepare() -> None:
+        check_data([one.trial for one in todo.values()], request.store, say)
+        if lost:
+            some = f"{len(lost):,} of {counted(len(names), 'compressed network')}"
+            say(f"{compressed.FILE} is missing or cut off for {some}: compressed again")
+        for own in lost:
+            remove(trial_folder(request.folder, own, COMPRESSED))
+
     tasks = Tasks(
         function=function,
         arguments={key: (one, *where, request.workers.device) for key, one in todo.items()},
-        names=request.names,
+        names=names,
         lengths={key: _length(one) for key, one in todo.items()},
         data={key: one.trial.protocol.data for key, one in todo.items()},
-        prepare=lambda: check_data([one.trial for one in todo.values()], request.store, say),
+        prepare=prepare,
         result=_result,
         kind=COMPRESSED,
         noun="compressed network",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dse.analysis.rendering import columns, counted
 from dse.compress.request import Request
+from dse.results.compressed import lost
 from dse.results.files import COMPRESSED
 from dse.results.records import ids
 from dse.trial.names import short_id
@@ -12,7 +13,7 @@ from dse.trial.names import short_id
 def plan(request: Request) -> str:
     """What a request would compress, as a table, and how much of it is done."""
     names = request.names
-    done = ids(request.folder, COMPRESSED) & names.keys()
+    done = (ids(request.folder, COMPRESSED) & names.keys()) - lost(request.folder, names)
     rows = [
         (name, short_id(own), "done" if own in done else "to do") for own, name in names.items()
     ]

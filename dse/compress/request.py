@@ -191,6 +191,8 @@ def _trials(
 
 def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial, ...]:
     """The trials with the wanted values; raises `ValueError` where there are none."""
+    if folder.is_file():
+        raise ValueError(not_safetensors(folder))
     files.require_trials(folder)
     table = tables.load(folder)
     if table.empty:
@@ -199,6 +201,12 @@ def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial,
 
     rows: Any = rows_of(table, wanted).to_dict("records")
     return tuple(map(trial_from, rows))
+
+
+def not_safetensors(path: Path) -> str:
+    """The message for weights in another kind of file."""
+    convert = 'safetensors.torch.save_file(model.state_dict(), "NAME.safetensors")'
+    return f"a file of weights must be .safetensors, got {path}: write it with {convert}"
 
 
 def _missing_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str]) -> list[str]:

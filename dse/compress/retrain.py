@@ -19,9 +19,6 @@ from dse.trial.compression import Settings
 from dse.trial.protocol import random_seed
 from dse.trial.recipe import Recipe
 
-TUNING = 0.25
-"""The share of the epochs in which values that are shared or rounded are retrained."""
-
 TUNING_RATE = 0.1
 """Their peak learning rate, as a share of that of the epochs before."""
 
@@ -144,16 +141,6 @@ def tune(
     """As `retrain`, at a smaller learning rate: for a network without its norms."""
     low = replace(settings, retrain_lr=TUNING_RATE * settings.retrain_lr)
     retrain(network, training, low, epochs, done)
-
-
-def stages(epochs: int) -> tuple[int, int]:
-    """Epochs before weights are shared or rounded, and after that.
-
-    >>> stages(8), stages(1)
-    ((6, 2), (1, 0))
-    """
-    tuning = max(round(TUNING * epochs), 1) if epochs > 1 else 0
-    return epochs - tuning, tuning
 
 
 # Constraints ------------------------------------------------------------------------------------

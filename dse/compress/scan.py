@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dse.analysis.selection import file_name
 from dse.compress.request import Request, read_request
 from dse.figures.importing import import_matplotlib
 from dse.results import tables
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DENSITY = "density"
-LONGEST = 120
-"""Most characters of a file's name, apart from its end."""
 DESCRIPTION = (
     "Prune one layer of a trained network at a time, without retraining, and measure the accuracy "
     "on the validation set. Networks that differ in their seed only are measured together. Keys: "
@@ -55,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
     ids = {"trial_id": [trial.trial_id for trial in trials]}
     note = caption(rows_of(tables.load(request.folder), ids))
-    name = re.sub(r"[^\w.,=+-]", "-", "_".join(["sensitivity", *words]))[:LONGEST]
+    name = file_name("sensitivity", *words)
     svg, png = encoded(sensitivity(table, note), "svg", "png")
     csv = table.to_csv(index=False).encode()
     make(request.folder / "plots")

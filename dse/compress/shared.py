@@ -13,8 +13,8 @@ from dse.coding.tensors import CompressedModel, Floats, Shared
 from dse.compress.fixed_values import round_values, rounded_values
 from dse.compress.networks import compressed, floats, fold, layers
 from dse.compress.prune import Mask, pruned
-from dse.compress.retrain import Retraining, constrain, release_all, stages, tune
-from dse.trial.compression import Settings
+from dse.compress.retrain import Retraining, constrain, release_all, tune
+from dse.trial.compression import Settings, stages
 
 ENTRY_BITS = 13
 """About what an entry of a codebook takes in a file, bits."""

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dse.compress.decode import check_output, read, replace
-from dse.compress.help import TEXT
-from dse.compress.request import read_axes, read_choices
+from dse.compress.help import FACTS, TEXT
+from dse.compress.request import not_safetensors, read_axes, read_choices
 from dse.space.architecture import Architecture, Layout, Metaparameters, field_names, generate
-from dse.space.rules import integer
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.keys import accepted
 from dse.sweep.overrides import parse_overrides
@@ -18,13 +17,13 @@ from dse.sweep.request import checked_axes, read_grids
 from dse.sweep.streams import print_lines
 from dse.trial.compression import SETTINGS, Settings
 
-FACTS = {"num_classes": 1000, "in_channels": 3}
-"""What a network's data decide, and the defaults."""
-
+SUFFIXES = (".safetensors", ".pth", ".pt")
+"""What files of weights end in; only the first is read."""
 NETWORK = ("layout", *field_names(Metaparameters), *field_names(Layout))
 PAPER = {"protocol": ["imagenet_torchvision"]}
 """The page of the paper's network, whose values other keys change."""
 
+ELSEWHERE = "for weights that were not trained here"
 WITHOUT_DATA = ("none", "svd", "prune", "deep_compression")
 """The methods that can do without images."""
 
@@ -42,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="see above")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="(default: FILE as .bin)")
     options = parser.parse_intermixed_args(arguments)
+    if options.file.suffix != SUFFIXES[0]:
+        raise RequestError([not_safetensors(options.file)])
     architecture, settings = _read(options.overrides)
     content = read(options.file)
     output: Path = options.output or options.file.with_suffix(".bin")
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     replace(output, file)
     print_lines(
         f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "
-        f"at fp32; {density:.3f} numbers are stored for each weight"
+        f"at fp32, with {density:.3f} stored numbers per weight"
     )
     return 0
 
@@ -64,15 +65,18 @@ def main(arguments: Sequence[str]) -> int:
 def _read(texts: Sequence[str]) -> tuple[Architecture, Settings]:
     """The network and the settings; raises `RequestError` with all mistakes."""
     errors: list[str] = []
-    given = parse_overrides(texts, errors, (*SETTINGS, *NETWORK, *FACTS), TEXT)
+    given = parse_overrides(texts, errors, (*SETTINGS, "network", *NETWORK, *FACTS), TEXT)
+    for other in given.pop("network", []):
+        if other != "squeezenet":
+            errors.append(f"`network` must be squeezenet {ELSEWHERE}, got {other}")
     errors += [
         f"`{key}` must have one value, got {len(values):,}"
         for key, values in given.items()
         if len(values) != 1
     ]
     facts: dict[str, Any] = {
-        name: accepted(name, given.get(name, [default])[0], integer(1, 2**16), errors)
-        for name, default in FACTS.items()
+        name: accepted(name, given.get(name, [own.default])[0], own.rule, errors)
+        for name, own in FACTS.items()
         if name not in given or given[name]
     }
     axes = read_axes({"retrain_epochs": [0], **given}, errors)
@@ -89,12 +93,11 @@ def _read(texts: Sequence[str]) -> tuple[Architecture, Settings]:
 
 def _needs_data(axes: Mapping[str, Sequence[Any]]) -> list[str]:
     """A line for each setting that needs images."""
-    where = "for weights that were not trained here"
     (method,), (epochs,) = axes["method"], axes["retrain_epochs"]
-    lines = [f"`retrain_epochs` must be 0 {where}, got {epochs}"] if epochs else []
-    lines += [f"`phase` must be final {where}, got sparse"] * ("sparse" in axes["phase"])
+    lines = [f"`retrain_epochs` must be 0 {ELSEWHERE}, got {epochs}"] if epochs else []
+    lines += [f"`phase` must be final {ELSEWHERE}, got sparse"] * ("sparse" in axes["phase"])
     if method not in WITHOUT_DATA:
-        lines.append(f"`method` must be one of {', '.join(WITHOUT_DATA)} {where}, got {method}")
+        lines.append(f"`method` must be one of {', '.join(WITHOUT_DATA)} {ELSEWHERE}, got {method}")
     return lines
 
 

@@ -14,7 +14,8 @@ from dse.figures.importing import import_matplotlib
 from dse.report.page import Figure, Point, Section, Table
 
 ABOUT = {
-    "importance": "share of what leads to a high validation accuracy (PED-ANOVA)",
+    "importance": "share of what leads to the best tenth of the validation accuracies (PED-ANOVA); "
+    "shares add up to 1 even where no key matters",
     "rank correlation": "Spearman's, of the key's value with validation accuracy",
     "best value": "the value with the highest mean validation accuracy",
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from dse.results.files import (
     trial_folder,
     trial_ids,
 )
-from dse.results.records import AGAIN, read_row
+from dse.results.records import read_row
 from dse.trial.compressed import COLUMNS, CompressedRecord, compressed_from
 from dse.trial.compression import SETTINGS, Settings
 from dse.trial.question import QUESTION
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 FILE, CURVE = "network.bin", "curve.csv"
 """What a compressed network has in its folder: its file, and the curve of its retraining."""
+
+AGAIN = records.AGAIN[COMPRESSED]
+"""What to do about a damaged record or file."""
 
 
 def read(folder: Path, compressed_id: str) -> CompressedRecord:
@@ -43,8 +47,22 @@ def read(folder: Path, compressed_id: str) -> CompressedRecord:
         if record.compressed_id != compressed_id:
             raise ValueError(f"it is the record of {record.compressed_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        raise refused(path, error, AGAIN[COMPRESSED], row.keys() - {*COLUMNS}) from None
+        raise refused(path, error, AGAIN, row.keys() - {*COLUMNS}) from None
     return record
+
+
+def lost(folder: Path, compressed_ids: Iterable[str]) -> set[str]:
+    """Those of some compressed networks that have a record, but no file of the length it states.
+
+    Packed ones, which need no file, and damaged records are not among them.
+    """
+    found = set()
+    for own in finished(folder, compressed_ids, COMPRESSED) - packs.ids(folder, COMPRESSED):
+        with suppress(Damaged):
+            state = signature(trial_folder(folder, own, COMPRESSED) / FILE)
+            if state is None or state[1] != read(folder, own).measured.file_bytes:
+                found.add(own)
+    return found
 
 
 def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
@@ -79,10 +97,10 @@ def _check_file(home: Path, row: Mapping[str, Any]) -> None:
     path = home / FILE
     state = signature(path)
     if state is None:
-        raise refused(path, "it is missing", AGAIN[COMPRESSED])
+        raise refused(path, "it is missing", AGAIN)
     if (size := state[1]) != row.get("file_bytes"):
         wrong = f"it has {size} bytes, its record says {row.get('file_bytes')}"
-        raise refused(path, wrong, AGAIN[COMPRESSED])
+        raise refused(path, wrong, AGAIN)
 
 
 def _unpacked(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -46,7 +46,8 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
     settings where the cost is `compressed_bytes`, else ""), `ended`, `refused` (counts by reason),
     `effects` (a mapping for each key, see `dse.search.closing`) and `points`, in order: `number`,
     `state` (trained, stored, stopped, failed or running), `point`, `values` of the objectives,
-    `epochs` trained, and `trials`, their ids.
+    `epochs` trained, `trials`, their ids, and `networks`, the ids of the compressed networks where
+    these are sought, else of the trials.
     """
     found = {}
     for name in names(folder / STUDIES):

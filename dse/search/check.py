@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from dse.search.keys import COMPRESSED_BYTES
 from dse.search.limits import MOST, refusals
@@ -26,6 +27,19 @@ def check(question: Question) -> None:
     errors = errors or refusals(question.space, question.trial_with, question.limits)
     if errors:
         raise RequestError(errors)
+
+
+def storage_errors(url: str) -> list[str]:
+    """A line where a study cannot be kept at a URL; "" is a file in the results folder."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ["`storage` must be postgresql://USER@HOST/NAME, got no URL"]
+    if url and parts.password is not None:
+        return ["`storage` must hold no password: use ~/.pgpass or PGPASSWORD"]
+    if url and parts.scheme != "postgresql":
+        return [f"`storage` must be postgresql://USER@HOST/NAME, got {url}"]
+    return []
 
 
 def _fitting(question: Question) -> tuple[list[Trial], list[str]]:

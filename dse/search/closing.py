@@ -7,16 +7,19 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 import optuna
+import pandas as pd
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from dse.analysis.rendering import columns, counted
 from dse.analysis.studies import front_rows, guessing, refusals
-from dse.results import studies
+from dse.analysis.summary import summary
+from dse.results import compressed, studies
 from dse.search.answers import Answers
 from dse.search.compression import described
 from dse.search.keys import ACCURACY
@@ -27,6 +30,7 @@ from dse.sweep import closing
 from dse.sweep.launch import LISTED
 from dse.sweep.messages import resume_command, say
 from dse.sweep.streams import print_lines
+from dse.trial.compression import compressed_id
 from dse.trial.names import written
 from dse.trial.protocol import chance
 
@@ -37,8 +41,12 @@ STATES = {
     TrialState.RUNNING: "running",
 }
 
-FEW = 10
-"""Fewer trained points say nothing about which keys matter."""
+DECODED = ("file_bytes", "status", "top1", "top5", "val_top1", "classes_predicted")
+"""What a network decoded from its file has in place of its trial's."""
+
+FEW, MANY = 20, 50
+"""Trained points below which nothing is said about which keys matter, and below which there are no
+shares: they are estimated from the best tenth, which should be five points at least."""
 
 
 def close(request: Request, study: Study, command: str) -> int:
@@ -54,7 +62,7 @@ def close(request: Request, study: Study, command: str) -> int:
     missing = [e for e in entries if any(one.trial_id in left for one in asked[e.number])]
     found = outcome(request, study)
     studies.save(request.folder, request.study, found)
-    closing.close(trials, request.folder, command)
+    closing.close(trials, request.folder, command, summarise=partial(summarised, request))
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
     early = sum(point["state"] == "stopped" for point in found["points"])
@@ -62,6 +70,21 @@ def close(request: Request, study: Study, command: str) -> int:
     say(f"study {request.study}: {ended}", *refusals(study.refused), *guessing(found))
     say(*_missing(missing, len(entries)))
     return len(left)
+
+
+def summarised(request: Request, table: pd.DataFrame, asked: int) -> str:
+    """The summary of a search's trials; where compressed bytes are sought, of the networks decoded
+    from their files."""
+    keys = [axis.name for axis in request.question.space.axes]
+    settings = request.question.compression
+    if not settings:
+        return summary(table, asked, keys)
+    own = {compressed_id(one, settings): one for one in table["trial_id"]}
+    rows = compressed.load(request.folder, table).set_index("compressed_id")
+    rows = rows.loc[[one for one in own if one in rows.index], ["trial_id", *DECODED]]
+    table = table.drop(columns=[name for name in DECODED if name in table])
+    table = table.merge(rows.reset_index(), on="trial_id")
+    return summary(table, asked, keys, described(settings))
 
 
 def _missing(entries: Sequence[FrozenTrial], count: int) -> Iterator[str]:
@@ -93,6 +116,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
     """What a study found."""
     question = request.question
     protocol = question.trial_with({}).protocol
+    guess = chance(protocol.validation_images, protocol.facts.num_classes)
     points = points_of(request, study)
     return {
         "sampler": question.sampler,
@@ -100,18 +124,18 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
         "limits": dict(question.limits),
         "n_trials": request.n_trials,
         "seeds": list(question.seeds),
-        "chance": chance(protocol.validation_images, protocol.facts.num_classes),
+        "chance": guess,
         "compression": described(question.compression) if question.compression else "",
         "ended": study.ended,
         "refused": dict(sorted(study.refused.items())),
-        "effects": effects(request, study.memory, points),
+        "effects": effects(request, study.memory, points, guess),
         "points": points,
     }
 
 
 def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
     """What became of each point, in order."""
-    found = []
+    found, way = [], request.question.compression
     for entry in study.entries:
         attributes, state = entry.user_attrs, entry.state
         trials = request.question.trials(attributes["point"])
@@ -126,38 +150,30 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
                 "point": attributes["point"],
                 "values": entry.values if state == TrialState.COMPLETE else None,
                 "epochs": 0 if stored else len(trials) * epochs,
-                "trials": [trial.trial_id for trial in trials],
+                "trials": (ids := [trial.trial_id for trial in trials]),
+                "networks": [compressed_id(one, way) for one in ids] if way else ids,
             }
         )
     return found
 
 
 def effects(
-    request: Request, memory: optuna.Study, points: Sequence[Mapping[str, Any]]
+    request: Request, memory: optuna.Study, points: Sequence[Mapping[str, Any]], guess: float
 ) -> dict[str, dict[str, Any]]:
     """For each key how much it matters for reaching a high validation accuracy, and its direction,
     from the points that were trained to the end, once each.
 
-    `importance` is PED-ANOVA's (Watanabe, Bansal and Hutter 2023), a share of all keys'. `rank` is
-    Spearman's correlation of an ordered key with the accuracy, NaN as None; `best` is the value
-    with the highest mean accuracy. Empty below `FEW` trained points.
+    `importance` is PED-ANOVA's (Watanabe, Bansal and Hutter 2023), a share of all keys', None below
+    `MANY` trained points. `rank` is Spearman's correlation of an ordered key with the accuracy, NaN
+    as None; `best` is the value with the highest mean accuracy. Empty below `FEW` trained points,
+    and where half of them or more are at chance, which is an accuracy up to `guess`, percent.
     """
     done = [point for point in points if point["state"] in ("trained", "stored")]
     place = request.question.objectives.index(ACCURACY)
-    if len(done) < FEW:
-        return {}
     accuracies = [point["values"][place] for point in done]
-    seen = memory.get_trials(deepcopy=False)
-    known = optuna.create_study(directions=memory.directions)
-    known.add_trials([seen[point["number"]] for point in done])
-    shares: dict[str, float] = {}
-    with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
-        warnings.simplefilter("ignore")
-        shares = get_param_importances(
-            known,
-            evaluator=PedAnovaImportanceEvaluator(),
-            target=lambda trial: -trial.values[place],  # it looks for what leads to low values
-        )
+    if len(done) < FEW or 2 * sum(one <= guess for one in accuracies) >= len(done):
+        return {}
+    shares = _shares(memory, [point["number"] for point in done], place)
     found = {}
     for axis in request.question.space.axes:
         values = [point["point"][axis.name] for point in done]
@@ -168,6 +184,23 @@ def effects(
             "best": _best(values, accuracies) if isinstance(axis, Choice) else None,
         }
     return found
+
+
+def _shares(memory: optuna.Study, numbers: Sequence[int], place: int) -> dict[str, float]:
+    """The importance of each key for the objective at a place, from some trials of a study."""
+    if len(numbers) < MANY:
+        return {}
+    seen = memory.get_trials(deepcopy=False)
+    known = optuna.create_study(directions=memory.directions)
+    known.add_trials([seen[number] for number in numbers])
+    with suppress(ValueError, RuntimeError), warnings.catch_warnings():  # all may be equal
+        warnings.simplefilter("ignore")
+        return get_param_importances(
+            known,
+            evaluator=PedAnovaImportanceEvaluator(),
+            target=lambda trial: -trial.values[place],  # it looks for what leads to low values
+        )
+    return {}
 
 
 def _rank(values: Sequence[float], accuracies: Sequence[float]) -> float | None:

@@ -72,7 +72,7 @@ class _Drive:
         self._answers = Answers(self._folder, request.question.compression)
         self._active: dict[int, Active] = {}
         self._point: dict[str, int] = {}
-        self._broken = False
+        self._found, self._broken = 0, False
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
         if self._stops:
@@ -134,6 +134,7 @@ class _Drive:
                 self._study.note_stored(proposal)
             if not self._answered(proposal):
                 return proposal
+            self._found += len(proposal.trials)
         return None
 
     def _answered(self, proposal: Proposal) -> bool:
@@ -150,7 +151,7 @@ class _Drive:
         while len(self._point) < self._request.workers.count and (proposal := self._next()):
             self._start(proposal, runner, progress)
         left = 0 if self._study.ended else self._study.left
-        progress.expect(left * len(self._request.question.seeds))
+        progress.expect(left * len(self._request.question.seeds), self._found)
 
     def _start(self, proposal: Proposal, runner: Runner, progress: Progress) -> None:
         """Submit the trials of a point that have no answer."""

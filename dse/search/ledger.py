@@ -154,16 +154,17 @@ def described(question: Question) -> dict[str, Any]:
 
 
 def differences(study: str, before: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """A line for each key in which a study's question differs from what is now asked."""
-    return [
-        f"`{key}` must be {_text(before.get(key))} in study {study}, got {_text(asked.get(key))}; "
-        "choose another `study` for a new one"
-        for key in {**before, **asked}
-        if before.get(key) != asked.get(key)
-    ]
+    """A line for each key in which a study's question differs from what is now asked, and one that
+    says what to do."""
+    lines = []
+    for key in {**before, **asked}:
+        was, now = before.get(key), asked.get(key)
+        if was != now:
+            rule = "left out" if was is None else _text(was)
+            got = "but is left out" if now is None else f"got {_text(now)}"
+            lines.append(f"`{key}` must be {rule} in study {study}, {got}")
+    return [*lines, "choose another `study` for a new one"] if lines else []
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "left out"
     return ",".join(map(written, value)) if isinstance(value, list) else written(value)

@@ -54,13 +54,14 @@ def plan(request: Request, say: Say) -> str:
     done = already_done(request.folder, request.storage, request.study, question)
     left = int(min(request.n_trials, candidates.count)) - done
     sample = list(itertools.islice(_random_trials(question, candidates), SAMPLE))
+    trials = counted(request.n_trials, "trial")
     before = f", {done:,} already done" if done else ""
     return "\n".join(
         [
             *columns(rows, "<<"),
             count,
             sought,
-            f"study {request.study}: {question.sampler}, {request.n_trials:,} trials{each}{before}",
+            f"study {request.study}: {question.sampler}, {trials}{each}{before}",
             f"trains on {devices.described(request.workers)}",
             *preflight.notes(sample, request.store),
             *(_estimate(request, sample, left * seeds, say) if left > 0 else ["nothing to train"]),

@@ -13,7 +13,7 @@ from typing import Any
 
 from dse.data.store import Store
 from dse.runner.runner import Workers
-from dse.search.check import check
+from dse.search.check import check, storage_errors
 from dse.search.compression import read_compression
 from dse.search.help import parser
 from dse.search.keys import ACCURACY, COSTS, KEYS, OWN_TEXT, SETTINGS
@@ -58,6 +58,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     workers = read_workers([grid], settings, errors)
     compression = read_compression(settings, grid, objectives, errors)
     values = _values(grid, errors)
+    errors += storage_errors(settings["storage"])
     if errors:
         raise RequestError(errors)
     store = read_store(settings)

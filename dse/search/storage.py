@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -108,11 +107,6 @@ def _is_record(line: bytes) -> bool:
 
 
 def _database(url: str) -> BaseStorage:
-    parts = urlsplit(url)
-    if parts.scheme != "postgresql":
-        raise RequestError([f"`storage` must be postgresql://USER@HOST/NAME, got {url}"])
-    if parts.password is not None:
-        raise RequestError(["`storage` must hold no password: use ~/.pgpass or PGPASSWORD"])
     for attempt in range(ATTEMPTS):
         try:
             with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,13 @@ def close(
     folder: Path,
     command: str,
     pages: Mapping[str, Sequence[Trial]] | None = None,
+    summarise: Callable[[pd.DataFrame, int], str] | None = None,
 ) -> None:
     """Write the tables, figures and report of `trials` to `folder`; print a summary, and the paths.
 
     `command` is the command line that the report shows. With `pages`, the figures are those of
-    these pages of `sweeps/`, each of the trials that the page asked for.
+    these pages of `sweeps/`, each of the trials that the page asked for. `summarise` makes another
+    summary of the trials' table than `dse.analysis.summary.summary`.
     """
     whole = tables.write_tables(folder)
     table = _rows(whole, trials)
@@ -45,7 +47,7 @@ def close(
     path = build.write(folder, table, drawn.figures, command, note)
     print_lines(folder / "table.csv", *drawn.paths)
     say(*drawn.messages)
-    print_lines(summary.summary(table, len(trials)), path)
+    print_lines((summarise or summary.summary)(table, len(trials)), path)
 
 
 def _rows(table: pd.DataFrame, trials: Sequence[Trial]) -> pd.DataFrame:

@@ -120,7 +120,7 @@ class Progress:
         kind: str = TRIALS,
     ) -> None:
         self._epochs = {i: length.epochs for i, length in lengths.items()}
-        self._lengths, self._unknown = dict(lengths), 0
+        self._lengths, self._unknown, self._found = dict(lengths), 0, 0
         self._result, self._kind = result, kind
         self._names, self._workers = dict(names), workers
         self._publish, self._rates, self._clock = publish, rates, clock
@@ -152,17 +152,21 @@ class Progress:
         self._epochs[key] = self._left[key] = length.epochs
         self._bar.total = sum(self._epochs.values())
 
-    def expect(self, number: int) -> None:
-        """Count `number` more tasks, which will be added later."""
-        self._unknown = number
+    def expect(self, number: int, found: int) -> None:
+        """Count `number` more tasks, which will be added later, and `found`, which were done."""
+        self._unknown, self._found = number, found
 
     @property
     def _count(self) -> int:
-        return len(self._epochs) + self._unknown
+        return len(self._epochs) + self._unknown + self._found
+
+    @property
+    def _ends(self) -> int:
+        return len(self._epochs) - len(self._left) + self._found
 
     @property
     def _done(self) -> int:
-        return len(self._epochs) - len(self._left) - self._failed
+        return self._ends - self._failed
 
     def take(self, event: Event) -> None:
         """Note what happened to a task, and show it."""
@@ -205,7 +209,7 @@ class Progress:
         self._left.pop(trial_id, None)
         self._waiting.discard(trial_id)
         if important or not self._terminal:
-            say(f"[{len(self._epochs) - len(self._left)}/{self._count}] {text}")
+            say(f"[{self._ends}/{self._count}] {text}")
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until this command's own tasks are done; None where nothing is known,

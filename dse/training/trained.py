@@ -67,9 +67,9 @@ class Preprocess:
 
         `image` is the path of an image file, a PIL image, or an array of uint8, (h, w) or
         (h, w, 1 or 3), values 0 .. 255, colours in the order R, G, B. For the embedded digits an
-        array of floats holds scikit-learn's values, 0 .. 16. Colour becomes grey and grey is
-        repeated where the network needs it. An image that is not square is stretched, unless the
-        protocol crops it.
+        array of floats holds scikit-learn's values, 0 .. 16, not 0 .. 1. Colour becomes grey and
+        grey is repeated where the network needs it. An image that is not square is stretched,
+        unless the protocol crops it.
 
         Raises `ValueError` for an array or a file that is not an image, and `TypeError` for
         other types.
@@ -100,6 +100,11 @@ class Preprocess:
         if array.dtype.kind == "f" and self.protocol.data == "digits":
             if not (array.size and array.min() >= 0 and array.max() <= 16):
                 raise ValueError("`image` must have the digits' values, 0 .. 16, as floats")
+            if 0 < array.max() <= 1:  # it would be almost black
+                raise ValueError(
+                    "`image` must have the digits' values, 0 .. 16, as floats, got at most "
+                    f"{array.max():g}: multiply an image of 0 .. 1 by 16"
+                )
             array = memory.digits_to_bytes(array)
         if array.ndim == 2:
             array = array[:, :, None]

@@ -16,6 +16,9 @@ METHODS = ("none", "svd", "prune", "deep_compression", "ristretto")
 """`none` keeps every weight at fp32: with `retrain_epochs`, the network that the others are
 compared with at equal total epochs."""
 
+TUNING = 0.25
+"""The share of the epochs in which values that are shared or rounded are retrained."""
+
 SEMANTICS = 1
 """The version of what fitting means. A change that may alter a compressed network raises it."""
 
@@ -108,20 +111,37 @@ def used(settings: Settings) -> tuple[str, ...]:
     return ("method", *(name for name in USES[settings.method] if name not in idle), "phase")
 
 
-def too_many_rounds(settings: Settings, prefix: str = "") -> list[str]:
-    """The mistake of settings that prune in more rounds than there are epochs of retraining.
+def stages(epochs: int) -> tuple[int, int]:
+    """Epochs of retraining before weights are shared or rounded, and after that.
 
-    >>> too_many_rounds(Settings(rounds=9))
+    >>> stages(8), stages(1)
+    ((6, 2), (1, 0))
+    """
+    tuning = max(round(TUNING * epochs), 1) if epochs > 1 else 0
+    return epochs - tuning, tuning
+
+
+def too_many_rounds(settings: Settings, prefix: str = "") -> list[str]:
+    """The mistake of settings that prune in more rounds than there are epochs for it: with
+    deep_compression, those before weights are shared.
+
+    >>> too_many_rounds(Settings(method="prune", rounds=9))
     ['`rounds` must be at most `retrain_epochs`, 8, got 9']
+    >>> too_many_rounds(Settings(rounds=8))
+    ['`rounds` must be at most 6 where `retrain_epochs` is 8 (2 are for shared weights), got 8']
     >>> too_many_rounds(Settings(rounds=9, retrain_epochs=0))
     ['`rounds` must be 1 where `retrain_epochs` is 0, got 9']
     """
     epochs, rounds = settings.retrain_epochs, settings.rounds
-    if "rounds" not in used(settings) or rounds <= max(epochs, 1):
+    shared = stages(epochs)[1] if settings.method == "deep_compression" else 0
+    if "rounds" not in used(settings) or rounds <= max(epochs - shared, 1):
         return []
     rule = f"at most `{prefix}retrain_epochs`, {epochs}"
     if not epochs:
         rule = f"1 where `{prefix}retrain_epochs` is 0"
+    elif shared:
+        where = f"where `{prefix}retrain_epochs` is {epochs} ({shared} are for shared weights)"
+        rule = f"at most {epochs - shared} {where}"
     return [f"`{prefix}rounds` must be {rule}, got {rounds}"]
 
 
