@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from sample_records import record
 
 from dse.analysis.axes import sweep
 from dse.analysis.summary import LINES, best, summary
+from dse.space.architecture import LAYOUTS
 
 
 def trials(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -130,6 +132,23 @@ def test_keys_that_vary_together_are_named_each() -> None:
     assert [axis.name for axis in sweep(table).axes] == ["pct3x3, sr"]
     (line,) = best(sweep(table))
     assert line.startswith("best by validation accuracy: pct3x3=0.7 sr=0.5;")
+
+
+def test_alexnet_has_no_layout() -> None:
+    layouts = {name: replace(record().trial, layout=LAYOUTS[name]).question for name in LAYOUTS}
+    table = trials(
+        {**layouts["px8"], "top1": 70.0, "val_top1": 70.0},
+        {**layouts["px16"], "top1": 75.0, "val_top1": 75.0},
+        {**layouts["px8"], "network": "alexnet", "top1": 90.0, "val_top1": 90.0},
+    )
+    _, header, *rows, line = summary(table, 3).splitlines()
+    assert header.split()[:2] == ["network", "layout"]
+    assert sorted(row.split()[:2] for row in rows) == [
+        ["alexnet", "-"],
+        ["squeezenet", "px16"],
+        ["squeezenet", "px8"],
+    ]
+    assert line == "best by validation accuracy: network=alexnet; on the test set 90.0%"
 
 
 def test_one_trial_and_none() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -67,7 +67,7 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     header += ["compressed_bytes"] if "file_bytes" in points else []
     rows = [
         [
-            *_read(point, names).values(),
+            *[known.get(name, "-") for name in names],
             f"{point['mean']:.1f}",
             _interval(point),
             f"{point['val_top1']:.1f}",
@@ -78,6 +78,7 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
             _outcome(_trials(found, point)),
         ]
         for point in points.to_dict("records")
+        for known in [_setting(found, point)]
     ]
     table = pd.DataFrame(rows, columns=[*header, "outcome"])
     if (found.rows["status"] == "learned").all():
@@ -88,10 +89,11 @@ def _table(found: Sweep, points: pd.DataFrame) -> list[str]:
     return columns([[*table], *table.to_numpy().tolist()], sides)
 
 
-def _read(point: Any, names: Sequence[str]) -> dict[str, str]:
-    """A configuration's values of some axes; "-" for a field that its trials do not read."""
-    idle = unread({name: point[name] for name in names})
-    return {name: "-" if name in idle else written(point[name]) for name in names}
+def _setting(found: Sweep, point: Mapping[Any, Any]) -> dict[str, str]:
+    """A configuration's values of the axes that its trials read."""
+    values = found.read({axis.name: point[axis.name] for axis in found.axes})
+    idle = unread(values)
+    return {name: written(value) for name, value in values.items() if name not in idle}
 
 
 def _ranked(points: pd.DataFrame) -> pd.DataFrame:
@@ -111,8 +113,7 @@ def best(found: Sweep, ids: bool = False) -> Iterator[str]:
         points = ranked[ranked["data"] == data] if on else ranked
         first = points.iloc[0].to_dict()
         own = _trials(found, first)
-        values = _read(own.iloc[0], _fields(found))
-        name = " ".join(f"{k}={v}" for k, v in values.items() if v != "-")
+        name = " ".join(f"{key}={value}" for key, value in _named(found, first, own.iloc[0]))
         test = f"on the test set {first['mean']:.1f}% {_interval(first)}".rstrip()
         if "file_bytes" in first:
             test += f", {first['file_bytes']:,.0f} bytes compressed"
@@ -130,12 +131,17 @@ def _ids(rows: pd.DataFrame) -> str:
     return f"{noun}{'s' * (len(own) > 1)} {', '.join(own)}"
 
 
-def _fields(found: Sweep) -> list[str]:
+def _named(
+    found: Sweep, point: Mapping[Any, Any], row: pd.Series[Any]
+) -> Iterator[tuple[str, str]]:
     """What a configuration is called by: each field of those that vary together, but a layout, and
-    not the data set."""
-    axes = [axis for axis in found.axes if axis.name != "data"]
+    not the data set. `row` is one of its trials."""
+    known = _setting(found, point)
+    axes = [axis for axis in found.axes if axis.name in known and axis.name != "data"]
     parts = [a.columns if a.name == ", ".join(a.columns) else (a.name,) for a in axes]
-    return [name for part in parts for name in part]
+    fields = {name: row[name] for part in parts for name in part}
+    idle = unread(fields)
+    yield from ((name, written(value)) for name, value in fields.items() if name not in idle)
 
 
 def _trials(found: Sweep, point: Mapping[Any, Any]) -> pd.DataFrame:
