@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import textwrap
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from dse.space.architecture import LAYOUTS
 from dse.space.rules import integer
-from dse.sweep.errors import RequestParser
-from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
+from dse.sweep.help import CODES, HelpParser, entry, section, setting_entries
 from dse.sweep.keys import SETTINGS as OF_SWEEP
 from dse.sweep.keys import TEXT as OF_SWEEP_TEXT
 from dse.sweep.keys import Setting
@@ -68,23 +65,9 @@ examples:
   python -m dse.compress verify results/mine"""
 
 
-class _Parser(RequestParser):
-    """The parser of a request; its epilog is made only when it is asked for."""
-
-    def format_help(self) -> str:
-        self.epilog = _epilog()
-        return super().format_help()
-
-
 def parser() -> argparse.ArgumentParser:
     """The parser of a command that compresses the networks of a results folder."""
-    result = _Parser(
-        prog="python -m dse.compress",
-        usage=USAGE,
-        description=f"{textwrap.fill(DESCRIPTION, WIDTH)}\n\n{GRID}",
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
-        allow_abbrev=False,
-    )
+    result = HelpParser("compress", USAGE, DESCRIPTION, GRID, _epilog)
     result.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     result.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="keys are listed below"

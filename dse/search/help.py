@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import textwrap
 
 from dse.search.keys import COMPRESS, COMPRESSED_BYTES, OWN, SETTINGS
-from dse.sweep.errors import RequestParser
-from dse.sweep.help import CODES, WIDTH, entry, section, setting_entries
+from dse.sweep.help import CODES, HelpParser, entry, section, setting_entries
 from dse.trial.names import written
 
 DESCRIPTION = (
@@ -33,34 +30,12 @@ examples:
   python -m dse.search 'sr=interval(0.1,1)' bypass=none,simple seed=0,1,2"""
 
 
-class _Parser(RequestParser):
-    """The parser of a request; its epilog is made only when it is asked for."""
-
-    def format_help(self) -> str:
-        self.epilog = _epilog()
-        return super().format_help()
-
-
 def parser(page: str) -> argparse.ArgumentParser:
     """The parser of the command, whose default page is `page`."""
-    result = _Parser(
-        prog="python -m dse.search",
-        usage="%(prog)s [-h] [-cn PAGE] [-cd DIR] [key=value ...]",
-        description=f"{textwrap.fill(DESCRIPTION, WIDTH)}\n\n{GRAMMAR}",
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
-        allow_abbrev=False,
-    )
+    usage = "%(prog)s [-h] [-cn PAGE] [-cd DIR] [key=value ...]"
+    result = HelpParser("search", usage, DESCRIPTION, GRAMMAR, _epilog)
     result.add_argument("overrides", nargs="*", metavar="key=value", help="keys are listed below")
-    result.add_argument(
-        "-cn",
-        "--config-name",
-        metavar="PAGE",
-        default=page,
-        help=f"page to start from (default: {page})",
-    )
-    result.add_argument(
-        "-cd", "--config-dir", metavar="DIR", default="", help="folder with your own pages"
-    )
+    result.add_pages(page)
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from dse.sweep import pages
 from dse.sweep.errors import RequestParser
@@ -48,31 +48,42 @@ exit codes: 0 all done; 1 some trials failed; 2 invalid request, nothing was
 run; 130 interrupted. The same command resumes after 1 and 130."""
 
 
-class _Parser(RequestParser):
-    """The parser of a request."""
+class HelpParser(RequestParser):
+    """The parser of a command whose `--help` ends in a list of keys, made when it is asked for."""
+
+    def __init__(
+        self, program: str, usage: str, description: str, grammar: str, end: Callable[[], str]
+    ) -> None:
+        super().__init__(
+            prog=f"python -m dse.{program}",
+            usage=usage,
+            description=f"{textwrap.fill(description, WIDTH)}\n\n{grammar}",
+            formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
+            allow_abbrev=False,
+        )
+        self._end = end
 
     def format_help(self) -> str:
-        self.epilog = _epilog(self.prog.rpartition(".")[2])  # reads every page: only on request
+        self.epilog = self._end()
         return super().format_help()
+
+    def add_pages(self, page: str, *, hidden: bool = False) -> None:
+        """Add the arguments that choose a page, `page` by default, and a folder of pages."""
+        chosen = argparse.SUPPRESS if hidden else f"page to start from (default: {page})"
+        self.add_argument("-cn", "--config-name", metavar="PAGE", default=page, help=chosen)
+        self.add_argument(
+            "-cd", "--config-dir", metavar="DIR", default="", help="folder with your own pages"
+        )
 
 
 def parser(program: str, description: str, page: str) -> argparse.ArgumentParser:
     """The parser of the command `dse.<program>`, whose default page is `page`."""
-    result = _Parser(
-        prog=f"python -m dse.{program}",
-        usage=f"%(prog)s {USAGES[program]}",
-        description=f"{textwrap.fill(description, WIDTH)}\n\n{GRID}",
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
-        allow_abbrev=False,
-    )
+    usage = f"%(prog)s {USAGES[program]}"
+    result = HelpParser(program, usage, description, GRID, functools.partial(_epilog, program))
     alone = program == "sweep"
     what, are = ("key=value", "keys") if alone else ("PAGE, key=value", "pages and keys")
     result.add_argument("overrides", nargs="*", metavar=what, help=f"{are} are listed below")
-    chosen = f"page to start from (default: {page})" if alone else argparse.SUPPRESS
-    result.add_argument("-cn", "--config-name", metavar="PAGE", default=page, help=chosen)
-    result.add_argument(
-        "-cd", "--config-dir", metavar="DIR", default="", help="folder with your own pages"
-    )
+    result.add_pages(page, hidden=not alone)
     result.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     return result
 
