@@ -116,8 +116,8 @@ def _table2_claims() -> Iterator[Claim]:
         if row.ratio > 1:
             yield claim(f"{key}.ratio", f"{name}: smaller than AlexNet", str(row.ratio), "x")
         trained = row.key not in ALEXNET_RESULTS
-        yield claim(f"{key}.top1", f"{name}: top-1", str(row.top1), " %", measured=trained)
-        yield claim(f"{key}.top5", f"{name}: top-5", str(row.top5), " %", measured=trained)
+        yield claim(f"{key}.top1", f"{name}: top-1", str(row.top1), "%", measured=trained)
+        yield claim(f"{key}.top5", f"{name}: top-5", str(row.top5), "%", measured=trained)
 
 
 def _figure3_claims(name: str, knob: str, points: tuple[Point, ...]) -> Iterator[Claim]:
@@ -127,8 +127,8 @@ def _figure3_claims(name: str, knob: str, points: tuple[Point, ...]) -> Iterator
         yield claim(f"{key}.size", f"{network}: size", point.size_label, " MB")
         if point.printed is not None:
             statement = f"{network}: top-5 printed at the marker"
-            yield claim(f"{key}.printed", statement, str(point.printed), " %")
-        yield claim(f"{key}.top5", f"{network}: top-5", str(point.top5), " %", measured=True)
+            yield claim(f"{key}.printed", statement, str(point.printed), "%")
+        yield claim(f"{key}.top5", f"{network}: top-5", str(point.top5), "%", measured=True)
 
 
 def _table3_claims() -> Iterator[Claim]:
@@ -136,8 +136,8 @@ def _table3_claims() -> Iterator[Claim]:
     for row in TABLE_3:
         key, name = f"table3.{row.bypass}", f"bypass {row.bypass}"
         yield claim(f"{key}.size", f"{name}: size", row.size_label, " MB")
-        yield claim(f"{key}.top1", f"{name}: top-1", str(row.top1), " %", measured=True)
-        yield claim(f"{key}.top5", f"{name}: top-5", str(row.top5), " %", measured=True)
+        yield claim(f"{key}.top1", f"{name}: top-1", str(row.top1), "%", measured=True)
+        yield claim(f"{key}.top5", f"{name}: top-5", str(row.top5), "%", measured=True)
 
 
 CLAIMS = (
@@ -154,7 +154,7 @@ CLAIMS = (
     *_claims(
         f"{PAPER}, section 3.3.1",
         ("section3.3.1.base_lr", "learning rate at the start", "0.04", ""),
-        ("section3.3.1.dropout", "dropout after fire9", "50", " %"),
+        ("section3.3.1.dropout", "dropout after fire9", "50", "%"),
     ),
     *_table1_claims(),
     *_table2_claims(),
@@ -162,8 +162,8 @@ CLAIMS = (
         f"{PAPER}, section 4",
         ("section4.smaller", "smaller than the best compressed AlexNet", "1.4", "x"),
         ("section4.compressed", "Deep Compression of SqueezeNet", "10", "x"),
-        ("section4.sparsity_8bit", "share of weights kept, 8 bit", "33", " %"),
-        ("section4.sparsity_6bit", "share of weights kept, 6 bit (Table 1)", "33", " %"),
+        ("section4.sparsity_8bit", "share of weights kept, 8 bit", "33", "%"),
+        ("section4.sparsity_6bit", "share of weights kept, 6 bit (Table 1)", "33", "%"),
         ("section4.speedup_8bit", "narrower than 32 bit: 8 bit", "4", "x"),
         ("section4.speedup_6bit", "narrower than 32 bit: 6 bit", "5.3", "x"),
     ),
@@ -183,20 +183,20 @@ CLAIMS = (
     ),
     *_claims(
         f"{PAPER}, section 5.2",
-        ("section5.2.first", "top-5 of the 4.8MB network", "80.3", " %"),
-        ("section5.2.best", "top-5 of the 19MB network", "86.0", " %"),
-        ("section5.2.plateau", "top-5 at SR 1.0, no better than at 0.75", "86.0", " %"),
+        ("section5.2.first", "top-5 of the 4.8MB network", "80.3", "%"),
+        ("section5.2.best", "top-5 of the 19MB network", "86.0", "%"),
+        ("section5.2.plateau", "top-5 at SR 1.0, no better than at 0.75", "86.0", "%"),
     ),
     *_claims(
         f"{PAPER}, section 5.3",
-        ("section5.3.plateau", "top-5 at 50% 3x3 filters", "85.6", " %"),
+        ("section5.3.plateau", "top-5 at 50% 3x3 filters", "85.6", "%"),
     ),
     *_figure3_claims("a", "SR", FIGURE_3A),
     *_figure3_claims("b", "pct3x3", FIGURE_3B),
     *_claims(
         f"{PAPER}, Figure 3",
         ("figure3.shared", "SR 0.5, pct3x3 0.5: top-5 in (a), where (b) has the same network",
-         "85.4", " %"),
+         "85.4", "%"),
     ),
     *_table3_claims(),
     *_claims(
@@ -229,7 +229,7 @@ CLAIMS = (
         ("v1_1.gflops", "operations of v1.1", "0.72", " G"),
         ("v1_1.less_computation", "less computation in v1.1", "2.4", "x"),
     ),
-    *_claims(_V1_1, ("v1_1.top5", "top-5 of v1.1, at least", "80.3", " %"), measured=True),
+    *_claims(_V1_1, ("v1_1.top5", "top-5 of v1.1, at least", "80.3", "%"), measured=True),
     *_claims(
         _RELEASED,
         ("released.size", "README.md: size of the compressed network",
@@ -241,14 +241,14 @@ CLAIMS = (
     ),
     *_claims(
         "songhan/SqueezeNet-Residual",
-        ("residual.top1", "top-1 with simple bypass (log)", "60.3759", " %"),
-        ("residual.top5", "top-5 with simple bypass (log)", "82.4981", " %"),
+        ("residual.top1", "top-1 with simple bypass (log)", "60.3759", "%"),
+        ("residual.top5", "top-5 with simple bypass (log)", "82.4981", "%"),
         measured=True,
     ),
     *_claims(
         "songhan/SqueezeNet-DSD-Training",
-        ("dsd.top1", "top-1 after dense-sparse-dense training (log)", str(DSD_TOP1), " %"),
-        ("dsd.top5", "top-5 after dense-sparse-dense training (log)", "83.4742", " %"),
+        ("dsd.top1", "top-1 after dense-sparse-dense training (log)", str(DSD_TOP1), "%"),
+        ("dsd.top5", "top-5 after dense-sparse-dense training (log)", "83.4742", "%"),
         measured=True,
     ),
     *_claims(
@@ -284,18 +284,18 @@ CLAIMS = (
     ),
     *_claims(
         _TORCHVISION,
-        ("torchvision.v1_0.top1", "squeezenet1_0: top-1", "58.092", " %"),
-        ("torchvision.v1_0.top5", "squeezenet1_0: top-5", "80.420", " %"),
-        ("torchvision.v1_1.top1", "squeezenet1_1: top-1", "58.178", " %"),
-        ("torchvision.v1_1.top5", "squeezenet1_1: top-5", "80.624", " %"),
+        ("torchvision.v1_0.top1", "squeezenet1_0: top-1", "58.092", "%"),
+        ("torchvision.v1_0.top5", "squeezenet1_0: top-5", "80.420", "%"),
+        ("torchvision.v1_1.top1", "squeezenet1_1: top-1", "58.178", "%"),
+        ("torchvision.v1_1.top5", "squeezenet1_1: top-5", "80.624", "%"),
         measured=True,
     ),
     *_claims(
         _ZYNQNET,
         ("zynqnet.params", "parameters, millions", "2.52", ""),
         ("zynqnet.macs", "multiply-accumulates, 256 pixels, millions", "530", ""),
-        ("zynqnet.top5", "top-5", "84.5", " %"),
+        ("zynqnet.top5", "top-5", "84.5", "%"),
     ),
-    *_claims(_ZYNQNET, ("zynqnet.top1", "top-1", "62.96", " %"), measured=True),
+    *_claims(_ZYNQNET, ("zynqnet.top1", "top-1", "62.96", "%"), measured=True),
 )  # fmt: skip
 """Every published number, in the order of the paper, then of related work."""
