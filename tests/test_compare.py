@@ -356,6 +356,12 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+@pytest.mark.parametrize("value", [0.5, "0.5"])
+def test_one_value_is_no_list_of_values(value: object) -> None:
+    with pytest.raises(TypeError, match=f"`values` must be a list of values, got {value!r}"):
+        compare(pd.DataFrame(), "sr", value)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,12 @@ def test_a_file_is_the_old_one_or_the_new_one(
     with pytest.raises(OSError, match="No space left"):
         atomic.write(path, b"newer")
     assert contents(tmp_path) == {"table.csv": b"new"}
+
+
+def test_a_folder_of_results_folders_names_one_of_them(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        records.save(tmp_path / name, record(), {})
+    (tmp_path / "0").touch()
+    line = f"got {tmp_path}: it has no trials; did you mean {tmp_path / 'a'}?"
+    with pytest.raises(ValueError, match=re.escape(line)):
+        files.require_trials(tmp_path)

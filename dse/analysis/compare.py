@@ -6,7 +6,7 @@ By default they are on the test set, as they choose nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -128,9 +128,9 @@ def compare(
 
     `column` is a field of the question, or the name of an axis such as `layout`. A difference is
     that of the later value from the earlier one, in the column `answer` (default: the accuracy).
-    Raises `NoSweep` where a value is not in the
-    table, or no seed has two of the values with all else equal, and `ValueError` for a table that
-    holds a trial twice. Data sets are not compared.
+    Raises `NoSweep` where a value is not in the table, or no seed has two of the values with all
+    else equal, `ValueError` for a table that holds a trial twice, and `TypeError` where `values` is
+    a single one. Data sets are not compared.
     """
     found, axis, chosen = _chosen(table, column, values, answer)
     known = list(pairs(found, axis, chosen))
@@ -155,6 +155,8 @@ def _chosen(
     table: pd.DataFrame, column: str, values: Sequence[Any], answer: str
 ) -> tuple[Sweep, Axis, list[tuple[Any, Any]]]:
     """The sweep, the axis of a column, and each two of its values; raises as `compare` says."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"`values` must be a list of values, got {values!r}")
     found = replace(sweep_once(table), measure=answer)
     axis = axis_alone(found, column)
     if "data" in axis.columns:

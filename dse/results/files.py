@@ -87,6 +87,9 @@ def require_trials(folder: Path) -> None:
     """
     if not has_trials(folder):
         reason = "it has no trials" if folder.exists() else "there is no such folder"
+        with suppress(OSError):
+            if own := [path for path in sorted(folder.iterdir()) if has_trials(path)]:
+                reason += f"; did you mean {own[0]}?"
         raise ValueError(f"`folder` must be a results folder, got {folder}: {reason}")
 
 
