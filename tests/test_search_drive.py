@@ -61,6 +61,20 @@ def test_hopeless_trials_are_stopped_and_leave_no_record(
     assert len(records_of(folder)) == len(done)
 
 
+def test_no_trial_starts_after_the_timeout_and_the_same_command_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "s"
+    arguments = (*SMALL, "sampler=random", "n_trials=4", "runner.workers=1")
+    for trained in (1, 2):  # the first trial of a command starts in any case
+        assert search(folder, *arguments, "timeout=0.001s") == 0
+        assert "`timeout` reached, 0 s" in capfd.readouterr().out
+        assert len(records_of(folder)) == trained
+    assert search(folder, *arguments, "timeout=1h") == 0
+    assert "timeout" not in capfd.readouterr().out
+    assert len(records_of(folder)) == 4
+
+
 def test_what_the_folder_has_is_not_trained_by_another_study(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

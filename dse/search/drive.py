@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -37,7 +38,7 @@ from dse.sweep.progress import Progress, trained
 from dse.sweep.signals import STOP, stopped_by_signals
 from dse.sweep.timing import Length, length_of
 from dse.trial.compression import Settings
-from dse.trial.names import outcome
+from dse.trial.names import duration, outcome
 from dse.trial.question import Trial
 
 
@@ -73,6 +74,7 @@ class _Drive:
         self._active: dict[int, Active] = {}
         self._point: dict[str, int] = {}
         self._found, self._broken = 0, False
+        self._end = time.monotonic() + request.timeout
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
         if self._stops:
@@ -147,7 +149,9 @@ class _Drive:
         return True
 
     def _fill(self, runner: Runner, progress: Progress) -> None:
-        """Start points as long as a worker is free."""
+        """Start points as long as a worker is free and there is time."""
+        if time.monotonic() > self._end and self._study.left and not self._study.ended:
+            self._study.ended = f"`timeout` reached, {duration(self._request.timeout)}"
         while len(self._point) < self._request.workers.count and (proposal := self._next()):
             self._start(proposal, runner, progress)
         left = 0 if self._study.ended else self._study.left

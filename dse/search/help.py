@@ -42,6 +42,7 @@ def parser(page: str) -> argparse.ArgumentParser:
 def _epilog() -> str:
     """Examples, keys and exit codes."""
     shown = {"study": "the sampler's name", "storage": "a file in the results folder"}
+    shown["timeout"] = "none"
     shown |= {name: "none" for name in OWN if name.startswith("max.")}
     own = {
         name: entry(one.meaning, one.rule.text, shown.get(name, written(one.default)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from dse.space.cost import Cost
-from dse.space.rules import Rule, integer, one_of
+from dse.space.rules import Rule, duration, integer, one_of
 from dse.sweep.keys import GROUPS, RULES, Setting
 from dse.sweep.keys import SETTINGS as OF_SWEEP
 from dse.trial.compression import Settings
@@ -86,6 +87,7 @@ OWN: Mapping[str, Setting] = {
     "n_trials": Setting(
         integer(1, 1_000_000), "distinct networks to train in all, resumed studies included", 40
     ),
+    "timeout": Setting(duration(), "start no more trials after this time", math.inf),
     "objective": Setting(
         one_of(ACCURACY, *COSTS, COMPRESSED_BYTES),
         f"{ACCURACY}, or a cost and {ACCURACY} joined by a comma, for their Pareto front",

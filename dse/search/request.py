@@ -31,10 +31,12 @@ PAGE = "search"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What the command was asked to do. `study` is the study's name, `storage` a URL or ""."""
+    """What the command was asked to do. `study` is the study's name, `storage` a URL or "", and
+    `timeout` is in seconds, infinite if none was given."""
 
     question: Question
     n_trials: int
+    timeout: float
     study: str
     storage: str
     folder: Path
@@ -67,6 +69,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     return Request(
         question=question,
         n_trials=settings["n_trials"],
+        timeout=settings["timeout"],
         study=settings["study"] or settings["sampler"],
         storage=settings["storage"],
         folder=settings["results.root"] / settings["name"],
