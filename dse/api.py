@@ -94,8 +94,11 @@ def _results_folder(folder: object) -> Path:
 
 def _id(folder: Path, trial: object, known: Set[str]) -> str:
     """The one of the `known` ids that `trial` names: an id, its beginning, a trial or a row."""
-    row_id = getattr(trial, "compressed_id", "") or getattr(trial, "trial_id", None)
-    wanted = trial if isinstance(trial, str) else row_id
+    ids = (getattr(trial, name, None) for name in ("compressed_id", "trial_id"))
+    of_row = next(
+        (one for one in ids if isinstance(one, str) and one), None
+    )  # one may be "" or NaN
+    wanted = trial if isinstance(trial, str) else of_row
     if not isinstance(wanted, str):
         raise TypeError(
             "`trial` must be a trial_id, a Trial or one row of the table, "

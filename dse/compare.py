@@ -80,6 +80,7 @@ def _compared(
     """
     from dse.analysis.axes import sweep
     from dse.analysis.compare import compare, compare_means
+    from dse.analysis.compressed import distinct
     from dse.analysis.folder import answer, known_key, read
     from dse.analysis.pairs import axis_alone, mixed_pairs
 
@@ -90,7 +91,7 @@ def _compared(
         raise ValueError("`seed` cannot be compared: trials are paired by it")
     table = read(folder)
     if {*wanted, y} & {*COMPRESSED} - {*COLUMNS}:
-        table = compressed.load(folder, table)
+        table = distinct(compressed.load(folder, table))
     found = sweep(table)
     measure = answer("`y`", y, found.rows) if y else ""
     for name in wanted:

@@ -103,6 +103,8 @@ def _command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[
     what = f"a {drivers.named(status)}"
     if not is_running:
         command = f"cd {shlex.quote(status['folder'])} && {status['command']}"
+        if "count" not in status:  # of an earlier version
+            return [f"{what} was killed: {status['summary']}; to resume: {command}"]
         done = status["done"] + len(status["running"].keys() & records.ids(folder, kind))
         failed = f", {status['failed']} failed" if status["failed"] else ""
         killed = f"{what} was killed: {done} of {status['count']} done{failed}"

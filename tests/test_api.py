@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -186,6 +187,7 @@ def test_a_trial_is_named_by_its_id_its_beginning_itself_or_a_row(results: Path)
     trial = replace(TRIAL, seed=1)
     row = table[table["trial_id"] == trial.trial_id]
     names = [trial.trial_id, trial.trial_id[:6], trial, row.iloc[0], next(row.itertuples())]
+    names += [row.assign(compressed_id=lacking).iloc[0] for lacking in ("", math.nan)]
     for name in names:
         weight = dse.network(results, name).conv1.weight
         assert torch.equal(weight, dse.network(str(results), trial.trial_id).conv1.weight)
@@ -199,6 +201,7 @@ def test_a_trial_is_named_by_its_id_its_beginning_itself_or_a_row(results: Path)
         (replace(TRIAL, seed=99), ValueError, "`trial` must be a finished trial of"),
         (7, TypeError, "`trial` must be a trial_id, a Trial or one row of the table, got int"),
         (pd.DataFrame({"trial_id": ["a"]}), TypeError, "got DataFrame"),
+        (pd.DataFrame({"compressed_id": ["a", "b"]}), TypeError, "got DataFrame"),
     ],
 )
 def test_what_is_not_a_trial_of_the_folder_is_one_line(

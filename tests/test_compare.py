@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from planted import planted
+from sample_compressed import compressed_record
 from sample_records import record
 from scipy import stats
 
@@ -24,7 +25,9 @@ from dse.analysis.compare import Comparison, compare, compare_means, comparisons
 from dse.analysis.pairs import mixed_pairs
 from dse.analysis.statistics import interval, seeds_for_power
 from dse.results import records
+from dse.results.files import COMPRESSED
 from dse.space.architecture import LAYOUTS
+from dse.trial.compression import Settings
 
 BYPASSES = ("none", "simple", "complex")
 GAINS = {"none": 0.0, "simple": 1.5, "complex": -1.5}
@@ -467,6 +470,19 @@ def test_compressed_networks_are_compared(capsys: pytest.CaptureFixture[str]) ->
         ["deep_compression", "none", "0.125", "0.25", "8", "-2.65"],
         ["deep_compression", "none", "0.25", "0.25", "8", "-1.49"],
     ]
+
+
+def test_a_file_of_a_network_as_it_was_trained_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        one = compressed_record(seed=seed)
+        records.save(tmp_path, record(seed=seed), {})
+        for method, epochs in (("none", 0), ("prune", 0)):
+            own = replace(one, settings=Settings(method=method, retrain_epochs=epochs))
+            records.save_row(tmp_path, own.compressed_id, own.row(), {}, COMPRESSED)
+    assert command.main([str(tmp_path), "method=none,prune"]) == 0
+    assert "compared with none, 2 seeds" in capsys.readouterr().out
 
 
 def test_keys_that_are_not_read_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -206,9 +207,11 @@ def test_what_a_killed_search_has_done_is_shown(
         content = path.read_bytes()
         assert shown(tmp_path, capsys)[1] == f"a search is running: {known['summary']}"
     path.write_bytes(content)
-    assert shown(tmp_path, capsys)[1:] == [
-        "a search was killed: 2 of 6 done, 1 failed; to resume: cd /x && python -m dse.search"
-    ]
+    resume = "to resume: cd /x && python -m dse.search"
+    assert shown(tmp_path, capsys)[1:] == [f"a search was killed: 2 of 6 done, 1 failed; {resume}"]
+    earlier = {key: value for key, value in json.loads(content).items() if key != "count"}
+    path.write_text(json.dumps(earlier))
+    assert shown(tmp_path, capsys)[1:] == [f"a search was killed: {known['summary']}; {resume}"]
 
 
 def test_control_characters_are_shown_as_text(

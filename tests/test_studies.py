@@ -12,7 +12,7 @@ import pytest
 from reading import composed_once
 
 from dse.analysis.axes import NoSweep
-from dse.analysis.studies import effect_rows, guessing, history
+from dse.analysis.studies import effect_rows, front_rows, guessing, history
 from dse.figures.study import study_figure
 from dse.report.study import searches
 from dse.results import studies
@@ -50,6 +50,15 @@ def found(folder: Path, *arguments: str) -> dict[str, Any]:
                 study.complete(proposal, {"val_top1": planted(proposal)})
         studies.save(folder, "s", outcome(request, study))
     return studies.load(folder)["s"]
+
+
+def test_the_front_of_an_earlier_study_has_no_ids(front: dict[str, Any]) -> None:
+    assert front_rows(front)["id"].str.len().min() == 8
+    points = [
+        {key: value for key, value in point.items() if key not in ("trials", "networks")}
+        for point in front["points"]
+    ]
+    assert set(front_rows({**front, "points": points})["id"]) == {""}
 
 
 @pytest.fixture(scope="module")

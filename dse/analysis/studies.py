@@ -69,8 +69,9 @@ def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _networks(point: Mapping[str, Any]) -> list[str]:
-    """The ids of a point's networks, a seed each; searches of earlier versions kept the trials'."""
-    ids: list[str] = point.get("networks", point["trials"])
+    """The ids of a point's networks, a seed each; searches of earlier versions kept the trials', or
+    none."""
+    ids: list[str] = point.get("networks") or point.get("trials") or []
     return ids
 
 

@@ -27,14 +27,13 @@ def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
     `RequestError` if data are missing or not the published ones.
     """
     names = request.names
-    lost = compressed.lost(request.folder, names)
-    done = ids(request.folder, COMPRESSED) - lost
+    done = ids(request.folder, COMPRESSED) - compressed.lost(request.folder, names)
     todo = {c.compressed_id: c for c in request.compressions if c.compressed_id not in done}
     where = request.folder.absolute(), request.store.absolute()
 
     def prepare() -> None:
         check_data([one.trial for one in todo.values()], request.store, say)
-        if lost:
+        if lost := compressed.lost(request.folder, names):  # another command may have made some
             some = f"{len(lost):,} of {counted(len(names), 'compressed network')}"
             say(f"{compressed.FILE} is missing or cut off for {some}: compressed again")
         for own in lost:

@@ -22,6 +22,8 @@ def of_value(value: object, rule: Rule, *, grid: bool) -> str:
     '; write plain numbers, such as 8, 0.5 or 1e-3'
     >>> of_value("0-3", integer(0, 9), grid=True)
     '; write range(0,4) for 0 to 3'
+    >>> of_value("5-3", integer(0, 9), grid=True)
+    '; write plain numbers, such as 8, 0.5 or 1e-3'
     >>> of_value("range(0,2)", integer(0, 9), grid=True)
     '; in a page, write the values in brackets, such as [0, 1, 2]'
     """
@@ -33,7 +35,8 @@ def of_value(value: object, rule: Rule, *, grid: bool) -> str:
         if any(ways):
             return f"; write {' or '.join(filter(None, ways))}"
     whole = grid and rule.text.startswith("a whole number")
-    if whole and (ends := re.fullmatch(r"(\d+)[-:](\d+)", value)):
+    ends = re.fullmatch(r"(\d{1,6})[-:](\d{1,6})", value) if whole else None
+    if ends and int(ends[1]) <= int(ends[2]):
         return f"; write range({ends[1]},{int(ends[2]) + 1}) for {ends[1]} to {ends[2]}"
     if rule.kind == "number" and re.fullmatch(r"range\([0-9., ]+\)", value):
         return "; in a page, write the values in brackets, such as [0, 1, 2]"
