@@ -80,7 +80,7 @@ def guessing(study: Mapping[str, Any]) -> list[str]:
     rows = front_rows(study)
     limit = study.get("chance", 0.0)  # searches of earlier versions did not keep it
     low = 0 if rows.empty else int((rows["val_top1"] <= limit).sum())
-    front = f"{low:,} of {len(rows):,} networks on the front"
+    front = f"{low:,} of {counted(len(rows), 'network')} on the front"
     what = front if len(study["objectives"]) > 1 else "the best network"
     return [f"{what} may be guessing: up to {limit:.1f}% is at chance"] if low else []
 

@@ -17,6 +17,7 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from dse.analysis.rendering import counted
 from dse.search.candidates import Candidates, Point
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger
@@ -108,8 +109,8 @@ class Study:
             self._load()
         while not self.ended:
             if self.count >= self._n_trials:
-                all_done = f"all {self._n_trials:,} trials are done"
-                more = f"has {self.count:,} trials already"
+                all_done = f"{self._n_trials:,} of {counted(self._n_trials, 'trial')} done"
+                more = f"has {counted(self.count, 'trial')} already"
                 self.ended = more if self.count > self._n_trials else all_done
             elif not self._candidates.count:
                 self.ended = self._candidates.none_left
