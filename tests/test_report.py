@@ -181,7 +181,7 @@ def test_a_report_is_written_again_only_where_something_has_changed(
     assert len(asked) == len(settings) + 1
 
 
-def test_images_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
+def test_figures_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
     folder_of(tmp_path, [*sample(1), record(0.75, 0, status="never_learned", size_bytes=2)])
     table = load(tmp_path)
     drawn = figures_of(table, compressed.load(tmp_path, table), tmp_path)
