@@ -381,8 +381,8 @@ def test_one_value_is_no_list_of_values(value: object) -> None:
         (["sr=0.25,0.5", "seed=9"], "no trial has sr=0.25 seed=9"),
         (["sr=0.25,0.5"], "no seed has two of `sr` 0.25, 0.5 with all else equal"),
         (["0.25"], "arguments must be key=value"),
-        (["sr=0.125,0.25", "y=pct3x3"], "`y` must be a number that trainings give, as val_top1"),
-        (["sr=0.125,0.25", "y=status"], "`y` must be a number that trainings give, as val_top1"),
+        (["sr=0.125,0.25", "y=pct3x3"], "`y` must be a numeric result, such as val_top1"),
+        (["sr=0.125,0.25", "y=status"], "`y` must be a numeric result, such as val_top1"),
         (
             ["sr=0.125,0.25", "y=los"],
             "`y` must be a column of the table, got los; did you mean `loss`?",

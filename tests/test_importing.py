@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from dse.sweep import calibrate
-from dse.sweep.errors import RequestError
-
 SMALL = ("sr=0.125,0.25", "epochs=1", "train_share=0.1", "seed=0")
 COMMANDS = [
     ("sweep", *SMALL),
@@ -44,10 +41,11 @@ def draw(folder: Path, **settings: str) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_every_command_draws_the_same_whatever_the_users_settings(tmp_path: Path) -> None:
-    """A backend that is not known; then TeX and another style, and no settings, all of the same
-    trials."""
+    """A backend that is not known, and a file that cannot be decoded; then none of them, TeX and
+    another style, and no settings, all of the same trials."""
     folder = tmp_path / "bad"
     folder.mkdir()
+    (folder / "matplotlibrc").write_bytes("text.usetex: True".encode("utf-16"))
     first = draw(folder, MPLBACKEND="Qt4Agg")
     assert {Path(name).suffix for name in first} == set(DRAWN)
     assert any(name.startswith("plots/") for name in first)
@@ -58,18 +56,3 @@ def test_every_command_draws_the_same_whatever_the_users_settings(tmp_path: Path
             path.unlink()
         (other / "matplotlibrc").write_text(settings)
         assert draw(other, MPLBACKEND="QtAgg") == first
-
-
-def test_a_matplotlibrc_that_cannot_be_read_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "matplotlibrc").write_bytes("text.usetex: True".encode("utf-16"))
-    monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-m", "dse.plot", "architecture"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    rule = "matplotlib must be able to read its matplotlibrc: 'utf-8' codec can't decode"
-    assert done.returncode == 1
-    assert rule in done.stderr
-    assert "Traceback" not in done.stderr
-    with pytest.raises(RequestError, match=rule):
-        calibrate._imports()

@@ -111,13 +111,14 @@ def digests() -> list[str]:
 
 @pytest.mark.parametrize(
     ("content", "backend"),
-    [(HOSTILE, "QtAgg"), pytest.param("", "Qt4Agg", marks=pytest.mark.slow)],
+    [(HOSTILE, "QtAgg"), pytest.param("font.size: \ud83d", "Qt4Agg", marks=pytest.mark.slow)],
 )
 def test_the_same_table_gives_the_same_bytes_whatever_the_users_settings(
     tmp_path: Path, content: str, backend: str
 ) -> None:
-    """TeX, which is not installed; a backend that is not installed, and one that is not known."""
-    (tmp_path / "matplotlibrc").write_text(content)
+    """TeX, which is not installed; a backend that is not installed, and one that is not known; a
+    file that cannot be decoded."""
+    (tmp_path / "matplotlibrc").write_text(content, errors="surrogatepass")
     settings = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1",
                 "MPLBACKEND": backend, "PYTHONPATH": str(Path(__file__).parent)}  # fmt: skip
     there = subprocess.run(
@@ -129,14 +130,15 @@ def test_the_same_table_gives_the_same_bytes_whatever_the_users_settings(
         check=True,
         timeout=300,
     )
-    assert there.stdout.split() == digests()
+    assert there.stdout.split() == [*digests(), backend]
 
 
 THERE = """
+import os
 from dse.figures.importing import import_matplotlib
 import_matplotlib()
 import test_readable
-print(*test_readable.digests())
+print(*test_readable.digests(), os.environ["MPLBACKEND"])
 """
 
 

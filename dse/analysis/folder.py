@@ -103,7 +103,7 @@ def answer(what: str, name: str, rows: pd.DataFrame) -> str:
     column(what, name, rows)
     values = rows[name]
     if name in QUESTION or name in SETTINGS or not is_numeric(values):
-        known = "a number that trainings give, as val_top1, loss and seconds are"
+        known = "a numeric result, such as val_top1, loss or seconds"
         raise ValueError(f"{what} must be {known}, got {name}")
     return name
 

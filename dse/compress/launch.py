@@ -33,7 +33,7 @@ def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
 
     def prepare() -> None:
         check_data([one.trial for one in todo.values()], request.store, say)
-        if lost := compressed.lost(request.folder, names):  # another command may have made some
+        if lost := compressed.lost(request.folder, todo):  # another command may have made some
             some = f"{len(lost):,} of {counted(len(names), 'compressed network')}"
             say(f"{compressed.FILE} is missing or cut off for {some}: compressed again")
         for own in lost:

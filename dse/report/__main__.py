@@ -10,7 +10,7 @@ from pathlib import Path
 from dse.analysis import selection
 from dse.figures import drawing
 from dse.report import build
-from dse.results import files, tables
+from dse.results import files, records, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
@@ -66,10 +66,11 @@ def _written(
     """
     from dse.analysis.folder import read, rows_of  # imports pandas
 
-    table = read(folder)
+    if wanted or not (files.has_trials(folder) and records.ids(folder)):
+        table = read(folder)  # refuses a folder without any
+    else:
+        table = tables.write_tables(folder)
     if not wanted:
-        if files.has_trials(folder):  # else its table is all there is
-            table = tables.write_tables(folder)
         note = caption(table)
         drawn = drawing.draw(folder, table, note)
         path = build.write(folder, table, drawn.figures, command, note)

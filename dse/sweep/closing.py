@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dse.analysis.rendering import counted
 from dse.figures.drawing import draw
-from dse.results import files, tables
+from dse.results import tables
 from dse.sweep.captions import caption
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines
@@ -40,19 +40,14 @@ def close(
         rows = {name: _rows(table, of_page) for name, of_page in pages.items()}
         parts = {name: (one, caption(one, others)) for name, one in rows.items()}
     note = caption(table, others)
+    drawn = draw(folder, table, note, parts)
     from dse.analysis import summary  # these import pandas: a wrong request need not wait for it
     from dse.report import build
 
-    found = (summarise or summary.summary)(table, len(trials))
-    try:
-        drawn = draw(folder, table, note, parts)
-        path = build.write(folder, table, drawn.figures, command, note)
-    except files.Damaged:  # of matplotlib's settings, perhaps
-        print_lines(folder / "table.csv", found)
-        raise
+    path = build.write(folder, table, drawn.figures, command, note)
     print_lines(folder / "table.csv", *drawn.paths)
     say(*drawn.messages)
-    print_lines(found, path)
+    print_lines((summarise or summary.summary)(table, len(trials)), path)
 
 
 def _rows(table: pd.DataFrame, trials: Sequence[Trial]) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from typing import Any
 
 from dse.analysis.rendering import counted
 from dse.data.store import DataError, Store
-from dse.figures.importing import import_matplotlib
 from dse.results import atomic, checkpoints, commands, drivers, files, locks, records
 from dse.runner.events import Failed, Interrupted
 from dse.runner.runner import Runner, Workers
@@ -146,8 +145,7 @@ def import_figures() -> None:
     """Import what draws the figures while the workers start, since it takes a second."""
 
     def run() -> None:
-        with suppress(ValueError):  # drawing says that matplotlib's settings cannot be read
-            import_matplotlib()
+        with suppress(ValueError, OSError):  # of the user's settings, see `import_matplotlib`
             importlib.import_module("dse.figures.paper")
 
     with suppress(RuntimeError):  # no more threads are allowed
