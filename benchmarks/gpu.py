@@ -14,8 +14,8 @@ where the time is over:
 - airbench: one trial's training against a loop in the style of airbench, compiled.
 - packed: trials per hour with 1, 2, 4, 8 and 16 on the GPU.
 - mps: the same with MPS, where `nvidia-cuda-mps-control` can be started.
-- algorithms: our steps with other choices of cuDNN's algorithms, with torch's norms, and with
-  matrix products.
+- together: the networks of Figure 3 and Table 3, all at once with MPS, with our kernels and with
+  torch's operations (benchmarks/gpu_together.py).
 - kernels: where the time of a step goes (benchmarks/gpu_kernels.py); measured once.
 - narrow: one trial's training of a network of a quarter of the width, as in `plain`.
 
@@ -41,9 +41,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-ROWS = ("tests", "plain", "mixed", "airbench", "packed", "mps", "algorithms", "kernels", "narrow")
+ROWS = ("tests", "plain", "mixed", "airbench", "together", "packed", "mps", "kernels", "narrow")
 SCRIPTS = {
     **dict.fromkeys(("mixed", "packed", "mps"), "gpu_sweeps.py"),
+    "together": "gpu_together.py",
     "kernels": "gpu_kernels.py",
 }
 """The script of each row; others have gpu_loops.py."""

@@ -30,7 +30,7 @@ SHOWN = 16
 
 def kernels(trial: Trial, data: Data, device: torch.device) -> None:
     """Say how long the kernels of a step take, the longest first; the step is not captured."""
-    cuda.prepare()
+    cuda.prepare("bf16")
     patched, cuda.CudaStep.captures = cuda.CudaStep.captures, False
     steps = ours(trial, data, device)
     try:

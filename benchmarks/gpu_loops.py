@@ -1,20 +1,16 @@
 """One trial's training: images per second of our steps and of two loops that others write.
 
-    python benchmarks/gpu_loops.py plain|airbench|narrow|algorithms [--device cpu]
+    python benchmarks/gpu_loops.py plain|airbench|narrow [--device cpu]
         [--data-root DIR] [--rounds 5] [--seconds S]
 
-In `plain`, `airbench` and `narrow` all train the same network on the same images in batches of
-the same size, with crops and flips:
+All train the same network on the same images in batches of the same size, with crops and flips:
 
 - ours: the steps of `dse.training` with the trial's recipe, in bf16 and in fp32.
+- torch's norms: ours in bf16, without the kernels of `dse.training.fused`.
 - plain: `DataLoader` with loader processes and torchvision's transforms, fp32 with torch's
   defaults, eager, `.item()` in every step.
 - airbench style: all images on the device, augmented there an epoch at a time, bf16 weights
   (norms in fp32), channels last, compiled, fused SGD, nothing read back, no clipping.
-
-`algorithms` compares our steps with the same ones where cuDNN tries out which algorithms are
-fastest, where these need not be deterministic, where torch computes the norms, and where cuBLAS
-computes 1x1 convolutions as matrix products: in a network with a squeeze ratio of 1.
 
 After a warm-up, which includes compilation and the capture of graphs, they take turns of about a
 second. Judging is left out. The share of the memory's bandwidth is for the traffic that
@@ -49,20 +45,19 @@ from torchvision.transforms import v2
 
 from dse.data.memory import Data
 from dse.data.resident import on_device
-from dse.training import cuda
+from dse.training import cuda, fused
 from dse.training.execute import STEPS, build
-from dse.training.network import Norm, Pointwise
 from dse.trial.question import Trial
 
 WIDE, NARROW = ("base_e=128", "incr_e=128"), ("base_e=32", "incr_e=32")
-ROWS = ("plain", "airbench", "narrow", "algorithms")
+ROWS = ("plain", "airbench", "narrow")
 TURN = 1.0
 """Approximate seconds of a turn."""
 
 WARM_UP = 60
 """Steps before the first turn."""
 
-NORM, POINTWISE = Norm.forward, Pointwise.forward
+TAKES = fused.takes
 
 TF32 = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
 """torch's default."""
@@ -197,31 +192,10 @@ def augmented(images: Tensor) -> Tensor:
     return whole
 
 
-def choosing(
-    benchmark: bool, deterministic: bool, *, norms: bool = True, products: bool = False
-) -> None:
-    """`dse.training.cuda.prepare`, with another choice of cuDNN's algorithms; norms are cuDNN's or
-    torch's own, and 1x1 convolutions cuDNN's or matrix products."""
-    cuda.prepare()
-    torch.backends.cudnn.benchmark = benchmark
-    torch.backends.cudnn.deterministic = deterministic
-    Norm.forward = NORM if norms else own_norm  # type: ignore[method-assign]
-    Pointwise.forward = product if products else POINTWISE  # type: ignore[method-assign]
-
-
-def own_norm(self: Norm, x: Tensor) -> Tensor:
-    """`Norm.forward` without cuDNN."""
-    torch.backends.cudnn.enabled = False
-    try:
-        return NORM(self, x)
-    finally:
-        torch.backends.cudnn.enabled = True
-
-
-def product(self: Pointwise, x: Tensor) -> Tensor:
-    """`Pointwise.forward` as it is on a CPU, on any device."""
-    pixels = x.permute(0, 2, 3, 1)
-    return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+def prepare_ours(kernels: bool = True) -> None:
+    """Our settings, with the kernels of `dse.training.fused` or without."""
+    cuda.prepare("bf16")
+    fused.takes = TAKES if kernels else lambda *_: False  # type: ignore[assignment]
 
 
 # Taking turns -----------------------------------------------------------------------------------
@@ -295,17 +269,13 @@ def main() -> int:
     words = (*width, "epochs=10000")
     (bf16,) = trials(options.device, *words, "precision=bf16")
     (fp32,) = trials(options.device, *words, "precision=fp32")
-    (large,) = trials(options.device, *words, "precision=bf16", "sr=1")
     data = images_of(bf16, store_of(options.data_root, options.device))
     if options.device == "cuda":
         say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}")
-    timed = large if options.row == "algorithms" else bf16
-    model = build(timed, timed.protocol.recipe, data, 0)
+    model = build(bf16, bf16.protocol.recipe, data, 0)
     moved = traffic(model.eval(), torch.zeros(1, *model_input(data)))
-    sizes = timed.metaparameters
-    network = f"base_e {sizes.base_e}, batch {timed.protocol.recipe.batch_size}"
-    network += f", sr {sizes.sr:g}" if timed is large else ""
-    loops: dict[str, Loop] = {"ours, bf16": (lambda: ours(bf16, data, device), cuda.prepare)}
+    network = f"base_e {bf16.metaparameters.base_e}, batch {bf16.protocol.recipe.batch_size}"
+    loops: dict[str, Loop] = {"ours, bf16": (lambda: ours(bf16, data, device), prepare_ours)}
     if options.row == "airbench":
         others = partial(prepare_others, True)
         if device.type == "cuda":
@@ -313,21 +283,10 @@ def main() -> int:
             loops["airbench style, bf16"] = (lambda: airbench(bf16, data, device, mode), others)
         name = "airbench style, bf16, not compiled"
         loops[name] = (lambda: airbench(bf16, data, device, None), others)
-    elif options.row == "algorithms":
-        loops = {"ours, bf16": (lambda: ours(large, data, device), partial(choosing, False, True))}
-        for tried, fixed in ((True, True), (False, False), (True, False)):
-            name = f"{'' if tried else 'not '}tried out, {'' if fixed else 'not '}deterministic"
-            loops[name] = (lambda: ours(large, data, device), partial(choosing, tried, fixed))
-        loops["norms by torch"] = (
-            lambda: ours(large, data, device),
-            partial(choosing, False, True, norms=False),
-        )
-        loops["1x1 as matrix products"] = (
-            lambda: ours(large, data, device),
-            partial(choosing, False, True, products=True),
-        )
     else:
         others = partial(prepare_others, False)
+        own = partial(prepare_ours, False)
+        loops["torch's norms, bf16"] = (lambda: ours(bf16, data, device), own)
         loops["ours, fp32"] = (lambda: ours(fp32, data, device), cuda.prepare)
         loops["plain, fp32"] = (lambda: plain(fp32, data, device), others)
     compare(options, network, loops, moved)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dse.space.alexnet import AlexNet
-from dse.training.network import Dropout, Norm, max_pool
+from dse.training.network import Dropout, Norm, max_pool, normed
 
 
 class AlexNetModule(nn.Module):
@@ -42,8 +42,9 @@ class AlexNetModule(nn.Module):
         """Class scores of a batch of images; pooling before a ReLU gives the same numbers."""
         for number, conv in enumerate(self.architecture.convolutions, 1):
             x = self.get_submodule(f"conv{number}")(x)
-            x = self.get_submodule(f"conv{number}_norm")(x)
-            x = F.relu(max_pool(x) if conv.pool else x, inplace=True)
+            norm = self.get_submodule(f"conv{number}_norm")
+            x = normed([x], norm, relu=not conv.pool)
+            x = max_pool(x, relu=True) if conv.pool else x
         x = x.flatten(1)
         for layer in (self.fc6, self.fc7):
             x = self.dropout(F.relu(layer(x), inplace=True))

@@ -37,16 +37,20 @@ FORMATS = {"bf16": torch.channels_last, "fp32": torch.contiguous_format}
 """How a network lies in a GPU's memory: tensor cores take channels last, and fp32 uses none."""
 
 
-def prepare() -> None:
+def prepare(precision: str = "fp32") -> None:
     """Set how this process computes on a GPU.
 
-    fp32 is IEEE's, never TF32. Convolutions use deterministic algorithms, chosen without trying
-    them out: a trial resumes to the same end, and short ones start fast.
+    fp32 is IEEE's, never TF32, where the recipe's `precision` is fp32; a network that is trained in
+    bf16 is judged in TF32, which has 3 more bits. Convolutions use deterministic algorithms, chosen
+    without trying them out: a trial resumes to the same end, and short ones start fast.
     """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    rounded = precision == "bf16"
+    torch.set_float32_matmul_precision("high" if rounded else "highest")
+    torch.backends.cudnn.conv.fp32_precision = (  # type: ignore[attr-defined]
+        "tf32" if rounded else "ieee"
+    )
 
 
 class CudaStep(TrainStep):

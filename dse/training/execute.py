@@ -84,7 +84,7 @@ def execute(
         raise ValueError(f"`semantics` must be {SEMANTICS} to train, got {trial.semantics}")
     start = time.perf_counter()
     if device.type == "cuda":
-        cuda.prepare()
+        cuda.prepare(trial.protocol.recipe.precision)
     data = on_device(load(trial.protocol, store), device)
     model, attempts = _first_attempt(trial, data, states, callbacks, device, ranks)
     while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:

@@ -110,7 +110,7 @@ def measure(argument: tuple[Trial, Store, float, str, int], report: Reporter) ->
     load(trial.protocol, store)  # a data set is prepared once, not by each trial
     start = time.perf_counter()
     if device.type == "cuda":
-        cuda.prepare()
+        cuda.prepare(trial.protocol.recipe.precision)
         cuda.CudaStep.captures = processes == 1  # as in the training itself
     data = on_device(load(trial.protocol, store), device)
     batch = timed = trial.protocol.recipe.batch_size

@@ -12,19 +12,19 @@ from torch.nn import functional as F
 
 from dse.space.architecture import FIRES, Architecture, FireSpec
 from dse.space.rules import split
-from dse.training import ranks
+from dse.training import fused, ranks
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution of stride 1, computed on a CPU as one matrix product over all pixels.
+    """A 1x1 convolution of stride 1, computed as one matrix product over all pixels.
 
     Equal to `nn.Conv2d` up to rounding. Two thirds of the network's convolutions are of this kind;
-    on small maps the product takes a quarter of the time.
+    on a CPU and small maps the product takes a quarter of the time.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, inputs, h, w) -> (batch, filters, h, w)."""
-        if x.is_cuda or not x.is_contiguous(memory_format=torch.channels_last):
+        if not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         pixels = x.permute(0, 2, 3, 1)
         return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
@@ -64,6 +64,15 @@ def _norm(channels: int, norm: bool) -> nn.Module:
     return Norm(channels) if norm else nn.Identity()
 
 
+def normed(parts: list[Tensor], norm: nn.Module, *, relu: bool) -> Tensor:
+    """Tensors side by side as channels (b, channels, h, w), through a norm and, if asked for, ReLU;
+    the tensors may be changed."""
+    if isinstance(norm, Norm) and norm.training and not norm.shared and fused.takes(*parts):
+        return fused.batch_norm(parts, norm, relu=relu)
+    out: Tensor = norm(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
+    return F.relu(out, inplace=True) if relu else out
+
+
 class Fire(nn.Module):
     """A Fire module: 1x1 squeeze, then 1x1 and 3x3 expand side by side (section 3.2).
 
@@ -90,23 +99,27 @@ class Fire(nn.Module):
         With `pool` the output is max-pooled, before the ReLU where no wire adds anything after it:
         the numbers are the same, and the ReLU has a quarter of the elements.
         """
-        squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
-        out = torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], 1)
+        squeezed = normed([self.squeeze(x)], self.squeeze_norm, relu=True)
+        expanded = [self.expand1x1(squeezed), self.expand3x3(squeezed)]
         del squeezed
-        out = self.expand_norm(out)
+        if self.wire == "none" and pool:
+            return max_pool(normed(expanded, self.expand_norm, relu=False), relu=True)
+        out = normed(expanded, self.expand_norm, relu=True)
         if self.wire == "none":
-            return F.relu(max_pool(out) if pool else out, inplace=True)
-        out = F.relu(out, inplace=True)
+            return out
         if self.wire == "plain":
             out = out + x
         else:
-            wire: Tensor = self.bypass_norm(self.bypass(x))
-            out = wire.add_(out)
+            out = normed([self.bypass(x)], self.bypass_norm, relu=False).add_(out)
         return max_pool(out) if pool else out
 
 
-def max_pool(x: Tensor) -> Tensor:
-    return F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=True)
+def max_pool(x: Tensor, *, relu: bool = False) -> Tensor:
+    """The largest of 3x3 pixels at every second one, and ReLU if asked for."""
+    if fused.takes(x):
+        return fused.max_pool(x, relu=relu)
+    out = F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=True)
+    return F.relu(out, inplace=True) if relu else out
 
 
 class Dropout(nn.Dropout):
@@ -172,8 +185,9 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a batch of images."""
-        x = self.conv1_norm(self.conv1(x))
-        x = F.relu(max_pool(x) if 1 in self.pools else x, inplace=True)
+        pool = 1 in self.pools
+        x = normed([self.conv1(x)], self.conv1_norm, relu=not pool)
+        x = max_pool(x, relu=True) if pool else x
         for number in FIRES:
             x = self.get_submodule(f"fire{number}")(x, number in self.pools)
         x = self.dropout(x)
