@@ -57,7 +57,7 @@ TURN = 1.0
 WARM_UP = 60
 """Steps before the first turn."""
 
-TAKES = fused.takes
+SUPPORTS = fused.supports
 
 TF32 = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
 """torch's default."""
@@ -195,7 +195,7 @@ def augmented(images: Tensor) -> Tensor:
 def prepare_ours(kernels: bool = True) -> None:
     """Our settings, with the kernels of `dse.training.fused` or without."""
     cuda.prepare("bf16")
-    fused.takes = TAKES if kernels else lambda *_: False  # type: ignore[assignment]
+    fused.supports = SUPPORTS if kernels else lambda *_: False  # type: ignore[assignment]
 
 
 # Taking turns -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -17,8 +18,9 @@ from test_network import LAYERS, small
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dse.training import fused
+from dse.training import cuda, fused, ranks
 from dse.training.initial import initialise
+from dse.training.network import Norm, normed
 
 gpu = pytest.mark.gpu
 
@@ -151,13 +153,13 @@ def check_network(bypass: str, monkeypatch: pytest.MonkeyPatch) -> None:
     y = torch.arange(16, device=DEVICE) % 5
     calls = []
 
-    def takes(*tensors: Tensor) -> bool:
+    def supports(*tensors: Tensor) -> bool:
         calls.append(len(tensors))
         return True
 
-    monkeypatch.setattr(fused, "takes", lambda *_: False)
+    monkeypatch.setattr(fused, "supports", lambda *_: False)
     exact, torchs = (gradient(model, x, y, half=half) for half in (False, True))
-    monkeypatch.setattr(fused, "takes", takes)
+    monkeypatch.setattr(fused, "supports", supports)
     found = gradient(model, x, y, half=True)
     assert {1, 2} <= set(calls)
     mine, theirs = (1 - float(F.cosine_similarity(g, exact, 0)) for g in (found, torchs))
@@ -181,23 +183,111 @@ def test_the_kernels_are_right_where_triton_interprets_them() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^24 passed", done.stdout, re.M)
+    assert re.search(r"^26 passed", done.stdout, re.M)
+
+
+@gpu
+def test_all_kernels_are_tried_before_they_are_used() -> None:
+    """Within a forward pass that keeps no gradients, too."""
+    with torch.no_grad():
+        fused._try_all(DEVICE)
+
+
+@gpu
+def test_sums_over_several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of large maps: a program adds up more than one tile."""
+    monkeypatch.setattr(fused, "CHUNKS", 4)
+    check_norm((64, 5), relu=True, images=8, side=18)
+
+
+def normed_by(monkeypatch: pytest.MonkeyPatch, norm: nn.Module, *parts: Tensor) -> str:
+    """What computes a norm."""
+    monkeypatch.setattr(fused, "batch_norm", lambda inputs, norm, relu: inputs[0])
+    given = list(parts)
+    out = normed(given, norm, relu=False)
+    assert bool(given) == (out is parts[0])  # else it is freed
+    return "kernels" if given else "PyTorch"
+
+
+def test_the_kernels_compute_norms_of_one_process_in_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fused, "supports", lambda *_: True)
+    monkeypatch.setattr(ranks, "batch_norm", lambda x, norm: x + 0)
+    norm, x = Norm(2), torch.randn(4, 2, 3, 3)
+    assert normed_by(monkeypatch, norm, x) == "kernels"
+    norm.shared = True
+    assert normed_by(monkeypatch, norm, x) == "PyTorch"
+    norm.shared = False
+    assert normed_by(monkeypatch, norm.eval(), x) == "PyTorch"
+    norm.train()
+    monkeypatch.setattr(fused, "supports", lambda *_: False)
+    assert normed_by(monkeypatch, norm, x) == "PyTorch"
+
+
+class Placed(Tensor):
+    """A tensor that says it is on a GPU."""
+
+    is_cuda = True  # type: ignore[assignment]
+
+
+def test_what_the_kernels_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "available", lambda: True)
+    shape, last = (2, 3, 4, 4), torch.channels_last
+    half = torch.zeros(shape, dtype=torch.bfloat16).to(memory_format=last)
+    huge = torch.empty((2**10, 2, 2**10, 2**9), dtype=torch.bfloat16, device="meta")
+    placed, part = half.as_subclass(Placed), huge.to(memory_format=last).as_subclass(Placed)
+    assert fused.supports(placed, placed)
+    assert not fused.supports(half)
+    assert not fused.supports(placed.float())
+    assert not fused.supports(placed.contiguous())
+    assert not fused.supports(placed[:0])
+    assert fused.supports(part)
+    assert not fused.supports(part, part)
+    monkeypatch.setattr(fused, "available", lambda: False)
+    assert not fused.supports(placed)
+
+
+def test_networks_in_bf16_are_evaluated_in_tf32() -> None:
+    def precisions() -> tuple[str, str]:
+        backends = torch.backends
+        return backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision
+
+    cuda.prepare("bf16")
+    assert precisions() == ("tf32", "tf32")
+    assert torch.backends.mkldnn.matmul.fp32_precision != "tf32"  # a CPU's arithmetic stays
+    cuda.prepare()
+    assert precisions() == ("ieee", "ieee")
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Kernels that cannot be run."""
+
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(fused, "_try_all", fails)
+    monkeypatch.setattr(fused, "available", cache(fused.available.__wrapped__))
 
 
 def test_kernels_that_do_not_work_are_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As where there is no C compiler; torch's own operations do it."""
+    """As where there is no C compiler; PyTorch's own operations do it."""
+    failing(monkeypatch, RuntimeError("Failed to find C compiler.\nPlease set CC"))
+    assert [fused.available(), fused.available()] == [False, False]
+    assert fused.triton_version() == ""
+    said = "training with PyTorch's own norms and pooling, which is slower: "
+    assert capsys.readouterr().err == f"{said}Failed to find C compiler.\n"
 
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("Failed to find C compiler.\nPlease set CC")
 
-    monkeypatch.setattr(fused, "max_pool", broken)
-    monkeypatch.setattr(torch, "zeros", lambda *sizes, **more: torch.empty(sizes))
-    fused.available.cache_clear()
-    try:
-        assert [fused.available(), fused.available()] == [False, False]
-    finally:
-        fused.available.cache_clear()
-    said = capsys.readouterr().err
-    assert said == "training with torch's own norms, which is slower: Failed to find C compiler.\n"
+def test_memory_that_is_short_says_nothing_about_the_kernels(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The trial is run again alone, with the same kernels."""
+    failing(monkeypatch, torch.OutOfMemoryError("out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        fused.available()
+    monkeypatch.setattr(fused, "_try_all", lambda: None)
+    assert fused.available()
+    assert capsys.readouterr().err == ""

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from dse import __version__
+from dse.training import fused
 from dse.trial.record import Circumstance
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -40,7 +41,8 @@ def circumstance(seconds: float, device: torch.device, processes: int = 1) -> Ci
 
 
 def _gpu_versions() -> dict[str, str]:
-    """The versions of CUDA, cuDNN and the driver; unknown ones are left out."""
+    """The versions of CUDA, cuDNN, the driver and, if its kernels were used, Triton; unknown ones
+    are left out."""
     text = ""
     with suppress(OSError):
         text = DRIVER.read_text()
@@ -49,5 +51,6 @@ def _gpu_versions() -> dict[str, str]:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "driver": driver and driver[0],
+        "triton": fused.triton_version(),
     }
     return {name: str(version) for name, version in versions.items() if version}

@@ -40,17 +40,17 @@ FORMATS = {"bf16": torch.channels_last, "fp32": torch.contiguous_format}
 def prepare(precision: str = "fp32") -> None:
     """Set how this process computes on a GPU.
 
-    fp32 is IEEE's, never TF32, where the recipe's `precision` is fp32; a network that is trained in
-    bf16 is judged in TF32, which has 3 more bits. Convolutions use deterministic algorithms, chosen
-    without trying them out: a trial resumes to the same end, and short ones start fast.
+    With the recipe's `precision` fp32 all arithmetic is IEEE fp32; networks that are trained in
+    bf16 are evaluated in TF32. Matrix products in bf16 accumulate in fp32. Convolutions use
+    deterministic algorithms, chosen without trying them out: a trial resumes to the same end, and
+    short ones start fast.
     """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    rounded = precision == "bf16"
-    torch.set_float32_matmul_precision("high" if rounded else "highest")
-    torch.backends.cudnn.conv.fp32_precision = (  # type: ignore[attr-defined]
-        "tf32" if rounded else "ieee"
-    )
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    fp32 = "tf32" if precision == "bf16" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = fp32
+    torch.backends.cudnn.conv.fp32_precision = fp32  # type: ignore[attr-defined]
 
 
 class CudaStep(TrainStep):

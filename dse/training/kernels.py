@@ -1,8 +1,8 @@
-"""Triton kernels of batch norm, ReLU and max-pooling, for bf16 tensors that are channels last.
+"""Triton kernels of batch norm, ReLU and max-pooling, for bf16 tensors in channels_last format.
 
-An activation (n, channels, h, w) is a matrix of n * h * w rows and a column for each channel. Sums
-are added up in fp32, in an order that depends on the sizes alone: equal inputs give equal results.
-`dse.training.fused` calls these.
+A tensor (n, channels, h, w) is a matrix of n * h * w rows with a column for each channel. Sums are
+accumulated in fp32, in an order that depends on the sizes alone: equal inputs give equal results.
+`dse.training.fused` launches these.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from triton import language as tl
 
 @triton.jit(do_not_specialize=["rows", "each"])
 def moments(x, means, squares, rows, channels, each, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Of each column of a chunk of `each` rows: its mean, and the sum of squared deviations.
+    """For each column of a chunk of `each` rows: its mean, and the sum of squared deviations.
 
-    Deviations are taken from the first row and then corrected, which loses no digits as squares of
-    the values themselves would.
+    Deviations are taken from the first row and then corrected: sums of the squares themselves would
+    lose digits.
     """
     chunk = tl.program_id(0)
     c = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     first = chunk * each
     last = tl.minimum(first + each, rows)
-    near = tl.load(x + first * channels + c, mask=c < channels, other=0.0).to(tl.float32)
+    pivot = tl.load(x + first * channels + c, mask=c < channels, other=0.0).to(tl.float32)
     deviations = tl.zeros([ROWS, COLUMNS], tl.float32)
     products = tl.zeros([ROWS, COLUMNS], tl.float32)
     for start in range(first, last, ROWS):
         r = start + tl.arange(0, ROWS)
         inside = (r < last)[:, None] & (c < channels)[None, :]
         value = tl.load(x + r[:, None] * channels + c[None, :], mask=inside, other=0.0)
-        deviation = tl.where(inside, value.to(tl.float32) - near[None, :], 0.0)
+        deviation = tl.where(inside, value.to(tl.float32) - pivot[None, :], 0.0)
         deviations += deviation
         products += deviation * deviation
     count = (last - first).to(tl.float32)
     mean = tl.sum(deviations, 0) / count
     square = tl.sum(products, 0) - mean * mean * count
-    tl.store(means + chunk * channels + c, near + mean, mask=c < channels)
+    tl.store(means + chunk * channels + c, pivot + mean, mask=c < channels)
     tl.store(squares + chunk * channels + c, square, mask=c < channels)
 
 
@@ -44,8 +44,8 @@ def moments(x, means, squares, rows, channels, each, ROWS: tl.constexpr, COLUMNS
     do_not_specialize_on_alignment=[
         "means",
         "squares",
-        "mean_of",
-        "scale_of",
+        "mean_at",
+        "invstd_at",
         "running_mean",
         "running_variance",
     ],
@@ -53,8 +53,8 @@ def moments(x, means, squares, rows, channels, each, ROWS: tl.constexpr, COLUMNS
 def statistics(
     means,
     squares,
-    mean_of,
-    scale_of,
+    mean_at,
+    invstd_at,
     running_mean,
     running_variance,
     rows,
@@ -66,8 +66,8 @@ def statistics(
     CHUNKS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """The mean and 1 / deviation of each column from those of its chunks; moves the running ones,
-    whose variance is the unbiased one."""
+    """The mean and inverse deviation of each column from those of its chunks; updates the running
+    statistics, with the unbiased variance."""
     c = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     chunk = tl.arange(0, CHUNKS)
     inside = (chunk < chunks)[:, None] & (c < channels)[None, :]
@@ -75,25 +75,25 @@ def statistics(
     mean = tl.load(means + place, mask=inside, other=0.0)
     square = tl.load(squares + place, mask=inside, other=0.0)
     count = tl.minimum(tl.maximum(rows - chunk * each, 0), each).to(tl.float32)[:, None]
-    whole = tl.sum(mean * count, 0) / rows
-    apart = tl.where(inside, mean - whole[None, :], 0.0)
-    variance = tl.sum(square + apart * apart * count, 0) / rows
-    known = c < channels
-    tl.store(mean_of + c, whole, mask=known)
-    tl.store(scale_of + c, 1.0 / tl.sqrt(variance + epsilon), mask=known)
-    before = tl.load(running_mean + c, mask=known, other=0.0)
-    tl.store(running_mean + c, before * (1 - momentum) + whole * momentum, mask=known)
-    before = tl.load(running_variance + c, mask=known, other=0.0)
+    overall = tl.sum(mean * count, 0) / rows
+    delta = tl.where(inside, mean - overall[None, :], 0.0)
+    variance = tl.sum(square + delta * delta * count, 0) / rows
+    mask = c < channels
+    tl.store(mean_at + c, overall, mask=mask)
+    tl.store(invstd_at + c, 1.0 / tl.sqrt(variance + epsilon), mask=mask)
+    before = tl.load(running_mean + c, mask=mask, other=0.0)
+    tl.store(running_mean + c, before * (1 - momentum) + overall * momentum, mask=mask)
+    before = tl.load(running_variance + c, mask=mask, other=0.0)
     unbiased = variance * (rows / (rows - 1.0))
-    tl.store(running_variance + c, before * (1 - momentum) + unbiased * momentum, mask=known)
+    tl.store(running_variance + c, before * (1 - momentum) + unbiased * momentum, mask=mask)
 
 
 @triton.jit(do_not_specialize=["rows"])
 def normalise(
     x,
     y,
-    mean_of,
-    scale_of,
+    mean_at,
+    invstd_at,
     weight,
     bias,
     rows,
@@ -103,17 +103,20 @@ def normalise(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """(x - mean) * scale * weight + bias, and ReLU; rows of `y` begin `stride` numbers apart."""
+    """(x - mean) * invstd * weight + bias, and ReLU if asked for.
+
+    Rows of `y` begin `stride` numbers apart.
+    """
     r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     c = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    known = c < channels
-    inside = (r < rows)[:, None] & known[None, :]
-    mean = tl.load(mean_of + c, mask=known, other=0.0)
-    scale = tl.load(scale_of + c, mask=known, other=0.0)
-    scale *= tl.load(weight + c, mask=known, other=0.0)
-    shift = tl.load(bias + c, mask=known, other=0.0)
+    mask = c < channels
+    inside = (r < rows)[:, None] & mask[None, :]
+    mean = tl.load(mean_at + c, mask=mask, other=0.0)
+    factor = tl.load(invstd_at + c, mask=mask, other=0.0)
+    factor *= tl.load(weight + c, mask=mask, other=0.0)
+    shift = tl.load(bias + c, mask=mask, other=0.0)
     value = tl.load(x + r[:, None] * channels + c[None, :], mask=inside, other=0.0)
-    result = (value.to(tl.float32) - mean[None, :]) * scale[None, :] + shift[None, :]
+    result = (value.to(tl.float32) - mean[None, :]) * factor[None, :] + shift[None, :]
     result = tl.where((result <= 0) & relu, 0.0, result)  # NaN stays
     tl.store(y + r[:, None] * stride + c[None, :], result.to(tl.bfloat16), mask=inside)
 
@@ -122,8 +125,8 @@ def normalise(
 def gradient_sums(
     x,
     gradient,
-    mean_of,
-    scale_of,
+    mean_at,
+    invstd_at,
     weight,
     bias,
     sums,
@@ -136,31 +139,31 @@ def gradient_sums(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Of each column of a chunk of `each` rows: the sums of the gradient, where ReLU lets it pass,
+    """For each column of a chunk of `each` rows: the sums of the gradient, where ReLU lets it pass,
     and of its products with the normalised input."""
     chunk = tl.program_id(0)
     c = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     first = chunk * each
     last = tl.minimum(first + each, rows)
-    known = c < channels
-    mean = tl.load(mean_of + c, mask=known, other=0.0)[None, :]
-    scale = tl.load(scale_of + c, mask=known, other=0.0)[None, :]
-    factor = scale * tl.load(weight + c, mask=known, other=0.0)[None, :]
-    shift = tl.load(bias + c, mask=known, other=0.0)[None, :]
+    mask = c < channels
+    mean = tl.load(mean_at + c, mask=mask, other=0.0)[None, :]
+    invstd = tl.load(invstd_at + c, mask=mask, other=0.0)[None, :]
+    factor = invstd * tl.load(weight + c, mask=mask, other=0.0)[None, :]
+    shift = tl.load(bias + c, mask=mask, other=0.0)[None, :]
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     product = tl.zeros([ROWS, COLUMNS], tl.float32)
     for start in range(first, last, ROWS):
         r = start + tl.arange(0, ROWS)
-        inside = (r < last)[:, None] & known[None, :]
+        inside = (r < last)[:, None] & mask[None, :]
         value = tl.load(x + r[:, None] * channels + c[None, :], mask=inside, other=0.0)
-        given = tl.load(gradient + r[:, None] * stride + c[None, :], mask=inside, other=0.0)
-        given = given.to(tl.float32)
+        grad = tl.load(gradient + r[:, None] * stride + c[None, :], mask=inside, other=0.0)
+        grad = grad.to(tl.float32)
         centred = value.to(tl.float32) - mean
-        given = tl.where((centred * factor + shift <= 0) & relu, 0.0, given)
-        total += given
-        product += tl.where(inside, given * (centred * scale), 0.0)
-    tl.store(sums + chunk * channels + c, tl.sum(total, 0), mask=known)
-    tl.store(products + chunk * channels + c, tl.sum(product, 0), mask=known)
+        grad = tl.where((centred * factor + shift <= 0) & relu, 0.0, grad)
+        total += grad
+        product += tl.where(inside, grad * (centred * invstd), 0.0)
+    tl.store(sums + chunk * channels + c, tl.sum(total, 0), mask=mask)
+    tl.store(products + chunk * channels + c, tl.sum(product, 0), mask=mask)
 
 
 @triton.jit(
@@ -186,12 +189,12 @@ def input_gradient(
     x,
     gradient,
     result,
-    mean_of,
-    scale_of,
+    mean_at,
+    invstd_at,
     weight,
     bias,
-    total_of,
-    product_of,
+    total_at,
+    product_at,
     rows,
     channels,
     stride,
@@ -202,20 +205,20 @@ def input_gradient(
     """The gradient of the norm's input, from that of the output and its two sums by column."""
     r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     c = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    known = c < channels
-    inside = (r < rows)[:, None] & known[None, :]
-    mean = tl.load(mean_of + c, mask=known, other=0.0)[None, :]
-    scale = tl.load(scale_of + c, mask=known, other=0.0)[None, :]
-    factor = scale * tl.load(weight + c, mask=known, other=0.0)[None, :]
-    shift = tl.load(bias + c, mask=known, other=0.0)[None, :]
-    total = tl.load(total_of + c, mask=known, other=0.0)[None, :] / rows
-    product = tl.load(product_of + c, mask=known, other=0.0)[None, :] / rows
+    mask = c < channels
+    inside = (r < rows)[:, None] & mask[None, :]
+    mean = tl.load(mean_at + c, mask=mask, other=0.0)[None, :]
+    invstd = tl.load(invstd_at + c, mask=mask, other=0.0)[None, :]
+    factor = invstd * tl.load(weight + c, mask=mask, other=0.0)[None, :]
+    shift = tl.load(bias + c, mask=mask, other=0.0)[None, :]
+    total = tl.load(total_at + c, mask=mask, other=0.0)[None, :] / rows
+    product = tl.load(product_at + c, mask=mask, other=0.0)[None, :] / rows
     value = tl.load(x + r[:, None] * channels + c[None, :], mask=inside, other=0.0)
-    given = tl.load(gradient + r[:, None] * stride + c[None, :], mask=inside, other=0.0)
-    given = given.to(tl.float32)
+    grad = tl.load(gradient + r[:, None] * stride + c[None, :], mask=inside, other=0.0)
+    grad = grad.to(tl.float32)
     centred = value.to(tl.float32) - mean
-    given = tl.where((centred * factor + shift <= 0) & relu, 0.0, given)
-    moved = (given - total - centred * scale * product) * factor
+    grad = tl.where((centred * factor + shift <= 0) & relu, 0.0, grad)
+    moved = (grad - total - centred * invstd * product) * factor
     tl.store(result + r[:, None] * channels + c[None, :], moved.to(tl.bfloat16), mask=inside)
 
 
@@ -264,10 +267,10 @@ def pool(
     clipped = (best <= 0) & relu
     place = tl.where(clipped, CLIPPED, place)
     best = tl.where(clipped, 0.0, best)
-    known = (r < rows)[:, None] & (c < channels)[None, :]
+    mask = (r < rows)[:, None] & (c < channels)[None, :]
     to = r[:, None] * channels + c[None, :]
-    tl.store(y + to, best.to(tl.bfloat16), mask=known)
-    tl.store(places + to, place.to(tl.uint8), mask=known)
+    tl.store(y + to, best.to(tl.bfloat16), mask=mask)
+    tl.store(places + to, place.to(tl.uint8), mask=mask)
 
 
 @triton.jit(do_not_specialize=["rows", "height", "width", "high", "wide"])
@@ -299,7 +302,7 @@ def pool_gradient(
             place = pixel[:, None] * channels + c[None, :]
             mask = inside[:, None] & (c < channels)[None, :]
             chosen = tl.load(places + place, mask=mask, other=CLIPPED).to(tl.int32)
-            given = tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
-            total += tl.where(chosen == (3 * down + across)[:, None], given, 0.0)
-    known = (r < rows)[:, None] & (c < channels)[None, :]
-    tl.store(result + r[:, None] * channels + c[None, :], total.to(tl.bfloat16), mask=known)
+            grad = tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
+            total += tl.where(chosen == (3 * down + across)[:, None], grad, 0.0)
+    mask = (r < rows)[:, None] & (c < channels)[None, :]
+    tl.store(result + r[:, None] * channels + c[None, :], total.to(tl.bfloat16), mask=mask)

@@ -65,11 +65,13 @@ def _norm(channels: int, norm: bool) -> nn.Module:
 
 
 def normed(parts: list[Tensor], norm: nn.Module, *, relu: bool) -> Tensor:
-    """Tensors side by side as channels (b, channels, h, w), through a norm and, if asked for, ReLU;
-    the tensors may be changed."""
-    if isinstance(norm, Norm) and norm.training and not norm.shared and fused.takes(*parts):
+    """Concatenate tensors (b, channels, h, w) along channels and apply a norm, and ReLU if asked
+    for. The list is emptied, which frees their memory, and the tensors may be modified in place."""
+    if isinstance(norm, Norm) and norm.training and not norm.shared and fused.supports(*parts):
         return fused.batch_norm(parts, norm, relu=relu)
-    out: Tensor = norm(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
+    x = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    parts.clear()
+    out: Tensor = norm(x)
     return F.relu(out, inplace=True) if relu else out
 
 
@@ -116,7 +118,7 @@ class Fire(nn.Module):
 
 def max_pool(x: Tensor, *, relu: bool = False) -> Tensor:
     """The largest of 3x3 pixels at every second one, and ReLU if asked for."""
-    if fused.takes(x):
+    if fused.supports(x):
         return fused.max_pool(x, relu=relu)
     out = F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=True)
     return F.relu(out, inplace=True) if relu else out
