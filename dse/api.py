@@ -20,19 +20,23 @@ def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
 
     `load("a", "b")` and `load(["a", "b"])` are the same. A trial that is in several folders counts
     once, with the record of the first of them: on another machine its answer may differ in the
-    last digits. The columns are described in docs/api.md.
+    last digits. A folder that has its `table.csv` only will do. The columns are described in
+    docs/api.md.
 
     Raises `ValueError` for a folder that is not a results folder, or that holds damaged records
     (a line for each), and `TypeError` for anything that is not a path.
     """
     places = [
-        _results_folder(folder)
+        _path(folder)
         for given in folders
         for folder in (given if isinstance(given, (list, tuple)) else [given])
     ]
     if not places:
         raise ValueError("`folders` must name at least one results folder, got none")
-    loaded = [tables.load(place) for place in places]
+
+    from dse.analysis import folder as reading  # imports pandas
+
+    loaded = [reading.load(place) for place in places]
     if len(loaded) == 1:
         return loaded[0]
 
@@ -85,11 +89,15 @@ def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
 
 
 def _results_folder(folder: object) -> Path:
-    if not isinstance(folder, (str, Path)):
-        raise TypeError(f"`folder` must be a str or a Path, got {type(folder).__name__}")
-    path = Path(folder).expanduser()
+    path = _path(folder)
     files.require_trials(path)
     return path
+
+
+def _path(folder: object) -> Path:
+    if not isinstance(folder, (str, Path)):
+        raise TypeError(f"`folder` must be a str or a Path, got {type(folder).__name__}")
+    return Path(folder).expanduser()
 
 
 def _id(folder: Path, trial: object, known: Set[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned, decimals
-from dse.analysis.selection import parse, select
+from dse.analysis.selection import LISTED, parse, select
 from dse.results import compressed
 from dse.sweep.errors import Parser
 from dse.sweep.streams import print_lines, reported
@@ -20,6 +20,7 @@ from dse.trial.names import LAYOUT, written
 from dse.trial.record import COLUMNS
 
 if TYPE_CHECKING:
+    from dse.analysis.axes import Axis
     from dse.analysis.compare import Comparison
 
 DESCRIPTION = """\
@@ -33,7 +34,8 @@ p is from a sign-flip permutation test, exact up to 30 seeds. Holm's p is
 adjusted for the number of rows of the table; that of a mean, for the number of
 means. A difference is decided (significant) if Holm's p is at most 0.05. d_z is
 the mean difference divided by its standard deviation. "more seeds" estimates
-how many more would decide a difference of this size with 80% power.
+how many more would decide a difference of this size with 80% power; it is empty
+where that is decided, or would take too many.
 
 examples:
   python -m dse.compare results/reproduce bypass=none,simple
@@ -63,7 +65,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         "wanted",
         nargs="+",
         metavar="key=value",
-        help="the key to compare, with two or more values; others, with one, select trials",
+        help="the key to compare, with two or more values; others, with one value, and seeds "
+        "select trials",
     )
     options = parser.parse_args(arguments)
     found, values, remarks = _compared(options.folder, options.wanted)
@@ -78,7 +81,7 @@ def _compared(
 
     Raises `ValueError` or `OSError` for a mistake.
     """
-    from dse.analysis.axes import sweep
+    from dse.analysis.axes import SIZES, sweep
     from dse.analysis.compare import compare, compare_means
     from dse.analysis.compressed import distinct
     from dse.analysis.folder import answer, known_key, read
@@ -86,9 +89,6 @@ def _compared(
 
     wanted = parse(arguments)
     y = ",".join(wanted.pop("y", []))
-    key = _key(wanted)
-    if key == "seed":
-        raise ValueError("`seed` cannot be compared: trials are paired by it")
     table = read(folder)
     if {*wanted, y} & {*COMPRESSED} - {*COLUMNS}:
         table = distinct(compressed.load(folder, table))
@@ -96,6 +96,7 @@ def _compared(
     measure = answer("`y`", y, found.rows) if y else ""
     for name in wanted:
         known_key(name, found.rows)
+    key = _key(wanted, found.axes)
     for text in wanted[key]:
         select(found.rows, {**wanted, key: [text]})
     rows, names = select(found.rows, wanted), [axis.name for axis in found.axes]
@@ -111,8 +112,9 @@ def _compared(
             if key == "method":
                 rule += "; compress by both with the same values of it"
             raise ValueError(rule)
-        varying = "; ".join(names) or "only the seed does"
-        raise ValueError(f"`{key}` must vary by itself in {folder}, as these do: {varying}")
+        reason = "it follows from other keys" if key in SIZES else "it is a result"
+        instead = f"compare {' or '.join(names)}" if names else "only the seed varies"
+        raise ValueError(f"`{key}` cannot be compared: {reason}; {instead}")
     if rows[key].nunique() < len(wanted[key]):
         raise ValueError(f"the values of `{key}` must differ, got {','.join(wanted[key])}")
 
@@ -129,14 +131,19 @@ def _compared(
     return compared, values, [*means, *([devices] if devices else [])]
 
 
-def _key(wanted: Mapping[str, Sequence[str]]) -> str:
-    """The only key that has several values."""
+def _key(wanted: Mapping[str, Sequence[str]], axes: Sequence[Axis]) -> str:
+    """The only key that has several values, apart from the seed."""
     several = [key for key, texts in wanted.items() if len(texts) > 1]
-    if len(several) != 1:
-        keys = " and ".join(several) or "none"
-        raise ValueError(
-            f"one key must have two or more values, as in bypass=none,simple, got {keys}"
-        )
+    if several == ["seed"]:
+        raise ValueError("`seed` cannot be compared: trials are paired by it")
+    several = [key for key in several if key != "seed"]
+    if not several:
+        example = "bypass=none,simple"
+        if axis := next((one for one in axes if one.name in wanted), next(iter(axes), None)):
+            example = f"{axis.name}={','.join(map(written, axis.values[:LISTED]))}"
+        raise ValueError(f"no key has two values; write {example}")
+    if len(several) > 1:
+        raise ValueError(f"one key must have two or more values, got {' and '.join(several)}")
     return several[0]
 
 
@@ -162,7 +169,7 @@ def _cells(one: Comparison, settings: Sequence[str]) -> Iterator[Any]:
     yield difference.count
     yield from (f"{p:.2g}" for p in (one.p, one.adjusted_p))
     yield f"{one.effect:z.2f}" if one.effect == one.effect else ""
-    yield "" if one.seeds_needed is None else str(one.seeds_needed)
+    yield "" if one.decided or one.seeds_needed is None else one.seeds_needed
 
 
 def lines(comparisons: Sequence[Comparison]) -> Iterator[str]:

@@ -38,7 +38,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         nargs="?",
         default="remove=false",
         metavar="remove=true",
-        help="then delete the folders of all packed trials, with their weights",
+        help="then delete the folders of packed trials; their weights are not packed and are lost",
     )
     options = parser.parse_args(arguments)
     key, _, value = options.remove.partition("=")

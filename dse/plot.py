@@ -26,12 +26,12 @@ Draw the trials of a results folder. Without a kind and x=, what is drawn
 follows from what varies: lines, a heat map, or the effect of each axis."""
 EPILOG = """\
 kinds:
-  (none)     x= y= hue= log=  any column against any (default of y: the
-                              accuracy); a line where x is an axis, or a size
-                              that one axis changes; else points
+  (none)     x= y= hue= log=  any column against any (default of x: an axis; of
+                              y: the accuracy); a line where x is an axis, or a
+                              size that one axis changes; else points
   curves     y= hue= log=     learning curves of y (default: val_top1)
   heatmap    x= y= value=     the mean of value (default: the accuracy) over two
-                              axes
+                              axes (default: those that vary, if they are two)
   effects    y=               the effect of each axis on y, all else being equal
   front                       Pareto fronts: accuracy against size, MACs,
                               activations, time
@@ -137,8 +137,9 @@ def _results(arguments: list[str]) -> list[Path]:
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument("words", nargs="*", default=[], metavar="kind, key=value", help="see below")
     options = parser.parse_args(arguments)
-    kind = _kind([word for word in options.words if "=" not in word])
-    wanted = parse([word for word in options.words if "=" in word])
+    selects = [word for word in options.words if re.search("[=<>]", word)]
+    kind = _kind([word for word in options.words if word not in selects])
+    wanted = parse(selects)
     keys = {key: wanted.pop(key) for key in KEYS if key in wanted}
     output = _output(keys.pop("output", []))
     _check_keys(kind, keys)
@@ -151,7 +152,7 @@ def _results(arguments: list[str]) -> list[Path]:
     table, noun = read(options.folder), "trial"
     if _is_of_compressed(kind, keys, wanted):
         table, noun = compressed.load(options.folder, table), "compressed network"
-    rows = rows_of(table, wanted)
+    rows = rows_of(table, wanted, KEYS)
     note = caption(rows, len(table) - len(rows), noun)
     figures = drawn(kind, rows, options.folder, keys, note)
     own = " ".join(figure.remarks.replace(note, "") for figure in figures.values())
@@ -170,6 +171,8 @@ def _kind(words: Sequence[str]) -> str:
     for word in words:
         if word == "architecture":
             raise ValueError(f"`{word}` must be the first word: it draws no folder's trials")
+        if os.sep in word:
+            raise ValueError(f"one folder must be named, got {word} too")
         if word not in known:
             near = [CALLED[word]] if word in CALLED else get_close_matches(word, known, 1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
@@ -181,17 +184,13 @@ def _kind(words: Sequence[str]) -> str:
 
 
 def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
-    """Raise `ValueError` for a key without use, or a necessary one that is missing."""
+    """Raise `ValueError` for a key without use, or with a wrong number of values."""
     for key, values in keys.items():
         if key not in USES[kind]:
             kinds = ", ".join(one or "x= and y=" for one, uses in USES.items() if key in uses)
             raise ValueError(f"`{key}` is for {kinds}; it has no effect with {kind or 'x='}")
         if len(values) > 1 and key != "log" and not (key == "x" and kind == "chance"):
             raise ValueError(f"`{key}` must be one column, got {','.join(values)}")
-    needed = {"heatmap": ("x", "y"), "": ("x",) if keys else ()}.get(kind, ())
-    for key in needed:
-        if key not in keys:
-            raise ValueError(f"`{key}` must be given, as in {key}=sr")
     if not set(keys.get("log", ["x"])) <= {"x", "y"} and keys["log"] != ["none"]:
         raise ValueError(f"`log` must be x, y, x,y or none, got {','.join(keys['log'])}")
 

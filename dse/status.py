@@ -23,7 +23,10 @@ NAMED, LISTED = 100, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, or 2 for a wrong folder. It changes nothing."""
+    """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a wrong folder.
+
+    It changes nothing.
+    """
     return reported(lambda: _main(arguments))
 
 
@@ -37,21 +40,29 @@ def _main(arguments: Sequence[str] | None) -> int:
     folder: Path = parser.parse_args(arguments).folder
     try:
         files.require_trials(folder)
-        shown = list(lines(folder))
+        damaged = damages(folder)
+        shown = list(lines(folder, damaged))
     except OSError as error:
         rule = f"`folder` must be a results folder, got {folder}: {error.strerror or error}"
         raise ValueError(rule) from None
     print_lines(*map(printable, shown))
-    return 0
+    return int(any(damaged.values()))
 
 
-def lines(folder: Path) -> Iterator[str]:
+def damages(folder: Path) -> dict[str, list[str]]:
+    """A line for each damaged record or file, by kind."""
+    return {
+        files.TRIALS: records.damages(folder),
+        files.COMPRESSED: compressed.damages(folder),
+    }
+
+
+def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Lines for the whole folder, for each failed trial, each command on it, each trial that was
     stopped half-way, and each damaged record or file."""
     stopped, early = checkpoints.unfinished(folder), studies.stopped(folder)
     early &= stopped.keys()
     stopped = {key: one for key, one in stopped.items() if key not in early}
-    damaged = {files.TRIALS: records.damages(folder), files.COMPRESSED: compressed.damages(folder)}
     for kind, what in (files.TRIALS, "done"), (files.COMPRESSED, "compressed"):
         done, failures = records.ids(folder, kind), records.failures(folder, kind)
         if done or failures or kind == files.TRIALS:

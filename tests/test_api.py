@@ -138,6 +138,14 @@ def test_several_folders_are_one_table_and_a_trial_counts_once(
     assert theirs.dtypes.to_dict() == dse.load(results).dtypes.to_dict()
 
 
+def test_a_folder_that_has_its_table_only_is_loaded(tmp_path: Path) -> None:
+    reference = ROOT / "results/reference/demo"
+    shutil.copy(reference / "table.csv", tmp_path)
+    pd.testing.assert_frame_equal(dse.load(tmp_path), dse.load(reference))
+    with pytest.raises(ValueError, match=r"it has no trials, only a table\.csv"):
+        dse.network(tmp_path, TRIAL)
+
+
 def test_an_empty_results_folder_is_an_empty_table(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     assert len(dse.load(tmp_path)) == len(dse.load(tmp_path, tmp_path)) == 0

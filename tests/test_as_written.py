@@ -175,6 +175,16 @@ def test_what_an_override_looks_like() -> None:
     assert lines("-cn", "figure3a.yaml")[0].endswith("; did you mean `figure3a`?")
 
 
+def test_values_between_spaces_are_shown_with_commas() -> None:
+    start = "must be written key=value; separate values by commas:"
+    assert lines("sr=0.125", "0.25", "0.5") == [
+        f"`0.25` {start} sr=0.125,0.25",
+        f"`0.5` {start} sr=0.125,0.25,0.5",
+    ]
+    assert lines("bypass=none", "simple") == [f"`simple` {start} bypass=none,simple"]
+    assert lines("sr=0.125", "results/mine")[0].endswith("written key=value, as in sr=0.25")
+
+
 def test_a_list_in_a_page_is_shown_as_it_must_be_written(
     own: Callable[..., tuple[str, ...]],
 ) -> None:

@@ -59,10 +59,20 @@ def test_a_file_is_the_old_one_or_the_new_one(
     assert contents(tmp_path) == {"table.csv": b"new"}
 
 
-def test_a_folder_of_results_folders_names_one_of_them(tmp_path: Path) -> None:
+def test_a_folder_of_results_folders_names_them(tmp_path: Path) -> None:
     for name in ("b", "a"):
         records.save(tmp_path / name, record(), {})
     (tmp_path / "0").touch()
-    line = f"got {tmp_path}: it has no trials; did you mean {tmp_path / 'a'}?"
-    with pytest.raises(ValueError, match=re.escape(line)):
+    line = f"got {tmp_path}: it has no trials; results folders in it: {tmp_path}/a, {tmp_path}/b"
+    with pytest.raises(ValueError, match=re.escape(line) + "$"):
+        files.require_trials(tmp_path)
+    for number in range(11):
+        records.save(tmp_path / f"c{number:02}", record(), {})
+    with pytest.raises(ValueError, match=r"/c09 and 1 more$"):
+        files.require_trials(tmp_path)
+
+
+def test_a_folder_that_has_its_table_only_is_said_to(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").touch()
+    with pytest.raises(ValueError, match=r"it has no trials, only a table\.csv$"):
         files.require_trials(tmp_path)

@@ -58,7 +58,7 @@ def test_without_an_effect_or_enough_seeds_nothing_is_decided(page: str) -> None
     for table in (few, level):
         found = findings(table)
         assert {one.verdict for one in found} == {"not decided"}
-    assert all("not decided; this takes at least" in one.evidence for one in findings(few))
+    assert all("not decided; needs at least" in one.evidence for one in findings(few))
 
 
 def test_the_papers_fixed_values_are_preferred() -> None:

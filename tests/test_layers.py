@@ -88,9 +88,11 @@ def crossing(module: str, name: str) -> list[str]:
 def floor(name: str) -> int | None:
     """The floor of a dotted name: -1 for `dse` itself, None for a package without a place."""
     parts = name.split(".")[1:]
+    if "__main__" in parts:
+        return len(FLOORS)
     if not parts or parts[0].startswith("__"):
         return -1
-    if "__main__" in parts or parts[0] in COMMANDS.split():
+    if parts[0] in COMMANDS.split():
         return len(FLOORS)
     return next((n for n, rooms in enumerate(FLOORS) if parts[0] in rooms.split()), None)
 

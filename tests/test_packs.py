@@ -303,4 +303,8 @@ def test_a_mistake_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="2"):
         pack.main([str(tmp_path), "remove=yes"])
     assert "is `remove`, true or false, got remove=yes; see --help" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        pack.main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "folders of packed trials; their weights are not packed and are lost" in shown
     assert os.listdir(tmp_path) == ["trials"]  # noqa: PTH208

@@ -124,7 +124,7 @@ def test_too_few_seeds_decide_nothing(seeds: int) -> None:
     for accuracy in (rise_to(0.75), rise_to(1.0)):
         table = planted(accuracy, seeds=range(seeds), spread=0.0, sr=SR)
         (found,) = claims(table, "sr", 0.75)
-        assert found.verdict == "not decided; this takes at least 6 seeds"
+        assert found.verdict == f"not decided; needs at least 6 seeds, has {seeds}"
         (located,) = plateaus(table, "sr")
         assert (located.low is None) == (seeds < 5)
         few = located.sentence.startswith(f"Too few seeds ({seeds}; 5 are needed) to locate where")

@@ -122,7 +122,6 @@ def test_captions_say_what_is_left_out() -> None:
         ("x=trial_id", "`trial_id` has 45 texts"),
         ("x=sr output=a.jpg", "`output` must end with .svg, .png, .pdf, got a.jpg"),
         ("x=sr,bypass", "`x` must be one column, got sr,bypass"),
-        ("y=top1", "`x` must be given, as in x=sr"),
         ("lines", "the kind must be one of curves, heatmap, effects, front, chance, forest,"),
         ("heat_map", "compressed, architecture, got 'heat_map'; did you mean `heatmap`?"),
         ("curve", "got 'curve'; did you mean `curves`?"),
@@ -137,7 +136,15 @@ def test_captions_say_what_is_left_out() -> None:
         ("curves", "mine has a table only, and no learning curves"),
         ("curves hue=loss", "`hue` must be one of what varies (sr, bypass), got loss"),
         ("curves y=top1", "`y` must be one of lr, train_loss, train_top1, val_top1, val_loss"),
-        ("heatmap x=sr", "`y` must be given"),
+        ("results/other x=sr", "one folder must be named, got results/other too"),
+        ("x=sr top1>50", "conditions other than = are not supported, got 'top1>50'"),
+        (
+            "x=sr xlim=0,1",
+            "unknown key `xlim`; keys are x, y, hue, value, log, output, and columns",
+        ),
+        ("x=sr outptu=a.svg", "unknown key `outptu`; did you mean `output`?"),
+        ("hue=sr bypass=none", "`x` must be given, as in x=size_bytes"),
+        ("heatmap x=sr bypass=none", "a heat map needs two axes that vary: name x= only"),
         ("heatmap x=sr y=top1", "`y` must be one of what varies (sr, bypass), got top1"),
         ("heatmap x=sr y=bypass value=status", "`value` must be a column of numbers, got status"),
         ("effects y=status", "`y` must be a column of numbers, got status"),
@@ -151,6 +158,37 @@ def test_a_mistake_gets_one_line(
     home: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in error(home, *arguments.split(), capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "same"),
+    [
+        ("", {"y": ["loss"]}, {"x": ["sr"], "y": ["loss"]}),
+        ("", {"hue": ["sr"]}, {"x": ["bypass"], "hue": ["sr"]}),
+        ("heatmap", {"x": ["bypass"]}, {"x": ["bypass"], "y": ["sr"]}),
+        ("heatmap", {"y": ["sr"]}, {"x": ["bypass"], "y": ["sr"]}),
+        ("heatmap", {}, {"x": ["sr"], "y": ["bypass"]}),
+    ],
+)
+def test_axes_that_are_not_named_are_those_that_vary(
+    kind: str, given: dict[str, list[str]], same: dict[str, list[str]]
+) -> None:
+    shown, expected = (
+        encoded(*drawn.drawn(kind, MADE, Path(), keys).values(), "svg") for keys in (given, same)
+    )
+    assert shown == expected
+
+
+def test_another_axis_than_those_given_is_suggested(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = made(swept(sr=SR, bypass=WIRES, pct3x3=(0.25, 0.5, 0.75, 0.99)))
+    home = write(tmp_path / "mine", table)
+    line = "`y` must be given, as in y=pct3x3"
+    assert error(home, "heatmap", "x=sr", capsys=capsys) == line
+    assert error(home, "forest", "x=bypass", capsys=capsys).endswith(
+        "comparisons, and at most 50 can be read: select values of sr, pct3x3, bypass by key=value"
+    )
 
 
 def test_only_the_folder_is_required(capsys: pytest.CaptureFixture[str]) -> None:

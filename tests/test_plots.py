@@ -282,7 +282,12 @@ def test_a_heat_map_says_how_trainings_ended() -> None:
     assert "learned" not in text(heat_map(sweep(table), "sr", "bypass"))
     table.loc[:1, "status"] = "partly_dead"
     words = text(heat_map(sweep(table), "sr", "bypass"))
-    assert "43 learned, 2 with classes never predicted." in words
+    assert "43 learned, 2 never predicted some class." in words
+
+
+def test_a_table_is_drawn_as_its_sweep_is() -> None:
+    table = made(swept(sr=SR, bypass=WIRES))
+    assert means(plot(table, "sr", "top1").axes[0]) == means(plot(sweep(table), "sr").axes[0])
 
 
 def test_lines_with_the_same_places_are_drawn_side_by_side() -> None:

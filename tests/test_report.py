@@ -86,7 +86,7 @@ def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None
     assert "0 of 2 differences decided" in text
     assert "Mean validation accuracy" not in text  # too few seeds to locate a plateau
     assert "With 2 comparisons it takes at least 7 seeds to decide any." in text
-    assert "this takes at least 7 seeds" not in text  # it need not say so of each
+    assert "needs at least 7 seeds" not in text  # it need not say so of each
 
 
 def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ def test_text_that_looks_like_a_number_is_compared_as_text() -> None:
     [
         (["sr"], "arguments must be key=value or key=value,value, got 'sr'"),
         (["sr=0.5,"], "arguments must be key=value"),
+        (["seed=range(0,2)"], r"ranges are not read here: write seed=0,1$"),
+        (["sr=range(0,1,0.5)"], r"ranges are not read here: write sr=VALUE,VALUE$"),
+        (["sr>0.5"], r"conditions other than = are not supported, got 'sr>0\.5'; name values, as"),
+        (["sr>=0.5"], "conditions other than = are not supported, got 'sr>=0.5'"),
         (["sr=0.5", "sr=0.125"], "`sr` must be given once"),
         (["srr=1"], "`srr` must be a column of the table: sr, bypass, nesterov"),
         (["sr=0.3"], "`sr` must be one of 0.125, 0.5, got 0.3"),

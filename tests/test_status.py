@@ -25,8 +25,8 @@ from dse.training.state import encode
 from dse.trial.question import Trial
 
 
-def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    assert status.main([str(folder)]) == 0
+def shown(folder: Path, capsys: pytest.CaptureFixture[str], code: int = 0) -> list[str]:
+    assert status.main([str(folder)]) == code
     out, errors = capsys.readouterr()
     assert errors == ""
     return out.splitlines()
@@ -151,7 +151,7 @@ def test_damaged_compressed_networks_are_named(
     (homes[0] / "record.json").write_bytes((homes[0] / "record.json").read_bytes()[:-9])
     (homes[1] / "network.bin").unlink()
     (homes[2] / "network.bin").write_bytes(b"")
-    first, second, *lines = shown(tmp_path, capsys)
+    first, second, *lines = shown(tmp_path, capsys, code=1)
     assert first == f"{tmp_path}: 1 done, 0 failed"
     assert second == f"{tmp_path}: 1 compressed, 0 failed, 3 damaged"
     again = "remove its folder to compress the network again"
@@ -171,9 +171,9 @@ def test_damaged_records_of_trials_are_named(
         records.save(tmp_path, toy_trial.record(one), {})
     path = next((tmp_path / "trials").glob("*/record.json"))
     path.write_text("{")
-    first, second = shown(tmp_path, capsys)
+    first, second = shown(tmp_path, capsys, code=1)
     assert first == f"{tmp_path}: 1 done, 0 failed, 1 damaged"
-    assert second.startswith(f"{path} is damaged (")
+    assert second.startswith(f"{path} is damaged (it is cut off or not JSON): ")
 
 
 def test_what_a_search_stopped_early_is_not_to_be_resumed(

@@ -90,7 +90,7 @@ def test_outcomes_are_in_words_and_failed_trials_are_counted() -> None:
     rows = trials(*({"sr": sr, "manifest": "none", **end} for sr, end in ends.items()))
     head, _, *shown, best = summary(rows, 7).splitlines()
     assert head == (
-        "4 of 7 trials done, 3 failed: 1 learned, 1 at chance, 1 with classes never predicted, "
+        "4 of 7 trials done, 3 failed: 1 learned, 1 at chance, 1 never predicted some class, "
         "1 with a non-finite loss or gradient; accuracies in percent"
     )
     assert [line.rpartition("  ")[2] for line in shown] == [

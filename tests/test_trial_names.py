@@ -90,7 +90,7 @@ def test_an_outcome_says_what_was_seen_and_not_the_stored_word() -> None:
 def test_outcomes_are_counted_the_good_ones_first() -> None:
     statuses = [*STATUSES[::-1], *["learned"] * 1200, "never_learned"]
     assert outcomes({"status": statuses}) == (
-        "1,201 learned, 2 at chance, 1 with classes never predicted, "
+        "1,201 learned, 2 at chance, 1 never predicted some class, "
         "1 with a non-finite loss or gradient"
     )
     assert outcomes({"status": ["diverged"]}) == "1 with a non-finite loss or gradient"

@@ -106,7 +106,8 @@ class Comparison:
         if not any(self.pairs.differences):
             return "not decided; equal for every seed"
         if self.smallest_adjusted_p > ALPHA:
-            return f"not decided; this takes at least {fewest_seeds(self.family)} seeds"
+            fewest, count = fewest_seeds(self.family), self.difference.count
+            return f"not decided; needs at least {fewest} seeds, has {count}"
         if self.seeds_needed is None:
             return f"not decided; so small a difference takes more than {MAX_SEEDS:,} seeds"
         return f"not decided; this takes about {counted(max(self.seeds_needed, 1), 'more seed')}"
@@ -129,8 +130,8 @@ def compare(
     `column` is a field of the question, or the name of an axis such as `layout`. A difference is
     that of the later value from the earlier one, in the column `answer` (default: the accuracy).
     Raises `NoSweep` where a value is not in the table, or no seed has two of the values with all
-    else equal, `ValueError` for a table that holds a trial twice, and `TypeError` where `values` is
-    a single one. Data sets are not compared.
+    else equal, `ValueError` for a table that holds a trial twice, or two trials with the same keys
+    and seed, and `TypeError` where `values` is a single one. Data sets are not compared.
     """
     found, axis, chosen = _chosen(table, column, values, answer)
     known = list(pairs(found, axis, chosen))

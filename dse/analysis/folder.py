@@ -27,14 +27,18 @@ def read(folder: Path) -> pd.DataFrame:
 
     Raises `ValueError` where it is neither, or has no trials.
     """
-    if not files.has_trials(folder) and (folder / "table.csv").is_file():
-        table = _csv(folder / "table.csv")
-    else:
-        files.require_trials(folder)
-        table = tables.load(folder)
+    table = load(folder)
     if table.empty:
         raise ValueError(f"there are no finished trials in {folder}")
     return table
+
+
+def load(folder: Path) -> pd.DataFrame:
+    """The table as `read` gives it; one without rows where no trial is finished."""
+    if not files.has_trials(folder) and (folder / files.TABLE).is_file():
+        return _csv(folder / files.TABLE)
+    files.require_trials(folder)
+    return tables.load(folder)
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -75,14 +79,17 @@ def _faults(table: pd.DataFrame) -> Iterator[str]:
         yield "it holds a trial twice"
 
 
-def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def rows_of(
+    table: pd.DataFrame, wanted: Mapping[str, Sequence[str]], own: Sequence[str] = ()
+) -> pd.DataFrame:
     """The rows with the wanted values; keys are columns, or axes such as `layout`.
 
-    A trial that does not read a field has no value of it.
+    A trial that does not read a field has no value of it. `own` are the other keys of the command,
+    for a message.
     """
     found = sweep(table)
     for name in wanted:
-        known_key(name, found.rows)
+        known_key(name, found.rows, own)
     columns = {axis.name: axis.columns for axis in found.axes}
     chosen = select(found.rows, wanted)
     for name in wanted:
@@ -92,10 +99,10 @@ def rows_of(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.Data
     return table.loc[chosen.index]
 
 
-def known_key(name: str, rows: pd.DataFrame) -> None:
-    """Raise `ValueError`, with the nearest column, where `name` is not a column."""
+def known_key(name: str, rows: pd.DataFrame, own: Sequence[str] = ()) -> None:
+    """Raise `ValueError`, with the nearest column or `own` key, where `name` is not a column."""
     if name not in rows:
-        raise ValueError(f"unknown key `{name}`; {_nearest(name, rows)}")
+        raise ValueError(f"unknown key `{name}`; {_nearest(name, rows, own)}")
 
 
 def answer(what: str, name: str, rows: pd.DataFrame) -> str:
@@ -115,10 +122,11 @@ def column(what: str, name: str, rows: pd.DataFrame) -> None:
         raise ValueError(f"{rule}, got {name}; {_nearest(name, rows)}")
 
 
-def _nearest(name: str, rows: pd.DataFrame) -> str:
-    near = get_close_matches(name, map(str, rows), 1)
+def _nearest(name: str, rows: pd.DataFrame, own: Sequence[str] = ()) -> str:
+    near = get_close_matches(name, [*own, *map(str, rows)], 1)
     if near:
         return f"did you mean `{near[0]}`?"
     varied = [str(one) for one in rows if rows[one].nunique() > 1 and one != "trial_id"]
     known = f"{', '.join(varied[:LISTED])}{', ...' if len(varied) > LISTED else ''}"
-    return f"columns that vary are {known}" if varied else "no column varies"
+    columns = f"columns that vary are {known}" if varied else "no column varies"
+    return f"keys are {', '.join(own)}, and columns; {columns}" if own else columns

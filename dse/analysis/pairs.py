@@ -225,4 +225,8 @@ def _by_setting(
     points = rows.sort_values("setting").drop_duplicates("setting")[names]
     every = [dict(zip(names, point, strict=True)) for point in points.to_numpy().tolist()]
     settings = [found.read(one) for one in every]
+    keys = [*names, axis.name, "seed"]
+    if twice := rows[rows.duplicated(keys)][keys].to_dict("records"):
+        which = " ".join(f"{key}={written(value)}" for key, value in twice[0].items())
+        raise ValueError(f"two trials have the same keys and seed: {which}")
     return rows.pivot(index=["setting", "seed"], columns=axis.name, values=found.answer), settings

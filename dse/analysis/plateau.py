@@ -139,7 +139,8 @@ class Claim:
             return f"rises by at most {MARGIN:g} points"
         if any(one.smallest_adjusted_p > ALPHA for one in self.comparisons):
             fewest = fewest_seeds(self.comparisons[0].family)
-            return f"not decided; this takes at least {fewest} seeds"
+            count = min(one.difference.count for one in self.comparisons)
+            return f"not decided; needs at least {fewest} seeds, has {count}"
         highest = max(one.difference.high for one in self.comparisons)
         return f"not decided; a rise of {highest:.1f} points is possible"
 

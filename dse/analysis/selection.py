@@ -23,12 +23,19 @@ LONGEST = 120
 def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
     """`["sr=0.125,0.25", "seed=0"]` -> `{"sr": ["0.125", "0.25"], "seed": ["0"]}`.
 
-    Raises `ValueError` for anything else, and for a key that is given twice.
+    Raises `ValueError` for anything else, such as a range, and for a key that is given twice.
     """
     wanted: dict[str, list[str]] = {}
     for text in arguments:
         key, equals, values = text.partition("=")
         texts = [value.strip() for value in values.split(",")]
+        if re.match(r"\w+ *[<>!]", text):
+            raise ValueError(
+                f"conditions other than = are not supported, got {text!a}; name values, as in "
+                "sr=0.125,0.25"
+            )
+        if re.match(r"range *\(", values):
+            raise ValueError(f"ranges are not read here: write {key}={_in_range(values)}")
         if not (key and equals and all(texts)):
             raise ValueError(f"arguments must be key=value or key=value,value, got {text!a}")
         if key in wanted:
@@ -84,6 +91,17 @@ def file_name(*arguments: str) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{name[: LONGEST - 9]}-{digest}"
+
+
+def _in_range(text: str) -> str:
+    """The values of a range of few whole numbers, with commas; else two that stand for them.
+
+    >>> _in_range("range(0,2)"), _in_range("range(0,1,0.5)")
+    ('0,1', 'VALUE,VALUE')
+    """
+    ends = re.fullmatch(r"range *\( *(\d+) *, *(\d+) *\)", text)
+    whole = range(int(ends[1]), int(ends[2])) if ends else range(0)
+    return ",".join(map(str, whole)) if 0 < len(whole) <= LISTED else "VALUE,VALUE"
 
 
 def _normal(text: str) -> str:

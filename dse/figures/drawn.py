@@ -20,7 +20,7 @@ from dse.figures.forest import check_rows, forest
 from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
 from dse.figures.learning_curves import learning_curves
-from dse.figures.overview import overview
+from dse.figures.overview import overview, ranked
 from dse.figures.plots import plot
 from dse.figures.plotting import Figure
 from dse.figures.scales import count_groups, find_axis
@@ -30,6 +30,8 @@ MOST_CURVES = 1_000
 """More curves than this are not read."""
 AXES = {"curves": ("hue",), "heatmap": ("x", "y"), "chance": ("x",), "forest": ("x",)}
 """Each kind and those of its keys that must be what varies."""
+NEEDED = {"": ("x",), "heatmap": ("x", "y")}
+"""Each kind and the keys that it cannot do without."""
 
 
 def drawn(
@@ -53,6 +55,7 @@ def drawn(
     for key, names in columns.items():
         for name in names if (kind, key) != ("curves", "y") else ():
             column(f"`{key}`", name, found.rows)
+    columns = _completed(found, kind, columns)
     y, hue, value = (columns.get(key, [""])[0] for key in ("y", "hue", "value"))
     for key in AXES.get(kind, ()):
         for name in columns.get(key, ()):
@@ -64,6 +67,22 @@ def drawn(
         log=keys.get("log"), note=note,
     )  # fmt: skip
     return {kind or "plot": figure}
+
+
+def _completed(
+    found: Sweep, kind: str, columns: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """The columns, with those that are needed and not given where what varies leaves one choice
+    only, and for the x axis of a plot the first."""
+    lacking = [key for key in NEEDED.get(kind, ()) if key not in columns]
+    taken = [find_axis(found, name) for names in columns.values() for name in names]
+    free = [name for name in ranked(found) if find_axis(found, name) not in taken]
+    if kind == "heatmap" and len(found.axes) < 2:
+        raise NoSweep("a heat map needs two axes that vary: name x= only")
+    if len(free) < len(lacking) or (kind == "heatmap" and len(free) > len(lacking) > 0):
+        key = lacking[0]
+        raise NoSweep(f"`{key}` must be given, as in {key}={(*free, 'size_bytes')[0]}")
+    return {**columns, **{key: [name] for key, name in zip(lacking, free, strict=False)}}
 
 
 def _check_axis(found: Sweep, key: str, name: str) -> None:
@@ -100,7 +119,7 @@ def _forest(*, found: Sweep, x: Sequence[str], note: str, **_: Any) -> Figure:
         return forest(found, comparisons(rows), note=note)
     axis = found.axis(x[0])
     others = [other.name for other in found.axes if other is not axis]
-    check_rows(comb(len(axis.values), 2) * count_groups(rows, others))
+    check_rows(comb(len(axis.values), 2) * count_groups(rows, others), [*others, axis.name])
     return forest(found, compare(rows, axis.name), note=note)
 
 

@@ -56,12 +56,13 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
     return figure
 
 
-def check_rows(count: int) -> None:
-    """Raise `TooMany` for more comparisons than can be read."""
+def check_rows(count: int, among: Sequence[str] = ()) -> None:
+    """Raise `TooMany` for more comparisons than can be read; `among` are axes to select from."""
     if count > MOST_ROWS:
+        values = f"values of {', '.join(among)}" if among else "values"
         raise TooMany(
-            f"there would be {count:,} comparisons, and at most {MOST_ROWS} can be read: name an "
-            "axis, as in x=bypass, or select values by key=value"
+            f"there would be {count:,} comparisons, and at most {MOST_ROWS} can be read: "
+            f"{'' if among else 'name an axis, as in x=bypass, or '}select {values} by key=value"
         )
 
 

@@ -20,7 +20,7 @@ def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dic
     Where these cannot be drawn, as for a random sample, which is no grid: accuracy against size.
     Raises `NoSweep` where nothing varies but the seed.
     """
-    names = [axis.name for axis in sorted(found.axes, key=lambda axis: _rank(found, axis))]
+    names = ranked(found)
     if not names:
         raise NoSweep("there is only one configuration")
     drawings: dict[str, Callable[[], Figure]] = {}
@@ -38,6 +38,11 @@ def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dic
     if not figures and "points" not in without:
         figures["points"] = scatter(found, "size_bytes", note=note)
     return figures
+
+
+def ranked(found: Sweep) -> list[str]:
+    """The names of the axes, the one that is best on an x axis first."""
+    return [axis.name for axis in sorted(found.axes, key=lambda axis: _rank(found, axis))]
 
 
 def _sampled(found: Sweep) -> list[Axis]:

@@ -21,7 +21,7 @@ LABELS = ("seed", "semantics")
 
 
 def plot(
-    found: Sweep,
+    found: Sweep | pd.DataFrame,
     x: str,
     y: str = "",
     hue: str = "",
@@ -32,9 +32,10 @@ def plot(
     """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
 
     It is a scatter too where there are too many lines, or none, as in a random sample, and where a
-    value of `hue` would be on no line. Raises `NoSweep` where `x` or `hue` has one value only, and
-    for a column that is not there.
+    value of `hue` would be on no line. `found` may be a table, such as that of `dse.load`. Raises
+    `NoSweep` where `x` or `hue` has one value only, and for a column that is not there.
     """
+    found = sweep(found) if isinstance(found, pd.DataFrame) else found
     require(found.rows, *filter(None, (x, y, hue)))
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:

@@ -26,10 +26,12 @@ Signature = tuple[int, int, int, int]
 
 TRIALS, COMPRESSED = KINDS = ("trials", "compressed")
 """The folders of a results folder: what each holds is by id."""
-RECORD, FAILURE = "record.json", "failure.json"
+RECORD, FAILURE, TABLE = "record.json", "failure.json", "table.csv"
 CLAIMS, INDEX, RUNNING, UNFINISHED = ".claims", ".index", "running", ".unfinished"
 DRAWN, DRAWN_COMPRESSED = ".drawn", ".drawn_compressed"
 COMMANDS = "commands.jsonl"
+LISTED = 12
+"""Maximum number of results folders that a message lists."""
 ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 
@@ -87,9 +89,12 @@ def require_trials(folder: Path) -> None:
     """
     if not has_trials(folder):
         reason = "it has no trials" if folder.exists() else "there is no such folder"
+        if (folder / TABLE).is_file():
+            reason = f"it has no trials, only a {TABLE}"
         with suppress(OSError):
-            if own := [path for path in sorted(folder.iterdir()) if has_trials(path)]:
-                reason += f"; did you mean {own[0]}?"
+            if own := [str(path) for path in sorted(folder.iterdir()) if has_trials(path)]:
+                more = f" and {len(own) - LISTED} more" if len(own) > LISTED else ""
+                reason += f"; results folders in it: {', '.join(own[:LISTED])}{more}"
         raise ValueError(f"`folder` must be a results folder, got {folder}: {reason}")
 
 
@@ -130,7 +135,10 @@ def sealed(row: Mapping[str, Any]) -> bytes:
 
 def unsealed(content: bytes) -> dict[str, Any]:
     """The row that `sealed` wrote; raises `ValueError` where it was cut or changed."""
-    row = json.loads(content)
+    try:
+        row = json.loads(content)
+    except ValueError:
+        raise ValueError("it is cut off or not JSON") from None
     if not isinstance(row, dict):
         raise ValueError("it is not a JSON object")
     if row.pop("sha256", None) != _digest(row):

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from dse.space.rules import is_number
 from dse.sweep.keys import PATHS
 
 
@@ -50,10 +51,11 @@ def whole(group: Sequence[str]) -> str:
     return f"`{shown}` must be written {shlex.quote(f'{key}={value}')}"
 
 
-def misread(text: str, known: Collection[str], named: Mapping[str, str]) -> str:
+def misread(text: str, known: Collection[str], named: Mapping[str, str], before: str = "") -> str:
     """The message for an argument that is not `key=value`.
 
-    `known` are the keys of the command, `named` what chooses a page, by the page's name.
+    `known` are the keys of the command, `named` what chooses a page, by the page's name. `before`
+    is the argument before it, with those after it that are more values of its key.
     """
     shown = text.encode("ascii", "backslashreplace").decode()  # shows look-alike letters
     line = f"`{shown}` must be written key=value"
@@ -65,4 +67,17 @@ def misread(text: str, known: Collection[str], named: Mapping[str, str]) -> str:
         return f"{line}; did you mean `--config-dir {folder} --config-name {path.stem}`?"
     if key in known:
         return f"`{shown}` must be written {key}={text[len(key) + 1 :].strip() or 'VALUE'}"
+    if is_more(text, before):
+        return f"{line}; separate values by commas: {before},{shown}"
     return f"{line}, as in sr=0.25"
+
+
+def is_more(text: str, before: str) -> bool:
+    """Whether an argument is likely one more value of the key before it.
+
+    >>> is_more("0.5", "sr=0.125"), is_more("table3", "sr=0.125"), is_more("0.5", "")
+    (True, False, False)
+    """
+    last = before.partition("=")[2].rpartition(",")[2]
+    plain = last and re.fullmatch(r"[\w.+-]+", text, re.ASCII)
+    return bool(plain) and is_number(last) == is_number(text)

@@ -28,7 +28,7 @@ from hydra.grammar.gen.OverrideLexer import (  # type: ignore[attr-defined]
 )
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
-from dse.sweep.arguments import grouped, misread, whole
+from dse.sweep.arguments import grouped, is_more, misread, whole
 from dse.sweep.keys import GROUPS, KEYS, MAX_POINTS, PATHS, TEXT, unknown
 
 NO_PAGES: Mapping[str, str] = {}
@@ -58,6 +58,7 @@ def parse_overrides(
     which `pages.choices` expands. With `intervals`, the only value of a key may be an `Interval`.
     """
     values: dict[str, list[Any]] = {}
+    before = ""
     for group in grouped(texts, {*known, *named}):
         text = group[0]
         if len(group) > 1:
@@ -66,8 +67,10 @@ def parse_overrides(
         try:
             override = _read(text, text_keys)
         except Exception:  # several types, where it is not in Hydra's grammar
-            errors.append(misread(text, known, named))
+            errors.append(misread(text, known, named, before))
+            before = f"{before},{text}" if is_more(text, before) else ""
             continue
+        before = text
         key = override.key_or_group
         if line := _misplaced(override, text, key in values, known):
             errors.append(line)

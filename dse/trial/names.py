@@ -14,7 +14,7 @@ from dse.trial.unread import unread
 OUTCOMES = {
     "learned": "learned",
     "never_learned": "at chance",
-    "partly_dead": "with classes never predicted",
+    "partly_dead": "never predicted some class",
     "diverged": "with a non-finite loss or gradient",
 }
 """What each status means, after a count of trials."""
