@@ -187,7 +187,7 @@ def test_another_axis_than_those_given_is_suggested(
     line = "`y` must be given, as in y=pct3x3"
     assert error(home, "heatmap", "x=sr", capsys=capsys) == line
     assert error(home, "forest", "x=bypass", capsys=capsys).endswith(
-        "comparisons, and at most 50 can be read: select values of sr, pct3x3, bypass by key=value"
+        "comparisons, and at most 50 can be read: select values of pct3x3, sr, bypass by key=value"
     )
 
 
