@@ -248,7 +248,7 @@ def test_what_cannot_be_drawn_is_said() -> None:
     with pytest.raises(TooMany, match="31 lines, and at most 30 can be read"):
         line_plot(many, "sr")
     figure = plot(many, "sr")
-    assert "There are too many lines to be read; points are shown." in text(figure)
+    assert "Too many lines to read, so points are drawn." in text(figure)
     assert len(dots(figure.axes[0])) == 62
     with pytest.raises(TooMany, match="`pct3x3` has 31 values, and at most 10 colours"):
         plot(sweep(made(swept(pct3x3=values, seed=(0,)))), "seconds", hue="pct3x3")
