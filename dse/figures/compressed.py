@@ -78,7 +78,8 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
             number_marks(axes, across.position(marked[COST]), marked["mean"], numbers)
         legend(figure, axes.get_legend_handles_labels()[1])
         names = [axis.name for axis in found.axes]
-        shown = found.rows.merge(points[names].drop_duplicates()) if names else found.rows
+        shown = distinct(found.rows)
+        shown = shown.merge(points[names].drop_duplicates()) if names else shown
         axes.set_title(described(shown))
         caption(figure, EXPLAINED, *listed, left_out, note, drawn=shown)
     return figure
