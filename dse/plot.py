@@ -153,7 +153,7 @@ def _results(arguments: list[str]) -> list[Path]:
     if _is_of_compressed(kind, keys, wanted):
         table, noun = compressed.load(options.folder, table), "compressed network"
     rows = rows_of(table, wanted, KEYS)
-    note = caption(rows, len(table) - len(rows), noun)
+    note = caption(rows, len(table) - len(rows), noun, wanted)
     figures = drawn(kind, rows, options.folder, keys, note)
     own = " ".join(figure.remarks.replace(note, "") for figure in figures.values())
     say(*dict.fromkeys(re.findall(r"Not shown: .*?\.(?= |$)", own)))

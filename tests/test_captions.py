@@ -1,4 +1,4 @@
-"""Captions name what is fixed and not the default, and count what is left out."""
+"""Captions name what is fixed, not the default and not in the title, and count what is left out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from reading import composed_once, read
 
+from dse.analysis.devices import mixed_devices
 from dse.sweep.captions import caption
 
 __all__ = ["composed_once"]
@@ -24,10 +25,10 @@ def table(*arguments: str, page: str = "squeezenet") -> pd.DataFrame:
         (["seed=1,2"], ""),
         (["sr=0.125,0.5"], ""),
         (["sr=0.5"], "Fixed: sr 0.5."),
-        (["lr=0.01", "epochs=8", "sr=0.25,0.5"], "Fixed: epochs 8, lr 0.01."),
-        (["protocol=cifar10"], "Fixed: data cifar10."),
-        (["protocol=cifar10", "epochs=8"], "Fixed: data cifar10, epochs 8."),
-        (["protocol=imagenet", FOLDER], "Fixed: data image_folder."),
+        (["lr=0.01", "epochs=8", "sr=0.25,0.5"], "Fixed: lr 0.01."),
+        (["protocol=cifar10"], ""),
+        (["protocol=cifar10", "epochs=8"], ""),
+        (["protocol=imagenet", FOLDER], ""),
         (["layout=px8"], "Fixed: layout px8."),
         (["layout=v1_1", "image_size=64"], "Fixed: layout v1_1, image_size 64."),
         (
@@ -36,7 +37,7 @@ def table(*arguments: str, page: str = "squeezenet") -> pd.DataFrame:
         ),
         (["pool_after=1-3-5"], "Fixed: pool_after 1-3-5."),
         (["nesterov=false"], "Fixed: nesterov false."),
-        (["recipe=paper", "epochs=60"], "Fixed: recipe paper, epochs 60."),
+        (["recipe=paper", "epochs=60"], "Fixed: recipe paper."),
         (["protocol=demo,cifar10", "lr=0.01"], "Fixed: lr 0.01."),
     ],
 )
@@ -59,14 +60,25 @@ def test_other_trials_are_counted() -> None:
 
 def test_different_devices_are_named() -> None:
     """Older records, and tables of one device, get no such sentence."""
-    four = table("seed=0,1,2,3")
-    assert caption(four.assign(device="NVIDIA H200")) == ""
+    four = table("seed=0,1,2,3").assign(trial_id=["a", "b", "c", "d"])
+    assert mixed_devices(four) == ""
+    assert mixed_devices(four.assign(device="NVIDIA H200")) == ""
     both = four.assign(device=["cpu", "cpu", "NVIDIA H200", "cpu"])
     devices = "Trained on different devices: cpu (3 trials), NVIDIA H200 (1 trial)."
-    assert caption(both) == devices
-    assert caption(both, 1) == f"Not shown: 1 other trial in this folder. {devices}"
-    assert "cpu (3 compressed networks)" in caption(both, noun="compressed network")
+    assert mixed_devices(both) == devices
+    assert mixed_devices(pd.concat([both, both])) == devices  # a trial counts once
+    assert "cpu (3 compressed networks)" in mixed_devices(both.assign(compressed_id=["a"] * 4))
 
 
 def test_older_training_semantics_are_named() -> None:
-    assert caption(table().assign(semantics=2)) == "Fixed: semantics 2."
+    assert caption(table().assign(semantics=2)) == "Trained by an earlier version of dse."
+
+
+def test_a_selection_is_named_and_counted() -> None:
+    """What was selected is not repeated among what is fixed."""
+    rows = table("sr=0.5", "lr=0.01", "seed=0,1")
+    assert caption(rows, 10, selected={"seed": ["0", "1"], "sr": ["0.5"]}) == (
+        "Fixed: lr 0.01. Selected: seed=0, 1; sr=0.5 (2 of 12 trials)."
+    )
+    many = caption(table(), 11, selected={"trial_id": [f"id{n}" for n in range(9)]})
+    assert many == "Selected: trial_id=id0 .. id8 (9) (1 of 12 trials)."

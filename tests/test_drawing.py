@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from drawn import content
-from swept import PCT, SR, swept
+from swept import PCT, SR, WIRES, made, swept
 
 from dse.figures import drawing, plotting
 from dse.figures.paper import figure3b
@@ -86,6 +86,18 @@ def test_a_damaged_mark_means_drawing_again(
     (tmp_path / files.DRAWN).write_bytes(mark)
     drawing.draw(tmp_path, table)
     assert len(drawings) == 2
+
+
+def test_a_table_of_the_paper_says_what_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the titles and captions of figures do."""
+    monkeypatch.setattr(plotting, "encoded", content)
+    rows = made(swept(bypass=WIRES)).assign(device=["cpu"] * 4 + ["NVIDIA H200"] * 5)
+    drawing.draw(tmp_path, rows, "Fixed: lr 0.01.")
+    devices = "Trained on different devices: NVIDIA H200 (5 trials), cpu (4 trials)."
+    last = (tmp_path / "table3.md").read_text().splitlines()[-1]
+    assert last == f"digits, 20 epochs. Fixed: lr 0.01. {devices}"
 
 
 def test_another_table_is_drawn(

@@ -98,10 +98,25 @@ def test_the_figure_has_a_panel_for_each_axis_on_one_scale() -> None:
     assert "Fixed: dropout 0.5." in text(figure)
 
 
+def test_a_full_grid_has_all_trials_in_each_panel() -> None:
+    words = text(effects(sweep(made(swept(sr=SR, bypass=WIRES)))))
+    assert "Each panel is from all 45 trials." in words
+    assert "Not shown" not in words
+
+
+def test_pairs_are_said_of_each_panel() -> None:
+    table = made(swept(sr=SR[:3]), swept(sr=SR[:2], bypass=("simple",)))
+    words = text(effects(sweep(table)))
+    assert "Panels: sr from 3 comparisons, 9 of 15 trials; bypass from 6 pairs, 12 of 15" in words
+    assert "Not shown" not in words
+
+
 def test_axes_without_an_effect_to_know_are_named() -> None:
     table = made(swept(sr=SR), swept(freq=(1, 4), pct3x3=(0.1,)))
     figure = effects(sweep(table))
     words = text(figure)
+    assert "Panels: sr from 3 comparisons, 15 of 21 trials." in words
+    assert "Not shown: 6 trials in no comparison." in words
     assert "No effect of freq, pct3x3: not all values were tried with all else equal." in words
     with pytest.raises(NoSweep, match="no axis has all its values tried"):
         effects(sweep(made(swept(freq=(2, 4)), swept(freq=(1,), sr=(0.25,)))))

@@ -20,6 +20,7 @@ from dse.analysis.axes import NoSweep
 from dse.analysis.statistics import interval
 from dse.analysis.table3 import table3
 from dse.figures.paper import FIGURES, downsample, figure3a, figure3b, widths
+from dse.figures.plotting import COLOURS
 from dse.paper import published as paper
 from dse.space.architecture import Metaparameters, generate
 from dse.space.cost import cost, mebibytes
@@ -156,6 +157,7 @@ def test_the_papers_points_have_a_panel_of_their_own(
     ours, theirs = FIGURES[name](table, "").axes
     (drawn,) = theirs.lines
     assert drawn.get_ydata().tolist() == [point.top5 for point in points]
+    assert drawn.get_color() not in COLOURS  # which measured lines have
     column = "sr" if name == "figure3a" else "pct3x3"
     sizes = [
         mebibytes(cost(generate(Metaparameters(**fixed, **{column: p.value})), 224).size_bytes)

@@ -132,6 +132,9 @@ def test_a_forest_plot_marks_what_is_decided_and_its_direction() -> None:
     for mark, one in zip((rise, fall), known, strict=True):
         assert (to_hex(mark.get_markerfacecolor()) != "#ffffff") is one.decided
     assert any(one.decided for one in known)
+    assert "p < 0.001" in text(figure)
+    assert "too few seeds" not in text(figure)
+    assert "Not shown" not in text(figure)
     assert crowded(figure) == []
 
 
@@ -142,8 +145,20 @@ def test_few_seeds_decide_nothing() -> None:
         assert to_hex(one.lines[0].get_markerfacecolor()) == "#ffffff"
     assert "not decided" in text(figure)
     assert "it takes at least 8 seeds to decide any" in " ".join(text(figure).split())
+    assert text(figure).count("too few seeds") == 4
+    assert "p = " not in text(figure)
     with pytest.raises(NoSweep, match="nothing is compared"):
         forest(sweep(table), [])
+
+
+def test_a_forest_plot_counts_trials_without_a_partner() -> None:
+    """One lacks the other value with its seed, three lack any network that differs in one axis."""
+    table = made(swept(sr=SR[:2]))
+    one = (table["sr"] == SR[0]) & (table["seed"] == 0)
+    lonely = made(swept(pct3x3=PCT[:1], sr=(0.5,), freq=(1,)))
+    found = sweep(pd.concat([table[~one], lonely], ignore_index=True))
+    words = text(forest(found, comparisons(found.rows)))
+    assert "Not shown: 4 trials without a partner of the same seed." in words
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,29 @@ def test_trials_that_are_on_no_line_are_counted() -> None:
     assert "Not shown: 6 trials without a second value of sr. Shown: pct3x3 0.5." in text(figure)
 
 
+def test_a_network_without_the_axis_is_named() -> None:
+    other = made(swept(sr=SR[:1]))
+    other = other.assign(network="alexnet", trial_id=other["trial_id"] + "a")
+    more = made(swept(pct3x3=PCT[:1], sr=(0.25,)))
+    words = text(line_plot(sweep(pd.concat([made(swept(sr=SR)), other, more])), "sr"))
+    assert "Not shown: 3 trials of AlexNet, which has no sr." in words
+    assert "Not shown: 3 trials without a second value of sr." in words
+
+
+def test_devices_are_counted_over_what_is_drawn() -> None:
+    line = made(swept(sr=SR), device="cpu")
+    line.loc[:3, "device"] = "NVIDIA H200"
+    others = made(swept(pct3x3=PCT[:2], sr=(0.25,)), device="NVIDIA H200")
+    words = text(line_plot(sweep(pd.concat([line, others])), "sr"))
+    assert "Trained on different devices: cpu (11 trials), NVIDIA H200 (4 trials)." in words
+
+
+def test_the_pale_dots_of_many_means_are_explained() -> None:
+    table = made(swept(sr=SR, pct3x3=PCT, bypass=WIRES, freq=(1, 2)))
+    words = text(scatter(sweep(table), "macs", hue="bypass"))
+    assert "a pale dot a single trial; the intervals of 270 means are not drawn." in words
+
+
 def test_over_sizes_every_trial_is_shown() -> None:
     """Two trials differ in sr alone; the others in several axes at once."""
     table = made(
@@ -248,7 +271,7 @@ def test_what_cannot_be_drawn_is_said() -> None:
     with pytest.raises(TooMany, match="31 lines, and at most 30 can be read"):
         line_plot(many, "sr")
     figure = plot(many, "sr")
-    assert "There are too many lines to be read; points are shown." in text(figure)
+    assert "Too many lines to read, so points are drawn." in text(figure)
     assert len(dots(figure.axes[0])) == 62
     with pytest.raises(TooMany, match="`pct3x3` has 31 values, and at most 10 colours"):
         plot(sweep(made(swept(pct3x3=values, seed=(0,)))), "seconds", hue="pct3x3")
@@ -300,6 +323,19 @@ def test_lines_with_the_same_places_are_drawn_side_by_side() -> None:
     assert "is drawn side by side" in text(figure)
     assert "side by side" in text(scatter(found, "sr", hue="bypass"))
     assert "side by side" not in text(line_plot(sweep(made(swept(sr=SR))), "sr"))
+
+
+def test_exact_numbers_stay_where_they_are() -> None:
+    """Sizes are equal with any bypass; nor are many values of a key moved."""
+    sizes = sweep(made(swept(sr=SR, bypass=("none", "simple"))))
+    many = sweep(made(swept(sr=[n / 100 for n in range(1, 14)], bypass=("none", "simple"))))
+    for found, x in ((sizes, "size_bytes"), (many, "sr")):
+        figure = line_plot(found, x, hue="bypass")
+        (axes,) = figure.axes
+        lines = [one.lines[0] for one in axes.containers]
+        assert len(lines) == 2
+        assert all(one.get_transform() == axes.transData for one in lines)
+        assert "side by side" not in text(figure)
 
 
 def test_a_heat_map_has_a_panel_for_each_setting() -> None:

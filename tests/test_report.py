@@ -78,7 +78,10 @@ def sample(n: int = 3, **answer: Any) -> list[Record]:
 def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None:
     trials = [*sample(), record(0.75, 0, status="never_learned", top1=10.0, val_top1=9.0)]
     text = shown(folder_of(tmp_path / "mine", trials))
-    assert "7 networks were trained from scratch on digits: 6 learned, 1 at chance." in text
+    assert (
+        "7 networks were trained from scratch on digits for 20 epochs: 6 learned, 1 at chance."
+        in text
+    )
     assert "sr 0.125, 0.5, 0.75" in text
     assert "not ImageNet" in text
     assert "dse=0.1.0 python=3.11.7" in text
@@ -278,7 +281,7 @@ def test_the_command_shows_the_selected_trials(
     assert before == {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert undrawn[1]["sr"].tolist() == [0.5, 0.5]
     text = " ".join(Reader(path.read_bytes()).texts)
-    assert "Not shown: 4 other trials in this folder." in text
+    assert "Selected: sr=0.5; seed=0, 1 (2 of 6 trials)." in text
     assert "python -m dse.sweep 'sr=0.125,0.5'" in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
 

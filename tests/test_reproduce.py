@@ -118,7 +118,7 @@ def test_it_leaves_figures_tables_and_a_page(home: Path) -> None:
     }  # fmt: skip
     page = (home / "report.html").read_text()
     assert not re.search("https?:", page.replace("http://www.w3.org", ""))
-    assert "45 networks were trained from scratch on digits: 45 learned." in page
+    assert "45 networks were trained from scratch on digits for 1 epoch: 45 learned." in page
     assert re.findall('data-name="(.*?)"', page)[:2] == ["figure3a.svg", "figure3b.svg"]
     assert "<pre><code>python -m dse.reproduce lr=0.001 epochs=1 seed=0,1,2</code></pre>" in page
 
@@ -164,7 +164,7 @@ def test_a_sweep_in_which_all_diverge_is_shown_as_it_is(
     assert "\nno network learned\n" in capsys.readouterr().out
     assert (folder / "figure3a.svg").exists()
     text = " ".join(Reader((folder / "report.html").read_bytes()).texts)
-    assert "on digits: 2 with a non-finite loss or gradient." in text
+    assert "on digits for 20 epochs: 2 with a non-finite loss or gradient." in text
     assert "it takes at least 6 seeds to decide any" in text
     assert "nan" not in text.split()
 

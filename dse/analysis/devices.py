@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def mixed_devices(table: pd.DataFrame, noun: str = "trial") -> str:
-    """A sentence that names the devices of a table's rows, which are a `noun` each; empty where
-    there is only one.
+def mixed_devices(table: pd.DataFrame) -> str:
+    """A sentence that names the devices of a table's trials or compressed networks, each counted
+    once; empty where there is only one.
 
     >>> import pandas as pd
     >>> mixed_devices(pd.DataFrame({"device": ["cpu", "NVIDIA H200", "cpu"]}))
@@ -20,9 +20,16 @@ def mixed_devices(table: pd.DataFrame, noun: str = "trial") -> str:
     """
     if "device" not in table or table["device"].nunique() < 2:
         return ""
-    counts = table["device"].value_counts()
+    noun = "compressed network" if "compressed_id" in table else "trial"
+    counts = once(table)["device"].value_counts()
     listed = ", ".join(f"{name} ({counted(count, noun)})" for name, count in counts.items())
     return f"Trained on different devices: {listed}."
+
+
+def once(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with each trial, or compressed network, once."""
+    ids = [name for name in ("trial_id", "compressed_id") if name in table]
+    return table.drop_duplicates(ids) if ids else table
 
 
 def times_comparable(table: pd.DataFrame) -> bool:

@@ -155,7 +155,7 @@ def mixed_pairs(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
         return ""
     every = [paired(found, axis, *two) for two in combinations(values, 2)]
     trials = pd.concat([rows.assign(pair=number) for number, rows in enumerate(every)])
-    text = mixed_devices(trials.drop_duplicates("trial_id"))
+    text = mixed_devices(trials)
     if not text:
         return ""
     pairs = trials.groupby(["pair", *_else(found, axis)])["device"].nunique()

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dse.analysis.axes import Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
-from dse.analysis.rendering import columns, done
+from dse.analysis.rendering import columns, counted, done
 from dse.trial.names import outcome, outcomes, short_id, written
 from dse.trial.unread import unread
 
@@ -54,8 +54,10 @@ def trained(found: Sweep) -> str:
     count = len(found.rows)
     networks = "1 network was" if count == 1 else f"{count:,} networks were"
     data = " and ".join(sorted(found.rows["data"].unique()))
+    epochs = found.fixed.get("epochs")
+    on = f"{data} for {counted(int(epochs), 'epoch')}" if epochs else data
     return (
-        f"{networks} trained from scratch on {data}: {outcomes(found.rows)}. "
+        f"{networks} trained from scratch on {on}: {outcomes(found.rows)}. "
         "Accuracies are on the test set, which was not used for any choice."
     )
 

@@ -72,7 +72,7 @@ def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure
         legend(figure, [OUTCOMES[status] for status in drawn])
         others = [axis.name for axis in found.axes if axis.name not in names]
         over = f"Over all trials, whatever their {', '.join(others)}." if others else ""
-        caption(figure, WILSON, over, note)
+        caption(figure, WILSON, over, note, drawn=found.rows)
     return figure
 
 

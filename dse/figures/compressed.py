@@ -76,10 +76,12 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
         if listed:
             marked = points.loc[numbers.index]
             number_marks(axes, across.position(marked[COST]), marked["mean"], numbers)
-        names = [text for _, text in zip(*axes.get_legend_handles_labels(), strict=True)]
-        legend(figure, names)
-        axes.set_title(described(found.rows))
-        caption(figure, EXPLAINED, *listed, left_out, note)
+        legend(figure, axes.get_legend_handles_labels()[1])
+        names = [axis.name for axis in found.axes]
+        shown = distinct(found.rows)
+        shown = shown.merge(points[names].drop_duplicates()) if names else shown
+        axes.set_title(described(shown))
+        caption(figure, EXPLAINED, *listed, left_out, note, drawn=shown)
     return figure
 
 

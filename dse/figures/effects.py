@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.devices import once
 from dse.analysis.labels import MOST_TICKS, is_numeric, label
 from dse.analysis.pairs import whole
 from dse.analysis.rendering import counted
@@ -105,18 +106,39 @@ def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
         figure, places = panels(len(shown), 2.1, 1.2, effect, sharey=True)
         for axes, (name, table) in zip(places, shown.items(), strict=True):
             _panel(axes, found, name, table)
-        figure.suptitle(described(_counted(known, list(shown), answer)), fontsize="medium")
-        caption(figure, EXPLAINED, _seeds(shown), *_missing(found, tables, shown), lost, note)
+        compared = {name: _compared(known, name, answer) for name in shown}
+        every = once(pd.concat(compared.values()))
+        figure.suptitle(described(every), fontsize="medium")
+        sources = _sources(known, shown, compared)
+        missing = (*_missing(found, tables, shown), _alone(known, every), lost)
+        caption(figure, EXPLAINED, _seeds(shown), sources, *missing, note, drawn=every)
     return figure
 
 
-def _counted(found: Sweep, shown: Sequence[str], answer: str) -> pd.DataFrame:
-    """The trials that are in a block of one of the axes `shown`."""
-    every = []
-    for name in shown:
-        keys = _chosen(_blocks(found, found.axis(name), answer)).index.to_frame(index=False)
-        every.append(found.rows.merge(keys, on=list(keys)))
-    return pd.concat(every)
+def _compared(found: Sweep, name: str, answer: str) -> pd.DataFrame:
+    """The trials that are in a block of an axis."""
+    keys = _chosen(_blocks(found, found.axis(name), answer)).index.to_frame(index=False)
+    return found.rows.merge(keys, on=list(keys))
+
+
+def _sources(
+    found: Sweep, tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame]
+) -> str:
+    """How many comparisons and trials each panel is from."""
+    total = len(found.rows)
+    if all(len(rows) == total for rows in compared.values()):
+        return f"Each panel is from all {counted(total, 'trial')}."
+    parts = []
+    for name, table in tables.items():
+        blocks = counted(int(table["blocks"].iloc[0]), "pair" if len(table) == 2 else "comparison")
+        parts.append(f"{name} from {blocks}, {len(compared[name]):,} of {total:,} trials")
+    return f"Panels: {'; '.join(parts)}."
+
+
+def _alone(found: Sweep, compared: pd.DataFrame) -> str:
+    """How many trials are in no panel."""
+    count = len(found.rows) - len(compared)
+    return f"Not shown: {counted(count, 'trial')} in no comparison." if count else ""
 
 
 def _missing(found: Sweep, known: Collection[str], shown: Collection[str]) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany
 from dse.analysis.compare import Comparison, lacking_seeds, probability
+from dse.analysis.devices import once
 from dse.analysis.labels import label, words
 from dse.analysis.pairs import paired
 from dse.analysis.rendering import counted
@@ -46,13 +47,16 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
         axes.axvline(0, color="#888888", linewidth=0.8)
         for row, one in enumerate(comparisons):
             _mark(axes, row, one)
-        label_rows(axes, names, [probability(one.adjusted_p) for one in comparisons])
+        label_rows(axes, names, [_probability(one) for one in comparisons])
         answer = label(comparisons[0].pairs.answer).replace("(%)", "(points)")
         axes.set_xlabel(f"difference of {answer}")
-        shown = [paired(found, found.axis(p.column), p.before, p.after) for p in compared]
-        axes.set_title(described(pd.concat(shown)))
+        every = [paired(found, found.axis(p.column), p.before, p.after) for p in compared]
+        shown = pd.concat(every)
+        axes.set_title(described(shown))
         _legend(axes, comparisons)
-        caption(figure, *_remarks(comparisons), note)
+        alone = len(found.rows) - len(once(shown))
+        lost = f"Not shown: {counted(alone, 'trial')} without a partner of the same seed."
+        caption(figure, *_remarks(comparisons), lost if alone else "", note, drawn=shown)
     return figure
 
 
@@ -79,6 +83,12 @@ def _mark(axes: Axes, row: int, one: Comparison) -> None:
         markerfacecolor=colour if one.decided else "white",
         elinewidth=1.2,
     )
+
+
+def _probability(one: Comparison) -> str:
+    """The adjusted p; not that of so few seeds that no difference could be decided."""
+    few = one.smallest_adjusted_p > ALPHA
+    return "too few seeds" if few else probability(one.adjusted_p)
 
 
 def _name(one: Comparison) -> str:

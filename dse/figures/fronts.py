@@ -62,7 +62,8 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
         listed = [f"({n}) {words(one)}." for n, one in enumerate(settings, 1)]
         counts = pd.concat([table["count"] for table in tables.values()])
         shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
-        caption(figure, EXPLAINED, unsure, shown, *listed, untimed, note)
+        texts = (EXPLAINED, unsure, shown, *listed, untimed, note)
+        caption(figure, *texts, drawn=found.rows)
     return figure
 
 

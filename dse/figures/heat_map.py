@@ -75,7 +75,8 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
         whole = len(points) == len(settings) * len(across.values) * len(up.values)
         gaps = "" if whole else "Crossed: no trial."
-        caption(figure, seeds, gaps, ended(known.rows), left_out, lost, note)
+        texts = (seeds, gaps, ended(known.rows), left_out, lost, note)
+        caption(figure, *texts, drawn=known.rows)
     return figure
 
 

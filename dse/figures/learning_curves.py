@@ -77,9 +77,9 @@ def learning_curves(
         axes.set_ylim(_limits(known[MEASURED], log=log_y))
         set_scale(axes, "y", heights, log=log_y)
         draw_legend(axes, looks, found.axes, hued)
-        shown = found.rows["trial_id"].isin(known["trial_id"])
-        axes.set_title(described(found.rows[shown]))
-        caption(figure, *_remarks(found, known, few=len(lines) <= FEW), note)
+        shown = found.rows[found.rows["trial_id"].isin(known["trial_id"])]
+        axes.set_title(described(shown))
+        caption(figure, *_remarks(found, known, few=len(lines) <= FEW), note, drawn=shown)
     return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Axis, Sweep, configurations
-from dse.analysis.labels import Scale, is_numeric
+from dse.analysis.labels import MOST_TICKS, Scale, is_numeric
 from dse.figures.looks import draw_legend, find_looks
 from dse.figures.plotting import (
     MOST_DOTS,
@@ -84,8 +84,9 @@ def draw(
             own = _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), **shape)
             own += _means(axes, chosen, scales, shift, look, len(points)) if means else []
             artists.append(own)
-        along = joined is not None or find_axis(found, columns[0])
-        places = [set(trials[key][columns[0]]) for key in drawn] if along else []
+        along = find_axis(found, columns[0])
+        few = along is not None and len(along.values) <= MOST_TICKS
+        places = [set(trials[key][columns[0]]) for key in drawn] if few else []
         beside = not scales[0].names and sum(map(len, places)) > len(set().union(*places))
         if beside:
             side_by_side(axes, artists)
@@ -93,8 +94,8 @@ def draw(
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
         draw_legend(axes, looks, apart, hued)
         axes.set_title(described(found.rows))
-        shifted = SIDE_BY_SIDE if beside else ""
-        caption(figure, _shown(points if means else None), shifted, ended(found.rows), lost, note)
+        texts = (_shown(points if means else None), SIDE_BY_SIDE if beside else "")
+        caption(figure, *texts, ended(found.rows), lost, note, drawn=found.rows)
     return figure
 
 
@@ -120,7 +121,8 @@ def draw_counts(
         for which, name, one in zip("xy", columns, scales, strict=True):
             set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
         axes.set_title(described(found.rows))
-        caption(figure, "The area of a mark grows with the number of trials.", lost, note)
+        area_means = "The area of a mark grows with the number of trials."
+        caption(figure, area_means, lost, note, drawn=found.rows)
     return figure
 
 
@@ -129,7 +131,10 @@ def _shown(points: pd.DataFrame | None) -> str:
     if points is None:
         return "Each mark is a trial."
     if len(points) > MOST_BARS and points["count"].max() > 1:
-        return f"A mark is a mean; the intervals of {len(points):,} means are not drawn."
+        return (
+            f"A mark is a mean, a pale dot a single trial; the intervals of {len(points):,} means "
+            "are not drawn."
+        )
     return spread(points["count"])
 
 

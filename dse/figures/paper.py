@@ -54,14 +54,15 @@ def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
         ours.set_title(f"{paper.title}, measured: {described(trials_of(drawn))}")
         for axes in rest:
             _published(axes, paper)
-        caption(figure, measured(found, drawn, paper.column), places, note, paper.missing(drawn))
+        texts = (measured(found, drawn, paper.column), places, note, paper.missing(drawn))
+        caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
 
 def _published(axes: Axes, paper: Figure3) -> None:
     """The paper's points, at the exact sizes of its networks."""
     sizes = [mebibytes(paper.size_bytes(point.value)) for point in paper.points]
-    axes.plot(sizes, [point.top5 for point in paper.points], color=THEIRS, marker="s")
+    axes.plot(sizes, [point.top5 for point in paper.points], **THEIRS)
     _values_above(axes, sizes, [point.value for point in paper.points], paper.label)
     axes.set_xlabel(SIZE_LABEL)
     axes.set_ylabel("top-5 on ImageNet (%)")
@@ -76,7 +77,8 @@ def widths(table: pd.DataFrame, note: str = "") -> Figure:
         figure, (axes,) = panels(1, 4.4)
         places = _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
         axes.set_title(f"Width: {described(trials_of(drawn))}")
-        caption(figure, measured(found, drawn, "base_e"), places, note)
+        texts = (measured(found, drawn, "base_e"), places, note)
+        caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
 
@@ -101,7 +103,8 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
         axes.set_xticks(list(ranks.values()), ticks)
         axes.set_xlabel(label)
         axes.set_title(f"Downsampling: {described(trials_of(drawn))}")
-        caption(figure, measured(found, drawn, "pool_after"), places, note)
+        texts = (measured(found, drawn, "pool_after"), places, note)
+        caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
 

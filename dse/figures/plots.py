@@ -9,6 +9,7 @@ import pandas as pd
 from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, require, sweep
 from dse.analysis.labels import is_numeric, words
 from dse.analysis.rendering import counted
+from dse.analysis.table2 import NETWORKS
 from dse.figures.marks import draw, draw_counts
 from dse.figures.plotting import Figure
 from dse.figures.scales import column_axis, count_groups, find_axis, hue_axis
@@ -51,7 +52,7 @@ def plot(
         try:
             return line_plot(found, x, y, hue, log=log, note=note)
         except TooMany:
-            note = f"There are too many lines to be read; points are shown. {note}".strip()
+            note = f"Too many lines to read, so points are drawn. {note}".strip()
         except NoSweep:
             pass  # as in a random sample: no two points of a line
     return scatter(found, x, y, hue, log=log, note=note)
@@ -154,9 +155,18 @@ def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
     if not (count := len(found.rows) - len(kept)):
         return found, ""
     fixed = {name: kept[name].iloc[0] for name in others if kept[name].nunique() == 1}
-    shown = f" Shown: {words(found.read(fixed))}." if fixed else ""
-    lost = counted(count, "trial")
-    return sweep(kept), f"Not shown: {lost} without a second value of {along.name}.{shown}"
+    shown = f"Shown: {words(found.read(fixed))}." if fixed else ""
+    lost, rows = list[str](), found.rows
+    for name, value in [cause for cause, unread in found.idle.items() if along.name in unread]:
+        own, rows = rows[rows[name] == value], rows[rows[name] != value]
+        which = f"of {NETWORKS[value]}" if name == "network" else f"with {name} {written(value)}"
+        trials = counted(len(own), "trial")
+        lost += [f"Not shown: {trials} {which}, which has no {along.name}."] if len(own) else []
+        count -= len(own)
+    if count:
+        more = counted(count, "trial")
+        lost.append(f"Not shown: {more} without a second value of {along.name}.")
+    return sweep(kept), " ".join(filter(None, (*lost, shown)))
 
 
 def _on_lines(found: Sweep, along: Axis) -> pd.DataFrame:

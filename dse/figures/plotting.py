@@ -13,6 +13,7 @@ import matplotlib as mpl
 import matplotlib.figure
 import pandas as pd
 
+from dse.analysis.devices import mixed_devices
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
 
@@ -49,7 +50,9 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1)))
 """Lines differ in colour, marker and dashes, so that they differ in grey print too."""
-OURS, THEIRS = COLOURS[0], COLOURS[1]
+OURS = COLOURS[0]
+THEIRS: Any = {"color": "#444444", "marker": "o", "markerfacecolor": "white"}
+"""The look of the paper's curve, which no measured line has."""
 
 
 @contextmanager
@@ -127,9 +130,13 @@ def panels(
 # Captions -----------------------------------------------------------------------------------
 
 
-def caption(figure: Figure, *sentences: str) -> None:
-    """Small text below the plot, wrapped; empty sentences are left out."""
-    figure.remarks = " ".join(sentence for sentence in sentences if sentence)
+def caption(figure: Figure, *sentences: str, drawn: pd.DataFrame | None = None) -> None:
+    """Small text below the plot, wrapped; empty sentences are left out.
+
+    It names the devices of the rows `drawn` where there are several.
+    """
+    devices = "" if drawn is None else mixed_devices(drawn)
+    figure.remarks = " ".join(sentence for sentence in (*sentences, devices) if sentence)
     wrapped = textwrap.fill(figure.remarks, int(figure.get_figwidth() * 16.5))
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color="#444444", parse_math=False)
 

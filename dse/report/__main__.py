@@ -76,7 +76,7 @@ def _written(
         path = build.write(folder, table, drawn.figures, command, note)
         return [folder / "table.csv", *drawn.paths, path], drawn.messages
     rows = rows_of(table, wanted)
-    note = caption(rows, len(table) - len(rows))
+    note = caption(rows, len(table) - len(rows), selected=wanted)
     files.make(folder / "plots")
     figures, messages = drawing.figures(rows, note)
     name = f"plots/{selection.file_name('report', *selection.words(wanted))}.html"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
+from dse.analysis.devices import mixed_devices
 from dse.analysis.rendering import counted, value_list
 from dse.analysis.summary import best, trained
 from dse.figures.drawing import code_digest
@@ -112,7 +113,7 @@ def report(contents: Contents) -> bytes:
         found = None
     lead = [NOTHING if found is None else trained(found)]
     lead += [_failed(len(contents.failures))] if contents.failures else []
-    lead += [contents.note] if contents.note else []
+    lead += [text for text in (contents.note, mixed_devices(contents.table)) if text]
     shown = [_figures(contents)]
     if found is not None:
         shown += [sections.paper(found), sections.compared(found), sections.pareto(found)]

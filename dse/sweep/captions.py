@@ -6,13 +6,12 @@ command trained the networks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dse.analysis.devices import mixed_devices
-from dse.analysis.rendering import counted
+from dse.analysis.rendering import counted, value_list
 from dse.sweep import pages
 from dse.sweep.keys import RULES
 from dse.trial.compression import SETTINGS, Settings
@@ -24,21 +23,36 @@ if TYPE_CHECKING:
 
 DEFAULT = "demo"
 """The protocol for data sets that have no page."""
+TITLED = ("data", "epochs")
+"""What the titles of figures say."""
 SEVERAL = 2
 """A layout or recipe is named where that replaces at least this many differences."""
 
 
-def caption(table: pd.DataFrame, others: int = 0, noun: str = "trial") -> str:
-    """What a figure of `table` must say: "Fixed: lr 0.01, epochs 8."
+def caption(
+    table: pd.DataFrame,
+    others: int = 0,
+    noun: str = "trial",
+    selected: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """What a figure of `table` must say, besides its title: "Fixed: lr 0.01, norm batch."
 
-    `others` counts the trials of the folder that are not in the table, or what else `noun` says.
-    Different devices are named, with the number of rows of each.
+    `others` counts the trials of the folder that are not in the table, or what else `noun` says;
+    `selected` are the arguments that chose the table's.
     """
-    values = ", ".join(f"{name} {value}" for name, value in differences(table).items())
+    fixed = differences(table)
+    earlier = fixed.pop("semantics", "")
+    said = {*TITLED, *(selected or ())}
+    values = ", ".join(f"{name} {value}" for name, value in fixed.items() if name not in said)
     parts = [f"Fixed: {values}."] if values else []
-    if others:
+    parts += ["Trained by an earlier version of dse."] if earlier else []
+    if selected:
+        of = f"{len(table):,} of {counted(len(table) + others, noun)}"
+        chosen = "; ".join(f"{name}={value_list(texts)}" for name, texts in selected.items())
+        parts.append(f"Selected: {chosen} ({of}).")
+    elif others:
         parts.append(f"Not shown: {counted(others, f'other {noun}')} in this folder.")
-    return " ".join([*parts, mixed_devices(table, noun)]).strip()
+    return " ".join(parts)
 
 
 def differences(table: pd.DataFrame) -> dict[str, str]:
