@@ -48,11 +48,13 @@ def main(arguments: Sequence[str]) -> int:
 
     import_matplotlib()
     from dse.analysis.folder import rows_of  # these import pandas and matplotlib
+    from dse.figures.drawing import remark
     from dse.figures.plotting import encoded
     from dse.figures.sensitivity import sensitivity
 
     ids = {"trial_id": [trial.trial_id for trial in trials]}
-    note = caption(rows_of(tables.load(request.folder), ids))
+    rows = rows_of(tables.load(request.folder), ids)
+    note = remark(rows, caption(rows))
     name = file_name("sensitivity", *words)
     svg, png = encoded(sensitivity(table, note), "svg", "png")
     csv = table.to_csv(index=False).encode()

@@ -120,14 +120,15 @@ def _paper(rows: pd.DataFrame, note: str, page: str) -> Iterator[tuple[str, byte
                 shown = table3(rows)
                 yield f"{name}.csv", shown.to_csv(index=False).encode()
                 text = markdown([*map(str, shown)], shown.itertuples(index=False))
-                yield f"{name}.md", f"{text}\n{_remark(rows, note)}\n".encode()
+                yield f"{name}.md", f"{text}\n{remark(rows, note)}\n".encode()
         except NoSweep as error:
             if page or isinstance(error, TooMany):
                 yield name, str(error)
 
 
-def _remark(rows: pd.DataFrame, note: str) -> str:
-    """What a table must say below it: what a figure says in its title and its caption."""
+def remark(rows: pd.DataFrame, note: str) -> str:
+    """What a table must say below it: what a figure says in its title and its caption, which begins
+    with `note`."""
     from dse.analysis.devices import mixed_devices
     from dse.figures.plotting import described
 
@@ -171,7 +172,7 @@ def _of_compressed(parts: Pages) -> Iterator[tuple[str, bytes | str]]:
         shown = readable_table2(found)
         about = [f"- {name}: {text}" for name, text in TABLE2_ABOUT.items() if name in shown]
         text = markdown([*map(str, shown)], shown.itertuples(index=False))
-        yield "table2.md", "\n".join([text, *about, "", _remark(rows, note), ""]).encode()
+        yield "table2.md", "\n".join([text, *about, "", remark(rows, note), ""]).encode()
         try:
             yield from _files("compressed", compressed(sweep(rows), note=note))
         except NoSweep as error:
