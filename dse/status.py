@@ -81,6 +81,8 @@ def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
             yield "a command whose status cannot be read"
     yield from _stopped(folder, stopped)
     yield from itertools.chain.from_iterable(damaged.values())
+    if damage := studies.damage(folder):
+        yield f"{damage}: a search refuses it"
 
 
 def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:

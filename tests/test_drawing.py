@@ -13,8 +13,8 @@ from drawn import content
 from swept import PCT, SR, WIRES, made, swept
 
 from dse.figures import drawing, plotting
-from dse.figures.paper import figure3b
-from dse.results import files
+from dse.figures.paper import figure3a, figure3b
+from dse.results import files, studies
 from dse.trial.record import COLUMNS
 
 NAMES = ("figure3a.svg", "figure3a.png")
@@ -65,6 +65,26 @@ def test_the_same_table_is_drawn_once_and_named_each_time(
         assert drawn.figures == {"figure3a": b"figure3a.svg 1"}
         assert drawn.paths == [tmp_path / name for name in NAMES]
     assert len(drawings) == 1
+
+
+def test_what_samplers_chose_is_drawn_as_points_and_a_grid_besides_as_before(
+    tmp_path: Path,
+) -> None:
+    grid = pd.DataFrame(swept(sr=SR[:3], pct3x3=PCT[:2], seed=(0,)))
+    other = pd.DataFrame(swept(sr=SR[:3], pct3x3=PCT[-1:], seed=(0,)))
+    stored = {"state": "stored", "trials": grid["trial_id"].tolist()[:3]}
+    own = {"state": "trained", "trials": [*other["trial_id"], *grid["trial_id"][4:5]]}
+    study = dict.fromkeys(studies.KEYS, "") | {"points": [stored, own], "sampler": "tpe"}
+    studies.save(tmp_path, "tpe", study)
+    assert [*drawing.draw(tmp_path, other).figures] == ["points"]
+    drawn = drawing.draw(tmp_path, pd.concat([grid, other], ignore_index=True)).figures
+    assert [*drawn] == ["points", "figure3a", "figure3b", "heat_map"]
+    note = "Not shown: 3 trials that a sampler chose."
+    assert drawn["figure3a"] == plotting.encoded(figure3a(grid, note), "svg")[0]
+    asked = drawing.draw(tmp_path, other, sampled=())  # as after a sweep of its own
+    assert "figure3a" in asked.figures
+    studies.save(tmp_path, "tpe", {**study, "sampler": "grid"})
+    assert "figure3a" in drawing.draw(tmp_path, other).figures
 
 
 @pytest.mark.parametrize("name", [*NAMES, files.DRAWN])

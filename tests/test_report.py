@@ -23,7 +23,7 @@ from dse.report import __main__ as command
 from dse.report import build
 from dse.report.figures import PLACES, figures_of
 from dse.report.sections import small
-from dse.results import commands, compressed, files, records
+from dse.results import commands, compressed, files, records, studies
 from dse.results.files import COMPRESSED
 from dse.results.tables import load
 from dse.trial.record import Record
@@ -86,10 +86,28 @@ def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None
     assert "not ImageNet" in text
     assert "dse=0.1.0 python=3.11.7" in text
     assert "2026-01-01" in text
-    assert "0 of 2 differences decided" in text
+    lacking = "1-3 seeds none of the 2 differences can be decided (7 seeds needed)"
+    assert f": with {lacking}." in text
+    assert f"(Holm). With {lacking}." in text
     assert "Mean validation accuracy" not in text  # too few seeds to locate a plateau
-    assert "With 2 comparisons it takes at least 7 seeds to decide any." in text
     assert "needs at least 7 seeds" not in text  # it need not say so of each
+
+
+def test_what_samplers_chose_is_in_no_comparison(tmp_path: Path) -> None:
+    of = {sr: [record(sr, n, top1=70.0 + n, val_top1=71.0) for n in range(3)] for sr in (0.75, 1.0)}
+    grid, chosen = [*sample(), *of[0.75]], of[1.0]
+    folder_of(tmp_path, [*grid, *chosen])
+    point = {"number": 0, "state": "trained", "point": {}, "values": [1.0], "epochs": 1}
+    study = dict.fromkeys(studies.KEYS, "") | {"objectives": ["val_top1"], "sampler": "tpe"}
+    study |= {"limits": {}, "refused": {}, "effects": {}}
+    ids = [one.trial.trial_id for one in (*grid, *chosen)]
+    for own, lines in ((ids[9:], True), (ids, False)):
+        studies.save(tmp_path, "tpe", {**study, "points": [{**point, "trials": own}]})
+        text = shown(tmp_path)
+        assert ("not ImageNet" in text) == ("paired by seed" in text) == lines
+        assert text.count("Not shown: 3 trials that a sampler chose.") == 2 * lines
+        assert "sr=1 0.125" not in text
+        assert "Pareto front" in text
 
 
 def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:
@@ -258,7 +276,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
         asked.append(table)
         return drawing.Drawn([], [])
 
-    def figures(table: pd.DataFrame, _: str) -> tuple[dict[str, bytes], list[str]]:
+    def figures(table: pd.DataFrame, *_: object) -> tuple[dict[str, bytes], list[str]]:
         asked.append(table)
         return {"figure3a": SVG}, []
 

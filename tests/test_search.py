@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from reading import composed_once
 
-from dse.search.closing import close
-from dse.search.ledger import Ledger
+from dse.results import studies
+from dse.results.studies import JOURNAL
+from dse.search import drive
+from dse.search.closing import close, outcome
+from dse.search.ledger import Ledger, check_not_lost
 from dse.search.limits import costs_of
 from dse.search.request import Request, read_request
-from dse.search.storage import JOURNAL, TORN, opened
+from dse.search.storage import TORN, opened
 from dse.search.study import Proposal, Study
 from dse.sweep.errors import RequestError
 
@@ -99,7 +102,7 @@ def test_nothing_is_trained_twice_or_above_a_limit(tmp_path: Path, sampler: str)
     ]
     assert 3 < len(within) < 30
     assert len(trained) == len(within), "the study ended before all points were tried"
-    assert "every point" in found.ended
+    assert found.ended == f"all {len(within)} points within the limits have been tried"
     assert len(entries) <= 11 * len(within)
 
 
@@ -143,6 +146,12 @@ def test_a_study_ends_where_other_values_give_the_same_networks(
     assert found.ended == "no new point was found in 100 draws"
 
 
+def test_a_space_without_limits_ends_when_all_is_tried(tmp_path: Path) -> None:
+    fixed = ("base_e=8", "incr_e=8", "pct3x3=0.5", "bypass=none", "pool_after=1-4-8")
+    _, _, found = study(tmp_path / "s", *fixed, "sr=0.125,0.5,1", "sampler=random", "n_trials=9")
+    assert found.ended == "all 3 points of the space have been tried"
+
+
 def test_what_failed_is_not_tried_again_until_the_next_command(tmp_path: Path) -> None:
     arguments = (*SMALL, "sampler=random", "n_trials=9")
     _, trained, _ = study(tmp_path / "s", *arguments, fail=True)
@@ -179,6 +188,43 @@ def test_a_study_that_has_changed_is_refused(tmp_path: Path, change: str, line: 
         study(tmp_path / "s", *changed, change)
     assert [*error.value.lines] == [line, "choose another `study` for a new one"]
     assert study(tmp_path / "s", *arguments)[0] == before
+
+
+def test_a_study_whose_journal_has_lost_trials_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    request = asked(*SMALL, "sampler=random", "n_trials=3", f"results.root={tmp_path}", "name=s")
+    study(folder, *SMALL, "sampler=random", "n_trials=3")
+    with opened(folder, "", print) as storage:
+        studies.save(folder, "random", outcome(request, opened_study(request, storage)))
+    check_not_lost(folder, "random", request.question)
+    path = folder / JOURNAL
+    content, kept = path.read_bytes(), folder / "studies/random.json"
+    last = content[: content.rindex(b'"values"')]  # the line that says how the last trial ended
+    for lost, has in ((content[:500], 0), (b"", 0), (last, 2)):
+        path.write_bytes(lost)
+        with opened(folder, "", print):
+            pass
+        before = path.read_bytes()
+        with pytest.raises(RequestError) as error:
+            drive.run(request)
+        assert [*error.value.lines] == [
+            f"study random had 3 trials, {path} has {has}: restore that file, or choose another "
+            f"`study`; to begin this one again, remove {kept}"
+        ]
+        assert path.read_bytes() == before
+    kept.unlink()
+    check_not_lost(folder, "random", request.question)
+
+
+def test_a_torn_journal_says_what_is_left(tmp_path: Path) -> None:
+    study(tmp_path / "s", *SMALL, "sampler=random", "n_trials=3")
+    path, said = tmp_path / "s" / JOURNAL, []
+    path.write_bytes(path.read_bytes() + b'{"op')
+    with opened(tmp_path / "s", "", said.append):
+        pass
+    assert said == [
+        f"{path}: its last record was cut off; 4 bytes are now in {TORN}, 3 proposals are left"
+    ]
 
 
 def test_one_search_at_a_time_uses_a_folder(tmp_path: Path) -> None:

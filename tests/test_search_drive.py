@@ -13,9 +13,9 @@ from toy_search import RESUMED, search
 from toy_trial import epochs, record
 
 from dse.results import records
+from dse.results.studies import JOURNAL
 from dse.search.active import read_curve
 from dse.search.request import read_request
-from dse.search.storage import JOURNAL
 from dse.search.study import Proposal
 
 SMALL = (
@@ -68,7 +68,10 @@ def test_no_trial_starts_after_the_timeout_and_the_same_command_goes_on(
     arguments = (*SMALL, "sampler=random", "n_trials=4", "runner.workers=1")
     for trained in (1, 2):  # the first trial of a command starts in any case
         assert search(folder, *arguments, "timeout=0.001s") == 0
-        assert "`timeout` reached, 0 s" in capfd.readouterr().out
+        out, err = capfd.readouterr()
+        said = f"{trained} of 4 trials done: `timeout` reached; the same command continues"
+        assert said in out
+        assert f"[1/{5 - trained}] " in err  # those that another command will do are counted
         assert len(records_of(folder)) == trained
     assert search(folder, *arguments, "timeout=1h") == 0
     assert "timeout" not in capfd.readouterr().out
@@ -125,7 +128,9 @@ def test_a_study_that_data_end_says_so(tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("stopping", ["none", "halving"])
-def test_a_record_that_was_removed_is_made_again(tmp_path: Path, stopping: str) -> None:
+def test_a_record_that_was_removed_is_made_again(
+    tmp_path: Path, stopping: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     """As a message on a damaged one advises; the study stays as it was."""
     folder = tmp_path / "s"
     arguments = (*SMALL, "sampler=random", "n_trials=4", "epochs=8", f"stopping={stopping}")
@@ -133,8 +138,15 @@ def test_a_record_that_was_removed_is_made_again(tmp_path: Path, stopping: str) 
     before, done = entries(folder, 0), records_of(folder)
     for trial_id in done:
         shutil.rmtree(folder / "trials" / trial_id)
+    capfd.readouterr()
     assert search(folder, *arguments, execute="toy_search:train") == 0
     assert records_of(folder) == done
+    some = f"{len(done)} of {len(done)} points no longer have a record in {folder}"
+    assert f"{some}; they are trained again" in capfd.readouterr().err
+    shutil.rmtree(folder / "trials" / done.pop())
+    assert search(folder, *arguments, execute="toy_search:train") == 0
+    some = f"1 of {len(done) + 1} points no longer has a record in {folder}"
+    assert f"{some}; it is trained again" in capfd.readouterr().err
     assert [(e.state, e.values) for e in entries(folder, 0)] == [
         (e.state, e.values) for e in before
     ]

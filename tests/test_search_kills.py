@@ -19,7 +19,7 @@ import pytest
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from dse.search.storage import JOURNAL
+from dse.results.studies import JOURNAL
 
 SEARCH = [sys.executable, "-m", "toy_search"]
 POSTGRES = Path("/usr/lib/postgresql")

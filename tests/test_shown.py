@@ -31,7 +31,7 @@ FOLDER = Path("results/figure3a")
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(plotting, "encoded", content)
-    monkeypatch.setattr(build, "write", lambda *_: Path("report.html"))
+    monkeypatch.setattr(build, "write", lambda *_, **__: Path("report.html"))
 
 
 def done(*arguments: str, page: str = "figure3a", name: str = "figure3a") -> None:
@@ -58,7 +58,8 @@ def test_a_second_sweep_in_a_folder_draws_its_own_trials(
     assert "Fixed: lr 0.01. Not shown: 5 other trials in this folder." in shown("figure3a")
     assert sweep.main([]) == 0
     error = capsys.readouterr().err
-    assert f"figures do not show 5 other trials in {FOLDER}" in error
+    line = f"figures and report do not show 5 other trials in {FOLDER}; python -m dse.report"
+    assert f"{line} {FOLDER} shows all 10" in error.splitlines()
     rows = tables.load(FOLDER).query("lr == 0.15")
     assert len(rows) == 5
     assert shown("figure3a") == drawn(figure3a(rows, "Not shown: 5 other trials in this folder."))

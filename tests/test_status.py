@@ -18,6 +18,7 @@ from test_faults import busy_worker, soon, started, sweep
 from toy_trial import Plan, trials
 
 from dse import status
+from dse.report import __main__ as report
 from dse.results import checkpoints, commands, drivers, locks, records, studies
 from dse.results.files import COMPRESSED, TRIALS
 from dse.training.loop import Position, State
@@ -190,6 +191,20 @@ def test_what_a_search_stopped_early_is_not_to_be_resumed(
     assert half.trial_id[:8] in second
     checkpoints.clear(tmp_path, half.trial_id)
     assert shown(tmp_path, capsys) == [f"{tmp_path}: 0 done, 0 failed, 1 stopped early by a search"]
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "trials").mkdir()
+    path = tmp_path / studies.JOURNAL
+    for content, line in (
+        ('{"op_code": 0}\n{"op_c', ""),  # a search repairs it
+        ('{"op_code": 0}\n{}\n{"op_code": 1}\n', f"{path} is damaged in line 2"),
+    ):
+        path.write_text(content)
+        assert shown(tmp_path, capsys)[1:] == ([f"{line}: a search refuses it"] if line else [])
+        records.save(tmp_path, toy_trial.record(trials(Plan(trials=1))[0]), {})
+        report.main([str(tmp_path)])
+        assert (f"{line}: a search refuses it" in capsys.readouterr().err) == bool(line)
 
 
 def test_what_a_killed_search_has_done_is_shown(

@@ -101,8 +101,8 @@ def test_importances_count_each_trained_point_once(tmp_path: Path) -> None:
     ("count", "level", "shown"),
     [
         (12, 0.0, []),
-        (20, 0.0, ["key", "rank correlation", "best value"]),
-        (50, 0.0, ["key", "importance", "rank correlation", "best value"]),
+        (20, 0.0, ["key", "rank correlation", "best value", "trials"]),
+        (50, 0.0, ["key", "importance", "rank correlation", "best value", "trials"]),
         (50, -40.0, []),  # more than half are at chance
     ],
 )
@@ -161,6 +161,42 @@ def test_the_report_shows_studies(front: dict[str, Any]) -> None:
     assert not searches({}).is_filled
 
 
+def test_the_report_says_what_a_study_was(front: dict[str, Any]) -> None:
+    (point,) = searches({"s": front}).points
+    whole, stopped = (sum(p["state"] == s for p in front["points"]) for s in ("trained", "stopped"))
+    assert point.text.startswith(
+        "Study s (sampler random, objective size_bytes and val_top1): 70 trials, "
+        f"1 already in the folder, {whole} trained to the end, {stopped} stopped early; "
+    )
+    assert not point.text.endswith("done.")  # the counts say the same
+    ended = {**front, "ended": "all 70 points of the space have been tried"}
+    assert (
+        searches({"s": ended})
+        .points[0]
+        .text.endswith(". All 70 points of the space have been tried.")
+    )
+
+
+def test_the_trials_with_the_best_value_are_counted(front: dict[str, Any]) -> None:
+    rows = effect_rows(front).set_index("key")
+    done = [p["point"]["bypass"] for p in front["points"] if p["state"] in ("trained", "stored")]
+    assert rows.loc["bypass", "trials"] == f"{done.count('simple')} of {len(done)}"
+    for sampler, words in (("random", ""), ("tpe", "; the sampler chose the values, not evenly")):
+        caption = searches({"s": {**front, "sampler": sampler}}).tables[1].caption
+        assert caption == f"Which keys matter for accuracy: s{words}"
+
+
+def test_tied_networks_are_counted(front: dict[str, Any]) -> None:
+    points = [{**p, "values": p["values"] and [p["values"][-1]]} for p in front["points"]]
+    one = {**front, "objectives": ["val_top1"], "points": points}
+    best = max(p["values"][0] for p in points if p["values"])
+    count = sum(p["values"] == [best] for p in points)
+    assert count > 1
+    table = searches({"s": one}).tables[0]
+    assert table.caption == f"The best networks ({count} tied), by validation accuracy: s"
+    assert len(table.frame) == count
+
+
 def test_what_may_be_guessing_is_said(front: dict[str, Any]) -> None:
     table = history(front)
     least = table.loc[table["on_front"], "val_top1"].min()
@@ -168,7 +204,12 @@ def test_what_may_be_guessing_is_said(front: dict[str, Any]) -> None:
     assert guessing(front) == []
     (line,) = guessing({**front, "chance": least})
     few = int((table.loc[table["on_front"], "val_top1"] <= least).sum())
-    assert line.startswith(f"{few} of {count} networks on the front may be guessing: up to")
+    verb = "is" if few == 1 else "are"
+    text = f"{few} of {count} networks on the front {verb} no better than guessing"
+    assert line == f"{text} (accuracy up to {least:.1f}%)"
+    points = [{**p, "values": p["values"] and p["values"][-1:]} for p in front["points"]]
+    one = {**front, "objectives": ["val_top1"], "points": points, "chance": 100.0}
+    assert guessing(one) == ["the best network is no better than guessing (accuracy up to 100.0%)"]
     assert searches({"s": {**front, "chance": least}}).points[0].more[-1] == line
 
 

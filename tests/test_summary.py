@@ -34,6 +34,19 @@ def accuracies(values: dict[float, list[float]], shift: float = 0.0) -> pd.DataF
     )
 
 
+def test_a_tie_is_said_and_the_smallest_network_named() -> None:
+    tied = {"val_top1": 90.0, "top1": 80.0}
+    table = trials(
+        {"sr": 0.5, "size_bytes": 20, **tied},
+        {"sr": 0.25, "size_bytes": 10, **tied},
+        {"sr": 1.0, "size_bytes": 5, "val_top1": 70.0, "top1": 99.0},
+    )
+    assert list(best(sweep(table))) == [
+        "best by validation accuracy: sr=0.25; on the test set 80.0%",
+        "2 configurations are tied at this accuracy; the smallest is named",
+    ]
+
+
 def test_each_configuration_has_its_mean_and_interval_over_the_seeds() -> None:
     """Student's t of 2 degrees of freedom is 4.3027: 4.3027 * 1 / sqrt(3) is 2.5."""
     table = accuracies({0.5: [80, 81, 82], 0.125: [98, 99, 100], 1.0: [70, 72, 74]}, shift=1)
@@ -174,7 +187,7 @@ def test_the_three_sweeps_of_the_paper_fit_100_columns() -> None:
         )
     )  # fmt: skip
     lines = summary(rows, 120).splitlines()
-    assert len(lines) == 18
+    assert len(lines) == 19  # all are tied, which is said
     assert max(map(len, lines)) <= 100
 
 

@@ -217,6 +217,16 @@ def lacking_seeds(known: Sequence[Comparison]) -> str:
     return f"With {family} it takes at least {fewest_seeds(len(known))} seeds to decide any."
 
 
+def undecidable(known: Sequence[Comparison]) -> str:
+    """As `lacking_seeds`, for a headline: with how many seeds how many cannot be decided."""
+    if not lacking_seeds(known):
+        return ""
+    ends = sorted({one.difference.count for one in known})
+    seeds = counted(ends[-1], "seed") if len(ends) == 1 else f"{ends[0]}-{ends[-1]} seeds"
+    what = f"none of the {len(known):,} differences can" if len(known) > 1 else "no difference can"
+    return f"with {seeds} {what} be decided ({fewest_seeds(len(known))} seeds needed)"
+
+
 def _seeds_needed(effect: float, count: int, family: int) -> int | None:
     """How many more than `count` seeds would decide this effect, as `Comparison` says."""
     seeds = seeds_for_power(effect, ALPHA / family)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import reads, sweep
@@ -97,6 +98,14 @@ def rows_of(
         if chosen.empty:
             raise ValueError(f"`{name}` is not read by any of the trials selected")
     return table.loc[chosen.index]
+
+
+def without_sampled(table: pd.DataFrame, sampled: Collection[str]) -> pd.DataFrame:
+    """The rows but those with the ids `sampled`, which samplers chose; of these, only the points of
+    the grid that the others span stay."""
+    others = table[~table["trial_id"].isin([*sampled])]
+    on_grid = [table[name].isin(others[name]) for name in QUESTION if name in table]
+    return table[np.logical_and.reduce(on_grid)] if len(others) < len(table) else table
 
 
 def known_key(name: str, rows: pd.DataFrame, own: Sequence[str] = ()) -> None:

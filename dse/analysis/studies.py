@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,13 +76,15 @@ def _networks(point: Mapping[str, Any]) -> list[str]:
 
 
 def guessing(study: Mapping[str, Any]) -> list[str]:
-    """A line where networks on a study's front, or its best one, may be guessing."""
+    """A line where networks on a study's front, or its best one, are no better than guessing."""
     rows = front_rows(study)
     limit = study.get("chance", 0.0)  # searches of earlier versions did not keep it
     low = 0 if rows.empty else int((rows["val_top1"] <= limit).sum())
     front = f"{low:,} of {counted(len(rows), 'network')} on the front"
     what = front if len(study["objectives"]) > 1 else "the best network"
-    return [f"{what} may be guessing: up to {limit:.1f}% is at chance"] if low else []
+    verb = "is" if low == 1 or what != front else "are"
+    text = f"{what} {verb} no better than guessing (accuracy up to {limit:.1f}%)"
+    return [text] if low else []
 
 
 def refusals(refused: Mapping[str, int]) -> list[str]:
@@ -111,17 +113,27 @@ def _grouped(refused: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
+def _share(key: str, value: Any, points: Sequence[Mapping[str, Any]]) -> str | None:
+    """How many of the points have a value of a key."""
+    if value is None:
+        return None
+    return f"{sum(point.get(key) == value for point in points):,} of {len(points):,}"
+
+
 def effect_rows(study: Mapping[str, Any]) -> pd.DataFrame:
     """A row for each key of a study: how much it matters for accuracy, and in which direction.
 
-    No column `importance` where the study had too few points.
+    `trials` says how many of the trained points have the best value. No column `importance` where
+    the study had too few points.
     """
+    done = [point["point"] for point in study["points"] if point["state"] in COMPLETE]
     rows = [
         {
             "key": key,
             "importance": effect["importance"],
             "rank correlation": effect["rank"],
             "best value": effect["best"],
+            "trials": _share(key, effect["best"], done),
         }
         for key, effect in study["effects"].items()
     ]

@@ -104,8 +104,8 @@ def _ranked(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def best(found: Sweep, ids: bool = False) -> Iterator[str]:
-    """The best configuration by validation accuracy, a line for each data set; with the `ids` of
-    its networks, a seed each."""
+    """The best configuration by validation accuracy, a line for each data set, and one where others
+    are as good; with the `ids` of its networks, a seed each."""
     ranked = _ranked(configurations(found))
     for data, trials in found.rows.groupby("data", sort=False):
         on = f" on {data!s}" if "data" in [axis.name for axis in found.axes] else ""
@@ -123,6 +123,8 @@ def best(found: Sweep, ids: bool = False) -> Iterator[str]:
         yield (
             f"best by validation accuracy{on}: {name}; {test}" if name else f"accuracy{on}: {test}"
         )
+        if (tied := int((points["val_top1"] == first["val_top1"]).sum())) > 1:
+            yield f"{tied:,} configurations are tied at this accuracy{on}; the smallest is named"
 
 
 def _ids(rows: pd.DataFrame) -> str:

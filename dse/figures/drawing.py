@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dse.figures.importing import import_matplotlib
-from dse.results import atomic, files
+from dse.results import atomic, files, studies
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Pages = Mapping[str, tuple["pd.DataFrame", str]]
-"""Name of a page of `sweeps/` -> its rows, and the note for its caption."""
+"""Name of a page of `sweeps/`, "" for what follows from the axes, or `POINTS` -> its rows, and the
+note for its caption."""
+POINTS = "points"
+"""Accuracy against size."""
 Drawings = Callable[[Pages], Iterator[tuple[str, bytes | str]]]
 """The name and content of each file; or the name of a figure, and why it is not drawn."""
 ROOT = Path(__file__).parents[1]
@@ -36,25 +39,35 @@ class Drawn(NamedTuple):
         return {path.stem: path.read_bytes() for path in self.paths if path.suffix == ".svg"}
 
 
-def draw(folder: Path, table: pd.DataFrame, note: str = "", pages: Pages | None = None) -> Drawn:
+def draw(
+    folder: Path,
+    table: pd.DataFrame,
+    note: str = "",
+    pages: Pages | None = None,
+    sampled: Collection[str] | None = None,
+) -> Drawn:
     """Draw the figures and tables of `table` into `folder`.
 
     What is drawn follows from what varies in the table. With `pages`, it is the figure or table of
-    each page, from that page's own rows. `note` is for the captions.
+    each page, from that page's own rows. `note` is for the captions. Trials with the ids `sampled`
+    (default: those that the folder's searches chose) are shown by accuracy against size alone.
 
     Where the same was drawn last, by the same code, and no file is missing, nothing is drawn
     (matplotlib takes a second to import).
     """
-    parts = pages if pages is not None else {"": (table, note)}
+    known = studies.sampled(folder) if sampled is None else sampled
+    parts = pages if pages is not None else _parts(table, note, known)
     return _written(folder, parts, _drawings)
 
 
-def figures(table: pd.DataFrame, note: str = "") -> tuple[dict[str, bytes], list[str]]:
+def figures(
+    table: pd.DataFrame, note: str = "", sampled: Collection[str] = ()
+) -> tuple[dict[str, bytes], list[str]]:
     """The figures that `draw` draws of `table`, as SVG by name, and a line for each that it does
     not; nothing is written."""
     import_matplotlib()
     drawn, messages = {}, []
-    for name, content in _drawings({"": (table, note)}):
+    for name, content in _drawings(_parts(table, note, sampled)):
         if isinstance(content, str):
             messages.append(_undrawn(name, content))
         elif name.endswith(".svg"):
@@ -89,6 +102,23 @@ def _written(folder: Path, parts: Pages, drawings: Drawings, mark: str = files.D
     return Drawn([folder / name for name in drawn["files"]], drawn["messages"])
 
 
+def _parts(table: pd.DataFrame, note: str, sampled: Collection[str]) -> Pages:
+    """All trials by accuracy against size, where samplers chose some, and the others as a grid."""
+    from dse.analysis.folder import without_sampled
+
+    rows = without_sampled(table, sampled)
+    if not (count := len(table) - len(rows)):
+        return {"": (table, note)}
+    return {POINTS: (table, note), "": (rows, f"{note} {not_shown(count)}".strip())}
+
+
+def not_shown(count: int) -> str:
+    """What a caption says of trials that samplers chose, where others are shown only."""
+    from dse.analysis.rendering import counted
+
+    return f"Not shown: {counted(count, 'trial')} that a sampler chose."
+
+
 def _undrawn(name: str, reason: str) -> str:
     """The line for a figure that is not drawn."""
     return f"{name} is not drawn: {reason}" if name else f"no figure is drawn: {reason}"
@@ -97,12 +127,15 @@ def _undrawn(name: str, reason: str) -> str:
 def _drawings(parts: Pages) -> Iterator[tuple[str, bytes | str]]:
     """The name and content of each file; or the name of a figure, and why it is not drawn."""
     for page, (rows, note) in parts.items():
+        if page == POINTS:
+            yield from _points(rows, note)
+            continue
         names = set()
         for name, content in _paper(rows, note, page):
             yield name, content
             names.add(name)
         if not page:
-            yield from _overview(rows, note, names)
+            yield from _overview(rows, note, names, whole=POINTS not in parts)
 
 
 def _paper(rows: pd.DataFrame, note: str, page: str) -> Iterator[tuple[str, bytes | str]]:
@@ -135,18 +168,35 @@ def remark(rows: pd.DataFrame, note: str) -> str:
     return " ".join(text for text in (f"{described(rows)}.", note, mixed_devices(rows)) if text)
 
 
-def _overview(rows: pd.DataFrame, note: str, names: set[str]) -> Iterator[tuple[str, bytes | str]]:
-    """What follows from the axes, without lines where the files `names` show them already."""
+def _points(rows: pd.DataFrame, note: str) -> Iterator[tuple[str, bytes | str]]:
+    """Accuracy against size."""
+    from dse.analysis.axes import sweep
+    from dse.figures.plots import scatter
+
+    found = sweep(rows)
+    if found.axes:
+        yield from _files(POINTS, scatter(found, "size_bytes", note=note))
+    else:
+        yield "", "there is only one configuration"
+
+
+def _overview(
+    rows: pd.DataFrame, note: str, names: set[str], whole: bool
+) -> Iterator[tuple[str, bytes | str]]:
+    """What follows from the axes, without lines where the files `names` show them already; without
+    points, and without a word where nothing is drawn, unless the rows are the `whole` table."""
     from dse.analysis.axes import NoSweep, sweep
     from dse.figures.overview import overview
     from dse.figures.paper import LINES
 
-    without = ("lines", "points") if names & {f"{name}.svg" for name in LINES} else ()
+    without = {"lines", POINTS} if names & {f"{name}.svg" for name in LINES} else set()
+    without |= set() if whole else {POINTS}
     try:
         for name, figure in overview(sweep(rows), note, without).items():
             yield from _files(name, figure)
     except NoSweep as error:
-        yield "", str(error)
+        if whole:
+            yield "", str(error)
 
 
 def _files(name: str, figure: Any) -> Iterator[tuple[str, bytes]]:

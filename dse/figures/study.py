@@ -54,8 +54,8 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
             f"Of networks decoded from their compressed files ({way})."
             if (way := study.get("compression"))
             else "",
-            "Below: the share of the area between cost 0, accuracy 100% and the highest cost of "
-            "the study that the front dominates."
+            "Hypervolume: the share of the area below 100% accuracy and up to the study's highest "
+            "cost that the front dominates."
             if two
             else "",
             f"{stopped:,} points were stopped early and count their epochs only."
@@ -91,7 +91,7 @@ def _progress(axes: Axes, known: pd.DataFrame, x: str, y: str) -> None:
         axes.plot(known[x], known["val_top1"], "o", color="0.7", markersize=3, linestyle="none")
         axes.set_ylabel("validation top-1 (%)" if x == "trial" else "")
     else:
-        axes.set_ylabel("dominated share" if x == "trial" else "")
+        axes.set_ylabel("hypervolume" if x == "trial" else "")
     axes.step(known[x], known[y], where="post", color=OURS)
     axes.set_xlabel("trials" if x == "trial" else "epochs trained")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))

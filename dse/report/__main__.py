@@ -10,7 +10,7 @@ from pathlib import Path
 from dse.analysis import selection
 from dse.figures import drawing
 from dse.report import build
-from dse.results import files, records, tables
+from dse.results import files, records, studies, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
@@ -51,7 +51,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         reason = error.strerror or error
         raise ValueError(f"`folder` must be writable, got {folder}: {reason}") from None
     print_lines(*paths[:-1])
-    say(*messages)
+    damage = studies.damage(folder)
+    say(*messages, *([f"{damage}: a search refuses it"] if damage else []))
     print_lines(paths[-1])
     return 0
 
@@ -78,7 +79,7 @@ def _written(
     rows = rows_of(table, wanted)
     note = caption(rows, len(table) - len(rows), selected=wanted)
     files.make(folder / "plots")
-    figures, messages = drawing.figures(rows, note)
+    figures, messages = drawing.figures(rows, note, studies.sampled(folder))
     name = f"plots/{selection.file_name('report', *selection.words(wanted))}.html"
     return [build.write(folder, rows, figures, command, note, name)], messages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +15,10 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
+from dse.analysis.folder import without_sampled
 from dse.analysis.rendering import counted, value_list
 from dse.analysis.summary import best, trained
-from dse.figures.drawing import code_digest
+from dse.figures.drawing import code_digest, not_shown
 from dse.report import sections
 from dse.report.compression import compression
 from dse.report.figures import PLACES, figures_of
@@ -37,7 +38,8 @@ class Contents:
     `compressed` their compressed networks, as `dse.load_compressed` returns them.
 
     `command` repeats the report. `note` says what is fixed, and how many trials of the folder are
-    not shown. `failures` are those of trials without a record.
+    not shown. `failures` are those of trials without a record. `sampled` are the ids of trials that
+    samplers chose: the paper's claims and comparisons are of the others.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Contents:
     failures: Sequence[records.Failure] = ()
     note: str = ""
     studies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sampled: Sequence[str] = ()
 
 
 def write(
@@ -59,11 +62,13 @@ def write(
     command: str,
     note: str = "",
     name: str = REPORT,
+    sampled: Collection[str] | None = None,
 ) -> Path:
     """Write the report of the trials in `table` to `name` in their folder; returns its path.
 
     `figures` maps the names of figures to their SVG; `command` is a command line that gives this
-    report, and `note` is the figures' own. Raises `OSError` where the folder cannot be written.
+    report, and `note` is the figures' own. `sampled` are the ids of trials that samplers chose
+    (default: those of the folder's searches). Raises `OSError` where the folder cannot be written.
     """
     contents = Contents(
         title=folder.resolve().name,
@@ -75,11 +80,12 @@ def write(
         failures=tuple(records.failures(folder).values()),
         note=note,
         studies=studies.load(folder),
+        sampled=sorted(studies.sampled(folder) if sampled is None else sampled),
     )
     path, mark = folder / name, _mark(contents)
     if not _is_marked(path, mark):
         if len(table):
-            drawn = figures_of(table, contents.compressed, folder, note)
+            drawn = figures_of(table, contents.compressed, folder, note, contents.sampled)
             figures = {**figures, **drawn}
             known = read_curves(folder, sections.listed(table)["trial_id"])
             contents = replace(contents, figures=figures, curves=known)
@@ -116,7 +122,7 @@ def report(contents: Contents) -> bytes:
     lead += [text for text in (contents.note, mixed_devices(contents.table)) if text]
     shown = [_figures(contents)]
     if found is not None:
-        shown += [sections.paper(found), sections.compared(found), sections.pareto(found)]
+        shown += [*_of_grid(contents), sections.pareto(found)]
         shown += [sections.per_configuration(found), sections.each_trial(found)]
         shown += [sections.small(found), compression(contents.compressed)]
         shown.insert(0, searches(contents.studies))
@@ -129,6 +135,17 @@ def report(contents: Contents) -> bytes:
         [_illustrated(one, contents.figures) for one in shown if one.is_filled],
         contents.curves,
     )
+
+
+def _of_grid(contents: Contents) -> list[Section]:
+    """The sections for which trials must be a grid: none are of what samplers chose."""
+    rows = without_sampled(contents.table, contents.sampled)
+    if rows.empty:
+        return []
+    known = [sections.paper(found := sweep(rows)), sections.compared(found)]
+    if not (count := len(contents.table) - len(rows)):
+        return known
+    return [replace(one, text=[*one.text, not_shown(count)]) for one in known if one.is_filled]
 
 
 def read_curves(folder: Path, trial_ids: Iterable[str]) -> dict[str, Curve]:

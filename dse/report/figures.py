@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from dse.analysis.axes import NoSweep
+from dse.analysis.folder import without_sampled
+from dse.figures.drawing import not_shown
 from dse.figures.importing import import_matplotlib
 
-COMPRESSED = "compressed"
+COMPRESSED, FOREST = "compressed", "forest"
 PLACES: Mapping[str, str] = {
-    "forest": "comparisons",
+    FOREST: "comparisons",
     "front": "front",
     "chance": "configurations",
     "curves": "trials",
@@ -23,11 +25,16 @@ PLACES: Mapping[str, str] = {
 
 
 def figures_of(
-    rows: pd.DataFrame, compressed: pd.DataFrame, folder: Path, note: str = ""
+    rows: pd.DataFrame,
+    compressed: pd.DataFrame,
+    folder: Path,
+    note: str = "",
+    sampled: Collection[str] = (),
 ) -> dict[str, bytes]:
     """Draw the figures of some trials and of their compressed networks as SVG, by kind.
 
-    `note` is for their captions.
+    `note` is for their captions. Trials with the ids `sampled`, which samplers chose, are in no
+    comparison.
 
     Those without enough trials, or with more than can be read, are left out; so is that of outcomes
     where all networks learned.
@@ -36,12 +43,15 @@ def figures_of(
     from dse.figures.drawn import drawn
     from dse.figures.plotting import encoded
 
+    grid = without_sampled(rows, sampled)
+    rest = f" {not_shown(len(rows) - len(grid))}" if len(grid) < len(rows) else ""
     learned = (rows["status"] == "learned").all()
     found = {}
     for kind in PLACES:
         with suppress(NoSweep):
             if kind != "chance" or not learned:
-                shown = compressed if kind == COMPRESSED else rows
-                for name, figure in drawn(kind, shown, folder, {}, note).items():
+                shown = {COMPRESSED: compressed, FOREST: grid}.get(kind, rows)
+                text = f"{note}{rest}".strip() if kind == FOREST else note
+                for name, figure in drawn(kind, shown, folder, {}, text).items():
                     (found[name],) = encoded(figure, "svg")
     return found

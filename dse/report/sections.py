@@ -8,7 +8,7 @@ from contextlib import suppress
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations
-from dse.analysis.compare import Comparison, comparisons, highlights, lacking_seeds
+from dse.analysis.compare import Comparison, comparisons, highlights, undecidable
 from dse.analysis.devices import times_comparable
 from dse.analysis.findings import findings
 from dse.analysis.front import front
@@ -33,13 +33,13 @@ def compared(found: Sweep) -> Section:
     if not known:
         return Section(id="comparisons", title="Comparisons")
     decided = sum(one.decided for one in known)
-    count = f"{decided:,} of {counted(len(known), 'difference')} decided"
+    lacking = undecidable(known)
+    count = lacking or f"{decided:,} of {counted(len(known), 'difference')} decided"
     text = (
         "Each value is compared with the first one of its axis, paired by seed: both trials of a "
         "pair are equal in all else. A difference is decided where it is more than chance at the "
-        f"5% level, all of them considered together (Holm). {count}."
+        f"5% level, all of them considered together (Holm). {count[0].upper()}{count[1:]}."
     )
-    lacking = lacking_seeds(known)
     shown = [] if lacking else highlights(known)  # the table says the same
     sentences = [*(one.sentence for one in shown), *_plateaus(found)]
     frame = pd.DataFrame([_comparison(one) for one in known])
@@ -47,7 +47,7 @@ def compared(found: Sweep) -> Section:
         id="comparisons",
         title="Comparisons",
         headline=f"{count}.",
-        text=[f"{text} {lacking}".strip()],
+        text=[text],
         points=[Point(text=text) for text in sentences],
         tables=[Table("All comparisons; differences in points", frame, ABOUT_COMPARISONS)],
     )

@@ -12,13 +12,17 @@ from dse.analysis.rendering import counted
 from dse.analysis.studies import effect_rows, front_rows, guessing, history, refusals
 from dse.figures.importing import import_matplotlib
 from dse.report.page import Figure, Point, Section, Table
+from dse.results.studies import GRID
 
 ABOUT = {
     "importance": "share of what leads to the best tenth of the validation accuracies (PED-ANOVA); "
     "shares add up to 1 even where no key matters",
     "rank correlation": "Spearman's, of the key's value with validation accuracy",
     "best value": "the value with the highest mean validation accuracy",
+    "trials": "how many of the trained networks have the best value",
 }
+EVEN = ("random", GRID)
+"""Samplers that choose values regardless of what they found."""
 TEXT = (
     "A sampler proposed these networks one after the other: random and grid regardless of what "
     "they found, the others by the validation accuracies of those before. What exceeds a limit was "
@@ -45,7 +49,9 @@ def searches(studies: Mapping[str, Mapping[str, Any]]) -> Section:
 def _sentence(name: str, study: Mapping[str, Any]) -> str:
     """What a study was, and how far it came."""
     counts = Counter(point["state"] for point in study["points"])
-    states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
+    whole = "trained to the end" if counts["stopped"] else "trained"
+    words = {"stored": "already in the folder", "trained": whole, "stopped": "stopped early"}
+    states = ", ".join(f"{number:,} {words.get(state, state)}" for state, number in counts.items())
     table = history(study)
     value = "best validation accuracy"
     last = "none" if table["val_top1"].isna().all() else f"{table['val_top1'].max():.1f}%"
@@ -55,9 +61,13 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
     way = study.get("compression")
     limits += f", of networks decoded from their compressed files ({way})" if way else ""
     epochs = counted(int(table["epochs"].iloc[-1]), "epoch") if len(table) else "no epochs"
+    said = study["ended"].endswith((" done", " already"))  # the counts say the same
+    ended = "" if said else f" {study['ended'].capitalize()}."
     return (
-        f"Study {name}: {study['sampler']}, {' and '.join(study['objectives'])}{limits}; "
-        f"{states}; {epochs} trained; {value}: {last}. {study['ended'].capitalize()}."
+        f"Study {name} (sampler {study['sampler']}, "
+        f"objective {' and '.join(study['objectives'])}{limits}): "
+        f"{counted(len(study['points']), 'trial')}, {states}; {epochs} trained; "
+        f"{value}: {last}.{ended}"
     )
 
 
@@ -66,10 +76,12 @@ def _tables(name: str, study: Mapping[str, Any]) -> Iterator[Table]:
     if len(rows := front_rows(study)):
         costs = study["objectives"][:-1]  # bytes and counts, means over the seeds
         rows = rows.assign(**{cost: rows[cost].round().astype(int) for cost in costs})
-        what = "The front" if len(study["objectives"]) > 1 else "The best network"
+        best = "The best network" if len(rows) == 1 else f"The best networks ({len(rows):,} tied)"
+        what = "The front" if len(study["objectives"]) > 1 else best
         yield Table(f"{what}, by validation accuracy: {name}", rows)
     if len(rows := effect_rows(study)):
-        yield Table(f"Which keys matter for accuracy: {name}", rows, ABOUT)
+        chosen = "" if study["sampler"] in EVEN else "; the sampler chose the values, not evenly"
+        yield Table(f"Which keys matter for accuracy: {name}{chosen}", rows, ABOUT)
 
 
 def _figures(name: str, study: Mapping[str, Any]) -> list[Figure]:

@@ -15,13 +15,20 @@ from typing import Any
 from dse.results.atomic import write
 from dse.results.files import make, names
 
-STUDIES = "studies"
+STUDIES, JOURNAL = "studies", "study.journal"
+GRID = "grid"
+"""The sampler that takes every point in order, as a sweep does."""
 KEYS = {"sampler", "objectives", "limits", "ended", "refused", "effects", "points"}
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """The file that keeps what a study found."""
+    return folder / STUDIES / f"{name}.json"
 
 
 def save(folder: Path, name: str, study: Mapping[str, Any]) -> Path:
     """Write what a study found; returns the file's path."""
-    path = folder / STUDIES / f"{name}.json"
+    path = path_of(folder, name)
     make(path.parent)
     write(path, (json.dumps(study, indent=1) + "\n").encode())
     return path
@@ -57,3 +64,46 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
                 if isinstance(study, dict) and study.keys() >= KEYS:
                     found[name.removesuffix(".json")] = study
     return found
+
+
+def torn(content: bytes) -> tuple[int, int]:
+    """The first line of a journal that is no record, from 1, and where it begins in bytes; 0 and
+    the length where all lines are records."""
+    place = 0
+    for number, line in enumerate(content.splitlines(keepends=True), 1):
+        if not _is_record(line):
+            return number, place
+        place += len(line)
+    return 0, place
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and "op_code" in json.loads(line)
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def damage(folder: Path) -> str:
+    """A line where the journal of a folder's studies is damaged, apart from the end of its last
+    record, which a search repairs; else ""."""
+    path = folder / JOURNAL
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return ""
+    line, _ = torn(content)
+    return f"{path} is damaged in line {line:,}" if 0 < line < len(content.splitlines()) else ""
+
+
+def sampled(folder: Path) -> set[str]:
+    """The ids of the trials that samplers chose: those of all studies, but of the sampler `grid`,
+    and of what the folder had before."""
+    return {
+        trial_id
+        for study in load(folder).values()
+        if study["sampler"] != GRID
+        for point in study["points"]
+        if isinstance(point, dict) and point.get("state") != "stored"
+        for trial_id in point.get("trials", ())
+    }

@@ -24,7 +24,7 @@ class Candidates:
     in the order of `Space.points`; a larger one is drawn from, whatever was tried."""
 
     def __init__(self, question: Question) -> None:
-        self._space = question.space
+        self._space, self._limited = question.space, bool(question.limits)
         self.listed = question.space.size <= MOST
         if self.listed:
             self._levels = [levels(axis) for axis in question.space.axes]
@@ -46,7 +46,10 @@ class Candidates:
     def none_left(self) -> str:
         """Why a study ends that finds no new point."""
         if self.listed:
-            return "every point of the space within the limits has been tried"
+            count = int(self._within.sum())
+            where = "within the limits" if self._limited else "of the space"
+            some = f"all {count:,} points" if count > 1 else "the only point"
+            return f"{some} {where} {'have' if count > 1 else 'has'} been tried"
         return f"no new point was found in {DRAWS:,} draws"
 
     def mark(self, point: Point) -> None:

@@ -62,7 +62,9 @@ def close(request: Request, study: Study, command: str) -> int:
     missing = [e for e in entries if any(one.trial_id in left for one in asked[e.number])]
     found = outcome(request, study)
     studies.save(request.folder, request.study, found)
-    closing.close(trials, request.folder, command, summarise=partial(summarised, request))
+    sampled = [one.trial_id for one in trials] if request.question.sampler != studies.GRID else []
+    text = partial(summarised, request)
+    closing.close(trials, request.folder, command, summarise=text, sampled=sampled)
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
     early = sum(point["state"] == "stopped" for point in found["points"])

@@ -18,7 +18,7 @@ from dse.search.active import Active, read_curve
 from dse.search.answers import Answers
 from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
-from dse.search.ledger import Ledger, owner_of
+from dse.search.ledger import Ledger, check_not_lost, owner_of
 from dse.search.request import Request
 from dse.search.space import ends, named
 from dse.search.stopping import STOPPERS
@@ -38,7 +38,7 @@ from dse.sweep.progress import Progress, trained
 from dse.sweep.signals import STOP, stopped_by_signals
 from dse.sweep.timing import Length, length_of
 from dse.trial.compression import Settings
-from dse.trial.names import duration, outcome
+from dse.trial.names import outcome
 from dse.trial.question import Trial
 
 
@@ -52,6 +52,8 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
     """
     folder = request.folder
     with opened(folder, request.storage, say) as storage:
+        if not request.storage:
+            check_not_lost(folder, request.study, request.question)
         owner = owner_of(folder) if request.storage else ""
         name = f"{folder.resolve().name}/{request.study}" if request.storage else request.study
         ledger = Ledger(storage, name, request.question, request.n_trials, owner)
@@ -73,7 +75,7 @@ class _Drive:
         self._answers = Answers(self._folder, request.question.compression)
         self._active: dict[int, Active] = {}
         self._point: dict[str, int] = {}
-        self._found, self._broken = 0, False
+        self._found, self._untried, self._broken = 0, 0, False
         self._end = time.monotonic() + request.timeout
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
@@ -118,7 +120,8 @@ class _Drive:
         lost = [proposal for proposal in done if {*left} & {*proposal.trials}] if left else []
         if lost:
             some = f"{len(lost):,} of {counted(len(done), 'point')}"
-            say(f"{some} no longer have a record in {self._folder}: they are trained again")
+            have, are = ("has", "it is") if len(lost) == 1 else ("have", "they are")
+            say(f"{some} no longer {have} a record in {self._request.folder}; {are} trained again")
         return lost
 
     def _prepare(self) -> None:
@@ -151,11 +154,14 @@ class _Drive:
     def _fill(self, runner: Runner, progress: Progress) -> None:
         """Start points as long as a worker is free and there is time."""
         if time.monotonic() > self._end and self._study.left and not self._study.ended:
-            self._study.ended = f"`timeout` reached, {duration(self._request.timeout)}"
+            self._untried = self._study.left
+            done = f"{self._study.count:,} of {self._study.count + self._untried:,} trials done"
+            self._study.ended = f"{done}: `timeout` reached; the same command continues"
         while len(self._point) < self._request.workers.count and (proposal := self._next()):
             self._start(proposal, runner, progress)
         left = 0 if self._study.ended else self._study.left
-        progress.expect(left * len(self._request.question.seeds), self._found)
+        seeds = len(self._request.question.seeds)
+        progress.expect(left * seeds, self._found, self._untried * seeds)
 
     def _start(self, proposal: Proposal, runner: Runner, progress: Progress) -> None:
         """Submit the trials of a point that have no answer."""

@@ -19,18 +19,22 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from dse.analysis.rendering import counted
+from dse.results import studies
 from dse.results.atomic import write
 from dse.results.files import make
+from dse.results.studies import JOURNAL
 from dse.search.keys import ACCURACY, COMPRESS
 from dse.search.question import Question
 from dse.search.space import Choice
-from dse.search.storage import JOURNAL
 from dse.sweep.errors import RequestError
 from dse.trial.compression import used
 from dse.trial.names import written
 from dse.trial.question import SEMANTICS
 
 QUESTION, PLANNED = "question", "n_trials"
+ENDED = ("trained", "stored", "stopped")
+"""States of `dse.results.studies` of trials that are done."""
 OWNER = "owner"
 """The file with the name of a results folder in a database that others use too."""
 
@@ -119,6 +123,21 @@ def already_done(folder: Path, url: str, name: str, question: Question) -> int:
     entries = storage.get_all_trials(study, deepcopy=False)
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     return sum(e.state in done and "repeat" not in e.user_attrs for e in entries)
+
+
+def check_not_lost(folder: Path, name: str, question: Question) -> None:
+    """Raise `RequestError` where the journal of a folder has fewer of a study's trials than its
+    last search left."""
+    points = studies.load(folder).get(name, {"points": []})["points"]
+    had = sum(isinstance(point, dict) and point.get("state") in ENDED for point in points)
+    if had and (has := already_done(folder, "", name, question)) < had:
+        raise RequestError(
+            [
+                f"study {name} had {counted(had, 'trial')}, {folder / JOURNAL} has {has:,}: "
+                "restore that file, or choose another `study`; to begin this one again, remove "
+                f"{studies.path_of(folder, name)}"
+            ]
+        )
 
 
 def owner_of(folder: Path) -> str:

@@ -94,9 +94,6 @@ SAMPLERS: Mapping[str, Callable[[int, int, int], BaseSampler]] = {
 }
 """By name: makes a sampler of the study's seed, the trial's number and the planned trials."""
 
-GRID = "grid"
-"""Every point in order, as a sweep does; no sampler is needed for it."""
-
 
 def build(name: str, *, seed: int, number: int, n_trials: int) -> BaseSampler:
     """The sampler for the trial of a number, of a study of `n_trials` in all.

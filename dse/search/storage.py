@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import warnings
@@ -14,11 +13,14 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from dse.analysis.rendering import counted
+from dse.results import studies
 from dse.results.files import CLAIMS, make
 from dse.results.locks import locked
+from dse.results.studies import JOURNAL
 from dse.sweep.errors import RequestError
 
-JOURNAL, TORN = "study.journal", "study.journal.torn"
+TORN = "study.journal.torn"
 LOCK = "search"
 PATIENCE = 1.0
 """Seconds in which another process that only looks at the lock must have released it."""
@@ -61,12 +63,17 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _journal(folder: Path, say: Callable[[str], None]) -> BaseStorage:
     path = folder / JOURNAL
-    if torn := recover(path):
-        say(f"{path}: its last record was cut off; {torn:,} bytes are now in {TORN}")
+    torn = recover(path)
     for lock in folder.glob(f"{JOURNAL}.lock*"):  # of a process that was killed
         with suppress(OSError):
             lock.unlink()
-    return JournalStorage(JournalFileBackend(str(path)))
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    if torn:
+        ids = [study._study_id for study in storage.get_all_studies()]
+        count = sum(len(storage.get_all_trials(one, deepcopy=False)) for one in ids)
+        left = f"{counted(count, 'proposal')} {'is' if count == 1 else 'are'} left"
+        say(f"{path}: its last record was cut off; {torn:,} bytes are now in {TORN}, {left}")
+    return storage
 
 
 def recover(path: Path) -> int:
@@ -79,31 +86,15 @@ def recover(path: Path) -> int:
         content = path.read_bytes()
     except FileNotFoundError:
         return 0
-    whole = 0
-    lines = content.splitlines(keepends=True)
-    for number, line in enumerate(lines, 1):
-        if not _is_record(line):
-            if number < len(lines):
-                raise RequestError(
-                    [
-                        f"{path} is damaged in line {number:,}: remove the file to begin the study "
-                        "again; what is trained stays"
-                    ]
-                )
-            break
-        whole += len(line)
+    if damage := studies.damage(path.parent):
+        again = f"remove it and {path.with_name(studies.STUDIES)} to begin again"
+        raise RequestError([f"{damage}: restore it, or {again}; what is trained stays"])
+    _, whole = studies.torn(content)
     if torn := content[whole:]:
         with path.with_name(TORN).open("ab") as file:
             file.write(torn + b"\n")
         os.truncate(path, whole)
     return len(torn)
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        return line.endswith(b"\n") and "op_code" in json.loads(line)
-    except (ValueError, TypeError):
-        return False
 
 
 def _database(url: str) -> BaseStorage:

@@ -18,12 +18,13 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dse.analysis.rendering import counted
+from dse.results.studies import GRID
 from dse.search.candidates import Candidates, Point
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger
 from dse.search.limits import costs_of, exceeded
 from dse.search.question import Question
-from dse.search.samplers import GRID, build, distributions
+from dse.search.samplers import build, distributions
 from dse.sweep.no_effect import effect
 from dse.trial.question import Trial
 

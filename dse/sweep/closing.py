@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,30 +25,37 @@ def close(
     command: str,
     pages: Mapping[str, Sequence[Trial]] | None = None,
     summarise: Callable[[pd.DataFrame, int], str] | None = None,
+    sampled: Collection[str] = (),
 ) -> None:
     """Write the tables, figures and report of `trials` to `folder`; print a summary, and the paths.
 
     `command` is the command line that the report shows. With `pages`, the figures are those of
     these pages of `sweeps/`, each of the trials that the page asked for. `summarise` makes another
-    summary of the trials' table than `dse.analysis.summary.summary`.
+    summary of the trials' table than `dse.analysis.summary.summary`. `sampled` are the ids of those
+    that a sampler chose.
     """
     whole = tables.write_tables(folder)
     table = _rows(whole, trials)
-    if others := len(whole) - len(table):
-        say(f"figures do not show {counted(others, 'other trial')} in {folder}")
+    others = len(whole) - len(table)
     parts = None
     if pages is not None:
         rows = {name: _rows(table, of_page) for name, of_page in pages.items()}
         parts = {name: (one, caption(one, others)) for name, one in rows.items()}
     note = caption(table, others)
-    drawn = draw(folder, table, note, parts)
+    drawn = draw(folder, table, note, parts, sampled)
     from dse.analysis import summary  # these import pandas: a wrong request need not wait for it
     from dse.report import build
 
-    path = build.write(folder, table, drawn.figures, command, note)
+    path = build.write(folder, table, drawn.figures, command, note, sampled=sampled)
     print_lines(folder / "table.csv", *drawn.paths)
     say(*drawn.messages)
     print_lines((summarise or summary.summary)(table, len(trials)), path)
+    if others:
+        shown = shlex.join(["python", "-m", "dse.report", str(folder)])
+        say(
+            f"figures and report do not show {counted(others, 'other trial')} in {folder}; "
+            f"{shown} shows all {len(whole):,}"
+        )
 
 
 def _rows(table: pd.DataFrame, trials: Sequence[Trial]) -> pd.DataFrame:

@@ -121,6 +121,7 @@ class Progress:
     ) -> None:
         self._epochs = {i: length.epochs for i, length in lengths.items()}
         self._lengths, self._unknown, self._found = dict(lengths), 0, 0
+        self._untried = 0
         self._result, self._kind = result, kind
         self._names, self._workers = dict(names), workers
         self._publish, self._rates, self._clock = publish, rates, clock
@@ -152,13 +153,14 @@ class Progress:
         self._epochs[key] = self._left[key] = length.epochs
         self._bar.total = sum(self._epochs.values())
 
-    def expect(self, number: int, found: int) -> None:
-        """Count `number` more tasks, which will be added later, and `found`, which were done."""
-        self._unknown, self._found = number, found
+    def expect(self, number: int, found: int, untried: int = 0) -> None:
+        """Count `number` more tasks, which will be added later, `found`, which were done, and
+        `untried`, which are left to another command."""
+        self._unknown, self._found, self._untried = number, found, untried
 
     @property
     def _count(self) -> int:
-        return len(self._epochs) + self._unknown + self._found
+        return len(self._epochs) + self._unknown + self._found + self._untried
 
     @property
     def _ends(self) -> int:
