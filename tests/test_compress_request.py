@@ -128,6 +128,14 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     assert contents(folder) == before
 
 
+def test_a_network_that_diverged_is_refused(tmp_path: Path) -> None:
+    records.save(tmp_path, record(seed=0, status="diverged"), FILES)
+    records.save(tmp_path, record(seed=1), FILES)
+    with pytest.raises(RequestError, match=r"must not be diverged, got 1 of 2 trials \(\w{20}\)"):
+        read_request([str(tmp_path)])
+    assert len(read_request([str(tmp_path), "seed=1"]).compressions) == 1
+
+
 def test_a_folder_without_trials_or_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"must be a results folder, .* it has no trials"):
         read_request([str(tmp_path)])

@@ -199,7 +199,15 @@ def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial,
         raise ValueError(f"`folder` must have finished trials, got {folder}")
     from dse.analysis.folder import rows_of  # imports pandas: `--help` need not wait for it
 
-    rows: Any = rows_of(table, wanted).to_dict("records")
+    chosen = rows_of(table, wanted)
+    lost = chosen[chosen["status"] == "diverged"]
+    if len(lost):
+        raise ValueError(
+            f"`status` of a trial to compress must not be diverged, got {len(lost):,} of "
+            f"{counted(len(chosen), 'trial')} ({lost['trial_id'].iloc[0]}); select others, as in "
+            "status=learned"
+        )
+    rows: Any = chosen.to_dict("records")
     return tuple(map(trial_from, rows))
 
 
