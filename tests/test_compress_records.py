@@ -187,8 +187,8 @@ def test_networks_in_fixed_point_that_lose_more_than_their_margin_are_counted(
     records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
     rows = compared(load(tmp_path))
     (line,) = beyond_margin(rows)
-    some = "2 of 4 ristretto networks; where no width keeps `margin`, the widest is taken"
-    assert line == f"more than `margin` points of val_top1 are lost since training by {some}"
+    some = "2 of 4 ristretto networks; where no width is within it, the widest is taken"
+    assert line == f"val_top1 is lower than as trained by more than the margin in {some}"
     assert line in summary(rows, 5).splitlines()
     assert line in [point.text for point in compression(load(tmp_path)).points]
     assert not beyond_margin(rows[rows["bits"].isin((8, 4))])  # svd too, at its default

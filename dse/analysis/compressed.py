@@ -109,8 +109,8 @@ def beyond_margin(rows: pd.DataFrame) -> list[str]:
     if not lost:
         return []
     some = f"{lost:,} of {counted(len(fixed_point), 'ristretto network')}"
-    rule = "where no width keeps `margin`, the widest is taken"
-    return [f"more than `margin` points of val_top1 are lost since training by {some}; {rule}"]
+    rule = "where no width is within it, the widest is taken"
+    return [f"val_top1 is lower than as trained by more than the margin in {some}; {rule}"]
 
 
 def fixed_settings(rows: pd.DataFrame) -> dict[str, Any]:
