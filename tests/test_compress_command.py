@@ -347,6 +347,11 @@ def test_weights_from_elsewhere_by_both_kinds_of_names(
     back = load_file(tmp_path / "back.safetensors")
     assert all(torch.equal(back[name], state[name]) for name in state | back)
     capsys.readouterr()
+    content = ours.read_bytes()
+    assert __main__.main([str(tmp_path / "ours.safetensors"), *keys, "method=svd"]) == 2
+    assert capsys.readouterr().err == f"`output` must be given by -o OUT, since {ours} exists\n"
+    assert ours.read_bytes() == content
+    words += ["-o", str(tmp_path / "again.bin")]
     assert __main__.main([str(tmp_path / "ours.safetensors"), *words[1:]]) == 2
     shapes = "conv1.weight must have shape (96, 3, 7, 7), got (64, 3, 3, 3)"
     line = f"{tmp_path / 'ours.safetensors'}: the weights must be of this network: {shapes}\n"
@@ -356,6 +361,37 @@ def test_weights_from_elsewhere_by_both_kinds_of_names(
     (tmp_path / "bad.safetensors").write_bytes(encode_weights(state)[:99])
     assert __main__.main([str(tmp_path / "bad.safetensors"), *words]) == 2
     assert "the file must be safetensors" in capsys.readouterr().err
+
+
+def test_a_decoded_file_brings_its_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its metadata: it needs no keys, and others than its own are refused."""
+    network = SqueezeNet(dse.generate(dse.Metaparameters(base_e=8, incr_e=8), num_classes=7))
+    save_file(network.state_dict(), tmp_path / "a.safetensors")
+    keys = ["base_e=8", "incr_e=8", "num_classes=7"]
+    words = [str(tmp_path / "a.safetensors"), "method=none"]
+    assert __main__.main([*words, *keys]) == 0
+    assert (
+        __main__.main(["decode", str(tmp_path / "a.bin"), "-o", str(tmp_path / "b.safetensors")])
+        == 0
+    )
+    words[0] = str(tmp_path / "b.safetensors")
+    for own in ([], [*keys, "norm=batch"]):
+        again = tmp_path / f"{len(own)}.bin"
+        assert __main__.main([*words, *own, "-o", str(again)]) == 0
+        assert again.read_bytes() == (tmp_path / "a.bin").read_bytes()
+    capsys.readouterr()
+    assert __main__.main([*words, "sr=0.5", "num_classes=7"]) == 2
+    rule = "`sr`, `num_classes` must give the network in the file's metadata, or be left out"
+    assert capsys.readouterr().err == f"{words[0]}: {rule}\n"
+    for metadata, line in (
+        ('{"network": "alexnet", "image_size": 224}', "must be a SqueezeNet, got alexnet"),
+        ("SqueezeNet", "conv1.weight must have shape (96, 3, 7, 7), got (1,)"),
+    ):
+        save_file({"conv1.weight": torch.ones(1)}, words[0], {"architecture": metadata})
+        assert __main__.main(words) == 2
+        assert line in capsys.readouterr().err
 
 
 def test_the_sensitivity_of_the_layers_is_written(

@@ -13,7 +13,8 @@ from sample_compressed import compressed_record
 from sample_records import record
 
 from dse.analysis.axes import sweep
-from dse.analysis.compressed import by_settings, compared, summary
+from dse.analysis.compressed import beyond_margin, by_settings, compared, summary
+from dse.report.compression import compression
 from dse.results import atomic, compressed, records, tables
 from dse.results.files import COMPRESSED, RECORD, Damaged, trial_folder
 from dse.results.locks import claim, held
@@ -173,6 +174,25 @@ def test_each_network_is_compared_with_equal_training_without_compression(tmp_pa
         ["51.00", "+1.00"],
         ["+5.00", "-2.00"],
     ]
+
+
+def test_networks_in_fixed_point_that_lose_more_than_their_margin_are_counted(
+    tmp_path: Path,
+) -> None:
+    records.save(tmp_path, record(val_top1=50.0), {})
+    for bits, margin, val_top1 in ((8, 0.5, 49.5), (6, 0.5, 49.4), (4, 1.0, 49.1), (2, 1.0, 12.0)):
+        one = compressed_record(method="ristretto", bits=bits, margin=margin, val_top1=val_top1)
+        records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
+    one = compressed_record(method="svd", val_top1=10.0)
+    records.save_row(tmp_path, one.compressed_id, one.row(), {}, COMPRESSED)
+    rows = compared(load(tmp_path))
+    (line,) = beyond_margin(rows)
+    some = "2 of 4 ristretto networks; where no width is within it, the widest is taken"
+    assert line == f"val_top1 is lower than as trained by more than the margin in {some}"
+    assert line in summary(rows, 5).splitlines()
+    assert line in [point.text for point in compression(load(tmp_path)).points]
+    assert not beyond_margin(rows[rows["bits"].isin((8, 4))])  # svd too, at its default
+    assert not beyond_margin(rows[rows["method"] == "svd"])
 
 
 def test_settings_that_a_method_does_not_read_are_no_axes(tmp_path: Path) -> None:

@@ -446,6 +446,9 @@ def test_a_full_disk_keeps_what_was_done_and_the_same_command_finishes(small_dis
     assert "Traceback" not in full.stderr
     before = tables.load(folder)
     assert 0 < len(before) < 8
+    done = f"stopped: the disk of {folder} is full; {len(before)} of 8 trials are done; "
+    assert full.stderr.splitlines()[-1].startswith(done)
+    assert len(notes(folder, "trained")) <= len(before) + 2  # no more than there are workers
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     again = sweep(folder, "trials=8", "table=true")

@@ -414,6 +414,13 @@ def test_a_request_gets_the_manifest_of_its_folder(tmp_path: Path, cache: Path) 
     either = ("data=digits,image_folder", "layout=px64", "image_size=64", "train_share=1")
     mixed = ask(*either, *place).trials
     assert [trial.protocol.manifest for trial in mixed] == ["none", manifest]
+    small = (*either[:1], *either[3:], *place)
+    assert ask(*small).remarks == (
+        "`data=image_folder` keeps the page's recipe, and its images are resized to 12x12 pixels; "
+        "give another size, such as image_size=64 layout=px64",
+    )
+    assert not ask(*small, "image_size=24").remarks
+    assert not ask("protocol=imagenet", *place).remarks
 
 
 def test_a_request_that_gives_the_manifest_needs_no_folder() -> None:

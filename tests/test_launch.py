@@ -10,12 +10,13 @@ from toy_trial import Plan, sweep, trials
 
 from dse.data.store import Store
 from dse.results import checkpoints, locks, records
+from dse.runner.events import Failed
 from dse.runner.local import Attempt, Local
 from dse.runner.runner import Workers
 from dse.space.architecture import V1_0
 from dse.sweep import __main__, launch
 from dse.sweep.errors import RequestError
-from dse.sweep.launch import Tasks, carry_out, run
+from dse.sweep.launch import Tasks, carry_out, lacks_space, run
 from dse.sweep.timing import length_of
 from dse.trial.names import trial_names
 from dse.trial.protocol import Protocol
@@ -93,6 +94,26 @@ def test_after_an_error_in_the_data_the_other_trials_stop(
     assert len(records.failures(tmp_path / "x")) == 1
     (running,) = (tmp_path / "x/trials/.unfinished").iterdir()  # it stopped with a checkpoint
     assert running.name == trials(plan)[0].trial_id
+
+
+def test_after_a_full_disk_no_trial_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others would be trained and then lost; one that runs stops with a checkpoint."""
+    folder = tmp_path / "it's full"
+    plan = Plan(trials=9, workers=2, epochs=400, seconds=0.05, full=2)
+    records.save(folder, toy_trial.record(trials(plan)[0]), {})
+    assert sweep(folder, plan) == 1
+    first, failed, stopped = capsys.readouterr().err.splitlines()
+    assert first == "9 trials, 1 already done, 8 to do"
+    assert failed.startswith("[1/8] weight_decay=0.125 seed=2 (")
+    line = f"stopped: the disk of {folder} is full; 1 of 9 trials are done; once this is fixed, "
+    assert stopped.startswith(f"{line}resume with: ")
+    assert not records.failures(folder)
+    (running,) = (folder / "trials/.unfinished").iterdir()
+    assert running.name == trials(plan)[1].trial_id
+    elsewhere = Failed("x", "OSError: [Errno 28] No space left on device: '/tmp/a'", "")
+    assert not lacks_space(elsewhere, folder)
 
 
 def test_an_error_in_one_data_set_leaves_the_trials_of_others_alone(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from dse.results import records
 from dse.results.studies import JOURNAL
 from dse.search.active import read_curve
 from dse.search.request import read_request
-from dse.search.study import Proposal
+from dse.search.study import Proposal, Study
 
 SMALL = (
     "base_e=8,16",
@@ -125,6 +127,27 @@ def test_a_study_that_data_end_says_so(tmp_path: Path, capfd: pytest.CaptureFixt
     folder = tmp_path / "s"
     assert search(folder, *SMALL, "sampler=grid", "n_trials=4", "weight_decay=0.25") == 0
     assert capfd.readouterr().out == "stopped, since data could not be read\n"
+
+
+def test_a_study_that_a_full_disk_stops_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, arguments = tmp_path / "s", (*SMALL, "sampler=grid", "n_trials=4")
+    assert search(folder, *arguments, "weight_decay=0.125") == 1
+    out, err = capfd.readouterr()
+    *_, failed, stopped = err.splitlines()
+    assert failed.startswith("[1/4] ")
+    line = f"stopped: the disk of {folder} is full; 0 of 4 trials are done; once this is fixed, "
+    assert stopped.startswith(f"{line}resume with: ")
+    assert not out
+    assert [entry.state.name for entry in entries(folder, 0)] == ["RUNNING"]
+
+    def full(_: Study) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Study, "propose", full)  # which writes to the study's journal
+    assert search(tmp_path / "t", *arguments) == 1
+    assert capfd.readouterr().err == stopped.replace(f"{folder}", f"{tmp_path / 't'}") + "\n"
 
 
 @pytest.mark.parametrize("stopping", ["none", "halving"])

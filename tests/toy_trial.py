@@ -7,6 +7,7 @@ of their own, because they fork it.
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -27,7 +28,7 @@ from dse.trial.question import Trial
 from dse.trial.recipe import Recipe
 from dse.trial.record import Answer, Circumstance, Record
 
-POISON, HANGING, BROKEN = 1.0, 0.5, 0.25
+POISON, HANGING, BROKEN, FULL = 1.0, 0.5, 0.25, 0.125
 HOLD = "hold"
 """The suffix of a file with a seed: trials from it on wait after each epoch while it is there."""
 
@@ -42,7 +43,7 @@ class Plan:
     it writes tables. Trials have `stop` seconds to stop.
 
     The trial of seed `poison` ends its process; that of seed `hanging` does nothing, forever;
-    that of seed `broken` meets an error in the data.
+    that of seed `broken` meets an error in the data, and that of seed `full` a full disk.
     """
 
     trials: int = 12
@@ -54,13 +55,14 @@ class Plan:
     poison: int = -1
     hanging: int = -1
     broken: int = -1
+    full: int = -1
     patience: float = 0.0
     stop: float = 7.0
 
 
 def trials(plan: Plan) -> list[Trial]:
     """The trials of a plan; how they behave hides in fields of a recipe that nothing else reads."""
-    ends = {plan.poison: POISON, plan.hanging: HANGING, plan.broken: BROKEN}
+    ends = {plan.poison: POISON, plan.hanging: HANGING, plan.broken: BROKEN, plan.full: FULL}
     return [
         Trial(
             layout=V1_0,
@@ -120,6 +122,8 @@ def run(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str,
             time.sleep(10_000)
         if of.protocol.recipe.weight_decay == BROKEN:
             raise DataError("an image has gone")
+        if of.protocol.recipe.weight_decay == FULL:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(folder / "trials" / "file"))
         done = int(next(checkpoints.newest(folder, of.trial_id), b"0"))
         for epoch in range(done + 1, of.protocol.recipe.epochs + 1):
             note(folder, of.trial_id, f"epoch{epoch}")

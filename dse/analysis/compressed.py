@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.rendering import columns, done
+from dse.analysis.rendering import columns, counted, done
 from dse.trial.compression import SETTINGS, Settings, used
 from dse.trial.names import written
 
@@ -30,8 +30,11 @@ TEXTS = {
 UNCOMPRESSED = "none"
 """The method that keeps every weight."""
 
-BEFORE = ("top1", "top5")
+BEFORE = ("top1", "top5", "val_top1")
 """What is compared with the trial as it was trained."""
+
+TINY = 1e-9
+"""Points of an accuracy below which a difference is rounding."""
 
 CONTROL = ["trial_id", "phase", "retrain_epochs", "retrain_lr"]
 """What a compressed network shares with its control, the uncompressed one that was retrained."""
@@ -80,8 +83,9 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     """The compressed networks of a table of `dse.load_compressed`, each with its own trial.
 
     More columns: `settings`, those that vary among the networks that read them, as text; `ratio`,
-    how many times smaller the file is than the trial's weights at fp32; `top1_change` and
-    `top5_change`, in points, compared with the trial as it was trained; `control_change`.
+    how many times smaller the file is than the trial's weights at fp32; `top1_change`,
+    `top5_change` and `val_top1_change`, in points, compared with the trial as it was trained;
+    `control_change`.
     """
     original = table["compressed_id"] == ""
     before = table[original].set_index("trial_id")[list(BEFORE)]
@@ -95,6 +99,18 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     for name in BEFORE:
         rows[f"{name}_change"] = rows[name] - rows["trial_id"].map(before[name]).astype(float)
     return rows
+
+
+def beyond_margin(rows: pd.DataFrame) -> list[str]:
+    """A line on the networks in fixed point, in rows of `compared`, that lose more than `margin`;
+    none where all are within it."""
+    fixed_point = rows[rows["method"] == "ristretto"]
+    lost = int((fixed_point["val_top1_change"] < -fixed_point["margin"] - TINY).sum())
+    if not lost:
+        return []
+    some = f"{lost:,} of {counted(len(fixed_point), 'ristretto network')}"
+    rule = "where no width is within it, the widest is taken"
+    return [f"val_top1 is lower than as trained by more than the margin in {some}; {rule}"]
 
 
 def fixed_settings(rows: pd.DataFrame) -> dict[str, Any]:
@@ -150,5 +166,6 @@ def summary(rows: pd.DataFrame, asked: int) -> str:
         more.append("vs none: compared with the uncompressed network retrained for as many epochs")
     elif rows["retrain_epochs"].any() and set(rows["method"]) != {UNCOMPRESSED}:
         more.append("Part of a change is due to retraining: method=none shows how much.")
+    more += beyond_margin(rows)
     fixed = " ".join(f"{name}={written(value)}" for name, value in fixed_settings(rows).items())
     return "\n".join([text, *columns([header, *lines], sides), *more, f"fixed: {fixed}"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
 from dse.coding.container import encode
+from dse.compress.descriptions import build, describe
 from dse.compress.fit import fit
 from dse.compress.measure import stored_density
 from dse.space.architecture import Architecture
@@ -21,12 +24,14 @@ OF_TORCHVISION = "features.0.weight"
 
 
 def compress(
-    content: bytes, architecture: Architecture, settings: Settings
+    content: bytes, architecture: Architecture, keys: Sequence[str], settings: Settings
 ) -> tuple[bytes, int, float]:
     """A file of weights compressed: the new file, the weights' bytes at fp32, and the density that
     is stored (see `stored_density`).
 
-    Raises `ValueError` where the file is not safetensors or not of this network.
+    The network is the one in the file's metadata, which `decode` writes, else `architecture`.
+    Raises `ValueError` where the file is not safetensors or not of this network, or where `keys`,
+    those that the user gave for `architecture`, contradict the metadata.
     """
     try:
         weights = load(content)
@@ -35,11 +40,34 @@ def compress(
     for name, tensor in weights.items():
         if not (tensor.is_floating_point() or name.endswith("num_batches_tracked")):
             raise ValueError(f"the weights must be real numbers: {name} is {tensor.dtype}")
-    network = SqueezeNet(architecture)
+    network = SqueezeNet(_of_metadata(content, architecture, keys) or architecture)
     _fill(network, weights)
     model = fit(network.eval(), None, settings)
     size = sum(4 * t.numel() for t in network.state_dict().values() if t.is_floating_point())
     return encode(model, settings.coder), size, stored_density(model)
+
+
+def _of_metadata(
+    content: bytes, architecture: Architecture, keys: Sequence[str]
+) -> Architecture | None:
+    """The network in the metadata of a file; None where `decode` did not write it."""
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    try:
+        description = json.loads(metadata.get("architecture", "null"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(description, dict) or "network" not in description:
+        return None
+    own = build(description)
+    if not isinstance(own, SqueezeNet):
+        raise ValueError(f"the network must be a SqueezeNet, got {description['network']}")
+    with torch.device("meta"):
+        asked = SqueezeNet(architecture)
+    if keys and describe(asked) != describe(own):
+        given = ", ".join(f"`{key}`" for key in keys)
+        raise ValueError(f"{given} must give the network in the file's metadata, or be left out")
+    return own.architecture
 
 
 def _fill(network: SqueezeNet, weights: Mapping[str, Tensor]) -> None:

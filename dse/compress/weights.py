@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m dse.compress",
         description="Compress weights that were not trained here, without retraining: a SqueezeNet "
         "with this project's names, or torchvision's. Keys are the settings of the compression, "
-        "the metaparameters and the layout (default: the paper's network), num_classes and "
-        "in_channels; see python -m dse.compress --help.",
+        "the metaparameters and the layout (default: the network in the file's metadata, else "
+        "the paper's), num_classes and in_channels; see python -m dse.compress --help.",
     )
     parser.add_argument("file", type=Path, metavar="FILE.safetensors", help="the weights")
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="see above")
@@ -43,15 +43,17 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(arguments)
     if options.file.suffix != SUFFIXES[0]:
         raise RequestError([not_safetensors(options.file)])
-    architecture, settings = _read(options.overrides)
+    architecture, keys, settings = _read(options.overrides)
     content = read(options.file)
     output: Path = options.output or options.file.with_suffix(".bin")
     check_output(output, options.file)
+    if not options.output and output.exists():
+        raise RequestError([f"`output` must be given by -o OUT, since {output} exists"])
 
     from dse.compress.imported import compress  # imports torch
 
     try:
-        file, size, density = compress(content, architecture, settings)
+        file, size, density = compress(content, architecture, keys, settings)
     except ValueError as error:
         raise RequestError([f"{options.file}: {error}"]) from None
     replace(output, file)
@@ -62,8 +64,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read(texts: Sequence[str]) -> tuple[Architecture, Settings]:
-    """The network and the settings; raises `RequestError` with all mistakes."""
+def _read(texts: Sequence[str]) -> tuple[Architecture, list[str], Settings]:
+    """The network, the keys that were given for it, and the settings; raises `RequestError` with
+    all mistakes."""
     errors: list[str] = []
     given = parse_overrides(texts, errors, (*SETTINGS, "network", *NETWORK, *FACTS), TEXT)
     for other in given.pop("network", []):
@@ -88,7 +91,8 @@ def _read(texts: Sequence[str]) -> tuple[Architecture, Settings]:
     if errors:
         raise RequestError(errors)
     (settings,) = read_choices(axes, given)
-    return _architecture({key: values[0] for key, values in shape.items()}, facts), settings
+    architecture = _architecture({key: values[0] for key, values in shape.items()}, facts)
+    return architecture, [key for key in given if key in (*NETWORK, *FACTS)], settings
 
 
 def _needs_data(axes: Mapping[str, Sequence[Any]]) -> list[str]:

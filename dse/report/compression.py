@@ -9,7 +9,7 @@ import pandas as pd
 
 from dse.analysis.axes import TooMany, sweep
 from dse.analysis.budgets import at_budgets
-from dse.analysis.compressed import by_settings, compared, fixed_settings
+from dse.analysis.compressed import beyond_margin, by_settings, compared, fixed_settings
 from dse.analysis.compression_tables import (
     BUDGETS_ABOUT,
     TABLE2_ABOUT,
@@ -52,12 +52,13 @@ def compression(table: pd.DataFrame) -> Section:
     budgets = pd.DataFrame()
     with suppress(TooMany):  # several data sets
         budgets = at_budgets(table)
+    sentences = [*(budget_sentences(budgets) if len(budgets) else []), *beyond_margin(rows)]
     return Section(
         id="compression",
         title="Compressed networks",
         headline=f"{count}, {rows['ratio'].min():.1f} to {rows['ratio'].max():.1f} times smaller.",
         text=[TEXT],
-        points=[Point(text=one) for one in budget_sentences(budgets)] if len(budgets) else [],
+        points=[Point(text=one) for one in sentences],
         details={"Settings that all of them have in common": fixed},
         tables=[
             *_table2(table),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,8 +29,11 @@ from dse.search.study import Proposal, Study
 from dse.sweep.launch import (
     DATA_ERROR,
     EXECUTE,
+    FULL,
     begin,
     import_figures,
+    lacks_space,
+    no_space,
     open_runner,
     write_failure,
 )
@@ -47,8 +52,8 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
 
     `execute` names the function that carries out a trial, by default what the objectives need.
     Raises `RequestError` where the study is in use, or asked something else before, or data are
-    missing, and `KeyboardInterrupt`, once the running trials have stopped, if the command is asked
-    to stop.
+    missing. Once the running trials have stopped, raises `KeyboardInterrupt` if the command is
+    asked to stop, and `OSError` if the disk of the results folder is full.
     """
     folder = request.folder
     with opened(folder, request.storage, say) as storage:
@@ -60,7 +65,13 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
         study = Study(ledger, request.question, request.n_trials)
         begin(folder, command)
         usual = FUNCTION if request.question.compression else EXECUTE
-        _Drive(request, study, execute or usual).run()
+        try:
+            _Drive(request, study, execute or usual).run()
+        except OSError as error:  # of a trial, or of the study's journal
+            if error.errno not in FULL:
+                raise
+            every = counted(request.n_trials, "trial")
+            raise no_space(folder, len(study.completed()), every) from None
         tidy(folder)
     return study
 
@@ -75,7 +86,8 @@ class _Drive:
         self._answers = Answers(self._folder, request.question.compression)
         self._active: dict[int, Active] = {}
         self._point: dict[str, int] = {}
-        self._found, self._untried, self._broken = 0, 0, False
+        self._found, self._untried = 0, 0
+        self._broken = self._full = False
         self._end = time.monotonic() + request.timeout
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
@@ -108,10 +120,12 @@ class _Drive:
             self._fill(runner, progress)
             for event in runner.events():
                 self._take(event, runner, progress)
-                if not received and not self._broken:
+                if not (received or self._broken or self._full):
                     self._fill(runner, progress)
             if received:
                 raise KeyboardInterrupt
+            if self._full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _lost(self) -> list[Proposal]:
         """The points whose record, or compressed network, has been removed: they get it again."""
@@ -193,7 +207,10 @@ class _Drive:
         elif isinstance(event, (Finished, Failed, Interrupted)):
             del self._point[trial_id]
             active.left.discard(trial_id)
-            if isinstance(event, Failed):
+            if isinstance(event, Failed) and lacks_space(event, self._folder):
+                self._full = True
+                runner.stop(STOP)
+            elif isinstance(event, Failed):
                 active.failure = event.reason
                 self._write_failure(event, active.proposal)
                 if event.reason.startswith(DATA_ERROR):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
 from dse.sweep.preflight import check_data
 from dse.sweep.progress import Progress, trained
-from dse.sweep.signals import stopped_by_signals
+from dse.sweep.signals import STOP, stopped_by_signals
 from dse.sweep.timing import Length, Rates, length_of
 from dse.trial.names import trial_names
 from dse.trial.question import Trial
@@ -30,6 +31,9 @@ EXECUTE = "dse.training.worker:run"
 
 DATA_ERROR = f"{DataError.__module__}.{DataError.__name__}: "
 """How the reason of a task's failure begins where data are missing, broken or have changed."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors where a disk is full, or the user's share of it."""
 
 LISTED = 5
 """Maximum number of tasks that a message lists by name."""
@@ -101,8 +105,9 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
     traceback is in its `failure.json`. `command` is the command line that the folder's report
     shows.
 
-    Raises `RequestError` if the engine of `workers` is not available, and `KeyboardInterrupt`, once
-    the running tasks have stopped, if the command is asked to stop.
+    Raises `RequestError` if the engine of `workers` is not available. Once the running tasks have
+    stopped, raises `KeyboardInterrupt` if the command is asked to stop, and `OSError` if the disk
+    of the folder is full.
     """
     todo, count = len(tasks.arguments), len(tasks.names)
     text = f"{counted(count, tasks.noun)}, {count - todo} already done, {todo} to do"
@@ -155,7 +160,7 @@ def import_figures() -> None:
 def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[set[str], set[str]]:
     """Run tasks; return the ids of those that failed, and of those that were left out after an
     error in their data set."""
-    failed, left_out = set(), set()
+    failed, left_out, full = set(), set(), False
     with (
         drivers.publishing(folder) as publish,
         Progress(
@@ -172,7 +177,10 @@ def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[
         for key, argument in tasks.arguments.items():
             runner.submit(key, argument)
         for event in runner.events():
-            if isinstance(event, Failed):
+            if isinstance(event, Failed) and lacks_space(event, folder):
+                full = True
+                runner.stop(STOP)
+            elif isinstance(event, Failed):
                 failed.add(str(event.key))
                 write_failure(folder, event, tasks.names[str(event.key)], tasks.kind)
                 if event.reason.startswith(DATA_ERROR):
@@ -183,7 +191,21 @@ def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[
             progress.take(event)
     if received:
         raise KeyboardInterrupt
+    if full:
+        done = records.ids(folder, tasks.kind) & tasks.names.keys()
+        raise no_space(folder, len(done), counted(len(tasks.names), tasks.noun))
     return failed, left_out
+
+
+def lacks_space(event: Failed, folder: Path) -> bool:
+    """Whether a task failed because the disk of its results folder, an absolute path, is full."""
+    full = event.reason.startswith(tuple(f"OSError: [Errno {code}] " for code in FULL))
+    return full and repr(str(folder))[1:-1] in event.reason
+
+
+def no_space(folder: Path, done: int, every: str) -> OSError:
+    """The error of a command that stops because the disk of its results folder is full."""
+    return OSError(f"the disk of {folder} is full; {done:,} of {every} are done")
 
 
 def _report_missing(tasks: Tasks, folder: Path, failed: set[str], left_out: set[str]) -> int:

@@ -221,13 +221,16 @@ def _resized(trials: Sequence[Trial], given: Collection[str]) -> list[str]:
     if "data" not in given or {"protocol", "image_size"} & set(given):
         return []
     page_of = pages.protocols()
-    found = {(trial.protocol.data, trial.protocol.image_size) for trial in trials}
-    return [
-        f"`data={data}` keeps the page's recipe, and its images are resized from {own} to {size} "
-        f"pixels; `protocol={page_of[data]}` has a recipe for them"
-        for data, size in sorted(found)
-        if data not in ("digits", "image_folder") and (own := DATA_SETS[data].image_size) != size
-    ]
+    lines = []
+    for data, size in sorted({(t.protocol.data, t.protocol.image_size) for t in trials}):
+        kept = f"`data={data}` keeps the page's recipe, and its images are"
+        if data == "image_folder":
+            change = "such as image_size=64 layout=px64"
+            lines.append(f"{kept} resized to {size}x{size} pixels; give another size, {change}")
+        elif data != "digits" and (own := DATA_SETS[data].image_size) != size:
+            recipe = f"`protocol={page_of[data]}` has a recipe for them"
+            lines.append(f"{kept} resized from {own} to {size} pixels; {recipe}")
+    return lines
 
 
 def _also_varied(
