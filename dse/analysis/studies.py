@@ -137,6 +137,12 @@ def reached(study: Mapping[str, Any]) -> str:
     return best
 
 
+def ending(study: Mapping[str, Any]) -> str:
+    """Why a study has ended, as a sentence after a space; "" where its counts say the same."""
+    ended = study["ended"]
+    return "" if not ended or ended.endswith((" done", " already")) else f" {ended.capitalize()}."
+
+
 def _networks(point: Mapping[str, Any]) -> list[str]:
     """The ids of a point's networks, a seed each; searches of earlier versions kept the trials', or
     none."""

@@ -17,6 +17,7 @@ from dse.analysis.studies import (
     best_rows,
     counts,
     effect_rows,
+    ending,
     guessing,
     history,
     reached,
@@ -87,12 +88,10 @@ def _sentence(name: str, study: Mapping[str, Any]) -> str:
     way = study.get("compression")
     limits += f", of networks decoded from their compressed files ({way})" if way else ""
     epochs = counted(int(table["epochs"].iloc[-1]), "epoch") if len(table) else "no epochs"
-    said = study["ended"].endswith((" done", " already"))  # the counts say the same
-    ended = "" if said else f" {study['ended'].capitalize()}."
     return (
         f"Study {name} (sampler {study['sampler']}, "
         f"objective {' and '.join(study['objectives'])}{limits}): "
-        f"{counts(study)}; {epochs} trained; {reached(study)}.{ended}"
+        f"{counts(study)}; {epochs} trained; {reached(study)}.{ending(study)}"
     )
 
 
