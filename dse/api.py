@@ -21,7 +21,7 @@ def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     `load("a", "b")` and `load(["a", "b"])` are the same. A trial that is in several folders counts
     once, with the record of the first of them: on another machine its answer may differ in the
     last digits. A folder that has its `table.csv` only will do. The columns are described in
-    docs/api.md.
+    docs/api.md; a folder with searches has two more.
 
     Raises `ValueError` for a folder that is not a results folder, or that holds damaged records
     (a line for each), and `TypeError` for anything that is not a path.
@@ -36,7 +36,7 @@ def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
 
     from dse.analysis import folder as reading  # imports pandas
 
-    loaded = [reading.load(place) for place in places]
+    loaded = [tables.with_studies(reading.load(place), place) for place in places]
     if len(loaded) == 1:
         return loaded[0]
 

@@ -74,6 +74,7 @@ def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
             yield f"{folder}: {', '.join(texts)}"
         for trial_id, failure in failures.items():
             yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
+    yield from _studies(folder)
     for status, is_running in drivers.published(folder):
         try:
             yield from _command(folder, status, is_running)
@@ -83,6 +84,19 @@ def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield from itertools.chain.from_iterable(damaged.values())
     if damage := studies.damage(folder):
         yield f"{damage}: a search refuses it"
+
+
+def _studies(folder: Path) -> Iterator[str]:
+    """A line for each study: how many of its trials are done, and the best so far."""
+    if not (studies.load(folder) or (folder / studies.JOURNAL).exists()):
+        return
+    from dse.analysis.studies import counts, ending, reached  # imports pandas
+    from dse.search.ledger import so_far  # imports Optuna
+
+    for name, study in so_far(folder).items():
+        with suppress(TypeError, KeyError, AttributeError):
+            known = f"{counts(study)}; {reached(study)}.{ending(study)}"
+            yield f"study {name} ({study['sampler']}): {known.removesuffix('.')}"
 
 
 def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:

@@ -108,6 +108,10 @@ def test_what_samplers_chose_is_in_no_comparison(tmp_path: Path) -> None:
         assert text.count("Not shown: 3 trials that a sampler chose.") == 2 * lines
         assert "sr=1 0.125" not in text
         assert "Pareto front" in text
+        assert "The best trial, by validation accuracy: tpe" in text
+        rows = load(tmp_path).set_index("trial_id").loc[ids[9:] if lines else ids]
+        assert f"{rows['params'].mean():,.0f} {rows['size_bytes'].mean():,.0f} 1.00 " in text
+        assert f" 1.00 {rows['top1'].mean():.2f} " in text
 
 
 def test_the_best_is_chosen_on_the_validation_part(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 from reading import composed_once
 
+from dse import status
+from dse.analysis.studies import history
 from dse.results import studies
 from dse.results.studies import JOURNAL
 from dse.search import drive
 from dse.search.closing import close, outcome
-from dse.search.ledger import Ledger, check_not_lost
+from dse.search.ledger import Ledger, check_not_lost, so_far
 from dse.search.limits import costs_of
 from dse.search.request import Request, read_request
 from dse.search.storage import TORN, opened
@@ -160,6 +163,40 @@ def test_what_failed_is_not_tried_again_until_the_next_command(tmp_path: Path) -
     assert [p.point for p in again] == [p.point for p in trained[2::3]]
     assert found.count == 9
     assert study(tmp_path / "s", *arguments)[1] == []
+
+
+def test_the_status_follows_a_study_while_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without what a search leaves at its end, and without writing."""
+    arguments = (*SMALL, FRONT, "sampler=random", "n_trials=12")
+    with pytest.raises(Interrupted):
+        study(tmp_path / "s", *arguments, stop=Countdown(20), fail=True)
+
+    def shown() -> str:
+        assert status.main([str(tmp_path / "s")]) == 0
+        (line,) = [one for one in capsys.readouterr().out.splitlines() if "study" in one]
+        return line
+
+    before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+    line = shown()
+    assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    kept = so_far(tmp_path / "s")["random"]
+    done = Counter(point["state"] for point in kept["points"])
+    assert done["failed"] == 3
+    assert done["trained"] >= 5
+    best = max(point["values"][1] for point in kept["points"] if point["values"])
+    count = int(history(kept)["on_front"].sum())
+    states = f"{done['trained']} trained, 3 failed" + ", 1 not finished" * done["running"]
+    assert line == (
+        f"study random (random): {done.total()} of 12 trials, {states}; "
+        f"{count} point{'s' * (count > 1)} on the front, best validation accuracy {best:.1f}%"
+    )
+    _, _, found = study(tmp_path / "s", *arguments)
+    assert shown().startswith("study random (random): 12 trials, 12 trained; ")
+    kept = so_far(tmp_path / "s")["random"]["points"]
+    values = [entry.values for entry in found.entries]
+    assert Counter(str(p["values"]) for p in kept) == Counter(map(str, values))
 
 
 def test_a_longer_study_goes_on(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from dse import pack
 from dse.compress import after_training
 from dse.data.store import Store
 from dse.figures.study import study_figure
+from dse.report.study import networks_of
 from dse.results import compressed, records, tables
 from dse.results.files import COMPRESSED
 from dse.runner.task import Reporter
@@ -140,6 +141,13 @@ def test_the_summary_is_of_the_networks_decoded_from_their_files(whole: Path) ->
     ids = [compressed_id(trial.trial_id, CHEAP)[:8] for trial in trials]
     assert f" {best.values[0]:,.0f} bytes compressed; compressed networks {', '.join(ids)}" in line
     assert all(f"{axis.name}=" in line for axis in request.question.space.axes)
+    networks = networks_of(whole, {"s": {"compression": "method=..."}}).loc[
+        [compressed_id(trial.trial_id, CHEAP) for trial in trials]
+    ]
+    files = [compressed.read(whole, own) for own in networks.index]
+    assert networks["top1"].tolist() == [one.measured.top1 for one in files]
+    assert networks["size_bytes"].tolist() == [one.measured.fp32_bytes for one in files]
+    assert networks["params"].notna().all()
     rows = text.splitlines()[2 : 2 + len(done)]
     assert any(f" {best.values[1]:.1f} " in row for row in rows)
     assert summarised(request, tables.load(whole)[:0], 6).startswith("0 of 6 trials done")

@@ -12,7 +12,7 @@ import pytest
 from reading import composed_once
 
 from dse.analysis.axes import NoSweep
-from dse.analysis.studies import effect_rows, front_rows, guessing, history
+from dse.analysis.studies import BEST, best_rows, effect_rows, front_rows, guessing, history
 from dse.figures.study import study_figure
 from dse.report.study import searches
 from dse.results import studies
@@ -138,9 +138,9 @@ def test_a_study_of_one_objective_has_its_best_so_far(tmp_path: Path) -> None:
     table = history(study)
     assert table["best"].iloc[-1] == table["val_top1"].max()
     assert study_figure(study).axes[0].get_ylabel() == "validation top-1 (%)"
-    best = f"best validation accuracy: {table['best'].iloc[-1]:.1f}%"
+    best = f"best validation accuracy {table['best'].iloc[-1]:.1f}%"
     stopped = study["points"][0] | {"state": "stopped", "values": None}
-    for points, words in (([*study["points"], stopped], best), ([stopped], "accuracy: none")):
+    for points, words in (([*study["points"], stopped], best), ([stopped], "no result yet")):
         assert words in searches({"s": {**study, "points": points}}).points[0].text
 
 
@@ -193,8 +193,37 @@ def test_tied_networks_are_counted(front: dict[str, Any]) -> None:
     count = sum(p["values"] == [best] for p in points)
     assert count > 1
     table = searches({"s": one}).tables[0]
-    assert table.caption == f"The best networks ({count} tied), by validation accuracy: s"
-    assert len(table.frame) == count
+    tied = f"({count} tied for the first place)"
+    assert table.caption == f"The 10 best trials {tied}, by validation accuracy: s"
+    assert (table.frame["val_top1"] == best).sum() == count
+
+
+def test_the_best_trials_are_ranked_by_validation_accuracy(front: dict[str, Any]) -> None:
+    """The test set and the records are for information; of equal trials the smallest is first."""
+    points = [{**p, "values": p["values"] and p["values"][-1:]} for p in front["points"]]
+    one = {**front, "objectives": ["val_top1"], "points": points}
+    done = [p for p in points if p["values"]]
+    sizes = {p["networks"][0]: 1000 - n for n, p in enumerate(done)}
+    networks = pd.DataFrame({"params": sizes, "size_bytes": sizes})
+    networks["top1"] = -networks["size_bytes"]
+    rows = best_rows(one, networks)
+    ranked = sorted(done, key=lambda p: (-p["values"][0], sizes[p["networks"][0]]))[:BEST]
+    assert rows["trial"].tolist() == [points.index(p) + 1 for p in ranked]
+    assert rows["size_bytes"].tolist() == [sizes[p["networks"][0]] for p in ranked]
+    assert (rows["top1"] == -rows["size_bytes"]).all()
+    assert [*rows][-5:] == ["params", "size_bytes", "val_top1", "top1", "id"]
+    both = {**one, "points": [{**p, "networks": [*p["networks"], "gone"]} for p in points]}
+    assert best_rows(both, networks)["top1"].isna().all(), "a mean of some seeds is none"
+    assert best_rows(front, networks)["trial"].tolist() == front_rows(front)["trial"].tolist()
+
+
+def test_unfinished_trials_keep_their_place(front: dict[str, Any]) -> None:
+    points = [p for p in front["points"] if p["state"] == "trained"][:3]
+    points[1] = {**points[1], "state": "running", "values": None}
+    study = {**front, "points": points}
+    assert history(study)["trial"].tolist() == [1, 3]
+    text = searches({"s": study}).points[0].text
+    assert "3 of 70 trials, 2 trained, 1 not finished; " in text
 
 
 def test_what_may_be_guessing_is_said(front: dict[str, Any]) -> None:

@@ -147,6 +147,14 @@ def test_keys_that_vary_together_are_named_each() -> None:
     assert line.startswith("best by validation accuracy: pct3x3=0.7 sr=0.5;")
 
 
+def test_networks_of_a_search_are_ranked() -> None:
+    values = {0.25: 80.0, 0.5: 90.0, 1.0: 85.0}
+    table = trials(*({"sr": sr, "val_top1": value} for sr, value in values.items()))
+    for keys, order in (((), ["0.25", "0.5", "1"]), (("sr",), ["0.5", "1", "0.25"])):
+        rows = summary(table, 3, keys).splitlines()[2:5]
+        assert [row.split()[0] for row in rows] == order
+
+
 def test_alexnet_has_no_layout() -> None:
     layouts = {name: replace(record().trial, layout=LAYOUTS[name]).question for name in LAYOUTS}
     table = trials(

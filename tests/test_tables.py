@@ -17,7 +17,8 @@ import pytest
 from failing import raising
 from sample_records import RECORDS, contents, equal, place, record
 
-from dse.results import atomic, files, records, tables
+import dse
+from dse.results import atomic, files, records, studies, tables
 from dse.trial.record import COLUMNS
 
 
@@ -93,6 +94,40 @@ def test_a_table_is_read_from_its_index_and_equals_the_records(
     shutil.rmtree(place(tmp_path, RECORDS[3]))
     assert len(tables.load(tmp_path)) == 5
     equal(tables.load(tmp_path), tables.write_tables(tmp_path))
+
+
+def test_trials_of_a_search_have_their_study(tmp_path: Path) -> None:
+    """That which trained the trial, else one that found it; also where no record is new."""
+    folder, copy, other = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    for one in RECORDS[:4]:
+        records.save(folder, one, {})
+    own = tables.write_tables(folder)["trial_id"].tolist()
+    assert [*dse.load(folder)] == [*COLUMNS]
+    for name, points in (
+        ("one", [("stored", own[2:3]), ("stored", own[1:2]), ("failed", own[3:])]),
+        ("two", [("stopped", ["gone"]), ("trained", own[1:2]), ("trained", own[3:])]),
+    ):
+        found = [{"state": state, "trials": ids} for state, ids in points]
+        studies.save(folder, name, dict.fromkeys(studies.KEYS, "") | {"points": found})
+    table = dse.load(folder)
+    assert [*table] == [*COLUMNS, "study", "study_trial"]
+    assert table["study"].fillna("").tolist() == ["", "two", "one", "two"]
+    assert table["study_trial"].fillna(0).tolist() == [0, 2, 1, 3]
+    assert [*tables.write_tables(folder)] == [*COLUMNS]
+    before = files.signature(folder / "table.csv")
+    tables.write_tables(folder)
+    assert files.signature(folder / "table.csv") == before
+    copy.mkdir()
+    shutil.copy(folder / "table.csv", copy)
+    for name in ("study", "study_trial"):
+        assert dse.load(copy)[name].dtype == table[name].dtype
+        assert dse.load(copy)[name].isna().tolist() == [True, False, False, False]
+    records.save(other, RECORDS[5], {})
+    assert dse.load(other, folder)["study_trial"].sum() == 6
+    path = copy / "table.csv"
+    path.write_text(path.read_text().replace(",two,3", ",two,1.5"))
+    with pytest.raises(ValueError, match="must be a table of trials"):
+        dse.load(copy)
 
 
 def test_tables_of_the_same_records_are_left_alone(tmp_path: Path) -> None:

@@ -49,9 +49,12 @@ def _csv(path: Path) -> pd.DataFrame:
             path,
             keep_default_na=False,
             na_values=[""],
-            dtype={name: str for name, kind in KINDS.items() if kind == "str"},
+            dtype={
+                **{name: "str" for name, kind in KINDS.items() if kind == "str"},
+                **{"study": "str", "study_trial": "Int64"},
+            },
         )
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} must be a table of trials: {error}") from None
     for name in SINCE.keys() - set(table):
         table[name] = SINCE[name]

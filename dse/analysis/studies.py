@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,35 @@ from dse.trial.names import short_id
 
 COMPLETE = ("trained", "stored")
 ENDED = (*COMPLETE, "stopped", "failed")
+WORDS = {
+    "stored": "already in the folder",
+    "trained": "trained",
+    "stopped": "stopped early",
+    "failed": "failed",
+    "running": "not finished",
+}
+BEST, MEASURED = 10, ("params", "size_bytes", "top1")
+"""Maximum number of trials in the table of the best ones, and what it has from their records."""
 
 
 def history(study: Mapping[str, Any]) -> pd.DataFrame:
     """A row for each point of a study (see `dse.results.studies.load`) that has ended, in order.
 
-    Columns: `trial` (from 1), `epochs` trained so far, `state`, `val_top1` in percent, with two
-    objectives `cost`, `on_front` and `hypervolume`, with one `best`. The hypervolume is the share
-    of the box from cost 0 and accuracy 100% to the highest cost of the study and accuracy 0 that
-    the front so far dominates. A point that was stopped early counts its epochs only.
+    Columns: `trial` (its place in the study, from 1), `epochs` trained so far, `state`, `val_top1`
+    in percent, with two objectives `cost`, `on_front` and `hypervolume`, with one `best`. The
+    hypervolume is the share of the box from cost 0 and accuracy 100% to the highest cost of the
+    study and accuracy 0 that the front so far dominates. A point that was stopped early counts its
+    epochs only.
     """
-    ended = [p for p in study["points"] if p["state"] in ENDED]
+    places = [n for n, p in enumerate(study["points"], 1) if p["state"] in ENDED]
+    ended = [study["points"][n - 1] for n in places]
     whole = [p["state"] in COMPLETE for p in ended]
     accuracy = np.array(
         [p["values"][-1] if w else np.nan for p, w in zip(ended, whole, strict=True)]
     )
     table = pd.DataFrame(
         {
-            "trial": np.arange(1, len(ended) + 1),
+            "trial": np.array(places, dtype=np.int64),
             "epochs": np.cumsum([p["epochs"] for p in ended], dtype=np.int64),
             "state": [p["state"] for p in ended],
             "val_top1": accuracy,
@@ -50,22 +62,85 @@ def history(study: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def front_rows(study: Mapping[str, Any]) -> pd.DataFrame:
-    """The points on a study's front, the cheapest first: their keys, the cost, the validation
-    accuracy, and the short ids of their networks; with one objective the best point."""
+    """The points on a study's front, the cheapest first: the trial (see `history`), its keys, the
+    cost, the validation accuracy, and the short ids of its networks; with one objective the best
+    point."""
     table = history(study)
     if table["val_top1"].isna().all():
         return pd.DataFrame()
-    ended = [p for p in study["points"] if p["state"] in ENDED]
     chosen = table["on_front"] if "on_front" in table else table["val_top1"] == table["best"].max()
-    rows = [
-        {
-            **ended[place]["point"],
-            **dict(zip(study["objectives"], ended[place]["values"], strict=True)),
-            "id": ", ".join(map(short_id, _networks(ended[place]))),
-        }
-        for place in table.index[chosen]
+    rows = _rows(study, table["trial"][chosen])
+    return rows.sort_values(study["objectives"][0], ignore_index=True)
+
+
+def best_rows(study: Mapping[str, Any], networks: pd.DataFrame) -> pd.DataFrame:
+    """The best trials by the study's own objectives, with what their records say, for information.
+
+    With a cost the front, as `front_rows` has it, else the `BEST` with the highest validation
+    accuracy, of equal ones the smallest first. `networks` has the columns `MEASURED` of networks by
+    their ids; shown are means over the seeds, nothing where one of them is missing.
+    """
+    rows = front_rows(study)
+    if rows.empty:
+        return rows
+    if is_one := len(study["objectives"]) == 1:
+        table = history(study)
+        rows = _rows(study, table["trial"][table["val_top1"].notna()])
+        rows = rows.nlargest(BEST, "val_top1", keep="all")
+    known = networks.reindex(columns=[*MEASURED])
+    means = [
+        known.reindex(_networks(study["points"][trial - 1])).mean(skipna=False)
+        for trial in rows["trial"]
     ]
-    return pd.DataFrame(rows).sort_values(study["objectives"][0], ignore_index=True)
+    for name in MEASURED:
+        if name not in rows:
+            rows[name] = [float(mean[name]) for mean in means]
+    if is_one:
+        rows = rows.sort_values(["val_top1", "size_bytes"], ascending=[False, True], kind="stable")
+        rows = rows.head(BEST)
+    last = [*study["objectives"], "top1", "id"]
+    return rows[[*(name for name in rows if name not in last), *last]]
+
+
+def _rows(study: Mapping[str, Any], trials: Iterable[int]) -> pd.DataFrame:
+    """A row for each of some trials that are done."""
+    points = {trial: study["points"][trial - 1] for trial in trials}
+    return pd.DataFrame(
+        {
+            "trial": trial,
+            **point["point"],
+            **dict(zip(study["objectives"], point["values"], strict=True)),
+            "id": ", ".join(map(short_id, _networks(point))),
+        }
+        for trial, point in points.items()
+    )
+
+
+def counts(study: Mapping[str, Any]) -> str:
+    """How many trials a study has had, and how many of them ended in which way."""
+    states = Counter(point["state"] for point in study["points"])
+    words = WORDS | ({"trained": "trained to the end"} if states["stopped"] else {})
+    had, asked = len(study["points"]), study.get("n_trials", 0)
+    of = f"{had:,} of " if had < asked else ""
+    ended = [f"{states[state]:,} {word}" for state, word in words.items() if states[state]]
+    return ", ".join([f"{of}{counted(max(had, asked), 'trial')}", *ended])
+
+
+def reached(study: Mapping[str, Any]) -> str:
+    """The best validation accuracy of a study and, with two objectives, how many points its front
+    has."""
+    table = history(study)
+    known = table["val_top1"].notna().any()
+    best = f"best validation accuracy {table['val_top1'].max():.1f}%" if known else "no result yet"
+    if known and "on_front" in table:
+        return f"{counted(int(table['on_front'].sum()), 'point')} on the front, {best}"
+    return best
+
+
+def ending(study: Mapping[str, Any]) -> str:
+    """Why a study has ended, as a sentence after a space; "" where its counts say the same."""
+    ended = study["ended"]
+    return "" if not ended or ended.endswith((" done", " already")) else f" {ended.capitalize()}."
 
 
 def _networks(point: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,8 @@ def summary(
     """The configurations of a table of records, and the best by validation accuracy.
 
     Accuracies are means over the seeds, in percent; that on the test set has its 95% interval. Of
-    more than `LINES` configurations the best by validation accuracy are listed. `asked` is how many
+    more than `LINES` configurations, and of a search, the best by validation accuracy are listed,
+    in this order. `asked` is how many
     trials were to be trained; those without a record have failed. Of a search, each of the keys
     `searched` has a column, and the best is named by its ids too. With `decoded`, a way of
     compression, the table has the `compressed_id`, the `file_bytes` and the accuracies of networks
@@ -35,7 +36,7 @@ def summary(
     found = sweep(table, searched)
     points = configurations(found)
     ranked = _ranked(points)
-    shown = points if len(points) <= LINES else ranked.head(LINES)
+    shown = ranked.head(LINES) if searched or len(points) > LINES else points
     means = "means over the seeds, " if table["seed"].nunique() > 1 else ""
     of = f", of the networks decoded from their files ({decoded})" if decoded else ""
     lines = [f"{count}: {_outcome(table)}; {means}accuracies in percent{of}"]

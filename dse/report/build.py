@@ -23,7 +23,7 @@ from dse.report import sections
 from dse.report.compression import compression
 from dse.report.figures import PLACES, figures_of
 from dse.report.page import CURVE, Curve, Figure, Section, Table, page
-from dse.report.study import searches
+from dse.report.study import networks_of, searches
 from dse.results import atomic, commands, compressed, curves, records, studies
 from dse.trial.names import duration
 
@@ -39,7 +39,8 @@ class Contents:
 
     `command` repeats the report. `note` says what is fixed, and how many trials of the folder are
     not shown. `failures` are those of trials without a record. `sampled` are the ids of trials that
-    samplers chose: the paper's claims and comparisons are of the others.
+    samplers chose: the paper's claims and comparisons are of the others. `networks` are those of
+    the `studies`, as `dse.report.study.networks_of` returns them.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Contents:
     failures: Sequence[records.Failure] = ()
     note: str = ""
     studies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    networks: pd.DataFrame = field(default_factory=pd.DataFrame)
     sampled: Sequence[str] = ()
 
 
@@ -70,6 +72,7 @@ def write(
     report, and `note` is the figures' own. `sampled` are the ids of trials that samplers chose
     (default: those of the folder's searches). Raises `OSError` where the folder cannot be written.
     """
+    found = studies.load(folder)
     contents = Contents(
         title=folder.resolve().name,
         table=table,
@@ -79,7 +82,8 @@ def write(
         commands=commands.noted(folder),
         failures=tuple(records.failures(folder).values()),
         note=note,
-        studies=studies.load(folder),
+        studies=found,
+        networks=networks_of(folder, found),
         sampled=sorted(studies.sampled(folder) if sampled is None else sampled),
     )
     path, mark = folder / name, _mark(contents)
@@ -95,9 +99,10 @@ def write(
 
 def _mark(contents: Contents) -> bytes:
     """A comment with a digest of all that a report depends on: its contents, and this code."""
-    rest = replace(contents, table=pd.DataFrame(), compressed=pd.DataFrame())
+    empty = pd.DataFrame()
+    rest = replace(contents, table=empty, compressed=empty, networks=empty)
     digest = hashlib.sha256(repr(rest).encode())
-    for table in filter(len, (contents.table, contents.compressed)):
+    for table in filter(len, (contents.table, contents.compressed, contents.networks)):
         digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     digest.update(code_digest("report"))
     return f"<!-- {digest.hexdigest()} -->\n".encode()
@@ -125,7 +130,7 @@ def report(contents: Contents) -> bytes:
         shown += [*_of_grid(contents), sections.pareto(found)]
         shown += [sections.per_configuration(found), sections.each_trial(found)]
         shown += [sections.small(found), compression(contents.compressed)]
-        shown.insert(0, searches(contents.studies))
+        shown.insert(0, searches(contents.studies, contents.networks))
     shown.append(_origin(contents))
     return page(
         contents.title,

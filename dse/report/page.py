@@ -20,7 +20,9 @@ from dse.analysis.labels import MEANINGS, is_numeric
 from dse.trial.names import written
 from dse.trial.question import QUESTION
 
-DECIMALS = {"loss": 4, "seconds": 1, "front_share": 0, "file_bytes": 0, "epochs_total": 0}
+DECIMALS = {"loss": 4, "seconds": 1} | dict.fromkeys(
+    ("front_share", "file_bytes", "epochs_total", "params", "size_bytes"), 0
+)
 """How many decimals a measured number has, where it is not 2."""
 DIGITS = dict.fromkeys(("p", "Holm's p", "allreduce_seconds", "download_seconds"), 3)
 """Numbers that have so many digits instead."""

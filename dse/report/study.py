@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from dse.analysis import folder as reading
 from dse.analysis.axes import NoSweep
 from dse.analysis.rendering import counted
-from dse.analysis.studies import effect_rows, front_rows, guessing, history, refusals
+from dse.analysis.studies import (
+    MEASURED,
+    best_rows,
+    counts,
+    effect_rows,
+    ending,
+    guessing,
+    history,
+    reached,
+    refusals,
+)
 from dse.figures.importing import import_matplotlib
 from dse.report.page import Figure, Point, Section, Table
+from dse.results import compressed
 from dse.results.studies import GRID
 
 ABOUT = {
@@ -21,6 +35,7 @@ ABOUT = {
     "best value": "the value with the highest mean validation accuracy",
     "trials": "how many of the trained networks have the best value",
 }
+TRIAL = {"trial": "its place in the study, from 1"}
 EVEN = ("random", GRID)
 """Samplers that choose values regardless of what they found."""
 TEXT = (
@@ -30,8 +45,28 @@ TEXT = (
 )
 
 
-def searches(studies: Mapping[str, Mapping[str, Any]]) -> Section:
-    """The studies of a folder (see `dse.results.studies.load`); empty where there are none."""
+def networks_of(folder: Path, studies: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The columns `MEASURED` of the networks of a folder with studies, by their ids."""
+    if not studies:
+        return pd.DataFrame(columns=[*MEASURED])
+    trials = reading.load(folder).set_index("trial_id")
+    parts = [trials[[*MEASURED]]]
+    if any(study.get("compression") for study in studies.values()):
+        files = compressed.load(folder, trials.reset_index())
+        files = files[files["compressed_id"] != ""].rename(columns={"fp32_bytes": "size_bytes"})
+        files["params"] = files["trial_id"].map(trials["params"])
+        parts.append(files.set_index("compressed_id")[[*MEASURED]])
+    return pd.concat(parts)
+
+
+def searches(
+    studies: Mapping[str, Mapping[str, Any]], networks: pd.DataFrame | None = None
+) -> Section:
+    """The studies of a folder (see `dse.results.studies.load`); empty where there are none.
+
+    `networks` are what `networks_of` gives.
+    """
+    known = pd.DataFrame() if networks is None else networks
     found = [(name, study) for name, study in studies.items() if study["points"]]
     return Section(
         id="search",
@@ -42,46 +77,42 @@ def searches(studies: Mapping[str, Mapping[str, Any]]) -> Section:
             for name, study in found
         ],
         figures=[figure for name, study in found for figure in _figures(name, study)],
-        tables=[table for name, study in found for table in _tables(name, study)],
+        tables=[table for name, study in found for table in _tables(name, study, known)],
     )
 
 
 def _sentence(name: str, study: Mapping[str, Any]) -> str:
     """What a study was, and how far it came."""
-    counts = Counter(point["state"] for point in study["points"])
-    whole = "trained to the end" if counts["stopped"] else "trained"
-    words = {"stored": "already in the folder", "trained": whole, "stopped": "stopped early"}
-    states = ", ".join(f"{number:,} {words.get(state, state)}" for state, number in counts.items())
     table = history(study)
-    value = "best validation accuracy"
-    last = "none" if table["val_top1"].isna().all() else f"{table['val_top1'].max():.1f}%"
-    if "hypervolume" in table:
-        value, last = "points on the front", f"{int(table['on_front'].sum()):,}"
     limits = "".join(f", {key} at most {most:,}" for key, most in study["limits"].items())
     way = study.get("compression")
     limits += f", of networks decoded from their compressed files ({way})" if way else ""
     epochs = counted(int(table["epochs"].iloc[-1]), "epoch") if len(table) else "no epochs"
-    said = study["ended"].endswith((" done", " already"))  # the counts say the same
-    ended = "" if said else f" {study['ended'].capitalize()}."
     return (
         f"Study {name} (sampler {study['sampler']}, "
         f"objective {' and '.join(study['objectives'])}{limits}): "
-        f"{counted(len(study['points']), 'trial')}, {states}; {epochs} trained; "
-        f"{value}: {last}.{ended}"
+        f"{counts(study)}; {epochs} trained; {reached(study)}.{ending(study)}"
     )
 
 
-def _tables(name: str, study: Mapping[str, Any]) -> Iterator[Table]:
-    """The best networks, and which keys matter."""
-    if len(rows := front_rows(study)):
+def _tables(name: str, study: Mapping[str, Any], networks: pd.DataFrame) -> Iterator[Table]:
+    """The best trials, and which keys matter."""
+    if len(rows := best_rows(study, networks)):
         costs = study["objectives"][:-1]  # bytes and counts, means over the seeds
         rows = rows.assign(**{cost: rows[cost].round().astype(int) for cost in costs})
-        best = "The best network" if len(rows) == 1 else f"The best networks ({len(rows):,} tied)"
-        what = "The front" if len(study["objectives"]) > 1 else best
-        yield Table(f"{what}, by validation accuracy: {name}", rows)
+        what = "The front" if costs else _best(study, len(rows))
+        yield Table(f"{what}, by validation accuracy: {name}", rows, TRIAL)
     if len(rows := effect_rows(study)):
         chosen = "" if study["sampler"] in EVEN else "; the sampler chose the values, not evenly"
         yield Table(f"Which keys matter for accuracy: {name}{chosen}", rows, ABOUT)
+
+
+def _best(study: Mapping[str, Any], shown: int) -> str:
+    """What the table of the best trials shows."""
+    accuracies = history(study)["val_top1"]
+    tied = int((accuracies == accuracies.max()).sum())
+    best = f"{shown} best trials" if shown > 1 else "best trial"
+    return f"The {best}{f' ({tied:,} tied for the first place)' if tied > 1 else ''}"
 
 
 def _figures(name: str, study: Mapping[str, Any]) -> list[Figure]:

@@ -66,6 +66,21 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def places(folder: Path) -> dict[str, tuple[str, int]]:
+    """The study of each trial, and the place in it, from 1, of the point that the trial belongs to.
+
+    Of several studies it is the one that trained it, else the first by name.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    known = load(folder)
+    for is_trained in (False, True):
+        for name in sorted(known, reverse=True):
+            for place, point in enumerate(known[name]["points"], 1):
+                if isinstance(point, dict) and (point.get("state") == "trained") == is_trained:
+                    found |= dict.fromkeys(point.get("trials", ()), (name, place))
+    return found
+
+
 def torn(content: bytes) -> tuple[int, int]:
     """The first line of a journal that is no record, from 1, and where it begins in bytes; 0 and
     the length where all lines are records."""

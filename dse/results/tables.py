@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dse.results import packs
+from dse.results import packs, studies
 from dse.results.atomic import hidden, write
 from dse.results.files import (
     INDEX,
@@ -41,11 +41,13 @@ ATTEMPTS = 5
 
 
 class Cache(NamedTuple):
-    """The table that was last written, and the signatures of its rows' records and of its CSV."""
+    """The table that was last written, and the signatures of its rows' records, of its CSV and of
+    the folder's studies."""
 
     table: pd.DataFrame
     records: Mapping[str, Signature]
     csv: Signature | None
+    studies: Signature | None
 
 
 def load(folder: Path) -> pd.DataFrame:
@@ -57,23 +59,35 @@ def load(folder: Path) -> pd.DataFrame:
     return _table(folder, _signatures(folder), _cache(folder))
 
 
+def with_studies(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The table with the study of each trial and the trial's place in it, where a search chose any
+    of them: two more columns, `study` and `study_trial`."""
+    places = studies.places(folder)
+    own = table["trial_id"].map({trial_id: name for trial_id, (name, _) in places.items()})
+    if own.isna().all():
+        return table
+    numbers = {trial_id: number for trial_id, (_, number) in places.items()}
+    return table.assign(study=own, study_trial=table["trial_id"].map(numbers).astype("Int64"))
+
+
 def write_tables(folder: Path) -> pd.DataFrame:
     """Write `table.csv` and `table.parquet` where they are out of date; returns the table.
 
-    In the CSV a loss that is NaN is an empty cell; no cell is a formula to a spreadsheet. Raises
-    `Damaged` as `load` does.
+    The CSV also has the columns of `with_studies`; a loss that is NaN is an empty cell, and no cell
+    is a formula to a spreadsheet. Raises `Damaged` as `load` does.
     """
     for _ in range(ATTEMPTS):
         now = _now(folder)
         current, cache = _signatures(folder), _cache(folder)
         table = _table(folder, current, cache)
-        csv = folder / "table.csv"
-        if not current or cache.records != current or cache.csv != signature(csv):
+        csv, of_studies = folder / "table.csv", signature(folder / studies.STUDIES)
+        kept = (cache.records, cache.csv, cache.studies)
+        if not current or kept != (current, signature(csv), of_studies):
             parquet = encoded(table)
-            write(csv, table.to_csv(index=False).encode())
+            write(csv, with_studies(table, folder).to_csv(index=False).encode())
             write(folder / "table.parquet", parquet)
             trusted = [current[i] if current[i][3] < now else None for i in table["trial_id"]]
-            write(folder / INDEX, _index(parquet, signature(csv), trusted))
+            write(folder / INDEX, _index(parquet, signature(csv), of_studies, trusted))
         if _signatures(folder) == current:  # else another writer's newer tables may be replaced
             break
     return table
@@ -119,7 +133,12 @@ def _now(folder: Path) -> int:
         return file.stat().st_ctime_ns
 
 
-def _index(parquet: bytes, csv: Signature | None, records: list[Signature | None]) -> bytes:
+def _index(
+    parquet: bytes,
+    csv: Signature | None,
+    of_studies: Signature | None,
+    records: list[Signature | None],
+) -> bytes:
     """The index of tables just written.
 
     None is for a record that was written at the moment when the records were listed: it could
@@ -128,6 +147,7 @@ def _index(parquet: bytes, csv: Signature | None, records: list[Signature | None
     import numpy as np
 
     head = {"parquet": hashlib.sha256(parquet).hexdigest(), "rules": _rules(), "csv": csv}
+    head |= {"studies": of_studies} if of_studies else {}
     rows = np.array([signature or (0, 0, 0, 0) for signature in records], dtype="<i8")
     return json.dumps(head).encode() + b"\n" + rows.tobytes()
 
@@ -146,9 +166,10 @@ def _cache(folder: Path) -> Cache:
         table: pd.DataFrame = decoded(parquet).to_pandas(use_threads=False)
         rows = np.frombuffer(body, dtype="<i8").reshape(len(table), 4).tolist()
         records = dict(zip(table["trial_id"], map(tuple, rows), strict=True))
-        return Cache(table, records, tuple(head["csv"]))
+        of_studies = head.get("studies")
+        return Cache(table, records, tuple(head["csv"]), of_studies and tuple(of_studies))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return Cache(pd.DataFrame({"trial_id": []}), {}, None)
+        return Cache(pd.DataFrame({"trial_id": []}), {}, None, None)
 
 
 @functools.cache

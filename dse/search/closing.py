@@ -23,6 +23,7 @@ from dse.results import compressed, studies
 from dse.search.answers import Answers
 from dse.search.compression import described
 from dse.search.keys import ACCURACY
+from dse.search.ledger import state_of
 from dse.search.request import Request
 from dse.search.space import Choice, named
 from dse.search.study import Study
@@ -33,13 +34,6 @@ from dse.sweep.streams import print_lines
 from dse.trial.compression import compressed_id
 from dse.trial.names import written
 from dse.trial.protocol import chance
-
-STATES = {
-    TrialState.COMPLETE: "trained",
-    TrialState.PRUNED: "stopped",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
 
 DECODED = ("file_bytes", "status", "top1", "top5", "val_top1", "classes_predicted")
 """What a network decoded from its file has in place of its trial's."""
@@ -144,14 +138,13 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
         epochs = trials[0].protocol.recipe.epochs
         if state != TrialState.COMPLETE:
             epochs = len(attributes.get("curve", []))
-        stored = attributes.get("stored", False)
         found.append(
             {
                 "number": entry.number,
-                "state": "stored" if stored and state == TrialState.COMPLETE else STATES[state],
+                "state": state_of(entry),
                 "point": attributes["point"],
                 "values": entry.values if state == TrialState.COMPLETE else None,
-                "epochs": 0 if stored else len(trials) * epochs,
+                "epochs": 0 if attributes.get("stored", False) else len(trials) * epochs,
                 "trials": (ids := [trial.trial_id for trial in trials]),
                 "networks": [compressed_id(one, way) for one in ids] if way else ids,
             }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ from dse.trial.names import written
 from dse.trial.question import SEMANTICS
 
 QUESTION, PLANNED = "question", "n_trials"
+STATES = {
+    TrialState.COMPLETE: "trained",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
 ENDED = ("trained", "stored", "stopped")
 """States of `dse.results.studies` of trials that are done."""
 OWNER = "owner"
@@ -123,6 +130,45 @@ def already_done(folder: Path, url: str, name: str, question: Question) -> int:
     entries = storage.get_all_trials(study, deepcopy=False)
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     return sum(e.state in done and "repeat" not in e.user_attrs for e in entries)
+
+
+def state_of(entry: FrozenTrial) -> str:
+    """What became of an entry, as `dse.results.studies` has it."""
+    is_stored = entry.state == TrialState.COMPLETE and entry.user_attrs.get("stored", False)
+    return "stored" if is_stored else STATES[entry.state]
+
+
+def so_far(folder: Path) -> dict[str, dict[str, Any]]:
+    """The studies of a folder as they are now, also where their search runs or was killed.
+
+    As `dse.results.studies.load` has them, but those in the folder's journal with the keys that
+    `dse.analysis.studies.counts` and `reached` read only. Nothing is written.
+    """
+    found, path = studies.load(folder), folder / JOURNAL
+    if not path.exists():
+        return found
+    with suppress(OSError, ValueError, KeyError):  # of a journal that a search would refuse
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        for study in storage.get_all_studies():
+            if not (asked := study.user_attrs.get(QUESTION)):
+                continue
+            entries = storage.get_all_trials(study._study_id, deepcopy=False)
+            no_point = {e.user_attrs.get("retry") for e in entries}
+            no_point |= {e.number for e in entries if {"refused", "repeat"} & e.user_attrs.keys()}
+            points = [
+                {"state": state_of(e), "values": e.values, "epochs": 0}
+                for e in entries
+                if e.number not in no_point
+            ]
+            before = found.get(study.study_name, {"points": []})
+            found[study.study_name] = {
+                "sampler": asked["sampler"],
+                "objectives": asked["objective"],
+                "n_trials": max(study.user_attrs[PLANNED], before.get("n_trials", 0)),
+                "points": points,
+                "ended": before["ended"] if len(before["points"]) == len(points) > 0 else "",
+            }
+    return found
 
 
 def check_not_lost(folder: Path, name: str, question: Question) -> None:
