@@ -15,13 +15,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from held import HOLD, WAITS
 from sample_records import comparable
 from test_help import HEAVY, IMPORTS
 from toy_runs import alive
 
+from dse.data.store import DEFAULT
 from dse.results import files, records, tables
+from dse.runner.task import Reporter
 from dse.sweep import __main__
+from dse.sweep.request import read_request
+from dse.training import worker
 
 
 def dse(
@@ -148,11 +153,12 @@ def test_names_stay_inside_the_results_folder(
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a sweep that nothing stopped."""
-    home = tmp_path_factory.mktemp("undisturbed")
-    run = dse("sweep", *SOME, cwd=home)
-    assert run.returncode == 0, run.stderr
-    return home / FOLDER
+    """The results of a sweep that nothing stopped, trained here."""
+    folder, threads = tmp_path_factory.mktemp("undisturbed"), torch.get_num_threads()
+    (trial,) = read_request("sweep", "", SOME, "figure3a").trials
+    assert worker.run((trial, folder, DEFAULT, "cpu"), Reporter(lambda report: None))
+    torch.set_num_threads(threads)
+    return folder
 
 
 def test_a_killed_worker_is_replaced_and_an_interrupted_sweep_resumes_from_its_checkpoint(
