@@ -55,6 +55,7 @@ class Plan:
     hanging: int = -1
     broken: int = -1
     patience: float = 0.0
+    retries: int = 2
     stop: float = 7.0
 
 
@@ -183,7 +184,7 @@ def sweep(folder: Path, plan: Plan) -> int:
     from dse.runner.runner import Workers
     from dse.sweep import launch, signals
 
-    workers = Workers(count=plan.workers, patience=plan.patience)
+    workers = Workers(count=plan.workers, patience=plan.patience, retries=plan.retries)
     signals.STOP = plan.stop
 
     def command(_: list[str]) -> int:
