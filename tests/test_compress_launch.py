@@ -51,7 +51,7 @@ def finished(folder: Path) -> tuple[int, str]:
     return driver.returncode, errors
 
 
-def test_a_failure_is_noted_shown_and_tried_again(
+def test_a_failure_is_tried_again_and_a_network_that_lost_its_file_is_made_again(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / BROKEN).touch()
@@ -69,6 +69,19 @@ def test_a_failure_is_noted_shown_and_tried_again(
     assert f"{COUNT} compressed networks, 6 already done, 3 to do" in errors
     assert not records.failures(folder, COMPRESSED)
     assert sorted(noted(folder, "saved")) == sorted(ids(folder, COMPRESSED))
+    gone, empty, packed = sorted(ids(folder, COMPRESSED))[:3]
+    (trial_folder(folder, gone, COMPRESSED) / FILE).unlink()
+    (trial_folder(folder, empty, COMPRESSED) / FILE).write_bytes(b"")
+    assert __main__.main([str(folder), *WORDS, "plan=true"]) == 0
+    assert f"{COUNT} compressed networks, 7 done, 2 to do" in capsys.readouterr().out
+    code, errors = finished(folder)
+    assert code == 0
+    assert f"{COUNT} compressed networks, 7 already done, 2 to do" in errors
+    assert f"{FILE} is missing or cut off for 2 of {COUNT} compressed networks" in errors
+    assert not lost(folder, ids(folder, COMPRESSED))
+    packing.pack(folder)
+    (trial_folder(folder, packed, COMPRESSED) / FILE).unlink()
+    assert not lost(folder, [packed])  # a pack has no files
 
 
 def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
@@ -97,25 +110,6 @@ def test_an_interruption_and_a_kill_lose_nothing_that_is_done(
     assert len(ids(folder, COMPRESSED)) == COUNT
     assert not noted(folder, "late")
     assert not [path for path in (folder / COMPRESSED).iterdir() if path.name.startswith(".")]
-
-
-def test_a_network_that_lost_its_file_is_made_again(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert finished(folder)[0] == 0
-    gone, empty, packed = sorted(ids(folder, COMPRESSED))[:3]
-    (trial_folder(folder, gone, COMPRESSED) / FILE).unlink()
-    (trial_folder(folder, empty, COMPRESSED) / FILE).write_bytes(b"")
-    assert __main__.main([str(folder), *WORDS, "plan=true"]) == 0
-    assert f"{COUNT} compressed networks, 7 done, 2 to do" in capsys.readouterr().out
-    code, errors = finished(folder)
-    assert code == 0
-    assert f"{COUNT} compressed networks, 7 already done, 2 to do" in errors
-    assert f"{FILE} is missing or cut off for 2 of {COUNT} compressed networks" in errors
-    assert not lost(folder, ids(folder, COMPRESSED))
-    packing.pack(folder)
-    (trial_folder(folder, packed, COMPRESSED) / FILE).unlink()
-    assert not lost(folder, [packed])  # a pack has no files
 
 
 def test_two_commands_at_once_make_each_network_once(folder: Path) -> None:

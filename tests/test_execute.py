@@ -489,7 +489,7 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     ],
     ids=["ends", "restarts", "dies", "diverges", "diverges at last"],
 )
-@pytest.mark.parametrize("stops", [8, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stops", [4, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_trial_may_be_stopped_at_any_moment(
     tmp_path: Path, values: dict[str, Any], status: str, stops: int
 ) -> None:

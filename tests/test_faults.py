@@ -177,12 +177,12 @@ def test_a_trial_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
 def test_a_trial_that_hangs_fails_alone_and_keeps_no_other_sweep_waiting(
     tmp_path: Path,
 ) -> None:
-    folder, words = tmp_path / "x", ("trials=5", "hanging=2", "patience=0.5")
+    folder, words = tmp_path / "x", ("trials=5", "hanging=2", "patience=0.5", "retries=1")
     with started(folder, *words) as one, started(folder, *words) as other:
         texts = [driver.communicate(timeout=200)[1] for driver in (one, other)]
     assert (one.returncode, other.returncode) == (1, 1), texts
     hanging = trials(Plan(trials=5, hanging=2))[2].trial_id
-    reason = "the process sent no heartbeat for 0.5 s and was killed; tried 3 times"
+    reason = "the process sent no heartbeat for 0.5 s and was killed; tried 2 times"
     assert all(f"failed: {reason}" in text for text in texts)
     assert {i: f.reason for i, f in records.failures(folder).items()} == {hanging: reason}
     assert len(records.ids(folder)) == 4

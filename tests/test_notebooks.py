@@ -72,6 +72,7 @@ def test_a_notebook_runs_and_is_saved_with_its_outputs(path: Path, desk: Path) -
     rerun = nbformat.read(desk / path.name, as_version=4)
     for cell in code(rerun):
         cell.outputs = []
+        cell.source = cell.source.replace('"name=tour"', '"name=tour", "epochs=2"')
     rerun.cells.append(nbformat.v4.new_code_cell("import sys; print('torch' in sys.modules)"))
     run(rerun, desk)
     *cells, last = code(rerun)

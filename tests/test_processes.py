@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import signal
@@ -15,8 +16,9 @@ from typing import Any, cast
 
 import pytest
 import torch
-from test_train import network, state
+from test_train import PLAIN, easy, network, state
 from torch import Tensor, distributed, nn
+from torch.nn import functional as F
 from toy_runs import alive, soon
 from toy_trial import children, workers
 
@@ -190,6 +192,40 @@ def test_statistics_over_processes_are_those_of_the_whole_batch() -> None:
 
     for ours, theirs in zip(together(2, work), work(ALONE), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("iter_size", [1, 2])
+def test_steps_with_norms_are_those_computed_by_hand(iter_size: int) -> None:
+    """In one process with torch's own norm, on the whole batch or on each process's half."""
+    data = easy(24)
+    recipe = replace(PLAIN, batch_size=24, iter_size=iter_size, lr=0.5)
+    model, losses = network(dropout=0), []
+    for _ in range(40):
+        copies = [copy.deepcopy(model) for _ in range(iter_size)]
+        pairs = zip(data.x.chunk(iter_size), data.y.chunk(iter_size), strict=True)
+        of_parts = [F.cross_entropy(own(x), y) for own, (x, y) in zip(copies, pairs, strict=True)]
+        losses.append(sum(of_parts) / iter_size)
+        losses[-1].backward()
+        with torch.no_grad():
+            for ours, *theirs in zip(*(m.parameters() for m in (model, *copies)), strict=True):
+                ours -= 0.5 * sum(one.grad for one in theirs)
+            for ours, *theirs in zip(*(m.buffers() for m in (model, *copies)), strict=True):
+                ours.copy_(sum(theirs) / iter_size)
+
+    def work(ranks: Ranks) -> tuple[list[float], dict[str, Tensor]]:
+        layers = list(network(dropout=0))
+        layers[1].__class__ = Norm
+        model = nn.Sequential(*layers)
+        step = TrainStep(model, recipe, steps_per_epoch=40, seed=0, device=CPU, ranks=ranks)
+        mine = ranks.of_batch(24, iter_size)
+        return [step(data.x[mine], data.y).loss / 24 for _ in range(40)], state(model)
+
+    found, weights = together(2, work)
+    assert found == pytest.approx([loss.item() for loss in losses], rel=1e-5)
+    assert found[-1] < found[0] / 10
+    for name, tensor in state(model).items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

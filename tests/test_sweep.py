@@ -15,16 +15,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from held import HOLD, WAITS
 from sample_records import comparable
 from test_help import HEAVY, IMPORTS
 from toy_runs import alive
 
+from dse.data.store import DEFAULT
 from dse.results import files, records, tables
-from dse.space.architecture import V1_0
+from dse.runner.task import Reporter
 from dse.sweep import __main__
-from dse.trial.protocol import Protocol
-from dse.trial.question import Trial
+from dse.sweep.request import read_request
+from dse.training import worker
 
 
 def dse(
@@ -53,10 +55,16 @@ def held(cwd: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], in
         stderr=subprocess.PIPE,
         text=True,
     ) as driver:
-        while not (results / WAITS).exists():
-            assert driver.poll() is None, driver.communicate()
-            time.sleep(0.01)
-        yield driver, int((results / WAITS).read_text())
+        yield driver, waiting(cwd, driver)
+
+
+def waiting(cwd: Path, driver: subprocess.Popen[str]) -> int:
+    """The process of a trial that waits, once there is one."""
+    place = cwd / "results" / WAITS
+    while not place.exists():
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.01)
+    return int(place.read_text())
 
 
 def assert_same_table(*folders: Path) -> None:
@@ -65,8 +73,6 @@ def assert_same_table(*folders: Path) -> None:
     )
 
 
-SMALL = Trial(layout=V1_0, protocol=Protocol(image_size=64))
-TINY = ("train_share=0.1", "epochs=2")
 SOME = ("sr=0.125", "train_share=0.1", "epochs=20")
 FOLDER = Path("results/figure3a")
 
@@ -147,33 +153,27 @@ def test_names_stay_inside_the_results_folder(
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a sweep that nothing stopped."""
-    home = tmp_path_factory.mktemp("undisturbed")
-    run = dse("sweep", *SOME, cwd=home)
-    assert run.returncode == 0, run.stderr
-    return home / FOLDER
+    """The results of a sweep that nothing stopped, trained here."""
+    folder, threads = tmp_path_factory.mktemp("undisturbed"), torch.get_num_threads()
+    (trial,) = read_request("sweep", "", SOME, "figure3a").trials
+    assert worker.run((trial, folder, DEFAULT, "cpu"), Reporter(lambda report: None))
+    torch.set_num_threads(threads)
+    return folder
 
 
-def test_a_killed_worker_is_replaced(undisturbed: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle: the trial is retried and leaves the same record."""
-    with held(tmp_path, *SOME) as (driver, process):
-        os.kill(process, signal.SIGKILL)
-        (tmp_path / "results" / HOLD).unlink()
-        _, errors = driver.communicate(timeout=300)
-    assert driver.returncode == 0, errors
-    assert "the process was killed by SIGKILL" in errors
-    assert records.failures(tmp_path / FOLDER) == {}
-    assert_same_table(tmp_path / FOLDER, undisturbed)
-
-
-def test_an_interrupted_sweep_resumes_from_its_checkpoint(
+def test_a_killed_worker_is_replaced_and_an_interrupted_sweep_resumes_from_its_checkpoint(
     undisturbed: Path, tmp_path: Path
 ) -> None:
-    """To the same end, bit for bit."""
-    with held(tmp_path, *SOME) as (driver, process):
+    """After SIGKILL in the middle the trial is retried, and after SIGINT it goes on with the same
+    command, to the same end, bit for bit."""
+    with held(tmp_path, *SOME) as (driver, killed):
+        (tmp_path / "results" / WAITS).unlink()
+        os.kill(killed, signal.SIGKILL)
+        process = waiting(tmp_path, driver)
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 130
+    assert "the process was killed by SIGKILL" in errors
     assert errors.splitlines()[-1] == f"interrupted; resume with: {shlex.join(driver.args)}"
     assert "Traceback" not in errors
     assert not alive(process)
@@ -181,6 +181,7 @@ def test_an_interrupted_sweep_resumes_from_its_checkpoint(
     assert len(list((tmp_path / FOLDER / "trials" / files.UNFINISHED).iterdir())) == 1
     run = dse("sweep", *SOME, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
+    assert records.failures(tmp_path / FOLDER) == {}
     resumed, expected = (
         {p.parent.name: p.read_bytes() for p in folder.glob("trials/*/weights.safetensors")}
         for folder in (tmp_path / FOLDER, undisturbed)
@@ -191,12 +192,13 @@ def test_an_interrupted_sweep_resumes_from_its_checkpoint(
 
 
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
-def test_other_engines_leave_the_same_records(engine: str, tmp_path: Path) -> None:
+def test_other_engines_leave_the_same_records(
+    engine: str, undisturbed: Path, tmp_path: Path
+) -> None:
     pytest.importorskip(engine)
     own = {"submitit": ["submitit.cluster=local", "submitit.folder=jobs"], "ray": []}[engine]
-    for name, more in (("here", []), ("there", [f"runner.engine={engine}", *own])):
-        run = dse("sweep", "sr=0.125", *TINY, f"name={name}", *more, cwd=tmp_path, timeout=300)
-        assert run.returncode == 0, run.stderr
-    assert_same_table(tmp_path / "results/here", tmp_path / "results/there")
+    run = dse("sweep", *SOME, f"runner.engine={engine}", *own, cwd=tmp_path, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert_same_table(tmp_path / FOLDER, undisturbed)
     if engine == "submitit":
         assert list((tmp_path / "jobs").glob("*.pkl")) == []

@@ -57,6 +57,7 @@ class Plan:
     broken: int = -1
     full: int = -1
     patience: float = 0.0
+    retries: int = 2
     stop: float = 7.0
 
 
@@ -187,7 +188,7 @@ def sweep(folder: Path, plan: Plan) -> int:
     from dse.runner.runner import Workers
     from dse.sweep import launch, signals
 
-    workers = Workers(count=plan.workers, patience=plan.patience)
+    workers = Workers(count=plan.workers, patience=plan.patience, retries=plan.retries)
     signals.STOP = plan.stop
 
     def command(_: list[str]) -> int:

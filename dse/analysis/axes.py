@@ -188,7 +188,7 @@ def _untied(
 def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
     """The table, with the fields that some rows do not read at the first value of those that do;
     and the fields that no row reads."""
-    known = {name: reads(table, [name]) for name in FIELDS if name in table}
+    known = {name: rows for name, rows in _read(table).items() if name in table}
     some = {name: rows for name, rows in known.items() if rows.any() and not rows.all()}
     filled = {n: table[n].where(rows, table[n][rows].iloc[0]) for n, rows in some.items()}
     return table.assign(**filled), {name for name, rows in known.items() if not rows.any()}
@@ -196,14 +196,21 @@ def as_read(table: pd.DataFrame) -> tuple[pd.DataFrame, set[str]]:
 
 def reads(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series[bool]:
     """Whether each row reads any of some fields."""
-    known = pd.Series(False, table.index)
+    known, every = _read(table), pd.Series(True, table.index)
+    found = pd.Series(False, table.index)
     for name in columns:
-        read = pd.Series(True, table.index)
-        for column in [column for column in UNREAD if column in table]:
-            kinds = [kind for kind in table[column].unique() if name in UNREAD[column](kind)]
-            if kinds:
-                read &= ~table[column].isin(kinds)
-        known |= read
+        found |= known.get(name, every)
+    return found
+
+
+def _read(table: pd.DataFrame) -> dict[str, pd.Series[bool]]:
+    """Whether each row reads a field, for the fields that some rows do not read."""
+    known: dict[str, pd.Series[bool]] = {}
+    for column in [column for column in UNREAD if column in table]:
+        for kind in table[column].unique():
+            if fields := UNREAD[column](kind):
+                read = table[column] != kind
+                known |= {name: known[name] & read if name in known else read for name in fields}
     return known
 
 

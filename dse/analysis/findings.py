@@ -82,7 +82,7 @@ def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
         read = reads(same, [name])
         if (own := read & (same[name] == value)).any():
             same = same[own | ~read]
-    for rows in (same, table):
+    for rows in (same, table) if len(same) < len(table) else (table,):
         with suppress(NoSweep):
             verdict, evidence = claim.judge(rows)
             return Finding(
