@@ -237,7 +237,8 @@ def main() -> None:
     result.to_csv(OUT / "arena.csv", index=False, float_format="%.6g")
     seen = ", ".join(map(str, found))
     judged = "the other complete seeds'" if len(found) > 1 else "the same seed's"
-    note = f"seeds seen: {seen}; judged by {judged} mean test accuracy; bands: 95% of the mean"
+    ends = "bands: 95% intervals of the mean"
+    note = f"seeds seen: {seen}; judged by {judged} mean test accuracy; {ends}"
     parts = [note, "## Rank correlations with the judge", ranks(found)]
     for objective, stopping in SEARCHES:
         what = "regret, points" if objective == "accuracy" else "hypervolume, %"

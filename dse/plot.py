@@ -112,7 +112,7 @@ def _architecture(arguments: list[str]) -> list[Path]:
         raise ValueError(f"`output` must be given once, got {' and '.join(outputs)}")
     output = _output(outputs)
     texts = [text for text in arguments if not text.startswith("output=")]
-    networks, module = read_drawing(texts)
+    networks, module, defaults = read_drawing(texts)
 
     import_matplotlib()
     from dse.figures.macroarchitecture import drawings
@@ -121,6 +121,7 @@ def _architecture(arguments: list[str]) -> list[Path]:
     if not output:
         texts = [text for text in texts if not text.startswith("module=")]
         figures = {file_name(name, *texts): figure for name, figure in figures.items()}
+    say(*filter(None, [defaults]))
     return _write(figures, Path("plots"), output)
 
 

@@ -58,6 +58,19 @@ def test_the_networks_on_a_front_have_a_number_and_a_name() -> None:
     assert not single.texts
 
 
+def test_settings_that_vary_together_are_in_no_name_and_one_point_is_no_front() -> None:
+    made = [({"method": "prune", "retrain_epochs": 2}, 4.0, 1.0)]
+    table = compressed_networks(made, rising, sr=SR[:2])
+    assert "method, retrain_epochs" in [axis.name for axis in sweep(table).axes]
+    figure = compressed(sweep(table))
+    assert f"(1) sr {SR[0]:g}. (2) sr {SR[1]:g}." in figure.remarks
+    names = [name for name, _ in FRONTS]
+    lines = [line.get_label() for line in figure.axes[0].lines]
+    assert set(names) <= set(lines)
+    single = compressed(sweep(table[table["sr"] == SR[0]]))
+    assert not set(names) & {line.get_label() for line in single.axes[0].lines}
+
+
 def test_networks_at_chance_are_on_no_front_and_counted() -> None:
     """They stretch no axis either."""
     bad = (TABLE["method"] == "ristretto") & (TABLE["bits"] == 4) & (TABLE["sr"] <= 0.25)

@@ -121,6 +121,8 @@ def compressed_rows() -> list[str]:
             )
             if text
         )
+        mean, low, high = (f"{one[name]:z.2f}" for name in ("change", "change_low", "change_high"))
+        change = f"{mean} [{low}, {high}]" if words_of["change"] else ""  # no ties, as in tenths
         factors = [significant(one[name]) for name in ("ratio", "factor")]
         said.append(
             row(
@@ -129,7 +131,7 @@ def compressed_rows() -> list[str]:
                 f"{words_of['bytes']:,}",
                 *factors,
                 words_of["top-1"],
-                words_of["change"],
+                change,
                 f"{one['top5']:.1f}",
             )
         )

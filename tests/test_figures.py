@@ -102,12 +102,17 @@ def test_each_value_of_another_axis_has_a_line(
 
 
 @pytest.mark.parametrize(
-    ("other", "moved"), [({"lr": (0.1, 0.2)}, True), ({"pct3x3": (0.25, 0.5)}, False)]
+    ("draw", "along", "moved"),
+    [(figure3a, {"sr": SR[:2]}, False), (downsample, {"pool_after": POOLS}, True)],
 )
-def test_lines_that_are_moved_apart_are_named_in_the_caption(
-    other: dict[str, Any], moved: bool
+def test_lines_are_moved_apart_where_no_size_says_their_place(
+    draw: Callable[..., Figure], along: dict[str, Any], moved: bool
 ) -> None:
-    figure = figure3a(shuffled(swept(sr=SR[:2], **other)))
+    figure = draw(shuffled(swept(**along, lr=(0.1, 0.2))))
+    axes = figure.axes[0]
+    lines = [one.lines[0] for one in axes.containers]
+    assert len(lines) == 2
+    assert all((one.get_transform() != axes.transData) == moved for one in lines)
     assert ("at the same place is drawn side by side" in text(figure)) == moved
 
 

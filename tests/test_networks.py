@@ -12,14 +12,14 @@ from dse.trial.protocol import Protocol
 
 
 def test_the_default_is_the_paper_s_network() -> None:
-    networks, module = read_drawing([])
+    networks, module, _ = read_drawing([])
     assert networks == {"SqueezeNet v1.0": (generate(Metaparameters(), V1_0), 224)}
     assert cost(*networks["SqueezeNet v1.0"]).params == 1_248_424
     assert module == "fire2"
 
 
 def test_values_make_a_grid_and_are_in_the_titles() -> None:
-    networks, module = read_drawing(["sr=0.25", "bypass=none,simple,complex", "module=fire9"])
+    networks, module, _ = read_drawing(["sr=0.25", "bypass=none,simple,complex", "module=fire9"])
     assert networks == {
         f"sr=0.25 bypass={bypass}": (generate(Metaparameters(sr=0.25, bypass=bypass)), 224)
         for bypass in ("none", "simple", "complex")
@@ -28,7 +28,7 @@ def test_values_make_a_grid_and_are_in_the_titles() -> None:
 
 
 def test_layouts_are_called_by_their_names_where_they_have_one() -> None:
-    named, _ = read_drawing(["layout=v1_1,zynqnet", "image_size=256"])
+    named, *_ = read_drawing(["layout=v1_1,zynqnet", "image_size=256"])
     assert named["layout=zynqnet"] == (generate(Metaparameters(), LAYOUTS["zynqnet"]), 256)
     assert [*named] == ["layout=v1_1", "layout=zynqnet"]
     assert [*read_drawing(["pool_after=1-3-5,1-4-8"])[0]] == [
@@ -39,7 +39,7 @@ def test_layouts_are_called_by_their_names_where_they_have_one() -> None:
 
 
 def test_a_sweep_s_page_and_protocol_draw_what_they_train() -> None:
-    page, _ = read_drawing(["-cn", "figure3a", "seed=0,1"])
+    page, *_ = read_drawing(["-cn", "figure3a", "seed=0,1"])
     (demo, size), *others = page.values()
     assert len(others) == 4
     assert (demo.fires[0].filters, size, demo.num_classes, demo.in_channels) == (16, 12, 10, 1)
@@ -49,6 +49,19 @@ def test_a_sweep_s_page_and_protocol_draw_what_they_train() -> None:
     manifest = "manifest=7-700-70-0123456789abcdef0123"
     ((folder, _),) = read_drawing(["protocol=imagenet", manifest])[0].values()
     assert folder.num_classes == 7
+
+
+def test_a_drawing_names_the_defaults_that_decide_its_sizes() -> None:
+    start = "drawn with the defaults of protocol=imagenet_torchvision: "
+    pixels, classes, norm = (
+        "images of 224 pixels (image_size=)", "3 channels and 1,000 classes (data=)",
+        "norm none (norm=)",
+    )  # fmt: skip
+    assert read_drawing(["layout=px32"])[2] == f"{start}{pixels}, {classes}, {norm}"
+    small = ["image_size=32", "layout=px32"]
+    assert read_drawing(small)[2] == f"{start}{classes}, {norm}"
+    assert read_drawing([*small, "data=cifar10", "recipe=robust"])[2] == ""
+    assert read_drawing(["protocol=demo"])[2] == read_drawing(["-cn", "figure3a"])[2] == ""
 
 
 def test_all_mistakes_are_listed() -> None:

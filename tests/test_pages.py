@@ -329,6 +329,35 @@ def test_a_page_without_self_comes_last(own: Callable[..., tuple[str, ...]]) -> 
         assert values(read(*own({"mine.yaml": "defaults: [squeezenet]\nsr: 0.5\n"})), "sr") == [0.5]
 
 
+@pytest.mark.parametrize(
+    ("own_pages", "line"),
+    [
+        (
+            {"mine.yaml": "defaults: [_self_, squeezenet]\nsr: 0.5\nbypass: none\n"},
+            "page `mine`: `sr` 0.5 is overridden by 0.125 of `squeezenet`; "
+            "`_self_` must come last in its `defaults`",
+        ),
+        ({"mine.yaml": "defaults: [_self_, squeezenet]\nname: kept\n"}, ""),
+        (
+            {
+                "mine.yaml": "defaults: [squeezenet, {override /layout: thin}, _self_]\n",
+                "layout/thin.yaml": "# @package _global_\ndefaults: [_self_, px8]\n"
+                "conv1_filters: 7\npool_after: 1-4\n",
+            },
+            "page `layout/thin`: `conv1_filters` 7 is overridden by 12 of `layout/px8`; "
+            "`_self_` must come last in its `defaults`",
+        ),
+    ],
+)
+def test_a_page_does_not_lose_its_own_values(
+    own: Callable[..., tuple[str, ...]], own_pages: dict[str, str], line: str
+) -> None:
+    if line:
+        assert lines(*own(own_pages)) == [line]
+    else:
+        read(*own(own_pages))
+
+
 def test_a_page_must_have_every_key(own: Callable[..., tuple[str, ...]]) -> None:
     (line,) = lines(*own({"mine.yaml": "sr: 0.5\n"}))
     assert line == (

@@ -303,7 +303,9 @@ def test_networks_are_drawn_without_a_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert plot.main(["architecture", "sr=0.25", "output=a.svg"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["a.svg", "a-fire2.svg"]
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == ["a.svg", "a-fire2.svg"]
+    assert "images of 224 pixels (image_size=)" in shown.err
     assert plot.main(["architecture", "output=b.svg", "output=c.svg"]) == 2
     assert "`output` must be given once, got b.svg and c.svg" in capsys.readouterr().err
     assert plot.main(["architecture", "srr=0.25"]) == 2

@@ -87,7 +87,7 @@ def test_a_report_says_what_was_trained_and_how_it_ended(tmp_path: Path) -> None
     assert "dse=0.1.0 python=3.11.7" in text
     assert "2026-01-01" in text
     lacking = "1-3 seeds none of the 2 differences can be decided (7 seeds needed)"
-    assert f": with {lacking}." in text
+    assert f": with {lacking}, corrected for together (Holm); each claim is tested by" in text
     assert f"(Holm). With {lacking}." in text
     assert "Mean validation accuracy" not in text  # too few seeds to locate a plateau
     assert "needs at least 7 seeds" not in text  # it need not say so of each

@@ -111,7 +111,19 @@ def value_text(name: str, value: Any) -> str:
 def words(setting: Mapping[str, Any]) -> str:
     """Values with their names, without those that are missing: "pct3x3 0.25, bypass simple"."""
     known = {name: value for name, value in setting.items() if not pd.isna(value)}
-    return ", ".join(f"{name} {value_text(name, value)}" for name, value in known.items())
+    return ", ".join(_named(name, value_text(name, value)) for name, value in known.items())
+
+
+def _named(name: str, text: str) -> str:
+    """A value after its name; each with its own, for several fields that vary together.
+
+    >>> _named("sr", "0.5"), _named("method, retrain_epochs", "prune, 2")
+    ('sr 0.5', 'method prune, retrain_epochs 2')
+    """
+    names, texts = name.split(", "), text.split(", ")
+    if len(names) != len(texts):
+        return f"{name} {text}"
+    return ", ".join(f"{one} {value}" for one, value in zip(names, texts, strict=True))
 
 
 def spaced(ticks: Sequence[float], room: int) -> list[float]:

@@ -66,7 +66,8 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
             front = points[points["on_front"] & (points["compressed"] == is_compressed)]
             front = front.sort_values(COST)
             if len(front):
-                _front(axes, front, across.position, {"label": name, **line})
+                joined = {"label": name} if len(front) > 1 else {}  # one point has no line
+                _front(axes, front, across.position, {**joined, **line})
         for way, look in looks.items():
             own = points[points["way"] == way]
             _marks(axes, own, across.position, look, many=len(points) > MOST_DOTS)
@@ -139,7 +140,7 @@ def _learned(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def _networks(found: Sweep, points: pd.DataFrame) -> tuple[pd.Series[int], list[str]]:
     """A number for each network that is on a front, however it is compressed, and what each number
     stands for; nothing is listed where there is one network, or many."""
-    names: Any = [axis.name for axis in found.axes if axis.name not in SETTINGS]
+    names: Any = [axis.name for axis in found.axes if not {*axis.columns} <= {*SETTINGS}]
     front = points[points["on_front"]].sort_values(COST)
     if not names:
         return pd.Series(dtype=int), []

@@ -12,7 +12,7 @@ from dse.analysis.axes import Sweep
 from dse.analysis.labels import label
 from dse.analysis.lines import Line, left_out
 from dse.analysis.rendering import counted
-from dse.figures.marks import SIDE_BY_SIDE, ended, side_by_side
+from dse.figures.marks import ended
 from dse.figures.plotting import MOST_DOTS, legend, look, spread
 
 if TYPE_CHECKING:
@@ -27,22 +27,20 @@ def draw_lines(
     column: str,
     places: Sequence[Mapping[Any, float]],
     title: str = "",
-) -> str:
+) -> list[list[Artist]]:
     """The lines, each with its places on the x axis, and a legend of what they differ in.
 
-    Returns what the caption must say of their places.
+    Returns what was drawn of each.
     """
     figure: Any = axes.figure
     artists = [
         _draw_line(axes, line, found.answer, at, column, label=line.label, **look(number))
         for number, (line, at) in enumerate(zip(drawn, places, strict=True))
     ]
-    if apart := len(drawn) > 1 and same_places(places):
-        side_by_side(axes, artists)
     if drawn[0].setting:
         legend(figure, [line.label for line in drawn], title)
     axes.set_ylabel(label(found.answer))
-    return SIDE_BY_SIDE if apart else ""
+    return artists
 
 
 def same_places(places: Sequence[Mapping[Any, float]]) -> bool:

@@ -19,6 +19,7 @@ from dse.analysis.lines import MOST_LINES, Line, lines
 from dse.analysis.pairs import axis_alone, sweep_once
 from dse.figures.chance import at_chance
 from dse.figures.lines import draw_lines, measured, same_places, trials_of
+from dse.figures.marks import SIDE_BY_SIDE, side_by_side
 from dse.figures.plotting import THEIRS, Figure, caption, described, panels, style
 from dse.space.architecture import Metaparameters, field_names
 from dse.space.cost import mebibytes
@@ -50,11 +51,11 @@ def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
     theirs = any(map(paper.comparable, drawn))
     with style():
         figure, (ours, *rest) = panels(2, 3.3, columns=1) if theirs else panels(1, 4.0)
-        places = _over_sizes(ours, found, drawn, paper.column, paper.label)
+        _over_sizes(ours, found, drawn, paper.column, paper.label)
         ours.set_title(f"{paper.title}, measured: {described(trials_of(drawn))}")
         for axes in rest:
             _published(axes, paper)
-        texts = (measured(found, drawn, paper.column), places, note, paper.missing(drawn))
+        texts = (measured(found, drawn, paper.column), note, paper.missing(drawn))
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
@@ -75,9 +76,9 @@ def widths(table: pd.DataFrame, note: str = "") -> Figure:
     found, drawn = _lines(table, "base_e")
     with style():
         figure, (axes,) = panels(1, 4.4)
-        places = _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
+        _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
         axes.set_title(f"Width: {described(trials_of(drawn))}")
-        texts = (measured(found, drawn, "base_e"), places, note)
+        texts = (measured(found, drawn, "base_e"), note)
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
@@ -99,11 +100,14 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
         label += ", in the order of the MACs"
     with style():
         figure, (axes,) = panels(1, 4.0)
-        places = draw_lines(axes, found, drawn, "pool_after", [ranks] * len(drawn))
+        artists = draw_lines(axes, found, drawn, "pool_after", [ranks] * len(drawn))
+        if apart := len(drawn) > 1:
+            side_by_side(axes, artists)
         axes.set_xticks(list(ranks.values()), ticks)
         axes.set_xlabel(label)
         axes.set_title(f"Downsampling: {described(trials_of(drawn))}")
-        texts = (measured(found, drawn, "pool_after"), places, note)
+        beside = SIDE_BY_SIDE if apart else ""
+        texts = (measured(found, drawn, "pool_after"), beside, note)
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
@@ -132,8 +136,8 @@ def _lines(table: pd.DataFrame, column: str) -> tuple[Sweep, tuple[Line, ...]]:
     return found, lines(found, axis_alone(found, column).name, most=MOST_LINES)
 
 
-def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> str:
-    """Lines over the sizes of their networks; returns what the caption must say of their places.
+def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> None:
+    """Lines over the exact sizes of their networks.
 
     The values along the lines are on an axis above where all lines have them at the same sizes,
     else in the title of the legend.
@@ -146,7 +150,7 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
     texts = [written(value) for value in found.axis(column).values]
     values = ", ".join(texts) if len(texts) <= MOST_TICKS else f"{texts[0]} to {texts[-1]}"
     title = "" if shared else f"along a line: {column} {values}"
-    places = draw_lines(axes, found, drawn, column, sizes, title)
+    draw_lines(axes, found, drawn, column, sizes, title)
     every = sorted({size for one in sizes for size in one.values()})
     if every[-1] > WIDE * every[0]:
         ticks = log_ticks(every[0], every[-1])
@@ -157,7 +161,6 @@ def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, la
         merged = {value: size for one in sizes for value, size in one.items()}
         _values_above(axes, list(merged.values()), list(merged), label)
     axes.set_xlabel(SIZE_LABEL)
-    return places
 
 
 def _values_above(axes: Axes, sizes: Sequence[float], values: Sequence[float], label: str) -> None:

@@ -40,13 +40,15 @@ def compared(found: Sweep) -> Section:
         "pair are equal in all else. A difference is decided where it is more than chance at the "
         f"5% level, all of them considered together (Holm). {count[0].upper()}{count[1:]}."
     )
+    together = lacking and len(known) > 1
+    single = ", corrected for together (Holm); each claim is tested by itself" if together else ""
     shown = [] if lacking else highlights(known)  # the table says the same
     sentences = [*(one.sentence for one in shown), *_plateaus(found)]
     frame = pd.DataFrame([_comparison(one) for one in known])
     return Section(
         id="comparisons",
         title="Comparisons",
-        headline=f"{count}.",
+        headline=f"{count}{single}.",
         text=[text],
         points=[Point(text=text) for text in sentences],
         tables=[Table("All comparisons; differences in points", frame, ABOUT_COMPARISONS)],

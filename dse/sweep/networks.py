@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dse.space.architecture import (
@@ -49,8 +49,11 @@ DESCRIPTION = (
 )
 
 
-def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture, int]], str]:
-    """The distinct networks that a command's arguments describe, and the Fire module to draw.
+def read_drawing(
+    arguments: Sequence[str],
+) -> tuple[dict[str, tuple[Architecture, int]], str, str]:
+    """The distinct networks that a command's arguments describe, the Fire module to draw, and a
+    line that says what is the paper's because no argument says otherwise, or "".
 
     The networks are in the order of the grid: a title in the keys of the command line -> the
     network, and its image size in pixels. A folder of images has 1,000 classes, unless `manifest`
@@ -64,8 +67,8 @@ def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture
     options = parser.parse_intermixed_args(arguments)
     texts = [text for text in options.overrides if not text.startswith("module=")]
     modules = [text.removeprefix("module=") for text in options.overrides if text not in texts]
-    if not options.config_name and not any(text.startswith("protocol=") for text in texts):
-        texts.append(PAPER)
+    usual = not (options.config_name or any(text.startswith("protocol=") for text in texts))
+    texts += [PAPER] * usual
     errors: list[str] = []
     named = pages.named(pages.searched(options.config_dir))
     overrides = parse_overrides(texts, errors, named=named)
@@ -79,7 +82,19 @@ def read_drawing(arguments: Sequence[str]) -> tuple[dict[str, tuple[Architecture
     axes = [checked_axes(grid, MAX_VALUES, errors) for grid in grids]
     if errors:
         raise RequestError(errors)
-    return _titled(_distinct(axes)), module
+    return _titled(_distinct(axes)), module, _defaults(axes, overrides) if usual else ""
+
+
+def _defaults(axes: Sequence[Mapping[str, Sequence[Any]]], given: Collection[str]) -> str:
+    """Which of the values that decide sizes are those of `PAPER`, and the keys that change them."""
+    norms = {norm for grid in axes for norm in grid["norm"]}
+    said = {
+        "image_size": "images of 224 pixels",
+        "data": "" if "manifest" in given else "3 channels and 1,000 classes",
+        "norm": "norm none" if norms == {"none"} else "",
+    }
+    left = [f"{text} ({key}=)" for key, text in said.items() if text and key not in given]
+    return f"drawn with the defaults of {PAPER}: {', '.join(left)}" if left else ""
 
 
 def _distinct(

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from dse.space.rules import one_of
 from dse.sweep.keys import GROUPS, KEYS, RULES, SETTINGS, accepted, unknown
+from dse.sweep.self_last import overridden
 from dse.sweep.yaml_pages import Source, read, values
 
 
@@ -120,6 +121,8 @@ def composed(
         with warnings.catch_warnings(), initialize_config_dir(_address(home), version_base="1.3"):
             warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
+        for name in (page, *("/".join(chosen) for chosen in choice.items())):
+            errors += overridden([home, *others], name, bundled())
     except Exception as error:  # many types, whatever the page holds
         errors.append(f"page `{page}` cannot be read: {_reason(error)}")
         return {}
