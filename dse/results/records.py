@@ -7,6 +7,7 @@ appears as a whole or not at all, and the first one stays.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -49,6 +50,10 @@ AGAIN = {
 """What to do about a damaged record of each kind."""
 
 
+DIGESTS = {"weights.safetensors": "weights_sha256", "sparse.safetensors": "sparse_sha256"}
+"""What a `record.json` calls the SHA-256 of a trial's file of weights. It is no column."""
+
+
 class Failure(NamedTuple):
     """Why a trial failed, in one line, and what the trial is called."""
 
@@ -57,8 +62,12 @@ class Failure(NamedTuple):
 
 
 def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
-    """Save a trial's record and its files; False where another record was first."""
-    return save_row(folder, record.trial.trial_id, record.row(), files)
+    """Save a trial's record and its files; False where another record was first.
+
+    The `record.json` also holds the SHA-256 of each file of weights.
+    """
+    digests = {DIGESTS[n]: hashlib.sha256(files[n]).hexdigest() for n in DIGESTS if n in files}
+    return save_row(folder, record.trial.trial_id, {**record.row(), **digests}, files)
 
 
 def save_row(
@@ -167,8 +176,22 @@ def read(path: Path) -> Record:
         if path.parent.name != record.trial.trial_id:
             raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        raise refused(path, error, AGAIN[TRIALS], row.keys() - {*COLUMNS}) from None
+        later = row.keys() - {*COLUMNS, *DIGESTS.values()}
+        raise refused(path, error, AGAIN[TRIALS], later) from None
     return record
+
+
+def check_weights(path: Path, content: bytes) -> None:
+    """Raise `Damaged` where a trial's file of weights is not the one that its record names.
+
+    Those of earlier versions name none. A record that cannot be read is left to its readers.
+    """
+    said = None
+    with suppress(OSError, ValueError, RecursionError):
+        said = read_row(path.parent / RECORD).get(DIGESTS[path.name])
+    if said not in (None, hashlib.sha256(content).hexdigest()):
+        what = "is not what its record says: changed or of another trial"
+        raise Damaged(f"{path} {what}; {AGAIN[TRIALS]}")
 
 
 def read_row(path: Path) -> dict[str, Any]:
