@@ -144,17 +144,20 @@ def damages(
     folder: Path,
     kind: str = TRIALS,
     check: Callable[[Path, Mapping[str, Any]], None] = lambda home, row: None,
+    wanted: Iterable[str] | None = None,
 ) -> list[str]:
-    """A line for each record of a kind that was cut or changed, of those that are not in a pack.
+    """A line for each record of a kind, or of the `wanted` ids, that was cut or changed, or is that
+    of another folder; those in a pack are not looked at.
 
-    Only checksums are compared, which takes a fifth of the time of reading records. `check` raises
-    `Damaged` for what else is wrong in a folder with this row.
+    Only checksums and ids are compared, which takes a fifth of the time of reading records. `check`
+    raises `Damaged` for what else is wrong in a folder with this row.
     """
     lines = []
-    for own in sorted(finished(folder, trial_ids(folder, kind), kind) - packs.ids(folder, kind)):
+    every = trial_ids(folder, kind) if wanted is None else wanted
+    for own in sorted(finished(folder, every, kind) - packs.ids(folder, kind)):
         home = trial_folder(folder, own, kind)
         try:
-            check(home, read_row(home / RECORD))
+            check(home, read_row(home / RECORD, kind))
         except Damaged as error:
             lines.append(str(error))
         except (ValueError, RecursionError) as error:
@@ -173,8 +176,6 @@ def read(path: Path) -> Record:
     try:
         row = read_row(path)
         record = record_from(row)
-        if path.parent.name != record.trial.trial_id:
-            raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
         later = row.keys() - {*COLUMNS, *DIGESTS.values()}
         raise refused(path, error, AGAIN[TRIALS], later) from None
@@ -194,9 +195,12 @@ def check_weights(path: Path, content: bytes) -> None:
         raise Damaged(f"{path} {what}; {AGAIN[TRIALS]}")
 
 
-def read_row(path: Path) -> dict[str, Any]:
-    """The row in a `record.json`; raises `ValueError` where it was cut or changed."""
+def read_row(path: Path, kind: str = TRIALS) -> dict[str, Any]:
+    """The row in a `record.json`; raises `ValueError` where it was cut or changed, or is not that
+    of its folder."""
     row = unsealed(path.read_bytes())
+    if (own := row.get(packs.ID[kind])) != path.parent.name:
+        raise ValueError(f"it is the record of {own}" if own else "it is not a record")
     return {name: math.nan if value is None else value for name, value in row.items()}
 
 
