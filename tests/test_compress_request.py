@@ -77,6 +77,7 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         (["density=0,2"], [f"`density` must be in (0, 1], got {n}" for n in (0, 2)]),
         (["bits="], ["`bits` must be a whole number in 2 .. 8, got ''"]),
         (["bits=[]"], ["`bits` must have a value"]),
+        (["bits=4,4"], ["the values of `bits` must differ, got 4,4"]),
         (
             ["bits=0_6", "trial_id=12345e67"],
             [

@@ -20,7 +20,7 @@ from dse.results import files, packs, records, tables
 from dse.results.files import Damaged
 from dse.runner.runner import Workers
 from dse.sweep.errors import RequestError
-from dse.sweep.keys import accepted
+from dse.sweep.keys import accepted, check_distinct
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import read_settings, read_store, read_workers
 from dse.trial.compression import (
@@ -143,6 +143,8 @@ def read_axes(given: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str
             errors.append(f"`{item.name}` must have a value")
         rule = item.metadata["rule"]
         axes[item.name] = [accepted(item.name, value, rule, errors) for value in values]
+        if None not in axes[item.name]:
+            check_distinct(item.name, axes[item.name], errors)
     return axes
 
 
