@@ -16,7 +16,7 @@ from dse.sweep.estimate import within_budget
 from dse.sweep.help import REPRODUCED
 from dse.sweep.messages import say
 from dse.sweep.plan import plan
-from dse.sweep.preflight import check_folder
+from dse.sweep.preflight import check_folder, check_records
 from dse.sweep.request import Request, read_request
 from dse.sweep.signals import guarded
 from dse.sweep.streams import print_lines
@@ -47,6 +47,7 @@ def _main(arguments: list[str]) -> int:
     for line in dict.fromkeys(line for request in requests for line in request.remarks):
         say(line)
     every = {t.trial_id: t for request in requests for t in request.trials}
+    check_records(first.folder, every)
     trials: Sequence[Trial] = within_budget(first, list(every.values()), say)
     by_page = {name: request.trials for name, request in zip(names, requests, strict=True)}
     kept = {trial.trial_id for trial in trials}

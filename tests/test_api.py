@@ -22,10 +22,12 @@ from PIL import Image
 from safetensors.torch import save as encode
 
 import dse
+from dse.compress.request import read_request
 from dse.data import folder as image_folder
 from dse.data import memory, stream
 from dse.data.store import Store
-from dse.results import packing, records
+from dse.results import files, packing, records
+from dse.sweep.errors import RequestError
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
 from dse.training.trained import Preprocess
@@ -235,8 +237,36 @@ def test_a_folder_without_weights_says_so(records_only: Path) -> None:
 def test_weights_of_something_else_are_refused(records_only: Path, content: bytes) -> None:
     home = records_only / "trials" / TRIAL.trial_id
     (home / "weights.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"safetensors is not what its record says: changed or of"):
+        dse.network(records_only, TRIAL)
+    as_before(home)
     with pytest.raises(ValueError, match="does not hold the weights of this trial's network"):
         dse.network(records_only, TRIAL)
+
+
+def test_weights_of_another_trial_are_refused_where_the_record_says(
+    results: Path, records_only: Path
+) -> None:
+    home, other = records_only / "trials" / TRIAL.trial_id, replace(TRIAL, seed=1).trial_id
+    shutil.copy(results / "trials" / other / "weights.safetensors", home)
+    with pytest.raises(ValueError, match="is not what its record says") as caught:
+        dse.network(records_only, TRIAL)
+    with pytest.raises(RequestError) as refused:
+        read_request([str(records_only), "seed=0"])
+    assert str(refused.value) == str(caught.value)
+    as_before(home)
+    assert read_request([str(records_only), "seed=0"]).compressions
+    weights = dse.network(records_only, TRIAL).state_dict()
+    expected = dse.network(results, other).state_dict()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def as_before(home: Path) -> None:
+    """Make a trial's record one of an earlier version, which does not name its weights."""
+    path = home / "record.json"
+    row = records.read_row(path)
+    del row["weights_sha256"]
+    path.write_bytes(files.sealed(row))
 
 
 # Images -----------------------------------------------------------------------------------

@@ -90,8 +90,8 @@ def test_a_doubtful_number_is_refused(own: Callable[..., tuple[str, ...]]) -> No
 
 
 def test_plain_numbers_stay(own: Callable[..., tuple[str, ...]]) -> None:
-    written = ".5, 0.5, 1., 1, +2, 1e-3, 1E3, 1.5e+2, 1e-03"
-    numbers = [0.5, 1.0, 2.0, 0.001, 1000.0, 150.0]
+    written = ".5, 0.25, 1., 3, +2, 1e-3, 1E3, 1.5e+2, 2e-03"
+    numbers = [0.5, 0.25, 1.0, 3.0, 2.0, 0.001, 1000.0, 150.0, 0.002]
     for arguments in (own({"mine.yaml": f"{BASE}lr: [{written}]\n"}), [f"lr={written}"]):
         assert values(read(*arguments), "lr") == numbers
     for arguments in (own({"mine.yaml": f"{BASE}head_relu: yes\n"}), ["head_relu=TRUE"]):

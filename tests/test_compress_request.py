@@ -60,6 +60,13 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         ["seed=1", "method=svd", lines[4][2], "to", "do"],
         ["4", "compressed", "networks,", "1", "done,", "3", "to", "do"],
     ]
+    path = folder / COMPRESSED / done.compressed_id / "record.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    for more in ([], ["plan=true"]):
+        assert __main__.main([str(folder), "method=prune,svd", "sr=0.125", *more]) == 1
+        count, line = capsys.readouterr().err.splitlines()
+        assert count.endswith("/x: 4 compressed networks, 1 damaged; nothing was started")
+        assert line.startswith(f"{path} is damaged (it is cut off or not JSON): ")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,7 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         (["density=0,2"], [f"`density` must be in (0, 1], got {n}" for n in (0, 2)]),
         (["bits="], ["`bits` must be a whole number in 2 .. 8, got ''"]),
         (["bits=[]"], ["`bits` must have a value"]),
+        (["bits=4,4"], ["the values of `bits` must differ, got 4,4"]),
         (
             ["bits=0_6", "trial_id=12345e67"],
             [

@@ -19,6 +19,7 @@ from dse.api import load
 from dse.data.store import DEFAULT
 from dse.results.files import trial_folder
 from dse.runner.task import Reporter
+from dse.training import trained
 from dse.training.cuda import CudaStep
 from dse.training.execute import STEPS, Callbacks, Outcome, execute
 from dse.training.judge import Judgement
@@ -179,6 +180,10 @@ def test_a_worker_writes_the_sparse_weights(tmp_path: Path, whole: Run) -> None:
     run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda report: None))
     kept = load_file(trial_folder(tmp_path, TRIAL.trial_id) / "sparse.safetensors")
     assert all(torch.equal(kept[name], tensor) for name, tensor in whole[0].sparse.items())
+    sparse = trial_folder(tmp_path, TRIAL.trial_id) / "sparse.safetensors"
+    sparse.write_bytes(sparse.with_name("weights.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"sparse\.safetensors is not what its record says"):
+        trained.load(tmp_path, TRIAL.trial_id, sparse.name)
     (row,) = load(tmp_path).to_dict("records")
     assert (row["dsd_density"], row["top1"]) == (0.4, whole[0].record.answer.top1)
 

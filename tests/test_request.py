@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from reading import (
-    FOLDER,
     LAYOUT_NAMES,
     NAME,
     PAGES,
@@ -23,7 +22,6 @@ from reading import (
 
 from dse.runner.runner import Workers
 from dse.runner.submitit import Jobs
-from dse.sweep import pages
 from dse.sweep.keys import SETTINGS
 from dse.trial.question import QUESTION
 
@@ -39,7 +37,10 @@ WRONG = [
     ("sr=2", "`sr` must be in (0, 1], got 2"),
     ("sr=abc", "`sr` must be in (0, 1], got 'abc'"),
     ("sr=", "`sr` must be in (0, 1], got ''"),
-    ("sr='0.5'", "`sr` must be in (0, 1], got '0.5'"),
+    ("sr='0.5'", "`sr` must be a number in (0, 1], got the text '0.5'"),
+    ("seed='3'", "`seed` must be a whole number in 0 .. 2147483647, got the text '3'"),
+    ("sr=0.5,.50", "the values of `sr` must differ, got 0.5,0.5"),
+    ("layout=v1_0,v1_0", "the values of `layout` must differ, got v1_0,v1_0"),
     ("sr=null", "`sr` must be in (0, 1], got None"),
     ("sr=true", "`sr` must be in (0, 1], got True"),
     ("sr=nan", "`sr` must be in (0, 1], got nan"),
@@ -111,11 +112,11 @@ WRONG = [
         "results.root=${oc.env:HOME}",
         "`results.root` must be a value, not an interpolation, got '${oc.env:HOME}'",
     ),
-    # Look-alikes: a Cyrillic o, a full-width 1, an e with an accent.
+    # Look-alikes: a Cyrillic o and a full-width 1. An e with an accent is shown as it is.
     ("bypass=n\u043ene", r"`bypass` must be one of none, simple, complex, got 'n\u043ene'"),
     ("bypass='n\u043ene'", r"`bypass` must be one of none, simple, complex, got 'n\u043ene'"),
     ("pool_after='\uff11-4'", rf"`pool_after` must be {RISING}, got '\uff11-4'"),
-    ("name='r\u00e9sultats'", rf"`name` must be {NAME}, got 'r\xe9sultats'"),
+    ("name='r\u00e9sultats'", f"`name` must be {NAME}, got 'r\u00e9sultats'"),
 ]
 
 UNFIT = [
@@ -322,11 +323,22 @@ def test_the_grammar_of_values(argument: str, expected: list[object]) -> None:
     assert values(request, argument.partition("=")[0]) == expected
 
 
-def test_equal_points_are_trained_once() -> None:
-    assert values(read("sr=1,1.0,1.00,10e-1,0.5,.5"), "sr") == [1.0, 0.5]
-    assert values(read("seed=1,1.0,2"), "seed") == [1, 2]
-    assert len(read("layout=px16,px16,px32", "base_e=4").trials) == 2
-    assert len(pages.choices([FOLDER], "squeezenet", {"layout": ["px8", "px8"]}, [])) == 1
+def test_a_value_given_twice_is_a_mistake() -> None:
+    assert lines("sr=1,1.0,0.5", "seed=1,1.0,2", "pool_after=4,1-4,04") == [
+        "the values of `sr` must differ, got 1,1,0.5",
+        "the values of `pool_after` must differ, got 4,1-4,4",
+        "the values of `seed` must differ, got 1,1,2",
+    ]
+    assert lines("layout=px16,px16,px32") == [
+        "the values of `layout` must differ, got px16,px16,px32"
+    ]
+
+
+def test_a_limit_is_said_to_be_a_key_of_the_search() -> None:
+    assert lines("max.size_bytes=0.1MB") == [
+        "unknown key `max.size_bytes`; limits are keys of dse.search, whose sampler=grid trains "
+        "every point within them"
+    ]
 
 
 def test_groups_are_swept() -> None:

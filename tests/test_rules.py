@@ -32,7 +32,7 @@ WORD = one_of("none", "simple")
 LAYERS = numbers(1, 9, ascending=True)
 THREE = numbers(1, 99, count=3)
 STEPS = words("rate", "warmup", most=3)
-NO_NUMBERS = [math.nan, np.nan, math.inf, True, np.True_, np.str_("1"), None, [1], np.array([1, 1])]
+NO_NUMBERS = [math.nan, np.nan, math.inf, True, np.True_, None, [1], np.array([1, 1])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +92,8 @@ def test_a_rule_converts_to_its_kind(rule: Rule, value: object, kept: object) ->
 @pytest.mark.parametrize(
     ("rule", "text", "values"),
     [
-        (WHOLE, "a whole number in 1 .. 8", [*NO_NUMBERS, 0, 9, 2.5, "2", 1j]),
-        (SHARE, "in (0, 1]", [*NO_NUMBERS, 0, -0.0, 1.001, 10**400, "0.5"]),
+        (WHOLE, "a whole number in 1 .. 8", [*NO_NUMBERS, 0, 9, 2.5, 1j]),
+        (SHARE, "in (0, 1]", [*NO_NUMBERS, 0, -0.0, 1.001, 10**400]),
         (OPEN, "in (0, 1)", [0, 1]),
         (real(0, 1, below=True), "in [0, 1)", [-1e-9, 1]),
         (real(0, 1), "in [0, 1]", [-1e-9, 1.1]),
@@ -136,6 +136,14 @@ def test_a_mistake_names_field_rule_and_value(rule: Rule, text: str, values: lis
             rule.accept("field", value)
         shown = ascii(value) if isinstance(value, str) else str(value)
         assert str(caught.value) == f"`field` must be {text}, got {shown}"
+
+
+@pytest.mark.parametrize("value", ["2", np.str_("2")])
+def test_a_number_that_is_a_text_is_said_to_be_one(value: str) -> None:
+    for rule, text in ((WHOLE, "a whole number in 1 .. 8"), (SHARE, "a number in (0, 1]")):
+        with pytest.raises(ValueError, match="must be") as caught:
+            rule.accept("field", value)
+        assert str(caught.value) == f"`field` must be {text}, got the text '2'"
 
 
 def test_equal_values_have_one_written_form() -> None:

@@ -105,6 +105,7 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
         ("budget=1h", "unknown key `budget`; see --help"),  # it is a key of sweeps
         ("sampelr=tpe", "unknown key `sampelr`; did you mean `sampler`?"),
         ("max.mac=1", "unknown key `max.mac`; did you mean `max.macs`?"),
+        ("sr=0.5,.5", "the values of `sr` must differ, got 0.5,0.5"),
         ("sr=interval(0.1,0.2),0.5", "`sr` must be values, or one range or interval, got interval"),
         (
             "max.size_bytes=1.001kB",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,13 @@ from sample_compressed import compressed_record
 from test_faults import busy_worker, soon, started, sweep
 from toy_trial import Plan, trials
 
+import dse
 from dse import status
 from dse.report import __main__ as report
 from dse.results import checkpoints, commands, drivers, locks, records, studies
-from dse.results.files import COMPRESSED, TRIALS
+from dse.results.files import COMPRESSED, TRIALS, Damaged, trial_folder
+from dse.sweep import __main__ as command
+from dse.sweep.request import read_request
 from dse.training.loop import Position, State
 from dse.training.state import encode
 from dse.trial.question import Trial
@@ -175,6 +179,36 @@ def test_damaged_records_of_trials_are_named(
     first, second = shown(tmp_path, capsys, code=1)
     assert first == f"{tmp_path}: 1 done, 0 failed, 1 damaged"
     assert second.startswith(f"{path} is damaged (it is cut off or not JSON): ")
+
+
+def test_a_sweep_and_its_plan_refuse_what_status_calls_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["seed=range(0,4)", "sr=0.5", f"results.root={tmp_path}", "name=x"]
+    request = read_request("sweep", "", words, page="figure3a")
+    one, other, cut, _ = request.trials
+    for trial in request.trials:
+        records.save(request.folder, toy_trial.record(trial), {})
+    home = trial_folder(request.folder, other.trial_id)
+    shutil.rmtree(home)
+    shutil.copytree(trial_folder(request.folder, one.trial_id), home)
+    path = trial_folder(request.folder, cut.trial_id) / "record.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    _, *lines = shown(request.folder, capsys, code=1)
+    again = "remove its folder to train the trial again"
+    assert sorted(lines) == sorted(
+        [
+            f"{home / 'record.json'} is damaged (it is the record of {one.trial_id}): {again}",
+            f"{path} is damaged (it is cut off or not JSON): {again}",
+        ]
+    )
+    with pytest.raises(Damaged) as caught:
+        dse.load(request.folder)
+    assert str(caught.value).splitlines() == lines
+    for more in ("plan=true", "budget=1h", "plan=false"):
+        assert command.main([*words, more]) == 1
+        count = f"{request.folder}: 4 trials, 2 damaged; nothing was started"
+        assert capsys.readouterr().err.splitlines() == [count, *lines]
 
 
 def test_what_a_search_stopped_early_is_not_to_be_resumed(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dse.space.rules import is_number
+from dse.space.rules import escaped, is_number
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -28,18 +28,18 @@ def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = {}
     for text in arguments:
         key, equals, values = text.partition("=")
-        texts = [value.strip() for value in values.split(",")]
+        texts, shown = [value.strip() for value in values.split(",")], escaped(repr(text))
         if re.match(r"\w+ *[<>!]", text):
             raise ValueError(
-                f"conditions other than = are not supported, got {text!a}; name values, as in "
+                f"conditions other than = are not supported, got {shown}; name values, as in "
                 "sr=0.125,0.25"
             )
         if re.match(r"range *\(", values):
             raise ValueError(f"ranges are not read here: write {key}={_in_range(values)}")
         if not (key and equals and all(texts)):
-            raise ValueError(f"arguments must be key=value or key=value,value, got {text!a}")
+            raise ValueError(f"arguments must be key=value or key=value,value, got {shown}")
         if key in wanted:
-            raise ValueError(f"`{key}` must be given once, got {text!a} too")
+            raise ValueError(f"`{key}` must be given once, got {shown} too")
         wanted[key] = texts
     return wanted
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,11 +48,15 @@ def read(path: Path) -> bytes:
 
 
 def check_output(output: Path, path: Path) -> None:
-    """Raises `RequestError` where the output is a folder or the file that is read."""
+    """Raises `RequestError` where the output is a folder or the file that is read, or its folder
+    does not exist."""
     if output.is_dir():
         raise RequestError([f"`output` must be a file, got the folder {output}"])
     if output.exists() and output.samefile(path):
         raise RequestError([f"`output` must be another file than {path}, got {output}"])
+    if not output.parent.is_dir():
+        reason = os.strerror(errno.ENOENT)
+        raise RequestError([f"`output` must be writable, got {output}: {reason}"])
 
 
 def model(path: Path, content: bytes) -> CompressedModel:

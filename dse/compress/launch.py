@@ -13,7 +13,7 @@ from dse.results.files import COMPRESSED, remove, trial_folder
 from dse.results.records import ids
 from dse.sweep.launch import Tasks, carry_out
 from dse.sweep.messages import say
-from dse.sweep.preflight import check_data
+from dse.sweep.preflight import check_data, check_records
 from dse.sweep.timing import Length, length_of
 
 COMPRESS = "dse.compress.worker:run"
@@ -24,9 +24,10 @@ def run(request: Request, function: str = COMPRESS, command: str = "") -> int:
     without a record.
 
     `function` names what carries out a compression. See `dse.sweep.launch.carry_out`. Also raises
-    `RequestError` if data are missing or not the published ones.
+    `RequestError` if data are missing or not the published ones, and `Damaged` as `check_records`.
     """
     names = request.names
+    check_records(request.folder, names, COMPRESSED, "compressed network")
     done = ids(request.folder, COMPRESSED) - compressed.lost(request.folder, names)
     todo = {c.compressed_id: c for c in request.compressions if c.compressed_id not in done}
     where = request.folder.absolute(), request.store.absolute()

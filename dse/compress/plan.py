@@ -7,12 +7,15 @@ from dse.compress.request import Request
 from dse.results.compressed import lost
 from dse.results.files import COMPRESSED
 from dse.results.records import ids
+from dse.sweep.preflight import check_records
 from dse.trial.names import short_id
 
 
 def plan(request: Request) -> str:
-    """What a request would compress, as a table, and how much of it is done."""
+    """What a request would compress, as a table, and how much of it is done. Raises `Damaged` as
+    `check_records` does."""
     names = request.names
+    check_records(request.folder, names, COMPRESSED, "compressed network")
     done = (ids(request.folder, COMPRESSED) & names.keys()) - lost(request.folder, names)
     rows = [
         (name, short_id(own), "done" if own in done else "to do") for own, name in names.items()

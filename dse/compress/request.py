@@ -16,11 +16,11 @@ from typing import Any
 from dse.analysis.rendering import counted
 from dse.compress.help import KNOWN, RUN, SELECT, TEXT, parser
 from dse.data.store import Store
-from dse.results import files, packs, tables
+from dse.results import files, packs, records, tables
 from dse.results.files import Damaged
 from dse.runner.runner import Workers
 from dse.sweep.errors import RequestError
-from dse.sweep.keys import accepted
+from dse.sweep.keys import accepted, check_distinct
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import read_settings, read_store, read_workers
 from dse.trial.compression import (
@@ -119,6 +119,8 @@ def read_request(arguments: Sequence[str]) -> Request:
         errors += [f"`phase` must be final for trials without a sparse phase, {some}"] * bool(dense)
     if not errors:
         errors += _missing_weights(options.folder, trials, axes["phase"])
+    if not errors:
+        errors += _changed_weights(options.folder, trials, axes["phase"])
     if errors:
         raise RequestError(errors)
     choices = read_choices(axes, given)
@@ -141,6 +143,8 @@ def read_axes(given: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str
             errors.append(f"`{item.name}` must have a value")
         rule = item.metadata["rule"]
         axes[item.name] = [accepted(item.name, value, rule, errors) for value in values]
+        if None not in axes[item.name]:
+            check_distinct(item.name, axes[item.name], errors)
     return axes
 
 
@@ -215,6 +219,18 @@ def not_safetensors(path: Path) -> str:
     """The message for weights in another kind of file."""
     convert = 'safetensors.torch.save_file(model.state_dict(), "NAME.safetensors")'
     return f"a file of weights must be .safetensors, got {path}: write it with {convert}"
+
+
+def _changed_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str]) -> list[str]:
+    """A line for each file of weights that is not what its trial's record says."""
+    lines = []
+    for trial, phase in itertools.product(trials, phases):
+        path = files.trial_folder(folder, trial.trial_id) / FILES[phase]
+        try:
+            records.check_weights(path, path.read_bytes())
+        except Damaged as error:
+            lines.append(str(error))
+    return lines
 
 
 def _missing_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str]) -> list[str]:

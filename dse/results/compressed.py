@@ -42,10 +42,8 @@ def read(folder: Path, compressed_id: str) -> CompressedRecord:
     path = trial_folder(folder, compressed_id, COMPRESSED) / RECORD
     row: dict[str, Any] = {}
     try:
-        row = read_row(path)
+        row = read_row(path, COMPRESSED)
         record = compressed_from(row)
-        if record.compressed_id != compressed_id:
-            raise ValueError(f"it is the record of {record.compressed_id}")
     except (ValueError, TypeError, RecursionError) as error:
         raise refused(path, error, AGAIN, row.keys() - {*COLUMNS}) from None
     return record

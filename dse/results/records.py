@@ -7,6 +7,7 @@ appears as a whole or not at all, and the first one stays.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -49,6 +50,10 @@ AGAIN = {
 """What to do about a damaged record of each kind."""
 
 
+DIGESTS = {"weights.safetensors": "weights_sha256", "sparse.safetensors": "sparse_sha256"}
+"""What a `record.json` calls the SHA-256 of a trial's file of weights. It is no column."""
+
+
 class Failure(NamedTuple):
     """Why a trial failed, in one line, and what the trial is called."""
 
@@ -57,8 +62,12 @@ class Failure(NamedTuple):
 
 
 def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
-    """Save a trial's record and its files; False where another record was first."""
-    return save_row(folder, record.trial.trial_id, record.row(), files)
+    """Save a trial's record and its files; False where another record was first.
+
+    The `record.json` also holds the SHA-256 of each file of weights.
+    """
+    digests = {DIGESTS[n]: hashlib.sha256(files[n]).hexdigest() for n in DIGESTS if n in files}
+    return save_row(folder, record.trial.trial_id, {**record.row(), **digests}, files)
 
 
 def save_row(
@@ -135,17 +144,20 @@ def damages(
     folder: Path,
     kind: str = TRIALS,
     check: Callable[[Path, Mapping[str, Any]], None] = lambda home, row: None,
+    wanted: Iterable[str] | None = None,
 ) -> list[str]:
-    """A line for each record of a kind that was cut or changed, of those that are not in a pack.
+    """A line for each record of a kind, or of the `wanted` ids, that was cut or changed, or is that
+    of another folder; those in a pack are not looked at.
 
-    Only checksums are compared, which takes a fifth of the time of reading records. `check` raises
-    `Damaged` for what else is wrong in a folder with this row.
+    Only checksums and ids are compared, which takes a fifth of the time of reading records. `check`
+    raises `Damaged` for what else is wrong in a folder with this row.
     """
     lines = []
-    for own in sorted(finished(folder, trial_ids(folder, kind), kind) - packs.ids(folder, kind)):
+    every = trial_ids(folder, kind) if wanted is None else wanted
+    for own in sorted(finished(folder, every, kind) - packs.ids(folder, kind)):
         home = trial_folder(folder, own, kind)
         try:
-            check(home, read_row(home / RECORD))
+            check(home, read_row(home / RECORD, kind))
         except Damaged as error:
             lines.append(str(error))
         except (ValueError, RecursionError) as error:
@@ -164,16 +176,31 @@ def read(path: Path) -> Record:
     try:
         row = read_row(path)
         record = record_from(row)
-        if path.parent.name != record.trial.trial_id:
-            raise ValueError(f"it is the record of {record.trial.trial_id}")
     except (ValueError, TypeError, RecursionError) as error:
-        raise refused(path, error, AGAIN[TRIALS], row.keys() - {*COLUMNS}) from None
+        later = row.keys() - {*COLUMNS, *DIGESTS.values()}
+        raise refused(path, error, AGAIN[TRIALS], later) from None
     return record
 
 
-def read_row(path: Path) -> dict[str, Any]:
-    """The row in a `record.json`; raises `ValueError` where it was cut or changed."""
+def check_weights(path: Path, content: bytes) -> None:
+    """Raise `Damaged` where a trial's file of weights is not the one that its record names.
+
+    Those of earlier versions name none. A record that cannot be read is left to its readers.
+    """
+    said = None
+    with suppress(OSError, ValueError, RecursionError):
+        said = read_row(path.parent / RECORD).get(DIGESTS[path.name])
+    if said not in (None, hashlib.sha256(content).hexdigest()):
+        what = "is not what its record says: changed or of another trial"
+        raise Damaged(f"{path} {what}; {AGAIN[TRIALS]}")
+
+
+def read_row(path: Path, kind: str = TRIALS) -> dict[str, Any]:
+    """The row in a `record.json`; raises `ValueError` where it was cut or changed, or is not that
+    of its folder."""
     row = unsealed(path.read_bytes())
+    if (own := row.get(packs.ID[kind])) != path.parent.name:
+        raise ValueError(f"it is the record of {own}" if own else "it is not a record")
     return {name: math.nan if value is None else value for name, value in row.items()}
 
 

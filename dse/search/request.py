@@ -21,7 +21,7 @@ from dse.search.question import Question
 from dse.search.space import Axis, Choice, Space
 from dse.search.space import Interval as Range
 from dse.sweep.errors import RequestError
-from dse.sweep.keys import RULES, TEXT, accepted
+from dse.sweep.keys import RULES, TEXT, accepted, check_distinct
 from dse.sweep.overrides import Interval, parse_overrides
 from dse.sweep.request import manifest, read_grids, read_settings, read_store, read_workers
 from dse.trial.compression import Settings
@@ -127,6 +127,8 @@ def _values(grid: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str, l
         read = [accepted(key, end, rule, errors) for pair in both for end in pair]
         if not read:
             errors.append(f"`{key}` must have a value")
+        if None not in read and len(both) == len(read):
+            check_distinct(key, read, errors)
         if not any(isinstance(value, Interval) for value in grid[key]):
             result[key] = list(dict.fromkeys(read))
         elif all(isinstance(end, (int, float)) for end in read) and key != "seed":

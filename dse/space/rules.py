@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
@@ -39,8 +40,12 @@ class Rule:
         try:
             return self.read(value.item() if hasattr(value, "item") else value)
         except (ValueError, TypeError, OverflowError):
-            shown = ascii(value) if isinstance(value, str) else value  # shows look-alike letters
-            raise ValueError(f"`{name}` must be {self.text}, got {shown}") from None
+            shown, rule = value, self.text
+            if isinstance(value, str):
+                shown = escaped(repr(str(value)))
+                if self.kind == "number" and is_number(value):  # in quotes, on a page or in Python
+                    shown, rule = f"the text {shown}", re.sub("^in ", "a number in ", rule)
+            raise ValueError(f"`{name}` must be {rule}, got {shown}") from None
 
 
 def knob(default: Any, rule: Rule, meaning: str) -> Any:
@@ -76,6 +81,19 @@ def expect(name: str, value: object, kind: type) -> None:
     """Raise `TypeError` unless `value` is of type `kind`."""
     if not isinstance(value, kind):
         raise TypeError(f"`{name}` must be of type {kind.__name__}, got {type(value).__name__}")
+
+
+def escaped(text: str) -> str:
+    """A text as it was typed, except for letters and digits of other alphabets than the Latin one:
+    they may look like those that are meant.
+
+    >>> print(escaped("h\u00e9llo n\u043ene"))
+    h\u00e9llo n\\u043ene
+    """
+    return "".join(
+        c if c.isascii() or unicodedata.name(c, "").startswith("LATIN ") else ascii(c)[1:-1]
+        for c in text
+    )
 
 
 def is_number(text: str) -> bool:

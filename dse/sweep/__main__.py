@@ -11,7 +11,7 @@ from dse.sweep.estimate import within_budget
 from dse.sweep.launch import run
 from dse.sweep.messages import say
 from dse.sweep.plan import plan
-from dse.sweep.preflight import check_folder
+from dse.sweep.preflight import check_folder, check_records
 from dse.sweep.request import read_request
 from dse.sweep.signals import guarded
 from dse.sweep.streams import print_lines
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     request = read_request("sweep", DESCRIPTION, arguments, page="figure3a")
     check_folder(request.folder)
+    check_records(request.folder, [trial.trial_id for trial in request.trials])
     for line in request.remarks:
         say(line)
     trials = within_budget(request, request.trials, say)

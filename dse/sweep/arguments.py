@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from dse.space.rules import is_number
+from dse.space.rules import escaped, is_number
 from dse.sweep.keys import PATHS
 
 
@@ -57,7 +57,7 @@ def misread(text: str, known: Collection[str], named: Mapping[str, str], before:
     `known` are the keys of the command, `named` what chooses a page, by the page's name. `before`
     is the argument before it, with those after it that are more values of its key.
     """
-    shown = text.encode("ascii", "backslashreplace").decode()  # shows look-alike letters
+    shown = escaped(text)
     line = f"`{shown}` must be written key=value"
     path, key, name = Path(text), _key(text), text.removesuffix(".yaml")
     if name in named:

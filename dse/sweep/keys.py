@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from dse.runner.engine import ENGINES
 from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs
 from dse.space.architecture import Layout, Metaparameters
-from dse.space.rules import Rule, duration, flag, integer, one_of, path, real
+from dse.space.rules import Rule, duration, escaped, flag, integer, one_of, path, real
 from dse.sweep import hints
+from dse.trial.names import written
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 from dse.trial.recipe import Recipe
@@ -147,10 +148,19 @@ def unknown(key: str, known: Collection[str] = KEYS) -> str:
     if group in GROUPS and rest in RULES:
         page = "a page of a group begins with `# @package _global_`"
         return f"`{key}` must be written `{rest}`; {page}"
+    if key.startswith("max.") and known is KEYS:
+        limits = "limits are keys of dse.search, whose sampler=grid trains every point within them"
+        return f"unknown key `{escaped(key)}`; {limits}"
     near = [own for own in known if own.endswith(f".{key.lower()}")]
     near = near or difflib.get_close_matches(key.lower(), known, 1, cutoff=0.65)
     hint = f"did you mean `{'` or `'.join(near)}`?" if near else "see --help"
-    return f"unknown key `{ascii(key)[1:-1]}`; {hint}"
+    return f"unknown key `{escaped(key)}`; {hint}"
+
+
+def check_distinct(key: str, values: Sequence[Any], errors: list[str]) -> None:
+    """Add a line to `errors` if one of a key's values is given twice."""
+    if len(set(values)) < len(values):
+        errors.append(f"the values of `{key}` must differ, got {','.join(map(written, values))}")
 
 
 def accepted(key: str, value: Any, rule: Rule, errors: list[str]) -> Any:

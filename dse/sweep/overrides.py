@@ -28,6 +28,7 @@ from hydra.grammar.gen.OverrideLexer import (  # type: ignore[attr-defined]
 )
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
+from dse.space.rules import escaped
 from dse.sweep.arguments import grouped, is_more, misread, whole
 from dse.sweep.keys import GROUPS, KEYS, MAX_POINTS, PATHS, TEXT, unknown
 
@@ -147,7 +148,7 @@ def _misplaced(override: Override, text: str, repeated: bool, known: Collection[
         return f"`{text}` must be written key=value: keys cannot be added or removed"
     if key not in known:
         return unknown(key, known)
-    return f"`{key}` must be given once, got {text!a} too" if repeated else ""
+    return f"`{key}` must be given once, got {escaped(repr(text))} too" if repeated else ""
 
 
 def _values(key: str, value: Any, intervals: bool) -> list[Any]:

@@ -15,7 +15,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from dse.space.rules import one_of
-from dse.sweep.keys import GROUPS, KEYS, RULES, SETTINGS, accepted, unknown
+from dse.sweep.keys import GROUPS, KEYS, RULES, SETTINGS, accepted, check_distinct, unknown
 from dse.sweep.self_last import overridden
 from dse.sweep.yaml_pages import Source, read, values
 
@@ -81,10 +81,11 @@ def choices(
         errors[-1] += f"; did you mean `{Path(page).stem}`?"
     axes = []
     for group in [group for group in GROUPS if group in overrides]:
-        known = names(folders, group)
+        known, given = names(folders, group), overrides.pop(group)
+        check_distinct(group, [value for value in given if not isinstance(value, Glob)], errors)
         chosen = [
             name
-            for value in overrides.pop(group)
+            for value in given
             for name in (value.filter(known) if isinstance(value, Glob) else [str(value)])
         ]
         for name in chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ from dse.analysis.rendering import counted
 from dse.data import cache, decodable, folder
 from dse.data.folder import Manifest
 from dse.data.store import DataError, Report, Store
-from dse.results.files import foreign
+from dse.results import records
+from dse.results.files import TRIALS, Damaged, foreign
 from dse.runner.cores import cores
 from dse.sweep.errors import RequestError, printable
 from dse.trial.protocol import Protocol
@@ -39,6 +40,16 @@ def check_folder(folder: Path, key: str = "results.root") -> None:
     if held is not None:
         rule = "must be a new folder or one with results of sweeps"
         raise RequestError([f"`name` {rule}, got {folder}, which holds {held}"])
+
+
+def check_records(
+    folder: Path, ids: Collection[str], kind: str = TRIALS, noun: str = "trial"
+) -> None:
+    """Raise `Damaged` if records that a command would count as done are damaged: first their
+    number, then a line for each."""
+    if damaged := records.damages(folder, kind, wanted=ids):
+        count = f"{folder}: {counted(len(ids), noun)}, {len(damaged)} damaged; nothing was started"
+        raise Damaged("\n".join([count, *damaged]))
 
 
 def check_data(

@@ -23,7 +23,7 @@ from dse.sweep import hints, pages
 from dse.sweep.devices import placed, unshareable
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
-from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, Setting, accepted
+from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, Setting, accepted, check_distinct
 from dse.sweep.no_effect import off, without_effect
 from dse.sweep.overrides import parse_overrides
 from dse.trial.datasets import DATA_SETS
@@ -104,7 +104,7 @@ def read_grids(
     """
     folders = pages.searched(own)
     if own and len(folders) == 1:
-        errors.append(f"`--config-dir` must be an existing folder, got {own!a}")
+        errors.append(f"`--config-dir` must be an existing folder, got {own!r}")
     choices = pages.choices(folders, page, overrides, errors)
     composed = [pages.composed(folders, page, choice, errors, known) for choice in choices]
     return [{"name": [page], **values, **overrides} for values in composed] or [overrides]
@@ -123,7 +123,7 @@ def read_settings(
             continue
         value = accepted(key, values[0], known[key].rule, errors)
         if key == "data.root" and value is not None and not value.is_dir():
-            errors.append(f"`{key}` must be an existing folder, got {str(value)!a}")
+            errors.append(f"`{key}` must be an existing folder, got {str(value)!r}")
         elif value is not None:
             settings[key] = value
     return settings
@@ -182,6 +182,8 @@ def checked_axes(grid: Values, limit: int, errors: list[str]) -> Values:
         axes[key] = [accepted(key, v, rule, mistakes) for v in values] if few else values
         if len(mistakes) == len(values) and (one := hints.joined(values, rule)):
             mistakes = [f"`{key}` must be {rule.text}, got {','.join(values)}; write {one}"]
+        if few and not mistakes:
+            check_distinct(key, axes[key], mistakes)
         errors += mistakes
     return axes
 

@@ -33,8 +33,8 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
     """Load the network of a finished trial with its weights, in eval mode.
 
     `file` is where the trial has them: `sparse.safetensors` are those after its sparse phase.
-    Raises `ValueError` where the record is damaged, or the weights are not there or not those of
-    this network.
+    Raises `ValueError` where the record is damaged, or the weights are not there, not those that
+    the record names, or not those of this network.
     """
     home = trial_folder(folder, trial_id)
     path = home / file
@@ -44,10 +44,12 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
             "train it again under another `name`"
         )
     trial = records.read(home / RECORD).trial
+    content = path.read_bytes()
+    records.check_weights(path, content)
     network = cast(Trained, network_of(trial.architecture, trial.protocol.image_size))
     network.preprocess = Preprocess(trial.protocol)
     try:
-        result = network.load_state_dict(from_safetensors(path.read_bytes()), strict=False)
+        result = network.load_state_dict(from_safetensors(content), strict=False)
         missing = [n for n in result.missing_keys if not n.endswith("num_batches_tracked")]
         if missing or result.unexpected_keys:
             raise ValueError
