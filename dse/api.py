@@ -36,7 +36,7 @@ def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
 
     from dse.analysis import folder as reading  # imports pandas
 
-    loaded = [tables.with_studies(reading.load(place), place) for place in places]
+    loaded = [reading.load(place) for place in places]
     if len(loaded) == 1:
         return loaded[0]
 

@@ -334,18 +334,23 @@ def test_a_page_without_self_comes_last(own: Callable[..., tuple[str, ...]]) -> 
     [
         (
             {"mine.yaml": "defaults: [_self_, squeezenet]\nsr: 0.5\nbypass: none\n"},
-            "page `mine`: `sr` 0.5 is overridden by 0.125 of `squeezenet`; "
-            "`_self_` must come last in its `defaults`",
+            "`sr` of page `mine` is replaced by a page after `_self_` in its `defaults`: "
+            "`_self_` must come last",
         ),
         ({"mine.yaml": "defaults: [_self_, squeezenet]\nname: kept\n"}, ""),
         (
             {
-                "mine.yaml": "defaults: [squeezenet, {override /layout: thin}, _self_]\n",
-                "layout/thin.yaml": "# @package _global_\ndefaults: [_self_, px8]\n"
-                "conv1_filters: 7\npool_after: 1-4\n",
+                "mine.yaml": "defaults: [squeezenet, _self_, machine]\nrunner: {patience: 600}\n",
+                "machine.yaml": "runner: {workers: 2}\n",
             },
-            "page `layout/thin`: `conv1_filters` 7 is overridden by 12 of `layout/px8`; "
-            "`_self_` must come last in its `defaults`",
+            "",
+        ),
+        (
+            {
+                "mine.yaml": "defaults: [_self_, squeezenet, {override /recipe: own}]\nlr: 0.05\n",
+                "recipe/own.yaml": "# @package _global_\ndefaults: [robust, _self_]\nlr: [0.05]\n",
+            },
+            "",
         ),
     ],
 )

@@ -332,12 +332,13 @@ def test_a_value_given_twice_is_a_mistake() -> None:
     assert lines("layout=px16,px16,px32") == [
         "the values of `layout` must differ, got px16,px16,px32"
     ]
+    assert "`layout` must be one of" in lines("layout=[px8,px16],px8")[0]
 
 
 def test_a_limit_is_said_to_be_a_key_of_the_search() -> None:
     assert lines("max.size_bytes=0.1MB") == [
-        "unknown key `max.size_bytes`; limits are keys of dse.search, whose sampler=grid trains "
-        "every point within them"
+        "unknown key `max.size_bytes`; limits are keys of dse.search; with sampler=grid it takes "
+        "the points in order"
     ]
 
 

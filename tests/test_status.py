@@ -233,6 +233,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     for content, line in (
         ('{"op_code": 0}\n{"op_c', ""),  # a search repairs it
         ('{"op_code": 0}\n{}\n{"op_code": 1}\n', f"{path} is damaged in line 2"),
+        ('{"op_code": 0}\n5\n{"op_code": 1}\n', f"{path} is damaged in line 2"),
     ):
         path.write_text(content)
         assert shown(tmp_path, capsys)[1:] == ([f"{line}: a search refuses it"] if line else [])

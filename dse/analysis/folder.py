@@ -39,7 +39,7 @@ def load(folder: Path) -> pd.DataFrame:
     if not files.has_trials(folder) and (folder / files.TABLE).is_file():
         return _csv(folder / files.TABLE)
     files.require_trials(folder)
-    return tables.load(folder)
+    return tables.with_studies(tables.load(folder), folder)
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -50,6 +50,8 @@ LABELS = MEANINGS | {
     "file_bytes": "length of the compressed file",
     "fp32_bytes": "weights of the trial at fp32",
     "epoch": "epoch",
+    "study": "study",
+    "study_trial": "trial of the study",
 }
 """The same for an axis: in other words where a meaning is too long."""
 ACCURACIES = ("top1", "top5", "val_top1", "train_top1")

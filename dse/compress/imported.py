@@ -59,7 +59,10 @@ def _of_metadata(
         return None
     if not isinstance(description, dict) or "network" not in description:
         return None
-    own = build(description)
+    try:
+        own = build(description)
+    except ValueError:
+        return None
     if not isinstance(own, SqueezeNet):
         raise ValueError(f"the network must be a SqueezeNet, got {description['network']}")
     with torch.device("meta"):

@@ -50,6 +50,9 @@ AGAIN = {
 """What to do about a damaged record of each kind."""
 
 
+PACKED = "train it again under another `name`"
+"""What to do about a trial without weights whose record is in a pack."""
+
 DIGESTS = {"weights.safetensors": "weights_sha256", "sparse.safetensors": "sparse_sha256"}
 """What a `record.json` calls the SHA-256 of a trial's file of weights. It is no column."""
 
@@ -185,14 +188,17 @@ def read(path: Path) -> Record:
 def check_weights(path: Path, content: bytes) -> None:
     """Raise `Damaged` where a trial's file of weights is not the one that its record names.
 
-    Those of earlier versions name none. A record that cannot be read is left to its readers.
+    Those of earlier versions name none, and a file outside of a trial's folder has no record. One
+    that cannot be read is left to its readers.
     """
     said = None
     with suppress(OSError, ValueError, RecursionError):
-        said = read_row(path.parent / RECORD).get(DIGESTS[path.name])
+        said = read_row(path.parent / RECORD).get(DIGESTS.get(path.name, ""))
     if said not in (None, hashlib.sha256(content).hexdigest()):
         what = "is not what its record says: changed or of another trial"
-        raise Damaged(f"{path} {what}; {AGAIN[TRIALS]}")
+        folder, own = path.absolute().parents[2], path.parent.name
+        again = PACKED if own in packs.ids(folder) else AGAIN[TRIALS]
+        raise Damaged(f"{path} {what}; {again}")
 
 
 def read_row(path: Path, kind: str = TRIALS) -> dict[str, Any]:

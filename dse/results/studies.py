@@ -1,7 +1,7 @@
 """What the searches of a results folder found, as plain values: `studies/NAME.json`, one a study.
 
 It is written when a search ends, from the study itself, so that reports and figures need no
-Optuna. Nothing depends on it.
+Optuna. No record depends on it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
         if name.endswith(".json") and not name.startswith("."):
             with suppress(OSError, ValueError, RecursionError):
                 study = json.loads((folder / STUDIES / name).read_bytes())
-                if isinstance(study, dict) and study.keys() >= KEYS:
+                if (
+                    isinstance(study, dict)
+                    and study.keys() >= KEYS
+                    and isinstance(study["points"], list)
+                ):
                     found[name.removesuffix(".json")] = study
     return found
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
@@ -56,23 +57,26 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
     asked to stop, and `OSError` if the disk of the results folder is full.
     """
     folder = request.folder
-    with opened(folder, request.storage, say) as storage:
-        if not request.storage:
-            check_not_lost(folder, request.study, request.question)
-        owner = owner_of(folder) if request.storage else ""
-        name = f"{folder.resolve().name}/{request.study}" if request.storage else request.study
-        ledger = Ledger(storage, name, request.question, request.n_trials, owner)
-        study = Study(ledger, request.question, request.n_trials)
-        begin(folder, command)
-        usual = FUNCTION if request.question.compression else EXECUTE
-        try:
+    study: Study | None = None
+    try:
+        with opened(folder, request.storage, say) as storage:
+            if not request.storage:
+                check_not_lost(folder, request.study, request.question)
+            owner = owner_of(folder) if request.storage else ""
+            name = f"{folder.resolve().name}/{request.study}" if request.storage else request.study
+            ledger = Ledger(storage, name, request.question, request.n_trials, owner)
+            study = Study(ledger, request.question, request.n_trials)
+            begin(folder, command)
+            usual = FUNCTION if request.question.compression else EXECUTE
             _Drive(request, study, execute or usual).run()
-        except OSError as error:  # of a trial, or of the study's journal
-            if error.errno not in FULL:
-                raise
-            every = counted(request.n_trials, "trial")
-            raise no_space(folder, len(study.completed()), every) from None
-        tidy(folder)
+            tidy(folder)
+    except OSError as error:  # of a trial, or of the study's journal
+        path = error.filename  # none where a file that is open is written
+        of_folder = path is None or folder.absolute() in Path(str(path)).absolute().parents
+        if error.errno not in FULL or not of_folder:
+            raise
+        done = len(study.completed()) if study else 0
+        raise no_space(folder, done, counted(request.n_trials, "trial")) from None
     return study
 
 

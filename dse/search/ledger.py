@@ -145,9 +145,10 @@ def so_far(folder: Path) -> dict[str, dict[str, Any]]:
     `dse.analysis.studies.counts` and `reached` read only. Nothing is written.
     """
     found, path = studies.load(folder), folder / JOURNAL
-    if not path.exists():
+    if not path.exists() or studies.damage(folder):
         return found
-    with suppress(OSError, ValueError, KeyError):  # of a journal that a search would refuse
+    # of a journal that a search would refuse
+    with suppress(OSError, ValueError, KeyError, TypeError, AssertionError):
         storage = JournalStorage(JournalFileBackend(str(path)))
         for study in storage.get_all_studies():
             if not (asked := study.user_attrs.get(QUESTION)):

@@ -130,7 +130,7 @@ def _values(grid: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str, l
         if None not in read and len(both) == len(read):
             check_distinct(key, read, errors)
         if not any(isinstance(value, Interval) for value in grid[key]):
-            result[key] = list(dict.fromkeys(read))
+            result[key] = read
         elif all(isinstance(end, (int, float)) for end in read) and key != "seed":
             (value,) = grid[key]
             result[key] = [Interval(read[0], read[1], value.log)]

@@ -149,7 +149,7 @@ def unknown(key: str, known: Collection[str] = KEYS) -> str:
         page = "a page of a group begins with `# @package _global_`"
         return f"`{key}` must be written `{rest}`; {page}"
     if key.startswith("max.") and known is KEYS:
-        limits = "limits are keys of dse.search, whose sampler=grid trains every point within them"
+        limits = "limits are keys of dse.search; with sampler=grid it takes the points in order"
         return f"unknown key `{escaped(key)}`; {limits}"
     near = [own for own in known if own.endswith(f".{key.lower()}")]
     near = near or difflib.get_close_matches(key.lower(), known, 1, cutoff=0.65)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -200,7 +201,7 @@ def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[
 def lacks_space(event: Failed, folder: Path) -> bool:
     """Whether a task failed because the disk of its results folder, an absolute path, is full."""
     full = event.reason.startswith(tuple(f"OSError: [Errno {code}] " for code in FULL))
-    return full and repr(str(folder))[1:-1] in event.reason
+    return full and repr(f"{folder}{os.sep}")[1:-1] in event.reason
 
 
 def no_space(folder: Path, done: int, every: str) -> OSError:

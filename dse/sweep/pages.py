@@ -16,7 +16,6 @@ from omegaconf import OmegaConf
 
 from dse.space.rules import one_of
 from dse.sweep.keys import GROUPS, KEYS, RULES, SETTINGS, accepted, check_distinct, unknown
-from dse.sweep.self_last import overridden
 from dse.sweep.yaml_pages import Source, read, values
 
 
@@ -82,7 +81,7 @@ def choices(
     axes = []
     for group in [group for group in GROUPS if group in overrides]:
         known, given = names(folders, group), overrides.pop(group)
-        check_distinct(group, [value for value in given if not isinstance(value, Glob)], errors)
+        check_distinct(group, [str(v) for v in given if not isinstance(v, Glob)], errors)
         chosen = [
             name
             for value in given
@@ -122,12 +121,12 @@ def composed(
         with warnings.catch_warnings(), initialize_config_dir(_address(home), version_base="1.3"):
             warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
-        for name in (page, *("/".join(chosen) for chosen in choice.items())):
-            errors += overridden([home, *others], name, bundled())
     except Exception as error:  # many types, whatever the page holds
         errors.append(f"page `{page}` cannot be read: {_reason(error)}")
         return {}
     found = dict(_flat(whole))
+    if home != bundled():
+        errors += _lost(page, dict(_flat(own)), found)
     keys = [*found, "hydra"] if "hydra" in own else found  # compose() takes `hydra` out
     known = KEYS if settings is SETTINGS else (*RULES, *settings, *GROUPS)
     errors += [unknown(k, known) for k in keys if k not in RULES and k not in settings]
@@ -137,7 +136,21 @@ def composed(
             f"page `{page}` must begin with `defaults: [squeezenet, _self_]` or set every key, "
             f"got no {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
         )
-    return {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+    return {key: _listed(value) for key, value in found.items()}
+
+
+def _lost(page: str, own: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """A line for each value of a page that a page after `_self_` in its `defaults` replaces."""
+    return [
+        f"`{key}` of page `{page}` is replaced by a page after `_self_` in its `defaults`: "
+        "`_self_` must come last"
+        for key, value in own.items()
+        if key in found and _listed(found[key]) != _listed(value)
+    ]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _reason(error: Exception) -> str:

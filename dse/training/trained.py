@@ -41,7 +41,7 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
     if not path.exists():
         raise ValueError(
             f"`folder` must hold the trial's weights, got {folder}, which has its record only: "
-            "train it again under another `name`"
+            f"{records.PACKED}"
         )
     trial = records.read(home / RECORD).trial
     content = path.read_bytes()
