@@ -256,7 +256,7 @@ def test_weights_of_another_trial_are_refused_where_the_record_says(
     assert str(refused.value) == str(caught.value)
     assert str(caught.value).endswith("; remove its folder to train the trial again")
     packing.pack(records_only)  # whose record stays
-    with pytest.raises(ValueError, match="; train it again under another `name`$"):
+    with pytest.raises(ValueError, match=r"; train it again under another `name`$"):
         dse.network(records_only, TRIAL)
     (records_only / "trials.parquet").unlink()
     as_before(home)
