@@ -23,6 +23,7 @@ from dse import status
 from dse.report import __main__ as report
 from dse.results import checkpoints, commands, drivers, locks, records, studies
 from dse.results.files import COMPRESSED, TRIALS, Damaged, trial_folder
+from dse.search import __main__ as search
 from dse.sweep import __main__ as command
 from dse.sweep.request import read_request
 from dse.training.loop import Position, State
@@ -205,8 +206,9 @@ def test_a_sweep_and_its_plan_refuse_what_status_calls_damaged(
     with pytest.raises(Damaged) as caught:
         dse.load(request.folder)
     assert str(caught.value).splitlines() == lines
-    for more in ("plan=true", "budget=1h", "plan=false"):
-        assert command.main([*words, more]) == 1
+    asked = [command.main, "plan=true"], [command.main, "budget=1h"], [command.main, "plan=false"]
+    for main, *more in (*asked, [search.main, "plan=true"], [search.main, "n_trials=1"]):
+        assert main([*words, *more]) == 1
         count = f"{request.folder}: 4 trials, 2 damaged; nothing was started"
         assert capsys.readouterr().err.splitlines() == [count, *lines]
 

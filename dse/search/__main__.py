@@ -6,9 +6,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from dse.results import records
 from dse.search.request import read_request
 from dse.sweep.messages import say
-from dse.sweep.preflight import check_folder
+from dse.sweep.preflight import check_folder, check_records
 from dse.sweep.signals import guarded
 from dse.sweep.streams import print_lines
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> int:
     request = read_request(arguments)
+    check_records(request.folder, records.ids(request.folder))
     if request.plan:
         from dse.search.plan import plan  # imports Optuna, as those below: a mistake need not wait
 
