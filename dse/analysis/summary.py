@@ -24,11 +24,10 @@ def summary(
 
     Accuracies are means over the seeds, in percent; that on the test set has its 95% interval. Of
     more than `LINES` configurations, and of a search, the best by validation accuracy are listed,
-    in this order. `asked` is how many
-    trials were to be trained; those without a record have failed. Of a search, each of the keys
-    `searched` has a column, and the best is named by its ids too. With `decoded`, a way of
-    compression, the table has the `compressed_id`, the `file_bytes` and the accuracies of networks
-    decoded from their files.
+    in this order. `asked` is how many trials were to be trained; those without a record have
+    failed. Of a search, each of the keys `searched` has a column, and the best is named by its ids
+    too. With `decoded`, a way of compression, the table has the `compressed_id`, the `file_bytes`
+    and the accuracies of networks decoded from their files.
     """
     count = done(len(table), asked, "trial")
     if table.empty:
