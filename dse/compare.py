@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned, decimals
-from dse.analysis.selection import LISTED, parse, select
+from dse.analysis.selection import LISTED, is_condition, parse, select
 from dse.results import compressed
 from dse.sweep.errors import Parser
 from dse.sweep.streams import print_lines, reported
@@ -65,8 +65,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         "wanted",
         nargs="+",
         metavar="key=value",
-        help="the key to compare, with two or more values; others, with one value, and seeds "
-        "select trials",
+        help="the key to compare, with two or more values; others, with one value, seeds and "
+        "conditions such as 'params<1e5' select trials",
     )
     options = parser.parse_args(arguments)
     found, values, remarks = _compared(options.folder, options.wanted)
@@ -133,7 +133,7 @@ def _compared(
 
 def _key(wanted: Mapping[str, Sequence[str]], axes: Sequence[Axis]) -> str:
     """The only key that has several values, apart from the seed."""
-    several = [key for key, texts in wanted.items() if len(texts) > 1]
+    several = [key for key, texts in wanted.items() if texts[1:] and not is_condition(texts[0])]
     if several == ["seed"]:
         raise ValueError("`seed` cannot be compared: trials are paired by it")
     several = [key for key in several if key != "seed"]

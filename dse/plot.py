@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dse.analysis.selection import file_name, parse, words
+from dse.analysis.selection import file_name, is_condition, parse, split, words
 from dse.figures.importing import import_matplotlib
 from dse.results import compressed, files
 from dse.sweep.errors import Parser, RequestError
@@ -26,10 +26,12 @@ Draw the trials of a results folder. Without a kind and x=, what is drawn
 follows from what varies: lines, a heat map, or the effect of each axis."""
 EPILOG = """\
 kinds:
-  (none)     x= y= hue= log=  any column against any (default of x: an axis; of
+  (none)     x= y= hue= col= log=
+                              any column against any (default of x: an axis; of
                               y: the accuracy); a line where x is an axis, or a
                               size that one axis changes; else points
-  curves     y= hue= log=     learning curves of y (default: val_top1)
+  curves     y= hue= col= log=
+                              learning curves of y (default: val_top1)
   heatmap    x= y= value=     the mean of value (default: the accuracy) over two
                               axes (default: those that vary, if they are two)
   effects    y=               the effect of each axis on y, all else being equal
@@ -47,10 +49,12 @@ kinds:
 
 keys:
   hue=AXIS     what the colours are
+  col=AXIS     a panel for each value
   log=         the logarithmic axes: x, y, "x,y" or none (default: sizes are)
   output=FILE  .svg, .png or .pdf (default: .svg and .png in
                results/NAME/plots/)
-  key=value    selects trials by any other column, as in sr=0.125,0.25
+  key=value    selects trials by any other column, as in sr=0.125,0.25; so does
+               a condition in quotes: 'params<1e5' 'val_top1>=80' 'status!=diverged'
 
 Where a column of compressed networks is named, as file_bytes or method is,
 these are drawn: those of python -m dse.compress, and every trial with method
@@ -58,7 +62,7 @@ none.
 
 examples:
   python -m dse.plot results/mine
-  python -m dse.plot results/mine x=size_bytes y=top1 hue=bypass
+  python -m dse.plot results/mine x=size_bytes y=top1 hue=bypass col=layout
   python -m dse.plot results/mine x=sr y=val_loss log=y output=loss.pdf
   python -m dse.plot results/mine curves hue=sr seed=0,1
   python -m dse.plot results/mine x=file_bytes y=top1 hue=method
@@ -66,8 +70,8 @@ examples:
   python -m dse.plot results/mine heatmap x=sr y=pct3x3
   python -m dse.plot architecture sr=0.25 bypass=none,complex"""
 USES = {
-    "": ("x", "y", "hue", "log"),
-    "curves": ("y", "hue", "log"),
+    "": ("x", "y", "hue", "col", "log"),
+    "curves": ("y", "hue", "col", "log"),
     "heatmap": ("x", "y", "value"),
     "effects": ("y",),
     "front": (),
@@ -80,7 +84,7 @@ OF_TRIALS = ("curves", "front", "chance", "forest")
 """Kinds that draw no compressed networks."""
 CALLED = {"pareto": "front", "scatter": "x=COLUMN y=COLUMN", "line": "x=AXIS"}
 """What kinds are called elsewhere, and what they are here."""
-KEYS = ("x", "y", "hue", "value", "log", "output")
+KEYS = ("x", "y", "hue", "col", "value", "log", "output")
 SUFFIXES = (".svg", ".png", ".pdf")
 
 
@@ -138,7 +142,7 @@ def _results(arguments: list[str]) -> list[Path]:
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument("words", nargs="*", default=[], metavar="kind, key=value", help="see below")
     options = parser.parse_args(arguments)
-    selects = [word for word in options.words if re.search("[=<>]", word)]
+    selects = [word for word in options.words if split(word)[1]]
     kind = _kind([word for word in options.words if word not in selects])
     wanted = parse(selects)
     keys = {key: wanted.pop(key) for key in KEYS if key in wanted}
@@ -175,6 +179,10 @@ def _kind(words: Sequence[str]) -> str:
         if os.sep in word:
             raise ValueError(f"one folder must be named, got {word} too")
         if word not in known:
+            if word in COLUMNS:
+                raise ValueError(
+                    f"a condition must be in quotes, such as '{word}>1': got {word} alone"
+                )
             near = [CALLED[word]] if word in CALLED else get_close_matches(word, known, 1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
             rule = f"the kind must be one of {', '.join(known)}, architecture"
@@ -190,6 +198,8 @@ def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
         if key not in USES[kind]:
             kinds = ", ".join(one or "x= and y=" for one, uses in USES.items() if key in uses)
             raise ValueError(f"`{key}` is for {kinds}; it has no effect with {kind or 'x='}")
+        if is_condition(values[0]):
+            raise ValueError(f"`{key}` must be given by =, got {key}{values[0]}")
         if len(values) > 1 and key != "log" and not (key == "x" and kind == "chance"):
             raise ValueError(f"`{key}` must be one column, got {','.join(values)}")
     if not set(keys.get("log", ["x"])) <= {"x", "y"} and keys["log"] != ["none"]:

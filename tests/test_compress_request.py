@@ -141,7 +141,11 @@ def test_a_network_that_diverged_is_refused(tmp_path: Path) -> None:
     records.save(tmp_path, record(seed=1), FILES)
     with pytest.raises(RequestError, match=r"must not be diverged, got 1 of 2 trials \(\w{20}\)"):
         read_request([str(tmp_path)])
-    assert len(read_request([str(tmp_path), "seed=1"]).compressions) == 1
+    for condition in ("seed=1", "seed>0", "status!=diverged"):
+        (chosen,) = read_request([str(tmp_path), condition]).compressions
+        assert chosen.trial.seed == 1
+    with pytest.raises(RequestError, match=r"`seed` is 0 \.\. 1 in these trials, got seed>1"):
+        read_request([str(tmp_path), "seed>1"])
 
 
 def test_a_folder_without_trials_or_weights_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from drawn import crowded, text
-from swept import SEEDS, SR, made, swept
+from swept import SEEDS, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.figures.learning_curves import learning_curves
@@ -63,6 +63,17 @@ def test_lines_are_means_over_the_seeds_in_the_planted_order() -> None:
     bands = [collection.get_datalim(axes.transData) for collection in axes.collections]
     assert all(band.y1 > end for band, end in zip(bands, ends, strict=True))
     assert "Mean and 95% interval over 3 seeds; thin lines: each trial." in text(figure)
+    assert crowded(figure) == []
+
+
+def test_with_col_each_value_has_a_panel() -> None:
+    table = made(swept(sr=SR[:3], bypass=WIRES))
+    figure = learning_curves(sweep(table), planted(table), col="bypass")
+    for axes, wire in zip(figure.axes, WIRES, strict=True):
+        lines = [line for line in axes.lines if len(line.get_xdata()) == 10]
+        expected = table[table["bypass"] == wire].groupby("sr")["val_top1"].mean()
+        assert [line.get_ydata()[-1] for line in lines] == pytest.approx(expected.tolist())
+    assert [text.get_text() for text in figure.legends[0].texts] == [f"sr {sr}" for sr in SR[:3]]
     assert crowded(figure) == []
 
 

@@ -60,6 +60,43 @@ def test_each_setting_of_what_else_varies_is_a_line_of_its_own() -> None:
         assert words in text(figure)
 
 
+@pytest.mark.parametrize("x", ["sr", "size_bytes"])
+def test_with_col_each_value_has_a_panel(x: str) -> None:
+    table = made(swept(sr=SR[:3], pct3x3=PCT[:2], bypass=WIRES))
+    figure = plot(table, x, "top1", hue="pct3x3", col="bypass")
+    assert [axes.get_title() for axes in figure.axes] == [f"bypass {wire}" for wire in WIRES]
+    for axes, wire in zip(figure.axes, WIRES, strict=True):
+        rows = table[table["bypass"] == wire]
+        assert sorted(y for _, y in dots(axes)) == pytest.approx(sorted(rows["top1"]))
+        for number, pct in enumerate(PCT[:2]):
+            expected = [mean(rows, sr=sr, pct3x3=pct) for sr in SR[:3]]
+            assert means(axes, number)[1] == pytest.approx(expected)
+            assert axes.containers[number].lines[0].get_color() == colours(figure)[number]
+    assert len({axes.get_xlim() + axes.get_ylim() for axes in figure.axes}) == 1
+    assert text(figure).count("top-1 on the test set") == 1, "the left panel alone has a label"
+    assert "bypass none" not in " ".join(label.get_text() for label in figure.legends[0].texts)
+
+
+def test_trials_without_a_value_of_col_are_counted() -> None:
+    table = made(swept(sr=SR[:2], bypass=WIRES))
+    other = table[(table["bypass"] == "none") & (table["sr"] == SR[0])]
+    other = other.assign(network="alexnet", trial_id=other["trial_id"] + "a")
+    figure = plot(pd.concat([table, other], ignore_index=True), "size_bytes", col="bypass")
+    assert sum(len(dots(axes)) for axes in figure.axes) == len(table)
+    assert "Not shown: 3 trials without a value of bypass." in text(figure)
+
+
+def test_col_is_an_axis_of_its_own_with_few_values() -> None:
+    table = made(swept(sr=[n / 20 for n in range(1, 11)], bypass=WIRES, seed=[0]))
+    for col, message in [
+        ("bypass", "must be another axis than `x` and `hue`"),
+        ("sr", "`sr` has 10 values, and at most 9 panels can be read"),
+        ("top1", "`top1` is not one of the axes: sr, bypass"),
+    ]:
+        with pytest.raises(NoSweep, match=message):
+            plot(table, "macs", hue="bypass", col=col)
+
+
 def test_over_sizes_a_line_follows_the_axis_that_changes_them() -> None:
     table = made(swept(sr=SR, bypass=WIRES))
     figure = plot(sweep(table), "size_bytes", "top1", "bypass")

@@ -29,15 +29,45 @@ def test_text_that_looks_like_a_number_is_compared_as_text() -> None:
         assert select(table, parse([f"trial_id={text}"])).index.tolist() == [row]
 
 
+def test_conditions_hold_together() -> None:
+    assert chosen("sr>0.125") == [1, 2]
+    assert chosen("sr >= .125", "sr<0.5") == [0]
+    assert chosen("bypass!=simple", "nesterov!=false") == [0]
+    assert chosen("sr==0.5", "bypass!=none") == [2]
+
+
+def test_conditions_are_false_where_there_is_no_value() -> None:
+    table = TABLE.assign(
+        status=["learned", "learned", "partly_dead"],
+        val_loss=[1.0, float("nan"), 3.0],
+        dead_step=[-1, 5, -1],
+    )
+
+    def rows(*arguments: str) -> list[int]:
+        return select(table, parse(arguments)).index.tolist()
+
+    assert rows("val_loss<9") == [0, 2]
+    assert rows("val_loss!=3") == [0]
+    assert rows("dead_step<9") == [1]
+    assert rows("status!=diverged") == [0, 1, 2], "no trial diverged, and that is no mistake"
+    assert rows("status!=learned") == [2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sr"], "arguments must be key=value or key=value,value, got 'sr'"),
+        (["sr"], "arguments must be key=value, .* such as 'val_top1>80', got 'sr'"),
         (["sr=0.5,"], "arguments must be key=value"),
         (["seed=range(0,2)"], r"ranges are not read here: write seed=0,1$"),
         (["sr=range(0,1,0.5)"], r"ranges are not read here: write sr=VALUE,VALUE$"),
-        (["sr>0.5"], r"conditions other than = are not supported, got 'sr>0\.5'; name values, as"),
-        (["sr>=0.5"], "conditions other than = are not supported, got 'sr>=0.5'"),
+        (["sr=>0.5"], "arguments must be .* or a condition in quotes, such as 'val_top1>80'"),
+        (["sr>0.125,0.5"], "> must be followed by one number, got 'sr>0.125,0.5'"),
+        (["sr<=half"], "<= must be followed by one number, got 'sr<=half'"),
+        (["sr>0.5"], "`sr` is 0.125 .. 0.5 in these trials, got sr>0.5"),
+        (["bypass>1"], "`bypass` must be numbers for >1; name values: key=value"),
+        (["bypass!=simpel"], "`bypass` must be one of none, simple, got simpel"),
+        (["sr=0.5", "sr>0.1"], "`sr` must be given once, got 'sr>0.1' too"),
+        (["sr>0.125", "bypass=none", "nesterov!=false"], "no trial has sr>0.125 bypass=none neste"),
         (["sr=0.5", "sr=0.125"], "`sr` must be given once"),
         (["srr=1"], "`srr` must be a column of the table: sr, bypass, nesterov"),
         (["sr=0.3"], "`sr` must be one of 0.125, 0.5, got 0.3"),

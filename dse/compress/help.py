@@ -47,8 +47,8 @@ DESCRIPTION = (
 )
 GRID = """\
 Several values of a setting make a grid: bits=8,6 or 'energy=range(0.5,1,0.1)'.
-A key of a sweep selects trials: sr=0.125 seed=0,1. What already has a record is
-not compressed again."""
+A key of a sweep selects trials, and so does a condition on a result: sr=0.125
+seed=0,1 'val_top1>80'. What already has a record is not compressed again."""
 USAGE = """%(prog)s [-h] results/NAME [key=value ...]
        %(prog)s FILE.safetensors [-o OUT] [key=value ...]
        %(prog)s decode FILE [-o OUT.safetensors]

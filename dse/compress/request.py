@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
+from dse.analysis.selection import parse, split, words
 from dse.compress.help import KNOWN, RUN, SELECT, TEXT, parser
 from dse.data.store import Store
 from dse.results import files, packs, records, tables
@@ -103,12 +104,15 @@ def read_request(arguments: Sequence[str]) -> Request:
     """
     options = parser().parse_intermixed_args(arguments)
     errors: list[str] = []
-    given = parse_overrides(options.overrides, errors, KNOWN, TEXT)
+    conditions = [text for text in options.overrides if split(text)[1] not in ("", "=")]
+    others = [text for text in options.overrides if text not in conditions]
+    given = parse_overrides(others, errors, KNOWN, TEXT)
     run_keys = {key: values for key, values in given.items() if key in RUN}
     run = read_settings([run_keys], errors)
     workers = read_workers([run_keys], run, errors)
     axes = read_axes(given, errors)
-    trials = _trials(options.folder, {k: v for k, v in given.items() if k in SELECT}, errors)
+    wanted = {key: values for key, values in given.items() if key in SELECT}
+    trials = _trials(options.folder, wanted, conditions, errors)
     points = math.prod(map(len, axes.values())) * len(trials)
     if points > run["limit"]:
         rule = f"must be at least the {points:,} points of the grid"
@@ -180,12 +184,12 @@ def _without_effect(name: str, axes: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _trials(
-    folder: Path, wanted: Mapping[str, Sequence[Any]], errors: list[str]
+    folder: Path, wanted: Mapping[str, Sequence[Any]], conditions: Sequence[str], errors: list[str]
 ) -> tuple[Trial, ...]:
     """The finished trials of a results folder with the wanted values; none after a mistake."""
     texts = {key: [written(value) for value in values] for key, values in wanted.items()}
     try:
-        return _finished(folder, texts)
+        return _finished(folder, parse([*words(texts), *conditions]))
     except Damaged:
         raise
     except (ValueError, OSError) as error:

@@ -28,7 +28,13 @@ from dse.results import curves, files
 
 MOST_CURVES = 1_000
 """More curves than this are not read."""
-AXES = {"curves": ("hue",), "heatmap": ("x", "y"), "chance": ("x",), "forest": ("x",)}
+AXES = {
+    "": ("col",),
+    "curves": ("hue", "col"),
+    "heatmap": ("x", "y"),
+    "chance": ("x",),
+    "forest": ("x",),
+}
 """Each kind and those of its keys that must be what varies."""
 NEEDED = {"": ("x",), "heatmap": ("x", "y")}
 """Each kind and the keys that it cannot do without."""
@@ -44,9 +50,9 @@ def drawn(
     """The figures of some trials by name.
 
     `kind` is one of `KINDS`, or "" for x against y and, without keys, for the `overview`. `keys`
-    are columns by the names x, y, hue and value, and the logarithmic axes by the name log. `folder`
-    is where the learning curves are. Raises `ValueError` for a column that is not there, and
-    `NoSweep`, a `ValueError` too, where there is nothing to draw.
+    are columns by the names x, y, hue, col and value, and the logarithmic axes by the name log.
+    `folder` is where the learning curves are. Raises `ValueError` for a column that is not there,
+    and `NoSweep`, a `ValueError` too, where there is nothing to draw.
     """
     found = sweep(rows)
     if not kind and not keys:
@@ -56,14 +62,14 @@ def drawn(
         for name in names if (kind, key) != ("curves", "y") else ():
             column(f"`{key}`", name, found.rows)
     columns = _completed(found, kind, columns)
-    y, hue, value = (columns.get(key, [""])[0] for key in ("y", "hue", "value"))
+    y, hue, col, value = (columns.get(key, [""])[0] for key in ("y", "hue", "col", "value"))
     for key in AXES.get(kind, ()):
         for name in columns.get(key, ()):
             _check_axis(found, key, name)
     if number := value or (y if kind == "effects" else ""):
         _check_numbers("value" if value else "y", found.rows[number])
     figure = KINDS[kind](
-        found=found, folder=folder, x=columns.get("x", ()), y=y, hue=hue, value=value,
+        found=found, folder=folder, x=columns.get("x", ()), y=y, hue=hue, col=col, value=value,
         log=keys.get("log"), note=note,
     )  # fmt: skip
     return {kind or "plot": figure}
@@ -97,7 +103,15 @@ def _check_numbers(key: str, values: pd.Series[Any]) -> None:
 
 
 def _curves(
-    *, found: Sweep, folder: Path, y: str, hue: str, log: Sequence[str] | None, note: str, **_: Any
+    *,
+    found: Sweep,
+    folder: Path,
+    y: str,
+    hue: str,
+    col: str,
+    log: Sequence[str] | None,
+    note: str,
+    **_: Any,
 ) -> Figure:
     y, count = y or "val_top1", len(found.rows)
     if y not in curves.MEASURES:
@@ -110,7 +124,7 @@ def _curves(
             "trials by key=value"
         )
     known = curves.load(folder, found.rows["trial_id"])[0]
-    return learning_curves(found, known, y, hue, log=log, note=note)
+    return learning_curves(found, known, y, hue, col=col, log=log, note=note)
 
 
 def _forest(*, found: Sweep, x: Sequence[str], note: str, **_: Any) -> Figure:
@@ -124,7 +138,9 @@ def _forest(*, found: Sweep, x: Sequence[str], note: str, **_: Any) -> Figure:
 
 
 KINDS: Mapping[str, Callable[..., Figure]] = {
-    "": lambda found, x, y, hue, log, note, **_: plot(found, x[0], y, hue, log=log, note=note),
+    "": lambda found, x, y, hue, col, log, note, **_: plot(
+        found, x[0], y, hue, col=col, log=log, note=note
+    ),
     "curves": _curves,
     "heatmap": lambda found, x, y, value, note, **_: heat_map(found, x[0], y, value, note=note),
     "effects": lambda found, y, note, **_: effects(found, y, note=note),

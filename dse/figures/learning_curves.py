@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep
 from dse.analysis.labels import ACCURACIES, scale
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
+from dse.figures.facets import facet_axis, facets
 from dse.figures.looks import draw_legend, find_looks
 from dse.figures.plots import check_lines
-from dse.figures.plotting import COLOURS, MOST_DOTS, Figure, caption, described, panels, span, style
-from dse.figures.scales import groups, hue_axis, in_order, is_log, set_scale
+from dse.figures.plotting import COLOURS, MOST_DOTS, Figure, caption, described, span, style
+from dse.figures.scales import finite, groups, hue_axis, in_order, is_log, set_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,18 +45,22 @@ def learning_curves(
     y: str = "val_top1",
     hue: str = "",
     *,
+    col: str = "",
     log: Collection[str] | None = None,
     note: str = "",
 ) -> Figure:
     """The mean over the seeds after each epoch, its 95% interval, and each trial's curve.
 
     `curves` has the columns `trial_id`, `epoch` and `y`: see `dse.results.curves.load`. Each
-    configuration is a line; `hue` is the axis that gives the colours. The mean ends where the first
-    of its trials ends or has no finite value. `log` names the logarithmic axes, of "x" and "y".
+    configuration is a line; `hue` is the axis that gives the colours, and `col` the one whose
+    values have a panel each. The mean ends where the first of its trials ends or has no finite
+    value. `log` names the logarithmic axes, of "x" and "y".
 
     Raises `NoSweep` where there is no curve, or more lines than can be read.
     """
-    check_lines(found, found.axes)
+    facet = facet_axis(found, col, hue)
+    found, unread = finite(found, facet.name) if facet else (found, "")
+    check_lines(found, [axis for axis in found.axes if axis is not facet])
     names = [axis.name for axis in found.axes]
     columns = found.blank(found.rows)[["trial_id", *names]]
     measured = curves[["trial_id", "epoch"]].assign(**{MEASURED: curves[y]})
@@ -62,30 +68,34 @@ def learning_curves(
     if known.empty:
         raise NoSweep(f"no trial has a curve of {y}")
     lines = dict(groups(in_order(known, found.axes), names))
-    hued = hue_axis(found, hue or _most_values(found), found.axes)
-    looks = find_looks(list(lines), found.axes, hued)
+    parts = facets(lines, found.axes, facet)
+    hued = hue_axis(found, hue or _most_values(parts.within), parts.within)
+    looks = find_looks([*dict.fromkeys(chain(*parts.groups))], parts.within, hued)
     heights = scale(y, known[MEASURED].tolist())
     heights = replace(heights, label=IN_AN_EPOCH.get(y, heights.label), ticks=())
     with style():
-        figure, (axes,) = panels(1, 4.6)
-        for key, rows in lines.items():
-            _line(axes, rows, y, looks[key], few=len(lines) <= FEW, count=len(known))
-        set_scale(axes, "x", scale("epoch", [1]), log=is_log("x", "epoch", known["epoch"], log))
-        if not log or "x" not in log:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure, places = parts.panels(4.6)
+        log_x = is_log("x", "epoch", known["epoch"], log)
         log_y = is_log("y", y, known[MEASURED], log)
-        axes.set_ylim(_limits(known[MEASURED], log=log_y))
-        set_scale(axes, "y", heights, log=log_y)
-        draw_legend(axes, looks, found.axes, hued)
+        few = max(map(len, parts.groups)) <= FEW
+        for axes, group in zip(places, parts.groups, strict=True):
+            for inner, key in group.items():
+                _line(axes, lines[key], y, looks[inner], few=few, count=len(known))
+            set_scale(axes, "x", scale("epoch", [1]), log=log_x, room=parts.room)
+            if not log_x:
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_ylim(_limits(known[MEASURED], log=log_y))
+            set_scale(axes, "y", heights, log=log_y)
+        draw_legend(places[0], looks, parts.within, hued)
         shown = found.rows[found.rows["trial_id"].isin(known["trial_id"])]
-        axes.set_title(described(shown))
-        caption(figure, *_remarks(found, known, few=len(lines) <= FEW), note, drawn=shown)
+        parts.label(figure, places, described(shown))
+        caption(figure, *_remarks(found, known, few=few), unread, note, drawn=shown)
     return figure
 
 
-def _most_values(found: Sweep) -> str:
+def _most_values(axes: Sequence[Axis]) -> str:
     """The axis that colours show best: the one with the most values, if not too many."""
-    few = [axis for axis in found.axes if len(axis.values) <= len(COLOURS)]
+    few = [axis for axis in axes if len(axis.values) <= len(COLOURS)]
     return max(few, key=lambda axis: len(axis.values)).name if few else ""
 
 

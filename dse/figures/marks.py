@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Axis, Sweep, configurations
 from dse.analysis.labels import MOST_TICKS, Scale, is_numeric
+from dse.figures.facets import facets
 from dse.figures.looks import draw_legend, find_looks
 from dse.figures.plotting import (
     MOST_DOTS,
@@ -55,45 +57,55 @@ def draw(
     means: bool,
     log: Collection[str] | None,
     note: str,
+    col: Axis | None = None,
 ) -> Figure:
     """A line for each setting of the axes `joined`, or points where it is None.
 
-    `columns` are x and y, `hued` gives the colours. With `means` there is a mark for each
-    configuration, with its interval; there is a dot for each trial in any case.
+    `columns` are x and y, `hued` gives the colours, and `col` the panels. With `means` there is a
+    mark for each configuration, with its interval; there is a dot for each trial in any case.
     """
-    found, lost = finite(found, *columns)
+    found, lost = finite(found, *columns, *([col.name] if col else []))
+    if hued and joined is None and found.rows[hued.name].nunique(dropna=False) == 1:
+        hued = None
     scales = [scale_of(found, name) for name in columns]
-    apart = [axis for axis in ([hued] if joined is None else joined) if axis]
+    apart = [axis for axis in ([hued, col] if joined is None else joined) if axis]
     names = [axis.name for axis in apart]
     order = [hued] if hued and joined is None else found.axes
     points = found.blank(_points(found, *columns) if means else found.rows)
     drawn = dict(groups(in_order(points, order), names))
     trials = dict(groups(found.blank(found.rows), names))
-    looks = find_looks(list(drawn), apart, hued)
+    parts = facets(drawn, apart, col)
+    looks = find_looks([*dict.fromkeys(chain(*parts.groups))], parts.within, hued)
     if scales[0].names or joined is None:  # nothing lies between categories
         looks = {key: {**look, "linestyle": "none"} for key, look in looks.items()}
     with style():
-        figure, (axes,) = panels(1, 4.6)
-        artists: list[list[Artist]] = []
-        for number, (key, chosen) in enumerate(drawn.items()):
-            look, shift = looks[key], 0.0
-            if scales[0].names:  # groups lie side by side
-                shift = (number - (len(drawn) - 1) / 2) * 0.6 / len(drawn)
-            place = [one.position(trials[key][n]) for one, n in zip(scales, columns, strict=True)]
-            shape = {"marker": ".", "markersize": 4} if means else {"marker": look["marker"]}
-            own = _dots(axes, place[0] + shift, place[1], look["color"], len(found.rows), **shape)
-            own += _means(axes, chosen, scales, shift, look, len(points)) if means else []
-            artists.append(own)
+        figure, places = parts.panels(4.6)
         along = find_axis(found, columns[0])
         few = along is not None and len(along.values) <= MOST_TICKS
-        places = [set(trials[key][columns[0]]) for key in drawn] if few else []
-        beside = not scales[0].names and sum(map(len, places)) > len(set().union(*places))
-        if beside:
-            side_by_side(axes, artists)
-        for which, name, one in zip("xy", columns, scales, strict=True):
-            set_scale(axes, which, one, log=is_log(which, name, found.rows[name], log))
-        draw_legend(axes, looks, apart, hued)
-        axes.set_title(described(found.rows))
+        beside = False
+        for axes, group in zip(places, parts.groups, strict=True):
+            artists: list[list[Artist]] = []
+            for number, (inner, key) in enumerate(group.items()):
+                look, shift = looks[inner], 0.0
+                if scales[0].names:  # groups lie side by side
+                    shift = (number - (len(group) - 1) / 2) * 0.6 / len(group)
+                x, y = (
+                    one.position(trials[key][n]) for one, n in zip(scales, columns, strict=True)
+                )
+                shape = {"marker": ".", "markersize": 4} if means else {"marker": look["marker"]}
+                own = _dots(axes, x + shift, y, look["color"], len(found.rows), **shape)
+                own += _means(axes, drawn[key], scales, shift, look, len(points)) if means else []
+                artists.append(own)
+            values = [set(trials[key][columns[0]]) for key in group.values()] if few else []
+            if not scales[0].names and sum(map(len, values)) > len(set().union(*values)):
+                side_by_side(axes, artists, 24.0 / parts.columns)
+                beside = True
+            room = (parts.room, MOST_TICKS)
+            for which, name, one, many in zip("xy", columns, scales, room, strict=True):
+                log_scale = is_log(which, name, found.rows[name], log)
+                set_scale(axes, which, one, log=log_scale, room=many)
+        draw_legend(places[0], looks, parts.within, hued)
+        parts.label(figure, places, described(found.rows))
         texts = (_shown(points if means else None), SIDE_BY_SIDE if beside else "")
         caption(figure, *texts, ended(found.rows), lost, note, drawn=found.rows)
     return figure
@@ -138,12 +150,12 @@ def _shown(points: pd.DataFrame | None) -> str:
     return spread(points["count"])
 
 
-def side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]]) -> None:
+def side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]], width: float = 24.0) -> None:
     """Move groups of artists at the same places sideways, so that they do not hide each other.
 
-    Their data stay as they are.
+    Their data stay as they are. `width` is from the first to the last of many groups, points.
     """
-    step = min(4.0, 24.0 / max(len(groups) - 1, 1)) / 72  # inches
+    step = min(4.0, width / max(len(groups) - 1, 1)) / 72  # inches
     for number, artists in enumerate(groups):
         inches = step * (number - (len(groups) - 1) / 2)
         scale = axes.figure.dpi_scale_trans

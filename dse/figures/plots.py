@@ -10,6 +10,7 @@ from dse.analysis.axes import SIZES, Axis, NoSweep, Sweep, TooMany, require, swe
 from dse.analysis.labels import is_numeric, words
 from dse.analysis.rendering import counted
 from dse.analysis.table2 import NETWORKS
+from dse.figures.facets import facet_axis
 from dse.figures.marks import draw, draw_counts
 from dse.figures.plotting import Figure
 from dse.figures.scales import column_axis, count_groups, find_axis, hue_axis
@@ -27,35 +28,38 @@ def plot(
     y: str = "",
     hue: str = "",
     *,
+    col: str = "",
     log: Collection[str] | None = None,
     note: str = "",
 ) -> Figure:
     """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
 
     It is a scatter too where there are too many lines, or none, as in a random sample, and where a
-    value of `hue` would be on no line. `found` may be a table, such as that of `dse.load`. Raises
+    value of `hue` would be on no line. With `col` there is a panel for each value of this axis.
+    `found` may be a table, such as that of `dse.load`. Raises
     `NoSweep` where `x` or `hue` has one value only, and for a column that is not there.
     """
     found = sweep(found) if isinstance(found, pd.DataFrame) else found
-    require(found.rows, *filter(None, (x, y, hue)))
+    require(found.rows, *filter(None, (x, y, hue, col)))
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:
             raise NoSweep(f"`{name}` has one value only: {written(found.rows[name].tolist()[0])}")
     if hue and find_axis(found, hue) is not None and find_axis(found, hue) is find_axis(found, x):
         raise NoSweep(f"`hue` must be another axis than `x`, got {hue}")
-    along = line_axis(found, x, hue)
+    facet_axis(found, col, x, hue)
+    along = line_axis(found, x, hue, col)
     if (
         along
         and (not hue or _has_lines(found, along, hue))
         and is_numeric(found.rows[y or found.answer])
     ):
         try:
-            return line_plot(found, x, y, hue, log=log, note=note)
+            return line_plot(found, x, y, hue, col=col, log=log, note=note)
         except TooMany:
             note = f"Too many lines to read, so points are drawn. {note}".strip()
         except NoSweep:
             pass  # as in a random sample: no two points of a line
-    return scatter(found, x, y, hue, log=log, note=note)
+    return scatter(found, x, y, hue, col=col, log=log, note=note)
 
 
 def line_plot(
@@ -64,6 +68,7 @@ def line_plot(
     y: str = "",
     hue: str = "",
     *,
+    col: str = "",
     log: Collection[str] | None = None,
     note: str = "",
 ) -> Figure:
@@ -71,26 +76,29 @@ def line_plot(
 
     `x` is an axis of the sweep, or one of the `SIZES` where a single axis of numbers other than
     `hue` changes it and each trial is on a line. `y` is a column of numbers (default: the accuracy,
-    percent). `hue` is the axis that gives the colours (default: the one with the fewest values).
-    Each setting of the other axes is a line of its own: nothing but seeds is averaged. `log` names
-    the logarithmic axes, of "x" and "y" (default: sizes that span a wide range). `note` is added to
-    the caption.
+    percent). `hue` is the axis that gives the colours (default: the one with the fewest values),
+    and `col` the one whose values have a panel each. Each setting of the other axes is a line of
+    its own: nothing but seeds is averaged. `log` names the logarithmic axes, of "x" and "y"
+    (default: sizes that span a wide range). `note` is added to the caption.
 
     Raises `NoSweep` where there is no line, or more than `MOST_LINES`.
     """
-    along = line_axis(found, x, hue)
+    along = line_axis(found, x, hue, col)
     if along is None:
         raise NoSweep(f"`{x}` does not change along a single axis: there is no line to draw")
     found, left_out = _with_lines(found, along)
     along = found.axis(along.columns[0])
     others = [axis for axis in found.axes if axis is not along]
-    hued = hue_axis(found, hue, others)
-    check_lines(found, others)
+    facet = facet_axis(found, col, along.name, hue)
+    within = [axis for axis in others if axis is not facet]
+    hued = hue_axis(found, hue, within)
+    check_lines(found, within)
     comma = "; " if len(along.columns) > 1 else ", "  # a value of several fields has commas itself
     followed = f"Along a line: {along.name} {comma.join(map(written, along.values))}."
     followed *= x != along.name and len(along.values) <= 12
     caption = " ".join(text for text in (followed, left_out, note) if text)
-    return draw(found, (x, y or found.answer), hued, others, means=True, log=log, note=caption)
+    shown = (x, y or found.answer)
+    return draw(found, shown, hued, others, means=True, log=log, note=caption, col=facet)
 
 
 def scatter(
@@ -99,6 +107,7 @@ def scatter(
     y: str = "",
     hue: str = "",
     *,
+    col: str = "",
     log: Collection[str] | None = None,
     note: str = "",
 ) -> Figure:
@@ -110,10 +119,13 @@ def scatter(
     """
     y = y or found.answer
     if not is_numeric(found.rows[y]):
-        if hue:
-            raise NoSweep(f"`hue` needs numbers on the y axis, and `{y}` is text")
+        if hue or col:
+            raise NoSweep(
+                f"`{'hue' if hue else 'col'}` needs numbers on the y axis, and `{y}` is text"
+            )
         return draw_counts(found, (x, y), log, note)
-    others = [axis for axis in found.axes if axis is not find_axis(found, x)]
+    facet = facet_axis(found, col, x, hue)
+    others = [axis for axis in found.axes if axis not in (find_axis(found, x), facet)]
     hued = hue_axis(found, hue, others) or (column_axis(found, hue) if hue else None)
     mean_of_x = is_numeric(found.rows[x]) and x not in LABELS
     means = (not hued or find_axis(found, hued.name) is hued) and (
@@ -122,15 +134,15 @@ def scatter(
     varying = [axis.name for axis in others if axis is not hued]
     also = f"Also varying: {', '.join(varying)}." if varying else ""
     note = f"{also} {note}".strip()
-    return draw(found, (x, y), hued, None, means=means, log=log, note=note)
+    return draw(found, (x, y), hued, None, means=means, log=log, note=note, col=facet)
 
 
 # What varies --------------------------------------------------------------------------------
 
 
-def line_axis(found: Sweep, x: str, hue: str = "") -> Axis | None:
+def line_axis(found: Sweep, x: str, *apart: str) -> Axis | None:
     """The axis that a line of `x` follows; None where there is none, or more than one, or where
-    not every trial would be on a line of a size."""
+    not every trial would be on a line of a size. The axes `apart` have lines or panels."""
     if axis := find_axis(found, x):
         return axis
     if x not in SIZES:
@@ -138,7 +150,7 @@ def line_axis(found: Sweep, x: str, hue: str = "") -> Axis | None:
     changing = [
         axis
         for axis in found.axes
-        if axis is not find_axis(found, hue)
+        if axis not in [find_axis(found, name) for name in apart]
         and is_numeric(found.rows[axis.name])
         and _changes(found, axis, x)
     ]

@@ -14,6 +14,7 @@ import pandas as pd
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany
 from dse.analysis.labels import MOST_TICKS, Scale, is_numeric, log_ticks, logarithmic, scale, spaced
 from dse.analysis.rendering import counted
+from dse.analysis.selection import STEPS
 from dse.figures.plotting import COLOURS, DASHES, MARKERS
 from dse.trial.names import written
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 MOST_TEXTS = 40
 """More texts than this do not fit on an axis."""
-STEPS = ("diverged_step", "dead_step")
 
 
 def find_axis(found: Sweep, name: str) -> Axis | None:

@@ -39,7 +39,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         nargs="*",
         default=[],
         metavar="key=value",
-        help="show only some trials: sr=0.125,0.25 seed=0",
+        help="show only some trials: sr=0.125,0.25 seed=0 'val_top1>80'",
     )
     options = parser.parse_args(given)
     folder: Path = options.folder

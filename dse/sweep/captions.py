@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import counted, value_list
+from dse.analysis.selection import is_condition, words
 from dse.sweep import pages
 from dse.sweep.keys import RULES
 from dse.trial.compression import SETTINGS, Settings
@@ -48,8 +49,8 @@ def caption(
     parts += ["Trained by an earlier version of dse."] if earlier else []
     if selected:
         of = f"{len(table):,} of {counted(len(table) + others, noun)}"
-        chosen = "; ".join(f"{name}={value_list(texts)}" for name, texts in selected.items())
-        parts.append(f"Selected: {chosen} ({of}).")
+        short = {k: v if is_condition(v[0]) else [value_list(v)] for k, v in selected.items()}
+        parts.append(f"Selected: {'; '.join(words(short))} ({of}).")
     elif others:
         parts.append(f"Not shown: {counted(others, f'other {noun}')} in this folder.")
     return " ".join(parts)
