@@ -53,8 +53,8 @@ keys:
   log=         the logarithmic axes: x, y, "x,y" or none (default: sizes are)
   output=FILE  .svg, .png or .pdf (default: .svg and .png in
                results/NAME/plots/)
-  key=value    selects trials by any other column, as in sr=0.125,0.25; conditions
-               do too: 'params<1e5' 'val_top1>=80' 'status!=diverged'
+  key=value    selects trials by any other column, as in sr=0.125,0.25; so do
+               conditions: 'params<1e5' 'val_top1>=80' 'status!=diverged'
 
 Where a column of compressed networks is named, as file_bytes or method is,
 these are drawn: those of python -m dse.compress, and every trial with method
