@@ -121,7 +121,7 @@ def activations(network: nn.Module, training: Retraining) -> dict[str, float]:
         layer.register_forward_hook(lambda _, x, y, name=name: see(name, y))
         for name, layer in layers(network).items()
     ]
-    batches = training.train_batches(training.recipe.batch_size, training.seed, 1)
+    batches = training.data.train_batches(training.recipe.batch_size, training.seed, 1)
     for x, _ in islice(batches, BATCHES):
         see(INPUT, x)
         network(x)

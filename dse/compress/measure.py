@@ -23,7 +23,8 @@ def measure(content: bytes, fp32_bytes: int, epochs: int, training: Retraining) 
     """
     model = decode(content)
     network = module(model).to(training.device)
-    test = judge(network, lambda: training.batches(training.data.test), training.on_batch)
+    data, together = training.data, training.images_at_a_time
+    test = judge(network, lambda: data.batches(data.test, together), training.on_batch)
     validation = judge(network, training.validation, training.on_batch)
     return Measured(
         file_bytes=len(content),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from dse.compress.networks import layers
-from dse.data.memory import Data, Part
+from dse.data.memory import Data
 from dse.training.execute import STEPS
 from dse.training.judge import judge
 from dse.training.loop import CPU, OnEpoch, train
@@ -57,27 +57,9 @@ class Retraining:
             dsd_final=0,
         )
 
-    # What `train` needs of its data, on this device
-
-    def steps(self, batch_size: int) -> int:
-        """Batches of one epoch."""
-        return self.data.steps(batch_size)
-
-    def train_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The training batches of one epoch."""
-        for x, y in self.data.train_batches(batch_size, seed, epoch, start):
-            yield x.to(self.device), y.to(self.device)
-
-    def batches(self, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of a whole part, in order."""
-        for x, y in self.data.batches(part, self.images_at_a_time):
-            yield x.to(self.device), y.to(self.device)
-
     def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the validation set."""
-        return self.batches(self.data.validation)
+        return self.data.batches(self.data.validation, self.images_at_a_time)
 
 
 def val_top1(network: nn.Module, training: Retraining) -> float:
@@ -97,7 +79,7 @@ def retrain(
         return
     outcome = train(
         network,
-        training,
+        training.data,
         training.validation,
         training.recipe_for(epochs, settings.retrain_lr),
         seed=random_seed(training.seed, "retrain", done),
@@ -123,7 +105,7 @@ def _estimate_norms(network: nn.Module, training: Retraining) -> None:
     if not norms:
         return
     before = [(norm, norm.momentum) for norm in norms]
-    batches = training.train_batches(training.recipe.batch_size, training.seed, 1)
+    batches = training.data.train_batches(training.recipe.batch_size, training.seed, 1)
     for number, (x, _) in enumerate(islice(batches, STATISTICS), 1):
         for norm in norms:
             norm.train()
