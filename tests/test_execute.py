@@ -9,6 +9,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -392,7 +393,11 @@ def test_a_stopped_trial_resumes_through_its_restarts(drawn: list[tuple[str, int
     for attempt, state in enumerate(states):
         cut = [b"", b"{}\n", state[:50], state[: len(state) // 2], state[:-1]]
         drawn.clear()
+        began = time.perf_counter()
         again = execute(TWICE_DEAD, states=[*cut, state, states[0]])
+        spent = time.perf_counter() - began
+        before = json.loads(state.partition(b"\n")[0])["seconds"]
+        assert before < again.record.circumstance.seconds < before + spent
         assert [number for _, number in drawn] == list(range(attempt, 3))
         assert again.record.answer == whole.record.answer
         assert again.curves == whole.curves

@@ -86,9 +86,11 @@ def execute(
     if device.type == "cuda":
         cuda.prepare(trial.protocol.recipe.precision)
     data = on_device(load(trial.protocol, store), device)
-    model, attempts = _first_attempt(trial, data, states, callbacks, device, ranks)
+    model, attempts, start = _first_attempt(trial, data, states, callbacks, device, ranks, start)
     while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:
-        model, training = train_attempt(trial, data, attempts, None, callbacks, device, ranks)
+        model, training = train_attempt(
+            trial, data, attempts, None, callbacks, device, ranks, start
+        )
         attempts = [*attempts, training]  # its checkpoints hold the list before it
     together = images_at_a_time(trial, device)
     mine = Shared(data, ranks, trial.protocol.recipe.iter_size)
@@ -112,21 +114,29 @@ def _first_attempt(
     callbacks: Callbacks,
     device: torch.device,
     ranks: Ranks,
-) -> tuple[nn.Module, list[Training]]:
-    """The attempt to resume, or the first one where no state is usable, with those before it."""
-    for attempts, state in _resumable(states):
+    start: float,
+) -> tuple[nn.Module, list[Training], float]:
+    """The attempt to resume, or the first one where no state is usable, with those before it.
+
+    The last is when the trial would have started without a pause, where it now started at `start`.
+    """
+    for attempts, state, seconds in _resumable(states):
         with suppress(Mismatch):  # of an earlier release
-            model, training = train_attempt(trial, data, attempts, state, callbacks, device, ranks)
-            return model, [*attempts, training]
+            began = start - seconds
+            model, training = train_attempt(
+                trial, data, attempts, state, callbacks, device, ranks, began
+            )
+            return model, [*attempts, training], began
     raise AssertionError("an attempt from the start is never a mismatch")
 
 
-def _resumable(states: Iterable[bytes]) -> Iterator[tuple[list[Training], State | None]]:
-    """The dead attempts and state in each of `states` that can be read; finally, a fresh start."""
+def _resumable(states: Iterable[bytes]) -> Iterator[tuple[list[Training], State | None, float]]:
+    """The dead attempts, state and seconds in each of `states` that can be read; finally, a fresh
+    start."""
     for content in states:
         with suppress(Unreadable):  # of an earlier release
             yield decode(content)
-    yield [], None
+    yield [], None, 0.0
 
 
 def train_attempt(
@@ -137,10 +147,11 @@ def train_attempt(
     callbacks: Callbacks,
     device: torch.device = CPU,
     ranks: Ranks = ALONE,
+    start: float = 0.0,
 ) -> tuple[nn.Module, Training]:
     """Train the attempt that follows the dead ones `before`, from its state if there is one.
 
-    `data` are on `device`.
+    `data` are on `device`. `start` is when the trial started, by `time.perf_counter`.
     """
     recipe = trial.protocol.recipe.restarted(len(before))
     model = build(trial, recipe, data, len(before))
@@ -150,7 +161,10 @@ def train_attempt(
     steps = sum(attempt.steps for attempt in before)
 
     def on_step(step: int, current: Callable[[], State]) -> None:
-        callbacks.on_step(steps + step, lambda: encode(before, current(), trial.question))
+        def now() -> bytes:
+            return encode(before, current(), trial.question, time.perf_counter() - start)
+
+        callbacks.on_step(steps + step, now)
 
     mine = Shared(data, ranks, recipe.iter_size)
     training = train(

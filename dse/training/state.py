@@ -20,24 +20,32 @@ class Unreadable(ValueError):
 
 
 def encode(
-    attempts: Sequence[Training], state: State, question: Mapping[str, Any] = MappingProxyType({})
+    attempts: Sequence[Training],
+    state: State,
+    question: Mapping[str, Any] = MappingProxyType({}),
+    seconds: float = 0.0,
 ) -> bytes:
-    """A line of JSON (the dead attempts, the position and the trial's question, which `dse.status`
-    reads), then the tensors as safetensors."""
+    """A line of JSON (the dead attempts, the position, the seconds spent so far, and the trial's
+    question, which `dse.status` reads), then the tensors as safetensors."""
     dead = [asdict(replace(attempt, sparse={})) for attempt in attempts]
     position = asdict(state.position)
-    parts = {"attempts": dead, "position": position, "question": dict(question)}
+    parts: dict[str, Any] = {"attempts": dead, "position": position, "question": dict(question)}
+    parts["seconds"] = seconds
     return json.dumps(parts).encode() + b"\n" + save(dict(state.tensors))
 
 
-def decode(content: bytes) -> tuple[list[Training], State]:
-    """The dead attempts and the state that `encode` was given; raises `Unreadable`."""
+def decode(content: bytes) -> tuple[list[Training], State, float]:
+    """The dead attempts, the state and the seconds that `encode` was given; raises `Unreadable`."""
     head, _, tensors = content.partition(b"\n")
     try:
         parts = json.loads(head)
         position = Position(**{**parts["position"], "curve": _curve(parts["position"]["curve"])})
         attempts = [_training(attempt) for attempt in parts["attempts"]]
-        return attempts, State(tensors=load(tensors), position=position)
+        return (
+            attempts,
+            State(tensors=load(tensors), position=position),
+            float(parts.get("seconds", 0)),
+        )
     except (ValueError, LookupError, TypeError, SafetensorError) as error:
         raise Unreadable(str(error)) from None
 

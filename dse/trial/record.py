@@ -87,7 +87,9 @@ class Circumstance:
     Raises `ValueError` for a value outside its rule.
     """
 
-    seconds: float = knob(MISSING, real(0, math.inf), "from loading data to the record, seconds")
+    seconds: float = knob(
+        MISSING, real(0, math.inf), "training and judging, without pauses, seconds"
+    )
     device: str = knob(MISSING, _text(), "what it was trained on: cpu, or the name of a GPU")
     threads: int = knob(MISSING, integer(1, 65_536), "threads of the training")
     machine: str = knob(MISSING, _text(), "the CPU's architecture")
