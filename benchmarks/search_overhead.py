@@ -9,8 +9,8 @@ search computes; the rest of the wall time is mostly the disk, which confirms ev
 
 from __future__ import annotations
 
+import argparse
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -48,9 +48,14 @@ def measure(folder: Path, *arguments: str) -> str:
     )
 
 
-def main(n_trials: int = 200, *names: str) -> None:
+def main() -> None:
     """Print a line for each sampler."""
-    for name in names or [name for name in SAMPLERS if name != "gp"]:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("n_trials", type=int, nargs="?", default=200)
+    parser.add_argument("names", nargs="*", help="samplers; by default all but gp")
+    options = parser.parse_args()
+    n_trials = options.n_trials
+    for name in options.names or [name for name in SAMPLERS if name != "gp"]:
         for limit in ([], ["max.size_bytes=100kB"]):
             with tempfile.TemporaryDirectory() as folder:
                 line = measure(Path(folder), f"sampler={name}", f"n_trials={n_trials}", *limit)
@@ -58,4 +63,4 @@ def main(n_trials: int = 200, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
+    main()

@@ -26,8 +26,8 @@ EXAMPLES = """\
 examples:
   python -m dse.search plan=true
   python -m dse.search sampler=nsga2 objective=size_bytes,val_top1 n_trials=100
-  python -m dse.search max.size_bytes=0.1MB max.macs=2e6 sampler=tpe
-  python -m dse.search 'sr=interval(0.1,1)' bypass=none,simple seed=0,1,2"""
+  python -m dse.search max.size_bytes=0.1MB max.macs=2e6 name=small
+  python -m dse.search 'sr=interval(0.1,1)' bypass=none,simple seed=0,1 name=sr"""
 
 
 def parser(page: str) -> argparse.ArgumentParser:

@@ -111,7 +111,7 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
     of the folder is full.
     """
     todo, count = len(tasks.arguments), len(tasks.names)
-    text = f"{counted(count, tasks.noun)}, {count - todo} already done, {todo} to do"
+    text = f"{counted(count, tasks.noun)}, {count - todo:,} already done, {todo:,} to do"
     if begun := checkpoints.begun(folder) & tasks.arguments.keys():
         text += f", {len(begun)} of them half-way"
     failed: set[str] = set()

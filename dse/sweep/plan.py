@@ -29,7 +29,9 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
             total = total_lines(expected)
     except (RuntimeError, OSError, RequestError) as error:
         total = [f"no estimate: {line}" for line in str(error).splitlines()]
-    count = f"{counted(len(trials), 'trial')}, {len(trials) - len(todo)} done, {len(todo)} to do"
+    count = (
+        f"{counted(len(trials), 'trial')}, {len(trials) - len(todo):,} done, {len(todo):,} to do"
+    )
     where = [f"trains on {described(request.workers)}"] if todo else []
     where += [*half_idle(request.workers, todo), *notes(todo, request.store)]
     begun = checkpoints.begun(request.folder)

@@ -29,9 +29,12 @@ def encode(
     question, which `dse.status` reads), then the tensors as safetensors."""
     dead = [asdict(replace(attempt, sparse={})) for attempt in attempts]
     position = asdict(state.position)
-    parts: dict[str, Any] = {"attempts": dead, "position": position, "question": dict(question)}
-    parts["seconds"] = seconds
-    return json.dumps(parts).encode() + b"\n" + save(dict(state.tensors))
+    parts = {"attempts": dead, "position": position, "seconds": seconds}
+    return (
+        json.dumps({**parts, "question": dict(question)}).encode()
+        + b"\n"
+        + save(dict(state.tensors))
+    )
 
 
 def decode(content: bytes) -> tuple[list[Training], State, float]:
@@ -41,11 +44,8 @@ def decode(content: bytes) -> tuple[list[Training], State, float]:
         parts = json.loads(head)
         position = Position(**{**parts["position"], "curve": _curve(parts["position"]["curve"])})
         attempts = [_training(attempt) for attempt in parts["attempts"]]
-        return (
-            attempts,
-            State(tensors=load(tensors), position=position),
-            float(parts.get("seconds", 0)),
-        )
+        state = State(tensors=load(tensors), position=position)
+        return attempts, state, float(parts.get("seconds", 0))
     except (ValueError, LookupError, TypeError, SafetensorError) as error:
         raise Unreadable(str(error)) from None
 
