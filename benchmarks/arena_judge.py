@@ -212,7 +212,8 @@ def main() -> None:
         lines = means(runs, objective, stopping, seeds_of=FREE)
         parts += [f"## {what}; early stopping: {stopping}", lines]
         if stopping == "none":
-            parts += [differences(runs, objective, base) for base in ("random", "gp")]
+            bases = (b for b in ("random", "gp") if (b, objective, stopping) in runs)
+            parts += [differences(runs, objective, base) for base in bases]
     text = "\n\n".join(part.rstrip() for part in parts) + "\n"
     (OUT / "arena.md").write_text(text, encoding="utf-8")
     print(text)
