@@ -5,12 +5,13 @@
 A search sees the validation accuracy of one seed; what it chooses by that is judged by the mean
 test accuracy of the other complete seeds, over which the best network and the front are found by
 looking at all networks. (With one complete seed the judge is that seed's own test accuracy, and the
-table says so.) `regret` is how far the chosen network is below the best one, in percentage points;
+table says so.) `regret` is how far the chosen network is below the best one, in percentage points,
+on average over the networks that are tied for the highest validation accuracy seen so far;
 `hypervolume` the share of the true front's that the chosen front has, of accuracy above guessing
 against the logarithm of `size_bytes`. Compared with the samplers: training the networks with the
 most MACs or parameters, in that order; for the front, those with the most MACs for their size.
-Writes the tables to results/reference/arena and the figure to docs/arena.png,
-and prints the tables.
+Equal ones are trained in random order. Writes the tables to results/reference/arena and the figure
+to docs/arena.png, and prints the tables.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from arena import OUT, ROOT, SEARCHES, bench
+from arena_tables import BUDGETS, Runs, Searches, at_budgets, differences, means, summary
 from scipy.stats import kendalltau, spearmanr
 
 from dse.analysis.front import pareto
@@ -41,11 +43,15 @@ STYLES = {
     "macs": ("k", ":"),
     "params": ("#e69f00", ":"),
 }
+CAPTION = """\
+macs, params: the networks with the most MACs or parameters first; hypervolume: the most MACs for \
+their size first.
+Means over the searches (those of gp end after 60 networks); bands: {ends}.
+{judged_by}."""
 DOCS = ROOT.parents[1] / "docs"
-BUDGETS = (20, 40, 60, 108)
-"""Trained networks, or as many epochs, in the table."""
 GUESS = 10.0
-RESAMPLES = 2000
+REPETITIONS = 51
+"""Of `FREE`, as many as of a sampler: what they leave to chance is the order of equal networks."""
 
 
 class Judge(NamedTuple):
@@ -59,16 +65,19 @@ class Judge(NamedTuple):
 
     def quality(self, networks: np.ndarray, epochs: np.ndarray, objective: str) -> np.ndarray:
         """After each trial: the regret, or the share of the hypervolume."""
-        whole = np.where(epochs == self.epochs, self.seen[networks], -np.inf)
+        ended = epochs == self.epochs
+        known = (networks[:n][ended[:n]] for n in range(1, len(networks) + 1))
         if objective == "accuracy":
-            best = np.maximum.accumulate(whole)
-            place = np.maximum.accumulate(np.where(whole == best, np.arange(len(whole)), 0))
-            regret = self.true.max() - self.true[networks[place]]
-            return np.where(np.isfinite(best), regret, np.nan)
+            return np.array(
+                [self.regret(some, self.seen) if len(some) else np.nan for some in known]
+            )
         most = self._area(np.arange(len(self.true)), self.true)
-        steps = range(1, len(networks) + 1)
-        ended = np.isfinite(whole)
-        return np.array([self._area(networks[:n][ended[:n]], self.seen) for n in steps]) / most
+        return np.array([self._area(some, self.seen) for some in known]) / most
+
+    def regret(self, networks: np.ndarray, chosen_by: np.ndarray) -> float:
+        """Of the network with the highest value; the mean of those that are tied for it."""
+        values = chosen_by[networks]
+        return self.true.max() - self.true[networks[values == values.max()]].mean()
 
     def _area(self, networks: np.ndarray, chosen_by: np.ndarray) -> float:
         """The true hypervolume of the front that is chosen from some networks."""
@@ -93,9 +102,8 @@ def judges(folder: Path) -> dict[int, Judge]:
     return found
 
 
-def searches(found: dict[int, Judge]) -> Iterator[tuple[str, str, str, np.ndarray, np.ndarray]]:
-    """Sampler, objective, stopping; and of each search the epochs spent, in whole trainings, and
-    the quality after each trial."""
+def searches(found: dict[int, Judge]) -> Iterator[tuple[str, str, str, int, np.ndarray]]:
+    """Sampler, objective, stopping; and of each search its seed and its quality at each budget."""
     for sampler in SAMPLERS:
         path = OUT / f"{sampler}.parquet"
         rows = pd.read_parquet(path) if path.exists() else pd.DataFrame()
@@ -104,83 +112,39 @@ def searches(found: dict[int, Judge]) -> Iterator[tuple[str, str, str, np.ndarra
             judge = found[seed]
             networks, epochs = one["network"].to_numpy(int), one["epochs"].to_numpy(int)
             quality = judge.quality(networks, epochs, objective)
-            yield sampler, objective, stopping, epochs.cumsum() / judge.epochs, quality
-    for name in FREE:
-        for judge in found.values():
-            order = np.argsort(-judge.free[name], kind="stable")[: BUDGETS[-1]]
-            spent, whole = np.arange(1, len(order) + 1.0), np.full(len(order), judge.epochs)
-            yield name, "accuracy", "none", spent, judge.quality(order, whole, "accuracy")
-            if name == "macs":
-                order = layers(judge.sizes, judge.free[name])[: BUDGETS[-1]]
-                yield name, "front", "none", spent, judge.quality(order, whole, "front")
+            spent = epochs.cumsum() / judge.epochs
+            yield sampler, objective, stopping, seed, at_budgets(spent, quality)
+    some, count = next(iter(found.values())), BUDGETS[-1]
+    orders = [(name, "accuracy", -some.free[name]) for name in FREE]
+    orders.append(("macs", "front", layers(some.sizes, some.free["macs"], count)))
+    for name, objective, key in orders:
+        for repetition in range(REPETITIONS):
+            seed = [*found][repetition % len(found)]
+            chance = np.random.default_rng(repetition).permutation(len(key))
+            order, judge = np.lexsort((chance, key))[:count], found[seed]
+            quality = judge.quality(order, np.full(count, judge.epochs), objective)
+            yield name, objective, "none", seed, at_budgets(np.arange(1.0, count + 1), quality)
 
 
-def layers(sizes: np.ndarray, macs: np.ndarray) -> np.ndarray:
-    """The networks on the front of MACs against size, then those on the front of the rest, ..."""
-    left, order = np.arange(len(sizes)), np.arange(0)
-    while len(left):
+def collected(found: dict[int, Judge]) -> Runs:
+    """All searches of a sampler, objective and early stopping together."""
+    kinds: dict[tuple[str, str, str], list[tuple[int, np.ndarray]]] = {}
+    for *kind, seed, quality in searches(found):
+        kinds.setdefault(tuple(kind), []).append((seed, quality))
+    return {kind: Searches(*map(np.array, zip(*some, strict=True))) for kind, some in kinds.items()}
+
+
+def layers(sizes: np.ndarray, macs: np.ndarray, count: int) -> np.ndarray:
+    """0 for the networks on the front of MACs against size, 1 for those on the front of the rest,
+    ...; infinity for those that are not among the first `count`."""
+    left, result = np.arange(len(sizes)), np.full(len(sizes), np.inf)
+    for layer in range(count):
         front = pareto(sizes[left], macs[left][None])[0]
-        order, left = np.append(order, left[front]), left[~front]
-    return order
-
-
-def at_budgets(spent: np.ndarray, quality: np.ndarray, budgets: np.ndarray) -> np.ndarray:
-    """The quality at each budget; NaN below the first trial, and more than a training beyond the
-    last one."""
-    place = np.searchsorted(spent, budgets + 1e-9, side="right") - 1
-    known = (place >= 0) & (budgets <= spent[-1] + 1)
-    return np.where(known, quality[np.maximum(place, 0)], np.nan)
-
-
-def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means over the repetitions (repetitions, budgets), and their 95% bootstrap intervals."""
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    counts = np.stack([np.bincount(draw, minlength=len(values)) for draw in draws])
-    known = np.isfinite(values)
-    enough = known.mean(axis=0) > 0.9
-    sums, weights = counts @ np.nan_to_num(values), counts @ known
-    means = sums / np.where(weights, weights, 1)
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
-    mean = np.nan_to_num(values).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return tuple(np.where(enough, one, np.nan) for one in (mean, low, high))
-
-
-def summary(found: dict[int, Judge]) -> pd.DataFrame:
-    """Sampler, objective, stopping, budget in whole trainings -> searches, mean, low, high."""
-    runs: dict[tuple[str, str, str], list[np.ndarray]] = {}
-    budgets = np.arange(1, BUDGETS[-1] + 1)
-    for *key, spent, quality in searches(found):
-        runs.setdefault(tuple(key), []).append(at_budgets(spent, quality, budgets))
-    frames = []
-    for (sampler, objective, stopping), values in runs.items():
-        mean, low, high = mean_interval(np.array(values))
-        frame = pd.DataFrame({"budget": budgets, "mean": mean, "low": low, "high": high})
-        frames.append(
-            frame.assign(
-                sampler=sampler, objective=objective, stopping=stopping, searches=len(values)
-            )
-        )
-    return pd.concat(frames).dropna(subset="mean")
-
-
-def table(result: pd.DataFrame, objective: str, stopping: str) -> str:
-    """A line for each sampler, a column for each budget."""
-    some = result[(result["objective"] == objective) & (result["stopping"] == stopping)]
-    scale, digits = (1, 2) if objective == "accuracy" else (100, 1)
-    lines = []
-    for sampler, rows in some.groupby("sampler", sort=False):
-        cells, count = [], rows["searches"].iloc[0]
-        shape = "{} ({} to {})" if count > 2 else "{}"
-        for budget in BUDGETS:
-            at = rows[rows["budget"] == budget]
-            values = (
-                [f"{scale * at[name].iloc[0]:.{digits}f}" for name in ("mean", "low", "high")]
-                if len(at)
-                else []
-            )
-            cells.append(shape.format(*values) if values else "-")
-        lines.append([sampler, count, *cells])
-    return markdown(["sampler", "searches", *(f"{b} trainings" for b in BUDGETS)], lines)
+        result[left[front]] = layer
+        left = left[~front]
+        if len(sizes) - len(left) >= count:
+            break
+    return result
 
 
 def ranks(found: dict[int, Judge]) -> str:
@@ -190,12 +154,13 @@ def ranks(found: dict[int, Judge]) -> str:
         pairs = [(j.free.get(name, j.seen), j.true) for j in found.values()]
         spearman = np.mean([spearmanr(*pair).statistic for pair in pairs])
         kendall = np.mean([kendalltau(*pair).statistic for pair in pairs])
-        top = [
-            j.true.max() - j.true[values.argmax()]
-            for j, (values, _) in zip(found.values(), pairs, strict=True)
-        ]
-        lines.append([name, f"{spearman:.3f}", f"{kendall:.3f}", f"{np.mean(top):.2f}"])
-    return markdown(["ranked by", "Spearman", "Kendall", "regret of the first (points)"], lines)
+        every = np.arange(len(pairs[0][0]))
+        top = [j.regret(every, j.free.get(name, j.seen)) for j in found.values()]
+        first = f"{np.mean(top):.2f} ({', '.join(f'{one:.2f}' for one in top)})"
+        lines.append([name, f"{spearman:.3f}", f"{kendall:.3f}", first])
+    return markdown(
+        ["ranked by", "Spearman", "Kendall", "regret of the first, points (by seed)"], lines
+    )
 
 
 def draw(result: pd.DataFrame, note: str) -> None:
@@ -217,8 +182,8 @@ def draw(result: pd.DataFrame, note: str) -> None:
                 ends = scale * rows["low"], scale * rows["high"]
                 ax.fill_between(rows["budget"], *ends, color=colour, alpha=0.15, linewidth=0)
         if objective == "accuracy":
-            ax.set(ylabel="regret (percentage points)", yscale="log")
-            ax.set_yticks([0.2, 0.5, 1, 2, 5, 10], ["0.2", "0.5", "1", "2", "5", "10"])
+            ax.set(ylabel="regret (percentage points)", yscale="log", ylim=(0.05, 25))
+            ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
             ax.minorticks_off()
         else:
             ax.set(ylabel="hypervolume (% of the true front's)", ylim=(60, 100.5))
@@ -233,20 +198,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--bench", type=Path, default=ROOT / "squeezebench")
     found = judges(parser.parse_args().bench)
-    result = summary(found)
+    runs = collected(found)
+    result = summary(runs)
     result.to_csv(OUT / "arena.csv", index=False, float_format="%.6g")
     seen = ", ".join(map(str, found))
     judged = "the other complete seeds'" if len(found) > 1 else "the same seed's"
-    ends = "bands: 95% intervals of the mean"
-    note = f"seeds seen: {seen}; judged by {judged} mean test accuracy; {ends}"
+    judged_by = f"Seeds seen: {seen}; judged by {judged} mean test accuracy"
+    ends = "95% intervals, from searches resampled within each seed"
+    note = f"{judged_by}; in brackets: {ends}; of {' and '.join(FREE)}, the means of each seed"
     parts = [note, "## Rank correlations with the judge", ranks(found)]
     for objective, stopping in SEARCHES:
         what = "regret, points" if objective == "accuracy" else "hypervolume, %"
-        parts += [f"## {what}; early stopping: {stopping}", table(result, objective, stopping)]
+        lines = means(runs, objective, stopping, seeds_of=FREE)
+        parts += [f"## {what}; early stopping: {stopping}", lines]
+        if stopping == "none":
+            bases = (b for b in ("random", "gp") if (b, objective, stopping) in runs)
+            parts += [differences(runs, objective, base) for base in bases]
     text = "\n\n".join(part.rstrip() for part in parts) + "\n"
     (OUT / "arena.md").write_text(text, encoding="utf-8")
     print(text)
-    draw(result, note)
+    draw(result, CAPTION.format(ends=ends, judged_by=judged_by))
 
 
 if __name__ == "__main__":

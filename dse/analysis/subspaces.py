@@ -22,7 +22,8 @@ def reached(found: Sweep, column: str, cost: str = "size_bytes") -> pd.DataFrame
     validation accuracy is chosen, and its accuracy on the test set counts. `mean` is the mean of
     that over all budgets within which each value of the axis has a network, equally spaced in their
     logarithm: the hypervolume below the front, divided by its width. `low` and `high` are its 95%
-    interval over the seeds, the choice being kept.
+    interval over the seeds, the choice being kept. The trainings that choose are those that are
+    tested, so that all of these are somewhat too high.
 
     Columns: the axis (`WHOLE` for the whole space, last), `networks`, `front` (how many of them
     are on the front of the whole space), `mean`, `low`, `high` (percent), and `gap_high`, the upper
