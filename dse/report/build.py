@@ -21,7 +21,7 @@ from dse.analysis.summary import best, trained
 from dse.figures.drawing import code_digest, not_shown
 from dse.report import sections
 from dse.report.compression import compression
-from dse.report.figures import PLACES, figures_of
+from dse.report.figures import PLACES, figures_of, remarks
 from dse.report.page import CURVE, Curve, Figure, Section, Table, page
 from dse.report.study import networks_of, searches
 from dse.results import atomic, commands, compressed, curves, records, studies
@@ -181,7 +181,7 @@ def _facts(found: Sweep) -> dict[str, str]:
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()}-{counts.max()}"
     return {
         "Varied": "; ".join(f"{a.name} {value_list(a.values)}" for a in found.axes)
-        or "the seed only",
+        or ("the seed only" if len(rows) > 1 else "nothing"),
         "Configurations": f"{len(counts):,}, with {seeds} {'seed' if seeds == '1' else 'seeds'}",
         "Training": f"{value_list(sorted(rows['epochs'].unique()))} epochs, "
         f"{duration(rows['seconds'].sum())} in all",
@@ -206,7 +206,7 @@ def _illustrated(section: Section, figures: Mapping[str, bytes]) -> Section:
 
 
 def _figure(name: str, svg: bytes) -> Figure:
-    return Figure(name=name, svg=svg, caption=CAPTIONS.get(name, name))
+    return Figure(name=name, svg=svg, caption=CAPTIONS.get(name, name), remarks=remarks(svg))
 
 
 CAPTIONS = {

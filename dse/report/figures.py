@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -55,3 +57,9 @@ def figures_of(
                 for name, figure in drawn(kind, shown, folder, {}, text).items():
                     (found[name],) = encoded(figure, "svg")
     return found
+
+
+def remarks(svg: bytes) -> str:
+    """The caption of a figure, which its SVG describes; empty where it does not."""
+    found = re.search(rb"<dc:description>(.*?)</dc:description>", svg, re.DOTALL)
+    return html.unescape(found[1].decode()) if found else ""
