@@ -316,6 +316,11 @@ def test_the_command_shows_the_selected_trials(
     assert "Selected: sr=0.5; seed=0, 1 (2 of 6 trials)." in text
     assert "python -m dse.sweep 'sr=0.125,0.5'" in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
+    assert "on the test set, which was not used for any choice." in text
+    assert command.main([str(folder), "top1>70"]) == 0
+    text = (folder / "plots/report_top1-gt-70.html").read_text()
+    assert "on the test set, by which these trials were selected." in text
+    assert "Selected: top1&gt;70 (4 of 6 trials)." in text
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,23 @@ PLACES: Mapping[str, str] = {
     COMPRESSED: "compression",
 }
 """A kind of `dse.figures.drawn`, and the section of the report that shows it."""
+TITLES = {
+    "figure3a": "Figure 3(a): squeeze ratio",
+    "figure3b": "Figure 3(b): share of 3x3 filters",
+    "downsample": "Late downsampling (section 3.1, strategy 3)",
+    "widths": "Width: base_e, incr_e and freq",
+    "trainability": "How often a network never learns",
+    "lines": "Accuracy along an axis",
+    "heat_map": "Accuracy over two axes",
+    "effects": "The effect of each axis",
+    "points": "Accuracy against size",
+    "forest": "Differences of accuracy and their intervals",
+    "front": "Accuracy against costs, and the Pareto fronts",
+    "chance": "How trainings ended",
+    "curves": "Learning curves",
+    "compressed": "Accuracy of compressed networks against the bytes of their files",
+}
+"""What a figure is called below it, by the name of its file."""
 
 
 def figures_of(
