@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.analysis.rendering import aligned, decimals
+from dse.analysis.rendering import aligned, counted, decimals
 from dse.analysis.selection import LISTED, is_condition, parse, select
 from dse.results import compressed
 from dse.sweep.errors import Parser
@@ -148,28 +148,48 @@ def _key(wanted: Mapping[str, Sequence[str]], axes: Sequence[Axis]) -> str:
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
-    """The comparisons as a table of text: a row for each."""
-    first = comparisons[0].pairs
+    """The comparisons as a table of text: a row for each, below what all have in common."""
+    key, unit = comparisons[0].pairs.column, comparisons[0].unit
     most_first = sorted(comparisons, key=lambda one: -len(one.pairs.setting))
     settings = [*dict.fromkeys(name for one in most_first for name in one.pairs.setting)]
-    header = [first.column, "compared with", *settings, comparisons[0].unit, "95% interval"]
-    header += ["seeds", "p", "Holm's p", "d_z", "more seeds"]
-    return aligned(header, [[*_cells(one, settings)] for one in comparisons])
+    rows = [_cells(one, settings) for one in comparisons]
+    shared = (BEFORE, *settings, "seeds", *([key] if len(rows) > 1 else []))
+    common = {name: rows[0][name] for name in shared if len({row[name] for row in rows}) == 1}
+    values = (f"{key}={common.get(key)}", f"{BEFORE} {common.get(BEFORE)}")
+    parts = [
+        " ".join(text for text, name in zip(values, (key, BEFORE), strict=True) if name in common),
+        " ".join(["at", *(f"{name}={common[name]}" for name in settings if name in common)]),
+        counted(common["seeds"], "seed") if "seeds" in common else "",
+        "in points" if unit.startswith(POINTS) else "",
+    ]
+    said = ", ".join(part for part in parts if part not in ("", "at"))
+    columns = [name for name in rows[0] if name not in common]
+    columns = [name for name in columns if name != MORE or any(row[MORE] for row in rows)]
+    shown = aligned(columns, [[row[name] for name in columns] for row in rows])
+    return f"{said}:\n{shown}" if said else shown
 
 
-def _cells(one: Comparison, settings: Sequence[str]) -> Iterator[Any]:
+BEFORE, MORE, POINTS = "compared with", "more seeds", "points of "
+
+
+def _cells(one: Comparison, settings: Sequence[str]) -> dict[str, Any]:
+    """The cells of a row, by the names of their columns."""
     pairs, difference = one.pairs, one.difference
-    digits = 2 if one.unit.startswith("points") else decimals(difference)
-    yield from (written(pairs.after), written(pairs.before))
-    yield from (written(pairs.setting.get(name, "")) for name in settings)
-    yield f"{difference.mean:+z,.{digits}f}"
+    digits = 2 if one.unit.startswith(POINTS) else decimals(difference)
     known = difference.low == difference.low
     ends = f"{difference.low:z,.{digits}f} to {difference.high:z,.{digits}f}"
-    yield ends if known else "too few seeds"
-    yield difference.count
-    yield from (f"{p:.2g}" for p in (one.p, one.adjusted_p))
-    yield f"{one.effect:z.2f}" if one.effect == one.effect else ""
-    yield "" if one.decided or one.seeds_needed is None else one.seeds_needed
+    return {
+        pairs.column: written(pairs.after),
+        BEFORE: written(pairs.before),
+        **{name: written(pairs.setting.get(name, "")) for name in settings},
+        one.unit.removeprefix(POINTS): f"{difference.mean:+z,.{digits}f}",
+        "95% interval": ends if known else "too few seeds",
+        "seeds": difference.count,
+        "p": f"{one.p:.2g}",
+        "Holm's p": f"{one.adjusted_p:.2g}",
+        "d_z": f"{one.effect:z.2f}" if one.effect == one.effect else "",
+        MORE: None if one.decided else one.seeds_needed,
+    }
 
 
 def lines(comparisons: Sequence[Comparison]) -> Iterator[str]:

@@ -66,7 +66,7 @@ def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for kind, what in (files.TRIALS, "done"), (files.COMPRESSED, "compressed"):
         done, failures = records.ids(folder, kind), records.failures(folder, kind)
         if done or failures or kind == files.TRIALS:
-            texts = [f"{len(done) - len(damaged[kind])} {what}", f"{len(failures)} failed"]
+            texts = [f"{len(done) - len(damaged[kind]):,} {what}", f"{len(failures):,} failed"]
             texts += [f"{len(damaged[kind])} damaged"] if damaged[kind] else []
             if kind == files.TRIALS:
                 texts += [f"{len(early)} stopped early by a search"] if early else []

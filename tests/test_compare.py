@@ -291,11 +291,12 @@ def test_the_command_prints_a_table_and_a_sentence(folder: Path) -> None:
         [sys.executable, "-m", "dse.compare", folder, "sr=.125,0.25"],
         capture_output=True, text=True, check=True, timeout=200,
     )  # fmt: skip
-    header, _, row, _, sentence = done.stdout.splitlines()
-    names = ["sr", "compared with", "points of top-1", "95% interval", "seeds", "p", "Holm's p"]
-    assert re.split("  +", header) == [*names, "d_z", "more seeds"]
-    values = ["0.25", "0.125", "+4.50", "2.45 to 6.55", "8", "0.0078", "0.0078", "1.84"]
-    assert re.split("  +", row.rstrip()) == values  # as it is decided, "more seeds" is empty
+    common, header, _, row, _, sentence = done.stdout.splitlines()
+    assert common == "compared with 0.125, 8 seeds, in points:"
+    names = ["sr", "top-1", "95% interval", "p", "Holm's p", "d_z"]
+    assert re.split("  +", header) == names  # as it is decided, there is no "more seeds"
+    values = ["0.25", "+4.50", "2.45 to 6.55", "0.0078", "0.0078", "1.84"]
+    assert re.split("  +", row.rstrip()) == values
     assert sentence == (
         "sr=0.25: +4.5 points of top-1 [2.5, 6.5] compared with 0.125, 8 seeds, p = 0.0078: higher."
     )
@@ -323,8 +324,9 @@ def test_any_answer_can_be_compared(
         records.save(tmp_path, replace(one, circumstance=circumstance), {})
     assert command.main([str(tmp_path), "sr=0.125,0.25", f"y={y}"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.split("  +", lines[0])[2] == unit
-    assert re.split("  +", lines[2])[2] == row
+    assert lines[0].endswith("in points:") == unit.startswith("points")
+    assert re.split("  +", lines[1])[1] == unit.removeprefix("points of ")
+    assert re.split("  +", lines[3])[1] == row
     assert lines[-1].startswith(f"sr=0.25: {sentence}")
     if y != "val_top1":
         assert lines[-1].endswith("p = 0.0078: lower.")
@@ -489,9 +491,13 @@ def test_compressed_networks_are_compared(capsys: pytest.CaptureFixture[str]) ->
     wanted = ["method=none,deep_compression", "network=squeezenet"]
     assert command.main([str(folder), *wanted]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:6] for line in lines[2:4]] == [
-        ["deep_compression", "none", "0.125", "0.25", "8", "-2.65"],
-        ["deep_compression", "none", "0.25", "0.25", "8", "-1.49"],
+    assert lines[0] == (
+        "method=deep_compression compared with none, at retrain_epochs=8, 5 seeds, in points:"
+    )
+    assert lines[1].split()[:3] == ["sr", "density", "top-1"]
+    assert [line.split()[:3] for line in lines[3:5]] == [
+        ["0.125", "0.25", "-2.65"],
+        ["0.25", "0.25", "-1.49"],
     ]
 
 
@@ -514,8 +520,8 @@ def test_keys_that_are_not_read_are_left_out(capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "at network=alexnet retrain_epochs=8, 5 seeds" in out
     assert "at network=squeezenet sr=0.125 retrain_epochs=8, 5 seeds" in out
-    assert re.search(r"network +sr +retrain_epochs", out)
-    assert re.search(r"prune +none +alexnet {8,}8 +", out)
+    assert re.search(r"at retrain_epochs=8, 5 seeds, in points:\nnetwork +sr +top-1 ", out)
+    assert re.search(r"alexnet {8,}[+-]", out)
 
 
 def test_that_nothing_could_be_decided_is_said() -> None:

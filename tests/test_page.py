@@ -54,10 +54,11 @@ def made(curves: dict[str, Curve] | None = None, **parts: Any) -> bytes:
 
 def test_a_page_holds_its_figures_and_tables() -> None:
     frame = pd.DataFrame({"bypass": ["none"], "top1": [57.512], "params": [1248424]})
-    figure = Figure(name="figure3a", svg=b"<svg/>", caption="Figure 3(a)")
+    figure = Figure(name="figure3a", svg=b"<svg/>", caption="Figure 3(a)", remarks="One run.")
     html = made(figures=[figure], tables=[Table(caption="T", frame=frame)])
     (image,) = Reader(html).all("img")
     assert base64.b64decode(str(image["src"]).partition(",")[2]) == b"<svg/>"
+    assert image["alt"] == "Figure 3(a). One run."
     assert Reader(html).cells == ["none", "57.51", "1,248,424"]
 
 
@@ -70,6 +71,23 @@ def test_cells_are_sorted_by_their_exact_values() -> None:
     assert Reader(made(tables=[Table("T", frame)])).cells[4] == ""  # an unknown accuracy
     unknown = frame.assign(low=math.nan)  # in every row
     assert len(Reader(made(tables=[Table("T", unknown)])).cells) == 6
+
+
+def test_texts_are_sorted_by_the_numbers_in_them() -> None:
+    columns = {
+        "at most": ["512 KB", "2 MB", "1 MB", "16 KB"],
+        "change": ["", "-0.1 [-0.4, 0.1]", "-1.0 [-1.4, -0.6]", "+0.2 [0.0, 0.4]"],
+        "settings": ["bits=6 density=0.3", "bits=16", "bits=6 density=0.25", "bits=6"],
+        "pool_after": ["1-4-8", "1-3-5", "1-4-8", ""],  # as the alphabet has it
+    }
+    page = Reader(made(tables=[Table("T", pd.DataFrame(columns))]))
+    values = [cell.get("data-v") for cell in page.all("td")]
+    assert [values[n::4] for n in range(4)] == [
+        ["1", "3", "2", "0"],
+        [None, "1", "0", "2"],
+        ["2", "3", "1", "0"],
+        [None] * 4,
+    ]
 
 
 def test_every_text_is_escaped_and_nothing_is_loaded() -> None:
@@ -86,7 +104,9 @@ def test_every_text_is_escaped_and_nothing_is_loaded() -> None:
                 headline=HOSTILE,
                 text=[HOSTILE],
                 points=[Point(text=HOSTILE, verdict=HOSTILE, more=[HOSTILE])],
-                figures=[Figure(name=HOSTILE, svg=HOSTILE.encode(), caption=HOSTILE)],
+                figures=[
+                    Figure(name=HOSTILE, svg=HOSTILE.encode(), caption=HOSTILE, remarks=HOSTILE)
+                ],
                 commands=[HOSTILE],
                 tables=[table],
                 details={HOSTILE: {HOSTILE: HOSTILE}},

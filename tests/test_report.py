@@ -21,8 +21,8 @@ from dse.analysis.axes import sweep
 from dse.figures import drawing
 from dse.report import __main__ as command
 from dse.report import build
-from dse.report.figures import PLACES, figures_of
-from dse.report.sections import small
+from dse.report.figures import PLACES, figures_of, remarks
+from dse.report.sections import ROWS, listed, small
 from dse.results import commands, compressed, files, records, studies
 from dse.results.files import COMPRESSED
 from dse.results.tables import load
@@ -172,6 +172,7 @@ def test_any_folder_gives_a_page(tmp_path: Path, trials: list[Record]) -> None:
     assert "nan" not in text.lower().split()
     expected = f"{len(trials)} network" if trials else "No trial has finished yet"
     assert expected in text
+    assert ("Varied nothing" in text) == (len(trials) == 1)
 
 
 def test_each_figure_is_in_its_section(tmp_path: Path) -> None:
@@ -212,12 +213,21 @@ def test_figures_are_drawn_of_what_the_trials_allow(tmp_path: Path) -> None:
     drawn = figures_of(table, compressed.load(tmp_path, table), tmp_path)
     assert list(drawn) == ["forest", "front", "chance"]  # no curves, no compressed networks
     assert all(svg.startswith(b"<?xml") for svg in drawn.values())
+    assert remarks(drawn["chance"]).startswith("Wilson's 95% intervals; how a trial ended is")
+    assert remarks(SVG) == ""
     one = table[table["sr"] == 0.125]
     assert figures_of(one, compressed.load(tmp_path, one), tmp_path) == {}
     compress(tmp_path)
     assert list(figures_of(one, compressed.load(tmp_path, one), tmp_path)) == ["compressed"]
     without = tmp_path / "without"  # no trials, and so no curves
     assert "curves" not in figures_of(table, compressed.load(without, table), without)
+
+
+def test_of_too_many_trials_the_best_come_first() -> None:
+    table = pd.DataFrame({"val_top1": [float(n % 7) for n in range(ROWS + 7)]})
+    assert listed(table[7:])["val_top1"].tolist() == table["val_top1"][7:].tolist()
+    assert listed(table)["val_top1"].is_monotonic_decreasing
+    assert len(listed(table)) == ROWS
 
 
 def test_networks_of_one_size_are_one_row_of_what_small_buys() -> None:
@@ -306,6 +316,11 @@ def test_the_command_shows_the_selected_trials(
     assert "Selected: sr=0.5; seed=0, 1 (2 of 6 trials)." in text
     assert "python -m dse.sweep 'sr=0.125,0.5'" in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
+    assert "on the test set, which was not used for any choice." in text
+    assert command.main([str(folder), "top1>70"]) == 0
+    text = (folder / "plots/report_top1-gt-70.html").read_text()
+    assert "on the test set, by which these trials were selected." in text
+    assert "Selected: top1&gt;70 (4 of 6 trials)." in text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ from dse.report.page import page as html
 from dse.results.tables import load
 
 DEMO = Path(__file__).parents[1] / "results/reference/demo"
-SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='864' height='374'></svg>"
+SVG = (
+    b"<svg xmlns='http://www.w3.org/2000/svg' xmlns:dc='http://purl.org/dc/elements/1.1/' "
+    b"width='864' height='374'><dc:description>One run &amp; no more.</dc:description></svg>"
+)
 TOP1 = 'Array.from(document.querySelectorAll("tr[data-id]"), r => r.cells[at("top1")].textContent)'
 AT = (
     "const at = name => Array.from(document.querySelectorAll('table.trials th'))"
@@ -74,6 +77,19 @@ def test_nothing_overflows(page: Browser) -> None:
         inside = "Array.from(document.querySelectorAll('p, li, dd, pre, figure, .box, .chart svg'))"
         assert page.run(f"{inside}.every(e => e.getBoundingClientRect().right <= innerWidth)")
     assert page.run("document.querySelector('img').naturalWidth") == 864
+
+
+def test_a_narrow_screen_has_the_captions_and_the_names_of_rows(page: Browser) -> None:
+    caption = "document.querySelector('figcaption').innerText"
+    assert "One run" not in page.run(caption)  # the figure itself is large enough
+    page.size(390)
+    assert "One run & no more." in page.run(caption)
+    cell = "document.querySelector('tr[data-id] td')"
+    left = f"{cell}.getBoundingClientRect().left"
+    before = page.run(left)
+    page.run(f"{cell}.closest('.box').scrollLeft = 200")
+    assert page.run(f"{cell}.closest('.box').scrollLeft") == 200
+    assert page.run(left) == before
 
 
 def test_a_click_on_a_column_sorts_by_its_numbers(page: Browser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from dse.analysis.selection import parse, select
+from dse.analysis.selection import file_name, parse, select, words
 
 TABLE = pd.DataFrame(
     {"sr": [0.125, 0.5, 0.5], "bypass": ["none", "none", "simple"], "nesterov": [True, False, True]}
@@ -79,3 +79,26 @@ def test_conditions_are_false_where_there_is_no_value() -> None:
 def test_a_mistake_names_what_there_is(arguments: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         chosen(*arguments)
+
+
+def test_of_many_results_the_range_is_named() -> None:
+    table = pd.DataFrame({"val_top1": [57 + n / 7 for n in range(20)], "params": range(1, 21)})
+    for text, line in {
+        "val_top1=58.5": "`val_top1` is 57 .. 59.71 in these trials, got 58.5; select by a "
+        "condition: 'val_top1>58.5'",
+        "val_top1=80": "`val_top1` is 57 .. 59.71 in these trials, got 80",
+        "params=x": "`params` is 1 .. 20 in these trials, got x",
+        "val_top1>80": "`val_top1` is 57 .. 59.71 in these trials, got val_top1>80",
+    }.items():
+        with pytest.raises(ValueError, match="in these trials") as error:
+            select(table, parse([text]))
+        assert str(error.value) == line
+
+
+def test_each_selection_has_a_file_name_of_its_own() -> None:
+    given = ("a<1", "a<=1", "a!=1", "a>1", "a>=1", "a=1", "a=b c", "a=b-c", "a=b/c", "a<-1")
+    given += ("a=" + "1," * 80 + "b c", "a=" + "1," * 80 + "b-c")
+    names = [file_name("report", *words(parse([one]))) for one in given]
+    assert names[:3] == ["report_a-lt-1", "report_a-le-1", "report_a-ne-1"]
+    assert len({*names}) == len(names)
+    assert all(len(name) <= 120 and "/" not in name for name in names)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dse.space.rules import escaped, is_number
 from dse.trial.names import written
+from dse.trial.question import QUESTION
 from dse.trial.record import STATUSES
 
 if TYPE_CHECKING:
@@ -102,6 +103,12 @@ def _equals(column: pd.Series[Any], texts: Sequence[str]) -> pd.Series[bool]:
     normal = [text if text in found else _normal(text) for text in texts]
     for text, one in zip(texts, normal, strict=True):
         if one not in found:
+            if column.dtype.kind in "iuf" and len(found) > LISTED and column.name not in QUESTION:
+                inside = is_number(text) and column.min() < float(text) < column.max()
+                instead = f"; select by a condition: '{column.name}>{text}'" if inside else ""
+                raise ValueError(
+                    f"`{column.name}` is {_ends(column)} in these trials, got {text}{instead}"
+                )
             values = sorted(column.unique().tolist())
             known = ", ".join(map(written, values[:LISTED]))
             more = ", ..." if len(values) > LISTED else ""
@@ -123,9 +130,16 @@ def _holds(column: pd.Series[Any], text: str) -> pd.Series[bool]:
     if not known.any():
         raise ValueError(f"no trial has a value of {column.name}")
     if not fits.any():
-        ends = f"{written(column[known].min())} .. {written(column[known].max())}"
+        ends = _ends(column[known])
         raise ValueError(f"`{column.name}` is {ends} in these trials, got {column.name}{text}")
     return fits
+
+
+def _ends(column: pd.Series[Any]) -> str:
+    """The lowest and the highest number of a column; a measured one is rounded."""
+    ends = (column.min(), column.max())
+    rounded = column.dtype.kind == "f" and column.name not in QUESTION
+    return " .. ".join(f"{end:.4g}" if rounded else written(end) for end in ends)
 
 
 def words(given: Mapping[str, Sequence[str]]) -> list[str]:
@@ -139,19 +153,20 @@ def words(given: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def file_name(*arguments: str) -> str:
-    """A file's name that repeats the arguments of a command; a long one ends in a hash.
+    """A file's name that repeats the arguments of a command; one that is long, or lacks some of
+    their characters, ends in a hash.
 
     >>> file_name("curves", *words({"hue": ["sr"], "seed": ["0", "1"], "top1": [">80"]}))
     'curves_hue=sr_seed=0,1_top1-gt-80'
     """
-    name = "_".join(filter(None, arguments))
+    given = name = "_".join(filter(None, arguments))
     for sign, word in SIGNS.items():
         name = name.replace(sign, f"-{word}-")
-    name = re.sub(r"[^\w.,=+-]", "-", name)
-    if len(name) <= LONGEST:
+    plain = re.sub(r"[^\w.,=+-]", "-", name)
+    if plain == name and len(name) <= LONGEST:
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: LONGEST - 9]}-{digest}"
+    digest = hashlib.sha256(given.encode()).hexdigest()[:8]
+    return f"{plain[: LONGEST - 9]}-{digest}"
 
 
 def _in_range(text: str) -> str:

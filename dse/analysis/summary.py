@@ -15,6 +15,8 @@ from dse.trial.unread import unread
 
 LINES = 20
 """Maximum number of configurations that are listed."""
+TESTED = {"top1", "top5", "loss"}
+"""Results on the test set."""
 
 
 def summary(
@@ -49,16 +51,18 @@ def summary(
     return "\n".join(lines)
 
 
-def trained(found: Sweep) -> str:
-    """What was trained and how it ended, in two sentences."""
+def trained(found: Sweep, selected: Collection[str] = ()) -> str:
+    """What was trained and how it ended, in two sentences; `selected` are the columns by which the
+    trials were selected."""
     count = len(found.rows)
     networks = "1 network was" if count == 1 else f"{count:,} networks were"
     data = " and ".join(sorted(found.rows["data"].unique()))
     epochs = found.fixed.get("epochs")
     on = f"{data} for {counted(int(epochs), 'epoch')}" if epochs else data
+    by_it, unused = "by which these trials were selected", "which was not used for any choice"
     return (
         f"{networks} trained from scratch on {on}: {outcomes(found.rows)}. "
-        "Accuracies are on the test set, which was not used for any choice."
+        f"Accuracies are on the test set, {by_it if TESTED & {*selected} else unused}."
     )
 
 

@@ -180,13 +180,18 @@ def spread(counts: pd.Series[int]) -> str:
 
 
 def encoded(figure: matplotlib.figure.Figure, *kinds: str) -> tuple[bytes, ...]:
-    """The contents of a file of each kind ("svg", "png", "pdf"); equal figures, equal bytes."""
+    """The contents of a file of each kind ("svg", "png", "pdf"); equal figures, equal bytes.
+
+    An SVG, whose letters are paths, has the figure's caption as its description too.
+    """
     unset = {"svg": "Date", "png": "Software", "pdf": "CreationDate"}
+    said = getattr(figure, "remarks", "")
     contents = []
     with style():
         for kind in kinds:
             stream = io.BytesIO()
-            figure.savefig(stream, format=kind, dpi=150, metadata={unset[kind]: None})
+            metadata = {"Description": said} if said and kind == "svg" else {}
+            figure.savefig(stream, format=kind, dpi=150, metadata={unset[kind]: None, **metadata})
             figure.set_layout_engine("none")  # the next kind keeps this layout
             contents.append(stream.getvalue())
     return tuple(contents)

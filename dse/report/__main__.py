@@ -81,7 +81,8 @@ def _written(
     files.make(folder / "plots")
     figures, messages = drawing.figures(rows, note, studies.sampled(folder))
     name = f"plots/{selection.file_name('report', *selection.words(wanted))}.html"
-    return [build.write(folder, rows, figures, command, note, name)], messages
+    page = build.write(folder, rows, figures, command, note, name, selected=wanted)
+    return [page], messages
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dse.analysis.summary import best, trained
 from dse.figures.drawing import code_digest, not_shown
 from dse.report import sections
 from dse.report.compression import compression
-from dse.report.figures import PLACES, figures_of
+from dse.report.figures import PLACES, TITLES, figures_of, remarks
 from dse.report.page import CURVE, Curve, Figure, Section, Table, page
 from dse.report.study import networks_of, searches
 from dse.results import atomic, commands, compressed, curves, records, studies
@@ -38,9 +38,10 @@ class Contents:
     `compressed` their compressed networks, as `dse.load_compressed` returns them.
 
     `command` repeats the report. `note` says what is fixed, and how many trials of the folder are
-    not shown. `failures` are those of trials without a record. `sampled` are the ids of trials that
-    samplers chose: the paper's claims and comparisons are of the others. `networks` are those of
-    the `studies`, as `dse.report.study.networks_of` returns them.
+    not shown; `selected` are the columns by which those shown were selected. `failures` are those
+    of trials without a record. `sampled` are the ids of trials that samplers chose: the paper's
+    claims and comparisons are of the others. `networks` are those of the `studies`, as
+    `dse.report.study.networks_of` returns them.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Contents:
     commands: Sequence[commands.Command] = ()
     failures: Sequence[records.Failure] = ()
     note: str = ""
+    selected: Sequence[str] = ()
     studies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: pd.DataFrame = field(default_factory=pd.DataFrame)
     sampled: Sequence[str] = ()
@@ -65,12 +67,14 @@ def write(
     note: str = "",
     name: str = REPORT,
     sampled: Collection[str] | None = None,
+    selected: Collection[str] = (),
 ) -> Path:
     """Write the report of the trials in `table` to `name` in their folder; returns its path.
 
     `figures` maps the names of figures to their SVG; `command` is a command line that gives this
     report, and `note` is the figures' own. `sampled` are the ids of trials that samplers chose
-    (default: those of the folder's searches). Raises `OSError` where the folder cannot be written.
+    (default: those of the folder's searches), and `selected` the columns by which the trials were
+    selected. Raises `OSError` where the folder cannot be written.
     """
     found = studies.load(folder)
     contents = Contents(
@@ -82,6 +86,7 @@ def write(
         commands=commands.noted(folder),
         failures=tuple(records.failures(folder).values()),
         note=note,
+        selected=tuple(selected),
         studies=found,
         networks=networks_of(folder, found),
         sampled=sorted(studies.sampled(folder) if sampled is None else sampled),
@@ -122,7 +127,7 @@ def report(contents: Contents) -> bytes:
         found = sweep(contents.table)
     except NoSweep:
         found = None
-    lead = [NOTHING if found is None else trained(found)]
+    lead = [NOTHING if found is None else trained(found, contents.selected)]
     lead += [_failed(len(contents.failures))] if contents.failures else []
     lead += [text for text in (contents.note, mixed_devices(contents.table)) if text]
     shown = [_figures(contents)]
@@ -181,7 +186,7 @@ def _facts(found: Sweep) -> dict[str, str]:
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()}-{counts.max()}"
     return {
         "Varied": "; ".join(f"{a.name} {value_list(a.values)}" for a in found.axes)
-        or "the seed only",
+        or ("the seed only" if len(rows) > 1 else "nothing"),
         "Configurations": f"{len(counts):,}, with {seeds} {'seed' if seeds == '1' else 'seeds'}",
         "Training": f"{value_list(sorted(rows['epochs'].unique()))} epochs, "
         f"{duration(rows['seconds'].sum())} in all",
@@ -206,25 +211,7 @@ def _illustrated(section: Section, figures: Mapping[str, bytes]) -> Section:
 
 
 def _figure(name: str, svg: bytes) -> Figure:
-    return Figure(name=name, svg=svg, caption=CAPTIONS.get(name, name))
-
-
-CAPTIONS = {
-    "figure3a": "Figure 3(a): squeeze ratio",
-    "figure3b": "Figure 3(b): share of 3x3 filters",
-    "downsample": "Late downsampling (section 3.1, strategy 3)",
-    "widths": "Width: base_e, incr_e and freq",
-    "trainability": "How often a network never learns",
-    "lines": "Accuracy along an axis",
-    "heat_map": "Accuracy over two axes",
-    "effects": "The effect of each axis",
-    "points": "Accuracy against size",
-    "forest": "Differences of accuracy and their intervals",
-    "front": "Accuracy against costs, and the Pareto fronts",
-    "chance": "How trainings ended",
-    "curves": "Learning curves",
-    "compressed": "Accuracy of compressed networks against the bytes of their files",
-}
+    return Figure(name=name, svg=svg, caption=TITLES.get(name, name), remarks=remarks(svg))
 
 
 def _origin(contents: Contents) -> Section:

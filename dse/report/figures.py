@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +24,23 @@ PLACES: Mapping[str, str] = {
     COMPRESSED: "compression",
 }
 """A kind of `dse.figures.drawn`, and the section of the report that shows it."""
+TITLES = {
+    "figure3a": "Figure 3(a): squeeze ratio",
+    "figure3b": "Figure 3(b): share of 3x3 filters",
+    "downsample": "Late downsampling (section 3.1, strategy 3)",
+    "widths": "Width: base_e, incr_e and freq",
+    "trainability": "How often a network never learns",
+    "lines": "Accuracy along an axis",
+    "heat_map": "Accuracy over two axes",
+    "effects": "The effect of each axis",
+    "points": "Accuracy against size",
+    "forest": "Differences of accuracy and their intervals",
+    "front": "Accuracy against costs, and the Pareto fronts",
+    "chance": "How trainings ended",
+    "curves": "Learning curves",
+    "compressed": "Accuracy of compressed networks against the bytes of their files",
+}
+"""What a figure is called below it, by the name of its file."""
 
 
 def figures_of(
@@ -55,3 +74,9 @@ def figures_of(
                 for name, figure in drawn(kind, shown, folder, {}, text).items():
                     (found[name],) = encoded(figure, "svg")
     return found
+
+
+def remarks(svg: bytes) -> str:
+    """The caption of a figure, which its SVG describes; empty where it does not."""
+    found = re.search(rb"<dc:description>(.*?)</dc:description>", svg, re.DOTALL)
+    return html.unescape(found[1].decode()) if found else ""

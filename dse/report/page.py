@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import ORDER
-from dse.analysis.labels import MEANINGS, is_numeric
+from dse.analysis.labels import KILO, MEANINGS, MEGA, is_numeric
 from dse.trial.names import written
 from dse.trial.question import QUESTION
 
@@ -26,6 +27,8 @@ DECIMALS = {"loss": 4, "seconds": 1} | dict.fromkeys(
 """How many decimals a measured number has, where it is not 2."""
 DIGITS = dict.fromkeys(("p", "Holm's p", "allreduce_seconds", "download_seconds"), 3)
 """Numbers that have so many digits instead."""
+NUMBER = re.compile(r"((?<![\w.])[+-])?\b(\d[\d,]*(?:\.\d+)?)(?: ?(KB|MB))?\b")
+UNITS = {"KB": KILO, "MB": MEGA}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,11 +42,12 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """An SVG figure, the name of its file, and its caption."""
+    """An SVG figure, the name of its file, its title, and the caption that is drawn in it."""
 
     name: str
     svg: bytes
     caption: str
+    remarks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,8 @@ class Column:
 def cells(table: Table) -> list[Column]:
     """The columns of a table, without those that are unknown in all rows.
 
-    Numbers have a fixed number of decimals, and are sorted unrounded.
+    Numbers have a fixed number of decimals, and are sorted unrounded; texts are sorted by the
+    numbers in them where these come in another order than their digits.
     """
     known = table.frame.dropna(axis="columns", how="all") if len(table.frame) else table.frame
     return [_column(str(name), known[name], table.about) for name in known]
@@ -161,8 +166,9 @@ def _column(name: str, values: pd.Series[Any], about: Mapping[str, str]) -> Colu
     numeric = is_numeric(values)
     plain = values.tolist()
     if not numeric:
-        rank = {text: str(at) for at, text in enumerate(ORDER.get(name, ()))}
         texts = [_text(v) for v in plain]
+        order = ORDER.get(name) or _by_numbers(texts)
+        rank = {text: str(at) for at, text in enumerate(order)}
         sort = [rank.get(text, "") for text in texts]
     else:
         texts = [_number(name, v) for v in plain]
@@ -174,6 +180,29 @@ def _column(name: str, values: pd.Series[Any], about: Mapping[str, str]) -> Colu
         is_number=numeric,
         cells=list(zip(texts, sort, strict=True)),
     )
+
+
+def _by_numbers(texts: Sequence[str]) -> list[str]:
+    """Texts in the order of the numbers in them; none where the alphabet gives the same.
+
+    >>> _by_numbers(["1 MB", "16 KB", "9 KB"]), _by_numbers(["-0.1 [-0.3, 0.1]", "-0.2 [-0.5, 0]"])
+    (['9 KB', '16 KB', '1 MB'], ['-0.2 [-0.5, 0]', '-0.1 [-0.3, 0.1]'])
+    """
+    plain = sorted({*texts} - {""})
+    order = sorted(plain, key=_pieces)
+    return [] if order == plain else order
+
+
+def _pieces(text: str) -> list[Any]:
+    """The texts and the numbers of a text, in turn."""
+    pieces: list[Any] = []
+    end = 0
+    for found in NUMBER.finditer(text):
+        sign, digits, unit = found.groups("")
+        number = float(f"{sign}{digits.replace(',', '')}") * UNITS.get(unit, 1)
+        pieces += [text[end : found.start()], number]
+        end = found.end()
+    return [*pieces, text[end:]]
 
 
 def _text(value: Any) -> str:

@@ -180,8 +180,9 @@ def _about(found: Sweep) -> dict[str, str]:
 
 
 def listed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a page has room for: those with the highest validation accuracy."""
-    return rows.nlargest(ROWS, "val_top1").sort_index() if len(rows) > ROWS else rows
+    """The rows that a page has room for: all, or those with the highest validation accuracy, the
+    highest first."""
+    return rows.nlargest(ROWS, "val_top1") if len(rows) > ROWS else rows
 
 
 def each_trial(found: Sweep) -> Section:

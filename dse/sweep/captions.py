@@ -43,7 +43,8 @@ def caption(
     """
     fixed = differences(table)
     earlier = fixed.pop("semantics", "")
-    said = {*TITLED, *(selected or ())}
+    chosen = (selected or {}).items()
+    said = {*TITLED, *(key for key, texts in chosen if not is_condition(texts[0]))}
     values = ", ".join(f"{name} {value}" for name, value in fixed.items() if name not in said)
     parts = [f"Fixed: {values}."] if values else []
     parts += ["Trained by an earlier version of dse."] if earlier else []
