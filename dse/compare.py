@@ -16,11 +16,14 @@ from dse.results import compressed
 from dse.sweep.errors import Parser
 from dse.sweep.streams import print_lines, reported
 from dse.trial.compressed import COLUMNS as COMPRESSED
+from dse.trial.compression import SETTINGS
 from dse.trial.names import LAYOUT, written
 from dse.trial.record import COLUMNS
 
 if TYPE_CHECKING:
-    from dse.analysis.axes import Axis
+    import pandas as pd
+
+    from dse.analysis.axes import Axis, Sweep
     from dse.analysis.compare import Comparison
 
 DESCRIPTION = """\
@@ -63,7 +66,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument(
         "wanted",
-        nargs="+",
+        nargs="*",
         metavar="key=value",
         help="the key to compare, with two or more values; others, with one value, seeds and "
         "conditions such as 'params<1e5' select trials",
@@ -96,22 +99,13 @@ def _compared(
     measure = answer("`y`", y, found.rows) if y else ""
     for name in wanted:
         known_key(name, found.rows)
-    key = _key(wanted, found.axes)
+    key = _key(wanted, found)
     for text in wanted[key]:
         select(found.rows, {**wanted, key: [text]})
     rows, names = select(found.rows, wanted), [axis.name for axis in found.axes]
-    if key not in names:
-        joined = next((axis for axis in found.axes if key in axis.columns), None)
-        if joined:
-            others = [name for name in joined.columns if name != key]
-            rule = (
-                f"`{key}` must vary by itself in {folder}, and {', '.join(others)} varies with it"
-            )
-            if joined.name == LAYOUT:
-                rule += f": compare `{LAYOUT}`"
-            if key == "method":
-                rule += "; compress by both with the same values of it"
-            raise ValueError(rule)
+    joined = next((axis for axis in found.axes if key in axis.columns and key != axis.name), None)
+    together = [_stands_for(key, joined, rows, folder)] if joined else []
+    if key not in names and not joined:
         reason = "it follows from other keys" if key in SIZES else "it is a result"
         instead = f"compare {' or '.join(names)}" if names else "only the seed varies"
         raise ValueError(f"`{key}` cannot be compared: {reason}; {instead}")
@@ -128,11 +122,29 @@ def _compared(
     compared = compare(rows, axis.name, values, measure)
     means = [one.sentence for one in compare_means(rows, axis.name, values, measure)]
     devices = mixed_pairs(chosen, axis, values)
-    return compared, values, [*means, *([devices] if devices else [])]
+    return compared, values, [*means, *together, *([devices] if devices else [])]
 
 
-def _key(wanted: Mapping[str, Sequence[str]], axes: Sequence[Axis]) -> str:
+def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:
+    """In words, what else is compared with a field of an axis of several.
+
+    Raises `ValueError` where a value of the field has several values of the axis, and for settings
+    of compression, which are to be equal.
+    """
+    others = [name for name in axis.columns if name != key]
+    if key not in SETTINGS and (rows.groupby(key)[axis.name].nunique() == 1).all():
+        return f"`{key}` varies together with {', '.join(others)}: they are compared as one."
+    rule = f"`{key}` must vary by itself in {folder}, and {', '.join(others)} varies with it"
+    if axis.name == LAYOUT:
+        rule += f": compare `{LAYOUT}`"
+    if key == "method":
+        rule += "; compress by both with the same values of it"
+    raise ValueError(rule)
+
+
+def _key(wanted: Mapping[str, Sequence[str]], found: Sweep) -> str:
     """The only key that has several values, apart from the seed."""
+    axes, rows = found.axes, found.rows
     several = [key for key, texts in wanted.items() if texts[1:] and not is_condition(texts[0])]
     if several == ["seed"]:
         raise ValueError("`seed` cannot be compared: trials are paired by it")
@@ -140,7 +152,8 @@ def _key(wanted: Mapping[str, Sequence[str]], axes: Sequence[Axis]) -> str:
     if not several:
         example = "bypass=none,simple"
         if axis := next((one for one in axes if one.name in wanted), next(iter(axes), None)):
-            example = f"{axis.name}={','.join(map(written, axis.values[:LISTED]))}"
+            name = axis.name if axis.name == LAYOUT else axis.columns[0]
+            example = f"{name}={','.join(map(written, rows[name].drop_duplicates()[:LISTED]))}"
         raise ValueError(f"no key has two values; write {example}")
     if len(several) > 1:
         raise ValueError(f"one key must have two or more values, got {' and '.join(several)}")

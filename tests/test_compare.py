@@ -382,6 +382,38 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+def test_keys_that_vary_together_are_compared_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a page of one's own changes them; any of the keys may be named."""
+    for (width, sr), seed in itertools.product(((64, 0.25), (96, 0.5)), range(3)):
+        one = record(sr=sr, seed=seed, top1=width + seed / 10)
+        shape = replace(one.trial.metaparameters, base_e=width)
+        records.save(tmp_path, replace(one, trial=replace(one.trial, metaparameters=shape)), {})
+    assert command.main([str(tmp_path), "base_e=64"]) == 2
+    assert capsys.readouterr().err == "no key has two values; write base_e=64,96\n"
+    for words, other in {"base_e=64,96": "sr", "sr=0.25,0.5": "base_e"}.items():
+        assert command.main([str(tmp_path), words]) == 0
+        *_, line, remark = capsys.readouterr().out.splitlines()
+        assert line.startswith("base_e, sr=96, 0.5: +32.0 points of top-1")
+        key = words.partition("=")[0]
+        assert remark == f"`{key}` varies together with {other}: they are compared as one."
+
+
+def test_a_layout_that_differs_in_one_field_is_compared_by_this(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for layout in ("px16", "px32"):
+        one = record()
+        trial = replace(one.trial, layout=LAYOUTS[layout])
+        records.save(tmp_path, replace(one, trial=trial), {})
+    assert command.main([str(tmp_path), "layout=px16,px32"]) == 2
+    assert capsys.readouterr().err == (
+        "`layout` is a key where several fields of named layouts vary, and here conv1_filters "
+        "varies: use conv1_filters=VALUE\n"
+    )
+
+
 @pytest.mark.parametrize("value", [0.5, "0.5"])
 def test_one_value_is_no_list_of_values(value: object) -> None:
     with pytest.raises(TypeError, match=f"`values` must be a list of values, got {value!r}"):
@@ -413,6 +445,7 @@ def test_one_value_is_no_list_of_values(value: object) -> None:
             "`y` must be a column of the table, got los; did you mean `loss`?",
         ),
         (["y=loss"], "no key has two values; write sr=0.125,0.25,0.5\n"),
+        ([], "no key has two values; write sr=0.125,0.25,0.5\n"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -16,6 +16,7 @@ from dse.analysis.selection import LISTED, select
 from dse.results import files, tables
 from dse.trial.compression import SETTINGS
 from dse.trial.datasets import DATA_SETS
+from dse.trial.names import LAYOUT, STEM
 from dse.trial.question import QUESTION, SINCE
 from dse.trial.record import COLUMNS, STATUSES
 
@@ -113,6 +114,13 @@ def without_sampled(table: pd.DataFrame, sampled: Collection[str]) -> pd.DataFra
 
 def known_key(name: str, rows: pd.DataFrame, own: Sequence[str] = ()) -> None:
     """Raise `ValueError`, with the nearest column or `own` key, where `name` is not a column."""
+    if name == LAYOUT and name not in rows:
+        stem = [field for field in STEM if field in rows and rows[field].nunique() > 1]
+        fields = f"{', '.join(stem)} vary" if stem[1:] else f"{''.join(stem) or 'nothing'} varies"
+        raise ValueError(
+            f"`{LAYOUT}` is a key where several fields of named layouts vary, and here {fields}"
+            + (f": use {stem[0]}=VALUE" if stem else "")
+        )
     if name not in rows:
         raise ValueError(f"unknown key `{name}`; {_nearest(name, rows, own)}")
 
