@@ -216,6 +216,17 @@ def test_a_page_of_a_users_own(own: Callable[..., tuple[str, ...]]) -> None:
     assert len(read(*arguments[:2], page="figure3a").trials) == 5  # the bundled ones are there too
 
 
+def test_a_page_with_the_name_of_a_shipped_one_is_refused(
+    own: Callable[..., tuple[str, ...]],
+) -> None:
+    arguments = own({"table3.yaml": "defaults: [table3, _self_]\n", "layout/px32.yaml": "{}"})
+    assert lines(*arguments) == [
+        "`table3` is a shipped page too: give your page another name",
+        "`px32` is a shipped layout too: give your page another name",
+    ]
+    assert len(read("-cd", str(FOLDER), "layout=px32").trials) == 1
+
+
 def test_trials_do_not_depend_on_the_name_of_their_page(
     own: Callable[..., tuple[str, ...]],
 ) -> None:
