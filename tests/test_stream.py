@@ -23,6 +23,7 @@ from PIL import Image
 from toy_runs import alive, soon
 from toy_trial import children, workers
 
+import dse
 from dse.data import folder as image_folder
 from dse.data import split
 from dse.data.crops import CROPS
@@ -517,6 +518,9 @@ def test_a_sweep_trains_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for top1, images in ((answer.top1, 6), (answer.val_top1, 11)):
         assert top1 * images / 100 == pytest.approx(round(top1 * images / 100))
     assert 0 < answer.loss < 10
+    network = dse.network(asked.folder, record.trial)
+    assert network.classes == ("class00", "class01")
+    assert network.preprocess(next(root.glob("val/class00/*"))).shape == (1, 3, 32, 32)
 
 
 @pytest.mark.parametrize(("protocol", "size"), [("imagenet", 227), ("imagenet_torchvision", 224)])
