@@ -13,7 +13,8 @@ from typing import Any
 from dse.analysis.rendering import counted
 from dse.results import checkpoints, commands, compressed, drivers, files, locks, records, studies
 from dse.results.checkpoints import Unfinished
-from dse.sweep.errors import Parser, printable
+from dse.space.rules import printable
+from dse.sweep.errors import Parser
 from dse.sweep.streams import print_lines, reported
 from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial

@@ -109,7 +109,8 @@ def test_a_path_is_what_was_written(
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path / "home", tmp_path / name):
         folder.mkdir(exist_ok=True)
-    request = read(f"data.root={tmp_path}/{name}", f"results.root=x/{name}", f"data.cache={name}")
+    given = {"data.root": f"{tmp_path}/{name}", "results.root": f"x/{name}", "data.cache": name}
+    request = read("protocol=mnist", *(f"{key}={value}" for key, value in given.items()))
     assert request.store.root == tmp_path / name
     assert request.folder == Path("x", name, "squeezenet")
     assert request.store.cache == (tmp_path / "home" if name == "~" else Path(name))
@@ -121,7 +122,8 @@ def test_a_home_folder_is_expanded(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "d").mkdir()
     page = own({"mine.yaml": f"{BASE}data.root: ~/d\nresults: {{root: ~}}\n"})
-    for arguments in (["data.root=~/d", "results.root='~'", "name=mine"], page):
+    given = ["protocol=mnist", "data.root=~/d", "results.root='~'", "name=mine"]
+    for arguments in (given, page):
         request = read(*arguments)
         assert (request.store.root, request.folder) == (tmp_path / "d", tmp_path / "mine")
 

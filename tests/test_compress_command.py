@@ -123,6 +123,7 @@ def test_a_row_of_the_table_is_the_network_of_its_file(folder: Path) -> None:
         norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
         assert bool(norms) == (row.compressed_id == "")  # the trial as it was trained
         assert network.preprocess(np.zeros((8, 8), np.uint8)).shape == (1, 1, 10, 10)
+        assert network.classes is None
     same = dse.network(folder, row.compressed_id[:12]).state_dict()
     assert all(torch.equal(same[name], one) for name, one in network.state_dict().items())
 
@@ -131,6 +132,9 @@ def test_a_compressed_network_without_its_own_file_is_refused(folder: Path, tmp_
     home = tmp_path / "x"
     shutil.copytree(folder, home)
     own, other, *_ = rows(home)["compressed_id"]
+    for path in home.glob("trials/*/weights.safetensors"):  # as of a folder of images
+        save_file(load_file(path), path, {"classes": '["cat", "\\u00e9glise"]'})
+    assert dse.network(home, own).classes == ("cat", "\u00e9glise")
     (trial_folder(home, own, COMPRESSED) / FILE).unlink()
     with pytest.raises(ValueError, match=f"must hold .*{own}.*, which has its record only"):
         dse.network(home, own)

@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_is_read_as_nan(tmp_path: Path) -> None:
 def test_each_network_is_compared_with_its_own_trial(tmp_path: Path) -> None:
     for seed, top1 in ((0, 50.0), (1, 60.0)):
         records.save(tmp_path, record(seed=seed, top1=top1, size_bytes=1000), {})
-    assert summary(compared(load(tmp_path)), 4) == "0 of 4 compressed networks done, 4 failed"
+    assert summary(compared(load(tmp_path)), 4) == "0 of 4 compressed networks done"
     for seed, top1 in ((0, 48.0), (1, 61.0)):
         for bits, size in ((8, 100), (4, 50)):
             one = compressed_record(

@@ -248,12 +248,14 @@ def test_a_command_checks_images_and_its_plan_says_so(root: Path, store: Store) 
     write(root, {f"{part}/class1/Thumbs.db": b"" for part in ("train", "val")})
     overwrite(root / "val/class0/01.jpg", (root / "val/class0/01.jpg").read_bytes()[:500])
     ignored = f"2 files of {root} ignored, not images: 2 .db"
+    size = f"{root}: 2 classes; 60 images in train/: 15 held out, 22 of 45 trained on"
+    size += " (train_share=0.5); 8 in val/"
     planned = f"images of {root} are checked before training"
-    assert notes([trial(store)], store) == [ignored, f"{planned}: 68 to decode"]
+    assert notes([trial(store)], store) == [size, ignored, f"{planned}: 68 to decode"]
     lines: list[str] = []
     check_data([trial(store)], store, lines.append, decode=False)
     assert lines == [ignored]
     with pytest.raises(RequestError) as caught:
         check_data([trial(store)], store, lines.append)
     assert caught.value.lines == (f"{RULE}, got {root}/val/class0/01.jpg: {TRUNCATED}",)
-    assert notes([trial(store)], store) == [ignored, f"{planned}: 1 to decode"]
+    assert notes([trial(store)], store) == [size, ignored, f"{planned}: 1 to decode"]

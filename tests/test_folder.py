@@ -20,6 +20,7 @@ from dse.data.folder import Manifest, planned, prepare, read
 from dse.data.store import DataError, Store
 from dse.space.architecture import LAYOUTS
 from dse.space.cost import cost
+from dse.space.rules import printable
 from dse.sweep.errors import RequestError
 from dse.sweep.request import Request, read_request
 from dse.trial.datasets import DATA_SETS
@@ -60,7 +61,7 @@ def lines(root: Path, cache: Path) -> set[str]:
     rule, *several = str(caught.value).splitlines()
     assert rule.startswith(f"{RULE}, got ")
     assert all(one.isprintable() for one in (rule, *several))
-    name = f"{ascii(str(root))[1:-1]}: "
+    name = f"{printable(str(root))}: "
     return {one.partition(name)[2] for one in several or [rule]}
 
 
@@ -151,6 +152,7 @@ PROBLEMS = [
     (_remove("val/dog/e.tiff"), "val/dog/ has no images"),
     (_write("train/eel/f.png"), "val/ has no eel"),
     (_write("val/eel/f.png"), "train/ has no eel"),
+    (_write("val/\u00e9glise/f.png"), "train/ has no \u00e9glise"),
     (lambda r: [(r / f"val/{n}").mkdir() for n in "xyz"], "train/ has no x and 2 more"),
     (_write("val/cat/x.gif"), f"val/cat/x.gif is of a format that cannot be read ({SUFFIXES} can)"),
     (_write("val/cat/a\nb.jpg"), "val/cat/a\\nb.jpg has a line break in its name"),

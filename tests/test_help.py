@@ -105,6 +105,25 @@ def test_every_page_is_listed_with_its_summary(text: str) -> None:
         assert (page.stem, first.removeprefix("# ")) in listed
 
 
+@pytest.mark.parametrize("command", ["sweep", "reproduce"])
+def test_a_user_s_own_pages_are_listed_too(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "layout").mkdir()
+    (tmp_path / "layout/late.yaml").write_text("# @package _global_\n# Pooled late\n")
+    (tmp_path / "none.yaml").write_text("sr: 0.25  # few\n")
+    (tmp_path / "latin.yaml").write_bytes(b"# \xe9\n")
+    for words in (["-cd", str(tmp_path), "-h"], ["-h", f"--config-dir={tmp_path}"]):
+        with pytest.raises(SystemExit, match="0"):
+            read_request(command, "Train.", words, "figure3a")
+        listed = dict(entries(capsys.readouterr().out))
+        assert listed["late"] == "Pooled late"
+        assert ("px32" in listed, "none" in listed) == (True, command == "sweep")
+    if command == "sweep":
+        assert listed["none"] == "no comment"
+        assert "it must be text in UTF-8" in listed["latin"]
+
+
 def test_it_explains_grids_and_exit_codes(text: str) -> None:
     for part in ("seed=0,1,2", "range(", "every combination", "130 interrupted", "plan=true"):
         assert part in text

@@ -102,6 +102,9 @@ def test_values_that_train_different_networks_are_accepted(
     assert not equal(trials(monkeypatch, common, grid))
 
 
+ADD = "for a folder of images add data=image_folder"
+
+
 # Keys of the command line -------------------------------------------------------------------
 
 
@@ -122,6 +125,12 @@ def test_values_that_train_different_networks_are_accepted(
         ),
         ("incr_e=0 freq=4 seed=0,1", ["`freq` has no effect where `incr_e` is 0, got 4"]),
         ("-cn widths freq=8 incr_e=8", ["`incr_e` has no effect where `freq` is 8, got 8"]),
+        ("data.root=/", [f"`data.root` has no effect where `data` is digits; {ADD}"]),
+        (
+            "protocol=mnist,demo data.root=/ data.loaders=2",
+            [f"`data.loaders` has no effect where `data` is digits or mnist; {ADD}"],
+        ),
+        ("data.download=true", ["`data.download` has no effect where `data` is digits"]),
     ],
 )
 def test_a_key_that_no_trial_reads_is_refused(arguments: str, expected: list[str]) -> None:
@@ -137,6 +146,7 @@ def test_a_key_that_no_trial_reads_is_refused(arguments: str, expected: list[str
         "incr_e=0,8 freq=4",
         "bypass=simple freq=1,2",
         "epochs=1 dead_after=0 ladder=none",  # what does nothing anyway
+        "-cn dsd data.root=/ data.download=true",  # the page's data set reads both
     ],
 )
 def test_what_is_read_somewhere_or_left_at_a_pages_value_is_accepted(arguments: str) -> None:

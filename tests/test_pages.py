@@ -216,6 +216,20 @@ def test_a_page_of_a_users_own(own: Callable[..., tuple[str, ...]]) -> None:
     assert len(read(*arguments[:2], page="figure3a").trials) == 5  # the bundled ones are there too
 
 
+def test_a_layout_with_the_name_of_a_shipped_one_is_refused(
+    own: Callable[..., tuple[str, ...]],
+) -> None:
+    """A page on top may be an edited copy; one of a group would change all pages that use it."""
+    arguments = own({"layout/px32.yaml": "conv1_filters: 8\n", "table3.yaml": BASE + "sr: 0.25\n"})
+    with pytest.raises(
+        RequestError, match=r"^`px32` is a shipped layout too: give your page another"
+    ):
+        read(*arguments, page="table3")
+    copied = (FOLDER / "layout" / "px32.yaml").read_text()
+    arguments = own({"layout/px32.yaml": copied, "table3.yaml": BASE + "sr: 0.25\n"})
+    assert values(read(*arguments, page="table3"), "sr") == [0.25]
+
+
 def test_trials_do_not_depend_on_the_name_of_their_page(
     own: Callable[..., tuple[str, ...]],
 ) -> None:
@@ -304,7 +318,7 @@ def test_a_mistake_in_a_page_is_a_line(
         (BASE.encode("utf-16-le"), "DIR/mine.yaml: it must be text in UTF-8"),
         ("defaults: [nope]\n", "In 'mine': Could not load 'nope'."),
         ("defaults: 3\n", "Invalid defaults list in 'mine', defaults must be a list"),
-        ("defaults: [mine]\n", "it is nested too deeply, or its defaults list is circular"),
+        ("defaults: [mine]\n", "its defaults list is circular, as where it names the page itself"),
         ("defaults: [squeezenet, {layout: px8}]\n", "Multiple values for layout."),
     ],
 )

@@ -299,6 +299,9 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
     return asked
 
 
+OWN_PAGES = "Pages of your own (-cd) are read as they are now."
+
+
 def test_the_command_shows_the_selected_trials(
     tmp_path: Path, undrawn: list[pd.DataFrame], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,6 +309,8 @@ def test_the_command_shows_the_selected_trials(
     commands.note(folder, "python -m dse.sweep 'sr=0.125,0.5'")
     assert command.main([str(folder)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(folder / "report.html")
+    assert OWN_PAGES not in " ".join(Reader((folder / "report.html").read_bytes()).texts)
+    commands.note(folder, "python -m dse.sweep -cd mine -cn narrow")
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert command.main([str(folder), "sr=0.5", "seed=0,1"]) == 0
     path = folder / "plots/report_sr=0.5_seed=0,1.html"
@@ -315,6 +320,7 @@ def test_the_command_shows_the_selected_trials(
     text = " ".join(Reader(path.read_bytes()).texts)
     assert "Selected: sr=0.5; seed=0, 1 (2 of 6 trials)." in text
     assert "python -m dse.sweep 'sr=0.125,0.5'" in text
+    assert OWN_PAGES in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
     assert "on the test set, which was not used for any choice." in text
     assert command.main([str(folder), "top1>70"]) == 0

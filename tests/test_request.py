@@ -360,13 +360,14 @@ def test_the_command_line_overrides_pages() -> None:
 
 
 def test_settings_do_not_change_the_trials(tmp_path: Path) -> None:
-    plain = read()
+    plain = read("protocol=mnist")
     assert plain.folder == Path("results/squeezenet")
     assert plain.store.root == Path("data")
     assert plain.workers == Workers(count=len(os.sched_getaffinity(0)), patience=3600.0)
     assert not plain.plan
     assert math.isinf(plain.budget)
     other = read(
+        "protocol=mnist",
         f"results.root={tmp_path}/a",
         "name=007",
         f"data.root={tmp_path}",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -22,7 +23,9 @@ from PIL import Image
 from toy_runs import alive, soon
 from toy_trial import children, workers
 
+import dse
 from dse.data import folder as image_folder
+from dse.data import split
 from dse.data.crops import CROPS
 from dse.data.loaders import Files, _uniform
 from dse.data.memory import Data
@@ -31,10 +34,12 @@ from dse.data.store import DataError, Store
 from dse.data.stream import Part, Stream, load
 from dse.results import records
 from dse.runner.task import Died
-from dse.sweep import launch
+from dse.space.architecture import LAYOUTS
+from dse.sweep import launch, preflight
 from dse.sweep.request import read_request
 from dse.training.execute import execute
 from dse.trial.protocol import Protocol, random_seed
+from dse.trial.question import Trial
 
 HERE = Path(__file__).parent
 
@@ -85,6 +90,39 @@ def same(
     return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
 
 
+# The split ------------------------------------------------------------------------------------
+
+
+def test_a_class_without_an_image_to_train_on_is_named(tmp_path: Path) -> None:
+    """By the split that a trial makes, found without torch; a plan says so."""
+    counts = {"a": 40, "b": 1, "c": 2, "d\u00e9": 1}
+    files = {f"train/{n}/{i}.jpg": b"1" for n, count in counts.items() for i in range(count)}
+    root = write(tmp_path / "root", {**files, **{f"val/{n}/x.jpg": b"1" for n in counts}})
+    store, lacking = Store(root=root, cache=tmp_path / "cache"), set()
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
+        data = stream(root, train_share=share)
+        manifest = image_folder.planned(data.protocol, store)
+        labels = set(data.train.labels.tolist())
+        expected = [name for label, name in enumerate(counts) if label not in labels]
+        assert split.untrained(data.protocol, manifest) == expected
+        lacking.add(len(expected))
+    assert len(lacking) > 2
+    protocols = [replace(stream(root).protocol, train_share=share) for share in (1.0, 0.1, 0.5)]
+    trials = [Trial(layout=LAYOUTS["px8"], protocol=protocol) for protocol in protocols]
+    few, missing, *every = preflight.splits(trials, store)
+    begin = f"{root}: 4 classes; 44 images in train/: 13 held out, "
+    assert few == f"{begin}3 of 31 trained on (train_share=0.1); 4 in val/"
+    assert missing == "3 of 4 classes have no image to train on: b, c, d\u00e9"
+    assert every[0] == f"{begin}31 trained on; 4 in val/"
+
+
+@pytest.mark.parametrize("number", [2, 45, 70_000])
+def test_the_split_is_known_without_torch(number: int) -> None:
+    seed = random_seed(number, "split")
+    order = torch.randperm(number, generator=torch.Generator().manual_seed(seed))
+    assert split.permutation(number, seed) == order.tolist()
+
+
 # Broken files in a stream ---------------------------------------------------------------------
 
 
@@ -106,7 +144,7 @@ def wrong(content: bytes) -> bytes:
 def test_a_broken_image_is_reported_with_its_path(
     change: object, said: str, loaders: int, tmp_path: Path
 ) -> None:
-    root = folder(tmp_path / "root", test=1)
+    root = folder(tmp_path / "donn\u00e9es", test=1)
     data = stream(root, loaders)
     path = next((root / "train/class01").glob("007_*"))
     change(path)  # type: ignore[operator]
@@ -480,6 +518,9 @@ def test_a_sweep_trains_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for top1, images in ((answer.top1, 6), (answer.val_top1, 11)):
         assert top1 * images / 100 == pytest.approx(round(top1 * images / 100))
     assert 0 < answer.loss < 10
+    network = dse.network(asked.folder, record.trial)
+    assert network.classes == ("class00", "class01")
+    assert network.preprocess(next(root.glob("val/class00/*"))).shape == (1, 3, 32, 32)
 
 
 @pytest.mark.parametrize(("protocol", "size"), [("imagenet", 227), ("imagenet_torchvision", 224)])

@@ -70,10 +70,10 @@ def done(count: int, asked: int, noun: str) -> str:
     """How many of what was asked for are done.
 
     >>> done(3, 3, "trial"), done(2, 3, "trial")
-    ('3 trials', '2 of 3 trials done, 1 failed')
+    ('3 trials', '2 of 3 trials done')
     """
     every = counted(asked, noun)
-    return every if count >= asked else f"{count:,} of {every} done, {asked - count:,} failed"
+    return every if count >= asked else f"{count:,} of {every} done"
 
 
 def value_list(values: Sequence[Any], most: int = 6) -> str:

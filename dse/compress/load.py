@@ -10,7 +10,7 @@ from dse.coding.container import decode
 from dse.compress.networks import module
 from dse.results.compressed import AGAIN, FILE, read
 from dse.results.files import COMPRESSED, trial_folder
-from dse.training.trained import Preprocess, Trained
+from dse.training.trained import Preprocess, Trained, class_names
 
 
 def load(folder: Path, compressed_id: str) -> Trained:
@@ -26,4 +26,6 @@ def load(folder: Path, compressed_id: str) -> Trained:
         raise ValueError(f"{path} is not the file of its record: {AGAIN}")
     network = cast(Trained, module(decode(content)))
     network.preprocess = Preprocess(record.trial.protocol)
+    weights = trial_folder(folder, record.trial.trial_id) / "weights.safetensors"
+    network.classes = class_names(weights)
     return network

@@ -20,6 +20,7 @@ from pathlib import Path
 from dse.data.scan import Found, classes, images
 from dse.data.store import DataError, Store, listed
 from dse.results.atomic import write
+from dse.space.rules import printable
 from dse.trial.protocol import Protocol
 
 TRAIN, TEST = "train", "val"
@@ -64,7 +65,7 @@ def read(root: Path, cache: Path) -> Manifest:
     home = root.absolute()
     manifest, problems = _scanned(home)
     if problems:
-        raise DataError(listed(RULE, [ascii(f"{home}: {p}")[1:-1] for p in problems]))
+        raise DataError(listed(RULE, [printable(f"{home}: {p}") for p in problems]))
     _save(cached(home, cache, "txt"), manifest)
     return manifest
 

@@ -29,6 +29,7 @@ from dse.data.crops import CROPS
 from dse.data.decode import decoded
 from dse.data.store import DECODABLE, DataError, reason
 from dse.runner.task import Died, Reporter
+from dse.space.rules import printable
 from dse.trial.protocol import Protocol
 
 CHUNK = 16
@@ -72,7 +73,7 @@ class Files:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise many kinds
-            shown = ascii(os.fsdecode(path))[1:-1]
+            shown = printable(os.fsdecode(path))
             raise DataError(f"{DECODABLE}, got {shown}: {reason(error)}") from None
 
 

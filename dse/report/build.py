@@ -220,6 +220,8 @@ def _origin(contents: Contents) -> Section:
     text = []
     if lines:
         text.append("These commands made what this folder holds; each can be repeated.")
+        if any(" -cd" in line or " --config-dir" in line for line in lines):
+            text.append("Pages of your own (-cd) are read as they are now.")
     elif len(contents.table):
         text.append("The commands that trained these networks were not noted.")
     if contents.command not in lines:

@@ -39,7 +39,7 @@ from dse.sweep.launch import (
     write_failure,
 )
 from dse.sweep.messages import say
-from dse.sweep.preflight import check_data
+from dse.sweep.preflight import check_data, splits
 from dse.sweep.progress import Progress, trained
 from dse.sweep.signals import STOP, stopped_by_signals
 from dse.sweep.timing import Length, length_of
@@ -146,7 +146,9 @@ class _Drive:
         question = self._request.question
         sizes = [axis for axis in question.space.axes if axis.name == "image_size"]
         trials = [question.trial_with({axis.name: v}) for axis in sizes for v in ends(axis)]
-        check_data(trials or [question.trial_with({})], self._request.store, say)
+        trials = trials or [question.trial_with({})]
+        check_data(trials, self._request.store, say)
+        say(*splits(trials, self._request.store))
         if self._execute in (EXECUTE, FUNCTION):
             import_figures()
 

@@ -96,6 +96,11 @@ def escaped(text: str) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """A text that is safe on a terminal: what does not print is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a decimal number that cannot be mistaken for another one.
 

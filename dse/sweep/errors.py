@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterable
 from typing import NoReturn
 
+from dse.space.rules import printable
+
 MAX_LINES, MAX_LENGTH = 30, 400
 
 
@@ -21,11 +23,6 @@ class RequestError(ValueError):
         more = len(distinct) - MAX_LINES
         self.lines = distinct if more <= 0 else (*distinct[:MAX_LINES], f"and {more:,} more")
         super().__init__("\n".join(self.lines))
-
-
-def printable(text: str) -> str:
-    """A text that is safe on a terminal: what does not print is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _shortened(line: str) -> str:

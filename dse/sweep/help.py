@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import functools
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from dse.sweep import pages
 from dse.sweep.errors import RequestParser
@@ -76,10 +77,16 @@ class HelpParser(RequestParser):
         )
 
 
-def parser(program: str, description: str, page: str) -> argparse.ArgumentParser:
-    """The parser of the command `dse.<program>`, whose default page is `page`."""
+def parser(
+    program: str, description: str, page: str, arguments: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """The parser of the command `dse.<program>`, whose default page is `page`.
+
+    Its `--help` also lists the pages of a user's own folder that `arguments` name.
+    """
     usage = f"%(prog)s {USAGES[program]}"
-    result = HelpParser(program, usage, description, GRID, functools.partial(_epilog, program))
+    end = functools.partial(_epilog, program, arguments)
+    result = HelpParser(program, usage, description, GRID, end)
     alone = program == "sweep"
     what, are = ("key=value", "keys") if alone else ("PAGE, key=value", "pages and keys")
     result.add_argument("overrides", nargs="*", metavar=what, help=f"{are} are listed below")
@@ -88,27 +95,33 @@ def parser(program: str, description: str, page: str) -> argparse.ArgumentParser
     return result
 
 
-def _epilog(program: str) -> str:
+def _epilog(program: str, arguments: Sequence[str]) -> str:
     """Examples, pages, keys and exit codes."""
+    own = RequestParser(add_help=False, allow_abbrev=False)
+    own.add_argument("-cd", "--config-dir", default="")
+    folders = pages.searched(own.parse_known_args(arguments)[0].config_dir)
     command = f"python -m dse.{program}"
     text = ["examples:", *(f"  {command} {example}" for example in EXAMPLES[program])]
-    every = _summaries("")
+    every = _summaries(folders, "")
     if program == "sweep":
         text += section("pages (-cn PAGE)", every)
     else:
         text += section("pages", {name: every[name] for name in REPRODUCED})
     for group in GROUPS:
-        text += section(f"{group}s ({group}=NAME)", _summaries(group))
+        text += section(f"{group}s ({group}=NAME)", _summaries(folders, group))
     text += ["", *textwrap.wrap(DEFAULTS, WIDTH)]
     for part, entries in _keys().items():
         text += section(f"{part} keys", entries)
     return "\n".join([*text, "", CODES])
 
 
-def _summaries(group: str) -> dict[str, str]:
-    folder = pages.bundled()
-    names = pages.names([folder], group)
-    return {name: pages.summary(folder / group / f"{name}.yaml") for name in names}
+def _summaries(folders: Sequence[Path], group: str) -> dict[str, str]:
+    """The summary of each page by its name, those of the first folder first."""
+    return {
+        name: pages.summary(folder / group / f"{name}.yaml")
+        for folder in folders
+        for name in pages.names([folder], group)
+    }
 
 
 def _keys() -> dict[str, dict[str, str]]:

@@ -167,7 +167,9 @@ def accepted(key: str, value: Any, rule: Rule, errors: list[str]) -> Any:
     """The value in its rule's type; None, and a line in `errors`, if it breaks the rule."""
     try:
         if isinstance(value, str) and "${" in value:
-            raise ValueError(f"`{key}` must be a value, not an interpolation, got {value!a}")
+            raise ValueError(
+                f"`{key}` must be a value, not an interpolation, got {escaped(repr(value))}"
+            )
         return rule.accept(key, value)
     except ValueError as error:
         errors.append(f"{error}{hints.of_value(value, rule, grid=key in RULES)}")

@@ -21,7 +21,7 @@ from dse.sweep.calibration import known_rates
 from dse.sweep.devices import described, half_idle
 from dse.sweep.errors import RequestError
 from dse.sweep.messages import resume_command, say
-from dse.sweep.preflight import check_data
+from dse.sweep.preflight import check_data, splits
 from dse.sweep.progress import Progress, trained
 from dse.sweep.signals import STOP, stopped_by_signals
 from dse.sweep.timing import Length, Rates, length_of
@@ -58,8 +58,7 @@ def run(
 
     def prepare() -> None:
         check_data(todo, store, say)
-        for line in half_idle(workers, todo):
-            say(line)
+        say(*splits(todo, store), *half_idle(workers, todo))
         if execute == EXECUTE:
             import_figures()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from tqdm import tqdm
 
-from dse.sweep.errors import printable
+from dse.space.rules import printable
 
 tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
 tqdm.monitor_interval = 0  # no thread: a bar is refreshed where something happens

@@ -6,11 +6,12 @@ A request refuses them. `Trial` accepts them, so that older records stay readabl
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from dse.space.architecture import LISTED, Architecture, Metaparameters
 from dse.sweep.timing import architecture_of
+from dse.trial.datasets import DATA_SETS
 from dse.trial.names import written
 from dse.trial.protocol import Protocol, epoch_steps, parts
 from dse.trial.question import Trial
@@ -84,6 +85,15 @@ NEUTRAL: Mapping[str, Any] = {
     "dsd_sparse": 0, "dsd_final": 0, "iter_size": 1,
 }  # fmt: skip
 """Values that do nothing in any trial; they may always be given."""
+
+
+EMBEDDED, FOLDER = {"digits"}, {"image_folder"}
+READERS: Mapping[str, Set[str]] = {
+    "data.root": (DATA_SETS.keys() | FOLDER) - EMBEDDED,
+    "data.download": DATA_SETS.keys() - EMBEDDED,
+    "data.loaders": FOLDER,
+}
+"""The data sets that read a setting; the others do not."""
 
 
 # Different values with the same effect ------------------------------------------------------
@@ -174,6 +184,10 @@ def _unread_by_all(trials: Sequence[Trial], given: Collection[str]) -> Iterator[
         yield f"`{field}` has no effect where {reason(field, questions[0])}"
     if "layout" in given and all(trial.network != "squeezenet" for trial in trials):
         yield f"`layout` has no effect where `network` is {trials[0].network}"
+    data = sorted({trial.protocol.data for trial in trials})
+    for name in [name for name in READERS if name in given and READERS[name].isdisjoint(data)]:
+        hint = "" if name == "data.download" else "; for a folder of images add data=image_folder"
+        yield f"`{name}` has no effect where `data` is {' or '.join(data)}{hint}"
 
 
 def _repetitions(group: Sequence[Trial], fields: Collection[str]) -> Iterator[str]:

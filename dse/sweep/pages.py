@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Glob, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from dse.space.rules import one_of
+from dse.space.rules import one_of, printable
 from dse.sweep.keys import GROUPS, KEYS, RULES, SETTINGS, accepted, check_distinct, unknown
 from dse.sweep.yaml_pages import Source, read, values
 
@@ -43,9 +43,13 @@ def named(folders: Sequence[Path]) -> dict[str, str]:
 
 
 def summary(page: Path) -> str:
-    """The first line of a page's opening comment."""
-    lines = page.read_text(encoding="utf-8").splitlines()
-    return next(line.lstrip("# ") for line in lines if "@package" not in line)
+    """The first line of a page's comments."""
+    try:
+        lines = [line for line in read(page).splitlines() if "@package" not in line]
+    except (OSError, ValueError) as error:
+        return printable(str(error))
+    comments = (line.strip("# ") for line in lines if line.startswith("#"))
+    return printable(next(filter(None, comments), "no comment"))
 
 
 def defaults() -> dict[str, Any]:
@@ -75,6 +79,7 @@ def choices(
     The groups are removed from `overrides`.
     """
     before = len(errors)
+    errors += _taken(folders)
     known = names(folders)
     if accepted("--config-name", page, one_of(*known), errors) is None and Path(page).stem in known:
         errors[-1] += f"; did you mean `{Path(page).stem}`?"
@@ -95,6 +100,18 @@ def choices(
     if len(errors) > before:
         return []
     return [dict(choice) for choice in itertools.product(*axes)]
+
+
+def _taken(folders: Sequence[Path]) -> list[str]:
+    """A line for each of a user's pages of a group that replaces one of this project's, by which
+    other pages are made."""
+    return [
+        f"`{name}` is a shipped {group} too: give your page another name"
+        for group in GROUPS
+        for name in names(folders[:-1], group)
+        if (shipped := bundled() / group / f"{name}.yaml").exists()
+        if shipped.read_bytes() != (folders[0] / group / f"{name}.yaml").read_bytes()
+    ]
 
 
 def composed(
@@ -156,7 +173,7 @@ def _listed(value: Any) -> list[Any]:
 def _reason(error: Exception) -> str:
     """The line that says most in an error of Hydra, OmegaConf or YAML."""
     if isinstance(error, RecursionError):
-        return "it is nested too deeply, or its defaults list is circular"
+        return "its defaults list is circular, as where it names the page itself"
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}"

@@ -10,18 +10,20 @@ from functools import partial
 from pathlib import Path
 
 from dse.analysis.rendering import counted
-from dse.data import cache, decodable, folder
+from dse.data import cache, decodable, folder, split
 from dse.data.folder import Manifest
 from dse.data.store import DataError, Report, Store
 from dse.results import records
 from dse.results.files import TRIALS, Damaged, foreign
 from dse.runner.cores import cores
-from dse.sweep.errors import RequestError, printable
+from dse.space.rules import printable
+from dse.sweep.errors import RequestError
+from dse.trial.names import written
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 
-KINDS = 5
-"""Maximum number of kinds of ignored files that a line lists."""
+LISTED = 5
+"""Maximum number of classes, or of kinds of ignored files, that a line lists."""
 
 
 def check_folder(folder: Path, key: str = "results.root") -> None:
@@ -86,9 +88,36 @@ def check_data(
         raise RequestError(lines)
 
 
+def splits(trials: Sequence[Trial], store: Store) -> list[str]:
+    """How many images of a folder are trained on, in lines; of several shares the ends."""
+    protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
+    ends = [end(protocols, key=lambda p: p.train_images) for end in (min, max) if protocols]
+    lines = []
+    for protocol in dict.fromkeys(ends):
+        with suppress(DataError):
+            lines += _split(protocol, folder.planned(protocol, store), store.root)
+    return [printable(line) for line in dict.fromkeys(lines)]
+
+
+def _split(protocol: Protocol, manifest: Manifest, root: Path) -> list[str]:
+    facts, kept, held_out = protocol.facts, protocol.train_images, protocol.validation_images
+    taken = f"{kept:,} trained on"
+    if kept < (left := facts.train - held_out):
+        share = written(protocol.train_share)
+        taken = f"{kept:,} of {left:,} trained on (train_share={share})"
+    of_train = f"{facts.train:,} images in train/: {held_out:,} held out, {taken}"
+    lines = [f"{root}: {facts.num_classes:,} classes; {of_train}; {facts.test:,} in val/"]
+    if without := split.untrained(protocol, manifest):
+        some = f"{len(without):,} of {facts.num_classes:,} classes"
+        have = "has" if len(without) == 1 else "have"
+        names = ", ".join(without[:LISTED]) + (", ..." if without[LISTED:] else "")
+        lines.append(f"{some} {have} no image to train on: {names}")
+    return lines
+
+
 def notes(trials: Sequence[Trial], store: Store) -> list[str]:
     """What a plan says of folders of images, in lines; nothing of those that cannot be used."""
-    lines = []
+    lines = splits(trials, store)
     for protocol in _folders(trials):
         with suppress(DataError):
             manifest = folder.planned(protocol, store)
@@ -116,7 +145,7 @@ def _check_folder(protocol: Protocol, store: Store, report: Report, decode: bool
 def _ignored(manifest: Manifest, store: Store) -> list[str]:
     if not manifest.ignored:
         return []
-    count, kinds = sum(manifest.ignored.values()), Counter(manifest.ignored).most_common(KINDS)
-    listed = ", ".join(f"{number:,} {ascii(kind)[1:-1]}" for kind, number in kinds)
-    more = ", ..." if len(manifest.ignored) > KINDS else ""
+    count, kinds = sum(manifest.ignored.values()), Counter(manifest.ignored).most_common(LISTED)
+    listed = ", ".join(f"{number:,} {kind}" for kind, number in kinds)
+    more = ", ..." if len(manifest.ignored) > LISTED else ""
     return [f"{counted(count, 'file')} of {store.root} ignored, not images: {listed}{more}"]

@@ -57,7 +57,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
 
     Raises `RequestError` with all of its mistakes. `--help` prints and exits.
     """
-    options = parser(program, description, page).parse_intermixed_args(arguments)
+    options = parser(program, description, page, arguments).parse_intermixed_args(arguments)
     errors: list[str] = []
     named = pages.named(pages.searched(options.config_dir))
     overrides = parse_overrides(options.overrides, errors, named=named)

@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from dse.results.files import Damaged
-from dse.sweep.errors import RequestError, printable
+from dse.space.rules import printable
+from dse.sweep.errors import RequestError
 from dse.sweep.messages import as_lines, say
 
 _errors: list[OSError] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
 
 
 class Trained(nn.Module):
-    """The network of a trial as `load` returns it: its module with a `preprocess`, which turns a
-    image into its input."""
+    """The network of a trial as `load` returns it: its module with a `preprocess`, which turns an
+    image into its input.
+
+    `classes` are the names of the classes of a folder of images, in the order of the scores; None
+    for other data, and where the trial's weights do not name them.
+    """
 
     preprocess: Preprocess
+    classes: tuple[str, ...] | None
 
 
 def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trained:
@@ -55,7 +61,18 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
             raise ValueError
     except (SafetensorError, RuntimeError, ValueError):
         raise ValueError(f"{path} does not hold the weights of this trial's network") from None
+    network.classes = class_names(path)
     return network.to(memory_format=torch.channels_last).eval()
+
+
+def class_names(path: Path) -> tuple[str, ...] | None:
+    """The names of the classes in a file of weights; None where there is no file, or no names."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    names = json.loads(header.get("__metadata__", {}).get("classes", "null"))
+    return names and tuple(names)
 
 
 @dataclass(frozen=True, slots=True)

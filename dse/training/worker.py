@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors
 
+from dse.data import folder as image_folder
 from dse.data.store import Store
 from dse.results import checkpoints
 from dse.results.locks import claim
@@ -72,6 +74,7 @@ def _train_and_save(
     ranks: Ranks,
 ) -> dict[str, Any] | None:
     checkpointer = Checkpointer(folder, trial.trial_id, reporter)
+    names = metadata(trial, store)
     outcome = execute(
         trial,
         Callbacks(
@@ -86,10 +89,10 @@ def _train_and_save(
     )
     files = {
         "curve.csv": curve_csv(outcome.curves),
-        "weights.safetensors": safetensors(outcome.weights),
+        "weights.safetensors": safetensors(outcome.weights, names),
     }
     if outcome.sparse:
-        files["sparse.safetensors"] = safetensors(dict(outcome.sparse))
+        files["sparse.safetensors"] = safetensors(dict(outcome.sparse), names)
     if save(folder, outcome.record, files):
         return outcome.record.row()
     print(
@@ -97,6 +100,13 @@ def _train_and_save(
         file=sys.stderr,
     )
     return None
+
+
+def metadata(trial: Trial, store: Store) -> dict[str, str] | None:
+    """What the weights' file says besides them: the names of the classes of a folder of images."""
+    if trial.protocol.data != "image_folder":
+        return None
+    return {"classes": json.dumps(image_folder.planned(trial.protocol, store).classes)}
 
 
 def _send(reporter: Reporter, epoch: int, val_top1: float) -> None:

@@ -55,7 +55,8 @@ class Protocol:
     normalise: str = knob(
         "dataset",
         one_of("dataset", "caffe"),
-        "dataset: subtract its mean, divide by its deviation; caffe: subtract R 123, G 117, B 104",
+        "dataset: subtract its mean, divide by its deviation (image_folder: ImageNet's); "
+        "caffe: subtract R 123, G 117, B 104",
     )
     validation_share: float = knob(
         0.25, real(0, 1, above=True, below=True), "share of the training set held out"
