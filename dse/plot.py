@@ -33,7 +33,8 @@ kinds:
   curves     y= hue= col= log=
                               learning curves of y (default: val_top1)
   heatmap    x= y= value=     the mean of value (default: the accuracy) over two
-                              axes (default: those that vary, if they are two)
+                              axes (default: those that vary, if they are two),
+                              a panel for each setting of the other axes
   effects    y=               the effect of each axis on y, all else being equal
   front                       Pareto fronts: accuracy against size, MACs,
                               activations, time

@@ -16,7 +16,7 @@ from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.labels import scale
 from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
-from dse.figures.marks import number_marks
+from dse.figures.numbered import number_marks
 from dse.figures.overview import overview
 from dse.figures.plots import line_plot, plot, scatter
 
