@@ -117,12 +117,12 @@ def _architecture(arguments: list[str]) -> list[Path]:
         raise ValueError(f"`output` must be given once, got {' and '.join(outputs)}")
     output = _output(outputs)
     texts = [text for text in arguments if not text.startswith("output=")]
-    networks, module, defaults = read_drawing(texts)
+    networks, common, module, defaults = read_drawing(texts)
 
     import_matplotlib()
     from dse.figures.macroarchitecture import drawings
 
-    figures = drawings(networks, module)
+    figures = drawings(networks, module, common)
     if not output:
         texts = [text for text in texts if not text.startswith("module=")]
         figures = {file_name(name, *texts): figure for name, figure in figures.items()}
