@@ -401,7 +401,7 @@ def test_points_are_moved_only_where_groups_meet() -> None:
 
 
 def test_no_group_of_many_points_hides_the_others() -> None:
-    table = made(swept(sr=SR, pct3x3=PCT, bypass=WIRES, seed=(0, 1)))
+    table = made(swept(sr=SR, pct3x3=PCT, bypass=WIRES, freq=(1, 2), seed=(0,)))
     figure = scatter(sweep(table), "macs", hue="bypass")
     (axes,) = figure.axes
     marks = [line for line in axes.lines if line.get_alpha() is None and len(line.get_xdata())]
@@ -414,7 +414,7 @@ def test_no_group_of_many_points_hides_the_others() -> None:
     )
     assert max(below) < min(above)
     assert sorted(y for line in marks for y in line.get_ydata()) == pytest.approx(
-        sorted(table.groupby(["sr", "pct3x3", "bypass"])["top1"].mean())
+        sorted(table.groupby(["sr", "pct3x3", "bypass", "freq"])["top1"].mean())
     )
     assert encoded(figure, "svg") == encoded(scatter(sweep(table), "macs", hue="bypass"), "svg")
 

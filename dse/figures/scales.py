@@ -65,17 +65,22 @@ def colours(axis: Axis | None) -> Mapping[Any, Any]:
     if axis is None:
         return {}
     values = axis.values
-    if len(values) > len(COLOURS):
-        raise TooMany(
-            f"`{axis.name}` has {len(values):,} values, and at most {len(COLOURS)} colours can be "
-            f"distinguished: choose another `hue`, or some of its values"
-        )
+    check_colours(axis, "choose another `hue`, or some of its values")
     if axis.name == "method" and set(values) <= set(METHODS):
         return METHODS
     if not is_numeric(pd.Series(values)):
         return dict(zip(values, COLOURS, strict=False))
     dark_to_light = mpl.colormaps["viridis"](np.linspace(0.0, 0.7, len(values)))
     return dict(zip(values, map(tuple, dark_to_light.tolist()), strict=True))
+
+
+def check_colours(axis: Axis, hint: str = "select some of them by key=value") -> None:
+    """Raise `TooMany` for more values than there are `COLOURS`."""
+    if (count := len(axis.values)) > len(COLOURS):
+        raise TooMany(
+            f"`{axis.name}` has {count:,} values, and at most {len(COLOURS)} colours can be "
+            f"distinguished: {hint}"
+        )
 
 
 def marker(number: int) -> dict[str, Any]:
@@ -152,6 +157,17 @@ def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
         raise NoSweep(f"no trial has a value of {lacking}")
     lost = f"Not shown: {counted(count, 'trial')} without a value of {lacking}." if count else ""
     return replace(found, rows=known), lost
+
+
+def check_idle(found: Sweep) -> None:
+    """Raise `NoSweep` where a value of an axis leaves another one without effect."""
+    for (axis, value), names in found.idle.items():
+        if names:
+            text = written(value)
+            raise NoSweep(
+                f"`{names[0]}` has no effect where `{axis}` is {text}: select others by "
+                f"'{axis}!={text}'"
+            )
 
 
 def in_order(rows: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:
