@@ -42,8 +42,8 @@ kinds:
                               configuration or axes
   forest     x=AXIS           comparisons of each axis' first value with the
                               others, or of each two values of one axis
-  interactions                the two axes of a complete grid whose effects depend
-                              most on each other
+  interactions                the pairs of axes of a complete grid whose effects
+                              depend most on each other
   distributions               the share of networks within each error, by the
                               values of each axis
   subspaces  x=AXIS,...       the best accuracy within each size, by the values
