@@ -33,7 +33,8 @@ kinds:
   curves     y= hue= col= log=
                               learning curves of y (default: val_top1)
   heatmap    x= y= value=     the mean of value (default: the accuracy) over two
-                              axes (default: those that vary, if they are two)
+                              axes (default: those that vary, if they are two),
+                              a panel for each setting of the other axes
   effects    y=               the effect of each axis on y, all else being equal
   front                       Pareto fronts: accuracy against size, MACs,
                               activations, time
@@ -41,6 +42,12 @@ kinds:
                               configuration or axes
   forest     x=AXIS           comparisons of each axis' first value with the
                               others, or of each two values of one axis
+  interactions                the pairs of axes of a complete grid whose effects
+                              depend most on each other
+  distributions               the share of networks within each error, by the
+                              values of each axis
+  subspaces  x=AXIS,...       the best accuracy within each size, by the values
+                              of each axis
   compressed                  accuracy against the bytes of compressed networks'
                               files
   architecture                networks as in the paper's Figures 1 and 2; no
@@ -77,11 +84,18 @@ USES = {
     "front": (),
     "chance": ("x",),
     "forest": ("x",),
+    "interactions": (),
+    "distributions": (),
+    "subspaces": ("x",),
     "compressed": (),
 }
 """Each kind and the keys that it uses; "" is any column against any other."""
-OF_TRIALS = ("curves", "front", "chance", "forest")
+OF_TRIALS = (
+    "curves", "front", "chance", "forest", "interactions", "distributions", "subspaces"
+)  # fmt: skip
 """Kinds that draw no compressed networks."""
+SEVERAL = (("x", "chance"), ("x", "subspaces"))
+"""The keys and kinds that take several columns."""
 CALLED = {"pareto": "front", "scatter": "x=COLUMN y=COLUMN", "line": "x=AXIS"}
 """What kinds are called elsewhere, and what they are here."""
 KEYS = ("x", "y", "hue", "col", "value", "log", "output")
@@ -116,12 +130,12 @@ def _architecture(arguments: list[str]) -> list[Path]:
         raise ValueError(f"`output` must be given once, got {' and '.join(outputs)}")
     output = _output(outputs)
     texts = [text for text in arguments if not text.startswith("output=")]
-    networks, module, defaults = read_drawing(texts)
+    networks, common, module, defaults = read_drawing(texts)
 
     import_matplotlib()
     from dse.figures.macroarchitecture import drawings
 
-    figures = drawings(networks, module)
+    figures = drawings(networks, module, common)
     if not output:
         texts = [text for text in texts if not text.startswith("module=")]
         figures = {file_name(name, *texts): figure for name, figure in figures.items()}
@@ -200,7 +214,7 @@ def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
             raise ValueError(f"`{key}` is for {kinds}; it has no effect with {kind or 'x='}")
         if is_condition(values[0]):
             raise ValueError(f"`{key}` must be given by =, got {key}{values[0]}")
-        if len(values) > 1 and key != "log" and not (key == "x" and kind == "chance"):
+        if len(values) > 1 and key != "log" and (key, kind) not in SEVERAL:
             raise ValueError(f"`{key}` must be one column, got {','.join(values)}")
     if not set(keys.get("log", ["x"])) <= {"x", "y"} and keys["log"] != ["none"]:
         raise ValueError(f"`log` must be x, y, x,y or none, got {','.join(keys['log'])}")

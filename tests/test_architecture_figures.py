@@ -155,6 +155,9 @@ def test_networks_are_next_to_each_other() -> None:
     assert len({places[bypass][1] for bypass in BYPASSES}) == 1
     conv1 = [text for text in figure.axes[0].texts if text.get_text() == "conv1"]
     assert len({text.get_position()[0] for text in conv1}) == 3
+    networks = {"a": drawn("v1_0", "none"), "b": drawn("v1_0", "simple")}
+    for both in (macroarchitectures(networks, "sr=0.5"), fire_modules(networks, common="sr=0.5")):
+        assert sum(one.startswith("all networks: sr=0.5\n") for one in texts(both)) == 1
 
 
 # Figure 1 -----------------------------------------------------------------------------------

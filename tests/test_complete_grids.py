@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn import crowded, labels, means, text
 from planted import planted
 
-from dse.analysis.axes import NoSweep, sweep
+from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.complete import complete, noise
 from dse.analysis.contrasts import contrast
 from dse.analysis.distributions import band, below, distributions
@@ -207,3 +208,30 @@ def test_figures_show_what_was_found() -> None:
     assert list(step.get_ydata())[:-1] == pytest.approx(front["mean"])
     for figure in (points, error_distributions(found)):
         assert crowded(figure) == []
+
+
+def test_figures_of_sub_spaces_say_what_they_leave_out() -> None:
+    table = NOISY.copy()
+    table.loc[(table.sr == 1.0) & (table.pct3x3 == 0.25) & (table.seed == 0), "top1"] = math.nan
+    rare = table[(table.bypass != "simple") | ((table.sr == 0.5) & (table.pct3x3 == 0.5))]
+    figure = error_distributions(sweep(rare), note="As planted.")
+    assert len(figure.axes) == 2
+    assert "No panel: bypass (few networks, or many values). Not shown: 2 trials" in figure.remarks
+    fronts = subspace_fronts(sweep(table), note="As planted.")
+    legends = [panel.get_legend() for panel in fronts.axes if panel.get_legend()]
+    assert {one.get_title().get_text() for one in legends} == {*AXES}
+    assert "Not shown: 3 trials without a value of top1. As planted." in fronts.remarks
+    other = table[table.sr == 0.5].head(1)
+    alexnet = other.assign(network="alexnet", trial_id="a", top1=60.0)
+    for draw in (error_distributions, subspace_fronts):
+        with pytest.raises(NoSweep, match="no effect where `network` is alexnet: select others by"):
+            draw(sweep(pd.concat([table, alexnet])))
+    many = planted(
+        accuracy, seeds=[0], spread=0.0, **{**AXES, "sr": [n / 20 for n in range(1, 12)]}
+    )
+    with pytest.raises(TooMany, match="`sr` has 11 values, and at most 10 colours can be disting"):
+        subspace_fronts(sweep(many), ["sr"])
+    two = pd.concat([NOISY, NOISY.assign(data="mnist", trial_id=NOISY["trial_id"] + "m")])
+    for figure_of in (interactions, error_distributions, subspace_fronts):
+        with pytest.raises(TooMany, match="accuracies on digits and mnist cannot be compared"):
+            figure_of(sweep(two))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from drawn import crowded, text
@@ -10,6 +11,7 @@ from test_budgets import rising
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.figures.compressed import FRONTS, compressed
+from dse.figures.plots import plot
 from dse.report.compression import compression
 
 TABLE = compressed_networks([EIGHT, FOUR, SVD], rising, sr=SR)
@@ -54,6 +56,11 @@ def test_the_networks_on_a_front_have_a_number_and_a_name() -> None:
         assert f"({number}) sr {sr:g}." in text(figure)
         assert round(means(TABLE, "none", 8, sr, "top1"), 6) in near[str(number)]
         assert round(means(TABLE, "ristretto", 4, sr, "top1"), 6) in near[str(number)]
+    figure.draw_without_rendering()
+    places = axes.transData.transform([mark.xy for mark in axes.texts]) * 72 / figure.dpi
+    for number, mark in enumerate(axes.texts):  # as it is drawn
+        near = np.hypot(*(places - (places[number] + mark.get_position())).T)
+        assert mark.arrow_patch or near.argmin() == number
     (single,) = compressed(sweep(TABLE[TABLE["sr"] == SR[0]])).axes
     assert not single.texts
 
@@ -98,6 +105,17 @@ def test_marks_differ_without_colour() -> None:
     looks = {(line.get_marker(), str(line.get_markerfacecolor())) for line in named}
     assert len(looks) == len(named) == 4
     assert len({line.get_marker() for line in named}) == 3  # one of them with two settings
+
+
+def test_a_method_looks_the_same_in_any_figure() -> None:
+    axes, other = compressed(sweep(TABLE)).axes[0], plot(TABLE, "file_bytes", hue="method").axes[0]
+    looks = {line.get_label(): line for line in other.lines}
+    for line in axes.lines:
+        method = str(line.get_label()).partition(",")[0].replace("uncompressed", "none")
+        if same := looks.get(f"method {method}"):
+            assert (same.get_color(), same.get_marker()) == (
+                line.get_markeredgecolor(), line.get_marker()
+            )  # fmt: skip
 
 
 def test_what_cannot_be_drawn_is_a_line() -> None:

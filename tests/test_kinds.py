@@ -69,6 +69,8 @@ def test_a_front_joins_the_planted_networks() -> None:
         assert words in one
     for axes in figure.axes[:2]:
         line, trials = axes.lines
+        assert line.get_drawstyle() == "steps-post"  # no network is between
+        assert trials.get_zorder() < min(marks.get_zorder() for marks in axes.collections)
         assert len(trials.get_xdata()) == 3 * 5
         x, y = line.get_data()
         assert len(x) == PCT.index(0.5) + 1
@@ -125,7 +127,8 @@ def test_a_forest_plot_marks_what_is_decided_and_its_direction() -> None:
     figure = forest(found, known)
     axes = figure.axes[0]
     rows = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.containers, strict=True))
-    assert list(rows) == ["sr 0.25 vs 0.125", "bypass complex vs none"]
+    names = ["sr 0.25 vs 0.125", "bypass complex vs none"]
+    assert [" ".join(row.split()) for row in rows] == [f"{n}, mean over 2 settings" for n in names]
     rise, fall = (one.lines[0] for one in rows.values())
     assert rise.get_xdata()[0] == pytest.approx(30 * (0.5 - 0.125**0.5))
     assert fall.get_xdata()[0] < 0
@@ -136,6 +139,21 @@ def test_a_forest_plot_marks_what_is_decided_and_its_direction() -> None:
     assert "too few seeds" not in text(figure)
     assert "Not shown" not in text(figure)
     assert crowded(figure) == []
+
+
+def test_a_forest_plot_says_which_rows_are_means() -> None:
+    table = made(swept(sr=SR[:2], bypass=("none", "simple")), swept(sr=SR[:1], bypass=("complex",)))
+    figure = forest(found := sweep(table), comparisons(table))
+    assert [" ".join(t.get_text().split()) for t in figure.axes[0].get_yticklabels()] == [
+        "sr 0.25 vs 0.125, mean over 2 settings",
+        "bypass simple vs none, mean over 2 settings",
+        "bypass complex vs none, sr 0.125",
+    ]
+    assert "settings" not in figure.remarks
+    lost = (table["bypass"] == "simple") & (table["sr"] == SR[1]) & (table["seed"] < 2)
+    words = text(forest(found, comparisons(table[~lost])))
+    assert "bypass simple vs none, sr 0.125, 1 of 2 settings" in words
+    assert "settings that not all seeds have are left out" in words
 
 
 def test_few_seeds_decide_nothing() -> None:

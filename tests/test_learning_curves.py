@@ -66,6 +66,19 @@ def test_lines_are_means_over_the_seeds_in_the_planted_order() -> None:
     assert crowded(figure) == []
 
 
+def test_an_interval_ends_at_the_bottom_of_a_logarithmic_axis() -> None:
+    """Its lower end may be below 0, where matplotlib would fill the plot."""
+    table = made(swept(sr=SR[:2]))
+    known = planted(table).assign(val_loss=2.0)
+    first = table["trial_id"][0]
+    known.loc[(known["trial_id"] == first) & (known["epoch"] == 2), "val_loss"] = 50.0
+    (axes,) = learning_curves(sweep(table), known, "val_loss", log=["y"]).axes
+    lowest = min(path.vertices[:, 1].min() for c in axes.collections for path in c.get_paths())
+    assert lowest == pytest.approx(axes.get_ylim()[0])
+    (axes,) = learning_curves(sweep(table), known, "val_loss", log=["none"]).axes
+    assert min(path.vertices[:, 1].min() for c in axes.collections for path in c.get_paths()) < 0
+
+
 def test_with_col_each_value_has_a_panel() -> None:
     table = made(swept(sr=SR[:3], bypass=WIRES))
     figure = learning_curves(sweep(table), planted(table), col="bypass")
@@ -168,6 +181,25 @@ def test_values_in_a_legend_are_in_order() -> None:
     figure = learning_curves(sweep(table), planted(table), hue="sr")
     legend = [one.get_text() for one in figure.legends[0].get_texts()]
     assert legend[2:] == [f"epochs {n}" for n in (1, 3, 4, 5)]
+
+
+def test_a_legend_names_what_tells_lines_apart() -> None:
+    """Not the network of those with an sr, which is the same; many markers are one sentence."""
+    table = made(swept(sr=SR[:2], bypass=WIRES))
+    other = table[table["sr"] == SR[0]].head(1)
+    other = other.assign(network="alexnet", trial_id=other["trial_id"] + "a")
+    table = pd.concat([table, other], ignore_index=True)
+    figure = learning_curves(sweep(table), planted(table), hue="sr")
+    texts = [one.get_text() for one in figure.legends[0].get_texts()]
+    assert texts[3:] == ["network alexnet", *(f"bypass {wire}" for wire in WIRES)]
+    assert "Lines of one colour" not in figure.remarks
+    pct = [n / 20 for n in range(1, 7)]
+    many = made(swept(sr=SR[:2], pct3x3=pct, bypass=("none", "simple"), seed=(0,)))
+    many = pd.concat([many, other], ignore_index=True)
+    figure = learning_curves(sweep(many), planted(many), hue="sr")
+    assert "Lines of one colour differ in pct3x3, bypass." in figure.remarks
+    texts = [one.get_text() for one in figure.legends[0].get_texts()]
+    assert texts == ["sr 0.125", "sr 0.25", "no value of sr"]
 
 
 def test_no_two_markers_are_equal() -> None:

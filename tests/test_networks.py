@@ -12,19 +12,31 @@ from dse.trial.protocol import Protocol
 
 
 def test_the_default_is_the_paper_s_network() -> None:
-    networks, module, _ = read_drawing([])
+    networks, common, module, _ = read_drawing([])
     assert networks == {"SqueezeNet v1.0": (generate(Metaparameters(), V1_0), 224)}
     assert cost(*networks["SqueezeNet v1.0"]).params == 1_248_424
-    assert module == "fire2"
+    assert (common, module) == ("", "fire2")
 
 
 def test_values_make_a_grid_and_are_in_the_titles() -> None:
-    networks, module, _ = read_drawing(["sr=0.25", "bypass=none,simple,complex", "module=fire9"])
+    networks, common, module, _ = read_drawing(
+        ["sr=0.25", "bypass=none,simple,complex", "module=fire9"]
+    )
     assert networks == {
-        f"sr=0.25 bypass={bypass}": (generate(Metaparameters(sr=0.25, bypass=bypass)), 224)
+        f"bypass={bypass}": (generate(Metaparameters(sr=0.25, bypass=bypass)), 224)
         for bypass in ("none", "simple", "complex")
     }
-    assert module == "fire9"
+    assert (common, module) == ("sr=0.25", "fire9")
+
+
+def test_what_networks_have_in_common_is_in_no_title() -> None:
+    titles, common, *_ = read_drawing(["protocol=cifar10", "sr=0.125,0.25"])
+    assert [*titles] == ["sr=0.125", "sr=0.25"]
+    assert common.split()[:2] == ["base_e=32", "incr_e=32"]
+    assert common.endswith(" layout=px32")
+    titles, common, *_ = read_drawing(["sr=0.25", "norm=none,batch"])
+    assert ([*titles], common) == (["norm=none", "norm=batch"], "sr=0.25")
+    assert [*read_drawing(["sr=0.25", "pct3x3=0.75"])[0]] == ["pct3x3=0.75 sr=0.25"]
 
 
 def test_layouts_are_called_by_their_names_where_they_have_one() -> None:
@@ -57,11 +69,11 @@ def test_a_drawing_names_the_defaults_that_decide_its_sizes() -> None:
         "images of 224 pixels (image_size=)", "3 channels and 1,000 classes (data=)",
         "norm none (norm=)",
     )  # fmt: skip
-    assert read_drawing(["layout=px32"])[2] == f"{start}{pixels}, {classes}, {norm}"
+    assert read_drawing(["layout=px32"])[3] == f"{start}{pixels}, {classes}, {norm}"
     small = ["image_size=32", "layout=px32"]
-    assert read_drawing(small)[2] == f"{start}{classes}, {norm}"
-    assert read_drawing([*small, "data=cifar10", "recipe=robust"])[2] == ""
-    assert read_drawing(["protocol=demo"])[2] == read_drawing(["-cn", "figure3a"])[2] == ""
+    assert read_drawing(small)[3] == f"{start}{classes}, {norm}"
+    assert read_drawing([*small, "data=cifar10", "recipe=robust"])[3] == ""
+    assert read_drawing(["protocol=demo"])[3] == read_drawing(["-cn", "figure3a"])[3] == ""
 
 
 def test_all_mistakes_are_listed() -> None:

@@ -27,6 +27,7 @@ from reading import (
 from dse.paper.published import FIGURE_3A, FIGURE_3B, SOLVER, TABLE_3
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.space.cost import cost
+from dse.sweep.errors import RequestError
 from dse.trial.protocol import Protocol
 from dse.trial.question import QUESTION, SEMANTICS
 

@@ -131,7 +131,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("front forest", "one kind must be named, got front forest"),
         (
             "front x=sr",
-            "`x` is for x= and y=, heatmap, chance, forest; it has no effect with front",
+            "`x` is for x= and y=, heatmap, chance, forest, subspaces; it has no effect with front",
         ),
         ("curves", "mine has a table only, and no learning curves"),
         ("curves hue=loss", "`hue` must be one of what varies (sr, bypass), got loss"),
@@ -150,6 +150,9 @@ def test_captions_say_what_is_left_out() -> None:
         ("heatmap x=sr y=bypass value=status", "`value` must be a column of numbers, got status"),
         ("effects y=status", "`y` must be a column of numbers, got status"),
         ("chance x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
+        ("subspaces x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
+        ("distributions sr=0.5", "no axis has 5 networks for each of its values"),
+        ("interactions file_bytes>1", "`file_bytes` is of compressed networks; interactions draws"),
         ("forest x=epochs", "`x` must be one of what varies (sr, bypass), got epochs"),
         ("x=sr y=status hue=bypass", "`hue` needs numbers on the y axis, and `status` is text"),
         ("sr=0.5 bypass=none", "there is only one configuration"),
@@ -280,6 +283,8 @@ EVERY = [
     ("front", {}),
     ("chance", {}),
     ("forest", {}),
+    ("interactions", {}),
+    ("subspaces", {"x": ["bypass", "sr"]}),
 ]
 
 

@@ -16,9 +16,11 @@ from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.labels import scale
 from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
-from dse.figures.marks import number_marks
+from dse.figures.numbered import number_marks
 from dse.figures.overview import overview
 from dse.figures.plots import line_plot, plot, scatter
+from dse.figures.plotting import encoded
+from dse.figures.scales import colours as colours_of
 
 
 def colours(figure: Figure) -> list[Any]:
@@ -141,6 +143,13 @@ def test_a_column_that_differs_between_seeds_has_its_mean_and_each_trial() -> No
     marks = [line for line in seeds.lines if line.get_alpha()]
     assert [line.get_marker() for line in keys] == [line.get_marker() for line in marks]
     assert {line.get_linestyle() for line in keys} == {"None"}  # as it is drawn
+    assert {line.get_alpha() for line in marks} == {0.9}  # pale dots are next to a mean
+
+
+def test_the_lightest_colour_of_numbers_is_seen_on_white() -> None:
+    axis = sweep(made(swept(sr=SR))).axes[0]
+    red, green, blue, _ = colours_of(axis)[SR[-1]]
+    assert 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.45
 
 
 def test_captions_of_one_seed_name_no_mean_and_no_interval() -> None:
@@ -295,6 +304,19 @@ def test_a_number_is_near_its_mark_and_no_other() -> None:
     assert axes.texts[3].get_position()[1] <= 0  # above, it would leave the axes
 
 
+def test_a_number_that_is_nearer_to_another_mark_has_a_line_to_its_own() -> None:
+    axes = Figure().subplots()
+    x, y = zip(*[(0.5 + i / 40, 0.5 + j / 40) for i in (0, 1, 2) for j in (0, 1, 2)], strict=True)
+    axes.plot([*x, 0.0, 1.0], [*y, 0.0, 1.0], "o")
+    number_marks(axes, x, y, range(9))
+    scale = 72 / axes.figure.dpi
+    marks = axes.transData.transform(list(zip(x, y, strict=True))) * scale
+    for number, one in enumerate(axes.texts):
+        distances = np.hypot(*(marks - (marks[number] + one.get_position())).T)
+        assert one.arrow_patch is not None or distances.argmin() == number
+    assert 0 < sum(one.arrow_patch is not None for one in axes.texts) < 9
+
+
 def test_what_cannot_be_drawn_is_said() -> None:
     found = sweep(made(swept(sr=SR)))
     with pytest.raises(NoSweep, match=r"`pct3x3` has one value only: 0\.5"):
@@ -360,6 +382,41 @@ def test_lines_with_the_same_places_are_drawn_side_by_side() -> None:
     assert "is drawn side by side" in text(figure)
     assert "side by side" in text(scatter(found, "sr", hue="bypass"))
     assert "side by side" not in text(line_plot(sweep(made(swept(sr=SR))), "sr"))
+
+
+def test_points_are_moved_only_where_groups_meet() -> None:
+    table = made(swept(sr=SR), swept(sr=SR[:1], bypass=["simple"]))
+    figure = scatter(sweep(table), "sr", hue="bypass")
+    (axes,) = figure.axes
+    drawn = [one.lines[0] for one in axes.containers]
+    moved = {
+        (x, line.get_color())
+        for line in drawn
+        for x in line.get_xdata()
+        if line.get_transform() != axes.transData
+    }
+    assert {x for x, _ in moved} == {SR[0]}
+    assert len(moved) == 2
+    assert sorted(x for line in drawn for x in line.get_xdata()) == sorted([*SR, SR[0]])
+
+
+def test_no_group_of_many_points_hides_the_others() -> None:
+    table = made(swept(sr=SR, pct3x3=PCT, bypass=WIRES, freq=(1, 2), seed=(0,)))
+    figure = scatter(sweep(table), "macs", hue="bypass")
+    (axes,) = figure.axes
+    marks = [line for line in axes.lines if line.get_alpha() is None and len(line.get_xdata())]
+    order = [line.get_color() for line in marks]
+    assert order[:3] == order[-3:]  # each in turn, the others in between
+    assert len(order) > 20 * len(set(order)) == 60
+    below, above = (
+        [line.get_zorder() for line in axes.lines if bool(line.get_alpha()) is dot]
+        for dot in (True, False)
+    )
+    assert max(below) < min(above)
+    assert sorted(y for line in marks for y in line.get_ydata()) == pytest.approx(
+        sorted(table.groupby(["sr", "pct3x3", "bypass", "freq"])["top1"].mean())
+    )
+    assert encoded(figure, "svg") == encoded(scatter(sweep(table), "macs", hue="bypass"), "svg")
 
 
 def test_exact_numbers_stay_where_they_are() -> None:

@@ -137,7 +137,9 @@ def test_a_study_of_one_objective_has_its_best_so_far(tmp_path: Path) -> None:
     study = found(tmp_path, "sampler=grid", "n_trials=12")
     table = history(study)
     assert table["best"].iloc[-1] == table["val_top1"].max()
-    assert study_figure(study).axes[0].get_ylabel() == "validation top-1 (%)"
+    figure = study_figure(study)
+    assert figure.axes[0].get_ylabel() == "validation top-1 (%)"
+    assert "A dot is a point, the line the best so far." in figure.remarks
     best = f"best validation accuracy {table['best'].iloc[-1]:.1f}%"
     stopped = study["points"][0] | {"state": "stopped", "values": None}
     for points, words in (([*study["points"], stopped], best), ([stopped], "no result yet")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -47,6 +48,12 @@ def columns(
         label(axes, x, under, caption, va="top", fontsize=SMALL)
     label(axes, size[0] / 2, below, note, va="top", fontsize=SMALL)
     return figure, axes, middles, top
+
+
+def shared(common: str, count: int) -> str:
+    """What `count` networks have in common, as the first lines of a note; "" without it."""
+    text = textwrap.fill(f"all networks: {common}", 32 * count, break_on_hyphens=False)
+    return f"{text}\n" if common else ""
 
 
 def _height(texts: Sequence[str], points: float) -> float:

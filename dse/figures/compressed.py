@@ -16,8 +16,19 @@ from dse.analysis.front import pareto
 from dse.analysis.labels import label, scale, words
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import half_width
-from dse.figures.marks import MOST_NAMED, number_marks
-from dse.figures.plotting import MOST_DOTS, Figure, caption, described, legend, panels, style
+from dse.figures.numbered import MOST_NAMED, number_marks
+from dse.figures.plotting import (
+    MARKERS,
+    MOST_DOTS,
+    Figure,
+    caption,
+    described,
+    lay_out,
+    legend,
+    panels,
+    style,
+)
+from dse.figures.scales import METHODS as COLOURS
 from dse.figures.scales import is_log, set_scale
 from dse.trial.compression import METHODS, SETTINGS
 
@@ -25,14 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COST = "file_bytes"
-LOOKS: Mapping[str, tuple[str, str]] = {
-    "none": ("#000000", "o"),
-    "svd": ("#b8860b", "^"),
-    "prune": ("#009e73", "D"),
-    "deep_compression": ("#d55e00", "s"),
-    "ristretto": ("#0072b2", "v"),
-}
-"""Colour and marker of each method: in grey print they differ in the marker."""
 MOST_WAYS = 16
 """More ways to compress cannot be distinguished in one figure."""
 SMALL, LARGE = 4.5, 7.5
@@ -73,16 +76,18 @@ def compressed(found: Sweep, *, note: str = "") -> Figure:
             _marks(axes, own, across.position, look, many=len(points) > MOST_DOTS)
             axes.plot([], [], linestyle="none", label=way, markersize=6, **look)
         axes.set_ylabel(label(found.answer))
+        axes.margins(y=0.1)  # room for a number
         set_scale(axes, "x", across, log=is_log("x", COST, points[COST], None))
-        if listed:
-            marked = points.loc[numbers.index]
-            number_marks(axes, across.position(marked[COST]), marked["mean"], numbers)
         legend(figure, axes.get_legend_handles_labels()[1])
         names = [axis.name for axis in found.axes]
         shown = distinct(found.rows)
         shown = shown.merge(points[names].drop_duplicates()) if names else shown
         axes.set_title(described(shown))
         caption(figure, EXPLAINED, *listed, left_out, note, drawn=shown)
+        if listed:
+            lay_out(figure)
+            marked = points.loc[numbers.index]
+            number_marks(axes, across.position(marked[COST]), marked["mean"], numbers)
     return figure
 
 
@@ -157,7 +162,7 @@ def _looks(points: pd.DataFrame) -> dict[str, dict[str, Any]]:
     looks = {}
     for method in METHODS:
         own = sorted(points.loc[points["method"] == method, "way"].unique(), key=_fewest_last)
-        colour, marker = LOOKS[method]
+        colour, marker = COLOURS[method], MARKERS[[*COLOURS].index(method)]
         rgb = np.array(mpl.colors.to_rgb(colour))
         for number, way in enumerate(own):
             face = tuple(rgb + (1 - rgb) * number / max(len(own) - 1, 1))

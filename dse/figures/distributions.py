@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, check_data_set, sweep
 from dse.analysis.distributions import distributions
-from dse.figures.plotting import Figure, caption, described, look, panels, style
+from dse.figures.plotting import COLOURS, Figure, caption, described, look, panels, style
+from dse.figures.scales import check_idle, finite
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -23,14 +24,22 @@ FEWEST = 5
 """Networks of a sub-space below which its distribution says nothing."""
 
 
-def error_distributions(found: Sweep) -> Figure:
+def error_distributions(found: Sweep, *, note: str = "") -> Figure:
     """The error distribution function of each value of each axis, with its band.
 
-    Raises `NoSweep` where no axis has `FEWEST` networks for each of its values.
+    Axes with fewer than `FEWEST` networks for a value, or more values than colours, are left out.
+    `note` is added to the caption. Raises `NoSweep` where no axis is left, or a value leaves
+    another axis without effect, and `TooMany` for several data sets.
     """
+    check_data_set(found.rows)
+    check_idle(found)
+    known, lost = finite(found, found.answer)
+    found = sweep(known.rows)
     shown = {axis: distributions(found.rows, axis.name) for axis in _wide(found)}
     if not shown:
         raise NoSweep(f"no axis has {FEWEST} networks for each of its values")
+    if others := ", ".join(axis.name for axis in found.axes if axis not in shown):
+        others = f"No panel: {others} (few networks, or many values)."
     with style():
         share = "share of networks (%)"
         figure, places = panels(len(shown), 2.2, 0.9, share, sharex=True, sharey=True)
@@ -40,7 +49,7 @@ def error_distributions(found: Sweep) -> Figure:
             axes.set_xlabel("error on the test set (%)")
             axes.tick_params("x", labelbottom=True)
         figure.suptitle(described(found.rows), fontsize="medium")
-        caption(figure, EXPLAINED)
+        caption(figure, EXPLAINED, others, lost, note, drawn=found.rows)
     return figure
 
 
@@ -48,7 +57,8 @@ def _wide(found: Sweep) -> list[Axis]:
     """The axes with enough networks for each of their values."""
     names = [axis.name for axis in found.axes]
     networks = found.rows[names].drop_duplicates() if names else found.rows[:0]
-    return [axis for axis in found.axes if networks[axis.name].value_counts().min() >= FEWEST]
+    few = [axis for axis in found.axes if len(axis.values) <= len(COLOURS)]
+    return [axis for axis in few if networks[axis.name].value_counts().min() >= FEWEST]
 
 
 def _panel(axes: Axes, axis: Axis, table: pd.DataFrame) -> None:

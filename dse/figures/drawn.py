@@ -15,15 +15,18 @@ from dse.analysis.folder import column
 from dse.analysis.labels import is_numeric
 from dse.figures.chance import at_chance
 from dse.figures.compressed import compressed
+from dse.figures.distributions import error_distributions
 from dse.figures.effects import effects
 from dse.figures.forest import check_rows, forest
 from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
+from dse.figures.interactions import interactions
 from dse.figures.learning_curves import learning_curves
 from dse.figures.overview import overview, ranked
 from dse.figures.plots import plot
 from dse.figures.plotting import Figure
 from dse.figures.scales import count_groups, find_axis
+from dse.figures.subspaces import subspace_fronts
 from dse.results import curves, files
 
 MOST_CURVES = 1_000
@@ -34,6 +37,7 @@ AXES = {
     "heatmap": ("x", "y"),
     "chance": ("x",),
     "forest": ("x",),
+    "subspaces": ("x",),
 }
 """Each kind and those of its keys that must be what varies."""
 NEEDED = {"": ("x",), "heatmap": ("x", "y")}
@@ -147,5 +151,8 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "front": lambda found, note, **_: fronts(found, note=note),
     "chance": lambda found, x, note, **_: at_chance(found, x, note=note),
     "forest": _forest,
+    "interactions": lambda found, note, **_: interactions(found, note=note),
+    "distributions": lambda found, note, **_: error_distributions(found, note=note),
+    "subspaces": lambda found, x, note, **_: subspace_fronts(found, x, note=note),
     "compressed": lambda found, note, **_: compressed(found, note=note),
 }

@@ -38,8 +38,13 @@ def fire_module(
     return fire_modules({title or name: (architecture, image_size)}, name)
 
 
-def fire_modules(networks: Mapping[str, tuple[Architecture, int]], name: str = "fire2") -> Figure:
-    """One Fire module of several networks: title -> (architecture, image size in pixels)."""
+def fire_modules(
+    networks: Mapping[str, tuple[Architecture, int]], name: str = "fire2", common: str = ""
+) -> Figure:
+    """One Fire module of several networks: title -> (architecture, image size in pixels).
+
+    `common` is what all of them have, and is below them.
+    """
     place = NAMES.index(one_of(*NAMES).accept("module", name))
     fires = [one.fires[place] for one, _ in networks.values()]
     shown, captions = [], {}
@@ -50,7 +55,9 @@ def fire_modules(networks: Mapping[str, tuple[Architecture, int]], name: str = "
         captions[title] = _caption(one, steps[at])
     widths = [_width(step) + _side(fire) for (_, step), fire in zip(shown, fires, strict=True)]
     with style():
-        figure, axes, middles, top = blocks.columns(captions, widths, HEIGHT)
+        figure, axes, middles, top = blocks.columns(
+            captions, widths, HEIGHT, blocks.shared(common, len(networks))
+        )
         for x, fire, (before, step) in zip(middles, fires, shown, strict=True):
             _module(axes, x - _side(fire) / 2, top, fire, before, step.side)
     return figure

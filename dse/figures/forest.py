@@ -92,11 +92,12 @@ def _probability(one: Comparison) -> str:
 
 
 def _name(one: Comparison) -> str:
-    """What is compared: "bypass simple vs none, sr 0.5"."""
+    """What is compared: "bypass simple vs none, sr 0.5", "sr 1 vs 0.5, mean over 3 settings"."""
     pairs = one.pairs
     text = f"{pairs.column} {written(pairs.after)} vs {written(pairs.before)}"
-    setting = words(pairs.setting)
-    return textwrap.fill(", ".join(part for part in (text, setting) if part), 36)
+    part = f"1 of {pairs.all_settings} settings" if pairs.all_settings > 1 else ""
+    where = [pairs.where] if pairs.settings > 1 else [words(pairs.setting), part]
+    return textwrap.fill(", ".join(filter(None, (text, *where))), 36)
 
 
 def _legend(axes: Axes, comparisons: Sequence[Comparison]) -> None:
@@ -115,10 +116,8 @@ def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
     """How many seeds there are, and what p is."""
     counts = sorted({one.difference.count for one in comparisons})
     bars = "95% interval" if counts[-1] >= INTERVAL_SEEDS else "no interval for so few seeds"
-    settings = max(one.pairs.settings for one in comparisons)
-    means = "; means over the settings of the other axes" if settings > 1 else ""
-    if lost := max(one.pairs.all_settings - one.pairs.settings for one in comparisons):
-        means += f", up to {lost} left out, so that all seeds have the same"
+    lost = any(one.pairs.settings < one.pairs.all_settings for one in comparisons)
+    means = "; settings that not all seeds have are left out" if lost else ""
     holm = (
         f"p: sign-flip test, Holm's for {counted(len(comparisons), 'comparison')}; "
         f"decided: at most {ALPHA}."

@@ -14,8 +14,18 @@ from dse.analysis.devices import times_comparable
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale, words
 from dse.analysis.statistics import INTERVAL_SEEDS
-from dse.figures.marks import MOST_NAMED, number_marks
-from dse.figures.plotting import MOST_DOTS, OURS, Figure, caption, described, panels, spread, style
+from dse.figures.numbered import MOST_NAMED, number_marks
+from dse.figures.plotting import (
+    MOST_DOTS,
+    OURS,
+    Figure,
+    caption,
+    described,
+    lay_out,
+    panels,
+    spread,
+    style,
+)
 from dse.figures.scales import is_log, set_scale
 
 if TYPE_CHECKING:
@@ -52,7 +62,7 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
         for axes, (cost, table) in zip(places, tables.items(), strict=True):
             best = table.loc[table["on_front"], [*names, cost]]
             trials = found.rows[[*names, found.answer]].merge(best, on=names)
-            _panel(axes, cost, table, trials[[cost, found.answer]], _keys(table, names), numbers)
+            _panel(axes, cost, table, trials[[cost, found.answer]])
         figure.suptitle(described(found.rows), fontsize="medium")
         if known:
             image = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), SHADES)
@@ -64,6 +74,13 @@ def fronts(found: Sweep, *, note: str = "") -> Figure:
         shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
         texts = (EXPLAINED, unsure, shown, *listed, untimed, note)
         caption(figure, *texts, drawn=found.rows)
+        if numbers:
+            lay_out(figure)
+            for axes, (cost, table) in zip(places, tables.items(), strict=True):
+                best = table[table["on_front"]]
+                x = scale(cost, table[cost].tolist()).position(best[cost])
+                own = [numbers[key] for key in _keys(best, names)]
+                number_marks(axes, x, best["mean"], own)
     return figure
 
 
@@ -106,15 +123,8 @@ def _keys(table: pd.DataFrame, names: list[str]) -> list[tuple[Any, ...]]:
     return list(table[names].itertuples(index=False, name=None))
 
 
-def _panel(
-    axes: Axes,
-    cost: str,
-    table: pd.DataFrame,
-    trials: pd.DataFrame,
-    keys: list[tuple[Any, ...]],
-    numbers: dict[tuple[Any, ...], int],
-) -> None:
-    """The configurations of one cost; those on the front are joined and numbered.
+def _panel(axes: Axes, cost: str, table: pd.DataFrame, trials: pd.DataFrame) -> None:
+    """The configurations of one cost; those on the front are joined.
 
     `trials` are their trials, at the place of the mean: the cost, and the accuracy.
     """
@@ -124,7 +134,8 @@ def _panel(
     shades = SHADES(table["front_share"]) if known else np.full(len(table), OURS)
     chosen = table["on_front"].to_numpy()
     order = x[chosen].argsort()
-    axes.plot(x[chosen][order], y[chosen][order], color="#555555", linewidth=0.8, zorder=1)
+    steps: Any = {"color": "#555555", "linewidth": 0.8, "drawstyle": "steps-post", "zorder": 1}
+    axes.plot(x[chosen][order], y[chosen][order], **steps)
     place = across.position(trials[cost])
     axes.plot(place, trials.iloc[:, 1], ".", color="#777777", markersize=3, alpha=0.6, zorder=1.5)
     axes.vlines(x[chosen], table["low"][chosen], table["high"][chosen], "#555555", linewidth=0.8)
@@ -138,9 +149,7 @@ def _panel(
             c=shades[some],
             edgecolor=edges[some],
             linewidth=0.8,
+            zorder=2,
             rasterized=len(table) > MOST_DOTS,
         )
     set_scale(axes, "x", across, log=is_log("x", cost, table[cost], None), room=6)
-    if numbers:
-        rows = np.flatnonzero(chosen)[order]
-        number_marks(axes, x[rows], y[rows], [numbers[keys[row]] for row in rows])

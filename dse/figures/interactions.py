@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 
-from dse.analysis.axes import NoSweep, Sweep
+from dse.analysis.axes import NoSweep, Sweep, check_data_set
 from dse.analysis.complete import Grid, complete
 from dse.analysis.interactions import REST, noise_share, shares, together
 from dse.analysis.labels import label
@@ -17,7 +17,7 @@ from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.heat_map import COLOURS, draw_cells
 from dse.figures.plotting import Figure, caption, described, look, panels, style
-from dse.figures.scales import scale_of, set_scale
+from dse.figures.scales import check_colours, scale_of, set_scale
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -73,12 +73,14 @@ def _counts(grid: Grid) -> str:
     return f"{grid.networks:,} networks, {counted(len(grid.seeds), 'seed')}."
 
 
-def interactions(found: Sweep) -> Figure:
+def interactions(found: Sweep, *, note: str = "") -> Figure:
     """The `PANELS` largest interactions of two axes: mean accuracy for each two of their values.
 
     Without an interaction the lines of a panel are parallel. The axis with more values is the x
-    axis. Raises `NoSweep` where the grid is not complete, or has one axis only.
+    axis. `note` is added to the caption. Raises `NoSweep` where the grid is not complete, or has
+    one axis only, and `TooMany` for several data sets, or for more lines than colours.
     """
+    check_data_set(found.rows)
     grid = complete(found)
     sources = [source for source in shares(grid)["source"] if " x " in source][:PANELS]
     if not sources:
@@ -95,12 +97,14 @@ def interactions(found: Sweep) -> Figure:
         few = len(grid.seeds) < INTERVAL_SEEDS
         bars = f"no intervals below {INTERVAL_SEEDS} seeds" if few else "95% intervals over seeds"
         text = "Means over all other axes; without an interaction the lines of a panel are parallel"
-        caption(figure, f"{text}; {bars}. Largest interaction first. {_counts(grid)}")
+        text = f"{text}; {bars}. Largest interaction first. {_counts(grid)}"
+        caption(figure, text, note, drawn=found.rows)
     return figure
 
 
 def _panel(axes: Axes, found: Sweep, grid: Grid, across: str, hue: str) -> None:
     """Lines along one axis, one for each value of another."""
+    check_colours(found.axis(hue))
     table, values = together(grid, across, hue), scale_of(found, across)
     for number, value in enumerate(grid.axes[grid.place(hue)].values):
         some = table[table[hue] == value]

@@ -78,18 +78,21 @@ def learning_curves(
         log_x = is_log("x", "epoch", known["epoch"], log)
         log_y = is_log("y", y, known[MEASURED], log)
         few = max(map(len, parts.groups)) <= FEW
+        limits = _limits(known[MEASURED], log=log_y)
+        least, most = PERCENT if y in ACCURACIES else (-np.inf, np.inf)
+        band = (limits[0] if log_y else least, most)  # 0 is on no logarithmic axis
         for axes, group in zip(places, parts.groups, strict=True):
             for inner, key in group.items():
-                _line(axes, lines[key], y, looks[inner], few=few, count=len(known))
+                _line(axes, lines[key], band, looks[inner], few=few, count=len(known))
             set_scale(axes, "x", scale("epoch", [1]), log=log_x, room=parts.room)
             if not log_x:
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylim(_limits(known[MEASURED], log=log_y))
+            axes.set_ylim(limits)
             set_scale(axes, "y", heights, log=log_y)
-        draw_legend(places[0], looks, parts.within, hued)
+        differ = draw_legend(places[0], looks, parts.within, hued)
         shown = found.rows[found.rows["trial_id"].isin(known["trial_id"])]
         parts.label(figure, places, described(shown))
-        caption(figure, *_remarks(found, known, few=few), unread, note, drawn=shown)
+        caption(figure, *_remarks(found, known, few=few), differ, unread, note, drawn=shown)
     return figure
 
 
@@ -107,11 +110,17 @@ def _limits(values: pd.Series[float], *, log: bool) -> tuple[float, float]:
 
 
 def _line(
-    axes: Axes, rows: pd.DataFrame, y: str, look: Mapping[str, Any], *, few: bool, count: int
+    axes: Axes,
+    rows: pd.DataFrame,
+    band: tuple[float, float],
+    look: Mapping[str, Any],
+    *,
+    few: bool,
+    count: int,
 ) -> None:
     """The curves of one configuration, and the interval of their mean where there are few lines.
 
-    `count` is how many points the whole figure has.
+    Intervals are cut at the ends of `band`. `count` is how many points the whole figure has.
     """
     table = rows.pivot(index="epoch", columns="trial_id", values=MEASURED)
     whole = table.dropna()
@@ -132,9 +141,7 @@ def _line(
     if not few:
         return
     half = half_width(whole.shape[1], whole.std(axis=1))
-    ends = [mean - half, mean + half]
-    if y in ACCURACIES:
-        ends = [end.clip(*PERCENT) for end in ends]
+    ends = [end.clip(*band) for end in (mean - half, mean + half)]
     axes.fill_between(x, *ends, color=look["color"], alpha=0.15, linewidth=0)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from dse.analysis.axes import Axis
 from dse.analysis.labels import words
 from dse.figures.plotting import OURS, legend
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 OTHER = "#555555"
 """The colour of a marker in the legend where lines of several colours have it."""
+MOST_MARKERS = 10
+"""A legend has at most so many markers besides the colours."""
 UNKNOWN = "#999999"
 """The colour of what has no value of the hue."""
 
@@ -33,7 +37,7 @@ def find_looks(
         if hued:
             value = setting.pop(hued.name)
             colour = palette.get(value, UNKNOWN)
-            number = hued.values.index(value) if value in palette else len(palette)
+            number = [*palette].index(value) if value in palette else len(palette)
         if setting:
             number = numbers.setdefault(words(setting), len(numbers))
         looks[key] = {"color": colour, **marker(number)}
@@ -45,23 +49,31 @@ def draw_legend(
     looks: Mapping[tuple[Any, ...], Mapping[str, Any]],
     axes: Sequence[Axis],
     hued: Axis | None,
-) -> None:
+) -> str:
     """A legend of the colours, then one of the markers where other axes than `hued` have lines.
 
-    Both are in the order of the values.
+    Both are in the order of the values. More markers than `MOST_MARKERS` are left out; the
+    sentence that is returned then says in what else the lines differ.
     """
-    by_colour, by_marker = {}, {}
+    by_colour, by_marker, settings = {}, {}, []
     for key in _by_rest(looks, axes, hued):
-        look = looks[key]
         setting = {axis.name: value for axis, value in zip(axes, key, strict=True)}
         if hued:
             text = words({hued.name: setting.pop(hued.name)})
-            by_colour[text or f"no value of {hued.name}"] = look
+            by_colour[text or f"no value of {hued.name}"] = looks[key]
+        settings.append({name: value for name, value in setting.items() if not pd.isna(value)})
+    telling = [_telling(setting, settings) for setting in settings]
+    for key, setting in zip(_by_rest(looks, axes, hued), telling, strict=True):
         if text := words(setting):
-            by_marker[text] = {**look, "color": OTHER}
+            by_marker[text] = {**looks[key], "color": OTHER}
+    differ = ""
+    if hued and len(by_marker) > MOST_MARKERS:
+        values = {axis.name: {one.get(axis.name) for one in telling} - {None} for axis in axes}
+        names = [name for name, several in values.items() if len(several) > 1]
+        differ, by_marker = f"Lines of one colour differ in {', '.join(names)}.", {}
     order = [words({hued.name: value}) for value in hued.values] if hued else []
     by_colour = dict(sorted(by_colour.items(), key=lambda item: (*order, item[0]).index(item[0])))
-    if by_marker:
+    if by_marker or differ:
         by_colour = {
             text: {"color": look["color"], "linewidth": 4} for text, look in by_colour.items()
         }
@@ -71,6 +83,15 @@ def draw_legend(
     if entries:
         figure: Any = plot.figure
         legend(figure, list(entries))
+    return differ
+
+
+def _telling(setting: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The values of a setting that some other one with values of the same axes has not; all of
+    them where there is no such value."""
+    same = [other for other in settings if setting.keys() <= other.keys()]
+    differ = {n: v for n, v in setting.items() if any(other[n] != v for other in same)}
+    return differ or dict(setting)
 
 
 def _by_rest(

@@ -38,15 +38,21 @@ def macroarchitecture(architecture: Architecture, image_size: int, title: str = 
     return macroarchitectures({title: (architecture, image_size)})
 
 
-def macroarchitectures(networks: Mapping[str, tuple[Architecture, int]]) -> Figure:
-    """Several networks next to each other: title -> (architecture, image size in pixels)."""
+def macroarchitectures(
+    networks: Mapping[str, tuple[Architecture, int]], common: str = ""
+) -> Figure:
+    """Several networks next to each other: title -> (architecture, image size in pixels).
+
+    `common` is what all of them have, and is below them.
+    """
     steps = {title: layers(one, size) for title, (one, size) in networks.items()}
     captions = {title: _caption(one, steps[title]) for title, (one, _) in networks.items()}
     texts = [_filters(one, step) for title, (one, _) in networks.items() for step in steps[title]]
     width = 0.7 + blocks.widest(texts, blocks.NORMAL)  # a layer's name, and its filters
     rooms = [width + _side(one) for one, _ in networks.values()]
     height = (max(map(len, steps.values())) + 2) * (BOX + GAP) - GAP
-    note = NOTE + (SIZES if any(" MB)" in caption for caption in captions.values()) else "")
+    note = blocks.shared(common, len(networks))
+    note += NOTE + (SIZES if any(" MB)" in caption for caption in captions.values()) else "")
     with style():
         figure, axes, middles, top = blocks.columns(captions, rooms, height, note)
         for x, (title, (one, size)) in zip(middles, networks.items(), strict=True):
@@ -54,9 +60,14 @@ def macroarchitectures(networks: Mapping[str, tuple[Architecture, int]]) -> Figu
     return figure
 
 
-def drawings(networks: Mapping[str, tuple[Architecture, int]], module: str) -> dict[str, Figure]:
+def drawings(
+    networks: Mapping[str, tuple[Architecture, int]], module: str, common: str = ""
+) -> dict[str, Figure]:
     """Both figures of some networks by name: `architecture`, and that of a Fire module (fire2)."""
-    return {"architecture": macroarchitectures(networks), module: fire_modules(networks, module)}
+    return {
+        "architecture": macroarchitectures(networks, common),
+        module: fire_modules(networks, module, common),
+    }
 
 
 def _side(one: Architecture) -> float:

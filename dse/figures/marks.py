@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Axis, Sweep, configurations
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 
 MOST_BARS = 150
 """Intervals are drawn for at most this many points."""
+TURNS = 30
+"""Groups of more points are drawn in so many parts in turn, so that the last hides no other."""
+PLACE = "_x"
+"""The column of what is on the x axis."""
+DOT = {"marker": ".", "markersize": 4, "alpha": 0.45}
+"""A trial next to the mean of its configuration."""
 MOST_NUMBERS = 150
 SIDE_BY_SIDE = "What lies at the same place is drawn side by side."
 SMALL = "^v<>"
@@ -71,9 +77,11 @@ def draw(
     apart = [axis for axis in ([hued, col] if joined is None else joined) if axis]
     names = [axis.name for axis in apart]
     order = [hued] if hued and joined is None else found.axes
-    points = found.blank(_points(found, *columns) if means else found.rows)
-    drawn = dict(groups(in_order(points, order), names))
-    trials = dict(groups(found.blank(found.rows), names))
+    rows = found.rows.assign(**{PLACE: found.rows[columns[0]]})
+    points = found.blank(_points(found, *columns) if means else rows)
+    turns = TURNS if joined is None and len(points) > MOST_BARS else 1
+    drawn = _mixed(groups(in_order(points, order), names), turns)
+    trials = _mixed(groups(found.blank(rows), names), turns)
     parts = facets(drawn, apart, col)
     looks = find_looks([*dict.fromkeys(chain(*parts.groups))], parts.within, hued)
     if scales[0].names or joined is None:  # nothing lies between categories
@@ -81,32 +89,36 @@ def draw(
     with style():
         figure, places = parts.panels(4.6)
         along = find_axis(found, columns[0])
-        few = along is not None and len(along.values) <= MOST_TICKS
+        few = along is not None and len(along.values) <= MOST_TICKS and not scales[0].names
         beside = False
         for axes, group in zip(places, parts.groups, strict=True):
-            artists: list[list[Artist]] = []
-            for number, (inner, key) in enumerate(group.items()):
+            values = [set(trials[key][columns[0]]) for key in group.values()] if few else []
+            shared = _shared(values, whole=joined is not None)
+            moved: list[list[Artist]] = [[] for _ in group]
+            for turn, (number, (inner, key)) in product(range(turns), enumerate(group.items())):
                 look, shift = looks[inner], 0.0
                 if scales[0].names:  # groups lie side by side
                     shift = (number - (len(group) - 1) / 2) * 0.6 / len(group)
-                x, y = (
-                    one.position(trials[key][n]) for one, n in zip(scales, columns, strict=True)
-                )
-                shape = {"marker": ".", "markersize": 4} if means else {"marker": look["marker"]}
-                own = _dots(axes, x + shift, y, look["color"], len(found.rows), **shape)
-                own += _means(axes, drawn[key], scales, shift, look, len(points)) if means else []
-                artists.append(own)
-            values = [set(trials[key][columns[0]]) for key in group.values()] if few else []
-            if not scales[0].names and sum(map(len, values)) > len(set().union(*values)):
-                side_by_side(axes, artists, 24.0 / parts.columns)
+                every = trials[key][turn::turns], drawn[key][turn::turns]
+                for at in (False, True):
+                    own, some = (rows[rows[PLACE].isin(shared) == at] for rows in every)
+                    if own.empty:
+                        continue
+                    x, y = (one.position(own[n]) for one, n in zip(scales, columns, strict=True))
+                    shape = DOT if means else {"marker": look["marker"], "alpha": 0.9}
+                    new = _dots(axes, x + shift, y, look["color"], len(found.rows), **shape)
+                    new += _means(axes, some, scales, shift, look, len(points)) if means else []
+                    moved[number] += new if at else []
+            if shared:
+                side_by_side(axes, moved, 24.0 / parts.columns)
                 beside = True
             room = (parts.room, MOST_TICKS)
             for which, name, one, many in zip("xy", columns, scales, room, strict=True):
                 log_scale = is_log(which, name, found.rows[name], log)
                 set_scale(axes, which, one, log=log_scale, room=many)
-        draw_legend(places[0], looks, parts.within, hued)
+        differ = draw_legend(places[0], looks, parts.within, hued)
         parts.label(figure, places, described(found.rows))
-        texts = (_shown(points if means else None), SIDE_BY_SIDE if beside else "")
+        texts = (_shown(points if means else None), SIDE_BY_SIDE if beside else "", differ)
         caption(figure, *texts, ended(found.rows), lost, note, drawn=found.rows)
     return figure
 
@@ -136,6 +148,24 @@ def draw_counts(
         area_means = "The area of a mark grows with the number of trials."
         caption(figure, area_means, lost, note, drawn=found.rows)
     return figure
+
+
+def _mixed(
+    every: Iterable[tuple[tuple[Any, ...], pd.DataFrame]], turns: int
+) -> dict[tuple[Any, ...], pd.DataFrame]:
+    """The groups by key, their rows in a random order that is always the same if there are
+    several turns."""
+    known = dict(every)
+    if turns == 1:
+        return known
+    return {k: rows.sample(frac=1, random_state=n) for n, (k, rows) in enumerate(known.items())}
+
+
+def _shared(values: Sequence[set[Any]], *, whole: bool) -> set[Any]:
+    """The values that several groups have; with `whole`, all values where there is such a one."""
+    counts = Counter(chain(*values))
+    shared = {value for value, count in counts.items() if count > 1}
+    return {*counts} if whole and shared else shared
 
 
 def _shown(points: pd.DataFrame | None) -> str:
@@ -169,38 +199,6 @@ def ended(rows: pd.DataFrame) -> str:
     return "" if (rows["status"] == "learned").all() else f"{outcomes(rows)}."
 
 
-SIDES = tuple((x, y) for y in (10, -10, 0) for x in (0, 9, -9) if (x, y) != (0, 0))
-"""Where a number may be, points from its mark: above, if there is room."""
-ENOUGH = 9.0
-"""Points from a number to what is near it, beyond which more make no difference."""
-MOST_NAMED = 12
-"""Networks on a front have a number and a name where they are at most this many."""
-
-
-def number_marks(
-    axes: Axes, x: Iterable[float], y: Iterable[float], numbers: Iterable[int]
-) -> None:
-    """Write a number next to each mark, on the side with most room. Call it after `set_scale`."""
-    data = np.column_stack([[*x], [*y]])
-    marks = axes.transData.transform(data) * 72 / axes.figure.dpi
-    ends = axes.bbox.get_points() * 72 / axes.figure.dpi
-    taken = [*marks]
-    for mark, place, number in zip(marks, data.tolist(), numbers, strict=True):
-
-        def room(side: tuple[float, float], mark: Any = mark) -> float:
-            centre = mark + side
-            near = [np.hypot(*(centre - other)) for other in taken if other is not mark]
-            return float(min([*near, *(centre - ends[0] + 5), *(ends[1] - centre + 5), ENOUGH]))
-
-        side = max(SIDES, key=room)
-        taken.append(mark + side)
-        axes.annotate(
-            str(number), tuple(place), side,
-            textcoords="offset points", ha="center", va="center", fontsize=7,
-            path_effects=[withStroke(linewidth=1.2, foreground="white")],
-        )  # fmt: skip
-
-
 def row_height(text: str) -> float:
     """Inches for a row whose name is this text, of one line or several."""
     return 0.16 + 0.14 * (1 + text.count("\n"))
@@ -217,23 +215,22 @@ def label_rows(axes: Axes, left: Sequence[str], right: Sequence[str]) -> None:
 
 
 def _points(found: Sweep, x: str, y: str) -> pd.DataFrame:
-    """`configurations` of `y`, with their `x` (its mean over the seeds) in the column `x`."""
+    """`configurations` of `y`, with their `x` (its mean over the seeds) in the column `PLACE`."""
     points = configurations(found, y)
     names = [axis.name for axis in found.axes]
     by: Any = names or np.zeros(len(found.rows), dtype=int)
     column = found.rows.groupby(by, sort=False)[x]
-    values = column.mean() if is_numeric(found.rows[x]) else column.first()
+    differs = is_numeric(found.rows[x]) and find_axis(found, x) is None
+    values = column.mean() if differs else column.first()
     if not names:
-        return points.assign(x=values.to_numpy())
-    return points.join(values.rename("x"), on=names)
+        return points.assign(**{PLACE: values.to_numpy()})
+    return points.join(values.rename(PLACE), on=names)
 
 
-def _dots(
-    axes: Axes, x: Any, y: Any, colour: Any, count: int, *, marker: str, markersize: float = 3.5
-) -> list[Artist]:
-    """A mark for each trial; `count` is how many the whole figure has."""
-    looks: Any = {"marker": marker, "markersize": markersize, "linestyle": "none"}
-    return [*axes.plot(x, y, color=colour, alpha=0.45, rasterized=count > MOST_DOTS, **looks)]
+def _dots(axes: Axes, x: Any, y: Any, colour: Any, count: int, **shape: Any) -> list[Artist]:
+    """A mark for each trial, below all means; `count` is how many the whole figure has."""
+    looks: Any = {"markersize": 3.5, "linestyle": "none", "zorder": 1.9, **shape}
+    return [*axes.plot(x, y, color=colour, rasterized=count > MOST_DOTS, **looks)]
 
 
 def _means(
@@ -245,7 +242,7 @@ def _means(
     count: int,
 ) -> list[Artist]:
     """The means of configurations, a line through them, and an interval where it is known."""
-    x = scales[0].position(points["x"]) + shift
+    x = scales[0].position(points[PLACE]) + shift
     mean, low, high = (scales[1].position(points[name]) for name in ("mean", "low", "high"))
     ends = np.array([mean - low, high - mean])
     ends[:, ends.sum(axis=0) == 0] = np.nan  # caps alone would cross the mark

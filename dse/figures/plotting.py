@@ -127,6 +127,13 @@ def panels(
     return figure, [*places.flat[:count]]
 
 
+def lay_out(figure: Figure) -> None:
+    """Place the panels of a figure that has all its texts: then distances are as they are drawn."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+
+
 # Captions -----------------------------------------------------------------------------------
 
 

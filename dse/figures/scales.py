@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,14 @@ from dse.trial.names import written
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+METHODS = {
+    "none": "#000000",
+    "deep_compression": "#d55e00",
+    "svd": "#b8860b",
+    "prune": "#009e73",
+    "ristretto": "#0072b2",
+}
+"""Colours of the methods of compression, in the order of their `MARKERS`."""
 MOST_TEXTS = 40
 """More texts than this do not fit on an axis."""
 
@@ -48,24 +56,31 @@ def column_axis(found: Sweep, name: str) -> Axis:
     return Axis(name=name, columns=(name,), values=tuple(values))
 
 
-def colours(axis: Axis | None) -> dict[Any, Any]:
-    """A colour for each value of an axis; numbers go from dark to light.
+def colours(axis: Axis | None) -> Mapping[Any, Any]:
+    """A colour for each value of an axis; numbers go from dark to light, and `METHODS` have theirs.
 
-    Both are distinguishable by colour-blind people, and the numbers' in grey. Raises `NoSweep` for
+    All are distinguishable by colour-blind people, and the numbers' in grey. Raises `NoSweep` for
     more values than there are `COLOURS`.
     """
     if axis is None:
         return {}
     values = axis.values
-    if len(values) > len(COLOURS):
-        raise TooMany(
-            f"`{axis.name}` has {len(values):,} values, and at most {len(COLOURS)} colours can be "
-            f"distinguished: choose another `hue`, or some of its values"
-        )
+    check_colours(axis, "choose another `hue`, or some of its values")
+    if axis.name == "method" and set(values) <= set(METHODS):
+        return METHODS
     if not is_numeric(pd.Series(values)):
         return dict(zip(values, COLOURS, strict=False))
-    dark_to_light = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(values)))
+    dark_to_light = mpl.colormaps["viridis"](np.linspace(0.0, 0.7, len(values)))
     return dict(zip(values, map(tuple, dark_to_light.tolist()), strict=True))
+
+
+def check_colours(axis: Axis, hint: str = "select some of them by key=value") -> None:
+    """Raise `TooMany` for more values than there are `COLOURS`."""
+    if (count := len(axis.values)) > len(COLOURS):
+        raise TooMany(
+            f"`{axis.name}` has {count:,} values, and at most {len(COLOURS)} colours can be "
+            f"distinguished: {hint}"
+        )
 
 
 def marker(number: int) -> dict[str, Any]:
@@ -142,6 +157,17 @@ def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
         raise NoSweep(f"no trial has a value of {lacking}")
     lost = f"Not shown: {counted(count, 'trial')} without a value of {lacking}." if count else ""
     return replace(found, rows=known), lost
+
+
+def check_idle(found: Sweep) -> None:
+    """Raise `NoSweep` where a value of an axis leaves another one without effect."""
+    for (axis, value), names in found.idle.items():
+        if names:
+            text = written(value)
+            raise NoSweep(
+                f"`{names[0]}` has no effect where `{axis}` is {text}: select others by "
+                f"'{axis}!={text}'"
+            )
 
 
 def in_order(rows: pd.DataFrame, axes: Sequence[Axis]) -> pd.DataFrame:

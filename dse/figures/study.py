@@ -57,7 +57,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
             "Hypervolume: the share of the area below 100% accuracy and up to the study's highest "
             "cost that the front dominates."
             if two
-            else "",
+            else "A dot is a point, the line the best so far.",
             f"{stopped:,} points were stopped early and count their epochs only."
             if stopped
             else "",

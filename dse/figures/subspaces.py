@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.analysis.axes import Sweep
+from dse.analysis.axes import NoSweep, Sweep, check_data_set, sweep
 from dse.analysis.labels import label, scale
 from dse.analysis.subspaces import WHOLE, front_of
 from dse.figures.plotting import Figure, caption, described, look, panels, style
-from dse.figures.scales import is_log, set_scale
+from dse.figures.scales import check_colours, check_idle, finite, is_log, set_scale
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -23,17 +23,29 @@ EXPLAINED = (
 )
 
 
-def subspace_fronts(found: Sweep, columns: Sequence[str], cost: str = "size_bytes") -> Figure:
+def subspace_fronts(
+    found: Sweep, columns: Sequence[str] = (), cost: str = "size_bytes", *, note: str = ""
+) -> Figure:
     """The front of accuracy against a cost for each value of some axes, a panel for each axis.
 
-    See `dse.analysis.subspaces`. Raises `NoSweep` where one of `columns` is not an axis.
+    See `dse.analysis.subspaces`. `columns` are the axes (default: all), and `note` is added to the
+    caption. Raises `NoSweep` where one of them is not an axis, or a value leaves another axis
+    without effect, and `TooMany` for several data sets, or for more lines than colours.
     """
+    check_data_set(found.rows)
+    check_idle(found)
+    known, lost = finite(found, found.answer, "val_top1")
+    found = sweep(known.rows)
+    if not (columns := columns or [axis.name for axis in found.axes]):
+        raise NoSweep("there is only one configuration")
+    for column in columns:
+        check_colours(found.axis(column))
     with style():
         figure, places = panels(len(columns), 2.3, 1.1, label(found.answer), sharey=True)
         for axes, column in zip(places, columns, strict=True):
             _panel(axes, found, column, cost)
         figure.suptitle(described(found.rows), fontsize="medium")
-        caption(figure, EXPLAINED)
+        caption(figure, EXPLAINED, lost, note, drawn=found.rows)
     return figure
 
 

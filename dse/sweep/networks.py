@@ -51,14 +51,16 @@ DESCRIPTION = (
 
 def read_drawing(
     arguments: Sequence[str],
-) -> tuple[dict[str, tuple[Architecture, int]], str, str]:
-    """The distinct networks that a command's arguments describe, the Fire module to draw, and a
-    line that says what is the paper's because no argument says otherwise, or "".
+) -> tuple[dict[str, tuple[Architecture, int]], str, str, str]:
+    """The distinct networks that a command's arguments describe, what they have in common, the Fire
+    module to draw, and a line that says what is the paper's because no argument says otherwise, or
+    "".
 
-    The networks are in the order of the grid: a title in the keys of the command line -> the
-    network, and its image size in pixels. A folder of images has 1,000 classes, unless `manifest`
-    says otherwise. `module=fire4` chooses the module (default: fire2). Raises `RequestError` with
-    all mistakes; `--help` prints and exits. Nothing is read but the pages of `sweeps/`.
+    The networks are in the order of the grid: a title in the keys of the command line, those that
+    differ where there are several networks -> the network, and its image size in pixels. A folder
+    of images has 1,000 classes, unless `manifest` says otherwise. `module=fire4` chooses the module
+    (default: fire2). Raises `RequestError` with all mistakes; `--help` prints and exits. Nothing is
+    read but the pages of `sweeps/`.
     """
     parser = RequestParser(prog="python -m dse.plot architecture", description=DESCRIPTION)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for dse.sweep")
@@ -82,7 +84,7 @@ def read_drawing(
     axes = [checked_axes(grid, MAX_VALUES, errors) for grid in grids]
     if errors:
         raise RequestError(errors)
-    return _titled(_distinct(axes)), module, _defaults(axes, overrides) if usual else ""
+    return *_titled(_distinct(axes)), module, _defaults(axes, overrides) if usual else ""
 
 
 def _defaults(axes: Sequence[Mapping[str, Sequence[Any]]], given: Collection[str]) -> str:
@@ -140,9 +142,10 @@ def _network(values: Mapping[str, Any]) -> Architecture:
 
 def _titled(
     networks: Mapping[tuple[Architecture, int], Mapping[str, Any]],
-) -> dict[str, tuple[Architecture, int]]:
-    """The networks by title: what differs from v1.0, and among the networks."""
-    rows = list(networks.values())
+) -> tuple[dict[str, tuple[Architecture, int]], str]:
+    """The networks by title, which is what differs among them, and what else differs from v1.0; of
+    a single network all is its title."""
+    whole = rows = list(networks.values())
     names = [layout_name(row) for row in rows]
     if all(names):  # a name says what its layout is
         rows = [
@@ -154,7 +157,17 @@ def _titled(
         for key in dict.fromkeys(key for row in rows for key in row)
         if len({row.get(key) for row in rows}) > 1 or rows[0][key] != USUAL.get(key, rows[0][key])
     ]
-    titles = (" ".join(f"{k}={written(row[k])}" for k in keys if k in row) for row in rows)
+    common = [key for key in keys if len(rows) > 1 and len({row.get(key) for row in rows}) == 1]
+    own = [key for key in keys if key not in common]
+    titles = [
+        _said(row, own) or (_said(every, own) if common else "SqueezeNet v1.0")
+        for row, every in zip(rows, whole, strict=True)
+    ]
     unbroken: Any = {"break_long_words": False, "break_on_hyphens": False}
-    wrapped = (textwrap.fill(title or "SqueezeNet v1.0", 26, **unbroken) for title in titles)
-    return dict(zip(wrapped, networks, strict=True))
+    wrapped = (textwrap.fill(title, 26, **unbroken) for title in titles)
+    return dict(zip(wrapped, networks, strict=True)), _said(rows[0], common)
+
+
+def _said(row: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The keys that a row has, with their values."""
+    return " ".join(f"{key}={written(row[key])}" for key in keys if key in row)
