@@ -19,18 +19,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dse.analysis.plateau import MARGIN, starts
+import dse
+from dse.analysis.compare import judged
+from dse.analysis.pairs import Pairs
+from dse.analysis.plateau import MARGIN, beyond, ends, starts
 from dse.analysis.rendering import markdown
-from dse.analysis.statistics import (
-    ALPHA,
-    interval,
-    resampled_means,
-    resamples,
-    sign_flip_p,
-)
+from dse.analysis.statistics import ALPHA, interval, sign_flip_p
 
-SAME = Path(__file__).parents[1] / "results/reference/same_configuration/accuracies.csv"
+REFERENCE = Path(__file__).parents[1] / "results/reference"
+SAME = REFERENCE / "same_configuration/accuracies.csv"
 COUNTS = (8, 9, 10, 11, 12)
+PLANTED = ((5, 1.0), (8, 1.0), (12, 1.0), (5, 2.0), (8, 2.0))
+"""Seeds and noise of the plateaus."""
 Floats = npt.NDArray[np.float64]
 Draw = Callable[[tuple[int, int]], Floats]
 
@@ -79,28 +79,54 @@ def covered(samples: Floats) -> float:
     return 100 * float(np.mean([one.low <= 0 <= one.high for one in known]))
 
 
-def located(random: np.random.Generator, count: int, experiments: int) -> float:
-    """Percent of plateaus, planted at the third of five values, that their interval holds."""
-    rise = np.array([0.0, 3.0, 6.0, 6.0, 6.0])[:, None]
-    held = 0
-    for _ in range(experiments):
-        data = rise + random.normal(0, 1.0, (len(rise), count))
-        places = starts(resampled_means(data, resamples(count)), MARGIN)
-        low, high = np.quantile(places, [0.025, 0.975], method="inverted_cdf")
-        held += low <= 2 <= high
-    return 100 * held / experiments
+def shapes() -> dict[str, Floats]:
+    """True accuracies of the values of an axis."""
+    table = dse.load(REFERENCE / "cifar10")
+    paper = {"network": "squeezenet", "sr": 0.5, "bypass": "none", "pool_after": "1-4-8"}
+    rows = table[np.logical_and.reduce([table[name] == value for name, value in paper.items()])]
+    return {
+        "0, 3, then 6 three times": np.array([0.0, 3.0, 6.0, 6.0, 6.0]),
+        "0, then 6 eight times": np.array([0.0, *[6.0] * 8]),
+        "CIFAR-10, nine shares of 3x3": rows.groupby("pct3x3")["top1"].mean().to_numpy(float),
+    }
 
 
-def claimed(random: np.random.Generator, count: int, experiments: int) -> tuple[float, float]:
+def located(
+    random: np.random.Generator, means: Floats, count: int, noise: float, experiments: int
+) -> tuple[float, float, float]:
+    """Percent of intervals that hold where the plateau begins, are too late, and too early."""
+    (start,) = starts(means[None], MARGIN)
+    found = np.array(
+        [
+            ends(means[:, None] + random.normal(0, noise, (len(means), count)), MARGIN)
+            for _ in range(experiments)
+        ]
+    )
+    late, early = 100 * np.mean(found[:, 0] > start), 100 * np.mean(found[:, 1] < start)
+    return 100 - float(late + early), float(late), float(early)
+
+
+def claimed(random: np.random.Generator, count: int, experiments: int) -> tuple[float, ...]:
     """Percent of wrong claims on one step, each where it is most often wrong.
 
-    "Still rises" where there is no rise, and "rises by at most the margin" where it rises by just
-    that.
+    "Still rises" where there is no rise; "rises by at most the margin" where it rises by just
+    that; and a claim that it rises by no more contradicted there.
     """
     samples = random.normal(0, 0.5, (experiments, count))
     rises = [sign_flip_p(sample) <= ALPHA and sample.mean() > 0 for sample in samples]
     stops = [interval(sample + MARGIN).high <= MARGIN for sample in samples]
-    return 100 * float(np.mean(rises)), 100 * float(np.mean(stops))
+    just = [step(MARGIN + one) for one in random.spawn(1)[0].normal(0, 0.5, (experiments, count))]
+    exceeds = [beyond(judged([one]), MARGIN)[0].direction == "higher" for one in just]
+    return tuple(100 * float(np.mean(wrong)) for wrong in (rises, stops, exceeds))
+
+
+def step(differences: Floats) -> Pairs:
+    """The pairs of one step along an axis."""
+    values = tuple(differences.tolist())
+    return Pairs(
+        column="sr", before=0.75, after=1.0, answer="top1", differences=values, left_out=0,
+        setting={},
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -121,11 +147,15 @@ def main() -> None:
     held.append([name, *(covered(alone((experiments, count))) for count in COUNTS)])
     print("Decided although there is no effect, percent:\n", markdown(header, false), sep="\n")
     print("95% intervals that hold the true mean, percent:\n", markdown(header, held), sep="\n")
-    few = (3, 5, 8, 12)
-    rows = [[f"{count} seeds", located(random, count, experiments // 5)] for count in few]
-    print(markdown(["plateau", "intervals that hold its start, percent"], rows))
+    rows = [
+        [name, seeds, noise, *located(random, accuracies, seeds, noise, experiments // 5)]
+        for name, accuracies in shapes().items()
+        for seeds, noise in PLANTED
+    ]
+    print(markdown(["accuracies", "seeds", "noise", "held", "too late", "too early"], rows))
     rows = [[f"{count} seeds", *claimed(random, count, experiments)] for count in (6, 8, 12)]
-    print(markdown(["wrong claims, percent", "still rises", "rises by at most the margin"], rows))
+    header = ["wrong claims, percent", "still rises", "rises by at most the margin"]
+    print(markdown([*header, "rises by more than the margin"], rows))
     print(f"the 400: mean {same.mean():.2f}%, standard deviation {same.std(ddof=1):.2f} points")
 
 

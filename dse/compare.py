@@ -88,7 +88,7 @@ def _compared(
     from dse.analysis.compare import compare, compare_means
     from dse.analysis.compressed import distinct
     from dse.analysis.folder import answer, known_key, read
-    from dse.analysis.pairs import axis_alone, mixed_pairs
+    from dse.analysis.pairs import axis_alone, mixed_pairs, unlearned
 
     wanted = parse(arguments)
     y = ",".join(wanted.pop("y", []))
@@ -121,8 +121,8 @@ def _compared(
     values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in wanted[key]]
     compared = compare(rows, axis.name, values, measure)
     means = [one.sentence for one in compare_means(rows, axis.name, values, measure)]
-    devices = mixed_pairs(chosen, axis, values)
-    return compared, values, [*means, *together, *([devices] if devices else [])]
+    remarks = [*together, mixed_pairs(chosen, axis, values), unlearned(chosen, axis, values)]
+    return compared, values, [*means, *filter(None, remarks)]
 
 
 def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:

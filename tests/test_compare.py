@@ -23,7 +23,7 @@ import dse
 from dse import compare as command
 from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.compare import Comparison, compare, compare_means, comparisons, fewest_seeds
-from dse.analysis.pairs import mixed_pairs
+from dse.analysis.pairs import mixed_pairs, unlearned
 from dse.analysis.statistics import interval, seeds_for_power
 from dse.results import records
 from dse.results.files import COMPRESSED
@@ -516,6 +516,32 @@ def test_devices_are_those_of_the_trials_in_pairs() -> None:
     assert one.endswith("cpu (9 trials), GPU (7 trials). In 1 of 8 pairs the two devices differ.")
     alike = sweep(table[table["seed"] > 3])
     assert mixed_pairs(alike, alike.axis("bypass"), ["none", "simple"]) == ""
+
+
+def test_losses_of_trials_that_did_not_learn_are_named() -> None:
+    """Only where losses are compared, and only of trials in pairs: seed 9 has none."""
+    table = planted(wired, seeds=(*range(8), 9), bypass=("none", "simple")).assign(loss=1.0)
+    table = table[(table["seed"] < 9) | (table["bypass"] == "none")]
+    failed = table["seed"].isin([3, 9]) & (table["bypass"] == "none")
+    for status, said in (
+        ("never_learned", "1 of 16 trials in these pairs did not learn and may have huge losses; "),
+        ("learned", ""),
+    ):
+        table.loc[failed, "status"] = status
+        found = sweep(table)
+        values = ["none", "simple"]
+        assert unlearned(found, found.axis("bypass"), values) == ""
+        of_losses = unlearned(replace(found, measure="loss"), found.axis("bypass"), values)
+        assert of_losses == (said and f"{said}status=learned leaves them out.")
+
+
+def test_a_loss_of_trials_that_did_not_learn_has_a_remark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for sr, status in ((0.125, "learned"), (0.25, "diverged")):
+        records.save(tmp_path, record(sr=sr, status=status, val_loss=1.0), {})
+    assert command.main([str(tmp_path), "sr=0.125,0.25", "y=val_loss"]) == 0
+    assert "1 of 2 trials in these pairs did not learn" in capsys.readouterr().out
 
 
 def test_compressed_networks_are_compared(capsys: pytest.CaptureFixture[str]) -> None:

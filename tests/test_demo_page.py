@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from dse.analysis.axes import configurations, sweep
-from dse.analysis.compare import judged
+from dse.analysis.compare import compare, judged
 from dse.analysis.compression_tables import readable_table2
 from dse.analysis.pairs import Pairs, pairs
 from dse.analysis.plateau import PAPER, claims, plateaus
+from dse.analysis.rendering import signed
 from dse.analysis.summary import summary
 from dse.analysis.table2 import table2
 from dse.api import load_compressed
@@ -74,6 +75,14 @@ def words(*texts: str) -> str:
 def test_the_demo_page_has_the_numbers_of_the_records() -> None:
     text = words((ROOT / "docs/demo.md").read_text(encoding="utf-8"))
     assert not [line for line in lines(demo()) if words(line) not in text]
+
+
+def test_the_page_says_what_the_seeds_that_the_choice_did_not_see_say() -> None:
+    rows = rows_of(demo(), "bypass")
+    unseen = rows[rows["seed"] > 2]
+    (one,) = compare(unseen, "bypass", ["simple", "complex"])
+    said = f"{signed(one.difference, one.unit)}, {one.probability}, which five seeds cannot decide."
+    assert said in words((ROOT / "docs/demo.md").read_text(encoding="utf-8"))
 
 
 def test_the_example_of_a_closing_table_is_that_of_the_records() -> None:

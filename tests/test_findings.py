@@ -189,6 +189,21 @@ def test_squeezenet_is_compared_with_alexnet(
     assert "These trials" not in first.evidence
 
 
+@pytest.mark.parametrize(("more", "verdict"), [(0.0, "not decided"), (0.6, "contradicts")])
+def test_a_claim_with_a_margin_is_contradicted_beyond_it_only(more: float, verdict: str) -> None:
+    """All differences are above 0, so that a change is decided; most are below the margin, 0.5."""
+    by = [more + one for one in (0.30, 0.45, 0.35, 0.55, 0.25, 0.50, 0.40, 0.60)]
+    table = planted(lambda q: 70 + by[q["seed"]] * (q["sr"] == 1), spread=0, sr=(0.75, 1.0))
+    (rises,) = findings(table)
+    assert rises.verdict == verdict
+    undecided = ", not decided whether by more than 0.5 points" if verdict == "not decided" else ""
+    assert rises.evidence.endswith(f"points of top-1, 8 seeds: still rises{undecided}.")
+    ours = planted(lambda q: 70 - by[q["seed"]], spread=0, sr=[0.125]).assign(params=20)
+    alexnet = planted(lambda q: 70, spread=0, network=["alexnet"]).assign(params=1000)
+    (as_accurate,) = findings(pd.concat([ours, alexnet], ignore_index=True))
+    assert (as_accurate.verdict, ": lower." in as_accurate.evidence) == (verdict, True)
+
+
 def test_the_paper_s_place_of_pooling_is_preferred() -> None:
     """Networks that pool elsewhere have as few weights, and are not what its title is about."""
     pools = ["1-4-8", "4-6-8"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from planted import planted
 
 from dse.analysis.axes import NoSweep
-from dse.analysis.plateau import PAPER, claims, plateaus
+from dse.analysis.plateau import PAPER, claims, ends, plateaus
 from dse.paper.published import FIGURE_3A, FIGURE_3B
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
@@ -48,6 +49,22 @@ def test_a_noisy_plateau_has_a_wide_interval_that_holds_it() -> None:
     assert found.high is not None
     assert found.low < found.high
     assert found.low <= 0.5 <= found.high
+
+
+def test_the_interval_holds_the_start_where_many_values_are_equal() -> None:
+    """The highest of eight noisy means is too high: in resamples alone 28 of 100 begin too late."""
+    random = np.random.default_rng(6)
+    means = np.array([0.0, *[6.0] * 8])[:, None]
+    found = [ends(means + random.normal(0, 2, (9, 5)), 0.5) for _ in range(100)]
+    assert sum(low <= 1 <= high for low, high in found) >= 95
+
+
+def test_a_value_that_a_greater_one_exceeds_is_not_in_the_interval() -> None:
+    """The last one has no seed in common with the first, and says nothing of it."""
+    data = np.full((4, 6), np.nan)
+    data[0, :3], data[1:3, :3], data[3, 3:] = 80, [[82], [82.3]], 90
+    data[:, :3] += [0, 5, 9]
+    assert ends(data, 0.5)[0] == 1
 
 
 def test_the_margin_decides_what_a_rise_is() -> None:
@@ -88,7 +105,7 @@ def test_a_true_claim_is_shown() -> None:
 
 def test_a_false_claim_is_contradicted() -> None:
     (found,) = claims(planted(rise_to(1.0), sr=SR), "sr", 0.75)
-    assert found.rises
+    assert found.exceeds
     assert not found.stops
     assert found.verdict == "still rises"
 
@@ -96,6 +113,18 @@ def test_a_false_claim_is_contradicted() -> None:
 def test_a_rise_below_the_margin_is_both() -> None:
     (found,) = claims(planted(rise_to(1.0, slope=1.0), spread=0.05, sr=SR), "sr", 0.75)
     assert found.verdict == "still rises, by at most 0.5 points"
+    assert not found.exceeds
+
+
+def test_a_rise_that_may_be_below_the_margin_is_not_more_than_it() -> None:
+    """Each setting by itself, but adjusted for both."""
+    slopes = {0.5: 2.0, 0.75: 8.0}
+    table = planted(
+        lambda q: rise_to(1.0, slopes[q["pct3x3"]])(q), spread=0.1, sr=(0.75, 1.0), pct3x3=slopes
+    )
+    small, large = claims(table, "sr", 0.75)
+    assert small.verdict == "still rises, not decided whether by more than 0.5 points"
+    assert (small.exceeds, large.exceeds, large.verdict) == (False, True, "still rises")
 
 
 def test_a_fall_is_no_rise() -> None:

@@ -12,7 +12,7 @@ import torch
 from recoding.feedback import Choose, round_filters
 from recoding.fisher import Fisher, divergence, measure
 from recoding.recode import optimal_step, recoded
-from released import moved
+from released import moved, plain_bits
 from torch import Tensor, nn
 
 from dse.coding.container import encode
@@ -29,6 +29,17 @@ def cheapest(aim: Tensor, weight: Tensor, *, price: float) -> Tensor:
     numbers = torch.arange(-40.0, 41)
     costs = weight[:, None] * (numbers - aim[:, None]) ** 2 + price * numbers.abs()
     return numbers[costs.argmin(1)]
+
+
+def test_plain_codes_are_counted_with_all_that_decodes_them() -> None:
+    """Gaps of 15 and 16 zeros take no filler and one; a dense tensor also codes its zeros."""
+    codebook = np.arange(3, dtype=np.float32)
+    sparse = np.zeros(33, np.uint8)
+    sparse[[15, 32]] = 1, 2
+    dense = np.ones(33, np.uint8)
+    dense[4] = 0
+    found = [plain_bits(Shared(codes=codes, codebook=codebook)) for codes in (sparse, dense)]
+    assert found == [2 * 32 + 3 * 10, 2 * 32 + 33 * 6]
 
 
 FREE = partial(cheapest, price=0.0)

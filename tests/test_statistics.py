@@ -198,6 +198,21 @@ def test_seeds_for_a_power_are_those_of_published_tables(effect: float, seeds: i
     assert power(effect, seeds) >= 0.8 > power(effect, seeds - 1)
 
 
+@pytest.mark.parametrize(("effect", "family", "seeds"), [(1.5, 1, 7), (1.2, 3, 11), (2.0, 36, 12)])
+def test_so_many_seeds_decide_four_of_five_differences(
+    effect: float, family: int, seeds: int
+) -> None:
+    """By the test that decides; of 1,000, within three standard deviations."""
+    level, random = 0.05 / family, np.random.default_rng(4)
+    assert seeds_for_power(effect, level) == seeds
+    enough, fewer = (
+        np.mean([sign_flip_p(one) <= level for one in random.normal(effect, 1, (1000, count))])
+        for count in (seeds, seeds - 1)
+    )
+    assert enough > 0.8 - 0.038
+    assert fewer < 0.8 + 0.038
+
+
 def test_power_is_the_share_of_simulated_tests_that_reject() -> None:
     samples = np.random.default_rng(9).normal(0.8, 1, (20_000, 8))
     for level in (0.05, 0.01):

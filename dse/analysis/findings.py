@@ -20,7 +20,7 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, data_sets, reads
 from dse.analysis.compare import Comparison, judged
 from dse.analysis.pairs import averaged, axis_alone, sweep_once
-from dse.analysis.plateau import MARGIN, PAPER, Claim
+from dse.analysis.plateau import MARGIN, PAPER, Claim, beyond
 from dse.analysis.statistics import ALPHA
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_2, TABLE_3, Point
 from dse.space.architecture import V1_0
@@ -129,7 +129,8 @@ def _higher(column: str, low: Any, high: Any) -> Judge:
 def _plateau(column: str, points: Sequence[Point]) -> Judge:
     """The test that accuracy stops rising at the paper's value of `column`.
 
-    It agrees only if a value was tried that is at least as great as the next of the paper.
+    It agrees only if a value was tried that is at least as great as the next of the paper, and
+    contradicts only if the rise is more than `MARGIN`.
     """
     value = PAPER[column]
     after = min(point.value for point in points if point.value > value)
@@ -137,11 +138,12 @@ def _plateau(column: str, points: Sequence[Point]) -> Judge:
     def judge(table: pd.DataFrame) -> tuple[str, str]:
         greater = sorted(table.loc[table[column] > value, column].unique())
         steps = _compared(table, column, value, greater)
-        one = Claim(column=column, value=value, comparisons=tuple(steps))
+        exceeds = any(step.direction == "higher" for step in beyond(steps, MARGIN))
+        one = Claim(column=column, value=value, comparisons=tuple(steps), exceeds=exceeds)
         if one.stops and steps[-1].pairs.after < after:
             near = f"No value from {written(after)} on, the paper's next, was compared."
             return "not decided", f"{one.sentence} {near}"
-        verdict = "agrees" if one.stops else "contradicts" if one.rises else "not decided"
+        verdict = "agrees" if one.stops else "contradicts" if one.exceeds else "not decided"
         return verdict, one.sentence
 
     return judge
@@ -155,7 +157,8 @@ def _as_accurate(table: pd.DataFrame) -> tuple[str, str]:
     evidence = f"{one.sentence} SqueezeNet has {fewer:.3g} times fewer parameters."
     if one.smallest_adjusted_p <= ALPHA and one.difference.low >= -MARGIN:
         return "agrees", evidence
-    return ("contradicts" if one.direction == "lower" else "not decided"), evidence
+    lower = any(over.direction == "lower" for over in beyond([one], -MARGIN))
+    return ("contradicts" if lower else "not decided"), evidence
 
 
 def _late_pooling(table: pd.DataFrame) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, require, sweep
-from dse.analysis.devices import mixed_devices
+from dse.analysis.devices import mixed_devices, once
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import Floats
 from dse.trial.names import written
@@ -163,6 +163,17 @@ def mixed_pairs(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
     if mixed:
         return f"{text} In {mixed:,} of {counted(count, 'pair')} the two devices differ."
     return f"{text} Both trials of each pair ran on the same device."
+
+
+def unlearned(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
+    """A sentence that counts the trials in a pair of two of the values that did not learn, where
+    losses are compared: some of theirs are huge."""
+    if not found.answer.endswith("loss"):
+        return ""
+    trials = once(pd.concat([paired(found, axis, *two) for two in combinations(values, 2)]))
+    count = int((trials["status"] != "learned").sum())
+    told = f"{count:,} of {counted(len(trials), 'trial')} in these pairs did not learn"
+    return f"{told} and may have huge losses; status=learned leaves them out." if count else ""
 
 
 def paired(found: Sweep, axis: Axis, before: Any, after: Any) -> pd.DataFrame:

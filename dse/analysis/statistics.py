@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ RANDOM_SIGNS = 10_000
 """Random choices of signs where p is not exact."""
 RESAMPLES = 2_000
 """Resamples of the seeds."""
+MAX_FLIPS = 32
+"""Up to so many choices of signs the power of the sign-flip test is simulated; above, the t test's
+is nearly the same."""
+SIMULATED = 10_000
+"""Simulated experiments."""
 MAX_SEEDS = 10_000
 """The most seeds that are counted."""
 
@@ -71,13 +77,14 @@ def interval(values: Sequence[float], within: tuple[float, float] = UNBOUNDED) -
     return Interval(mean=mean, low=low, high=high, count=count)
 
 
-def half_width(count: Any, deviation: Any) -> Any:
+def half_width(count: Any, deviation: Any, family: int = 1) -> Any:
     """Half the width of Student's 95% interval of means, in the unit of `deviation`.
 
     `count` and `deviation` (of the sample) are numbers or arrays. NaN below `INTERVAL_SEEDS`.
+    95% of the time all intervals of a `family` hold their means (Bonferroni).
     """
     usable = np.where(np.asarray(count) >= INTERVAL_SEEDS, count, np.nan)
-    return stdtrit(usable - 1, (1 + CONFIDENCE) / 2) * deviation / np.sqrt(usable)
+    return stdtrit(usable - 1, 1 - (1 - CONFIDENCE) / 2 / family) * deviation / np.sqrt(usable)
 
 
 def share(hits: int, count: int) -> Interval:
@@ -170,16 +177,41 @@ def power(effect: float, count: int, level: float = ALPHA) -> float:
 
 
 def seeds_for_power(effect: float, level: float = ALPHA) -> int | None:
-    """The fewest pairs for which `power` is at least `POWER`; None above `MAX_SEEDS`, or for NaN.
+    """The fewest pairs with which the sign-flip test decides an effect with the chance `POWER`.
 
-    >>> seeds_for_power(0.5)
-    34
+    Differences are normal. None above `MAX_SEEDS`, or for NaN.
+
+    >>> seeds_for_power(0.5), seeds_for_power(1.5)
+    (34, 7)
     """
     if not math.isfinite(effect):
         return 2 if math.isinf(effect) else None
     counts = range(2, MAX_SEEDS + 1)
     place = bisect_left(counts, POWER, key=lambda count: power(effect, count, level))
-    return counts[place] if place < len(counts) else None
+    if place == len(counts):
+        return None
+    count = counts[place]  # by the t test, whose power is greater
+    while count <= EXACT_SEEDS and (flips := int(level * 2 ** (count - 1))) <= MAX_FLIPS:
+        if flips and abs(effect) >= _decided_effect(count, flips):
+            break
+        count += 1
+    return count
+
+
+@cache
+def _decided_effect(count: int, flips: int) -> float:
+    """The effect that `count` pairs decide with the chance `POWER`, simulated.
+
+    It is decided if p is at most 2 * flips / 2**count. Of normal differences z + effect, the
+    choices of signs as far from 0 as the one seen flip those whose sum is at most 0: none, or a
+    subset whose mean of z is at most -effect. The means of lowest rank are those of small z.
+    """
+    z = np.random.default_rng(0).standard_normal((SIMULATED, count), np.float32)
+    lowest = np.sort(z)[:, :9]
+    subsets = np.arange(1, 2 ** lowest.shape[1])[:, None] >> np.arange(lowest.shape[1]) & 1
+    shares = (subsets / subsets.sum(axis=1, keepdims=True)).astype(np.float32)
+    means = np.partition(lowest @ shares.T, flips - 1)[:, flips - 1]
+    return float(np.quantile(-means, POWER))
 
 
 # Resampling -----------------------------------------------------------------------------------
