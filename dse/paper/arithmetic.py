@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 from operator import floordiv, mul, sub
 
 from dse.paper import related
-from dse.paper.evidence import Arithmetic, Value
+from dse.paper.evidence import Evidence, Value
 from dse.paper.published import (
     IMAGENET_VALIDATION_IMAGES,
     OLD_SOLVER,
@@ -174,8 +174,8 @@ _SIZE_LABEL: dict[str, Check] = {
     "deep_compression.alexnet_size": (_bytes, (BYTES, *ALEXNET)),
 }
 
-ARITHMETIC: Mapping[str, Arithmetic] = {
-    id: Arithmetic(comparison=comparison, function=function, inputs=inputs)
+ARITHMETIC: Mapping[str, Evidence] = {
+    id: Evidence(kind="arithmetic", comparison=comparison, function=function, inputs=inputs)
     for comparison, checks in (
         ("exact", _EXACT),
         ("rounded", _ROUNDED),

@@ -9,11 +9,9 @@ from itertools import pairwise
 
 from dse.paper import related
 from dse.paper.arithmetic import number
-from dse.paper.evidence import Elsewhere
+from dse.paper.evidence import Evidence, Value
 from dse.paper.published import FIGURE_3A, FIGURE_3B, SOLVER, TABLE_1, TABLE_2, Point
 
-_exact = partial(Elsewhere, comparison="exact")
-_rounded = partial(Elsewhere, comparison="rounded")
 _TRAIN_VAL = "forresti/SqueezeNet, train_val.prototxt"
 _SOLVER = "forresti/SqueezeNet, solver.prototxt"
 _README = "songhan/SqueezeNet-Deep-Compression, README.md"
@@ -21,7 +19,21 @@ _RELEASED_FILE = "songhan/SqueezeNet-Deep-Compression, compressed_SqueezeNet.net
 _DEEP_COMPRESSION = "Deep Compression (arXiv:1510.00149)"
 
 
-def _accuracies() -> Iterator[tuple[str, Elsewhere]]:
+def _printed(number: Value, place: str, comparison: str = "rounded") -> Evidence:
+    return Evidence(
+        kind="elsewhere",
+        comparison=comparison,
+        function=lambda own: own,
+        inputs=(number,),
+        place=place,
+    )
+
+
+_exact = partial(_printed, comparison="exact")
+_rounded = _printed
+
+
+def _accuracies() -> Iterator[tuple[str, Evidence]]:
     """AlexNet's accuracies, which Table 2 quotes as 100 less an error."""
     for key, result in related.ALEXNET_RESULTS.items():
         for column, error in (("top1", result.top1_error), ("top5", result.top5_error)):
@@ -31,7 +43,7 @@ def _accuracies() -> Iterator[tuple[str, Elsewhere]]:
             )
 
 
-def _labels() -> Iterator[tuple[str, Elsewhere]]:
+def _labels() -> Iterator[tuple[str, Evidence]]:
     """The densities' labels of Table 1, which the filter column of the same row repeats."""
     for row in TABLE_1:
         if row.kept_filter:
@@ -40,30 +52,28 @@ def _labels() -> Iterator[tuple[str, Elsewhere]]:
             yield f"table1.{row.layer}.kept_filter", _exact(number=label, place=place)
 
 
-def _markers(name: str, points: tuple[Point, ...]) -> Iterator[tuple[str, Elsewhere]]:
+def _markers(name: str, points: tuple[Point, ...]) -> Iterator[tuple[str, Evidence]]:
     """The accuracies printed in a plot of Figure 3, which its markers repeat."""
     for point in points:
         if point.printed is not None:
             yield f"figure3{name}.{point.value}.printed", _marker(name, points, value=point.value)
 
 
-def _marker(name: str, points: tuple[Point, ...], **where: object) -> Elsewhere:
+def _marker(name: str, points: tuple[Point, ...], **where: object) -> Evidence:
     """The height of the one marker that has these values."""
     (point,) = (p for p in points if all(getattr(p, key) == v for key, v in where.items()))
     return _exact(number=str(point.top5), place=f"Figure 3({name}), height of the marker")
 
 
-def _pools() -> Elsewhere:
+def _pools() -> Evidence:
     """The layers that Table 1 max-pools after."""
     rows = pairwise(TABLE_1)
     layers = [row.layer for row, following in rows if following.layer.startswith("maxpool")]
     return _exact(number=", ".join(layers), place="Table 1")
 
 
-ELSEWHERE: Mapping[str, Elsewhere] = {
-    "abstract.compressed": Elsewhere(
-        comparison="below", number=number(TABLE_2[-1].size), place="Table 2"
-    ),
+ELSEWHERE: Mapping[str, Evidence] = {
+    "abstract.compressed": _printed(number(TABLE_2[-1].size), "Table 2", "below"),
     "section3.3.pools": _pools(),
     "section3.3.1.base_lr": _rounded(number=number(SOLVER.base_lr), place=_SOLVER),
     "section3.3.1.dropout": _rounded(number=100 * number(SOLVER.dropout), place=_TRAIN_VAL),

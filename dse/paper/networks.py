@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 
-from dse.paper.evidence import Build, Network, Value
+from dse.paper.evidence import Build, Evidence, Value, network
 from dse.paper.published import FIGURE_3A, FIGURE_3B, SOLVER, TABLE_1, TABLE_3, Table1Row
 from dse.paper.related import ALEXNET_CAFFE
 from dse.paper.table1 import pruned, table1
@@ -134,8 +134,8 @@ _SIZE_LABEL: dict[str, Compute] = {
     **{f"table3.{row.bypass}.size": partial(_size, bypass=row.bypass) for row in TABLE_3},
 }
 
-NETWORKS: Mapping[str, Network] = {
-    id: Network(comparison=comparison, compute=compute)
+NETWORKS: Mapping[str, Evidence] = {
+    id: Evidence(kind="network", comparison=comparison, function=compute, inputs=(network,))
     for comparison, checks in (
         ("exact", _EXACT),
         ("rounded", _ROUNDED),

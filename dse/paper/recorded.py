@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from dse.paper.evidence import Recorded
+from dse.paper.evidence import Evidence
 
 MILLION = Decimal(1_000_000)
 AGREEMENT = 95
@@ -51,19 +51,14 @@ def smallest_kept(frontier: Mapping[str, Any]) -> Decimal:
     return Decimal(min(sizes)) / MILLION
 
 
-RECORDED: Mapping[str, Recorded] = {
-    "table2.squeezenet_6bit.plain": Recorded(
-        comparison="rounded",
-        function=lambda own: Decimal(own["plain_bytes"]) / MILLION,
-        record=record("six_bits.json"),
-    ),
-    "table2.squeezenet_6bit.entropy_coded": Recorded(
-        comparison="rounded",
-        function=lambda own: Decimal(own["bytes"]) / MILLION,
-        record=record("six_bits.json"),
-    ),
-    "table2.squeezenet_6bit.enough": Recorded(
-        comparison="at most", function=smallest_kept, record=record("frontier.json")
-    ),
+RECORDED: Mapping[str, Evidence] = {
+    f"table2.squeezenet_6bit.{reading}": Evidence(
+        kind="measured", comparison=comparison, function=function, inputs=(record(name),)
+    )
+    for reading, comparison, function, name in (
+        ("plain", "rounded", lambda own: Decimal(own["plain_bytes"]) / MILLION, "six_bits.json"),
+        ("entropy_coded", "rounded", lambda own: Decimal(own["bytes"]) / MILLION, "six_bits.json"),
+        ("enough", "at most", smallest_kept, "frontier.json"),
+    )
 }
 """By the claim's id."""

@@ -15,7 +15,7 @@ from dse.paper.arithmetic import ARITHMETIC
 from dse.paper.claims import CLAIMS, Claim
 from dse.paper.comparisons import COMPARISONS
 from dse.paper.elsewhere import ELSEWHERE
-from dse.paper.evidence import Arithmetic, Elsewhere, Evidence, Network, Recorded
+from dse.paper.evidence import Evidence
 from dse.paper.networks import NETWORKS
 from dse.paper.recorded import RECORDED
 
@@ -32,14 +32,6 @@ VERDICTS: Mapping[str, str] = {
 
 EVIDENCE: Mapping[str, Evidence] = {**NETWORKS, **ARITHMETIC, **ELSEWHERE, **RECORDED}
 """By the claim's id."""
-
-KINDS: Mapping[type[Evidence], tuple[str, str]] = {
-    Network: ("network", "reproduced"),
-    Arithmetic: ("arithmetic", "reproduced"),
-    Elsewhere: ("elsewhere", "consistent"),
-    Recorded: ("measured", "reproduced"),
-}
-"""The word for a kind of evidence, and the verdict where it agrees with the claim."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,13 +55,13 @@ def judge(claim: Claim, evidence: Evidence | None) -> Finding:
     if evidence is None:
         return Finding(claim=claim, verdict="needs ImageNet" if claim.measured else "transcribed")
     comparison, value = COMPARISONS[evidence.comparison], evidence.value()
-    kind, agreed = KINDS[type(evidence)]
+    agreed = "consistent" if evidence.kind == "elsewhere" else "reproduced"
     return Finding(
         claim=claim,
         verdict=agreed if comparison.agrees(value, claim.published) else "contradicted",
         found=comparison.show(value, claim.published),
-        evidence=kind,
-        place=evidence.place if isinstance(evidence, Elsewhere) else "",
+        evidence=evidence.kind,
+        place=evidence.place,
         comparison=evidence.comparison,
     )
 
