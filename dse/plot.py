@@ -55,7 +55,7 @@ kinds:
                               python -m dse.plot architecture --help
 
 keys:
-  hue=AXIS     what the colours are
+  hue=COLUMN   what the colours are: an axis, or any column with x= and y=
   col=AXIS     a panel for each value
   log=         the logarithmic axes: x, y, "x,y" or none (default: sizes are)
   output=FILE  .svg, .png or .pdf (default: .svg and .png in

@@ -79,6 +79,32 @@ def test_with_col_each_value_has_a_panel(x: str) -> None:
     assert "bypass none" not in " ".join(label.get_text() for label in figure.legends[0].texts)
 
 
+@pytest.mark.parametrize("col", ["", "bypass"])
+def test_a_hue_of_many_numbers_has_a_colour_bar(col: str) -> None:
+    table = made(swept(sr=SR, pct3x3=PCT[:3], bypass=WIRES))
+    figure = plot(table, "sr", "top1", hue="size_bytes", col=col)
+    *places, bar = figure.axes
+    keys = ["sr", "pct3x3", "bypass"]
+    expected = table.groupby(keys, as_index=False)[["top1", "size_bytes"]].mean()
+    assert len(places) == (3 if col else 1)
+    for axes, wire in zip(places, WIRES, strict=False):
+        rows = expected[expected["bypass"] == wire] if col else expected
+        (marks,) = axes.collections
+        shown = np.column_stack([marks.get_offsets(), marks.get_array() * 2**10])
+        wanted = rows[["sr", "top1", "size_bytes"]].to_numpy(float)
+        np.testing.assert_allclose(sorted(shown.tolist()), sorted(wanted.tolist()))
+    assert bar.get_xlabel().startswith("size of the weights")
+    assert f"Means over {len(SEEDS)} seeds." in text(figure)
+    assert crowded(figure) == []
+
+
+def test_with_a_hue_that_has_no_mean_each_mark_is_a_trial() -> None:
+    table = made(swept(sr=SR, bypass=WIRES, seed=[0, 1]))
+    figure = plot(table.assign(seed=range(len(table))), "top1", "seconds", hue="seed")
+    assert len(figure.axes[0].collections[0].get_offsets()) == len(table)
+    assert "Each mark is a trial." in text(figure)
+
+
 def test_trials_without_a_value_of_col_are_counted() -> None:
     table = made(swept(sr=SR[:2], bypass=WIRES))
     other = table[(table["bypass"] == "none") & (table["sr"] == SR[0])]
@@ -332,8 +358,8 @@ def test_what_cannot_be_drawn_is_said() -> None:
     figure = plot(many, "sr")
     assert "Too many lines to read, so points are drawn." in text(figure)
     assert len(dots(figure.axes[0])) == 62
-    with pytest.raises(TooMany, match="`pct3x3` has 31 values, and at most 10 colours"):
-        plot(sweep(made(swept(pct3x3=values, seed=(0,)))), "seconds", hue="pct3x3")
+    with pytest.raises(TooMany, match="`trial_id` has 31 values, and at most 10 colours"):
+        plot(sweep(made(swept(pct3x3=values, seed=(0,)))), "seconds", hue="trial_id")
 
 
 def test_the_unit_of_sizes_suits_the_small_ones_too() -> None:

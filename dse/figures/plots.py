@@ -12,14 +12,13 @@ from dse.analysis.rendering import counted
 from dse.analysis.table2 import NETWORKS
 from dse.figures.facets import facet_axis
 from dse.figures.marks import draw, draw_counts
-from dse.figures.plotting import Figure
+from dse.figures.plotting import COLOURS, Figure
 from dse.figures.scales import column_axis, count_groups, find_axis, hue_axis
+from dse.figures.shaded import LABELS, shaded
 from dse.trial.names import written
 
 MOST_LINES = 30
 """More lines than this cannot be read."""
-LABELS = ("seed", "semantics")
-"""Numbers whose mean says nothing."""
 
 
 def plot(
@@ -113,7 +112,8 @@ def scatter(
 ) -> Figure:
     """A point for each configuration, at its means over the seeds, and a dot for each trial.
 
-    `x`, `y` and `hue` are any columns; see `line_plot`. Where `x` or `hue` differs between the
+    `x`, `y` and `hue` are any columns; see `line_plot`. A `hue` of more numbers than there are
+    colours has a colour bar, and there are means only. Where `x` or `hue` differs between the
     seeds of a configuration, as `status` does, there are only dots. Where `y` is text, there is the
     number of trials at each place.
     """
@@ -134,6 +134,8 @@ def scatter(
     varying = [axis.name for axis in others if axis is not hued]
     also = f"Also varying: {', '.join(varying)}." if varying else ""
     note = f"{also} {note}".strip()
+    if hued and len(hued.values) > len(COLOURS) and is_numeric(found.rows[hued.name]):
+        return shaded(found, (x, y), hued.name, log=log, note=note, col=facet)
     return draw(found, (x, y), hued, None, means=means, log=log, note=note, col=facet)
 
 
