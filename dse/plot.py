@@ -36,8 +36,8 @@ kinds:
                               axes (default: those that vary, if they are two),
                               a panel for each setting of the other axes
   effects    y=               the effect of each axis on y, all else being equal
-  front                       Pareto fronts: accuracy against size, MACs,
-                              activations, time
+  front      x=COST,...       Pareto fronts: accuracy against each cost
+                              (default: size, MACs, activations, time)
   chance     x=AXIS,...       share of trials that end at chance, by
                               configuration or axes
   forest     x=AXIS           comparisons of each axis' first value with the
@@ -81,7 +81,7 @@ USES = {
     "curves": ("y", "hue", "col", "log"),
     "heatmap": ("x", "y", "value"),
     "effects": ("y",),
-    "front": (),
+    "front": ("x",),
     "chance": ("x",),
     "forest": ("x",),
     "interactions": (),
@@ -94,7 +94,7 @@ OF_TRIALS = (
     "curves", "front", "chance", "forest", "interactions", "distributions", "subspaces"
 )  # fmt: skip
 """Kinds that draw no compressed networks."""
-SEVERAL = (("x", "chance"), ("x", "subspaces"))
+SEVERAL = (("x", "front"), ("x", "chance"), ("x", "subspaces"))
 """The keys and kinds that take several columns."""
 CALLED = {"pareto": "front", "scatter": "x=COLUMN y=COLUMN", "line": "x=AXIS"}
 """What kinds are called elsewhere, and what they are here."""

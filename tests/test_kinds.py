@@ -104,6 +104,16 @@ def test_times_on_different_devices_are_not_compared(column: str) -> None:
     words = text(fronts(sweep(table)))
     assert "time of one trial" not in words
     assert "Times are not compared: devices or threads differ." in words
+    with pytest.raises(NoSweep, match="Times are not compared: devices or threads differ"):
+        fronts(sweep(table), ["seconds"])
+
+
+def test_a_front_may_be_of_one_cost() -> None:
+    table = made(swept(sr=SR, bypass=WIRES))
+    (axes, _bar) = fronts(sweep(table), ["macs"]).axes
+    assert axes.get_xlabel().startswith("multiply-accumulates")
+    with pytest.raises(ValueError, match="`cost` must be one of params, macs, .* seconds, got sr"):
+        fronts(sweep(table), ["sr"])
 
 
 def test_a_share_that_is_unknown_is_white() -> None:

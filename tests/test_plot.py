@@ -130,8 +130,8 @@ def test_captions_say_what_is_left_out() -> None:
         ("architecture", "`architecture` must be the first word: it draws no folder's trials"),
         ("front forest", "one kind must be named, got front forest"),
         (
-            "front x=sr",
-            "`x` is for x= and y=, heatmap, chance, forest, subspaces; it has no effect with front",
+            "effects x=sr",
+            "`x` is for x= and y=, heatmap, front, chance, forest, subspaces; it has no effect with",
         ),
         ("curves", "mine has a table only, and no learning curves"),
         ("curves hue=loss", "`hue` must be one of what varies (sr, bypass), got loss"),
@@ -281,6 +281,7 @@ EVERY = [
     ("heatmap", {"x": ["sr"], "y": ["bypass"]}),
     ("effects", {}),
     ("front", {}),
+    ("front", {"x": ["macs"]}),
     ("chance", {}),
     ("forest", {}),
     ("interactions", {}),

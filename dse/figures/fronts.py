@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -37,28 +37,29 @@ COLOURS = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#0
 SHADES = COLOURS.with_extremes(bad="white")
 
 
-def fronts(found: Sweep, *, note: str = "") -> Figure:
-    """The front of accuracy against size, MACs, activations and time: a panel for each cost.
+def fronts(found: Sweep, chosen: Sequence[str] = COSTS, *, note: str = "") -> Figure:
+    """The front of accuracy against each of the `chosen` costs that varies: a panel for each.
 
     See `dse.analysis.front`: the front is chosen by the validation set, and what is shown is the
     accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
     it is on the front. Times are left out where they cannot be compared. `note` is added to the
     caption.
 
-    Raises `NoSweep` where there are not two configurations, or they cost the same, and `TooMany`
-    for several data sets.
+    Raises `ValueError` for another column than those of `dse.analysis.front`, `NoSweep` where there
+    are not two configurations, or they cost the same, and `TooMany` for several data sets.
     """
-    tables = _fronts(found)
+    tables = _fronts(found, chosen)
     names = [axis.name for axis in found.axes]
     numbers = _numbers(tables.values(), names)
     shares = pd.concat([table["front_share"] for table in tables.values()])
     known = shares.notna().any()
-    untimed = "" if times_comparable(found.rows) else UNTIMED
+    untimed = UNTIMED if "seconds" in chosen and not times_comparable(found.rows) else ""
     unsure = f"White: fewer than {INTERVAL_SEEDS} seeds." if known and shares.isna().any() else ""
     if not known:
         unsure = f"With fewer than {INTERVAL_SEEDS} seeds it is not known how sure the front is."
     with style():
-        figure, places = panels(len(tables), 2.4, 1.2, label(found.answer), sharey=True)
+        height = 2.4 if len(tables) > 1 else 3.4
+        figure, places = panels(len(tables), height, 1.2, label(found.answer), sharey=True)
         for axes, (cost, table) in zip(places, tables.items(), strict=True):
             best = table.loc[table["on_front"], [*names, cost]]
             trials = found.rows[[*names, found.answer]].merge(best, on=names)
@@ -92,8 +93,8 @@ EXPLAINED = (
 UNTIMED = "Times are not compared: devices or threads differ."
 
 
-def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
-    """The front of each cost that varies."""
+def _fronts(found: Sweep, chosen: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The front of each of the `chosen` costs that varies."""
     if not found.axes:
         raise NoSweep("there is one configuration only: a front needs two")
     count = len(found.rows[[axis.name for axis in found.axes]].drop_duplicates())
@@ -105,8 +106,10 @@ def _fronts(found: Sweep) -> dict[str, pd.DataFrame]:
     if found.rows[found.answer].isna().all():
         raise NoSweep(f"no trial has a value of {found.answer}")
     check_data_set(found.rows)
-    costs = [cost for cost in COSTS if cost in found.rows and found.rows[cost].nunique() > 1]
+    costs = [one for one in chosen if one not in found.rows or found.rows[one].nunique() > 1]
     costs = [cost for cost in costs if cost != "seconds" or times_comparable(found.rows)]
+    if not costs and "seconds" in chosen and not times_comparable(found.rows):
+        raise NoSweep(UNTIMED)
     if not costs:
         raise NoSweep("all networks cost the same: there is no front")
     return {cost: front(found.rows, cost) for cost in costs}
