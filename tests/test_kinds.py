@@ -112,7 +112,7 @@ def test_a_front_may_be_of_one_cost() -> None:
     table = made(swept(sr=SR, bypass=WIRES))
     (axes, _bar) = fronts(sweep(table), ["macs"]).axes
     assert axes.get_xlabel().startswith("multiply-accumulates")
-    with pytest.raises(ValueError, match="`cost` must be one of params, macs, .* seconds, got sr"):
+    with pytest.raises(ValueError, match=r"`cost` must be one of params, macs, .* seconds, got sr"):
         fronts(sweep(table), ["sr"])
 
 

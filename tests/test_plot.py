@@ -131,7 +131,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("front forest", "one kind must be named, got front forest"),
         (
             "effects x=sr",
-            "`x` is for x= and y=, heatmap, front, chance, forest, subspaces; it has no effect with",
+            "`x` is for x= and y=, heatmap, front, chance, forest, subspaces; it has no effect",
         ),
         ("curves", "mine has a table only, and no learning curves"),
         ("curves hue=loss", "`hue` must be one of what varies (sr, bypass), got loss"),
