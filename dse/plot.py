@@ -214,6 +214,8 @@ def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
             raise ValueError(f"`{key}` is for {kinds}; it has no effect with {kind or 'x='}")
         if is_condition(values[0]):
             raise ValueError(f"`{key}` must be given by =, got {key}{values[0]}")
+        if len({*values}) < len(values):
+            raise ValueError(f"the values of `{key}` must differ, got {','.join(values)}")
         if len(values) > 1 and key != "log" and (key, kind) not in SEVERAL:
             raise ValueError(f"`{key}` must be one column, got {','.join(values)}")
     if not set(keys.get("log", ["x"])) <= {"x", "y"} and keys["log"] != ["none"]:

@@ -314,7 +314,7 @@ def test_a_mistake_in_a_page_is_a_line(
         (BASE.encode("utf-16-le"), "DIR/mine.yaml: it must be text in UTF-8"),
         ("defaults: [nope]\n", "In 'mine': Could not load 'nope'."),
         ("defaults: 3\n", "Invalid defaults list in 'mine', defaults must be a list"),
-        ("defaults: [mine]\n", "its defaults list is circular, as where it names the page itself"),
+        ("defaults: [mine]\n", "a page in its defaults list leads back to itself"),
         ("defaults: [squeezenet, {layout: px8}]\n", "Multiple values for layout."),
     ],
 )

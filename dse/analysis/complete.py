@@ -57,7 +57,10 @@ def complete(found: Sweep) -> Grid:
     whole = frame.reindex(columns=range(math.prod(shape))).dropna()
     if whole.empty:
         most, size = int(frame.notna().sum(axis=1).max()), math.prod(shape)
-        raise NoSweep(f"no seed has all {size:,} points of the grid, at most {most:,}")
+        raise NoSweep(
+            f"no seed has all {size:,} points of the grid, at most {most:,}: select values by "
+            "key=value that were trained in all combinations"
+        )
     cells = whole.to_numpy(float).reshape(len(whole), *shape)
     seeds = tuple(int(seed) for seed in whole.index)
     return Grid(answer=answer, axes=found.axes, seeds=seeds, cells=cells)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany
-from dse.analysis.labels import MOST_TICKS, words
+from dse.analysis.labels import MOST_TICKS, Scale, words
 from dse.figures.plotting import Figure, panels
 from dse.figures.scales import find_axis
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_PANELS = 9
+LONG = 24
+"""Characters on an axis that are too many for panels next to each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,17 +25,18 @@ class Facets:
     """The panels of a figure: one for each value of the axis `col`, or a single one without it.
 
     `groups` has for each panel the keys of its groups by what tells them apart there: the values of
-    the axes `within`, which are all but `col`.
+    the axes `within`, which are all but `col`. `wide` panels are below each other.
     """
 
     col: Axis | None
     within: tuple[Axis, ...]
     groups: tuple[dict[tuple[Any, ...], tuple[Any, ...]], ...]
+    wide: bool = False
 
     @property
     def columns(self) -> int:
         """Panels next to each other."""
-        return 1 if len(self.groups) == 1 else 2 if len(self.groups) in (2, 4) else 3
+        return 1 if self.wide or len(self.groups) == 1 else 2 if len(self.groups) in (2, 4) else 3
 
     @property
     def room(self) -> int:
@@ -66,8 +69,13 @@ class Facets:
                 axes.set_xlabel("")
 
 
-def facets(keys: Iterable[tuple[Any, ...]], axes: Sequence[Axis], col: Axis | None) -> Facets:
-    """The groups with these keys, which have a value of each of `axes`, in panels along `col`."""
+def facets(
+    keys: Iterable[tuple[Any, ...]], axes: Sequence[Axis], col: Axis | None, x: Scale | None = None
+) -> Facets:
+    """The groups with these keys, which have a value of each of `axes`, in panels along `col`.
+
+    Panels are `wide` where the texts on their axis `x` are long.
+    """
     within = tuple(axis for axis in axes if axis is not col)
     groups: dict[Any, dict[tuple[Any, ...], tuple[Any, ...]]] = {
         value: {} for value in (col.values if col else [None])
@@ -77,7 +85,8 @@ def facets(keys: Iterable[tuple[Any, ...]], axes: Sequence[Axis], col: Axis | No
         inner = tuple(one for axis, one in zip(axes, key, strict=True) if axis is not col)
         if panel in groups:
             groups[panel][inner] = key
-    return Facets(col=col, within=within, groups=tuple(groups.values()))
+    wide = bool(col and x and sum(map(len, x.names)) > LONG)
+    return Facets(col=col, within=within, groups=tuple(groups.values()), wide=wide)
 
 
 def facet_axis(found: Sweep, col: str, *others: str) -> Axis | None:

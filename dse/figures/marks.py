@@ -82,7 +82,7 @@ def draw(
     turns = TURNS if joined is None and len(points) > MOST_BARS else 1
     drawn = _mixed(groups(in_order(points, order), names), turns)
     trials = _mixed(groups(found.blank(rows), names), turns)
-    parts = facets(drawn, apart, col)
+    parts = facets(drawn, apart, col, scales[0])
     looks = find_looks([*dict.fromkeys(chain(*parts.groups))], parts.within, hued)
     if scales[0].names or joined is None:  # nothing lies between categories
         looks = {key: {**look, "linestyle": "none"} for key, look in looks.items()}

@@ -42,7 +42,8 @@ def shaded(
     wide = logarithmic(hue, points["hue"])
     values = shades.position(points["hue"])
     norm = (mpl.colors.LogNorm if wide else mpl.colors.Normalize)(values.min(), values.max())
-    parts = facets([(value,) for value in col.values] if col else [()], [col] if col else [], col)
+    keys = [(value,) for value in col.values] if col else [()]
+    parts = facets(keys, [col] if col else [], col, scales[0])
     with style():
         figure, places = parts.panels(4.6)
         for axes, value in zip(places, col.values if col else (None,), strict=True):

@@ -52,13 +52,14 @@ def subspace_fronts(
 def _panel(axes: Axes, found: Sweep, column: str, cost: str) -> None:
     """A step line for each value of one axis, and a grey one for all networks."""
     axis = found.axis(column)
-    across, most = scale(cost, found.rows[cost].tolist()), found.rows[cost].max()
+    across, most = scale(cost, found.rows[cost].tolist()), 1.1 * found.rows[cost].max()
     whole: Any = {"color": "#bbbbbb", "linewidth": 4.0, "solid_capstyle": "butt"}
     for number, value in enumerate((WHOLE, *axis.values)):
         front = front_of(found, column, value, cost)
         x = across.position([*front[cost], most])
         y = np.append(front["mean"], front["mean"].iloc[-1])
-        looks = whole if value is WHOLE else look(number - 1) | {"marker": "", "linewidth": 1.4}
-        axes.step(x, y, where="post", label=written(value), **looks)
-    axes.legend(title=axis.name, fontsize="x-small", title_fontsize="x-small", loc="lower right")
+        looks = whole if value is WHOLE else look(number - 1) | {"linewidth": 1.4, "markersize": 3}
+        ends: Any = {"where": "post", "markevery": slice(len(x) - 1), "label": written(value)}
+        axes.step(x, y, **ends, **looks)
+    axes.legend(title=axis.name, fontsize="x-small", title_fontsize="x-small", loc="best")
     set_scale(axes, "x", across, log=is_log("x", cost, found.rows[cost], None), room=6)

@@ -173,7 +173,7 @@ def _listed(value: Any) -> list[Any]:
 def _reason(error: Exception) -> str:
     """The line that says most in an error of Hydra, OmegaConf or YAML."""
     if isinstance(error, RecursionError):
-        return "its defaults list is circular, as where it names the page itself"
+        return "a page in its defaults list leads back to itself"
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}"

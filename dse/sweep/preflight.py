@@ -89,13 +89,18 @@ def check_data(
 
 
 def splits(trials: Sequence[Trial], store: Store) -> list[str]:
-    """How many images of a folder are trained on, in lines; of several shares the ends."""
+    """How many images of a folder are trained on, in lines; of several shares the ends. Classes
+    without any are named in each case."""
     protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
     ends = [end(protocols, key=lambda p: p.train_images) for end in (min, max) if protocols]
+    distinct: dict[tuple[int, int], Protocol] = {}
+    for protocol in (*ends, *protocols):
+        distinct.setdefault((protocol.train_images, protocol.validation_images), protocol)
     lines = []
-    for protocol in dict.fromkeys(ends):
+    for protocol in distinct.values():
         with suppress(DataError):
-            lines += _split(protocol, folder.planned(protocol, store), store.root)
+            count, *without = _split(protocol, folder.planned(protocol, store), store.root)
+            lines += [count, *without] if protocol in ends else without
     return [printable(line) for line in dict.fromkeys(lines)]
 
 

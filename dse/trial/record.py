@@ -88,7 +88,7 @@ class Circumstance:
     """
 
     seconds: float = knob(
-        MISSING, real(0, math.inf), "training and judging, without pauses, seconds"
+        MISSING, real(0, math.inf), "loading, training and judging, without pauses, seconds"
     )
     device: str = knob(MISSING, _text(), "what it was trained on: cpu, or the name of a GPU")
     threads: int = knob(MISSING, integer(1, 65_536), "threads of the training")
