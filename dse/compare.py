@@ -89,6 +89,7 @@ def _compared(
     from dse.analysis.compressed import distinct
     from dse.analysis.folder import answer, known_key, read
     from dse.analysis.pairs import axis_alone, mixed_pairs, unlearned
+    from dse.analysis.summary import by_results
 
     wanted = parse(arguments)
     y = ",".join(wanted.pop("y", []))
@@ -122,7 +123,7 @@ def _compared(
     compared = compare(rows, axis.name, values, measure)
     means = [one.sentence for one in compare_means(rows, axis.name, values, measure)]
     remarks = [*together, mixed_pairs(chosen, axis, values), unlearned(chosen, axis, values)]
-    return compared, values, [*means, *filter(None, remarks)]
+    return compared, values, [*means, *filter(None, [*remarks, by_results(wanted)])]
 
 
 def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:

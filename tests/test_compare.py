@@ -348,6 +348,19 @@ def test_seeds_are_selected(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     )
 
 
+def test_a_selection_by_a_result_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for conditions, what in {
+        ("top1>0", "status=learned"): "top1 and status, results",
+        ("seconds>0",): "seconds, a result",
+        ("params>0", "seed<7", "device=cpu"): "",
+    }.items():
+        assert command.main([str(folder), "sr=0.125,0.25", *conditions]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        said = f"Trials were selected by {what}: means, intervals and p are of those that remain."
+        assert (last == said) == bool(what)
+        assert ("selected by" in last) == bool(what)
+
+
 def test_values_that_share_no_seed_are_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,12 +51,27 @@ def test_a_noisy_plateau_has_a_wide_interval_that_holds_it() -> None:
     assert found.low <= 0.5 <= found.high
 
 
-def test_the_interval_holds_the_start_where_many_values_are_equal() -> None:
-    """The highest of eight noisy means is too high: in resamples alone 28 of 100 begin too late."""
-    random = np.random.default_rng(6)
-    means = np.array([0.0, *[6.0] * 8])[:, None]
-    found = [ends(means + random.normal(0, 2, (9, 5)), 0.5) for _ in range(100)]
-    assert sum(low <= 1 <= high for low, high in found) >= 95
+@pytest.mark.parametrize(
+    ("means", "start"),
+    [([0, *[6] * 8], 1), ([*[0] * 8, 1], 8), ([*[0] * 4, 1], 4), (np.arange(9) * 0.3, 7)],
+)
+def test_the_interval_holds_the_start_where_noise_is_large(means: list[float], start: int) -> None:
+    """In resamples of the seeds 28 of 100 begin too late where many values are equal, and 30 end
+    too early where the last one is the best."""
+    random, accuracies = np.random.default_rng(6), np.array(means)[:, None]
+    shape = (len(means), 5)
+    found = [ends(accuracies + random.normal(0, 2, shape), 0.5) for _ in range(100)]
+    assert sum(low <= start <= high for low, high in found) >= 95
+
+
+def test_the_interval_ends_where_a_claim_is_shown_from() -> None:
+    """From the third value on nothing rises; the second is low, or the last one high, once."""
+    data = np.array([[80, 80, 80, 80, 80], [84, 84, 84, 84, 80], [84.1] * 5, [84.2] * 5])
+    assert ends(data, 0.5) == (1, 2)
+    data[1, 4] = 84
+    assert ends(data, 0.5) == (1, 1)
+    data[3, 4] = 94
+    assert ends(data, 0.5) == (1, 3)
 
 
 def test_a_value_that_a_greater_one_exceeds_is_not_in_the_interval() -> None:

@@ -325,8 +325,15 @@ def test_the_command_shows_the_selected_trials(
     assert "on the test set, which was not used for any choice." in text
     assert command.main([str(folder), "top1>70"]) == 0
     text = (folder / "plots/report_top1-gt-70.html").read_text()
-    assert "on the test set, by which these trials were selected." in text
+    said = "Trials were selected by top1, a result: means, intervals and p are of those that remain"
+    assert f"on the test set. {said}. Claims and comparisons are left out." in text
     assert "Selected: top1&gt;70 (4 of 6 trials)." in text
+    assert "not ImageNet" not in text
+    assert "paired by seed" not in text
+    assert command.main([str(folder), "params>0", "seed>0"]) == 0
+    text = (folder / "plots/report_params-gt-0_seed-gt-0.html").read_text()
+    assert "which was not used for any choice." in text
+    assert "paired by seed" in text
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,14 @@ def test_no_effect_needs_more_seeds_than_are_counted() -> None:
     assert seeds_for_power(0.0) is None
     assert seeds_for_power(1e-3) is None
     assert seeds_for_power(math.nan) is None
-    assert seeds_for_power(-math.inf) == 2
+
+
+@pytest.mark.parametrize(("effect", "level", "seeds"), [(-math.inf, 0.05, 6), (9.0, 0.05 / 8, 9)])
+def test_the_largest_effect_takes_the_fewest_seeds_that_can_decide(
+    effect: float, level: float, seeds: int
+) -> None:
+    assert seeds_for_power(effect, level) == seeds
+    assert smallest_p(seeds) <= level < smallest_p(seeds - 1)
 
 
 # Calibration: at full size in benchmarks/calibration.py -----------------------------------------

@@ -230,7 +230,7 @@ def undecidable(known: Sequence[Comparison]) -> str:
 def _seeds_needed(effect: float, count: int, family: int) -> int | None:
     """How many more than `count` seeds would decide this effect, as `Comparison` says."""
     seeds = seeds_for_power(effect, ALPHA / family)
-    return None if seeds is None else max(seeds - count, fewest_seeds(family) - count, 0)
+    return None if seeds is None else max(seeds - count, 0)
 
 
 def fewest_seeds(family: int) -> int:

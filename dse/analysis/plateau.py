@@ -7,9 +7,9 @@ margin can (Schuirmann 1987, on equivalence). Two questions are answered:
 - `plateaus`: where does it begin? The smallest value whose mean is within the margin of the
   highest, as the smallest tree within one standard error of the best (Breiman, Friedman, Olshen and
   Stone 1984, section 3.4.3). It is located on the validation set. The highest of noisy means is too
-  high, so with few seeds a plateau seems to begin later than it does, also in resamples of the
-  seeds. Its interval ends where it does in these, and begins at the first value that no greater one
-  is shown to exceed by more than the margin.
+  high, so with few seeds a plateau seems to begin later than it does. Both ends of its interval are
+  tests: it begins at the first value that no greater one is shown to exceed by more than the
+  margin, and ends at the first one from which on every value is shown to be exceeded by no more.
 - `claims`: does it begin at a value that was named before, such as the paper's? Decided on the test
   set. Each greater value is compared with the named one, paired by seed. Accuracy "rises by at most
   the margin" where the 95% interval of every difference ends below it; all must, so no adjustment
@@ -33,13 +33,7 @@ from dse.analysis.compare import Comparison, fewest_seeds, judged
 from dse.analysis.lines import lines
 from dse.analysis.pairs import at, axis_alone, pairs, sweep_once
 from dse.analysis.rendering import counted, signed
-from dse.analysis.statistics import (
-    ALPHA,
-    Floats,
-    half_width,
-    resampled_means,
-    resamples,
-)
+from dse.analysis.statistics import ALPHA, Floats, half_width
 from dse.trial.names import written
 
 MARGIN = 0.5
@@ -198,22 +192,31 @@ def starts(means: Floats, margin: float) -> list[int]:
 def ends(data: Floats, margin: float) -> tuple[int, int]:
     """The places of a 95% interval of where a plateau begins: (values, seeds), NaN where unknown.
 
-    The first one that no greater value exceeds by more than `margin`, by paired t tests which err
-    in 2.5% together; and the 97.5% quantile of resamples.
+    Paired t tests decide both ends, and err in at most 2.5% each. The first place that no greater
+    value exceeds by more than `margin` (Bonferroni over these). The first from which on no place is
+    exceeded by more, which is shown from the last one down: all must be shown, so no adjustment is
+    needed.
     """
-    low = next(place for place in range(len(data)) if not _exceeded(data, place, margin))
-    places = starts(resampled_means(data, resamples(data.shape[1])), margin)
-    return low, int(np.quantile(places, 0.975, method="inverted_cdf"))
+    low, high = 0, len(data) - 1
+    while (_rises(data, low, len(data) - 1 - low)[0] > margin).any():
+        low += 1
+    while high and (_rises(data, high - 1)[1] <= margin).all():
+        high -= 1
+    return low, high
 
 
-def _exceeded(data: Floats, place: int, margin: float) -> bool:
+def _rises(data: Floats, place: int, family: int = 1) -> tuple[Floats, Floats]:
+    """The ends of the 95% intervals of how much greater values exceed that at `place`.
+
+    They hold together for a `family` of them. NaN below three pairs.
+    """
     steps = data[place + 1 :] - data[place]
     known = np.isfinite(steps)
     count = known.sum(axis=1)
     means = steps.sum(axis=1, where=known) / np.maximum(count, 1)
     squares = ((steps - means[:, None]) ** 2).sum(axis=1, where=known)
-    half = half_width(count, np.sqrt(squares / np.maximum(count - 1, 1)), max(len(steps), 1))
-    return bool((means - half > margin).any())
+    half = half_width(count, np.sqrt(squares / np.maximum(count - 1, 1)), max(family, 1))
+    return means - half, means + half
 
 
 def claims(table: pd.DataFrame, column: str, value: float) -> list[Claim]:

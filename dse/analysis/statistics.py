@@ -179,14 +179,16 @@ def power(effect: float, count: int, level: float = ALPHA) -> float:
 def seeds_for_power(effect: float, level: float = ALPHA) -> int | None:
     """The fewest pairs with which the sign-flip test decides an effect with the chance `POWER`.
 
-    Differences are normal. None above `MAX_SEEDS`, or for NaN.
+    Differences are normal. None above `MAX_SEEDS`, or for NaN; an infinite effect takes the fewest
+    that can decide.
 
     >>> seeds_for_power(0.5), seeds_for_power(1.5)
     (34, 7)
     """
-    if not math.isfinite(effect):
-        return 2 if math.isinf(effect) else None
     counts = range(2, MAX_SEEDS + 1)
+    if not math.isfinite(effect):
+        able = (count for count in counts if smallest_p(count) <= level)
+        return next(able, None) if math.isinf(effect) else None
     place = bisect_left(counts, POWER, key=lambda count: power(effect, count, level))
     if place == len(counts):
         return None

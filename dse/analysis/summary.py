@@ -7,16 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import Sweep, configurations, sweep
+from dse.analysis.axes import SIZES, Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
 from dse.analysis.rendering import columns, counted, done
+from dse.trial.compressed import MEASURED
 from dse.trial.names import outcome, outcomes, short_id, written
+from dse.trial.record import ANSWER
 from dse.trial.unread import unread
 
 LINES = 20
 """Maximum number of configurations that are listed."""
-TESTED = {"top1", "top5", "loss"}
-"""Results on the test set."""
+EXACT = {*SIZES, "fp32_bytes", "epochs_total"}
+RESULTS = {*ANSWER, *MEASURED, "seconds", "peak_memory_bytes"} - EXACT
+"""What training and compression lead to; a selection by it keeps some seeds of a configuration."""
 
 
 def summary(
@@ -52,18 +55,28 @@ def summary(
 
 
 def trained(found: Sweep, selected: Collection[str] = ()) -> str:
-    """What was trained and how it ended, in two sentences; `selected` are the columns by which the
-    trials were selected."""
+    """What was trained and how it ended, in sentences; `selected` are the columns by which the
+    trials were selected.
+
+    By a result: then the report has no claims and no comparisons.
+    """
     count = len(found.rows)
     networks = "1 network was" if count == 1 else f"{count:,} networks were"
     data = " and ".join(sorted(found.rows["data"].unique()))
     epochs = found.fixed.get("epochs")
     on = f"{data} for {counted(int(epochs), 'epoch')}" if epochs else data
-    by_it, unused = "by which these trials were selected", "which was not used for any choice"
-    return (
-        f"{networks} trained from scratch on {on}: {outcomes(found.rows)}. "
-        f"Accuracies are on the test set, {by_it if TESTED & {*selected} else unused}."
-    )
+    test = "Accuracies are on the test set, which was not used for any choice."
+    if said := by_results(selected):
+        test = f"Accuracies are on the test set. {said} Claims and comparisons are left out."
+    return f"{networks} trained from scratch on {on}: {outcomes(found.rows)}. {test}"
+
+
+def by_results(selected: Collection[str]) -> str:
+    """A sentence where some of the columns by which trials were selected are results."""
+    names = [name for name in selected if name in RESULTS]
+    what = f"{' and '.join(names)}, {'results' if names[1:] else 'a result'}"
+    rest = "means, intervals and p are of those that remain."
+    return f"Trials were selected by {what}: {rest}" if names else ""
 
 
 def _table(found: Sweep, points: pd.DataFrame) -> list[str]:

@@ -17,7 +17,7 @@ from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
 from dse.analysis.folder import without_sampled
 from dse.analysis.rendering import counted, value_list
-from dse.analysis.summary import best, trained
+from dse.analysis.summary import best, by_results, trained
 from dse.figures.drawing import code_digest, not_shown
 from dse.report import sections
 from dse.report.compression import compression
@@ -148,9 +148,9 @@ def report(contents: Contents) -> bytes:
 
 
 def _of_grid(contents: Contents) -> list[Section]:
-    """The sections for which trials must be a grid: none are of what samplers chose."""
+    """The sections for which trials must be a grid: none are of what samplers or results chose."""
     rows = without_sampled(contents.table, contents.sampled)
-    if rows.empty:
+    if rows.empty or by_results(contents.selected):
         return []
     known = [sections.paper(found := sweep(rows)), sections.compared(found)]
     if not (count := len(contents.table) - len(rows)):
