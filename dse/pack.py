@@ -48,8 +48,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         files.require_trials(folder)
         done = packing.pack(folder, remove=value.lower() == "true")
-    except OSError as error:  # a full disk, or another command that packs
+    except BlockingIOError as error:  # another command packs
         say(error)
+        return 1
+    except OSError as error:
+        say(f"{folder} cannot be packed: {error}")
         return 1
     if not done:
         raise ValueError(f"`folder` must have finished trials, got {folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
-from dse.results import checkpoints, commands, compressed, drivers, files, locks, records, studies
+from dse.results import (
+    checkpoints,
+    commands,
+    compressed,
+    curves,
+    drivers,
+    files,
+    locks,
+    packs,
+    records,
+    studies,
+)
 from dse.results.checkpoints import Unfinished
 from dse.space.rules import printable
 from dse.sweep.errors import Parser
@@ -19,6 +31,7 @@ from dse.sweep.streams import print_lines, reported
 from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial
 
+WEIGHTS = "weights.safetensors"
 NAMED, LISTED = 100, 5
 """Maximum number of finished trials that are read for the names of others, and of commands."""
 
@@ -53,7 +66,9 @@ def _main(arguments: Sequence[str] | None) -> int:
 def damages(folder: Path) -> dict[str, list[str]]:
     """A line for each damaged record or file, by kind."""
     return {
-        files.TRIALS: records.damages(folder),
+        files.TRIALS: records.damages(
+            folder, check=lambda home, _: curves.check(folder, home.name)
+        ),
         files.COMPRESSED: compressed.damages(folder),
     }
 
@@ -83,6 +98,7 @@ def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
             yield "a command whose status cannot be read"
     yield from _stopped(folder, stopped)
     yield from itertools.chain.from_iterable(damaged.values())
+    yield from _without_weights(folder)
     if damage := studies.damage(folder):
         yield f"{damage}: a search refuses it"
 
@@ -116,6 +132,34 @@ def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:
     if stopped and noted and not drivers.published(folder):
         which = "to resume:" if len(noted) == 1 else "to resume, the one that asked for it:"
         yield from (f"{which} {command.line}" for command in noted[-LISTED:])
+
+
+def _without_weights(folder: Path) -> Iterator[str]:
+    """A line where finished trials, which are not packed, lack weights that their records name."""
+    there = files.finished(folder, files.trial_ids(folder)) - packs.ids(folder)
+    lacking = []
+    for own in sorted(there):
+        home = files.trial_folder(folder, own)
+        if not _is_whole(home / WEIGHTS):
+            with suppress(OSError, ValueError, RecursionError):
+                named = records.DIGESTS[WEIGHTS] in records.read_row(home / files.RECORD)
+                lacking += [own] * named
+    if lacking:
+        some = ", ".join(lacking[:LISTED]) + (", ..." if lacking[LISTED:] else "")
+        what = f"{counted(len(lacking), 'trial')} without whole weights ({some})"
+        yield f"{what}: to train again what you need them of, remove its folder"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file has the length that its header says."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+            ends = [one["data_offsets"][1] for key, one in header.items() if key != "__metadata__"]
+            return path.stat().st_size == 8 + length + max(ends, default=0)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        return False
 
 
 def _finished(folder: Path) -> Iterator[Trial]:

@@ -100,6 +100,40 @@ def test_new_trials_are_added_to_those_packed(folder: Path) -> None:
     assert files.signature(files.pack_of(folder)) == state, "nothing was new"
 
 
+@pytest.mark.parametrize("noted", [True, False], ids=["", "of an earlier version"])
+@pytest.mark.parametrize("cut", [None, 0, -3])
+def test_a_damaged_curve_is_not_packed(
+    tmp_path: Path, cut: int | None, noted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else its folder, the only copy of what is left, would be removed."""
+    one = RECORDS[0]
+    records.save(tmp_path, one, ANSWERED)
+    home = place(tmp_path, one)
+    curve = home / "curve.csv"
+    content = curve.read_bytes()
+    curve.write_bytes(content[:cut] if cut is not None else content.replace(b",", b";", 1))
+    if not noted:
+        (home / "record.json").write_bytes(files.sealed(one.row()))
+    assert pack.main([str(tmp_path), "remove=true"]) == 1
+    assert f"{curve} " in capsys.readouterr().err
+    assert home.exists()
+    assert curves.read(tmp_path, one.trial.trial_id) == {}
+    assert status.main([str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert "0 done, 0 failed, 1 damaged" in shown
+    assert "remove its folder to train the trial again" in shown
+
+
+def test_a_link_to_a_trial_is_removed_and_not_what_it_names(tmp_path: Path) -> None:
+    records.save(tmp_path, RECORDS[0], ANSWERED)
+    home, elsewhere = place(tmp_path, RECORDS[0]), tmp_path / "elsewhere"
+    home.rename(elsewhere)
+    home.symlink_to(elsewhere)
+    assert packing.pack(tmp_path, remove=True)[0].removed == 1
+    assert not home.is_symlink()
+    assert (elsewhere / "curve.csv").exists()
+
+
 def test_a_trial_in_a_folder_and_in_the_pack_is_one(folder: Path) -> None:
     packing.pack(folder)
     path = place(folder, RECORDS[0]) / "record.json"

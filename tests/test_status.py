@@ -12,9 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import toy_trial
 from sample_compressed import compressed_record
+from sample_records import record
 from test_faults import busy_worker, soon, started, sweep
 from toy_trial import Plan, trials
 
@@ -180,6 +183,22 @@ def test_damaged_records_of_trials_are_named(
     first, second = shown(tmp_path, capsys, code=1)
     assert first == f"{tmp_path}: 1 done, 0 failed, 1 damaged"
     assert second.startswith(f"{path} is damaged (it is cut off or not JSON): ")
+
+
+def test_lost_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As after a copy that stopped half-way; a trial that never had any lacks none."""
+    whole = safetensors.numpy.save({"conv1.bias": np.zeros(3, np.float32)})
+    for seed, content in enumerate([whole, whole, whole[:-1]]):
+        records.save(tmp_path, record(seed=seed), {"weights.safetensors": content})
+    records.save(tmp_path, record(seed=3), {})
+    lost = [record(seed=seed).trial.trial_id for seed in (1, 2)]
+    (trial_folder(tmp_path, lost[0]) / "weights.safetensors").unlink()
+    assert status.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}: 4 done, 0 failed",
+        f"2 trials without whole weights ({', '.join(sorted(lost))}): to train again what you need "
+        "them of, remove its folder",
+    ]
 
 
 def test_a_sweep_and_its_plan_refuse_what_status_calls_damaged(

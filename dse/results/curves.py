@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.results import packs
-from dse.results.files import COMPRESSED, TRIALS, trial_folder
+from dse.results.files import COMPRESSED, TRIALS, Damaged, refused, trial_folder
+from dse.results.records import AGAIN, check_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,17 +55,39 @@ def load(folder: Path, trial_ids: Iterable[str]) -> tuple[pd.DataFrame, list[str
 
 
 def read(folder: Path, own: str, kind: str = TRIALS) -> dict[str, list[float]]:
-    """The curve of a trial that has a folder, all attempts; empty where it cannot be read.
+    """The curve of a trial that has a folder, all attempts; empty where it is damaged or missing.
 
     With `kind`, that of a compressed network's retraining.
     """
     try:
-        with (trial_folder(folder, own, kind) / "curve.csv").open(encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        names = COLUMNS[kind] if rows else ()
-        return {name: [_number(name, row) for row in rows] for name in names}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return _curve(trial_folder(folder, own, kind) / "curve.csv", kind)
+    except UNREADABLE:
         return {}
+
+
+def check(folder: Path, own: str, kind: str = TRIALS) -> None:
+    """Raise `Damaged` where a trial's curve was cut or changed; it may be missing."""
+    path = trial_folder(folder, own, kind) / "curve.csv"
+    try:
+        _curve(path, kind)
+    except (Damaged, FileNotFoundError) as error:
+        if isinstance(error, Damaged):
+            raise
+    except UNREADABLE as error:
+        raise refused(path, error, AGAIN[kind]) from None
+
+
+def _curve(path: Path, kind: str) -> dict[str, list[float]]:
+    content = path.read_bytes()
+    check_weights(path, content)
+    if not content:
+        raise ValueError("it is empty")
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    names = COLUMNS[kind] if rows else ()
+    return {name: [_number(name, row) for row in rows] for name in names}
+
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, csv.Error)
 
 
 def _number(name: str, row: Mapping[str, str]) -> float:

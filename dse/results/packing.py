@@ -41,9 +41,9 @@ def pack(folder: Path, remove: bool = False) -> list[Packed]:
     the folders of all that is packed are deleted afterwards, with weights and compressed files; a
     kill leaves some of them, which the next call removes.
 
-    Raises `Damaged` where a record or a pack cannot be trusted, `ValueError` where a command runs
-    that may still look for a folder to remove, `BlockingIOError` where another process packs this
-    folder, and `OSError` where it cannot be written.
+    Raises `Damaged` where a record, a curve or a pack cannot be trusted, `ValueError` where a
+    command runs that may still look for a folder to remove, `BlockingIOError` where another process
+    packs this folder, and `OSError` where it cannot be written.
     """
     with locked(folder / CLAIMS / "pack") as lock:
         if lock == "held":
@@ -61,7 +61,8 @@ def _removed(folder: Path, kind: str) -> int:
     """Delete the folders of what is packed; returns how many there were."""
     packed = packs.ids(folder, kind).intersection(trial_ids(folder, kind))
     for own in packed:
-        shutil.rmtree(trial_folder(folder, own, kind))
+        home = trial_folder(folder, own, kind)
+        home.unlink() if home.is_symlink() else shutil.rmtree(home)
     return len(packed)
 
 
@@ -83,6 +84,8 @@ def _added(folder: Path, kind: str) -> Packed:
         str(own): {name: curve[name].tolist() for name in curves.COLUMNS[kind]}
         for own, curve in frame.groupby(packs.ID[kind], sort=False)
     }
+    for own in sorted(there - lists.keys()):
+        curves.check(folder, own, kind)
     found = {own: curves.read(folder, own, kind) for own in there - lists.keys()}
     if new or any(found.values()):  # or a pack lacks the curve of what it holds
         rows = packs.rows(folder, kind) + [_row(folder, own, kind) for own in new]

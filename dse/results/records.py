@@ -53,8 +53,12 @@ AGAIN = {
 PACKED = "train it again under another `name`"
 """What to do about a trial without weights whose record is in a pack."""
 
-DIGESTS = {"weights.safetensors": "weights_sha256", "sparse.safetensors": "sparse_sha256"}
-"""What a `record.json` calls the SHA-256 of a trial's file of weights. It is no column."""
+DIGESTS = {
+    "weights.safetensors": "weights_sha256",
+    "sparse.safetensors": "sparse_sha256",
+    "curve.csv": "curve_sha256",
+}
+"""What a `record.json` calls the SHA-256 of each of a trial's other files. It is no column."""
 
 
 class Failure(NamedTuple):
@@ -67,7 +71,7 @@ class Failure(NamedTuple):
 def save(folder: Path, record: Record, files: Mapping[str, bytes]) -> bool:
     """Save a trial's record and its files; False where another record was first.
 
-    The `record.json` also holds the SHA-256 of each file of weights.
+    The `record.json` also holds the SHA-256 of the weights and of the curve.
     """
     digests = {DIGESTS[n]: hashlib.sha256(files[n]).hexdigest() for n in DIGESTS if n in files}
     return save_row(folder, record.trial.trial_id, {**record.row(), **digests}, files)
@@ -186,7 +190,7 @@ def read(path: Path) -> Record:
 
 
 def check_weights(path: Path, content: bytes) -> None:
-    """Raise `Damaged` where a trial's file of weights is not the one that its record names.
+    """Raise `Damaged` where a trial's weights or curve are not those that its record names.
 
     Those of earlier versions name none, and a file outside of a trial's folder has no record. One
     that cannot be read is left to its readers.
