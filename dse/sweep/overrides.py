@@ -68,6 +68,9 @@ def parse_overrides(
         try:
             override = _read(text, text_keys)
         except Exception:  # several types, where it is not in Hydra's grammar
+            if not __debug__ and "(" in text:
+                errors.append(f"functions such as range() need Python without -O, got {text}")
+                continue
             errors.append(misread(text, known, named, before))
             before = f"{before},{text}" if is_more(text, before) else ""
             continue
@@ -94,7 +97,7 @@ def _read(text: str, text_keys: Collection[str]) -> Override:
     try:
         override = _parsed(text, _Visitor(key in text_keys))
     except Exception:  # Hydra raises many types
-        if equals and re.fullmatch(r"\w[\w.]*", key):
+        if equals and (__debug__ or "(" not in written) and re.fullmatch(r"\w[\w.]*", key):
             return literal
         raise
     return literal if key in PATHS and not isinstance(override.value(), str) else override

@@ -26,16 +26,18 @@ LISTED = 5
 """Maximum number of classes, or of kinds of ignored files, that a line lists."""
 
 
-def check_folder(folder: Path, key: str = "results.root") -> None:
+def check_folder(folder: Path, key: str = "results.root", *, write: bool = True) -> None:
     """Raise `RequestError` if a results folder cannot be written, or holds something else.
 
-    `key` is what the user gave the folder by.
+    `key` is what the user gave the folder by; a plan does not `write`.
     """
     try:
+        held = foreign(folder)
         candidates = (folder / "trials", folder, *folder.absolute().parents)
         nearest = next(path for path in candidates if path.exists() or path.is_symlink())
-        with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
-            held = foreign(folder)
+        if write:
+            with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
+                pass
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise RequestError([f"`{key}` must be writable, got {folder}: {reason}"]) from None
