@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned, counted, decimals
-from dse.analysis.selection import LISTED, is_condition, parse, select
+from dse.analysis.selection import LISTED, is_condition, parse, plain, select, words
 from dse.results import compressed
 from dse.sweep.errors import Parser
 from dse.sweep.streams import print_lines, reported
@@ -87,7 +87,7 @@ def _compared(
     from dse.analysis.axes import SIZES, sweep
     from dse.analysis.compare import compare, compare_means
     from dse.analysis.compressed import distinct
-    from dse.analysis.folder import answer, known_key, read
+    from dse.analysis.folder import answer, known_key, read, selected
     from dse.analysis.pairs import axis_alone, mixed_pairs, unlearned
     from dse.analysis.summary import by_results
 
@@ -101,17 +101,20 @@ def _compared(
     for name in wanted:
         known_key(name, found.rows)
     key = _key(wanted, found)
-    for text in wanted[key]:
-        select(found.rows, {**wanted, key: [text]})
-    rows, names = select(found.rows, wanted), [axis.name for axis in found.axes]
+    texts = plain(wanted[key])
+    rows, names = selected(found, wanted, key), [axis.name for axis in found.axes]
+    for text in texts:
+        if select(found.rows, {key: [text]}).index.intersection(rows.index).empty:
+            given = {**wanted, key: [text, *filter(is_condition, wanted[key])]}
+            raise ValueError(f"no trial has {' '.join(words(given))}")
     joined = next((axis for axis in found.axes if key in axis.columns and key != axis.name), None)
     together = [_stands_for(key, joined, rows, folder)] if joined else []
     if key not in names and not joined:
         reason = "it follows from other keys" if key in SIZES else "it is a result"
         instead = f"compare {' or '.join(names)}" if names else "only the seed varies"
         raise ValueError(f"`{key}` cannot be compared: {reason}; {instead}")
-    if rows[key].nunique() < len(wanted[key]):
-        raise ValueError(f"the values of `{key}` must differ, got {','.join(wanted[key])}")
+    if rows[key].nunique() < len(texts):
+        raise ValueError(f"the values of `{key}` must differ, got {','.join(texts)}")
 
     columns = found.axis(key).columns
     chosen = replace(sweep(rows), measure=measure)  # of a layout, perhaps one field varies
@@ -119,7 +122,7 @@ def _compared(
     axis = chosen.axis(column)
     if not set(axis.columns) <= set(columns):
         axis = axis_alone(chosen, column)
-    values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in wanted[key]]
+    values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in texts]
     compared = compare(rows, axis.name, values, measure)
     means = [one.sentence for one in compare_means(rows, axis.name, values, measure)]
     remarks = [*together, mixed_pairs(chosen, axis, values), unlearned(chosen, axis, values)]
@@ -145,20 +148,31 @@ def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:
 
 def _key(wanted: Mapping[str, Sequence[str]], found: Sweep) -> str:
     """The only key that has several values, apart from the seed."""
-    axes, rows = found.axes, found.rows
-    several = [key for key, texts in wanted.items() if texts[1:] and not is_condition(texts[0])]
+    several = [key for key, texts in wanted.items() if plain(texts)[1:]]
     if several == ["seed"]:
         raise ValueError("`seed` cannot be compared: trials are paired by it")
     several = [key for key in several if key != "seed"]
     if not several:
-        example = "bypass=none,simple"
-        if axis := next((one for one in axes if one.name in wanted), next(iter(axes), None)):
-            name = axis.name if axis.name == LAYOUT else axis.columns[0]
-            example = f"{name}={','.join(map(written, rows[name].drop_duplicates()[:LISTED]))}"
-        raise ValueError(f"no key has two values; write {example}")
+        raise ValueError(f"no key has two values; {_example(wanted, found)}")
     if len(several) > 1:
         raise ValueError(f"one key must have two or more values, got {' and '.join(several)}")
     return several[0]
+
+
+def _example(wanted: Mapping[str, Sequence[str]], found: Sweep) -> str:
+    """What to write: values of a key that the trials selected have, rather one that was named."""
+    from dse.analysis.folder import selected
+
+    every = [(axis, {axis.name, *axis.columns}) for axis in found.axes]
+    for axis, own in sorted(every, key=lambda one: wanted.keys().isdisjoint(one[1])):
+        others = {key: [*filter(is_condition, t)] if key in own else t for key, t in wanted.items()}
+        rows = selected(found, others)
+        name = axis.name if axis.name == LAYOUT else axis.columns[0]
+        places = axis.places(rows).argsort(kind="stable")
+        values = rows[name].iloc[places].drop_duplicates()[:LISTED]
+        if len(values) > 1:
+            return f"write {name}={','.join(map(written, values))}"
+    return "only the seed varies in the trials selected"
 
 
 def table(comparisons: Sequence[Comparison]) -> str:

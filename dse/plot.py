@@ -212,8 +212,8 @@ def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
         if key not in USES[kind]:
             kinds = ", ".join(one or "x= and y=" for one, uses in USES.items() if key in uses)
             raise ValueError(f"`{key}` is for {kinds}; it has no effect with {kind or 'x='}")
-        if is_condition(values[0]):
-            raise ValueError(f"`{key}` must be given by =, got {key}{values[0]}")
+        for text in filter(is_condition, values):
+            raise ValueError(f"`{key}` must be given by =, got {key}{text}")
         if len({*values}) < len(values):
             raise ValueError(f"the values of `{key}` must differ, got {','.join(values)}")
         if len(values) > 1 and key != "log" and (key, kind) not in SEVERAL:

@@ -83,5 +83,8 @@ def test_a_selection_is_named_and_counted() -> None:
     assert caption(rows, 10, selected={"lr": ["<0.02"], "seed": ["<2"]}) == (
         "Fixed: sr 0.5, lr 0.01. Selected: lr<0.02; seed<2 (2 of 12 trials)."
     )
+    assert caption(rows, 10, selected={"sr": ["0.5", "1", "<0.7"]}) == (
+        "Fixed: sr 0.5, lr 0.01. Selected: sr=0.5, 1; sr<0.7 (2 of 12 trials)."
+    )
     many = caption(table(), 11, selected={"trial_id": [f"id{n}" for n in range(9)]})
     assert many == "Selected: trial_id=id0 .. id8 (9) (1 of 12 trials)."

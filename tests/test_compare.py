@@ -440,6 +440,8 @@ def test_one_value_is_no_list_of_values(value: object) -> None:
         (["sr=0.125,0.3"], "`sr` must be one of 0.125, 0.25, 0.5, got 0.3"),
         (["sr=0.25"], "no key has two values; write sr=0.125,0.25,0.5\n"),
         (["epochs=20"], "no key has two values; write sr=0.125,0.25,0.5\n"),
+        (["sr<0.2"], "no key has two values; only the seed varies in the trials selected\n"),
+        (["sr=0.125,0.25", "sr>0.2"], "no trial has sr=0.125 sr>0.2\n"),
         (
             ["sr=0.25,0.5", "epochs=20,40"],
             "one key must have two or more values, got sr and epochs",
@@ -452,6 +454,7 @@ def test_one_value_is_no_list_of_values(value: object) -> None:
         (["sr=0.25,0.5"], "no seed has two of `sr` 0.25, 0.5 with all else equal"),
         (["0.25"], "arguments must be key=value"),
         (["sr=0.125,0.25", "y=pct3x3"], "`y` must be a numeric result, such as val_top1"),
+        (["sr=0.125,0.25", "y=layout"], "`y` must be a numeric result, such as val_top1"),
         (["sr=0.125,0.25", "y=status"], "`y` must be a numeric result, such as val_top1"),
         (
             ["sr=0.125,0.25", "y=los"],
@@ -594,6 +597,56 @@ def test_keys_that_are_not_read_are_left_out(capsys: pytest.CaptureFixture[str])
     assert "at network=squeezenet sr=0.125 retrain_epochs=8, 5 seeds" in out
     assert re.search(r"at retrain_epochs=8, 5 seeds, in points:\nnetwork +sr +top-1 ", out)
     assert re.search(r"alexnet {8,}[+-]", out)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("cifar10_30_epochs", ["method=none,deep_compression", "sr<0.2"], "at retrain_epochs=8"),
+        (
+            "cifar10_30_epochs",
+            ["method=none,deep_compression", "sr!=0.5"],
+            "mean over 4 settings, 5 seeds",
+        ),
+        ("cifar10_30_epochs", ["network=squeezenet,alexnet", "sr=0.25"], "network=alexnet: +1.7 p"),
+        (
+            "compression",
+            ["method=none,deep_compression", "bits<6", "sr=0.5"],
+            "mean over 2 settings, 5 seeds",
+        ),
+    ],
+)
+def test_a_key_selects_among_the_trials_that_read_it(
+    name: str, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that do not because of the values that are compared stay; others do not."""
+    folder = Path(__file__).parents[1] / "results/reference" / name
+    assert command.main([str(folder), *arguments]) == 0
+    assert words in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_key_that_no_compared_trial_reads_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(__file__).parents[1] / "results/reference/cifar10_30_epochs"
+    for words, name in {
+        "method=none,svd bits=8": "bits",
+        "sr=0.125,0.25 network=alexnet": "sr",
+    }.items():
+        assert command.main([str(folder), *words.split()]) == 2
+        line = f"`{name}` is not read by any of the trials selected\n"
+        assert capsys.readouterr().err == line
+
+
+def test_what_is_suggested_is_of_the_trials_selected(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the order of the axis; of a key that has one value, another is suggested."""
+    demo = str(Path(__file__).parents[1] / "results/reference/demo")
+    for words, example in {
+        "bypass!=complex": "bypass=none,simple",
+        "bypass=complex": "bypass=none,simple,complex",
+        "sr<0.2 bypass!=none": "bypass=simple,complex",
+        "sr=0.25 sr>0.2 bypass!=complex": "sr=0.25,0.5,0.75,1",
+    }.items():
+        assert command.main([demo, *words.split()]) == 2
+        assert capsys.readouterr().err == f"no key has two values; write {example}\n"
 
 
 def test_that_nothing_could_be_decided_is_said() -> None:

@@ -12,7 +12,7 @@ from sample_records import FILES, contents, record
 
 from dse.compress import __main__
 from dse.compress.request import read_request
-from dse.results import packing, records
+from dse.results import packing, records, studies
 from dse.results.compressed import FILE
 from dse.results.files import COMPRESSED
 from dse.sweep.errors import RequestError
@@ -117,6 +117,17 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
                 "(2 are for shared weights), got 7"
             ],
         ),
+        (
+            ["bits!=5", "method!=none", "runner.workers>1", "n_trials>3"],
+            [
+                "`bits` is a setting: give its values by =, got bits!=5",
+                "`method` is a setting: give its values by =, got method!=none",
+                "`runner.workers` is a setting: give its values by =, got runner.workers>1",
+                "unknown key `n_trials`; did you mean `trial_id`?",
+            ],
+        ),
+        (["val_top1=80"], ["`val_top1` is 1 in every trial, got 80"]),
+        (["study=tpe"], ["unknown key `study`; columns that vary are sr, seed"]),
         (["limit=3"], ["`limit` must be at least the 4 points of the grid, got 3"]),
         (
             ["runner.workers=0", "bits=1"],
@@ -146,6 +157,22 @@ def test_a_network_that_diverged_is_refused(tmp_path: Path) -> None:
         assert chosen.trial.seed == 1
     with pytest.raises(RequestError, match=r"`seed` is 0 \.\. 1 in these trials, got seed>1"):
         read_request([str(tmp_path), "seed>1"])
+
+
+def test_every_column_selects_trials(folder: Path) -> None:
+    """Also those that only the tables of searches have."""
+    study = dict.fromkeys(studies.KEYS, "") | {
+        "points": [{"number": n, "state": "trained", "trials": [one]} for n, one in enumerate(IDS)]
+    }
+    studies.save(folder, "tpe", study)
+    for words, count in {
+        "val_top1=1": 4,
+        "val_top1==1": 4,
+        "study=tpe study_trial<3": 2,
+        "study_trial=4": 1,
+        "sr=0.125,0.25 sr>0.2": 2,
+    }.items():
+        assert len(read_request([str(folder), *words.split()]).compressions) == count
 
 
 def test_a_folder_without_trials_or_weights_is_refused(tmp_path: Path) -> None:

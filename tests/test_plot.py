@@ -116,6 +116,7 @@ def test_captions_say_what_is_left_out() -> None:
         ),
         ("x=foo", "got foo; columns that vary are sr, bypass, seed, "),
         ("x=pct3x3", "`pct3x3` has one value only: 0.5"),
+        ("x=sr col=layout", "`layout` is a column where several fields of named layouts vary, and"),
         ("x=sr hue=sr", "`hue` must be another axis than `x`, got sr"),
         ("x=sr log=z", "`log` must be x, y, x,y or none, got z"),
         ("x=bypass log=x", "`log=x` needs numbers, and `bypass` is text"),
@@ -139,6 +140,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("results/other x=sr", "one folder must be named, got results/other too"),
         ("x=sr top1", "a condition must be in quotes, such as 'top1>1': got top1 alone"),
         ("x>1", "`x` must be given by =, got x>1"),
+        ("x=sr x>1", "`x` must be given by =, got x>1"),
         (
             "x=sr xlim=0,1",
             "unknown key `xlim`; keys are x, y, hue, col, value, log, output, and columns",

@@ -280,6 +280,9 @@ def test_trials_without_a_value_of_the_hue_are_grey() -> None:
     figure = scatter(sweep(table), "val_top1", hue="val_loss")
     assert len(dots(figure.axes[0])) == len(table)
     assert "val_loss 1 val_loss 2 no value of val_loss" in text(figure)
+    table["study_trial"] = pd.array([None, *[1] * 3, *[2] * 2], dtype="Int64")
+    figure = scatter(sweep(table), "val_top1", hue="study_trial")
+    assert "study_trial 1 study_trial 2 no value of study_trial" in text(figure)
 
 
 def test_a_step_that_did_not_happen_is_no_number() -> None:

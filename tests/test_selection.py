@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -36,6 +38,68 @@ def test_conditions_hold_together() -> None:
     assert chosen("sr==0.5", "bypass!=none") == [2]
 
 
+def test_values_and_conditions_of_a_key_hold_together() -> None:
+    for arguments in (["sr=0.125,0.5", "sr>0.2"], ["sr>0.2", "sr=0.125,0.5"]):
+        assert chosen(*arguments) == [1, 2]
+        assert words(parse(arguments)) == ["sr=0.125,0.5", "sr>0.2"]
+
+
+def test_values_that_no_trial_has_may_be_excluded() -> None:
+    table = TABLE.assign(layout=["px8", "px16", "px16"], pool_after=["none", "1-4", "4"])
+    for text in (
+        *("sr!=0.3", "sr!=7", "bypass!=complex", "layout!=v1_1", "pool_after!=1-4-8"),
+        *("bypass!=complex,complex", "status!=diverged"),
+    ):
+        rows = select(table.assign(status="learned"), parse([text]))
+        assert rows.index.tolist() == [0, 1, 2], text
+    assert select(table.assign(nesterov=True), parse(["nesterov!=False"])).shape[0] == 3
+    results = pd.DataFrame({"top1": [60 + n / 7 for n in range(20)]})
+    assert len(select(results, parse(["top1!=60.5"]))) == 20
+
+
+def test_times_are_compared_as_text() -> None:
+    table = TABLE.assign(finished=[f"2026-0{n}-15T12:00:00+00:00" for n in (1, 2, 3)])
+    for text, rows in {
+        "finished>2026-02": [1, 2],
+        "finished<2026-02-15T12:30": [0, 1],
+        "finished>=2026": [0, 1, 2],
+    }.items():
+        assert select(table, parse([text])).index.tolist() == rows
+    line = "`finished` is 2026-01-15T12:00:00+00:00 .. 2026-03-15T12:00:00+00:00 in these trials"
+    with pytest.raises(ValueError, match=re.escape(line) + ", got finished>2027"):
+        select(table, parse(["finished>2027"]))
+
+
+def test_sizes_may_have_a_unit() -> None:
+    table = TABLE.assign(size_bytes=[999_999, 1_000_000, 1_048_577])
+    for text, rows in {
+        "size_bytes>1MB": [2],
+        "size_bytes>1MiB": [2],
+        "size_bytes>=1e6": [1, 2],
+        "size_bytes<1 MB": [0],
+        "size_bytes>0": [0, 1, 2],
+    }.items():
+        assert select(table, parse([text])).index.tolist() == rows
+
+
+def test_trials_without_a_value_are_in_no_message() -> None:
+    """Those of a folder that a search and a sweep share have no study."""
+    table = TABLE.assign(study=["tpe", None, None])
+    table["study_trial"] = pd.array([3, None, None], dtype="Int64")
+    assert select(table, parse(["study=tpe"])).index.tolist() == [0]
+    assert select(table, parse(["study_trial<=3"])).index.tolist() == [0]
+    assert select(table, parse(["study_trial!=9"])).index.tolist() == [0]
+    for text, line in {
+        "study=foo": "`study` is tpe in every trial that has it, got foo",
+        "study!=foo": "`study` is tpe in every trial that has it, got foo",
+        "study_trial=99": "`study_trial` is 3 in every trial that has it, got 99",
+    }.items():
+        with pytest.raises(ValueError, match=f"^{line}$"):
+            select(table, parse([text]))
+    with pytest.raises(ValueError, match=r"^no trial has a value of loss$"):
+        select(table.assign(loss=float("nan")), parse(["loss=1"]))
+
+
 def test_conditions_are_false_where_there_is_no_value() -> None:
     table = TABLE.assign(
         status=["learned", "learned", "partly_dead"],
@@ -66,7 +130,12 @@ def test_conditions_are_false_where_there_is_no_value() -> None:
         (["sr>0.5"], "`sr` is 0.125 .. 0.5 in these trials, got sr>0.5"),
         (["bypass>1"], "`bypass` must be numbers for >1; name values: key=value"),
         (["bypass!=simpel"], "`bypass` must be one of none, simple, got simpel"),
-        (["sr=0.5", "sr>0.1"], "`sr` must be given once, got 'sr>0.1' too"),
+        (["sr=0.5", "sr>0.1", "sr=0.125"], "`sr` must be given once, got 'sr=0.125' too"),
+        (["sr=0.125", "sr>0.2"], "no trial has sr=0.125 sr>0.2"),
+        (["sr!=half"], "`sr` must be one of 0.125, 0.5, got half"),
+        (["finished>noon"], "> must be followed by a time such as 2026-01-31T12:00, got 'finish"),
+        (["size_bytes<1mb"], "< must be followed by one number, with a unit or without, such as"),
+        (["sr<1kB"], "< must be followed by one number, got 'sr<1kB'"),
         (["sr>0.125", "bypass=none", "nesterov!=false"], "no trial has sr>0.125 bypass=none neste"),
         (["sr=0.5", "sr=0.125"], "`sr` must be given once"),
         (["srr=1"], "`srr` must be a column of the table: sr, bypass, nesterov"),

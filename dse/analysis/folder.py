@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import reads, sweep
+from dse.analysis.axes import Sweep, reads, sweep
 from dse.analysis.labels import ACCURACIES, PARTS, is_numeric
 from dse.analysis.selection import LISTED, select
 from dse.results import files, tables
@@ -95,13 +95,25 @@ def rows_of(
     found = sweep(table)
     for name in wanted:
         known_key(name, found.rows, own)
+    return table.loc[selected(found, wanted).index]
+
+
+def selected(found: Sweep, wanted: Mapping[str, Sequence[str]], key: str = "") -> pd.DataFrame:
+    """The rows of a sweep with the wanted values.
+
+    Where values of `key` are compared, a field does not select among the rows that do not read it
+    because of their value of `key`, as AlexNet's where networks are compared at an `sr`.
+    """
     columns = {axis.name: axis.columns for axis in found.axes}
-    chosen = select(found.rows, wanted)
+    fields = {name: columns.get(name, (name,)) for name in wanted}
+    spared = {name: ~reads(found.rows[[key] if key else []], fields[name]) for name in wanted}
+    chosen = select(found.rows, wanted, spared)
     for name in wanted:
-        chosen = chosen[reads(chosen, columns.get(name, (name,)))]
-        if chosen.empty:
+        read = reads(chosen, fields[name])
+        if not read.any():
             raise ValueError(f"`{name}` is not read by any of the trials selected")
-    return table.loc[chosen.index]
+        chosen = chosen[read | spared[name][chosen.index]]
+    return chosen
 
 
 def without_sampled(table: pd.DataFrame, sampled: Collection[str]) -> pd.DataFrame:
@@ -114,22 +126,16 @@ def without_sampled(table: pd.DataFrame, sampled: Collection[str]) -> pd.DataFra
 
 def known_key(name: str, rows: pd.DataFrame, own: Sequence[str] = ()) -> None:
     """Raise `ValueError`, with the nearest column or `own` key, where `name` is not a column."""
-    if name == LAYOUT and name not in rows:
-        stem = [field for field in STEM if field in rows and rows[field].nunique() > 1]
-        fields = f"{', '.join(stem)} vary" if stem[1:] else f"{''.join(stem) or 'nothing'} varies"
-        raise ValueError(
-            f"`{LAYOUT}` is a key where several fields of named layouts vary, and here {fields}"
-            + (f": use {stem[0]}=VALUE" if stem else "")
-        )
+    _check_layout(name, rows, "key", "{}=VALUE")
     if name not in rows:
         raise ValueError(f"unknown key `{name}`; {_nearest(name, rows, own)}")
 
 
 def answer(what: str, name: str, rows: pd.DataFrame) -> str:
     """`name`, where it is a column of numbers that no key sets; else raises `ValueError`."""
-    column(what, name, rows)
-    values = rows[name]
-    if name in QUESTION or name in SETTINGS or not is_numeric(values):
+    if name != LAYOUT:
+        column(what, name, rows)
+    if name in (*QUESTION, *SETTINGS, LAYOUT) or not is_numeric(rows[name]):
         known = "a numeric result, such as val_top1, loss or seconds"
         raise ValueError(f"{what} must be {known}, got {name}")
     return name
@@ -137,9 +143,22 @@ def answer(what: str, name: str, rows: pd.DataFrame) -> str:
 
 def column(what: str, name: str, rows: pd.DataFrame) -> None:
     """Raise `ValueError`, with the nearest column, where `name` is not a column."""
+    _check_layout(name, rows, "column", f"{what.strip('`')}={{}}")
     if name not in rows:
         rule = f"{what} must be a column of the table"
         raise ValueError(f"{rule}, got {name}; {_nearest(name, rows)}")
+
+
+def _check_layout(name: str, rows: pd.DataFrame, noun: str, use: str) -> None:
+    """Raise `ValueError` where `name` is `layout` and layouts are no axis, with what to `use`."""
+    if name != LAYOUT or name in rows:
+        return
+    stem = [field for field in STEM if field in rows and rows[field].nunique() > 1]
+    varied = f"{', '.join(stem)} vary" if stem[1:] else f"{''.join(stem) or 'nothing'} varies"
+    raise ValueError(
+        f"`{LAYOUT}` is a {noun} where several fields of named layouts vary, and here {varied}"
+        + (f": use {use.format(stem[0])}" if stem else "")
+    )
 
 
 def _nearest(name: str, rows: pd.DataFrame, own: Sequence[str] = ()) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.space.architecture import Layout, Metaparameters
+from dse.space.architecture import LAYOUTS, Layout, Metaparameters
+from dse.space.rules import one_of
 from dse.trial.compressed import Measured
 from dse.trial.compression import Settings
-from dse.trial.names import OUTCOMES, written
+from dse.trial.names import LAYOUT, OUTCOMES, written
 from dse.trial.protocol import Protocol
 from dse.trial.question import QUESTION, Trial
 from dse.trial.recipe import Recipe
@@ -29,6 +30,13 @@ MEANINGS = {
     if "meaning" in item.metadata
 }
 """What each column holds, as its field says."""
+RULES = {
+    item.name: item.metadata["rule"]
+    for part in PARTS
+    for item in fields(part)
+    if "rule" in item.metadata and part is not Circumstance
+} | {LAYOUT: one_of(*LAYOUTS)}
+"""What each column of questions, settings and results may hold."""
 LABELS = MEANINGS | {
     "top1": "top-1 on the test set (%)",
     "top5": "top-5 on the test set (%)",

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from dse.space.amounts import amount
 from dse.space.rules import escaped, is_number
 from dse.trial.names import written
 from dse.trial.question import QUESTION
-from dse.trial.record import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +27,15 @@ SIGNS = {">=": "ge", "<=": "le", "!=": "ne", ">": "gt", "<": "lt"}
 """What a condition may begin with, besides `=`, and its name in Python's `operator` module."""
 STEPS = ("diverged_step", "dead_step")
 """Columns with -1 where that did not happen."""
+TIME = "finished"
+"""The column of times, which are compared as text: ISO 8601."""
 
 
 def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
     """`["sr=0.125,0.25", "top1>80"]` -> `{"sr": ["0.125", "0.25"], "top1": [">80"]}`.
 
-    Several conditions may have one key: `["top1>80", "top1<=85"]` -> `{"top1": [">80", "<=85"]}`.
-    Raises `ValueError` for anything else that is given twice, and for other arguments, such as a
+    A key may have several conditions: `["top1>80", "top1<=85"]` -> `{"top1": [">80", "<=85"]}`.
+    Raises `ValueError` for a key whose values are given twice, and for other arguments, such as a
     range.
     """
     wanted: dict[str, list[str]] = {}
@@ -47,12 +49,15 @@ def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
                 "arguments must be key=value, key=value,value or a condition in quotes, such as "
                 f"'val_top1>80', got {shown}"
             )
-        if sign in ("<", ">", "<=", ">=") and not (len(texts) == 1 and is_number(texts[0])):
-            raise ValueError(f"{sign} must be followed by one number, got {shown}")
+        if sign in ("<", ">", "<=", ">="):
+            try:
+                _limit(key, values)
+            except ValueError as error:
+                raise ValueError(f"{sign} must be followed by {error}, got {shown}") from None
         if sign != "=":
             texts = [sign + one for one in texts]
         before = wanted.get(key, [])
-        if before and not (is_condition(before[0]) and sign != "="):
+        if sign == "=" and plain(before):
             raise ValueError(f"`{key}` must be given once, got {shown} too")
         wanted[key] = [*before, *texts]
     return wanted
@@ -73,12 +78,22 @@ def is_condition(text: str) -> bool:
     return text[:1] in ("<", ">", "!")
 
 
-def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def plain(texts: Sequence[str]) -> list[str]:
+    """Those of a key's texts that are values, not conditions."""
+    return [text for text in texts if not is_condition(text)]
+
+
+def select(
+    table: pd.DataFrame,
+    wanted: Mapping[str, Sequence[str]],
+    spared: Mapping[str, pd.Series[bool]] | None = None,
+) -> pd.DataFrame:
     """The rows whose columns have one of the wanted values, in the order of the table.
 
     Values are compared as the command line writes them; 0.50 and 5e-1 are 0.5. Of conditions, such
-    as `>80`, all hold. Raises `ValueError` for a column that the table does not have, for a value
-    that is in none of its rows, and where no row is left.
+    as `>80`, all hold. `spared` are the rows that a column does not select by. Raises `ValueError`
+    for a column that the table does not have, for a value that is in none of its rows, and where no
+    row is left.
     """
     chosen = table
     for name, texts in wanted.items():
@@ -86,33 +101,39 @@ def select(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataF
             raise ValueError(
                 f"`{name}` must be a column of the table: {', '.join(map(str, table))}"
             )
+        column, others = table[name], (spared or {}).get(name, False)
         for text in filter(is_condition, texts):
-            chosen = chosen[_holds(table[name], text)[chosen.index]]
-        values = [text for text in texts if not is_condition(text)]
-        if values:
-            chosen = chosen[_equals(table[name], values)[chosen.index]]
+            chosen = chosen[(_holds(column, text) | others)[chosen.index]]
+        if values := plain(texts):
+            chosen = chosen[(_equals(column, values) | others)[chosen.index]]
     if wanted and chosen.empty:
         raise ValueError(f"no trial has {' '.join(words(wanted))}")
     return chosen
 
 
-def _equals(column: pd.Series[Any], texts: Sequence[str]) -> pd.Series[bool]:
-    """Where a column has one of some values, each of which must be in it."""
+def _equals(
+    column: pd.Series[Any], texts: Sequence[str], *, excluded: bool = False
+) -> pd.Series[bool]:
+    """Where a column has one of some values, each of which must be in it; of those that are to be
+    `excluded`, it need only be possible."""
     own: pd.Series[str] = column.map(written)
     found = set(own)
     normal = [text if text in found else _normal(text) for text in texts]
     for text, one in zip(texts, normal, strict=True):
-        if one not in found:
+        if one not in found and not (excluded and _is_possible(column, text)):
             if column.dtype.kind in "iuf" and len(found) > LISTED and column.name not in QUESTION:
                 inside = is_number(text) and column.min() < float(text) < column.max()
                 instead = f"; select by a condition: '{column.name}>{text}'" if inside else ""
                 raise ValueError(
                     f"`{column.name}` is {_ends(column)} in these trials, got {text}{instead}"
                 )
-            values = sorted(column.unique().tolist())
+            values = sorted(column.dropna().unique().tolist())
+            if not values:
+                raise ValueError(f"no trial has a value of {column.name}")
             known = ", ".join(map(written, values[:LISTED]))
             more = ", ..." if len(values) > LISTED else ""
-            rule = f"must be one of {known}{more}" if values[1:] else f"is {known} in every trial"
+            every = "every trial that has it" if column.hasnans else "every trial"
+            rule = f"must be one of {known}{more}" if values[1:] else f"is {known} in {every}"
             raise ValueError(f"`{column.name}` {rule}, got {text}")
     return own.isin(normal)
 
@@ -122,17 +143,45 @@ def _holds(column: pd.Series[Any], text: str) -> pd.Series[bool]:
     _, sign, value = split(text)
     known = column.notna() & ((column >= 0) if column.name in STEPS else True)
     if sign == "!=":
-        never = column.name == "status" and value in STATUSES and value not in set(column)
-        return known if never else known & ~_equals(column, [value])
-    if column.dtype.kind not in "iuf":
+        return known & ~_equals(column, [value], excluded=True)
+    if column.dtype.kind not in "iuf" and column.name != TIME:
         raise ValueError(f"`{column.name}` must be numbers for {text}; name values: key=value")
-    fits: pd.Series[bool] = known & getattr(operator, SIGNS[sign])(column, float(value))
     if not known.any():
         raise ValueError(f"no trial has a value of {column.name}")
+    holds = getattr(operator, SIGNS[sign])(column[known], _limit(str(column.name), value))
+    fits: pd.Series[bool] = holds.reindex(column.index, fill_value=False)
     if not fits.any():
         ends = _ends(column[known])
         raise ValueError(f"`{column.name}` is {ends} in these trials, got {column.name}{text}")
     return fits
+
+
+def _is_possible(column: pd.Series[Any], text: str) -> bool:
+    """Whether a column could have a value: any number, or a text that its rule accepts."""
+    from dse.analysis.labels import RULES  # imports pandas
+
+    if column.dtype.kind in "iuf":
+        return is_number(text)
+    rule = RULES.get(str(column.name))
+    value = {"true": True, "false": False}.get(text.lower(), text)
+    with suppress(ValueError):
+        return rule is not None and rule.accept("value", value) is not None
+    return False
+
+
+def _limit(key: str, text: str) -> Any:
+    """What `<` and `>` compare a column with; raises `ValueError` with what it must be."""
+    if key == TIME:
+        if re.fullmatch(r"\d{4}[-\dT:.+Z]*", text):
+            return text
+        raise ValueError("a time such as 2026-01-31T12:00")
+    if is_number(text):
+        return float(text)
+    if not key.endswith("_bytes"):
+        raise ValueError("one number")
+    with suppress(ValueError):
+        return float(amount().read(text))
+    raise ValueError("one number, with a unit or without, such as 0.5MB")
 
 
 def _ends(column: pd.Series[Any]) -> str:
@@ -146,7 +195,7 @@ def words(given: Mapping[str, Sequence[str]]) -> list[str]:
     """Arguments as they are written: ["sr=0.125,0.25", "top1>80"]."""
     written_out = []
     for key, texts in given.items():
-        values = [text for text in texts if not is_condition(text)]
+        values = plain(texts)
         written_out += [f"{key}={','.join(values)}"] if values else []
         written_out += [key + text for text in texts if is_condition(text)]
     return written_out

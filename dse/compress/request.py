@@ -35,10 +35,13 @@ from dse.trial.compression import (
 )
 from dse.trial.names import trial_names, written
 from dse.trial.question import Trial, trial_from
+from dse.trial.record import COLUMNS
 
 WEIGHTS = "weights.safetensors"
 FILES = {"final": WEIGHTS, "sparse": "sparse.safetensors"}
 """Where a trial has the weights of each phase."""
+RESULTS = {*COLUMNS, "study", "study_trial"} - {*SELECT}
+"""The columns that are no keys of a sweep; they select trials too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,8 +107,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     """
     options = parser().parse_intermixed_args(arguments)
     errors: list[str] = []
-    conditions = [text for text in options.overrides if split(text)[1] not in ("", "=")]
-    others = [text for text in options.overrides if text not in conditions]
+    conditions, others = _separated(options.overrides, errors)
     given = parse_overrides(others, errors, KNOWN, TEXT)
     run_keys = {key: values for key, values in given.items() if key in RUN}
     run = read_settings([run_keys], errors)
@@ -136,6 +138,20 @@ def read_request(arguments: Sequence[str]) -> Request:
         workers=workers,
         plan=run["plan"],
     )
+
+
+def _separated(texts: Sequence[str], errors: list[str]) -> tuple[list[str], list[str]]:
+    """The conditions and values of results, which select trials, apart from the other arguments."""
+    conditions, others = [], []
+    for text in texts:
+        key, sign, _ = split(text)
+        if not sign or (sign == "=" and key not in RESULTS):
+            others.append(text)
+        elif key in SETTINGS or key in RUN:
+            errors.append(f"`{key}` is a setting: give its values by =, got {text}")
+        else:
+            conditions.append(text)
+    return conditions, others
 
 
 def read_axes(given: Mapping[str, Sequence[Any]], errors: list[str]) -> dict[str, list[Any]]:
@@ -202,7 +218,7 @@ def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial,
     if folder.is_file():
         raise ValueError(not_safetensors(folder))
     files.require_trials(folder)
-    table = tables.load(folder)
+    table = tables.with_studies(tables.load(folder), folder)
     if table.empty:
         raise ValueError(f"`folder` must have finished trials, got {folder}")
     from dse.analysis.folder import rows_of  # imports pandas: `--help` need not wait for it

@@ -193,9 +193,9 @@ def groups(rows: pd.DataFrame, names: Sequence[str]) -> list[tuple[tuple[Any, ..
     """
     if not names:
         return [((), rows)]
+    found: Any = rows.groupby(list(names), sort=False, dropna=False)
     return [
-        (tuple(value if value == value else None for value in key), some)
-        for key, some in rows.groupby(list(names), sort=False, dropna=False)
+        (tuple(None if pd.isna(value) else value for value in key), some) for key, some in found
     ]
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import counted, value_list
-from dse.analysis.selection import is_condition, words
+from dse.analysis.selection import is_condition, plain, words
 from dse.sweep import pages
 from dse.sweep.keys import RULES
 from dse.trial.compression import SETTINGS, Settings
@@ -44,13 +44,16 @@ def caption(
     fixed = differences(table)
     earlier = fixed.pop("semantics", "")
     chosen = (selected or {}).items()
-    said = {*TITLED, *(key for key, texts in chosen if not is_condition(texts[0]))}
+    said = {*TITLED, *(key for key, texts in chosen if plain(texts) == [*texts])}
     values = ", ".join(f"{name} {value}" for name, value in fixed.items() if name not in said)
     parts = [f"Fixed: {values}."] if values else []
     parts += ["Trained by an earlier version of dse."] if earlier else []
     if selected:
         of = f"{len(table):,} of {counted(len(table) + others, noun)}"
-        short = {k: v if is_condition(v[0]) else [value_list(v)] for k, v in selected.items()}
+        short = {
+            key: [*filter(None, [value_list(plain(texts))]), *filter(is_condition, texts)]
+            for key, texts in chosen
+        }
         parts.append(f"Selected: {'; '.join(words(short))} ({of}).")
     elif others:
         parts.append(f"Not shown: {counted(others, f'other {noun}')} in this folder.")
