@@ -14,7 +14,11 @@ from dse.trial.protocol import Protocol
 from dse.trial.question import QUESTION, Trial
 from dse.trial.record import ANSWER, Answer, Circumstance, Record
 
-FILES = {"curve.csv": b"epoch,lr\n1,0.1\n", "weights.safetensors": b"\x00\x01"}
+FILES = {
+    "curve.csv": b"epoch,lr,train_loss,train_top1,val_top1,val_loss\n1,0.1,2.0,25.0,25.0,2.0\n",
+    "weights.safetensors": b"\x02" + bytes(7) + b"{}",
+}
+"""A curve of one epoch, and a file without a tensor."""
 
 
 def record(sr: float = 0.125, seed: int = 0, **changes: Any) -> Record:

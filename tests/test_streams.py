@@ -15,7 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 from sample_compressed import compressed_record
-from sample_records import record
+from sample_records import FILES, record
 from test_faults import ENVIRONMENT, check
 from toy_trial import Plan, trials
 
@@ -145,7 +145,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = home / NAME
     for trial in read_request("sweep", "", SWEEP[:2], "figure3a").trials:
         one = replace(record(top1=60.0, val_top1=60.0, top5=90.0), trial=trial)
-        records.save(folder, one, {"weights.safetensors": b"", "curve.csv": b""})
+        records.save(folder, one, FILES)
     like = compressed_record()
     for one in read_compression([str(folder), *COMPRESS]).compressions:
         row = replace(like, trial=one.trial, settings=one.settings).row()
