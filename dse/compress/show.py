@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dse.analysis.rendering import aligned
 from dse.compress.decode import model, read
-from dse.sweep.errors import RequestParser
+from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.streams import print_lines
 
 
@@ -19,7 +19,10 @@ def main(arguments: Sequence[str]) -> int:
         "paper's Table 1: percent of the weights kept, bits of each, and parameters.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a compressed network")
-    path: Path = parser.parse_args(arguments).file
+    options, more = parser.parse_known_args(arguments)
+    path: Path = options.file
+    if more:
+        raise RequestError([f"show takes one file, got {path} and {' '.join(more)}"])
     content = read(path)
 
     from dse.coding.contents import contents  # imports pandas
