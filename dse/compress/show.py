@@ -16,7 +16,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = RequestParser(
         prog="python -m dse.compress show",
         description="Show what a compressed network's file holds in the pruned columns of the "
-        "paper's Table 1: percent of the weights kept, bits of each, and parameters.",
+        "paper's Table 1: percent of the weights kept, bits of each, and parameters. Of a file in "
+        "fixed point, also the width and the fraction length of each layer's activations.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a compressed network")
     options, more = parser.parse_known_args(arguments)
