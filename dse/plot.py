@@ -18,7 +18,6 @@ from dse.results import compressed, files
 from dse.sweep.errors import Parser, RequestError
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines, with_streams
-from dse.trial.compressed import COLUMNS as COMPRESSED
 from dse.trial.record import COLUMNS
 
 DESCRIPTION = """\
@@ -229,11 +228,10 @@ def _is_of_compressed(
 
     Raises `ValueError` for a kind that does not draw them.
     """
-    own = set(COMPRESSED) - set(COLUMNS)
-    named = [name for name in (*wanted, *itertools.chain(*keys.values())) if name in own]
-    if named and kind in OF_TRIALS:
-        raise ValueError(f"`{named[0]}` is of compressed networks; {kind} draws trials only")
-    return bool(named) or kind == "compressed"
+    names = [*wanted, *itertools.chain(*keys.values())]
+    if kind in OF_TRIALS:
+        compressed.refuse(names, f"{kind} draws trials only")
+    return bool(compressed.named(names)) or kind == "compressed"
 
 
 def _output(values: Sequence[str]) -> Path | None:

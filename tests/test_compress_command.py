@@ -153,6 +153,8 @@ def test_what_a_file_holds_is_shown(folder: Path, capsys: pytest.CaptureFixture[
         *("conv1", *(f"fire{number}" for number in range(2, 10)), "conv10", "total")
     ]
     assert last == f"{file}: {row['file_bytes']:,} bytes"
+    assert __main__.main(["show", str(file), "other.bin"]) == 2
+    assert capsys.readouterr().err == f"show takes one file, got {file} and other.bin\n"
 
 
 def test_verify_finds_what_changed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -389,7 +391,15 @@ def test_a_decoded_file_brings_its_network(
         again = tmp_path / f"{len(own)}.bin"
         assert __main__.main([*words, *own, "-o", str(again)]) == 0
         assert again.read_bytes() == (tmp_path / "a.bin").read_bytes()
-    capsys.readouterr()
+    assert capsys.readouterr().err == ""
+    architecture = {"architecture": json.dumps(decode(again.read_bytes()).architecture)}
+    formats = {"activations": '{"conv1": [8, 5]}'}  # as of a file by ristretto
+    save_file(load_file(words[0]), words[0], architecture | formats)
+    assert __main__.main([*words, "-o", str(again)]) == 0
+    left_out = "the file's fixed-point formats of activations are left out"
+    line = f"{words[0]}: {left_out}: the new network computes them in floating point\n"
+    assert capsys.readouterr().err == line
+    assert again.read_bytes() == (tmp_path / "a.bin").read_bytes()
     assert __main__.main([*words, "sr=0.5", "num_classes=7"]) == 2
     rule = "`sr`, `num_classes` must give the network in the file's metadata, or be left out"
     assert capsys.readouterr().err == f"{words[0]}: {rule}\n"

@@ -88,6 +88,10 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         ),
         (["bit=6"], ["unknown key `bit`; did you mean `bits`?"]),
         (["name=x"], ["unknown key `name`; see --help"]),
+        (
+            ["file_bytes<9"],
+            ["`file_bytes` is of compressed networks; here a condition selects trials"],
+        ),
         (["sr=0.3"], ["`sr` must be one of 0.125, 0.25, got 0.3"]),
         (["bits=3", "bits=4"], ["`bits` must be given once, got 'bits=4' too"]),
         (

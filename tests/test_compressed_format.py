@@ -6,6 +6,7 @@ import hashlib
 import json
 import zlib
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dse.coding import container
 from dse.coding.header import DICTIONARY
 from dse.coding.tensors import CompressedModel
 
+FROM_DOCS = Path(__file__).parents[1] / "docs" / "compressed_header.txt"
 NUMBERS = {0: 0, 1: 0, 2: 1, 3: 2, 4: 2}  # of each kind, between kind and shape
 Row = tuple[int, list[int], list[int]]
 
@@ -126,7 +128,7 @@ def read(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The header of a file, and its tensors."""
     assert content[:5] == b"DSEc\x01"
     assert hashlib.blake2b(content[:-8], digest_size=8).digest() == content[-8:]
-    inflate = zlib.decompressobj(wbits=-15, zdict=DICTIONARY)
+    inflate = zlib.decompressobj(wbits=-15, zdict=FROM_DOCS.read_bytes())
     header = json.loads(inflate.decompress(content[5:-8]))
     bits, heads = Bits(inflate.unused_data), rows(header["heads"])
     codes: list[list[int]] = [[] for _ in heads]
@@ -143,6 +145,10 @@ def read(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     tensors = [tensor(*part, values) for part in zip(heads, codes, strict=True)]
     assert not rest
     return header, dict(zip(header["names"], tensors, strict=True))
+
+
+def test_the_dictionary_is_in_the_documentation() -> None:
+    assert FROM_DOCS.read_bytes() == DICTIONARY
 
 
 def test_a_reader_written_from_the_documentation_finds_the_same_network() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dse.coding.contents import bits, contents, stored
@@ -42,6 +44,17 @@ def test_rows_are_those_of_table_1() -> None:
     assert table["bits"].tolist() == ["32", "32/6", "32", "8", ""]
     assert table["params"].tolist() == [20, 8 + 4 + 72 + 4, 200, 30, 20 + 88 + 200 + 30]
     assert table["params_after"].tolist() == [20, 4 + 4 + 18 + 4, 60, 30, 20 + 30 + 60 + 30]
+
+
+def test_formats_of_activations_are_columns() -> None:
+    formats = {"input": (8, 6), "conv1": (8, 5)}
+    formats |= {"fire2.squeeze": (8, 4), "fire2.expand3x3": (8, -1)}
+    table = contents(replace(model(), activations=formats)).set_index("layer")
+    assert table.index.tolist() == ["input", "conv1", "fire2", "fc6", "fc7", "total"]
+    assert table["activation_bits"].tolist() == ["8", "8", "8", "", "", ""]
+    assert table["fraction_length"].tolist() == ["6", "5", "4/-1", "", "", ""]
+    plain = contents(model()).set_index("layer")
+    assert table[[*plain]].iloc[1:].equals(plain)
 
 
 def test_an_empty_tensor_and_a_codebook_of_zero_alone() -> None:

@@ -341,6 +341,7 @@ def test_the_command_shows_the_selected_trials(
     [
         (["sr=0.9"], "`sr` must be one of 0.125, 0.5, got 0.9"),
         (["srr=1"], "unknown key `srr`; did you mean `sr`?"),
+        (["file_bytes<9"], "`file_bytes` is of compressed networks; a report selects trials"),
         (["sr"], "arguments must be key=value"),
         (["sr=0.125", "sr=0.5"], "`sr` must be given once"),
     ],

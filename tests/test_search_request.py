@@ -96,7 +96,11 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
         ("lr=tag(log,interval(0.1,inf))", "`lr` must be an interval between finite numbers"),
         ("objective=macs", "`objective` must be val_top1, or a cost and val_top1, got macs"),
         ("objective=top1", "`objective` must be one of val_top1, params"),
-        ("max.size_bytes=1parsec", "`max.size_bytes` must be a number above 0 such as"),
+        (
+            "max.size_bytes=1parsec",
+            "`max.size_bytes` must be a number above 0 such as 50e6, 100kB, 0.5MB (10**6 bytes), "
+            "64KiB or 4.8MiB (2**20 bytes), got",
+        ),
         ("stopping=front", "`stopping` must be median, halving or none for one objective"),
         ("max.compressed_bytes=5kB", "`max.compressed_bytes` must be left out, since a compressed"),
         ("compress.bits=4", "`compress.bits` must be left out where `objective` has no compressed"),

@@ -51,10 +51,8 @@ def _of_metadata(
     content: bytes, architecture: Architecture, keys: Sequence[str]
 ) -> Architecture | None:
     """The network in the metadata of a file; None where `decode` did not write it."""
-    length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     try:
-        description = json.loads(metadata.get("architecture", "null"))
+        description = json.loads(_metadata(content).get("architecture", "null"))
     except (ValueError, RecursionError):
         return None
     if not isinstance(description, dict) or "network" not in description:
@@ -71,6 +69,18 @@ def _of_metadata(
         given = ", ".join(f"`{key}`" for key in keys)
         raise ValueError(f"{given} must give the network in the file's metadata, or be left out")
     return own.architecture
+
+
+def has_formats(content: bytes) -> bool:
+    """Whether a file of weights has the fixed-point formats of activations, as `decode` writes them
+    into its metadata; `compress` does not read them."""
+    return "activations" in _metadata(content)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]).get("__metadata__") or {}
 
 
 def _fill(network: SqueezeNet, weights: Mapping[str, Tensor]) -> None:

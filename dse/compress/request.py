@@ -17,7 +17,7 @@ from dse.analysis.rendering import counted
 from dse.analysis.selection import parse, split, words
 from dse.compress.help import KNOWN, RUN, SELECT, TEXT, parser
 from dse.data.store import Store
-from dse.results import files, packs, records, tables
+from dse.results import compressed, files, packs, records, tables
 from dse.results.files import Damaged
 from dse.runner.runner import Workers
 from dse.sweep.errors import RequestError
@@ -223,6 +223,7 @@ def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial,
         raise ValueError(f"`folder` must have finished trials, got {folder}")
     from dse.analysis.folder import rows_of  # imports pandas: `--help` need not wait for it
 
+    compressed.refuse(wanted, "here a condition selects trials")
     chosen = rows_of(table, wanted)
     lost = chosen[chosen["status"] == "diverged"]
     if len(lost):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dse.analysis.rendering import aligned
 from dse.compress.decode import model, read
-from dse.sweep.errors import RequestParser
+from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.streams import print_lines
 
 
@@ -16,10 +16,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = RequestParser(
         prog="python -m dse.compress show",
         description="Show what a compressed network's file holds in the pruned columns of the "
-        "paper's Table 1: percent of the weights kept, bits of each, and parameters.",
+        "paper's Table 1: percent of the weights kept, bits of each, and parameters. Of a file in "
+        "fixed point, also the width and the fraction length of each layer's activations.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a compressed network")
-    path: Path = parser.parse_args(arguments).file
+    options, more = parser.parse_known_args(arguments)
+    path: Path = options.file
+    if more:
+        raise RequestError([f"show takes one file, got {path} and {' '.join(more)}"])
     content = read(path)
 
     from dse.coding.contents import contents  # imports pandas

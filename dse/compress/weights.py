@@ -13,6 +13,7 @@ from dse.results.records import check_weights
 from dse.space.architecture import Architecture, Layout, Metaparameters, field_names, generate
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.keys import accepted
+from dse.sweep.messages import say
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import checked_axes, read_grids
 from dse.sweep.streams import print_lines
@@ -52,13 +53,16 @@ def main(arguments: Sequence[str]) -> int:
     if not options.output and output.exists():
         raise RequestError([f"`output` must be given by -o OUT, since {output} exists"])
 
-    from dse.compress.imported import compress  # imports torch
+    from dse.compress.imported import compress, has_formats  # imports torch
 
     try:
         file, size, density = compress(content, architecture, keys, settings)
     except ValueError as error:
         raise RequestError([f"{options.file}: {error}"]) from None
     replace(output, file)
+    if has_formats(content):
+        left_out = "the file's fixed-point formats of activations are left out"
+        say(f"{options.file}: {left_out}: the new network computes them in floating point")
     print_lines(
         f"{output}: {len(file):,} bytes, {size / len(file):.1f} times smaller than {size:,} bytes "
         f"at fp32, with {density:.3f} stored numbers per weight"

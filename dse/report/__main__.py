@@ -10,7 +10,7 @@ from pathlib import Path
 from dse.analysis import selection
 from dse.figures import drawing
 from dse.report import build
-from dse.results import files, records, studies, tables
+from dse.results import compressed, files, records, studies, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say
@@ -67,6 +67,7 @@ def _written(
     """
     from dse.analysis.folder import read, rows_of  # imports pandas
 
+    compressed.refuse(wanted, "a report selects trials")
     if wanted or not (files.has_trials(folder) and records.ids(folder)):
         table = read(folder)  # refuses a folder without any
     else:

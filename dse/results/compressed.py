@@ -23,6 +23,7 @@ from dse.results.records import read_row
 from dse.trial.compressed import COLUMNS, CompressedRecord, compressed_from
 from dse.trial.compression import SETTINGS, Settings
 from dse.trial.question import QUESTION
+from dse.trial.record import COLUMNS as OF_TRIALS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,21 @@ FILE, CURVE = "network.bin", "curve.csv"
 
 AGAIN = records.AGAIN[COMPRESSED]
 """What to do about a damaged record or file."""
+
+
+def named(names: Iterable[str]) -> list[str]:
+    """The names, of some, of columns that only compressed networks have.
+
+    >>> named(["sr", "file_bytes", "method"])
+    ['file_bytes', 'method']
+    """
+    return [name for name in names if name in COLUMNS and name not in OF_TRIALS]
+
+
+def refuse(names: Iterable[str], what: str) -> None:
+    """Raise `ValueError` where a column of compressed networks is named in a command for trials."""
+    for name in named(names):
+        raise ValueError(f"`{name}` is of compressed networks; {what}")
 
 
 def read(folder: Path, compressed_id: str) -> CompressedRecord:

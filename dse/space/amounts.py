@@ -33,5 +33,5 @@ def amount() -> Rule:
             raise ValueError
         return number
 
-    examples = "50e6, 100kB, 0.5MB (10**6 bytes) or 4.8MiB (2**20 bytes)"
+    examples = "50e6, 100kB, 0.5MB (10**6 bytes), 64KiB or 4.8MiB (2**20 bytes)"
     return Rule(f"a number above 0 such as {examples}", read)
