@@ -52,7 +52,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         say(error)
         return 1
     except OSError as error:
-        say(f"{folder} cannot be packed: {error}")
+        say(f"`folder` must be writable, got {folder}: {error.strerror or error}")
         return 1
     if not done:
         raise ValueError(f"`folder` must have finished trials, got {folder}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from dse.analysis.rendering import counted
 from dse.results import (
@@ -66,11 +67,18 @@ def _main(arguments: Sequence[str] | None) -> int:
 def damages(folder: Path) -> dict[str, list[str]]:
     """A line for each damaged record or file, by kind."""
     return {
-        files.TRIALS: records.damages(
-            folder, check=lambda home, _: curves.check(folder, home.name)
-        ),
+        files.TRIALS: records.damages(folder, check=_check_curve),
         files.COMPRESSED: compressed.damages(folder),
     }
+
+
+def _check_curve(home: Path, row: Mapping[str, Any]) -> None:
+    """Raise `Damaged` where a trial's curve was cut or changed."""
+    path = home / "curve.csv"
+    if records.DIGESTS[path.name] not in row:  # of an earlier version
+        curves.checked(home.parents[1], home.name)
+    elif path.exists():
+        records.check_file(path, path.read_bytes())
 
 
 def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -147,18 +155,15 @@ def _without_weights(folder: Path) -> Iterator[str]:
     if lacking:
         some = ", ".join(lacking[:LISTED]) + (", ..." if lacking[LISTED:] else "")
         what = f"{counted(len(lacking), 'trial')} without whole weights ({some})"
-        yield f"{what}: to train again what you need them of, remove its folder"
+        yield f"{what}: remove their folders to train them again"
 
 
 def _is_whole(path: Path) -> bool:
     """Whether a safetensors file has the length that its header says."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-            ends = [one["data_offsets"][1] for key, one in header.items() if key != "__metadata__"]
-            return path.stat().st_size == 8 + length + max(ends, default=0)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        with safe_open(path, framework="numpy"):
+            return True
+    except (OSError, SafetensorError):
         return False
 
 

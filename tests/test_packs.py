@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import random
@@ -122,6 +123,19 @@ def test_a_damaged_curve_is_not_packed(
     shown = capsys.readouterr().out
     assert "0 done, 0 failed, 1 damaged" in shown
     assert "remove its folder to train the trial again" in shown
+
+
+def test_a_folder_that_cannot_be_written_is_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(path: Path, _: bytes) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(packing, "write", write)
+    assert pack.main([str(folder), "remove=true"]) == 1
+    line = f"`folder` must be writable, got {folder}: Read-only file system\n"
+    assert capsys.readouterr().err == line
+    assert len(files.trial_ids(folder)) == 12
 
 
 def test_a_link_to_a_trial_is_removed_and_not_what_it_names(tmp_path: Path) -> None:

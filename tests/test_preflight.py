@@ -35,6 +35,9 @@ def test_a_folder_must_be_writable_and_nothing_else(tmp_path: Path) -> None:
         check_folder(tmp_path / "notes")
     with pytest.raises(RequestError, match=r"`results\.root` must be writable"):
         check_folder(Path("/proc/dse/results"))
+    check_folder(Path("/proc/dse/results"), write=False)  # a plan writes nothing
+    with pytest.raises(RequestError, match="`name` must be a new folder or one with results"):
+        check_folder(tmp_path / "notes", write=False)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -459,3 +460,14 @@ def test_a_thousand_points_are_planned_in_seconds() -> None:
     points = ",".join(f"{n / 250}" for n in range(1, 251))
     assert len(read(f"sr={points}", "base_e=250", "incr_e=250", "seed=0,1,2,3").trials) == 1000
     assert time.process_time() - start < 5
+
+
+def test_functions_need_the_assertions_of_hydra() -> None:
+    """With `python -O` its grammar reads no function, and takes each for a text."""
+    code = (
+        "from dse.sweep.request import read_request as r; r('sweep', '', ['seed=range(0,3)'], '{}')"
+    )
+    run = [sys.executable, "-O", "-c", code.format("figure3a")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    line = "functions such as range() need Python without -O, got seed=range(0,3)"
+    assert done.stderr.splitlines()[-1].endswith(f"RequestError: {line}")

@@ -196,8 +196,8 @@ def test_lost_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert status.main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path}: 4 done, 0 failed",
-        f"2 trials without whole weights ({', '.join(sorted(lost))}): to train again what you need "
-        "them of, remove its folder",
+        f"2 trials without whole weights ({', '.join(sorted(lost))}): remove their folders to "
+        "train them again",
     ]
 
 

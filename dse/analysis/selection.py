@@ -211,11 +211,11 @@ def file_name(*arguments: str) -> str:
     given = name = "_".join(filter(None, arguments))
     for sign, word in SIGNS.items():
         name = name.replace(sign, f"-{word}-")
-    plain = re.sub(r"[^\w.,=+-]", "-", name)
-    if plain == name and len(name) <= LONGEST:
+    safe = re.sub(r"[^\w.,=+-]", "-", name)
+    if safe == name and len(name) <= LONGEST:
         return name
     digest = hashlib.sha256(given.encode()).hexdigest()[:8]
-    return f"{plain[: LONGEST - 9]}-{digest}"
+    return f"{safe[: LONGEST - 9]}-{digest}"
 
 
 def _in_range(text: str) -> str:

@@ -248,7 +248,7 @@ def _changed_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str
     for trial, phase in itertools.product(trials, phases):
         path = files.trial_folder(folder, trial.trial_id) / FILES[phase]
         try:
-            records.check_weights(path, path.read_bytes())
+            records.check_file(path, path.read_bytes())
         except Damaged as error:
             lines.append(str(error))
     return lines

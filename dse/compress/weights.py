@@ -9,7 +9,7 @@ from typing import Any
 from dse.compress.decode import check_output, read, replace
 from dse.compress.help import FACTS, TEXT
 from dse.compress.request import not_safetensors, read_axes, read_choices
-from dse.results.records import check_weights
+from dse.results.records import check_file
 from dse.space.architecture import Architecture, Layout, Metaparameters, field_names, generate
 from dse.sweep.errors import RequestError, RequestParser
 from dse.sweep.keys import accepted
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError([not_safetensors(options.file)])
     architecture, keys, settings = _read(options.overrides)
     content = read(options.file)
-    check_weights(options.file, content)
+    check_file(options.file, content)
     output: Path = options.output or options.file.with_suffix(".bin")
     check_output(output, options.file)
     if not options.output and output.exists():

@@ -18,7 +18,7 @@ from dse.figures.compressed import compressed
 from dse.figures.distributions import error_distributions
 from dse.figures.effects import effects
 from dse.figures.forest import check_rows, forest
-from dse.figures.fronts import COSTS, fronts
+from dse.figures.fronts import fronts
 from dse.figures.heat_map import heat_map
 from dse.figures.interactions import interactions
 from dse.figures.learning_curves import learning_curves
@@ -148,7 +148,7 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "curves": _curves,
     "heatmap": lambda found, x, y, value, note, **_: heat_map(found, x[0], y, value, note=note),
     "effects": lambda found, y, note, **_: effects(found, y, note=note),
-    "front": lambda found, x, note, **_: fronts(found, x or COSTS, note=note),
+    "front": lambda found, x, note, **_: fronts(found, x, note=note),
     "chance": lambda found, x, note, **_: at_chance(found, x, note=note),
     "forest": _forest,
     "interactions": lambda found, note, **_: interactions(found, note=note),

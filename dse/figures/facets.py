@@ -83,8 +83,7 @@ def facets(
     for key in keys:
         panel = next((one for axis, one in zip(axes, key, strict=True) if axis is col), None)
         inner = tuple(one for axis, one in zip(axes, key, strict=True) if axis is not col)
-        if panel in groups:
-            groups[panel][inner] = key
+        groups[panel][inner] = key
     wide = bool(col and x and sum(map(len, x.names)) > LONG)
     return Facets(col=col, within=within, groups=tuple(groups.values()), wide=wide)
 

@@ -37,17 +37,18 @@ COLOURS = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#0
 SHADES = COLOURS.with_extremes(bad="white")
 
 
-def fronts(found: Sweep, chosen: Sequence[str] = COSTS, *, note: str = "") -> Figure:
-    """The front of accuracy against each of the `chosen` costs that varies: a panel for each.
+def fronts(found: Sweep, costs: Sequence[str] = (), *, note: str = "") -> Figure:
+    """The front of accuracy against each of the `costs` that varies: a panel for each.
 
     See `dse.analysis.front`: the front is chosen by the validation set, and what is shown is the
-    accuracy on the test set. The shade of a mark is the share of resamples of the seeds in which
-    it is on the front. Times are left out where they cannot be compared. `note` is added to the
-    caption.
+    accuracy on the test set. The default costs are size, MACs, activations and time; times are
+    left out where they cannot be compared. The shade of a mark is the share of resamples of the
+    seeds in which it is on the front. `note` is added to the caption.
 
     Raises `ValueError` for another column than those of `dse.analysis.front`, `NoSweep` where there
     are not two configurations, or they cost the same, and `TooMany` for several data sets.
     """
+    chosen = costs or COSTS
     tables = _fronts(found, chosen)
     names = [axis.name for axis in found.axes]
     numbers = _numbers(tables.values(), names)

@@ -82,6 +82,7 @@ def draw(
     turns = TURNS if joined is None and len(points) > MOST_BARS else 1
     drawn = _mixed(groups(in_order(points, order), names), turns)
     trials = _mixed(groups(found.blank(rows), names), turns)
+    tables = (trials, drawn if means else {})
     parts = facets(drawn, apart, col, scales[0])
     looks = find_looks([*dict.fromkeys(chain(*parts.groups))], parts.within, hued)
     if scales[0].names or joined is None:  # nothing lies between categories
@@ -94,21 +95,7 @@ def draw(
         for axes, group in zip(places, parts.groups, strict=True):
             values = [set(trials[key][columns[0]]) for key in group.values()] if few else []
             shared = _shared(values, whole=joined is not None)
-            moved: list[list[Artist]] = [[] for _ in group]
-            for turn, (number, (inner, key)) in product(range(turns), enumerate(group.items())):
-                look, shift = looks[inner], 0.0
-                if scales[0].names:  # groups lie side by side
-                    shift = (number - (len(group) - 1) / 2) * 0.6 / len(group)
-                every = trials[key][turn::turns], drawn[key][turn::turns]
-                for at in (False, True):
-                    own, some = (rows[rows[PLACE].isin(shared) == at] for rows in every)
-                    if own.empty:
-                        continue
-                    x, y = (one.position(own[n]) for one, n in zip(scales, columns, strict=True))
-                    shape = DOT if means else {"marker": look["marker"], "alpha": 0.9}
-                    new = _dots(axes, x + shift, y, look["color"], len(found.rows), **shape)
-                    new += _means(axes, some, scales, shift, look, len(points)) if means else []
-                    moved[number] += new if at else []
+            moved = _groups(axes, group, looks, tables, scales, columns, shared, turns)
             if shared:
                 side_by_side(axes, moved, 24.0 / parts.columns)
                 beside = True
@@ -121,6 +108,47 @@ def draw(
         texts = (_shown(points if means else None), SIDE_BY_SIDE if beside else "", differ)
         caption(figure, *texts, ended(found.rows), lost, note, drawn=found.rows)
     return figure
+
+
+def _groups(
+    axes: Axes,
+    group: Mapping[tuple[Any, ...], tuple[Any, ...]],
+    looks: Mapping[tuple[Any, ...], Mapping[str, Any]],
+    tables: tuple[Mapping[Any, pd.DataFrame], Mapping[Any, pd.DataFrame]],
+    scales: Sequence[Scale],
+    columns: tuple[str, str],
+    shared: Collection[Any],
+    turns: int,
+) -> list[list[Artist]]:
+    """Draw the groups of a panel, in `turns` parts in turn; returns what each has at the places
+    `shared`.
+
+    `tables` are the trials, and the means if they are drawn, of all groups of the figure by key.
+    """
+    trials, means = tables
+    counts = [sum(map(len, table.values())) for table in tables]
+    moved: list[list[Artist]] = [[] for _ in group]
+    for turn, (number, (inner, key)) in product(range(turns), enumerate(group.items())):
+        look, shift = looks[inner], 0.0
+        if scales[0].names:  # groups lie side by side
+            shift = (number - (len(group) - 1) / 2) * 0.6 / len(group)
+        shape = DOT if means else {"marker": look["marker"], "alpha": 0.9}
+        for at in (False, True):
+            own = _at(trials[key][turn::turns], shared, at)
+            if own.empty:
+                continue
+            x, y = (one.position(own[name]) for one, name in zip(scales, columns, strict=True))
+            new = _dots(axes, x + shift, y, look["color"], counts[0], **shape)
+            if means:
+                some = _at(means[key][turn::turns], shared, at)
+                new += _means(axes, some, scales, shift, look, counts[1])
+            moved[number] += new if at else []
+    return moved
+
+
+def _at(rows: pd.DataFrame, places: Collection[Any], are: bool) -> pd.DataFrame:
+    """The rows that are at some places, or those that are not."""
+    return rows[rows[PLACE].isin(places) == are]
 
 
 def draw_counts(

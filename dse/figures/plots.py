@@ -14,7 +14,7 @@ from dse.figures.facets import facet_axis
 from dse.figures.marks import draw, draw_counts
 from dse.figures.plotting import COLOURS, Figure
 from dse.figures.scales import column_axis, count_groups, find_axis, hue_axis
-from dse.figures.shaded import LABELS, shaded
+from dse.figures.shaded import NO_MEAN, shaded
 from dse.trial.names import written
 
 MOST_LINES = 30
@@ -127,7 +127,7 @@ def scatter(
     facet = facet_axis(found, col, x, hue)
     others = [axis for axis in found.axes if axis not in (find_axis(found, x), facet)]
     hued = hue_axis(found, hue, others) or (column_axis(found, hue) if hue else None)
-    mean_of_x = is_numeric(found.rows[x]) and x not in LABELS
+    mean_of_x = is_numeric(found.rows[x]) and x not in NO_MEAN
     means = (not hued or find_axis(found, hued.name) is hued) and (
         x in SIZES or find_axis(found, x) is not None or mean_of_x
     )

@@ -17,7 +17,7 @@ from dse.figures.plotting import MOST_DOTS, Figure, caption, described, span, st
 from dse.figures.scales import finite, is_log, scale_of, set_scale
 
 SHADES = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
-LABELS = ("seed", "semantics", "study_trial")
+NO_MEAN = ("seed", "semantics", "study_trial")
 """Numbers whose mean says nothing."""
 
 
@@ -72,7 +72,7 @@ def _means(found: Sweep, x: str, y: str, hue: str, col: Axis | None) -> pd.DataF
     """A row for each configuration, or trial where a mean says nothing, in a random order that is
     always the same: x, y, hue, col and count."""
     names = [axis.name for axis in found.axes]
-    if not names or {x, y, hue} & {*LABELS}:
+    if not names or {x, y, hue} & {*NO_MEAN}:
         names = ["trial_id"]
     every = found.rows.groupby(names, sort=False)
 

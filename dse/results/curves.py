@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dse.results import packs
 from dse.results.files import COMPRESSED, TRIALS, Damaged, refused, trial_folder
-from dse.results.records import AGAIN, check_weights
+from dse.results.records import AGAIN, check_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,34 +60,28 @@ def read(folder: Path, own: str, kind: str = TRIALS) -> dict[str, list[float]]:
     With `kind`, that of a compressed network's retraining.
     """
     try:
-        return _curve(trial_folder(folder, own, kind) / "curve.csv", kind)
-    except UNREADABLE:
+        return checked(folder, own, kind)
+    except Damaged:
         return {}
 
 
-def check(folder: Path, own: str, kind: str = TRIALS) -> None:
-    """Raise `Damaged` where a trial's curve was cut or changed; it may be missing."""
+def checked(folder: Path, own: str, kind: str = TRIALS) -> dict[str, list[float]]:
+    """The curve as `read` gives it; raises `Damaged` where it was cut or changed."""
     path = trial_folder(folder, own, kind) / "curve.csv"
     try:
-        _curve(path, kind)
-    except (Damaged, FileNotFoundError) as error:
-        if isinstance(error, Damaged):
-            raise
-    except UNREADABLE as error:
+        content = path.read_bytes()
+        check_file(path, content)
+        if not content:
+            raise ValueError("it is empty")
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        names = COLUMNS[kind] if rows else ()
+        return {name: [_number(name, row) for row in rows] for name in names}
+    except FileNotFoundError:
+        return {}
+    except Damaged:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise refused(path, error, AGAIN[kind]) from None
-
-
-def _curve(path: Path, kind: str) -> dict[str, list[float]]:
-    content = path.read_bytes()
-    check_weights(path, content)
-    if not content:
-        raise ValueError("it is empty")
-    rows = list(csv.DictReader(io.StringIO(content.decode())))
-    names = COLUMNS[kind] if rows else ()
-    return {name: [_number(name, row) for row in rows] for name in names}
-
-
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, csv.Error)
 
 
 def _number(name: str, row: Mapping[str, str]) -> float:

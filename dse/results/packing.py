@@ -84,9 +84,7 @@ def _added(folder: Path, kind: str) -> Packed:
         str(own): {name: curve[name].tolist() for name in curves.COLUMNS[kind]}
         for own, curve in frame.groupby(packs.ID[kind], sort=False)
     }
-    for own in sorted(there - lists.keys()):
-        curves.check(folder, own, kind)
-    found = {own: curves.read(folder, own, kind) for own in there - lists.keys()}
+    found = {own: curves.checked(folder, own, kind) for own in sorted(there - lists.keys())}
     if new or any(found.values()):  # or a pack lacks the curve of what it holds
         rows = packs.rows(folder, kind) + [_row(folder, own, kind) for own in new]
         rows.sort(key=lambda row: [row[name] for name in QUESTION])  # neighbours compress well

@@ -189,7 +189,7 @@ def read(path: Path) -> Record:
     return record
 
 
-def check_weights(path: Path, content: bytes) -> None:
+def check_file(path: Path, content: bytes) -> None:
     """Raise `Damaged` where a trial's weights or curve are not those that its record names.
 
     Those of earlier versions name none, and a file outside of a trial's folder has no record. One

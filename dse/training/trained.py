@@ -51,7 +51,7 @@ def load(folder: Path, trial_id: str, file: str = "weights.safetensors") -> Trai
         )
     trial = records.read(home / RECORD).trial
     content = path.read_bytes()
-    records.check_weights(path, content)
+    records.check_file(path, content)
     network = cast(Trained, network_of(trial.architecture, trial.protocol.image_size))
     network.preprocess = Preprocess(trial.protocol)
     try:
