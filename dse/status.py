@@ -155,7 +155,8 @@ def _without_weights(folder: Path) -> Iterator[str]:
     if lacking:
         some = ", ".join(lacking[:LISTED]) + (", ..." if lacking[LISTED:] else "")
         what = f"{counted(len(lacking), 'trial')} without whole weights ({some})"
-        yield f"{what}: remove their folders to train them again"
+        again = "its folder to train it" if len(lacking) == 1 else "their folders to train them"
+        yield f"{what}: remove {again} again"
 
 
 def _is_whole(path: Path) -> bool:
