@@ -31,7 +31,7 @@ from dse.compress.released import SHAPES
 from dse.compress.request import read_request
 from dse.data import memory
 from dse.results import packing, records
-from dse.results.compressed import AGAIN, CURVE, FILE
+from dse.results.compressed import AGAIN, COSTS, CURVE, FILE
 from dse.results.files import COMPRESSED, trial_folder
 from dse.runner.task import Reporter
 from dse.sweep.errors import RequestError
@@ -69,7 +69,7 @@ def rows(folder: Path) -> pd.DataFrame:
 def test_a_row_says_what_its_file_measures(folder: Path) -> None:
     (trial,) = dse.load(folder).to_dict("records")
     table = dse.load_compressed(folder)
-    assert list(table) == list(COLUMNS)
+    assert list(table) == [*COLUMNS, *COSTS]
     assert sorted(table["method"]) == sorted([*METHODS, "none"])
     assert set(table["trial_id"]) == {trial["trial_id"]}
     for row in rows(folder).to_dict("records"):

@@ -84,7 +84,7 @@ def test_one_table_holds_trials_uncompressed_and_compressed(tmp_path: Path) -> N
     one = record()
     records.save(tmp_path, one, {})
     empty = compressed.load(tmp_path, tables.load(tmp_path))
-    assert list(empty) == list(COLUMNS)
+    assert list(empty) == [*COLUMNS, *compressed.COSTS]
     save(tmp_path, method="prune")
     save(tmp_path, method="deep_compression", bits=6)
     table = compressed.load(tmp_path, tables.load(tmp_path))
@@ -92,6 +92,7 @@ def test_one_table_holds_trials_uncompressed_and_compressed(tmp_path: Path) -> N
     none = table[table["method"] == "none"].iloc[0]
     assert none["file_bytes"] == none["fp32_bytes"] == one.answer.size_bytes
     assert none["epochs_total"] == one.trial.protocol.recipe.epochs
+    assert table["macs"].tolist() == [one.answer.macs] * 3
     shared = [name for name in MEASURED if name in ANSWER]
     assert [none[name] for name in shared] == [getattr(one.answer, name) for name in shared]
     assert list(tables.load(tmp_path)["trial_id"]) == [one.trial.trial_id]

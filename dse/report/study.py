@@ -54,7 +54,6 @@ def networks_of(folder: Path, studies: Mapping[str, Mapping[str, Any]]) -> pd.Da
     if any(study.get("compression") for study in studies.values()):
         files = compressed.load(folder, trials.reset_index())
         files = files[files["compressed_id"] != ""].rename(columns={"fp32_bytes": "size_bytes"})
-        files["params"] = files["trial_id"].map(trials["params"])
         parts.append(files.set_index("compressed_id")[[*MEASURED]])
     return pd.concat(parts)
 

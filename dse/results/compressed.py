@@ -28,6 +28,9 @@ from dse.trial.record import COLUMNS as OF_TRIALS
 if TYPE_CHECKING:
     import pandas as pd
 
+COSTS = ("params", "macs")
+"""What a table has of each trial's cost: that of the network as it was trained."""
+
 FILE, CURVE = "network.bin", "curve.csv"
 """What a compressed network has in its folder: its file, and the curve of its retraining."""
 
@@ -83,8 +86,8 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
     """The compressed networks of some trials, and the trials as they were trained, as one table.
 
     `trials` are rows of the folder's table, in its order. A row for each compressed network, and
-    one for each trial (see `uncompressed`); columns `COLUMNS`, sorted by question, then by
-    settings. Raises `Damaged` with a line for each damaged record.
+    one for each trial (see `uncompressed`), sorted by question, then by settings; columns
+    `COLUMNS`, then `COSTS`. Raises `Damaged` with a line for each damaged record.
     """
     import pandas as pd
 
@@ -93,7 +96,7 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
         raise Damaged("\n".join(damaged))
     rows = [*packs.rows(folder, COMPRESSED), *unpacked]
     whole, own = uncompressed(trials), pd.DataFrame(rows, columns=list(COLUMNS))
-    own = own[own["trial_id"].isin(trials["trial_id"])]
+    own = own.merge(trials[["trial_id", *COSTS]], on="trial_id")
     if own.empty:
         return whole
     table = pd.concat([whole, own])
@@ -143,4 +146,4 @@ def uncompressed(trials: pd.DataFrame) -> pd.DataFrame:
         stored_density=1.0,
         weight_bits=32.0,
         epochs_total=trials["epochs"],
-    )[list(COLUMNS)]
+    )[[*COLUMNS, *COSTS]]
