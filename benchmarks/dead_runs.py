@@ -2,7 +2,7 @@
 
     python benchmarks/dead_runs.py [--runs 400] [--workers 2] [--out results/reference/dead_runs]
 
-Trains random points of the space on the digits to their end (100 or 300 steps), without
+Trains random points of the space on the digits to their end (100 or 280 steps), without
 detection, under recipes that often kill a network and recipes that do not. Then, for each number
 N of steps in a row after warm-up, counts
 

@@ -38,9 +38,10 @@ class Advice:
 def advice(found: Sweep) -> list[Advice]:
     """Each piece of the paper's advice that the grid can test (sections 3.1, 5 and 6).
 
-    A verdict says that something holds or does not only where the 95% interval over the seeds
-    says so; with fewer than `INTERVAL_SEEDS` seeds it says what the means are. What is "enough" is
-    compared with every greater value. Raises `NoSweep` where the grid is not complete.
+    A verdict says that something holds or does not where the 95% interval over the seeds says so,
+    and "for the means" where they alone do; with fewer than `INTERVAL_SEEDS` seeds it says what the
+    means are. What is "enough" is compared with every greater value. Raises `NoSweep` where the
+    grid is not complete.
     """
     grid = complete(found)
     return [

@@ -28,6 +28,10 @@ class DataError(ValueError):
     """
 
 
+DATA_ERROR = f"{DataError.__module__}.{DataError.__name__}: "
+"""How the reason of a task's failure begins where data are missing, broken or have changed."""
+
+
 def _user_cache() -> Path:
     """The user's cache folder (XDG base directory specification), or `.cache` without a home."""
     path = Path(os.environ.get("XDG_CACHE_HOME", ""))

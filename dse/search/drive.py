@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
+from dse.data.store import DATA_ERROR
 from dse.results import drivers, records
 from dse.results.atomic import tidy
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
@@ -28,7 +29,6 @@ from dse.search.stopping import STOPPERS
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study
 from dse.sweep.launch import (
-    DATA_ERROR,
     EXECUTE,
     FULL,
     begin,

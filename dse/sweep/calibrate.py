@@ -21,7 +21,7 @@ from operator import itemgetter
 from statistics import median
 
 from dse.analysis.rendering import counted
-from dse.data.store import Store
+from dse.data.store import DATA_ERROR, Store
 from dse.runner.events import Failed, Finished
 from dse.runner.runner import Runner, Workers
 from dse.sweep.calibration import (
@@ -133,7 +133,7 @@ def _measured(
             runner.submit(number, (trial, store.absolute(), SECONDS, workers.device, processes))
         for event in runner.events():
             if isinstance(event, Failed):
-                raise RuntimeError(event.reason)
+                raise RuntimeError(event.reason.removeprefix(DATA_ERROR))
             if isinstance(event, Finished):
                 values, size = dict(event.value), size_of(networks[int(str(event.key))])
                 entered.append(values.pop("entered"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.analysis.rendering import counted
-from dse.data.store import DataError, Store
+from dse.data.store import DATA_ERROR, Store
 from dse.results import atomic, checkpoints, commands, drivers, files, locks, records
 from dse.runner.events import Failed, Interrupted
 from dse.runner.runner import Runner, Workers
@@ -29,9 +29,6 @@ from dse.trial.names import trial_names
 from dse.trial.question import Trial
 
 EXECUTE = "dse.training.worker:run"
-
-DATA_ERROR = f"{DataError.__module__}.{DataError.__name__}: "
-"""How the reason of a task's failure begins where data are missing, broken or have changed."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The errors where a disk is full, or the user's share of it."""
