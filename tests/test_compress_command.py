@@ -300,7 +300,9 @@ def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
     assert (folder / "table2.md").read_text().startswith("| network | method | bits |")
 
 
-def test_the_authors_format_is_decoded(tmp_path: Path) -> None:
+def test_the_authors_format_is_decoded_and_recoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tensors: dict[str, Tensor] = {}
     codebook = np.linspace(0, 1, 256, dtype=np.float32)
     for name, shape in SHAPES.items():
@@ -311,6 +313,22 @@ def test_the_authors_format_is_decoded(tmp_path: Path) -> None:
     assert __main__.main(["decode", str(tmp_path / "a.net")]) == 0
     decoded = load_file(tmp_path / "a.safetensors")
     assert all(np.array_equal(decoded[name], one.dense()) for name, one in tensors.items())
+    for name, source, coder in (
+        ("a.bin", "a.net", []),
+        ("h.bin", "a.bin", ["coder=huffman"]),
+        ("b.bin", "h.bin", ["coder=adaptive"]),
+    ):
+        words = ["recode", str(tmp_path / source), "-o", str(tmp_path / name), *coder]
+        assert __main__.main(words) == 0
+    first, huffman, again = ((tmp_path / f"{one}.bin").read_bytes() for one in "ahb")
+    assert first == again != huffman
+    recoded = decode(huffman).tensors
+    assert all(np.array_equal(recoded[name].dense(), one.dense()) for name, one in tensors.items())
+    for wrong in (["coder=zip"], ["bits=6"], ["-o", str(tmp_path / "h.bin")]):
+        assert __main__.main([*words[:-1], *wrong]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert __main__.main([str(tmp_path / "a.net")]) == 2
+    assert "use python -m dse.compress recode" in capsys.readouterr().err
     (tmp_path / "a.net").write_bytes(write(tensors)[:-1])
     assert __main__.main(["show", str(tmp_path / "a.net")]) == 2
 

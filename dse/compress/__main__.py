@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dse.compress import decode, scan, show, verify, weights
+from dse.compress import decode, recode, scan, show, verify, weights
 from dse.compress.closing import close
 from dse.compress.launch import run
 from dse.compress.plan import plan
@@ -17,6 +17,7 @@ from dse.sweep.streams import print_lines
 
 OTHERS = {
     "decode": decode.main,
+    "recode": recode.main,
     "sensitivity": scan.main,
     "show": show.main,
     "verify": verify.main,

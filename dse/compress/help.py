@@ -52,6 +52,7 @@ seed=0,1 'val_top1>80'. What already has a record is not compressed again."""
 USAGE = """%(prog)s [-h] results/NAME [key=value ...]
        %(prog)s FILE.safetensors [-o OUT] [key=value ...]
        %(prog)s decode FILE [-o OUT.safetensors]
+       %(prog)s recode FILE -o OUT [coder=huffman]
        %(prog)s sensitivity results/NAME [key=value ...]
        %(prog)s show FILE
        %(prog)s verify results/NAME"""

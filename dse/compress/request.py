@@ -238,8 +238,11 @@ def _finished(folder: Path, wanted: Mapping[str, Sequence[str]]) -> tuple[Trial,
 
 def not_safetensors(path: Path) -> str:
     """The message for weights in another kind of file."""
+    rule = f"a file of weights must be .safetensors, got {path}"
+    if path.suffix == ".net":
+        return f"{rule}: use python -m dse.compress recode, or decode it first"
     convert = 'safetensors.torch.save_file(model.state_dict(), "NAME.safetensors")'
-    return f"a file of weights must be .safetensors, got {path}: write it with {convert}"
+    return f"{rule}: write it with {convert}"
 
 
 def _changed_weights(folder: Path, trials: Sequence[Trial], phases: Sequence[str]) -> list[str]:

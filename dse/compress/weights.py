@@ -19,7 +19,7 @@ from dse.sweep.request import checked_axes, read_grids
 from dse.sweep.streams import print_lines
 from dse.trial.compression import SETTINGS, Settings
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".net")
 """What files of weights end in; only the first is read."""
 NETWORK = ("layout", *field_names(Metaparameters), *field_names(Layout))
 PAPER = {"protocol": ["imagenet_torchvision"]}
