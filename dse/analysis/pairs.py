@@ -172,8 +172,8 @@ def unlearned(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
         return ""
     trials = once(pd.concat([paired(found, axis, *two) for two in combinations(values, 2)]))
     count = int((trials["status"] != "learned").sum())
-    told = f"{count:,} of {counted(len(trials), 'trial')} in these pairs did not learn"
-    return f"{told} and may have huge losses; status=learned leaves them out." if count else ""
+    some = f"{count:,} of {counted(len(trials), 'trial')} in these pairs did not learn"
+    return f"{some} and may have huge losses; status=learned leaves them out." if count else ""
 
 
 def paired(found: Sweep, axis: Axis, before: Any, after: Any) -> pd.DataFrame:
