@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dse.space.architecture import LAYOUTS, Layout, Metaparameters, generate
     from dse.space.cost import cost
     from dse.space.grid import cost_grid
+    from dse.training.latency import latency
     from dse.trial.protocol import Protocol
     from dse.trial.question import Trial
     from dse.trial.recipe import Recipe
@@ -35,6 +36,7 @@ __all__ = [
     "cost",
     "cost_grid",
     "generate",
+    "latency",
     "load",
     "load_compressed",
     "network",
@@ -51,6 +53,7 @@ _MODULES = {
     "cost": "dse.space.cost",
     "cost_grid": "dse.space.grid",
     "generate": "dse.space.architecture",
+    "latency": "dse.training.latency",
     "load": "dse.api",
     "load_compressed": "dse.api",
     "network": "dse.api",

@@ -82,7 +82,7 @@ def records_only(results: Path, tmp_path: Path) -> Path:
 def test_the_public_names_are_these() -> None:
     assert dse.__all__ == [
         *("LAYOUTS", "AlexNet", "Layout", "Metaparameters", "Protocol", "Recipe", "Trial"),
-        *("cost", "cost_grid", "generate", "load", "load_compressed", "network"),
+        *("cost", "cost_grid", "generate", "latency", "load", "load_compressed", "network"),
     ]
     assert set(dse.__all__) <= set(dir(dse))
     assert all(getattr(dse, name) is not None for name in dse.__all__)
