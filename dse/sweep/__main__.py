@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> int:
     request = read_request("sweep", DESCRIPTION, arguments, page="figure3a")
+    if request.configuration:
+        say(*request.remarks)
+        print_lines(request.configuration)
+        return 0
     check_folder(request.folder, write=not request.plan)
     check_records(request.folder, [trial.trial_id for trial in request.trials])
     for line in request.remarks:

@@ -46,4 +46,6 @@ class RequestParser(argparse.ArgumentParser):
         if keys:
             raise RequestError(f"`{text}` must be written {text.lstrip('-')}" for text in keys)
         hint = "keys are written as in sr=0.25; " if unknown else ""
+        if "--cfg" in texts.split():
+            hint = "only dse.sweep has --cfg; "
         raise RequestError([f"{message}; {hint}see --help"])

@@ -24,7 +24,7 @@ REPRODUCED = ("figure3a", "figure3b", "table3", "downsample", "widths", "table2"
 """The pages that `dse.reproduce` trains; the first three by default."""
 
 USAGES = {
-    "sweep": "[-h] [-cn PAGE] [-cd DIR] [key=value ...]",
+    "sweep": "[-h] [-cn PAGE] [-cd DIR] [--cfg] [key=value ...]",
     "reproduce": "[-h] [-cd DIR] [PAGE ...] [key=value ...]",
 }
 EXAMPLES = {
@@ -91,6 +91,9 @@ def parser(
     what, are = ("key=value", "keys") if alone else ("PAGE, key=value", "pages and keys")
     result.add_argument("overrides", nargs="*", metavar=what, help=f"{are} are listed below")
     result.add_pages(page, hidden=not alone)
+    if alone:
+        shown = "print every key's values, as a page of your own; train nothing"
+        result.add_argument("-c", "--cfg", nargs="?", const="job", metavar="job", help=shown)
     result.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     return result
 
@@ -141,12 +144,17 @@ def _keys() -> dict[str, dict[str, str]]:
 
 def setting_entries() -> dict[str, str]:
     """What `--help` says of each key of `SETTINGS`."""
-    shown = {"name": "the page's name", "budget": "none", "data.cache": "in the user's cache"}
-    shown["runner.workers"] = "by device"
     return {
-        name: entry(own.meaning, own.rule.text, shown.get(name, written(own.default)))
+        name: entry(own.meaning, own.rule.text, default_text(name))
         for name, own in SETTINGS.items()
     }
+
+
+def default_text(name: str) -> str:
+    """The default of a key of `SETTINGS`, in words where it is not a value."""
+    shown = {"name": "the page's name", "budget": "none", "data.cache": "in the user's cache"}
+    shown["runner.workers"] = "by device"
+    return shown.get(name, written(SETTINGS[name].default))
 
 
 def entry(meaning: str, rule: str, default: str) -> str:

@@ -20,6 +20,7 @@ from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.space.architecture import field_names
 from dse.sweep import hints, pages
+from dse.sweep.configuration import configuration
 from dse.sweep.devices import placed, unshareable
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
@@ -31,6 +32,7 @@ from dse.trial.names import written
 from dse.trial.protocol import check_held_out
 from dse.trial.question import Trial, trial_from
 
+IMAGENET = f"1000-1281167-50000-{'0' * 20}"
 Values = Mapping[str, Sequence[Any]]
 """The values of each key; those of the question's keys are the axes of a grid."""
 
@@ -40,7 +42,7 @@ class Request:
     """What a command was asked to do: distinct trials, in the order of the grid, and settings.
 
     `budget` is in seconds, infinite if none was given. `remarks` are lines for the user, on values
-    that were likely meant otherwise.
+    that were likely meant otherwise. `configuration` is what `--cfg` prints, "" without it.
     """
 
     trials: tuple[Trial, ...]
@@ -50,6 +52,7 @@ class Request:
     plan: bool
     budget: float
     remarks: tuple[str, ...] = ()
+    configuration: str = ""
 
 
 def read_request(program: str, description: str, arguments: Sequence[str], page: str) -> Request:
@@ -58,10 +61,13 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     Raises `RequestError` with all of its mistakes. `--help` prints and exits.
     """
     options = parser(program, description, page, arguments).parse_intermixed_args(arguments)
+    cfg = getattr(options, "cfg", None)
+    options.overrides[:0] = [cfg] if cfg not in (None, "job") else []  # as in `--cfg sr=0.5`
     errors: list[str] = []
     named = pages.named(pages.searched(options.config_dir))
     overrides = parse_overrides(options.overrides, errors, named=named)
-    given = set(overrides)
+    given, asked = set(overrides), dict(overrides)
+    choices = pages.choices(pages.searched(options.config_dir), options.config_name, asked, [])
     varied = {key for key, values in overrides.items() if len(values) > 1} - {"seed"}
     grids = read_grids(options.config_name, options.config_dir, overrides, errors)
     settings = read_settings(grids, errors)
@@ -72,7 +78,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
         errors += _size_error(axes, settings["limit"])
     if errors:
         raise RequestError(errors)
-    trials = _trials(axes, _manifest(axes, store), given)
+    trials = _trials(axes, _manifest(axes, store, needed=not cfg), given)
     if errors := unshareable(trials, workers.processes):
         raise RequestError(errors)
     of_page = _resized(trials, given)
@@ -88,6 +94,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
         remarks=tuple(
             dict.fromkeys([*of_page, *itertools.chain.from_iterable(map(remarks, axes))])
         ),
+        configuration=configuration(options, choices, grids, axes, given) if cfg else "",
     )
 
 
@@ -203,11 +210,17 @@ def _size_error(axes: Sequence[Values], limit: int) -> list[str]:
     return [f"`limit` must be at least the {points:,} points of the grid, got {limit:,}"]
 
 
-def _manifest(axes: Sequence[Values], store: Store) -> str:
-    """The contents of the folder of images, if a grid uses one and does not state them."""
+def _manifest(axes: Sequence[Values], store: Store, *, needed: bool) -> str:
+    """The contents of the folder of images, if a grid uses one and does not state them; ImageNet's
+    where it cannot be read and is not `needed`."""
     if not any("image_folder" in grid["data"] and "none" in grid["manifest"] for grid in axes):
         return "none"
-    return manifest(store)
+    try:
+        return manifest(store)
+    except RequestError:
+        if needed:
+            raise
+        return IMAGENET
 
 
 def manifest(store: Store) -> str:
