@@ -33,6 +33,7 @@ from dse.trial.protocol import check_held_out
 from dse.trial.question import Trial, trial_from
 
 IMAGENET = f"1000-1281167-50000-{'0' * 20}"
+"""A manifest of ImageNet's size, for `--cfg` where there are no images."""
 Values = Mapping[str, Sequence[Any]]
 """The values of each key; those of the question's keys are the axes of a grid."""
 
