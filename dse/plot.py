@@ -43,7 +43,7 @@ kinds:
                               others, or of each two values of one axis
   interactions                the pairs of axes of a complete grid whose effects
                               depend most on each other
-  distributions               the share of networks within each error, by the
+  distributions  x=AXIS,...   the share of networks within each error, by the
                               values of each axis
   subspaces  x=AXIS,...       the best accuracy within each size, by the values
                               of each axis
@@ -84,7 +84,7 @@ USES = {
     "chance": ("x",),
     "forest": ("x",),
     "interactions": (),
-    "distributions": (),
+    "distributions": ("x",),
     "subspaces": ("x",),
     "compressed": (),
 }
@@ -93,7 +93,7 @@ OF_TRIALS = (
     "curves", "front", "chance", "forest", "interactions", "distributions", "subspaces"
 )  # fmt: skip
 """Kinds that draw no compressed networks."""
-SEVERAL = (("x", "front"), ("x", "chance"), ("x", "subspaces"))
+SEVERAL = (("x", "front"), ("x", "chance"), ("x", "distributions"), ("x", "subspaces"))
 """The keys and kinds that take several columns."""
 CALLED = {"pareto": "front", "scatter": "x=COLUMN y=COLUMN", "line": "x=AXIS"}
 """What kinds are called elsewhere, and what they are here."""

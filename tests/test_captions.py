@@ -29,6 +29,15 @@ def table(*arguments: str, page: str = "squeezenet") -> pd.DataFrame:
         (["protocol=cifar10"], ""),
         (["protocol=cifar10", "epochs=8"], ""),
         (["protocol=imagenet", FOLDER], ""),
+        (["protocol=imagenet", FOLDER, "lr=0.01"], "Fixed: lr 0.01."),
+        (
+            [
+                *("data=image_folder", FOLDER, "image_size=32", "layout=px32", "train_share=1"),
+                *("augment=crop_flip", "batch_size=32", "lr=0.05", "warmup=0"),
+            ],
+            "Fixed: conv1_filters 64, image_size 32, augment crop_flip, train_share 1, "
+            "batch_size 32, lr 0.05, warmup 0.",
+        ),
         (["layout=px8"], "Fixed: layout px8."),
         (["layout=v1_1", "image_size=64"], "Fixed: layout v1_1, image_size 64."),
         (

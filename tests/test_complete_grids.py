@@ -193,7 +193,7 @@ def test_figures_show_what_was_found() -> None:
     matrix = explained(found)
     assert f"{shares(grid).set_index('source')['share']['bypass']:.1f}" in text(matrix)
     assert "27 networks, 3 seeds" in text(matrix)
-    lines = interactions(found)
+    lines = interactions(NOISY)
     panel = lines.axes[0]
     assert labels(panel) == list(WIRES) or labels(panel) == ["0.125", "0.5", "1"]
     known = together(grid, "sr", "bypass")
@@ -202,11 +202,14 @@ def test_figures_show_what_was_found() -> None:
     one = contrast(grid, "sr", 0.125, 1.0)
     points = contrasts(found, [one])
     assert means(points.axes[0])[0] == pytest.approx(one.by["mean"].iloc[:3])
-    fronts = subspace_fronts(found, ["bypass"])
+    fronts = subspace_fronts(NOISY, ["bypass"])
     front = front_of(found, "bypass", "complex", "size_bytes")
     step = fronts.axes[0].lines[-1]
     assert list(step.get_ydata())[:-1] == pytest.approx(front["mean"])
-    for figure in (points, error_distributions(found)):
+    one_axis = error_distributions(NOISY, ["bypass"])
+    assert len(one_axis.axes) == 1
+    assert "No panel" not in one_axis.remarks
+    for figure in (points, one_axis, error_distributions(found)):
         assert crowded(figure) == []
 
 
@@ -231,6 +234,8 @@ def test_figures_of_sub_spaces_say_what_they_leave_out() -> None:
     )
     with pytest.raises(TooMany, match="`sr` has 11 values, and at most 10 colours can be disting"):
         subspace_fronts(sweep(many), ["sr"])
+    with pytest.raises(TooMany, match="`sr` has 11 values, and at most 10 colours can be disting"):
+        error_distributions(many, ["sr"])
     two = pd.concat([NOISY, NOISY.assign(data="mnist", trial_id=NOISY["trial_id"] + "m")])
     for figure_of in (interactions, error_distributions, subspace_fronts):
         with pytest.raises(TooMany, match="accuracies on digits and mnist cannot be compared"):

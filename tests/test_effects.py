@@ -29,7 +29,7 @@ def test_planted_effects_are_found_the_widest_first() -> None:
 
 def test_intervals_are_paired_by_seed() -> None:
     """Seeds differ by 5 points, and yet each shows the same effect of sr."""
-    found = main_effects(sweep(made(swept(sr=SR, bypass=WIRES))))
+    found = main_effects(made(swept(sr=SR, bypass=WIRES)))
     assert (found["sr"]["high"] - found["sr"]["low"]).max() < 1e-9
     simple = found["bypass"].iloc[1]  # gains 0.1 more from seed to seed
     assert simple["low"] < simple["effect"] - 0.01
@@ -113,7 +113,7 @@ def test_pairs_are_said_of_each_panel() -> None:
 
 def test_axes_without_an_effect_to_know_are_named() -> None:
     table = made(swept(sr=SR), swept(freq=(1, 4), pct3x3=(0.1,)))
-    figure = effects(sweep(table))
+    figure = effects(table)
     words = text(figure)
     assert "Panels: sr from 3 comparisons, 15 of 21 trials." in words
     assert "Not shown: 6 trials in no comparison." in words

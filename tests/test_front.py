@@ -129,6 +129,18 @@ def test_each_data_set_has_a_front_of_its_own() -> None:
         assert both.loc[data, "front_share"].tolist() == alone["front_share"].tolist()
 
 
+def test_any_column_of_numbers_may_be_the_cost() -> None:
+    """It is the mean over the seeds of each configuration."""
+    table = planted(rising, spread=0.2, sr=SR, pct3x3=(0.25, 0.5))
+    table["latency_ms"] = table["size_bytes"] / 1000 + table["seed"]
+    found, known = front(table, "latency_ms"), front(table, "size_bytes")
+    means = table.groupby(["sr", "pct3x3"])["latency_ms"].mean()
+    keys = pd.MultiIndex.from_frame(found[["sr", "pct3x3"]])
+    assert found["latency_ms"].tolist() == means[keys].tolist()
+    assert found["on_front"].tolist() == known["on_front"].tolist()
+    assert front(table, "sr")["on_front"].tolist() == known["on_front"].tolist()
+
+
 def test_one_configuration_is_the_front() -> None:
     found = front(planted(rising))
     assert found["on_front"].tolist() == [True]
@@ -137,8 +149,10 @@ def test_one_configuration_is_the_front() -> None:
 
 def test_mistakes_are_a_clear_line() -> None:
     table = planted(rising, sr=SR)
-    with pytest.raises(ValueError, match="`cost` must be one of size_bytes, seconds, got top1"):
-        front(table, "top1")
+    for cost in ("top1", "val_loss", "seed", "status", "latency"):
+        rule = "must be a column of numbers other than an accuracy or a loss, such as size_bytes"
+        with pytest.raises(ValueError, match=f"`cost` {rule}, got {cost}"):
+            front(table.assign(val_loss=1.0, status="learned"), cost)
     with pytest.raises(ValueError, match="the table has no column `val_top1`"):
         front(table.drop(columns="val_top1"))
     with pytest.raises(ValueError, match="there are no trials"):

@@ -52,7 +52,7 @@ def test_the_figure_of_shares_has_a_mark_for_each_outcome_that_occurs() -> None:
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"bypass {w}" for w in WIRES]
     assert "Over all trials, whatever their sr." in text(figure)
     table.loc[table["sr"] == SR[0], "status"] = "partly_dead"
-    more = at_chance(sweep(table))
+    more = at_chance(table)
     assert len(more.axes[0].containers) == 2
     assert crowded(more) == []
     values = [round(0.015 * n, 3) for n in range(1, 52)]
@@ -110,10 +110,13 @@ def test_times_on_different_devices_are_not_compared(column: str) -> None:
 
 def test_a_front_may_be_of_one_cost() -> None:
     table = made(swept(sr=SR, bypass=WIRES))
-    (axes, _bar) = fronts(sweep(table), ["macs"]).axes
+    (axes, _bar) = fronts(table, ["macs"]).axes
     assert axes.get_xlabel().startswith("multiply-accumulates")
-    with pytest.raises(ValueError, match=r"`cost` must be one of params, macs, .* seconds, got sr"):
-        fronts(sweep(table), ["sr"])
+    timed = table.assign(latency_ms=table["macs"] / 1000 + table["seed"])
+    axes, other, _bar = fronts(timed, ["latency_ms", "sr"]).axes
+    assert (axes.get_xlabel(), other.get_xlabel()[-4:]) == ("latency_ms", "(sr)")
+    with pytest.raises(ValueError, match=r"`cost` must be a column of numbers .*, got bypass"):
+        fronts(table, ["bypass"])
 
 
 def test_a_share_that_is_unknown_is_white() -> None:
@@ -168,7 +171,7 @@ def test_a_forest_plot_says_which_rows_are_means() -> None:
 
 def test_few_seeds_decide_nothing() -> None:
     table = made(swept(sr=SR))
-    figure = forest(sweep(table), comparisons(table))
+    figure = forest(table, comparisons(table))
     for one in figure.axes[0].containers:
         assert to_hex(one.lines[0].get_markerfacecolor()) == "#ffffff"
     assert "not decided" in text(figure)

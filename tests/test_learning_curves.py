@@ -54,7 +54,7 @@ def planted(table: pd.DataFrame, epochs: int = 10) -> pd.DataFrame:
 
 def test_lines_are_means_over_the_seeds_in_the_planted_order() -> None:
     table = made(swept(sr=SR[:3]))
-    figure = learning_curves(sweep(table), planted(table))
+    figure = learning_curves(table, planted(table))
     (axes,) = figure.axes
     lines = [line for line in axes.lines if len(line.get_xdata()) == 10]
     ends = [line.get_ydata()[-1] for line in lines]

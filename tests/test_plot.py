@@ -132,7 +132,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("front forest", "one kind must be named, got front forest"),
         (
             "effects x=sr",
-            "`x` is for x= and y=, heatmap, front, chance, forest, subspaces; it has no effect",
+            "heatmap, front, chance, forest, distributions, subspaces; it has no effect with",
         ),
         ("curves", "mine has a table only, and no learning curves"),
         ("curves hue=loss", "`hue` must be one of what varies (sr, bypass), got loss"),
@@ -153,6 +153,8 @@ def test_captions_say_what_is_left_out() -> None:
         ("effects y=status", "`y` must be a column of numbers, got status"),
         ("chance x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
         ("subspaces x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
+        ("distributions x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
+        ("distributions x=sr", "`sr` does not have 5 networks for each of its values"),
         ("distributions sr=0.5", "no axis has 5 networks for each of its values"),
         ("interactions file_bytes>1", "`file_bytes` is of compressed networks; interactions draws"),
         ("forest x=epochs", "`x` must be one of what varies (sr, bypass), got epochs"),

@@ -35,7 +35,7 @@ def mean(table: pd.DataFrame, **values: Any) -> float:
 
 def test_a_line_is_the_means_over_the_seeds_along_an_axis() -> None:
     table = made(swept(sr=SR))
-    figure = line_plot(sweep(table), "sr")
+    figure = line_plot(table, "sr")
     (axes,) = figure.axes
     x, y = means(axes)
     assert x == list(SR)
@@ -158,7 +158,7 @@ def test_over_sizes_that_two_axes_change_there_are_points() -> None:
 
 def test_a_column_that_differs_between_seeds_has_its_mean_and_each_trial() -> None:
     table = made(swept(sr=SR))
-    figure = scatter(sweep(table), "seconds", "top1")
+    figure = scatter(table, "seconds", "top1")
     x = [place for number in range(len(SR)) for place in means(figure.axes[0], number)[0]]
     assert x == pytest.approx(table.groupby("sr")["seconds"].mean().tolist())
     assert len(dots(figure.axes[0])) == len(table)
@@ -259,6 +259,23 @@ def test_every_value_of_the_hue_is_shown() -> None:
     assert all(f"bypass {wire}" in text(figure) for wire in WIRES)
     assert "Not shown" not in text(figure)
     assert len(dots(figure.axes[0])) == len(table)
+
+
+def test_every_trial_of_a_search_is_shown() -> None:
+    """Some of them are on lines, as chance has it."""
+    table = made(swept(sr=SR), swept(pct3x3=PCT[:2], sr=(0.25,))).assign(study="tpe")
+    for hue in ("", "pct3x3"):
+        figure = plot(table, "sr", hue=hue)
+        assert len(dots(figure.axes[0])) == len(table)
+        assert "Not shown" not in text(figure)
+    assert "lines" not in overview(sweep(table))
+    grid = made(swept(sr=SR[:2], bypass=WIRES)).assign(study="grid")
+    assert len(plot(grid, "sr").axes[0].containers) == len(WIRES), "lines"
+
+
+def test_the_y_axis_is_not_said_to_vary_too() -> None:
+    table = made(swept(sr=SR[:2], pct3x3=PCT[:2], bypass=WIRES, seed=[0]))
+    assert "Also varying: bypass." in text(scatter(table, "sr", "pct3x3", "top1"))
 
 
 def test_losses_that_are_not_finite_are_counted_and_not_averaged() -> None:
@@ -373,7 +390,7 @@ def test_the_unit_of_sizes_suits_the_small_ones_too() -> None:
 def test_a_heat_map_has_the_means_at_their_values_and_gaps() -> None:
     table = made(swept(sr=SR, bypass=WIRES))
     table = table[(table["sr"] != 0.25) | (table["bypass"] != "simple")]
-    figure = heat_map(sweep(table), "sr", "bypass")
+    figure = heat_map(table, "sr", "bypass")
     assert "Crossed: no trial." in text(figure)
     axes = figure.axes[0]
     (mesh,) = axes.collections
@@ -386,6 +403,11 @@ def test_a_heat_map_has_the_means_at_their_values_and_gaps() -> None:
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(WIRES)
     low, high = axes.get_ylim()
     assert low < high  # values rise upwards
+
+
+def test_a_heat_map_may_be_a_cross() -> None:
+    table = made(swept(sr=SR, seed=[0]), swept(sr=[0.5], pct3x3=PCT[:4], seed=[0]))
+    assert "Crossed: no trial." in text(heat_map(table, "sr", "pct3x3"))
 
 
 def test_a_heat_map_says_how_trainings_ended() -> None:
@@ -499,6 +521,10 @@ def test_a_random_sample_is_drawn_as_points() -> None:
         table = made(*(swept(sr=[sr], pct3x3=[pct], seed=(0,)) for sr, pct in points))
         assert len(sweep(table).axes) == 1 + (turn > 1)
         assert list(overview(sweep(table))) == ["points"]
+        if turn > 1:
+            hint = "draw points, as in x=sr y=pct3x3 hue=loss"
+            with pytest.raises(NoSweep, match=f"the heat map would be mostly empty, .*: {hint}"):
+                heat_map(table, "sr", "pct3x3", "loss")
     wires = [*WIRES] * 3
     table = made(
         *(swept(sr=[sr], pct3x3=[pct], bypass=[wire], freq=[1 + n % 2], seed=(0,))

@@ -31,6 +31,26 @@ def test_text_that_looks_like_a_number_is_compared_as_text() -> None:
         assert select(table, parse([f"trial_id={text}"])).index.tolist() == [row]
 
 
+def test_the_beginning_of_an_id_is_enough() -> None:
+    table = TABLE.assign(
+        trial_id=["26e15400aa", "26e1540099", "0042aa"], compressed_id=["", "5840", "58"]
+    )
+    for text, rows in {
+        "trial_id=26e15400a": [0],
+        "trial_id=004,26e154009": [1, 2],
+        "trial_id!=0042": [0, 1],
+        "compressed_id=584": [1],
+        "compressed_id=58": [2],
+    }.items():
+        assert select(table, parse([text])).index.tolist() == rows, text
+    line = "`trial_id` must be the beginning of one id only, got 26e1, which 2 ids begin with"
+    for text in ("trial_id=26e1", "trial_id!=26e1"):
+        with pytest.raises(ValueError, match=line):
+            select(table, parse([text]))
+    with pytest.raises(ValueError, match=r"`trial_id` must be one of 0042aa, .*, got 5"):
+        select(table, parse(["trial_id=5"]))
+
+
 def test_conditions_hold_together() -> None:
     assert chosen("sr>0.125") == [1, 2]
     assert chosen("sr >= .125", "sr<0.5") == [0]

@@ -110,8 +110,8 @@ class Sweep:
         return "top5" if min(num_classes(*one) for one in sets) >= TOP5_FROM_CLASSES else "top1"
 
 
-def sweep(table: pd.DataFrame, searched: Collection[str] = ()) -> Sweep:
-    """Find the axes of a table of records.
+def sweep(table: pd.DataFrame | Sweep, searched: Collection[str] = ()) -> Sweep:
+    """Find the axes of a table of records; a `Sweep` is returned as it is.
 
     Fields whose values determine each other are one axis, and so are the fields of named layouts.
     It is called `layout` or `data` where it is one, else by its fields. Numbers of a random sample,
@@ -120,6 +120,8 @@ def sweep(table: pd.DataFrame, searched: Collection[str] = ()) -> Sweep:
     `NoSweep` for an empty table, and for one that lacks a column of every table of
     records.
     """
+    if isinstance(table, Sweep):
+        return table
     if table.empty:
         raise NoSweep("there are no trials")
     require(table, "trial_id", "seed", "data", "manifest")

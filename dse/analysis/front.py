@@ -9,10 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from dse.analysis.axes import SIZES, Sweep, configurations, require
+from dse.analysis.labels import ACCURACIES, is_numeric
 from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import INTERVAL_SEEDS, Floats, resampled_means, resamples
 
 COSTS = (*SIZES, "seconds", "file_bytes")
+NO_COSTS = (*ACCURACIES, "loss", "val_loss", "train_loss", "seed", "count", "mean", "low", "high")
+"""Columns of numbers that are no cost: results, and what `configurations` has of its own."""
 CHUNK = 4_000_000
 """The most means that are held at a time."""
 
@@ -25,17 +28,20 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     one of them better; and `front_share`, the share of `RESAMPLES` resamples of the seeds in which
     it is on the front, NaN below `INTERVAL_SEEDS` seeds. Resamples are paired: all configurations
     get the same seeds. The front is chosen by `val_top1`; the accuracy to show is `mean`, of the
-    test set. `seconds` and `file_bytes` are means over the seeds and are not resampled.
+    test set. `cost` is a column of numbers that is no accuracy or loss. One that differs between
+    seeds, such as `seconds`, is their mean and is not resampled.
 
     Raises `ValueError` for a table that is empty, holds a trial twice, or has no such cost.
     """
     found = sweep_once(table)
-    if cost not in COSTS or cost not in table:
-        known = ", ".join(name for name in COSTS if name in table)
-        raise ValueError(f"`cost` must be one of {known}, got {cost}")
+    if cost in NO_COSTS or cost not in table or not is_numeric(table[cost]):
+        rule = "must be a column of numbers other than an accuracy or a loss, such as size_bytes"
+        raise ValueError(f"`cost` {rule}, got {cost}")
     require(table, "val_top1")
     result = configurations(found)
     values = by_seed(found, result)
+    if cost not in COSTS:
+        result[cost] = _means(found, result, cost)
     known = (~np.isnan(values)).sum(axis=1)
     usable = (known > 0) & result[cost].notna().to_numpy()
     costs, draws = result[cost].to_numpy(float), resamples(values.shape[1])
@@ -47,6 +53,16 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
         share[some] = sum(pareto(costs[some], one).sum(axis=0) for one in means) / len(draws)
     share[known < INTERVAL_SEEDS] = np.nan
     return result.assign(on_front=on_front, front_share=share)
+
+
+def _means(found: Sweep, points: pd.DataFrame, cost: str) -> Floats:
+    """The mean of a column over the seeds of each of the configurations `points`, NaN where it is
+    not read."""
+    names = [axis.name for axis in found.axes]
+    rows = found.rows[names].assign(_cost=found.blank(found.rows)[cost].astype(float))
+    keys: Any = names or np.zeros(len(rows), dtype=int)
+    means = rows.groupby(keys, as_index=False)["_cost"].mean()
+    return (points[names].merge(means, how="left") if names else means)["_cost"].to_numpy(float)
 
 
 def _by_data(points: pd.DataFrame, usable: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:

@@ -27,6 +27,8 @@ SIGNS = {">=": "ge", "<=": "le", "!=": "ne", ">": "gt", "<": "lt"}
 """What a condition may begin with, besides `=`, and its name in Python's `operator` module."""
 STEPS = ("diverged_step", "dead_step")
 """Columns with -1 where that did not happen."""
+IDS = ("trial_id", "compressed_id")
+"""Columns of ids, which may be given by their beginning."""
 TIME = "finished"
 """The column of times, which are compared as text: ISO 8601."""
 
@@ -90,10 +92,10 @@ def select(
 ) -> pd.DataFrame:
     """The rows whose columns have one of the wanted values, in the order of the table.
 
-    Values are compared as the command line writes them; 0.50 and 5e-1 are 0.5. Of conditions, such
-    as `>80`, all hold. `spared` are the rows that a column does not select by. Raises `ValueError`
-    for a column that the table does not have, for a value that is in none of its rows, and where no
-    row is left.
+    Values are compared as the command line writes them; 0.50 and 5e-1 are 0.5. Of an id, its
+    beginning is enough. Of conditions, such as `>80`, all hold. `spared` are the rows that a column
+    does not select by. Raises `ValueError` for a column that the table does not have, for a value
+    that is in none of its rows, and where no row is left.
     """
     chosen = table
     for name, texts in wanted.items():
@@ -118,6 +120,8 @@ def _equals(
     `excluded`, it need only be possible."""
     own: pd.Series[str] = column.map(written)
     found = set(own)
+    if column.name in IDS:
+        texts = [_whole_id(str(column.name), text, found) for text in texts]
     normal = [text if text in found else _normal(text) for text in texts]
     for text, one in zip(texts, normal, strict=True):
         if one not in found and not (excluded and _is_possible(column, text)):
@@ -136,6 +140,20 @@ def _equals(
             rule = f"must be one of {known}{more}" if values[1:] else f"is {known} in {every}"
             raise ValueError(f"`{column.name}` {rule}, got {text}")
     return own.isin(normal)
+
+
+def _whole_id(name: str, text: str, known: set[str]) -> str:
+    """The one of some ids that begins with a text; the text itself where none does.
+
+    Raises `ValueError` where several do.
+    """
+    matches = [one for one in known if one.startswith(text)]
+    if text in known or not matches:
+        return text
+    if len(matches) > 1:
+        rule = "must be the beginning of one id only"
+        raise ValueError(f"`{name}` {rule}, got {text}, which {len(matches)} ids begin with")
+    return matches[0]
 
 
 def _holds(column: pd.Series[Any], text: str) -> pd.Series[bool]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dse.analysis.axes import Sweep, TooMany
+from dse.analysis.axes import Sweep, TooMany, sweep
 from dse.analysis.labels import words
 from dse.analysis.statistics import share
 from dse.figures.marks import label_rows, row_height
@@ -44,11 +44,12 @@ def shares(found: Sweep, by: Sequence[str] = ()) -> pd.DataFrame:
     return in_order(pd.DataFrame(rows), [axis for axis in found.axes if axis.name in names])
 
 
-def at_chance(found: Sweep, by: Sequence[str] = (), *, note: str = "") -> Figure:
+def at_chance(found: Sweep | pd.DataFrame, by: Sequence[str] = (), *, note: str = "") -> Figure:
     """`shares` as a figure: a line of text for each row, and a mark for each outcome that occurs.
 
     Raises `NoSweep` for more rows than can be read.
     """
+    found = sweep(found)
     names = [found.axis(name).name for name in by] or [axis.name for axis in found.axes]
     count = count_groups(found.blank(found.rows), names)
     if count > MOST_ROWS:

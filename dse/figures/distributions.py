@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from dse.analysis.axes import Axis, NoSweep, Sweep, check_data_set, sweep
 from dse.analysis.distributions import distributions
 from dse.figures.plotting import COLOURS, Figure, caption, described, look, panels, style
-from dse.figures.scales import check_idle, finite
+from dse.figures.scales import check_colours, check_idle, finite
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -24,21 +25,30 @@ FEWEST = 5
 """Networks of a sub-space below which its distribution says nothing."""
 
 
-def error_distributions(found: Sweep, *, note: str = "") -> Figure:
-    """The error distribution function of each value of each axis, with its band.
+def error_distributions(
+    found: Sweep | pd.DataFrame, columns: Sequence[str] = (), *, note: str = ""
+) -> Figure:
+    """The error distribution function of each value of some axes, with its band.
 
-    Axes with fewer than `FEWEST` networks for a value, or more values than colours, are left out.
-    `note` is added to the caption. Raises `NoSweep` where no axis is left, or a value leaves
-    another axis without effect, and `TooMany` for several data sets.
+    `columns` are the axes (default: all that have no more values than there are colours). Those
+    with fewer than `FEWEST` networks for a value are left out. `note` is added to the caption.
+    Raises `NoSweep` where no axis is left, or a value leaves another axis without effect, and
+    `TooMany` for several data sets, or for more values than colours.
     """
+    found = sweep(found)
     check_data_set(found.rows)
     check_idle(found)
     known, lost = finite(found, found.answer)
     found = sweep(known.rows)
-    shown = {axis: distributions(found.rows, axis.name) for axis in _wide(found)}
+    asked = [found.axis(name) for name in columns] or [*found.axes]
+    for axis in asked if columns else ():
+        check_colours(axis)
+    wide = _wide(found)
+    shown = {axis: distributions(found.rows, axis.name) for axis in asked if axis in wide}
     if not shown:
-        raise NoSweep(f"no axis has {FEWEST} networks for each of its values")
-    if others := ", ".join(axis.name for axis in found.axes if axis not in shown):
+        name = f"`{asked[0].name}` does not have" if columns else "no axis has"
+        raise NoSweep(f"{name} {FEWEST} networks for each of its values")
+    if others := ", ".join(axis.name for axis in asked if axis not in shown):
         others = f"No panel: {others} (few networks, or many values)."
     with style():
         share = "share of networks (%)"

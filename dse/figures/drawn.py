@@ -37,6 +37,7 @@ AXES = {
     "heatmap": ("x", "y"),
     "chance": ("x",),
     "forest": ("x",),
+    "distributions": ("x",),
     "subspaces": ("x",),
 }
 """Each kind and those of its keys that must be what varies."""
@@ -152,7 +153,7 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "chance": lambda found, x, note, **_: at_chance(found, x, note=note),
     "forest": _forest,
     "interactions": lambda found, note, **_: interactions(found, note=note),
-    "distributions": lambda found, note, **_: error_distributions(found, note=note),
+    "distributions": lambda found, x, note, **_: error_distributions(found, x, note=note),
     "subspaces": lambda found, x, note, **_: subspace_fronts(found, x, note=note),
     "compressed": lambda found, note, **_: compressed(found, note=note),
 }

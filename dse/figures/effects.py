@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
 from dse.analysis.devices import once
 from dse.analysis.labels import MOST_TICKS, is_numeric, label
 from dse.analysis.pairs import whole
@@ -28,7 +28,7 @@ EXPLAINED = (
 )
 
 
-def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
+def main_effects(found: Sweep | pd.DataFrame, answer: str = "") -> dict[str, pd.DataFrame]:
     """The main effect of each axis on a column of numbers (default: the accuracy, percent).
 
     A block is a setting of the other axes with one seed, in which every value of the axis was
@@ -42,6 +42,7 @@ def main_effects(found: Sweep, answer: str = "") -> dict[str, pd.DataFrame]:
     95% interval), and `seeds`, `blocks` and `left_out`, the numbers of seeds, of blocks, and of
     blocks that are left out. An axis without a block has no table.
     """
+    found = sweep(found)
     answer = answer or found.answer
     without = {"data", *(name for name, _ in found.idle)}
     axes = [axis for axis in found.axes if axis.name not in without]
@@ -86,11 +87,12 @@ def _effect(blocks: pd.DataFrame, axis: Axis) -> pd.DataFrame:
     )
 
 
-def effects(found: Sweep, answer: str = "", *, note: str = "") -> Figure:
+def effects(found: Sweep | pd.DataFrame, answer: str = "", *, note: str = "") -> Figure:
     """`main_effects` as a figure: a panel for each axis, all to one scale, the widest range first.
 
     Raises `NoSweep` where no axis has all its values tried with all else equal.
     """
+    found = sweep(found)
     answer = answer or found.answer
     known, lost = finite(found, answer)
     tables = main_effects(known, answer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, Sweep, TooMany
+from dse.analysis.axes import NoSweep, Sweep, TooMany, sweep
 from dse.analysis.compare import Comparison, lacking_seeds, probability
 from dse.analysis.devices import once
 from dse.analysis.labels import label, words
@@ -27,7 +27,9 @@ MOST_ROWS = 50
 UNDECIDED = "#7f7f7f"
 
 
-def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -> Figure:
+def forest(
+    found: Sweep | pd.DataFrame, comparisons: Sequence[Comparison], *, note: str = ""
+) -> Figure:
     """The differences of `dse.analysis.compare`, in points, with their 95% intervals.
 
     A filled mark is a difference that is decided: Holm's p over all comparisons, at the right, is
@@ -36,6 +38,7 @@ def forest(found: Sweep, comparisons: Sequence[Comparison], *, note: str = "") -
 
     Raises `NoSweep` where there is no comparison, or more than can be read.
     """
+    found = sweep(found)
     if not comparisons:
         raise NoSweep("no seed has two values of an axis with all else equal: nothing is compared")
     check_rows(len(comparisons))

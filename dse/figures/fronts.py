@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set
+from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set, sweep
 from dse.analysis.devices import times_comparable
 from dse.analysis.front import front
 from dse.analysis.labels import label, scale, words
@@ -37,7 +37,7 @@ COLOURS = mpl.colors.LinearSegmentedColormap.from_list("", ["#c8c8c8", OURS, "#0
 SHADES = COLOURS.with_extremes(bad="white")
 
 
-def fronts(found: Sweep, costs: Sequence[str] = (), *, note: str = "") -> Figure:
+def fronts(found: Sweep | pd.DataFrame, costs: Sequence[str] = (), *, note: str = "") -> Figure:
     """The front of accuracy against each of the `costs` that varies: a panel for each.
 
     See `dse.analysis.front`: the front is chosen by the validation set, and what is shown is the
@@ -48,6 +48,7 @@ def fronts(found: Sweep, costs: Sequence[str] = (), *, note: str = "") -> Figure
     Raises `ValueError` for another column than those of `dse.analysis.front`, `NoSweep` where there
     are not two configurations, or they cost the same, and `TooMany` for several data sets.
     """
+    found = sweep(found)
     chosen = costs or COSTS
     tables = _fronts(found, chosen)
     names = [axis.name for axis in found.axes]
@@ -62,7 +63,7 @@ def fronts(found: Sweep, costs: Sequence[str] = (), *, note: str = "") -> Figure
         height = 2.4 if len(tables) > 1 else 3.4
         figure, places = panels(len(tables), height, 1.2, label(found.answer), sharey=True)
         for axes, (cost, table) in zip(places, tables.items(), strict=True):
-            best = table.loc[table["on_front"], [*names, cost]]
+            best = table.loc[table["on_front"], [*dict.fromkeys((*names, cost))]]
             trials = found.rows[[*names, found.answer]].merge(best, on=names)
             _panel(axes, cost, table, trials[[cost, found.answer]])
         figure.suptitle(described(found.rows), fontsize="medium")

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations
+from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations, sweep
 from dse.analysis.labels import MOST_TICKS, label, scale, words
 from dse.analysis.rendering import counted
 from dse.figures.marks import ended
@@ -29,7 +29,9 @@ COLOURS = mpl.colormaps["cividis"].with_extremes(bad="white")
 """Its lightness rises steadily, in grey and for colour-blind people too."""
 
 
-def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -> Figure:
+def heat_map(
+    found: Sweep | pd.DataFrame, x: str, y: str, value: str = "", *, note: str = ""
+) -> Figure:
     """The mean of `value` over the seeds for each pair of values of two axes.
 
     `value` is a column of numbers (default: the accuracy, percent). Values of the axes are equally
@@ -37,8 +39,10 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
     without a trial is empty and crossed. `note` is added to the caption.
 
     Raises `NoSweep` where `x` or `y` is not an axis, where a value of one leaves the other without
-    effect, and for more than `MOST_PANELS` panels.
+    effect, where most cells would be empty as in a random sample, and for more than `MOST_PANELS`
+    panels.
     """
+    found = sweep(found)
     value = value or found.answer
     across, up = found.axis(x), found.axis(y)
     if across is up:
@@ -54,6 +58,7 @@ def heat_map(found: Sweep, x: str, y: str, value: str = "", *, note: str = "") -
     points["mean"] = colour_scale.position(points["mean"])
     shades = mpl.colors.Normalize(points["mean"].min(), points["mean"].max())
     settings = groups(known.blank(points), others)
+    _check_filled([points for _, points in settings], across, up, value)
     columns = 1 if len(settings) == 1 else 2 if len(settings) <= 4 else 3
     height = 0.5 + min(max(0.3 * len(up.values), 2.0), 5.0)
     ylabel = textwrap.fill(label(up.name), 32)
@@ -98,6 +103,19 @@ def _check_read(found: Sweep, one: Axis, other: Axis) -> None:
     for value in one.values:
         if other.name in found.idle.get((one.name, value), ()):
             raise NoSweep(f"`{other.name}` has no effect where `{one.name}` is {written(value)}")
+
+
+def _check_filled(panels: Sequence[pd.DataFrame], across: Axis, up: Axis, value: str) -> None:
+    """Raise `NoSweep` where each panel is mostly empty, and its points are no grid or cross."""
+    cells, names = len(across.values) * len(up.values), [across.name, up.name]
+    if all(
+        2 * len(points) < cells and len(points) < points[names].nunique().sum() - 1
+        for points in panels
+    ):
+        raise NoSweep(
+            "the heat map would be mostly empty, as trials are no grid: draw points, as in "
+            f"x={across.name} y={up.name} hue={value}"
+        )
 
 
 def _check_panels(found: Sweep, others: Sequence[str]) -> None:

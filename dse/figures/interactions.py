@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 
-from dse.analysis.axes import NoSweep, Sweep, check_data_set
+from dse.analysis.axes import NoSweep, Sweep, check_data_set, sweep
 from dse.analysis.complete import Grid, complete
 from dse.analysis.interactions import REST, noise_share, shares, together
 from dse.analysis.labels import label
@@ -73,13 +74,14 @@ def _counts(grid: Grid) -> str:
     return f"{grid.networks:,} networks, {counted(len(grid.seeds), 'seed')}."
 
 
-def interactions(found: Sweep, *, note: str = "") -> Figure:
+def interactions(found: Sweep | pd.DataFrame, *, note: str = "") -> Figure:
     """The `PANELS` largest interactions of two axes: mean accuracy for each two of their values.
 
     Without an interaction the lines of a panel are parallel. The axis with more values is the x
     axis. `note` is added to the caption. Raises `NoSweep` where the grid is not complete, or has
     one axis only, and `TooMany` for several data sets, or for more lines than colours.
     """
+    found = sweep(found)
     check_data_set(found.rows)
     grid = complete(found)
     sources = [source for source in shares(grid)["source"] if " x " in source][:PANELS]

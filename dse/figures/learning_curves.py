@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
 from dse.analysis.labels import ACCURACIES, scale
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
@@ -40,7 +40,7 @@ MEASURED = "measured"
 
 
 def learning_curves(
-    found: Sweep,
+    found: Sweep | pd.DataFrame,
     curves: pd.DataFrame,
     y: str = "val_top1",
     hue: str = "",
@@ -58,6 +58,7 @@ def learning_curves(
 
     Raises `NoSweep` where there is no curve, or more lines than can be read.
     """
+    found = sweep(found)
     facet = facet_axis(found, col, hue)
     found, unread = finite(found, facet.name) if facet else (found, "")
     check_lines(found, [axis for axis in found.axes if axis is not facet])

@@ -9,7 +9,7 @@ from dse.analysis.axes import FEW, Axis, NoSweep, Sweep
 from dse.analysis.labels import MOST_TICKS, is_numeric
 from dse.figures.effects import effects
 from dse.figures.heat_map import heat_map
-from dse.figures.plots import line_plot, scatter
+from dse.figures.plots import drops_searched, line_plot, scatter
 from dse.figures.plotting import Figure
 
 
@@ -25,7 +25,8 @@ def overview(found: Sweep, note: str = "", without: Collection[str] = ()) -> dic
         raise NoSweep("there is only one configuration")
     drawings: dict[str, Callable[[], Figure]] = {}
     sampled = _sampled(found)
-    if len(names) <= 2 and all(is_numeric(found.rows[axis.name]) for axis in sampled):
+    numeric = all(is_numeric(found.rows[axis.name]) for axis in sampled)
+    if len(names) <= 2 and numeric and not drops_searched(found, found.axis(names[0])):
         drawings["lines"] = lambda: line_plot(found, names[0], note=note)
     if len(names) == 2 and not sampled:
         drawings["heat_map"] = lambda: heat_map(found, names[0], names[1], note=note)

@@ -34,11 +34,11 @@ def plot(
     """A `line_plot` where `x` is an axis, or a size that changes along one; else a `scatter`.
 
     It is a scatter too where there are too many lines, or none, as in a random sample, and where a
-    value of `hue` would be on no line. With `col` there is a panel for each value of this axis.
-    `found` may be a table, such as that of `dse.load`. Raises
-    `NoSweep` where `x` or `hue` has one value only, and for a column that is not there.
+    value of `hue`, or a trial of a search, would be on no line. With `col` there is a panel for
+    each value of this axis. Raises `NoSweep` where `x` or `hue` has one value only, and for a
+    column that is not there.
     """
-    found = sweep(found) if isinstance(found, pd.DataFrame) else found
+    found = sweep(found)
     require(found.rows, *filter(None, (x, y, hue, col)))
     for name in (x, hue):
         if name and found.rows[name].nunique(dropna=False) == 1:
@@ -49,6 +49,7 @@ def plot(
     along = line_axis(found, x, hue, col)
     if (
         along
+        and not drops_searched(found, along)
         and (not hue or _has_lines(found, along, hue))
         and is_numeric(found.rows[y or found.answer])
     ):
@@ -62,7 +63,7 @@ def plot(
 
 
 def line_plot(
-    found: Sweep,
+    found: Sweep | pd.DataFrame,
     x: str,
     y: str = "",
     hue: str = "",
@@ -82,6 +83,7 @@ def line_plot(
 
     Raises `NoSweep` where there is no line, or more than `MOST_LINES`.
     """
+    found = sweep(found)
     along = line_axis(found, x, hue, col)
     if along is None:
         raise NoSweep(f"`{x}` does not change along a single axis: there is no line to draw")
@@ -101,7 +103,7 @@ def line_plot(
 
 
 def scatter(
-    found: Sweep,
+    found: Sweep | pd.DataFrame,
     x: str,
     y: str = "",
     hue: str = "",
@@ -117,7 +119,9 @@ def scatter(
     seeds of a configuration, as `status` does, there are only dots. Where `y` is text, there is the
     number of trials at each place.
     """
+    found = sweep(found)
     y = y or found.answer
+    require(found.rows, *filter(None, (x, y, hue)))
     if not is_numeric(found.rows[y]):
         if hue or col:
             raise NoSweep(
@@ -131,7 +135,7 @@ def scatter(
     means = (not hued or find_axis(found, hued.name) is hued) and (
         x in SIZES or find_axis(found, x) is not None or mean_of_x
     )
-    varying = [axis.name for axis in others if axis is not hued]
+    varying = [axis.name for axis in others if axis not in (hued, find_axis(found, y))]
     also = f"Also varying: {', '.join(varying)}." if varying else ""
     note = f"{also} {note}".strip()
     if hued and len(hued.values) > len(COLOURS) and is_numeric(found.rows[hued.name]):
@@ -191,6 +195,14 @@ def _on_lines(found: Sweep, along: Axis) -> pd.DataFrame:
         if not others
         else found.rows[found.rows.groupby(others)[along.name].transform("nunique") > 1]
     )
+
+
+def drops_searched(found: Sweep, along: Axis) -> bool:
+    """Whether lines along an axis would leave out a trial that a search chose: its trials are no
+    grid."""
+    if "study" not in found.rows:
+        return False
+    return bool(found.rows.drop(_on_lines(found, along).index)["study"].notna().any())
 
 
 def _has_lines(found: Sweep, along: Axis, hue: str) -> bool:

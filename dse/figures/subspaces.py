@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, check_data_set, sweep
 from dse.analysis.labels import label, scale
@@ -24,7 +25,11 @@ EXPLAINED = (
 
 
 def subspace_fronts(
-    found: Sweep, columns: Sequence[str] = (), cost: str = "size_bytes", *, note: str = ""
+    found: Sweep | pd.DataFrame,
+    columns: Sequence[str] = (),
+    cost: str = "size_bytes",
+    *,
+    note: str = "",
 ) -> Figure:
     """The front of accuracy against a cost for each value of some axes, a panel for each axis.
 
@@ -32,6 +37,7 @@ def subspace_fronts(
     caption. Raises `NoSweep` where one of them is not an axis, or a value leaves another axis
     without effect, and `TooMany` for several data sets, or for more lines than colours.
     """
+    found = sweep(found)
     check_data_set(found.rows)
     check_idle(found)
     known, lost = finite(found, found.answer, "val_top1")

@@ -1,7 +1,8 @@
 """What a caption says of a table: the fixed values that are not the defaults, and what is left out.
 
 The defaults are those of the page `squeezenet` with the protocol of the table's data set, whichever
-command trained the networks.
+command trained the networks. For a folder of images, it is the one of `demo` and ImageNet's from
+which fewer values differ.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "demo"
 """The protocol for data sets that have no page."""
+FOLDER = "image_folder"
 TITLED = ("data", "epochs")
 """What the titles of figures say."""
 SEVERAL = 2
@@ -75,6 +77,9 @@ def differences(table: pd.DataFrame) -> dict[str, str]:
     names = [name for name in every if name in table and name != "seed" and name not in idle]
     fixed = {n: table[n].iloc[:1].item() for n in names if table[n].nunique() == 1}
     page_of = pages.protocols()
+    if FOLDER in set(table["data"]):
+        near = (DEFAULT, page_of[FOLDER])
+        page_of[FOLDER] = min(near, key=lambda name: len(_different(fixed, [name], {})))
     protocols = sorted({page_of.get(data, DEFAULT) for data in table["data"].unique()})
     groups: dict[str, str] = {}
     different = _different(fixed, protocols, groups)
