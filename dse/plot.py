@@ -49,8 +49,9 @@ kinds:
                               of each axis
   compressed                  accuracy against the bytes of compressed networks'
                               files
-  study      study=NAME       how a search went: the best accuracy, or the front,
-                              over its trials and epochs (default: the only one)
+  study      study=NAME       how a search went: the best accuracy, or the
+                              front, over its trials and epochs (default of
+                              study: the only one)
   architecture                networks as in the paper's Figures 1 and 2; no
                               folder is named: see
                               python -m dse.plot architecture --help
@@ -201,11 +202,11 @@ def _study(folder: Path, wanted: Mapping[str, Sequence[str]]) -> Any:
     from dse.figures.study import study_figure
     from dse.sweep.captions import caption
 
-    own = {one for point in study["points"] for one in point["trials"]}
-    rows = load(folder)
-    rows = rows[rows["trial_id"].isin(own)]
-    note = caption(rows, searched=studies.searched(folder))
-    return study_figure(study, f"Study {name}, {described(rows)}. {note}".strip())
+    own = {one for point in study["points"] for one in point.get("trials", ())}
+    table = load(folder)
+    rows = table[table["trial_id"].isin(own)]
+    title = ": ".join(filter(None, [f"Study {name}", described(rows)]))
+    return study_figure(study, title, caption(rows, searched=studies.searched(folder)))
 
 
 def _kind(words: Sequence[str]) -> str:

@@ -29,7 +29,8 @@ BEST, MEASURED = 10, ("params", "size_bytes", "top1")
 
 
 def trials(study: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for each point of a study (see `dse.results.studies.load`), in order: `dse.load_study`."""
+    """A row for each point of a study (see `dse.results.studies.load`), in order, as
+    `dse.load_study` returns them."""
     rows = []
     for place, point in enumerate(study["points"], 1):
         is_whole = point["state"] in COMPLETE

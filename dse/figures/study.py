@@ -24,7 +24,7 @@ NAMES = {"compressed_bytes": "length of the compressed file"}
 """What a cost is called on its axis, if not by its key."""
 
 
-def study_figure(study: Mapping[str, Any], note: str = "") -> Figure:
+def study_figure(study: Mapping[str, Any], title: str = "", note: str = "") -> Figure:
     """What a study (see `dse.results.studies.load`) had found over time.
 
     With one objective: every accuracy, and the best so far, against trials and epochs. With two:
@@ -48,6 +48,8 @@ def study_figure(study: Mapping[str, Any], note: str = "") -> Figure:
             _progress(axes, known, x, "hypervolume" if two else "best")
         right.tick_params(labelleft=False)
         stopped = int((table["state"] == "stopped").sum())
+        if title:
+            figure.suptitle(title, fontsize="medium")
         caption(
             figure,
             f"Sampler {study['sampler']}; validation accuracy, mean over the seeds of a point.",

@@ -75,7 +75,7 @@ def searches(
         points=[
             Point(
                 text=_sentence(name, study),
-                more=[*refusals(study["refused"]), *guessing(study), *survivors(study)],
+                more=[*refusals(study["refused"]), *survivors(study), *guessing(study)],
             )
             for name, study in found
         ],
