@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dse.api import load, load_compressed, network
+    from dse.api import load, load_compressed, load_study, network
     from dse.space.alexnet import AlexNet
     from dse.space.architecture import LAYOUTS, Layout, Metaparameters, generate
     from dse.space.cost import cost
@@ -39,6 +39,7 @@ __all__ = [
     "latency",
     "load",
     "load_compressed",
+    "load_study",
     "network",
 ]
 
@@ -56,6 +57,7 @@ _MODULES = {
     "latency": "dse.training.latency",
     "load": "dse.api",
     "load_compressed": "dse.api",
+    "load_study": "dse.api",
     "network": "dse.api",
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.results import compressed, files, records, tables
+from dse.results import compressed, files, records, studies, tables
 from dse.trial.question import QUESTION, Trial
 
 if TYPE_CHECKING:
@@ -59,6 +59,23 @@ def load_compressed(folder: str | Path) -> pd.DataFrame:
     """
     place = _results_folder(folder)
     return compressed.load(place, tables.load(place))
+
+
+def load_study(folder: str | Path, study: str = "") -> pd.DataFrame:
+    """Load a study of a results folder as a table, as its last search left it: a row for each point
+    that was proposed and not refused, in order.
+
+    `study` is its name; it may be left out where the folder has one study. Also the points that
+    were stopped early or failed have a row. The columns are described in docs/api.md.
+
+    Raises `ValueError` for a folder without a study, and where `study` must be one of several, and
+    `TypeError` for a folder that is not a path.
+    """
+    place = _path(folder)
+
+    from dse.analysis.studies import trials  # imports pandas
+
+    return trials(studies.chosen(place, study)[1])
 
 
 def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:

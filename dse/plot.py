@@ -14,7 +14,7 @@ from typing import Any
 
 from dse.analysis.selection import file_name, is_condition, parse, split, words
 from dse.figures.importing import import_matplotlib
-from dse.results import compressed, files
+from dse.results import compressed, files, studies
 from dse.sweep.errors import Parser, RequestError
 from dse.sweep.messages import say
 from dse.sweep.streams import print_lines, with_streams
@@ -49,6 +49,9 @@ kinds:
                               of each axis
   compressed                  accuracy against the bytes of compressed networks'
                               files
+  study      study=NAME       how a search went: the best accuracy, or the
+                              front, over its trials and epochs (default of
+                              study: the only one)
   architecture                networks as in the paper's Figures 1 and 2; no
                               folder is named: see
                               python -m dse.plot architecture --help
@@ -87,6 +90,7 @@ USES = {
     "distributions": ("x",),
     "subspaces": ("x",),
     "compressed": (),
+    "study": (),
 }
 """Each kind and the keys that it uses; "" is any column against any other."""
 OF_TRIALS = (
@@ -167,11 +171,16 @@ def _results(arguments: list[str]) -> list[Path]:
     from dse.figures.drawn import drawn
     from dse.sweep.captions import caption
 
+    if kind == "study":
+        figure = _study(options.folder, wanted)
+        named = file_name(kind, *words(wanted))
+        return _write({named: figure}, options.folder / "plots", output)
     table, noun = read(options.folder), "trial"
     if _is_of_compressed(kind, keys, wanted):
         table, noun = compressed.load(options.folder, table), "compressed network"
     rows = rows_of(table, wanted, KEYS)
-    note = caption(rows, len(table) - len(rows), noun, wanted)
+    searched = studies.searched(options.folder)
+    note = caption(rows, len(table) - len(rows), noun, wanted, searched)
     figures = drawn(kind, rows, options.folder, keys, note)
     own = " ".join(figure.remarks.replace(note, "") for figure in figures.values())
     say(*dict.fromkeys(re.findall(r"Not shown: .*?\.(?= |$)", own)))
@@ -181,6 +190,23 @@ def _results(arguments: list[str]) -> list[Path]:
     else:
         figures = {named: figures.popitem()[1]}
     return _write(figures, options.folder / "plots", output)
+
+
+def _study(folder: Path, wanted: Mapping[str, Sequence[str]]) -> Any:
+    """The figure of a folder's study; raises `ValueError` where trials are selected."""
+    if others := [key for key in wanted if key != "study"]:
+        raise ValueError(f"`{others[0]}` selects trials, and a study is drawn as a whole")
+    name, study = studies.chosen(folder, ",".join(wanted.get("study", ())))
+    from dse.analysis.folder import load
+    from dse.figures.plotting import described
+    from dse.figures.study import study_figure
+    from dse.sweep.captions import caption
+
+    own = {one for point in study["points"] for one in point.get("trials", ())}
+    table = load(folder)
+    rows = table[table["trial_id"].isin(own)]
+    title = ": ".join(filter(None, [f"Study {name}", described(rows)]))
+    return study_figure(study, title, caption(rows, searched=studies.searched(folder)))
 
 
 def _kind(words: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from dse.compress.request import read_request
 from dse.data import folder as image_folder
 from dse.data import memory, stream
 from dse.data.store import Store
-from dse.results import files, packing, records
+from dse.results import files, packing, records, studies
 from dse.sweep.errors import RequestError
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
@@ -82,7 +82,8 @@ def records_only(results: Path, tmp_path: Path) -> Path:
 def test_the_public_names_are_these() -> None:
     assert dse.__all__ == [
         *("LAYOUTS", "AlexNet", "Layout", "Metaparameters", "Protocol", "Recipe", "Trial"),
-        *("cost", "cost_grid", "generate", "latency", "load", "load_compressed", "network"),
+        *("cost", "cost_grid", "generate", "latency", "load", "load_compressed"),
+        *("load_study", "network"),
     ]
     assert set(dse.__all__) <= set(dir(dse))
     assert all(getattr(dse, name) is not None for name in dse.__all__)
@@ -399,6 +400,11 @@ def test_the_documentation_s_examples_run(
     leave(Path("results/reproduce"), replace(TRIAL, metaparameters=replace(SMALL, sr=0.125)))
     Image.fromarray(memory.digits(TRIAL.protocol.facts).test_images[0, :, :, 0]).save("digit.png")
     shutil.copytree(results, "results/reference/demo")
+    leave(Path("results/search"), TRIAL)
+    point = {"state": "trained", "point": {"sr": 0.5}, "values": [80.0], "epochs": 2}
+    point |= {"trials": [TRIAL.trial_id], "costs": {"params": 9}}
+    study = dict.fromkeys(studies.KEYS, "") | {"objectives": ["val_top1"], "points": [point]}
+    studies.save(Path("results/search"), "tpe", study)
     names: dict[str, Any] = {}
     for example in examples():
         exec(compile(example, "docs/api.md", "exec"), names)

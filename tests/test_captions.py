@@ -67,6 +67,16 @@ def test_other_trials_are_counted() -> None:
     assert caption(table()[:0], 2) == "Not shown: 2 other trials in this folder."
 
 
+def test_what_a_search_varied_is_not_fixed() -> None:
+    rows = table("lr=0.01", "bypass=simple")
+    assert caption(rows) == "Fixed: bypass simple, lr 0.01."
+    left = "Searched, with one value here: bypass simple."
+    assert caption(rows, searched={"bypass", "sr"}) == f"Fixed: lr 0.01. {left}"
+    chosen = {"bypass": ["simple"]}
+    said = "Fixed: lr 0.01. Selected: bypass=simple (1 of 1 trial)."
+    assert caption(rows, selected=chosen, searched={"bypass"}) == said
+
+
 def test_different_devices_are_named() -> None:
     """Older records, and tables of one device, get no such sentence."""
     four = table("seed=0,1,2,3").assign(trial_id=["a", "b", "c", "d"])

@@ -18,7 +18,7 @@ from dse import plot
 from dse.analysis import folder
 from dse.figures import drawn
 from dse.figures.plotting import encoded
-from dse.results import records
+from dse.results import records, studies
 from dse.trial.record import COLUMNS
 
 MADE = made(swept(sr=SR, bypass=WIRES))
@@ -124,7 +124,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("x=sr output=a.jpg", "`output` must end with .svg, .png, .pdf, got a.jpg"),
         ("x=sr,bypass", "`x` must be one column, got sr,bypass"),
         ("lines", "the kind must be one of curves, heatmap, effects, front, chance, forest,"),
-        ("heat_map", "compressed, architecture, got 'heat_map'; did you mean `heatmap`?"),
+        ("heat_map", "compressed, study, architecture, got 'heat_map'; did you mean `heatmap`?"),
         ("curve", "got 'curve'; did you mean `curves`?"),
         ("pareto", "got 'pareto'; did you mean `front`?"),
         ("scatter", "got 'scatter'; did you mean `x=COLUMN y=COLUMN`?"),
@@ -185,6 +185,29 @@ def test_axes_that_are_not_named_are_those_that_vary(
         encoded(*drawn.drawn(kind, MADE, Path(), keys).values(), "svg") for keys in (given, same)
     )
     assert shown == expected
+
+
+def test_a_study_is_drawn_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home, kind = write(tmp_path / "mine", MADE), "study"
+    assert "must be a results folder" in error(tmp_path, kind, capsys=capsys)
+    point = {"state": "trained", "point": {"pct3x3": 0.5}, "values": [80.0], "epochs": 9}
+    points = [{**point, "trials": [one]} for one in MADE["trial_id"]]
+    study = dict.fromkeys(studies.KEYS, "") | {"objectives": ["val_top1"], "sampler": "tpe"}
+    studies.save(home, "b", {**study, "points": points})
+    assert plot.main([str(home), kind]) == 0
+    svg, _ = map(Path, capsys.readouterr().out.splitlines())
+    assert svg == home / "plots/study.svg"
+    assert "Searched" not in svg.read_text()  # the default is never named
+    assert "Sampler tpe; validation accuracy" in svg.read_text()
+    studies.save(home, "a", {**study, "points": points[:1]})
+    for words, message in (
+        ("", "`study` must be one of a, b, as "),
+        ("study=c", "`study` must be one of a, b, got c"),
+        ("study=a", "the study has fewer than two trained points"),
+        ("study=b sr=0.5", "`sr` selects trials, and a study is drawn as a whole"),
+        ("study=b x=sr", "`x` is for x= and y=, heatmap, front, chance, forest, subspaces; it has"),
+    ):
+        assert message in error(home, kind, *words.split(), capsys=capsys)
 
 
 def test_another_axis_than_those_given_is_suggested(
@@ -344,4 +367,4 @@ def test_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     for kind, uses in plot.USES.items():
         (line,) = [one for one in shown.splitlines() if one.startswith(f"  {kind or '(none)'} ")]
         assert all(f"{key}=" in line for key in uses)
-    assert set(plot.USES) == set(drawn.KINDS)
+    assert set(plot.USES) == {*drawn.KINDS, "study"}

@@ -101,13 +101,15 @@ def test_what_samplers_chose_is_in_no_comparison(tmp_path: Path) -> None:
     study = dict.fromkeys(studies.KEYS, "") | {"objectives": ["val_top1"], "sampler": "tpe"}
     study |= {"limits": {}, "refused": {}, "effects": {}}
     ids = [one.trial.trial_id for one in (*grid, *chosen)]
+    stopped = {**point, "state": "stopped", "values": None, "trials": ["none", ids[0]]}
     for own, lines in ((ids[9:], True), (ids, False)):
-        studies.save(tmp_path, "tpe", {**study, "points": [{**point, "trials": own}]})
+        studies.save(tmp_path, "tpe", {**study, "points": [{**point, "trials": own}, stopped]})
         text = shown(tmp_path)
         assert ("not ImageNet" in text) == ("paired by seed" in text) == lines
         assert text.count("Not shown: 3 trials that a sampler chose.") == 2 * lines
         assert "sr=1 0.125" not in text
         assert "Pareto front" in text
+        assert "12 learned, and 1 more was stopped early." in text  # another was trained later
         assert "The best trial, by validation accuracy: tpe" in text
         rows = load(tmp_path).set_index("trial_id").loc[ids[9:] if lines else ids]
         assert f"{rows['params'].mean():,.0f} {rows['size_bytes'].mean():,.0f} 1.00 " in text
@@ -323,8 +325,20 @@ def test_the_command_shows_the_selected_trials(
     assert OWN_PAGES in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
     assert "on the test set, which was not used for any choice." in text
+    point = {
+        "number": 0,
+        "state": "stopped",
+        "point": {"dropout": 0.1},
+        "values": None,
+        "epochs": 1,
+    }
+    study = dict.fromkeys(studies.KEYS, "") | {"objectives": ["val_top1"], "sampler": "tpe"}
+    study |= {"limits": {}, "refused": {}, "effects": {}, "points": [{**point, "trials": ["a"]}]}
+    studies.save(folder, "tpe", study)
     assert command.main([str(folder), "top1>70"]) == 0
     text = (folder / "plots/report_top1-gt-70.html").read_text()
+    assert "Searched, with one value here: dropout 0.5." in text
+    assert "more was stopped" not in text  # which of them would be selected is not known
     said = "Trials were selected by top1, a result: means, intervals and p are of those that remain"
     assert f"on the test set. {said}. Claims and comparisons are left out." in text
     assert "Selected: top1&gt;70 (4 of 6 trials)." in text

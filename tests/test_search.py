@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from reading import composed_once
 
+import dse
 from dse import status
 from dse.analysis.studies import history
 from dse.results import studies
@@ -291,13 +292,19 @@ def test_only_what_is_missing_here_is_counted(
     owner: str,
 ) -> None:
     """Another machine keeps the records of what it trained."""
-    monkeypatch.setattr("dse.search.closing.closing.close", lambda *_, **__: None)
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("dse.search.closing.closing.close", lambda *_, **own: given.update(own))
     root = (f"results.root={tmp_path}", "name=s")
     request = asked(*SMALL, "sampler=random", "n_trials=3", *root)
     study(tmp_path / "s", *SMALL, "sampler=random", "n_trials=3", fail=True)
     with opened(tmp_path / "s", "", print) as storage:
         ledger = Ledger(storage, "random", request.question, 3, owner)
         lost = close(request, Study(ledger, request.question, 3), "")
+    table = dse.load_study(tmp_path / "s")
+    assert set(table["state"]) == {"trained", "failed"}
+    assert table["val_top1"].isna().equals(table["state"] == "failed")
+    assert table["params"].gt(0).all()
+    assert given["searched"] == [*table][1 : [*table].index("state")]
     said = capsys.readouterr().err
     assert lost == (0 if owner else 3)
     assert ("3 of 3 points have no record: " in said) == (owner == "")

@@ -11,8 +11,17 @@ import pandas as pd
 import pytest
 from reading import composed_once
 
+import dse
 from dse.analysis.axes import NoSweep
-from dse.analysis.studies import BEST, best_rows, effect_rows, front_rows, guessing, history
+from dse.analysis.studies import (
+    BEST,
+    best_rows,
+    effect_rows,
+    front_rows,
+    guessing,
+    history,
+    survivors,
+)
 from dse.figures.study import study_figure
 from dse.report.study import searches
 from dse.results import studies
@@ -67,6 +76,11 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found(folder, "sampler=random", "n_trials=70", "objective=size_bytes,val_top1")
 
 
+def whole(study: dict[str, Any]) -> dict[str, Any]:
+    """The study as if nothing had been stopped."""
+    return {**study, "points": [p for p in study["points"] if p["state"] != "stopped"]}
+
+
 def test_importances_point_to_high_accuracy(front: dict[str, Any]) -> None:
     effects = front["effects"]
     assert effects["sr"]["importance"] > 3 * effects["base_e"]["importance"]
@@ -74,7 +88,20 @@ def test_importances_point_to_high_accuracy(front: dict[str, Any]) -> None:
     assert effects["sr"]["best"] == 0.125
     assert effects["bypass"]["best"] == "simple"
     assert effects["bypass"]["rank"] is None
-    assert effect_rows(front)["key"].iloc[0] == "sr"
+    assert effect_rows(whole(front))["key"].iloc[0] == "sr"
+
+
+def test_no_keys_matter_among_trials_that_early_stopping_left(front: dict[str, Any]) -> None:
+    """Which values have survived depends on their accuracy."""
+    assert front["effects"]
+    assert effect_rows(front).empty
+    stopped = sum(p["state"] == "stopped" for p in front["points"])
+    assert survivors(front) == [
+        f"no table of which keys matter: {stopped} of 70 trials were stopped early, and those left "
+        "were chosen by their accuracy"
+    ]
+    assert survivors({**front, "effects": {}}) == []  # too few in any case
+    assert survivors(whole(front)) == []
 
 
 def test_importances_count_each_trained_point_once(tmp_path: Path) -> None:
@@ -147,9 +174,8 @@ def test_a_study_of_one_objective_has_its_best_so_far(tmp_path: Path) -> None:
 
 
 def test_the_report_shows_studies(front: dict[str, Any]) -> None:
-    section = searches({"s": {**front, "refused": {"max.macs": 3, "repeat": 1}}})
+    section = searches({"s": {**whole(front), "refused": {"max.macs": 3, "repeat": 1}}})
     (point,) = section.points
-    assert "19 trained" in point.text or "stopped" in point.text
     assert point.more == ["3 proposals exceeded max.macs", "1 proposal " + REPEATED]
     assert section.figures[0].svg.startswith(b"<?xml")
     best, effects = (table.frame for table in section.tables)
@@ -171,6 +197,7 @@ def test_the_report_says_what_a_study_was(front: dict[str, Any]) -> None:
         f"1 already in the folder, {whole} trained to the end, {stopped} stopped early; "
     )
     assert not point.text.endswith("done.")  # the counts say the same
+    assert point.more[-1:] == survivors(front)
     ended = {**front, "ended": "all 70 points of the space have been tried"}
     assert (
         searches({"s": ended})
@@ -180,6 +207,7 @@ def test_the_report_says_what_a_study_was(front: dict[str, Any]) -> None:
 
 
 def test_the_trials_with_the_best_value_are_counted(front: dict[str, Any]) -> None:
+    front = whole(front)
     rows = effect_rows(front).set_index("key")
     done = [p["point"]["bypass"] for p in front["points"] if p["state"] in ("trained", "stored")]
     assert rows.loc["bypass", "trials"] == f"{done.count('simple')} of {len(done)}"
@@ -226,6 +254,62 @@ def test_unfinished_trials_keep_their_place(front: dict[str, Any]) -> None:
     assert history(study)["trial"].tolist() == [1, 3]
     text = searches({"s": study}).points[0].text
     assert "3 of 70 trials, 2 trained, 1 not finished; " in text
+
+
+def test_a_study_is_a_table(tmp_path: Path, front: dict[str, Any]) -> None:
+    studies.save(tmp_path, "s", front)
+    table = dse.load_study(str(tmp_path))
+    assert table["study_trial"].tolist() == [*range(1, 71)]
+    keys = [*front["points"][0]["point"]]
+    assert [*table] == [
+        *("study_trial", *keys, "state", "epochs_trained", "size_bytes", "val_top1"),
+        *("stopped_val_top1", "params", "macs", "activations", "peak_activation_bytes"),
+        *("on_chip_bytes", "trial_id"),
+    ]
+    stopped = table["state"] == "stopped"
+    assert set(table["state"]) == {"stored", "trained", "stopped"}
+    assert (table["stopped_val_top1"][stopped] == 30).all()
+    assert table["stopped_val_top1"].isna().equals(~stopped)
+    assert table["val_top1"].isna().equals(stopped)
+    assert (table["epochs_trained"][stopped] == 2).all()
+    for row, point in zip(table.to_dict("records"), front["points"], strict=True):
+        assert {key: row[key] for key in keys} == point["point"]
+        assert [row["trial_id"]] == point["trials"]
+        assert point["values"] in (None, [row["size_bytes"], row["val_top1"]])
+        assert row["on_chip_bytes"] == row["size_bytes"] + row["peak_activation_bytes"]
+
+
+def test_a_study_of_compressed_networks_has_their_ids(
+    tmp_path: Path, front: dict[str, Any]
+) -> None:
+    """Its seeds are one row; an earlier version kept no costs."""
+    kept = ("state", "point", "values", "epochs")
+    points = [{key: p[key] for key in kept} for p in front["points"]]
+    points = [{**p, "trials": ["a", "b"], "networks": ["c", "d"]} for p in points]
+    costs = {"objectives": ["compressed_bytes", "val_top1"], "compression": "method ristretto"}
+    studies.save(tmp_path, "s", {**front, **costs, "points": points})
+    table = dse.load_study(tmp_path, "s")
+    assert [*table][-4:] == ["val_top1", "stopped_val_top1", "trial_id", "compressed_id"]
+    assert set(table["trial_id"]) == {"a b"}
+    has = table.groupby("state")["compressed_id"].unique().map(list)
+    assert has.to_dict() == {"stored": ["c d"], "trained": ["c d"], "stopped": [""]}
+
+
+def test_a_study_must_be_there_and_named_among_several(
+    tmp_path: Path, front: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="must be a results folder"):
+        dse.load_study(tmp_path)
+    (tmp_path / "trials").mkdir()
+    with pytest.raises(ValueError, match=r"must hold a study, got .*: no search has ended there"):
+        dse.load_study(tmp_path)
+    for name in "ab":
+        studies.save(tmp_path, name, front)
+    with pytest.raises(ValueError, match=r"`study` must be one of a, b, as .* has 2 studies"):
+        dse.load_study(tmp_path)
+    with pytest.raises(ValueError, match="`study` must be one of a, b, got c"):
+        dse.load_study(tmp_path, "c")
+    assert len(dse.load_study(tmp_path, "b")) == 70
 
 
 def test_what_may_be_guessing_is_said(front: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,6 +26,29 @@ WORDS = {
 }
 BEST, MEASURED = 10, ("params", "size_bytes", "top1")
 """Maximum number of trials in the table of the best ones, and what it has from their records."""
+
+
+def trials(study: Mapping[str, Any]) -> pd.DataFrame:
+    """A row for each point of a study (see `dse.results.studies.load`), in order, as
+    `dse.load_study` returns them."""
+    rows = []
+    for place, point in enumerate(study["points"], 1):
+        is_whole = point["state"] in COMPLETE
+        values = point["values"] if is_whole else [math.nan] * len(study["objectives"])
+        row = {
+            "study_trial": place,
+            **point["point"],
+            "state": point["state"],
+            "epochs_trained": point["epochs"],
+            **dict(zip(study["objectives"], values, strict=True)),
+            "stopped_val_top1": point.get("last", math.nan),
+            **point.get("costs", {}),  # searches of earlier versions did not keep them
+            "trial_id": " ".join(point.get("trials", ())),
+        }
+        if study.get("compression"):
+            row["compressed_id"] = " ".join(_networks(point)) if is_whole else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def history(study: Mapping[str, Any]) -> pd.DataFrame:
@@ -188,6 +212,18 @@ def _grouped(refused: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
+def survivors(study: Mapping[str, Any]) -> list[str]:
+    """A line where which keys matter is not said because trials were stopped early."""
+    count, had = stopped(study), counted(len(study["points"]), "trial")
+    text = f"{count:,} of {had} were stopped early, and those left were chosen by their accuracy"
+    return [f"no table of which keys matter: {text}"] if count and study["effects"] else []
+
+
+def stopped(study: Mapping[str, Any]) -> int:
+    """How many trials of a study were stopped early."""
+    return sum(point["state"] == "stopped" for point in study["points"])
+
+
 def _share(key: str, value: Any, points: Sequence[Mapping[str, Any]]) -> str | None:
     """How many of the points have a value of a key."""
     if value is None:
@@ -199,8 +235,11 @@ def effect_rows(study: Mapping[str, Any]) -> pd.DataFrame:
     """A row for each key of a study: how much it matters for accuracy, and in which direction.
 
     `trials` says how many of the trained points have the best value. No column `importance` where
-    the study had too few points.
+    the study had too few points. Empty where trials were stopped early: those that are left were
+    chosen by their accuracy.
     """
+    if stopped(study):
+        return pd.DataFrame()
     done = [point["point"] for point in study["points"] if point["state"] in COMPLETE]
     rows = [
         {

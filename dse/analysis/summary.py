@@ -54,9 +54,9 @@ def summary(
     return "\n".join(lines)
 
 
-def trained(found: Sweep, selected: Collection[str] = ()) -> str:
+def trained(found: Sweep, selected: Collection[str] = (), stopped: int = 0) -> str:
     """What was trained and how it ended, in sentences; `selected` are the columns by which the
-    trials were selected.
+    trials were selected, and `stopped` is how many more were stopped early.
 
     By a result: then the report has no claims and no comparisons.
     """
@@ -68,7 +68,12 @@ def trained(found: Sweep, selected: Collection[str] = ()) -> str:
     test = "Accuracies are on the test set, which was not used for any choice."
     if said := by_results(selected):
         test = f"Accuracies are on the test set. {said} Claims and comparisons are left out."
-    return f"{networks} trained from scratch on {on}: {outcomes(found.rows)}. {test}"
+    early = (
+        f", and {stopped:,} more {'was' if stopped == 1 else 'were'} stopped early"
+        if stopped
+        else ""
+    )
+    return f"{networks} trained from scratch on {on}: {outcomes(found.rows)}{early}. {test}"
 
 
 def by_results(selected: Collection[str]) -> str:

@@ -24,13 +24,13 @@ NAMES = {"compressed_bytes": "length of the compressed file"}
 """What a cost is called on its axis, if not by its key."""
 
 
-def study_figure(study: Mapping[str, Any]) -> Figure:
+def study_figure(study: Mapping[str, Any], title: str = "", note: str = "") -> Figure:
     """What a study (see `dse.results.studies.load`) had found over time.
 
     With one objective: every accuracy, and the best so far, against trials and epochs. With two:
     accuracy against cost with the front after a quarter, half and all of the trials, and the share
-    of the box that the front dominates, against trials and epochs. Raises `NoSweep` below two
-    trained points.
+    of the box that the front dominates, against trials and epochs. `note` is added to the caption.
+    Raises `NoSweep` below two trained points.
     """
     table = history(study)
     known = table[table["val_top1"].notna()]
@@ -48,6 +48,8 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
             _progress(axes, known, x, "hypervolume" if two else "best")
         right.tick_params(labelleft=False)
         stopped = int((table["state"] == "stopped").sum())
+        if title:
+            figure.suptitle(title, fontsize="medium")
         caption(
             figure,
             f"Sampler {study['sampler']}; validation accuracy, mean over the seeds of a point.",
@@ -61,6 +63,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
             f"{stopped:,} points were stopped early and count their epochs only."
             if stopped
             else "",
+            note,
         )
     return figure
 

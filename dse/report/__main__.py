@@ -72,13 +72,14 @@ def _written(
         table = read(folder)  # refuses a folder without any
     else:
         table = tables.write_tables(folder)
+    searched = studies.searched(folder)
     if not wanted:
-        note = caption(table)
+        note = caption(table, searched=searched)
         drawn = drawing.draw(folder, table, note)
         path = build.write(folder, table, drawn.figures, command, note)
         return [folder / "table.csv", *drawn.paths, path], drawn.messages
     rows = rows_of(table, wanted)
-    note = caption(rows, len(table) - len(rows), selected=wanted)
+    note = caption(rows, len(table) - len(rows), selected=wanted, searched=searched)
     files.make(folder / "plots")
     figures, messages = drawing.figures(rows, note, studies.sampled(folder))
     name = f"plots/{selection.file_name('report', *selection.words(wanted))}.html"

@@ -41,7 +41,8 @@ class Contents:
     not shown; `selected` are the columns by which those shown were selected. `failures` are those
     of trials without a record. `sampled` are the ids of trials that samplers chose: the paper's
     claims and comparisons are of the others. `networks` are those of the `studies`, as
-    `dse.report.study.networks_of` returns them.
+    `dse.report.study.networks_of` returns them, and `stopped` is how many more trials these studies
+    stopped early.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Contents:
     studies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: pd.DataFrame = field(default_factory=pd.DataFrame)
     sampled: Sequence[str] = ()
+    stopped: int = 0
 
 
 def write(
@@ -90,6 +92,7 @@ def write(
         studies=found,
         networks=networks_of(folder, found),
         sampled=sorted(studies.sampled(folder) if sampled is None else sampled),
+        stopped=0 if selected else len(studies.stopped(folder) - {*table["trial_id"]}),
     )
     path, mark = folder / name, _mark(contents)
     if not _is_marked(path, mark):
@@ -127,7 +130,7 @@ def report(contents: Contents) -> bytes:
         found = sweep(contents.table)
     except NoSweep:
         found = None
-    lead = [NOTHING if found is None else trained(found, contents.selected)]
+    lead = [NOTHING if found is None else trained(found, contents.selected, contents.stopped)]
     lead += [_failed(len(contents.failures))] if contents.failures else []
     lead += [text for text in (contents.note, mixed_devices(contents.table)) if text]
     shown = [_figures(contents)]

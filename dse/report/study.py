@@ -22,6 +22,7 @@ from dse.analysis.studies import (
     history,
     reached,
     refusals,
+    survivors,
 )
 from dse.figures.importing import import_matplotlib
 from dse.report.page import Figure, Point, Section, Table
@@ -72,7 +73,10 @@ def searches(
         title="Searches",
         text=[TEXT] if found else [],
         points=[
-            Point(text=_sentence(name, study), more=[*refusals(study["refused"]), *guessing(study)])
+            Point(
+                text=_sentence(name, study),
+                more=[*refusals(study["refused"]), *survivors(study), *guessing(study)],
+            )
             for name, study in found
         ],
         figures=[figure for name, study in found for figure in _figures(name, study)],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.results.atomic import write
-from dse.results.files import make, names
+from dse.results.files import make, names, require_trials
 
 STUDIES, JOURNAL = "studies", "study.journal"
 GRID = "grid"
@@ -45,6 +45,12 @@ def stopped(folder: Path) -> set[str]:
     }
 
 
+def searched(folder: Path) -> set[str]:
+    """The keys that the studies of a folder vary."""
+    points = [point for study in load(folder).values() for point in study["points"]]
+    return {key for point in points if isinstance(point, dict) for key in point.get("point", ())}
+
+
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """What each study found, by name; files that cannot be read are left out.
 
@@ -53,8 +59,8 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
     settings where the cost is `compressed_bytes`, else ""), `ended`, `refused` (counts by reason),
     `effects` (a mapping for each key, see `dse.search.closing`) and `points`, in order: `number`,
     `state` (trained, stored, stopped, failed or running), `point`, `values` of the objectives,
-    `epochs` trained, `trials`, their ids, and `networks`, the ids of the compressed networks where
-    these are sought, else of the trials.
+    `epochs` trained, `trials`, their ids, `networks`, the ids of the compressed networks where
+    these are sought, else of the trials, `costs`, and of a stopped one `last`, its accuracy then.
     """
     found = {}
     for name in names(folder / STUDIES):
@@ -68,6 +74,21 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
                 ):
                     found[name.removesuffix(".json")] = study
     return found
+
+
+def chosen(folder: Path, name: str = "") -> tuple[str, dict[str, Any]]:
+    """The name of a folder's study, and what it found; `name` may be "" where there is one only.
+
+    Raises `ValueError` where there is none, or none of this name, and for several without a name.
+    """
+    found = load(folder)
+    if not found:
+        require_trials(folder)
+        raise ValueError(f"`folder` must hold a study, got {folder}: no search has ended there")
+    if name not in found and (name or len(found) > 1):
+        got = f"got {name}" if name else f"as {folder} has {len(found):,} studies"
+        raise ValueError(f"`study` must be one of {', '.join(found)}, {got}")
+    return (name, found[name]) if name else next(iter(found.items()))
 
 
 def places(folder: Path) -> dict[str, tuple[str, int]]:

@@ -24,6 +24,7 @@ from dse.search.answers import Answers
 from dse.search.compression import described
 from dse.search.keys import ACCURACY
 from dse.search.ledger import state_of
+from dse.search.limits import costs_of
 from dse.search.request import Request
 from dse.search.space import Choice, named
 from dse.search.study import Study
@@ -58,7 +59,8 @@ def close(request: Request, study: Study, command: str) -> int:
     studies.save(request.folder, request.study, found)
     sampled = [one.trial_id for one in trials] if request.question.sampler != studies.GRID else []
     text = partial(summarised, request)
-    closing.close(trials, request.folder, command, summarise=text, sampled=sampled)
+    keys = [axis.name for axis in request.question.space.axes]
+    closing.close(trials, request.folder, command, summarise=text, sampled=sampled, searched=keys)
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
     early = sum(point["state"] == "stopped" for point in found["points"])
@@ -135,9 +137,9 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
     for entry in study.entries:
         attributes, state = entry.user_attrs, entry.state
         trials = request.question.trials(attributes["point"])
-        epochs = trials[0].protocol.recipe.epochs
+        epochs, curve = trials[0].protocol.recipe.epochs, attributes.get("curve", [])
         if state != TrialState.COMPLETE:
-            epochs = len(attributes.get("curve", []))
+            epochs = len(curve)
         found.append(
             {
                 "number": entry.number,
@@ -147,6 +149,8 @@ def points_of(request: Request, study: Study) -> list[dict[str, Any]]:
                 "epochs": 0 if attributes.get("stored", False) else len(trials) * epochs,
                 "trials": (ids := [trial.trial_id for trial in trials]),
                 "networks": [compressed_id(one, way) for one in ids] if way else ids,
+                "costs": costs_of(trials[0]),
+                **({"last": curve[-1]} if state == TrialState.PRUNED else {}),
             }
         )
     return found

@@ -7,7 +7,7 @@ which fewer values differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -37,18 +37,22 @@ def caption(
     others: int = 0,
     noun: str = "trial",
     selected: Mapping[str, Sequence[str]] | None = None,
+    searched: Collection[str] = (),
 ) -> str:
     """What a figure of `table` must say, besides its title: "Fixed: lr 0.01, norm batch."
 
     `others` counts the trials of the folder that are not in the table, or what else `noun` says;
-    `selected` are the arguments that chose the table's.
+    `selected` are the arguments that chose the table's, and `searched` the keys that a search
+    varied: one of them may have a single value in the table, and is not fixed.
     """
     fixed = differences(table)
     earlier = fixed.pop("semantics", "")
     chosen = (selected or {}).items()
     said = {*TITLED, *(key for key, texts in chosen if plain(texts) == [*texts])}
-    values = ", ".join(f"{name} {value}" for name, value in fixed.items() if name not in said)
-    parts = [f"Fixed: {values}."] if values else []
+    shown = {name: f"{name} {value}" for name, value in fixed.items() if name not in said}
+    left = ", ".join(shown.pop(name) for name in [*shown] if name in searched)
+    parts = [f"Fixed: {', '.join(shown.values())}."] if shown else []
+    parts += [f"Searched, with one value here: {left}."] if left else []
     parts += ["Trained by an earlier version of dse."] if earlier else []
     if selected:
         of = f"{len(table):,} of {counted(len(table) + others, noun)}"

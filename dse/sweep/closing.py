@@ -26,13 +26,14 @@ def close(
     pages: Mapping[str, Sequence[Trial]] | None = None,
     summarise: Callable[[pd.DataFrame, int], str] | None = None,
     sampled: Collection[str] = (),
+    searched: Collection[str] = (),
 ) -> None:
     """Write the tables, figures and report of `trials` to `folder`; print a summary, and the paths.
 
     `command` is the command line that the report shows. With `pages`, the figures are those of
     these pages of `sweeps/`, each of the trials that the page asked for. `summarise` makes another
     summary of the trials' table than `dse.analysis.summary.summary`. `sampled` are the ids of those
-    that a sampler chose.
+    that a sampler chose, and `searched` the keys that a search varied.
     """
     whole = tables.write_tables(folder)
     table = _rows(whole, trials)
@@ -41,7 +42,7 @@ def close(
     if pages is not None:
         rows = {name: _rows(table, of_page) for name, of_page in pages.items()}
         parts = {name: (one, caption(one, others)) for name, one in rows.items()}
-    note = caption(table, others)
+    note = caption(table, others, searched=searched)
     drawn = draw(folder, table, note, parts, sampled)
     from dse.analysis import summary  # these import pandas: a wrong request need not wait for it
     from dse.report import build
