@@ -205,7 +205,7 @@ def test_a_study_is_drawn_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("study=c", "`study` must be one of a, b, got c"),
         ("study=a", "the study has fewer than two trained points"),
         ("study=b sr=0.5", "`sr` selects trials, and a study is drawn as a whole"),
-        ("study=b x=sr", "`x` is for x= and y=, heatmap, front, chance, forest, subspaces; it has"),
+        ("study=b x=sr", "subspaces; it has no effect with study"),
     ):
         assert message in error(home, kind, *words.split(), capsys=capsys)
 
