@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -101,14 +102,20 @@ def test_what_the_folder_has_is_not_trained_by_another_study(
     assert {str(e.user_attrs["point"]): e.value for e in stored} == means
 
 
-def test_epochs_that_a_resumed_trial_does_not_report_are_not_judged(tmp_path: Path) -> None:
-    """One of two seeds was resumed, so that the mean of the first epochs is unknown."""
-    folder = tmp_path / "s"
-    arguments = (*SMALL, "sampler=grid", "epochs=8", "stopping=halving", "seed=0,1")
-    assert search(folder, *arguments, "n_trials=2", execute="toy_search:train") == 0
-    (folder / RESUMED).touch()
-    assert search(folder, *arguments, "n_trials=5", execute="toy_search:train") == 0
-    assert [e.state.name for e in entries(folder, 0)][2:] == ["COMPLETE"] * 3
+def test_trials_that_were_resumed_are_stopped_as_if_they_had_not_been(tmp_path: Path) -> None:
+    """Also where the first of two seeds had finished before."""
+    arguments = (*SMALL, "sampler=grid", "epochs=8", "stopping=halving", "seed=0,1", "n_trials=5")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert search(whole, *arguments, execute="toy_search:train") == 0
+    resumed.mkdir()
+    (resumed / RESUMED).touch()
+    for path in whole.glob("trials/*/record.json"):
+        if json.loads(path.read_bytes())["seed"] == 0:
+            shutil.copytree(path.parent, resumed / "trials" / path.parent.name)
+    assert search(resumed, *arguments, execute="toy_search:train") == 0
+    states = [[e.state.name for e in entries(folder, 0)] for folder in (whole, resumed)]
+    assert states[1] == states[0]
+    assert "PRUNED" in states[0]
 
 
 def test_a_curve_ends_with_the_shortest_of_its_seeds(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from dse.results import drivers, records
 from dse.results.atomic import tidy
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
-from dse.search.active import Active, read_curve
+from dse.search.active import Active, read_curve, read_curves
 from dse.search.answers import Answers
 from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
@@ -167,7 +166,7 @@ class _Drive:
         if self._answers.left(proposal.trials):
             return False
         self._study.complete(proposal, self._answers.of(proposal.trials))
-        if self._stops:  # what was reported lacks the epochs before a trial was resumed
+        if self._stops:
             self._note(proposal, read_curve(self._folder, proposal))
         return True
 
@@ -188,6 +187,8 @@ class _Drive:
         request = self._request
         todo = self._answers.left(proposal.trials)
         active = Active(proposal, {trial.trial_id for trial in todo})
+        if self._stops and (done := {*proposal.trials} - {*todo}):
+            active.curves |= read_curves(self._folder, done)
         self._active[proposal.number] = active
         if not todo:  # another command has made the last of them just now
             self._finish(active)
@@ -204,12 +205,14 @@ class _Drive:
         trial_id = str(event.key)
         active = self._active[self._point[trial_id]]
         if isinstance(event, Reported):
-            active.report(trial_id, *event.value)
-            if self._is_hopeless(active):
-                active.stopped = True
-                for key in active.left:
-                    progress.cancelled(key)
-                    runner.cancel(key)
+            epoch, accuracy, *before = event.value
+            for n, value in enumerate([*before, accuracy], epoch - len(before)):
+                active.report(trial_id, n, value)
+                if self._is_hopeless(active):
+                    active.stopped = True
+                    for key in active.left:
+                        progress.cancelled(key)
+                        runner.cancel(key)
         elif isinstance(event, (Finished, Failed, Interrupted)):
             del self._point[trial_id]
             active.left.discard(trial_id)
@@ -230,7 +233,7 @@ class _Drive:
         """Whether a point in training is to be stopped now."""
         curve = active.curve
         settled = active.stopped or self._study.is_complete(active.proposal)
-        if not self._stops or settled or not curve or math.isnan(curve[-1]):
+        if not self._stops or settled or not curve:
             return False
         self._note(active.proposal, curve)
         epochs = self._request.question.base["epochs"]
