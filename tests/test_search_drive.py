@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from toy_search import RESUMED, search
 from toy_trial import epochs, record
 
-from dse.results import records
+from dse.results import records, studies
 from dse.results.studies import JOURNAL
 from dse.search.active import read_curve
 from dse.search.request import read_request
@@ -88,7 +88,7 @@ def test_what_the_folder_has_is_not_trained_by_another_study(
     seeds = ("seed=0,1", "runner.workers=2")
     assert search(folder, *SMALL, *seeds, "sampler=grid", "n_trials=4") == 0
     assert len(records_of(folder)) == 2 * 4
-    trained = len(epochs(folder))
+    trained, of_grid = len(epochs(folder)), records_of(folder)
     capfd.readouterr()
     assert search(folder, *SMALL, *seeds, "sampler=random", "n_trials=100") == 0
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("[")]
@@ -96,6 +96,7 @@ def test_what_the_folder_has_is_not_trained_by_another_study(
     assert {line.partition("]")[0].partition("/")[2] for line in said} == {"16"}
     assert len(records_of(folder)) == 2 * 8, "the space has eight points"
     assert len(epochs(folder)) == 2 * trained
+    assert studies.sampled(folder) == records_of(folder) - of_grid
     stored = [e for e in entries(folder, 1) if e.user_attrs.get("stored")]
     assert len(stored) == 4
     means = {str(e.user_attrs["point"]): e.value for e in entries(folder, 0)}

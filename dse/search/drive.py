@@ -14,6 +14,7 @@ from typing import Any
 from dse.analysis.rendering import counted
 from dse.results import drivers, records
 from dse.results.atomic import tidy
+from dse.results.studies import GRID, note_sampled
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
 from dse.search.active import Active, read_curve, read_curves
@@ -174,8 +175,9 @@ class _Drive:
         """Start points as long as a worker is free and there is time."""
         if time.monotonic() > self._end and self._study.left and not self._study.ended:
             self._untried = self._study.left
-            done = f"{self._study.count:,} of {self._study.count + self._untried:,} trials done"
-            self._study.ended = f"{done}: `timeout` reached; the same command continues"
+            whole, count = self._study.count - self._study.failed, self._study.count
+            done = f"{whole:,} of {count + self._untried:,} trials done"
+            self._study.reason = f"{done}: `timeout` reached; the same command continues"
         while len(self._point) < self._request.workers.count and (proposal := self._next()):
             self._start(proposal, runner, progress)
         left = 0 if self._study.ended else self._study.left
@@ -190,6 +192,9 @@ class _Drive:
         if self._stops and (done := {*proposal.trials} - {*todo}):
             active.curves |= read_curves(self._folder, done)
         self._active[proposal.number] = active
+        is_chosen = request.question.sampler != GRID and not self._study.is_complete(proposal)
+        if is_chosen and records.unfinished(self._folder, proposal.trials):
+            note_sampled(self._folder, request.study, [one.trial_id for one in proposal.trials])
         if not todo:  # another command has made the last of them just now
             self._finish(active)
         for trial in todo:
@@ -224,7 +229,7 @@ class _Drive:
                 self._write_failure(event, active.proposal)
                 if event.reason.startswith(DATA_ERROR):
                     self._broken = True
-                    self._study.ended = "stopped, since data could not be read"
+                    self._study.reason = "stopped, since data could not be read"
                     runner.stop(STOP)
             if not active.left:
                 self._finish(active)
