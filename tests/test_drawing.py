@@ -165,9 +165,11 @@ def test_why_a_figure_is_not_drawn_is_said_each_time(
     monkeypatch.setattr(plotting, "encoded", content)
     rates = [n / 100 for n in range(1, 12)]
     many = pd.DataFrame(swept(sr=SR[:2], lr=rates, seed=(0,)))
+    assert "figure3a" in drawing.draw(tmp_path, many[many["lr"].isin(rates[:2])]).figures
     for _ in range(2):
         drawn = drawing.draw(tmp_path, many)
         assert "figure3a" not in drawn.figures
+        assert not [*tmp_path.glob("figure3a.*")], "those of fewer values"
         (message,) = drawn.messages
         assert message.startswith("figure3a is not drawn: 11 lines along `sr` are too many to read")
 

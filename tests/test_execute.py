@@ -26,7 +26,7 @@ from test_train import Stop, rewritten
 
 from dse.data.memory import load
 from dse.data.store import DEFAULT
-from dse.results import checkpoints, files, records, tables
+from dse.results import checkpoints, curves, files, records, tables
 from dse.runner.task import Report, Reporter, Stopped
 from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import Callbacks, Outcome, execute
@@ -441,8 +441,8 @@ class AfterSteps(Reporter):
     """A reporter that is asked to stop after it has been read this many times."""
 
     def __init__(self, reads: int) -> None:
-        super().__init__(lambda report: None)
-        self.reads = reads
+        super().__init__(lambda sign: self.said.append(sign.value) if sign else None)
+        self.reads, self.said = reads, list[Any]()
 
     @property
     def stopping(self) -> bool:
@@ -469,12 +469,19 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     stops = 0
     again = None
     while again is None:
+        reporter = AfterSteps(total // 3)
         try:
-            again = run((trial, tmp_path / "often", DEFAULT, "cpu"), AfterSteps(total // 3))
+            again = run((trial, tmp_path / "often", DEFAULT, "cpu"), reporter)
         except Stopped:
             stops += 1
             assert len(list(checkpoints.newest(tmp_path / "often", trial.trial_id))) in (1, 2)
     assert stops >= 2
+    if not values:  # the last run alone reports the whole curve
+        epochs, accuracies, *_ = zip(*reporter.said, strict=False)
+        table, _ = curves.load(tmp_path / "once", [trial.trial_id])
+        before = reporter.said[0][2:]
+        assert [*before, *accuracies] == table["val_top1"].tolist()
+        assert len(before) == epochs[0] - 1 > 0
     seconds = ("seconds", "finished")
     assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
     once, often = (files.trial_folder(tmp_path / n, trial.trial_id) for n in ("once", "often"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from matplotlib.text import Text
+from optuna.trial import TrialState, create_trial
 from reading import composed_once
 from test_search_drive import SMALL, entries
 from toy_search import BROKEN, KILL, KILLED_AT, TOY, search
@@ -22,12 +23,13 @@ from dse import pack
 from dse.compress import after_training
 from dse.data.store import Store
 from dse.figures.study import study_figure
+from dse.report import build
 from dse.report.study import networks_of
-from dse.results import compressed, records, tables
+from dse.results import compressed, records, studies, tables
 from dse.results.files import COMPRESSED
 from dse.runner.task import Reporter
 from dse.search.answers import Answers
-from dse.search.closing import summarised
+from dse.search.closing import _missing, summarised
 from dse.search.request import read_request
 from dse.trial.compression import Settings, compressed_id
 
@@ -78,6 +80,7 @@ def test_a_kill_before_a_compression_changes_nothing(tmp_path: Path, whole: Path
     )
     assert driver.returncode == -signal.SIGKILL
     assert len(records.ids(killed)) == KILLED_AT
+    assert studies.sampled(killed) == records.ids(killed), "they are no grid"
     assert len(records.ids(killed, COMPRESSED)) == KILLED_AT - 1
     assert search(killed, *SOUGHT, "n_trials=3") == 0
     assert said(killed) == said(whole)
@@ -90,15 +93,23 @@ def test_a_kill_before_a_compression_changes_nothing(tmp_path: Path, whole: Path
         assert Counter(notes(killed, what)) == Counter(notes(whole, what))
 
 
-def test_a_compression_that_fails_is_noted_and_tried_again(tmp_path: Path) -> None:
+def test_a_compression_that_fails_is_noted_and_tried_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "s"
     folder.mkdir()
     (folder / BROKEN).touch()
     assert search(folder, *SOUGHT, "n_trials=1") == 0
+    assert capfd.readouterr().out == "0 of 1 trial done\n"
     noted = records.failures(folder, COMPRESSED)
     assert len(noted) == 2
     assert all("it is broken" in failure.reason for failure in noted.values())
     assert records.failures(folder) == {}
+    page = build.write(folder, tables.load(folder), {}, "command").read_text()
+    assert "Failed compressed networks" in page
+    assert "it is broken" in page
+    failed = [e for e in entries(folder, 0) if e.state.name == "FAIL"]
+    assert any(line.startswith("retry with: ") for line in _missing(failed, 1))
     (folder / BROKEN).unlink()
     assert search(folder, *SOUGHT, "n_trials=1") == 0
     assert [e.state.name for e in entries(folder, 0)] == ["FAIL", "COMPLETE"]
@@ -126,8 +137,25 @@ def test_a_real_network_is_trained_once_and_compressed_as_the_command_does(tmp_p
 
     (tmp_path / "trials" / trial.trial_id / "weights.safetensors").unlink()
     other = replace(CHEAP, bits=4)
-    with pytest.raises(ValueError, match=r"has the trial's record, but no weights.safetensors"):
+    with pytest.raises(ValueError, match=r"record, but no weights.safetensors") as refused:
         after_training.run((trial, tmp_path, Store(), "cpu", other), reporter)
+    failed = create_trial(state=TrialState.FAIL, user_attrs={"failed": f"{refused.value}"})
+    failed.user_attrs["point"] = {"sr": 0.125}
+    assert [*_missing([failed], 1)] == [
+        "1 of 1 point has no record: sr=0.125",
+        "their trials have no weights to compress: search under another `name`",
+    ]
+
+
+def test_a_trial_that_diverged_is_compressed_and_says_so(tmp_path: Path) -> None:
+    wild = ("lr=1e6", "warmup=0.5", "norm=none", "clip=0", "epochs=2")
+    question = read_request([*SOUGHT, *wild]).question
+    trial = question.trial({"base_e": 8, "sr": 0.125, "pct3x3": 0.25})
+    argument = (trial, tmp_path, Store(), "cpu", question.compression)
+    row = after_training.run(argument, Reporter(lambda report: None))
+    assert row is not None
+    assert row["status"] == "diverged"
+    assert compressed.read(tmp_path, row["compressed_id"]).measured.status == "never_learned"
 
 
 def test_the_summary_is_of_the_networks_decoded_from_their_files(whole: Path) -> None:
@@ -150,6 +178,8 @@ def test_the_summary_is_of_the_networks_decoded_from_their_files(whole: Path) ->
     assert networks["params"].notna().all()
     rows = text.splitlines()[2 : 2 + len(done)]
     assert any(f" {best.values[1]:.1f} " in row for row in rows)
+    lost = tables.load(whole).assign(status="diverged")
+    assert "6 trials: 6 with a non-finite loss" in summarised(request, lost, 6)
     assert summarised(request, tables.load(whole)[:0], 6).startswith("0 of 6 trials done")
 
 

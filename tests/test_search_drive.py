@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial
 from toy_search import RESUMED, search
 from toy_trial import epochs, record
 
-from dse.results import records
+from dse.results import records, studies
 from dse.results.studies import JOURNAL
 from dse.search.active import read_curve
 from dse.search.request import read_request
@@ -87,7 +88,7 @@ def test_what_the_folder_has_is_not_trained_by_another_study(
     seeds = ("seed=0,1", "runner.workers=2")
     assert search(folder, *SMALL, *seeds, "sampler=grid", "n_trials=4") == 0
     assert len(records_of(folder)) == 2 * 4
-    trained = len(epochs(folder))
+    trained, of_grid = len(epochs(folder)), records_of(folder)
     capfd.readouterr()
     assert search(folder, *SMALL, *seeds, "sampler=random", "n_trials=100") == 0
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("[")]
@@ -95,20 +96,27 @@ def test_what_the_folder_has_is_not_trained_by_another_study(
     assert {line.partition("]")[0].partition("/")[2] for line in said} == {"16"}
     assert len(records_of(folder)) == 2 * 8, "the space has eight points"
     assert len(epochs(folder)) == 2 * trained
+    assert studies.sampled(folder) == records_of(folder) - of_grid
     stored = [e for e in entries(folder, 1) if e.user_attrs.get("stored")]
     assert len(stored) == 4
     means = {str(e.user_attrs["point"]): e.value for e in entries(folder, 0)}
     assert {str(e.user_attrs["point"]): e.value for e in stored} == means
 
 
-def test_epochs_that_a_resumed_trial_does_not_report_are_not_judged(tmp_path: Path) -> None:
-    """One of two seeds was resumed, so that the mean of the first epochs is unknown."""
-    folder = tmp_path / "s"
-    arguments = (*SMALL, "sampler=grid", "epochs=8", "stopping=halving", "seed=0,1")
-    assert search(folder, *arguments, "n_trials=2", execute="toy_search:train") == 0
-    (folder / RESUMED).touch()
-    assert search(folder, *arguments, "n_trials=5", execute="toy_search:train") == 0
-    assert [e.state.name for e in entries(folder, 0)][2:] == ["COMPLETE"] * 3
+def test_trials_that_were_resumed_are_stopped_as_if_they_had_not_been(tmp_path: Path) -> None:
+    """Also where the first of two seeds had finished before."""
+    arguments = (*SMALL, "sampler=grid", "epochs=8", "stopping=halving", "seed=0,1", "n_trials=5")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert search(whole, *arguments, execute="toy_search:train") == 0
+    resumed.mkdir()
+    (resumed / RESUMED).touch()
+    for path in whole.glob("trials/*/record.json"):
+        if json.loads(path.read_bytes())["seed"] == 0:
+            shutil.copytree(path.parent, resumed / "trials" / path.parent.name)
+    assert search(resumed, *arguments, execute="toy_search:train") == 0
+    states = [[e.state.name for e in entries(folder, 0)] for folder in (whole, resumed)]
+    assert states[1] == states[0]
+    assert "PRUNED" in states[0]
 
 
 def test_a_curve_ends_with_the_shortest_of_its_seeds(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ TOY = ("epochs=2", "lr=0.002", "runner.workers=1")
 def train(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
     """Train a trial whose accuracy rises evenly to a level that its question decides.
 
-    With the file `RESUMED`, that of seed 0 reports the second half of its epochs only.
+    With the file `RESUMED` it is resumed after the first half of its epochs.
     """
     of, folder, _, _ = argument
     with locks.claim(folder, of.trial_id) as state:
@@ -40,14 +40,16 @@ def train(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[st
             return None
         epochs, level = of.protocol.recipe.epochs, random.Random(of.trial_id).uniform(10, 90)
         lines = ["attempt,epoch,lr,train_loss,train_top1,val_top1,val_loss"]
-        resumed = of.seed == 0 and (folder / RESUMED).exists()
+        resumed, before = (folder / RESUMED).exists(), list[float]()
         for epoch in range(1, epochs + 1):
             accuracy = level * epoch / epochs
             lines.append(f"1,{epoch},0.1,1.0,50.0,{accuracy},1.0")
             if resumed and epoch <= epochs // 2:
+                before.append(accuracy)
                 continue
             note(folder, of.trial_id, f"epoch{epoch}")
-            report((epoch, accuracy))
+            report((epoch, accuracy, *before))
+            before.clear()
             taken = folder.with_name(f"{of.trial_id}.{epoch}")
             while not taken.exists():  # what the search decides may be to stop this trial
                 time.sleep(0.002)

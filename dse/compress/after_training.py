@@ -8,9 +8,10 @@ from typing import Any
 from dse.compress import worker
 from dse.compress.request import Compression
 from dse.data.store import Store
-from dse.results import packs
-from dse.results.files import trial_folder
+from dse.results import packs, records
+from dse.results.files import RECORD, trial_folder
 from dse.runner.task import Reporter, Stopped
+from dse.sweep.messages import ANOTHER
 from dse.training import worker as training
 from dse.trial.compression import Settings
 from dse.trial.question import Trial
@@ -23,7 +24,8 @@ def run(
     has a record.
 
     Sends (epoch, val_top1) after each epoch, those of the compression following the trial's.
-    Returns the compressed network's row, or None where another process has saved one. Raises
+    Returns the compressed network's row, where the training diverged with that status, or None
+    where another process has saved one. Raises
     `Later` where another process works on either, and `ValueError` where the trial's weights were
     not kept.
     """
@@ -36,10 +38,14 @@ def run(
     if not (trial_folder(folder, trial.trial_id) / one.weights).exists():
         raise ValueError(
             f"the network cannot be compressed: {folder} has the trial's record, but no "
-            f"{one.weights}; search under another `name`"
+            f"{one.weights}; {ANOTHER}"
         )
     after = _After(reporter, trial.protocol.recipe.epochs)
-    return worker.run((one, folder, store, device), after)
+    row = worker.run((one, folder, store, device), after)
+    answer = records.read(trial_folder(folder, trial.trial_id) / RECORD).answer
+    if row and answer.status == "diverged":
+        row |= {"status": answer.status, "diverged_step": answer.diverged_step}
+    return row
 
 
 class _After(Reporter):

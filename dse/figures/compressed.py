@@ -113,8 +113,8 @@ def _points(found: Sweep) -> pd.DataFrame:
     check_data_set(rows)
     if (count := rows["way"].nunique()) > MOST_WAYS:
         raise TooMany(
-            f"there are {count:,} ways to compress, and at most {MOST_WAYS} can be distinguished: "
-            "select some by key=value"
+            f"there are {count:,} ways to compress, and at most {MOST_WAYS} can be distinguished; "
+            "select some with key=value in `python -m dse.plot results/NAME compressed`"
         )
     names: Any = [axis.name for axis in found.axes] or np.zeros(len(rows), dtype=int)
     groups = rows.groupby(names, sort=False)

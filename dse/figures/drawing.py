@@ -95,6 +95,8 @@ def _written(folder: Path, parts: Pages, drawings: Drawings, mark: str = files.D
         for name, content in drawings(parts):
             if isinstance(content, str):
                 drawn["messages"].append(_undrawn(name, content))
+                for kind in ("svg", "png") if name else ():  # of when it could be drawn
+                    (folder / f"{name}.{kind}").unlink(missing_ok=True)
                 continue
             atomic.write(folder / name, content)
             drawn["files"].append(name)

@@ -25,6 +25,7 @@ from dse.report.figures import PLACES, TITLES, figures_of, remarks
 from dse.report.page import CURVE, Curve, Figure, Section, Table, page
 from dse.report.study import networks_of, searches
 from dse.results import atomic, commands, compressed, curves, records, studies
+from dse.results.files import COMPRESSED
 from dse.trial.names import duration
 
 REPORT = "report.html"
@@ -39,7 +40,8 @@ class Contents:
 
     `command` repeats the report. `note` says what is fixed, and how many trials of the folder are
     not shown; `selected` are the columns by which those shown were selected. `failures` are those
-    of trials without a record. `sampled` are the ids of trials that samplers chose: the paper's
+    of trials without a record, `uncompressed` those of compressed networks.
+    `sampled` are the ids of trials that samplers chose: the paper's
     claims and comparisons are of the others. `networks` are those of the `studies`, as
     `dse.report.study.networks_of` returns them, and `stopped` is how many more trials these studies
     stopped early.
@@ -53,6 +55,7 @@ class Contents:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     commands: Sequence[commands.Command] = ()
     failures: Sequence[records.Failure] = ()
+    uncompressed: Sequence[records.Failure] = ()
     note: str = ""
     selected: Sequence[str] = ()
     studies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -87,6 +90,7 @@ def write(
         figures=figures,
         commands=commands.noted(folder),
         failures=tuple(records.failures(folder).values()),
+        uncompressed=tuple(records.failures(folder, COMPRESSED).values()),
         note=note,
         selected=tuple(selected),
         studies=found,
@@ -233,9 +237,13 @@ def _origin(contents: Contents) -> Section:
     tables = []
     if len(contents.table):
         tables.append(Table("Where and when", _machines(contents.table)))
-    if contents.failures:
-        failed = pd.DataFrame(contents.failures, columns=["trial", "reason"])
-        tables.append(Table("Failed trials", failed))
+    for noun, failures in (
+        ("trial", contents.failures),
+        ("compressed network", contents.uncompressed),
+    ):
+        if failures:
+            failed = pd.DataFrame(failures, columns=[noun, "reason"])
+            tables.append(Table(f"Failed {noun}s", failed))
     return Section(
         id="origin", title="How to run it again", text=text, commands=lines, tables=tables
     )

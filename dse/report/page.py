@@ -217,6 +217,8 @@ def _number(name: str, value: float) -> str:
 
     >>> [_number(name, 0.125) for name in ("sr", "top1", "p")], _number("size_bytes", 54120)
     (['0.125', '0.12', '0.125'], '54,120')
+    >>> _number("loss", 2.25), _number("loss", 9.352e29)
+    ('2.2500', '9.4e+29')
     """
     if value != value:
         return ""
@@ -226,4 +228,6 @@ def _number(name: str, value: float) -> str:
         return f"{value:,}"
     if name in DIGITS:
         return str(np.format_float_positional(value, DIGITS[name], fractional=False, trim="-"))
+    if name == "loss" and value >= 1e6:
+        return f"{value:.1e}"
     return f"{value:,.{DECIMALS.get(name, 2)}f}"

@@ -1,13 +1,14 @@
 """What the searches of a results folder found, as plain values: `studies/NAME.json`, one a study.
 
 It is written when a search ends, from the study itself, so that reports and figures need no
-Optuna. No record depends on it.
+Optuna. No record depends on it. The ids of the trials that a sampler chose are written to
+`studies/NAME.ids` before they are trained, so that a search that runs or was killed has them too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from dse.results.atomic import write
 from dse.results.files import make, names, require_trials
 
-STUDIES, JOURNAL = "studies", "study.journal"
+STUDIES, JOURNAL, IDS = "studies", "study.journal", ".ids"
 GRID = "grid"
 """The sampler that takes every point in order, as a sweep does."""
 KEYS = {"sampler", "objectives", "limits", "ended", "refused", "effects", "points"}
@@ -32,6 +33,14 @@ def save(folder: Path, name: str, study: Mapping[str, Any]) -> Path:
     make(path.parent)
     write(path, (json.dumps(study, indent=1) + "\n").encode())
     return path
+
+
+def note_sampled(folder: Path, name: str, trial_ids: Iterable[str]) -> None:
+    """Note that the sampler of a study chose some trials, before they are trained."""
+    path = path_of(folder, name).with_suffix(IDS)
+    make(path.parent)
+    with path.open("a") as file:
+        file.write("".join(f"{trial_id}\n" for trial_id in trial_ids))
 
 
 def stopped(folder: Path) -> set[str]:
@@ -139,7 +148,13 @@ def damage(folder: Path) -> str:
 def sampled(folder: Path) -> set[str]:
     """The ids of the trials that samplers chose: those of all studies, but of the sampler `grid`,
     and of what the folder had before."""
-    return {
+    noted = {
+        trial_id
+        for name in names(folder / STUDIES)
+        if name.endswith(IDS)
+        for trial_id in (folder / STUDIES / name).read_text().split()
+    }
+    return noted | {
         trial_id
         for study in load(folder).values()
         if study["sampler"] != GRID

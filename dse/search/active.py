@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from dse.results import curves
 from dse.search.study import Proposal
+from dse.trial.question import Trial
 
 
 @dataclass(slots=True)
@@ -22,15 +23,13 @@ class Active:
     stopped: bool = False
 
     def report(self, trial_id: str, epoch: int, accuracy: float) -> None:
-        """Note an epoch of a trial; a restarted one begins with its first again."""
+        """Note an epoch of a trial; a restarted or resumed one begins with its first again."""
         curve = self.curves.setdefault(trial_id, [])
-        del curve[epoch - 1 :]
-        curve += [math.nan] * (epoch - 1 - len(curve)) + [accuracy]
+        curve[epoch - 1 :] = [accuracy]
 
     @property
     def curve(self) -> list[float]:
-        """The mean over the seeds, of the epochs that all of them have; NaN for those before one of
-        them was resumed."""
+        """The mean over the seeds, of the epochs that all of them have."""
         if len(self.curves) < len(self.proposal.trials):
             return []
         return [fmean(values) for values in zip(*self.curves.values(), strict=False)]
@@ -39,8 +38,10 @@ class Active:
 def read_curve(folder: Path, proposal: Proposal) -> list[float]:
     """The validation accuracies of the epochs that all seeds of a point have, their mean; none
     where a curve cannot be read."""
-    table, missing = curves.load(folder, [trial.trial_id for trial in proposal.trials])
-    if missing:
-        return []
-    epochs = table.groupby("epoch")["val_top1"]
-    return [float(value) for value in epochs.mean()[epochs.size() == len(proposal.trials)]]
+    return Active(proposal, set(), read_curves(folder, proposal.trials)).curve
+
+
+def read_curves(folder: Path, trials: Iterable[Trial]) -> dict[str, list[float]]:
+    """The validation accuracies of finished trials by id; none where a curve cannot be read."""
+    table, _ = curves.load(folder, [trial.trial_id for trial in trials])
+    return {str(own): rows["val_top1"].tolist() for own, rows in table.groupby("trial_id")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -30,14 +31,15 @@ from dse.search.space import Choice, named
 from dse.search.study import Study
 from dse.sweep import closing
 from dse.sweep.launch import LISTED
-from dse.sweep.messages import resume_command, say
+from dse.sweep.messages import ANOTHER, resume_command, say
 from dse.sweep.streams import print_lines
 from dse.trial.compression import compressed_id
 from dse.trial.names import written
 from dse.trial.protocol import chance
 
 DECODED = ("file_bytes", "status", "top1", "top5", "val_top1", "classes_predicted")
-"""What a network decoded from its file has in place of its trial's."""
+"""What a network decoded from its file has in place of its trial's, unless its training diverged,
+which its status says."""
 
 FEW, MANY = 20, 50
 """Trained points below which nothing is said about which keys matter, and below which there are no
@@ -63,9 +65,10 @@ def close(request: Request, study: Study, command: str) -> int:
     closing.close(trials, request.folder, command, summarise=text, sampled=sampled, searched=keys)
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
-    early = sum(point["state"] == "stopped" for point in found["points"])
-    ended = f"{study.ended}; {early} stopped early" if early else study.ended
-    say(f"study {request.study}: {ended}", *refusals(study.refused), *guessing(found))
+    states = Counter(point["state"] for point in found["points"])
+    words = {"failed": "failed", "stopped": "stopped early"}
+    more = "".join(f"; {states[one]:,} {word}" for one, word in words.items() if states[one])
+    say(f"study {request.study}: {study.ended}{more}", *refusals(study.refused), *guessing(found))
     say(*_missing(missing, len(entries)))
     return len(left)
 
@@ -80,6 +83,8 @@ def summarised(request: Request, table: pd.DataFrame, asked: int) -> str:
     own = {compressed_id(one, settings): one for one in table["trial_id"]}
     rows = compressed.load(request.folder, table).set_index("compressed_id")
     rows = rows.loc[[one for one in own if one in rows.index], ["trial_id", *DECODED]]
+    diverged = rows["trial_id"].isin(table.loc[table["status"] == "diverged", "trial_id"])
+    rows["status"] = rows["status"].mask(diverged, "diverged")
     table = table.drop(columns=[name for name in DECODED if name in table])
     table = table.merge(rows.reset_index(), on="trial_id")
     return summary(table, asked, keys, described(settings))
@@ -91,8 +96,12 @@ def _missing(entries: Sequence[FrozenTrial], count: int) -> Iterator[str]:
         names = [named(entry.user_attrs["point"]) for entry in entries[:LISTED]]
         more = ", ..." if len(entries) > LISTED else ""
         some = f"{len(entries):,} of {counted(count, 'point')}"
-        yield f"{some} have no record: {', '.join(names)}{more}"
-        yield f"retry with: {resume_command()}"
+        have = "has" if len(entries) == 1 else "have"
+        yield f"{some} {have} no record: {', '.join(names)}{more}"
+        if any(ANOTHER not in entry.user_attrs.get("failed", "") for entry in entries):
+            yield f"retry with: {resume_command()}"
+        else:
+            yield f"their trials have no weights to compress: {ANOTHER}"
 
 
 def front(study: Mapping[str, Any]) -> list[str]:

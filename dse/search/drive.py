@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -16,9 +15,10 @@ from dse.analysis.rendering import counted
 from dse.data.store import DATA_ERROR
 from dse.results import drivers, records
 from dse.results.atomic import tidy
+from dse.results.studies import GRID, note_sampled
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
-from dse.search.active import Active, read_curve
+from dse.search.active import Active, read_curve, read_curves
 from dse.search.answers import Answers
 from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
@@ -167,7 +167,7 @@ class _Drive:
         if self._answers.left(proposal.trials):
             return False
         self._study.complete(proposal, self._answers.of(proposal.trials))
-        if self._stops:  # what was reported lacks the epochs before a trial was resumed
+        if self._stops:
             self._note(proposal, read_curve(self._folder, proposal))
         return True
 
@@ -175,8 +175,9 @@ class _Drive:
         """Start points as long as a worker is free and there is time."""
         if time.monotonic() > self._end and self._study.left and not self._study.ended:
             self._untried = self._study.left
-            done = f"{self._study.count:,} of {self._study.count + self._untried:,} trials done"
-            self._study.ended = f"{done}: `timeout` reached; the same command continues"
+            whole, count = self._study.count - self._study.failed, self._study.count
+            done = f"{whole:,} of {count + self._untried:,} trials done"
+            self._study.reason = f"{done}: `timeout` reached; the same command continues"
         while len(self._point) < self._request.workers.count and (proposal := self._next()):
             self._start(proposal, runner, progress)
         left = 0 if self._study.ended else self._study.left
@@ -188,7 +189,12 @@ class _Drive:
         request = self._request
         todo = self._answers.left(proposal.trials)
         active = Active(proposal, {trial.trial_id for trial in todo})
+        if self._stops and (done := {*proposal.trials} - {*todo}):
+            active.curves |= read_curves(self._folder, done)
         self._active[proposal.number] = active
+        is_chosen = request.question.sampler != GRID and not self._study.is_complete(proposal)
+        if is_chosen and records.unfinished(self._folder, proposal.trials):
+            note_sampled(self._folder, request.study, [one.trial_id for one in proposal.trials])
         if not todo:  # another command has made the last of them just now
             self._finish(active)
         for trial in todo:
@@ -204,12 +210,14 @@ class _Drive:
         trial_id = str(event.key)
         active = self._active[self._point[trial_id]]
         if isinstance(event, Reported):
-            active.report(trial_id, *event.value)
-            if self._is_hopeless(active):
-                active.stopped = True
-                for key in active.left:
-                    progress.cancelled(key)
-                    runner.cancel(key)
+            epoch, accuracy, *before = event.value
+            for n, value in enumerate([*before, accuracy], epoch - len(before)):
+                active.report(trial_id, n, value)
+                if self._is_hopeless(active):
+                    active.stopped = True
+                    for key in active.left:
+                        progress.cancelled(key)
+                        runner.cancel(key)
         elif isinstance(event, (Finished, Failed, Interrupted)):
             del self._point[trial_id]
             active.left.discard(trial_id)
@@ -221,7 +229,7 @@ class _Drive:
                 self._write_failure(event, active.proposal)
                 if event.reason.startswith(DATA_ERROR):
                     self._broken = True
-                    self._study.ended = "stopped, since data could not be read"
+                    self._study.reason = "stopped, since data could not be read"
                     runner.stop(STOP)
             if not active.left:
                 self._finish(active)
@@ -230,7 +238,7 @@ class _Drive:
         """Whether a point in training is to be stopped now."""
         curve = active.curve
         settled = active.stopped or self._study.is_complete(active.proposal)
-        if not self._stops or settled or not curve or math.isnan(curve[-1]):
+        if not self._stops or settled or not curve:
             return False
         self._note(active.proposal, curve)
         epochs = self._request.question.base["epochs"]

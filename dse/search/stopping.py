@@ -83,5 +83,5 @@ STOPPERS: Mapping[str, Callable[[Curves, Costs, int, int], bool]] = {
 
 
 def _best(curve: Sequence[float]) -> float:
-    """The best accuracy; NaN, an epoch that was not seen, counts as none."""
+    """The best accuracy; NaN, which studies of earlier versions may have, counts as none."""
     return max((value for value in curve if value == value), default=0.0)

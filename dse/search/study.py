@@ -50,15 +50,15 @@ class Study:
     """The study of a question, kept in a ledger.
 
     A point counts once among the trials of the study, whether it is trained or was already in the
-    results folder; repetitions and refusals do not count. `ended` says why there is nothing more to
-    propose, or is "".
+    results folder; repetitions and refusals do not count. `reason` says why it ends before it has
+    had all of them, or is "".
     """
 
     def __init__(self, ledger: Ledger, question: Question, n_trials: int) -> None:
         self._ledger, self._question, self._n_trials = ledger, question, n_trials
         self._distributions = distributions(question.space)
         self._candidates = Candidates(question)
-        self.ended = ""
+        self.reason = ""
         self.refused: Counter[str] = Counter()
         self._load()
 
@@ -66,6 +66,20 @@ class Study:
     def count(self) -> int:
         """How many distinct points the study has had."""
         return len(self._points)
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed when they were last tried."""
+        return sum(entry.state == FAIL for entry in self.entries)
+
+    @property
+    def ended(self) -> str:
+        """Why there is nothing more to propose, or ""."""
+        if self.reason or self.count < self._n_trials:
+            return self.reason
+        if self.count > self._n_trials:
+            return f"has {counted(self.count, 'trial')} already"
+        return f"{self.count - self.failed:,} of {counted(self._n_trials, 'trial')} done"
 
     @property
     def left(self) -> int:
@@ -109,12 +123,8 @@ class Study:
         if self._changed():
             self._load()
         while not self.ended:
-            if self.count >= self._n_trials:
-                all_done = f"{self._n_trials:,} of {counted(self._n_trials, 'trial')} done"
-                more = f"has {counted(self.count, 'trial')} already"
-                self.ended = more if self.count > self._n_trials else all_done
-            elif not self._candidates.count:
-                self.ended = self._candidates.none_left
+            if not self._candidates.count:
+                self.reason = self._candidates.none_left
             else:
                 chosen = self._choose() if self._must_choose() else None
                 if not self.ended and (proposal := self._ask(chosen)):
@@ -223,7 +233,7 @@ class Study:
                 if self._key(trial) not in self._points and not self._exceeded(trial):
                     return point
             self._candidates.mark(point)
-        self.ended = self._candidates.none_left
+        self.reason = self._candidates.none_left
         return None
 
     def _ask(self, chosen: Point | None) -> Proposal | None:

@@ -12,6 +12,9 @@ from tqdm import tqdm
 
 from dse.space.rules import printable
 
+ANOTHER = "search under another `name`"
+"""What to do where a search needs weights that were removed."""
+
 tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
 tqdm.monitor_interval = 0  # no thread: a bar is refreshed where something happens
 

@@ -178,7 +178,7 @@ class Progress:
         elif isinstance(event, Reported):
             self._waiting.discard(trial_id)  # the other sweep stopped training it
             run = self._running.setdefault(trial_id, Run(began=math.nan, latest=now))
-            run.report(now, *event.value)
+            run.report(now, *event.value[:2])
         else:
             self._take_end(event, trial_id, self._running.pop(trial_id, None), now)
         self._show(now)

@@ -56,11 +56,13 @@ class Callbacks:
     """What is called while a trial runs; what a callback raises ends the trial.
 
     `on_epoch` and `on_judged` are those of `train`; `on_judged` is called on the test set too.
+    `on_resume` is called at the start with `val_top1` of each epoch that the attempt has behind it.
     """
 
     on_epoch: OnEpoch = lambda epoch, val_top1: None
     on_step: OnState = lambda step, state: None
     on_judged: Callable[[], None] = lambda: None
+    on_resume: Callable[[Sequence[float]], None] = lambda curve: None
 
 
 def execute(
@@ -122,6 +124,7 @@ def _first_attempt(
     """
     for attempts, state, seconds in _resumable(states):
         with suppress(Mismatch):  # of an earlier release
+            callbacks.on_resume([e.val_top1 for e in state.position.curve] if state else [])
             began = start - seconds
             model, training = train_attempt(
                 trial, data, attempts, state, callbacks, device, ranks, began

@@ -43,8 +43,9 @@ def run(
     """Execute a trial on a device, cpu or cuda, and save it in a results folder; on the CPU
     it has one thread. A fifth argument is the number of processes that share the trial.
 
-    Sends (epoch, val_top1) each epoch; returns the record's row, or None where another process
-    has saved one. Raises `Later` where another process trains the trial.
+    Sends (epoch, val_top1) each epoch, the first time after it has resumed followed by `val_top1`
+    of all epochs before; returns the record's row, or None where another process has saved one.
+    Raises `Later` where another process trains the trial.
     """
     trial, folder, store, device, *more = argument
     with claim(folder, trial.trial_id) as claimed:
@@ -74,13 +75,23 @@ def _train_and_save(
     ranks: Ranks,
 ) -> dict[str, Any] | None:
     checkpointer = Checkpointer(folder, trial.trial_id, reporter)
-    names = metadata(trial, store)
+    names, before = metadata(trial, store), list[float]()
+
+    def on_resume(curve: Sequence[float]) -> None:
+        before[:] = curve
+
+    def on_epoch(epoch: int, val_top1: float) -> None:
+        with suppress(Stopped):  # it stops where its state can be kept
+            reporter((epoch, val_top1, *before[: epoch - 1]))  # none of an attempt that died
+        before.clear()
+
     outcome = execute(
         trial,
         Callbacks(
-            on_epoch=lambda epoch, val_top1: _send(reporter, epoch, val_top1),
+            on_epoch=on_epoch,
             on_step=checkpointer.on_step,
             on_judged=checkpointer.tick,
+            on_resume=on_resume,
         ),
         store=store,
         states=checkpoints.newest(folder, trial.trial_id),
@@ -107,12 +118,6 @@ def metadata(trial: Trial, store: Store) -> dict[str, str] | None:
     if trial.protocol.data != "image_folder":
         return None
     return {"classes": json.dumps(image_folder.planned(trial.protocol, store).classes)}
-
-
-def _send(reporter: Reporter, epoch: int, val_top1: float) -> None:
-    """Report an epoch's end; a trial that must stop does so where its state can be kept."""
-    with suppress(Stopped):
-        reporter((epoch, val_top1))
 
 
 class Checkpointer:
