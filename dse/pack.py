@@ -9,7 +9,7 @@ from pathlib import Path
 from dse.analysis.rendering import counted
 from dse.results import files, packing
 from dse.sweep.errors import Parser
-from dse.sweep.messages import say
+from dse.sweep.messages import say, unwritable
 from dse.sweep.streams import print_lines, reported
 
 NOUNS = {files.TRIALS: "trial", files.COMPRESSED: "compressed network"}
@@ -52,7 +52,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         say(error)
         return 1
     except OSError as error:
-        say(f"`folder` must be writable, got {folder}: {error.strerror or error}")
+        say(unwritable("folder", folder, error))
         return 1
     if not done:
         raise ValueError(f"`folder` must have finished trials, got {folder}")

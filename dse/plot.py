@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from dse.analysis.selection import file_name, is_condition, parse, split, words
 from dse.figures.importing import import_matplotlib
 from dse.results import compressed, files, studies
 from dse.sweep.errors import Parser, RequestError
-from dse.sweep.messages import say
+from dse.sweep.messages import say, unwritable
 from dse.sweep.streams import print_lines, with_streams
 from dse.trial.record import COLUMNS
 
@@ -288,7 +289,10 @@ def _write(figures: Mapping[str, Any], folder: Path, output: Path | None) -> lis
         for path, content in contents.items():
             _replace(path, content)
     except OSError as error:
-        place = f"`output` must be writable, got {output or folder}: {error.strerror}"
+        if not output:
+            with suppress(OSError):  # it holds files
+                folder.rmdir()
+        place = unwritable("output", output or folder, error)
         raise ValueError(place if output else f"{place}; choose another with output=FILE") from None
     return list(contents)
 

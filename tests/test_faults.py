@@ -29,6 +29,7 @@ from sample_records import comparable
 from toy_trial import Plan, notes, trials, workers
 
 from dse.results import checkpoints, drivers, files, locks, records, tables
+from dse.sweep.messages import full as full_disk
 from dse.trial.question import QUESTION
 
 ROOT = Path(__file__).parents[1]
@@ -446,7 +447,7 @@ def test_a_full_disk_keeps_what_was_done_and_the_same_command_finishes(small_dis
     assert "Traceback" not in full.stderr
     before = tables.load(folder)
     assert 0 < len(before) < 8
-    done = f"stopped: the disk of {folder} is full; {len(before)} of 8 trials are done; "
+    done = f"stopped: {full_disk(folder)}; {len(before)} of 8 trials are done; "
     assert full.stderr.splitlines()[-1].startswith(done)
     assert len(notes(folder, "trained")) <= len(before) + 2  # no more than there are workers
     ballast.unlink()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import toy_trial
@@ -17,6 +20,7 @@ from dse.space.architecture import V1_0
 from dse.sweep import __main__, launch
 from dse.sweep.errors import RequestError
 from dse.sweep.launch import Tasks, carry_out, lacks_space, run
+from dse.sweep.messages import full
 from dse.sweep.timing import length_of
 from dse.trial.names import trial_names
 from dse.trial.protocol import Protocol
@@ -107,13 +111,33 @@ def test_after_a_full_disk_no_trial_starts(
     first, failed, stopped = capsys.readouterr().err.splitlines()
     assert first == "9 trials, 1 already done, 8 to do"
     assert failed.startswith("[1/8] weight_decay=0.125 seed=2 (")
-    line = f"stopped: the disk of {folder} is full; 1 of 9 trials are done; once this is fixed, "
-    assert stopped.startswith(f"{line}resume with: ")
+    line = f"stopped: {full(folder)}; 1 of 9 trials are done; once this is fixed, resume with: "
+    assert stopped.startswith(line)
     assert not records.failures(folder)
     (running,) = (folder / "trials/.unfinished").iterdir()
     assert running.name == trials(plan)[1].trial_id
     elsewhere = Failed("x", "OSError: [Errno 28] No space left on device: '/tmp/a'", "")
     assert not lacks_space(elsewhere, folder)
+
+
+def test_a_disk_that_is_full_from_the_start_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write to a file that is open names none."""
+    lack = OSError(errno.EDQUOT, "Disk quota exceeded")
+    monkeypatch.setattr(launch, "begin", Mock(side_effect=lack))
+    line = f"{full(tmp_path)}; 0 of 2 trials are done"
+    with pytest.raises(OSError, match=f"^{re.escape(line)}$"):
+        run(trials(Plan(trials=2)), tmp_path, Workers(), Store(), TOY)
+
+
+def test_where_the_tasks_module_cannot_be_imported_no_trial_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(OSError, match=r"^no task can run: absent could not be imported: Module"):
+        run(trials(Plan(trials=3)), tmp_path, Workers(count=2), Store(), "absent:run")
+    assert capsys.readouterr().err == "3 trials, 0 already done, 3 to do\n"
+    assert not records.failures(tmp_path)
 
 
 def test_an_error_in_one_data_set_leaves_the_trials_of_others_alone(

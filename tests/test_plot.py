@@ -273,7 +273,10 @@ def test_an_output_that_cannot_be_written(home: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_full_disk_leaves_the_old_figure(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = home.parent / "kept.svg"
     output.write_text("the old figure")
@@ -285,9 +288,14 @@ def test_a_full_disk_leaves_the_old_figure(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     line = error(home, "x=sr", f"output={output}", capsys=capsys)
-    assert line.endswith("kept.svg: No space left on device")
+    full_disk = "is full (or out of inodes): No space left on device"
+    assert line == f"the disk of {output} {full_disk}"
     assert output.read_text() == "the old figure"
     assert sorted(path.name for path in home.parent.glob("*kept*")) == ["kept.svg"]
+    home = write(tmp_path / "mine")
+    line = error(home, "x=sr", capsys=capsys)
+    assert line == f"the disk of {home}/plots {full_disk}; choose another with output=FILE"
+    assert not (home / "plots").exists()
 
 
 def test_an_interruption_is_one_line(

@@ -436,7 +436,7 @@ def test_a_full_disk_and_an_interruption_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folder_of(tmp_path, [record()])
-    full = f"`folder` must be writable, got {folder}: No space left on device\n"
+    full = f"the disk of {folder} is full (or out of inodes): No space left on device\n"
     for error, code, line in (
         (OSError(28, "No space left on device", "x"), 2, full),
         (KeyboardInterrupt(), 130, "interrupted\n"),

@@ -18,7 +18,8 @@ from dse import pack
 from dse.results import records, tables
 from dse.runner import runner as runners
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported, Retried
-from dse.runner.fork import SERVER
+from dse.runner.fork import SERVER, Server
+from dse.runner.local import STARTS
 from dse.runner.runner import Runner, Workers
 
 LACKS = {
@@ -80,7 +81,8 @@ def test_room_that_appears_while_a_task_runs_is_used(monkeypatch: pytest.MonkeyP
 def test_a_driver_without_any_room_stops_and_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners, "ROOM", 0.3)
     received: list[Event] = []
-    with Runner("toy:behave", Workers(count=2)) as runner:
+    said: list[str] = []
+    with Runner("toy:behave", Workers(count=2), said.append) as runner:
         runner._engine.pauses = (0.1, 0.1)
         room = Room(monkeypatch, runner, 0, LACKS["processes"])
         runner.submit(0, ("return", 1))
@@ -91,6 +93,33 @@ def test_a_driver_without_any_room_stops_and_fails_no_task(monkeypatch: pytest.M
         assert 0.3 <= time.monotonic() - start < 30
         assert room.refused > 1
     assert received == []
+    assert said == [
+        "no more tasks can be started now: BlockingIOError: [Errno 11] Resource temporarily "
+        "unavailable; tried again every 0.1 s, for 0.3 s"
+    ]
+
+
+def test_fork_servers_that_keep_ending_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    with Runner("toy:behave", Workers(count=2), said.append) as runner:
+        room = Room(monkeypatch, runner, 0, LACKS["server"])
+        runner.submit(0, ("return", 1))
+        with pytest.raises(OSError, match=r"^no process could be started: ConnectionResetError: "):
+            list(runner.events())
+    assert room.refused == STARTS
+    assert said == []
+
+
+def test_how_a_fork_server_ended_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dse.runner.fork.memory_limit", lambda: " (limited)")
+    server = Server()
+    server.prepare("no_such_module")
+    assert server._process
+    server._process.kill()
+    with pytest.raises(
+        ConnectionResetError, match=r"^the fork server was killed by SIGKILL \(limited\)$"
+    ):
+        server.fork("no_such_module", [0])
 
 
 def test_a_driver_that_waits_for_room_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

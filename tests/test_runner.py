@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from toy_runs import ends, events, running, soon
 
 from dse.runner import local
 from dse.runner.events import Failed, Finished, Reported, Started
+from dse.runner.fork import SERVER
 from dse.runner.runner import Runner, Workers
 
 
@@ -77,7 +79,6 @@ def test_a_failure_affects_its_task_alone(
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        ("no_such_module:run", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("toy:no_such_name", "AttributeError: module 'toy' has no attribute 'no_such_name'"),
         ("toy:NUMBER", "TypeError: 'int' object is not callable"),
     ],
@@ -85,6 +86,23 @@ def test_a_failure_affects_its_task_alone(
 def test_a_missing_function_fails_each_task(function: str, reason: str) -> None:
     received = ends(events(1, 2, function=function))
     assert [end.reason for end in received.values() if isinstance(end, Failed)] == [reason] * 2
+
+
+@pytest.mark.parametrize("limit", [resource.RLIM_INFINITY, 2**40])
+def test_a_module_that_cannot_be_imported_is_no_task_s_fault(limit: int) -> None:
+    """In the process of the task, which has the driver's limit."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    SERVER.end()
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"^no task can run: ") as raised:
+            events(1, 2, function="no_such_module:run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        SERVER.end()
+    line = "no_such_module could not be imported: ModuleNotFoundError: No module named "
+    shown = " (`ulimit -v` limits memory to 1,073,741,824 KiB)" if limit == 2**40 else ""
+    assert str(raised.value) == f"no task can run: {line}'no_such_module'{shown}"
 
 
 @pytest.mark.parametrize("length", [1, 65_536, 65_537, 10_000_000])

@@ -20,6 +20,7 @@ from dse.results.studies import JOURNAL
 from dse.search.active import read_curve
 from dse.search.request import read_request
 from dse.search.study import Proposal, Study
+from dse.sweep.messages import full
 
 SMALL = (
     "base_e=8,16",
@@ -145,15 +146,15 @@ def test_a_study_that_a_full_disk_stops_goes_on_later(
     out, err = capfd.readouterr()
     *_, failed, stopped = err.splitlines()
     assert failed.startswith("[1/4] ")
-    line = f"stopped: the disk of {folder} is full; 0 of 4 trials are done; once this is fixed, "
-    assert stopped.startswith(f"{line}resume with: ")
+    line = f"stopped: {full(folder)}; 0 of 4 trials are done; once this is fixed, resume with: "
+    assert stopped.startswith(line)
     assert not out
     assert [entry.state.name for entry in entries(folder, 0)] == ["RUNNING"]
 
-    def full(_: Study) -> None:
+    def fail(_: Study) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Study, "propose", full)  # which writes to the study's journal
+    monkeypatch.setattr(Study, "propose", fail)  # which writes to the study's journal
     assert search(tmp_path / "t", *arguments) == 1
     assert capfd.readouterr().err == stopped.replace(f"{folder}", f"{tmp_path / 't'}") + "\n"
 

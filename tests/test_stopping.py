@@ -223,13 +223,14 @@ def test_ctrl_c_while_the_first_worker_starts(tmp_path: Path) -> None:
     assert errors == ""
 
 
-def test_a_module_that_cannot_be_imported_fails_each_task(tmp_path: Path) -> None:
+def test_a_module_that_cannot_be_imported_ends_the_driver_and_fails_no_task(tmp_path: Path) -> None:
     """Also where that is no `ImportError`."""
     (tmp_path / "broken.py").write_text("raise OSError('libcudart.so: cannot open')\n")
     with drive(tmp_path, "broken:run", "1") as driver:
-        out, _ = driver.communicate(timeout=200)
-    assert driver.returncode == 0
-    assert out.count("Failed(") == 2
+        out, errors = driver.communicate(timeout=200)
+    reason = "broken could not be imported: OSError: libcudart.so: cannot open"
+    assert errors.splitlines()[-1] == f"OSError: no task can run: {reason}"
+    assert "Failed(" not in out
 
 
 @pytest.mark.parametrize("code", [(), (7,)])

@@ -7,14 +7,20 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
+import pytest
 from sample_records import record
 
 from dse.analysis.axes import sweep
 from dse.analysis.summary import LINES, best, summary
+from dse.results import records, tables
 from dse.space.architecture import LAYOUTS
+from dse.sweep import closing
+from dse.sweep.signals import guarded
 
 
 def trials(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -226,3 +232,29 @@ def test_a_search_shows_each_of_its_keys_and_the_ids_of_the_best() -> None:
     ]
     assert best.endswith("; trials 01600123, 01610123")
     assert summary(table[:1], 1, keys).endswith("; trial 00800123")
+
+
+@pytest.mark.parametrize("place", ["tables.write_tables", "draw"])
+def test_a_sweep_that_cannot_write_what_it_leaves_prints_its_table(
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    every = [record(sr) for sr in (0.125, 0.5)]
+    for one in every:
+        records.save(tmp_path, one, {})
+    full = OSError(28, "No space left on device (9 bytes)", str(tmp_path / ".drawn.1"))
+    monkeypatch.setattr(f"dse.sweep.closing.{place}", Mock(side_effect=full))
+
+    def command(_: list[str]) -> int:
+        closing.close([one.trial for one in every], tmp_path, "")
+        return 0
+
+    assert guarded(command, []) == 1
+    out, err = capsys.readouterr()
+    assert out == summary(tables.load(tmp_path), 2) + "\n"
+    lost, stopped = err.splitlines()
+    assert lost == f"not all of the table, figures and report could be written to {tmp_path}"
+    disk = f"the disk of {tmp_path} is full (or out of inodes): No space left on device (9 bytes)"
+    assert stopped.startswith(f"stopped: {disk}; once this is fixed, resume with: ")

@@ -15,6 +15,7 @@ from dse.coding.container import decode
 from dse.coding.tensors import CompressedModel
 from dse.results.atomic import write
 from dse.sweep.errors import RequestError, RequestParser
+from dse.sweep.messages import unwritable
 from dse.sweep.streams import print_lines
 
 
@@ -86,5 +87,4 @@ def replace(output: Path, content: bytes) -> None:
     try:
         write(output, content)
     except OSError as error:
-        line = f"`output` must be writable, got {output}: {error.strerror}"
-        raise RequestError([line]) from None
+        raise RequestError([unwritable("output", output, error)]) from None

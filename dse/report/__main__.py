@@ -13,7 +13,7 @@ from dse.report import build
 from dse.results import compressed, files, records, studies, tables
 from dse.sweep.captions import caption
 from dse.sweep.errors import Parser
-from dse.sweep.messages import say
+from dse.sweep.messages import say, unwritable
 from dse.sweep.streams import print_lines, reported
 
 
@@ -48,8 +48,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         paths, messages = _written(folder, wanted, command)
     except OSError as error:
-        reason = error.strerror or error
-        raise ValueError(f"`folder` must be writable, got {folder}: {reason}") from None
+        raise ValueError(unwritable("folder", folder, error)) from None
     print_lines(*paths[:-1])
     damage = studies.damage(folder)
     say(*messages, *([f"{damage}: a search refuses it"] if damage else []))

@@ -13,11 +13,23 @@ import threading
 from multiprocessing.connection import Connection, wait
 
 from dse.runner.forkserver import ANSWER
+from dse.runner.task import memory_limit
 
 CODE = "import sys; sys.path[:] = {}; from dse.runner.forkserver import serve; serve({})"
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
 """What asks a driver to stop: Ctrl-C, kill, a terminal that closes, SLURM."""
+
+GRACE = 5.0
+"""Seconds that a process may take to end after its task has, or its connection is closed."""
+
+
+def ending(code: int | None) -> str:
+    """How a process ended, by its exit code; minus a signal's number where that killed it."""
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with {'unknown exit code' if code is None else f'exit code {code}'}"
 
 
 class Process:
@@ -58,7 +70,7 @@ class Process:
 
 
 class Server:
-    """The fork server of this process: started when needed, and again after it was killed."""
+    """The fork server of this process: started when needed, and again after it has ended."""
 
     def __init__(self) -> None:
         self.forget()
@@ -78,13 +90,17 @@ class Server:
         """Fork a process that has imported `module`, if that can be, and return its id.
 
         `descriptors` are those that `dse.runner.forkserver` describes. Raises `ConnectionError`
-        where the server was killed, and another `OSError` where there is no room for a process.
+        where the server has ended, and another `OSError` where there is no room for a process.
         """
         with self._lock:
             try:
                 answer = self._send(module, descriptors).recv(ANSWER.size)
                 if not answer:
-                    raise ConnectionResetError("the fork server was killed")
+                    raise ConnectionResetError
+            except ConnectionError:
+                how = ending(self._code())
+                self.end()
+                raise ConnectionResetError(f"the fork server {how}{memory_limit()}") from None
             except BaseException:  # interrupted too: a late answer would be the next task's
                 self.end()
                 raise
@@ -99,6 +115,12 @@ class Server:
             self._socket = self._start()
         socket.send_fds(self._socket, [f"{module}\n".encode()], descriptors)
         return self._socket
+
+    def _code(self) -> int | None:
+        """The exit code of a server that has closed its connection."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(GRACE) if self._process else None
+        return None
 
     def _start(self) -> socket.socket:
         """Start the server, with the stop signals blocked: only the driver answers them."""

@@ -54,7 +54,7 @@ def serve(descriptor: int) -> None:
             if not modules:
                 os._exit(0)
             for module in modules.decode().split():  # two requests may have come by now
-                with contextlib.suppress(BaseException):  # a task reports what cannot be imported
+                with contextlib.suppress(BaseException):  # a task's process reports why
                     importlib.import_module(module)
             for received in passed:  # a program that a task starts must not keep them open
                 os.set_inheritable(received, False)

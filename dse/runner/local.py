@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dse.runner import mps
-from dse.runner.fork import SERVER, Process
+from dse.runner.fork import GRACE, SERVER, Process, ending
 from dse.runner.gpus import VISIBLE, Gpus
 from dse.runner.process import Call
 from dse.runner.task import End, Report, failure, is_of_gpu
-
-GRACE = 5.0
-"""Seconds that a process may take to end after its task has."""
 
 TURN = 0.5
 """Maximum seconds that a driver waits before it checks its clock."""
@@ -36,6 +33,9 @@ DESCRIPTORS = 16
 LOST = 2
 """Tasks in a row that fail on a GPU before it is considered lost; those that a fault ends at the
 same time are one."""
+
+STARTS = 3
+"""Fork servers that may end without an answer, one after the other, before there is no room."""
 
 ROOM = 60.0
 """Seconds for which no process can be started, while none runs, before a driver gives up."""
@@ -84,12 +84,13 @@ class Local:
         self._last_wait = time.monotonic()
 
     def start(self, content: bytes) -> Attempt:
-        """Start a process; raises `OSError` where there is no room for more."""
+        """Start a process; raises `OSError` where there is no room for more: `ConnectionError`
+        where `STARTS` servers have ended."""
         _check_descriptors()
-        try:
-            return self._start(content)
-        except ConnectionError:  # the server was killed, and is started again
-            return self._start(content)
+        for _ in range(STARTS - 1):
+            with contextlib.suppress(ConnectionError):  # the next one is started
+                return self._start(content)
+        return self._start(content)
 
     def _start(self, content: bytes) -> Attempt:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
@@ -213,12 +214,7 @@ class Local:
         code = attempt.process.code
         if code == -signal.SIGKILL and _oom_kills() > attempt.oom_kills:
             return End("memory", reason="the process was killed for lack of memory")
-        if code is not None and code < 0:
-            with contextlib.suppress(ValueError):
-                name = signal.Signals(-code).name
-                return End("died", reason=f"the process was killed by {name}")
-        shown = "unknown exit code" if code is None else f"exit code {code}"
-        return End("died", reason=f"the process ended with {shown}")
+        return End("died", reason=f"the process {ending(code)}")
 
 
 def _check_descriptors() -> None:

@@ -83,7 +83,7 @@ def _started(engine: Local, content: bytes) -> Attempt:
     while True:
         try:
             return engine.start(content)
-        except OSError:
-            if time.monotonic() >= deadline:
+        except OSError as error:
+            if isinstance(error, ConnectionError) or time.monotonic() >= deadline:
                 raise
         time.sleep(TURN)

@@ -17,7 +17,8 @@ An attempt at a task ends in one of these ways; the rules are the same for all e
   `Interrupted`.
 
 Where there is no room for another process, because processes, memory or file descriptors are used
-up, tasks wait until there is; no attempt is counted.
+up, tasks wait until there is; no attempt is counted. Where the function's module cannot be
+imported, no task can run: `OSError`.
 
 | | local | submitit | ray |
 |---|---|---|---|
@@ -192,8 +193,9 @@ class Runner:
     def events(self) -> Iterator[Event]:
         """What happens, as it happens, until every submitted task has ended.
 
-        Raises `OSError` where no task runs and for `ROOM` seconds none could be started. That is no
-        fault of the tasks: those that have not ended are as if they were not submitted.
+        Raises `OSError` where no task runs and for `ROOM` seconds none could be started, or the
+        process that starts them keeps ending, and where the function's module cannot be imported.
+        That is no fault of the tasks: those that have not ended are as if they were not submitted.
         """
         while self._events or self._running or self._queue or self._alone or self._postponed:
             if self._events:
@@ -249,16 +251,16 @@ class Runner:
         """Start no task until one has ended, or for a moment: others may use what there is."""
         now, pause = time.monotonic(), self._engine.pauses[1]
         self._full_until = now + pause
-        if not self._said:
-            self._said = True
-            self._say(
-                f"no more tasks can be started now: {first_line(error)}; "
-                f"tried again when one ends, or after {pause:g} s"
-            )
         if self._running or self._lacking is None:
             self._lacking = now
-        elif now - self._lacking >= ROOM:
+        lost = isinstance(error, ConnectionError) and not self._running
+        if lost or now - self._lacking >= ROOM:
             raise OSError(f"no process could be started: {first_line(error)}") from error
+        if not self._said:
+            self._said = True
+            alone = f"every {pause:g} s, for {ROOM:g} s"
+            again = f"when one ends, or after {pause:g} s" if self._running else alone
+            self._say(f"no more tasks can be started now: {first_line(error)}; tried again {again}")
 
     def _pause(self) -> float:
         """Seconds until the next deadline that does not depend on a task."""
@@ -286,6 +288,8 @@ class Runner:
             self._events.append(Failed(task.key, end.reason, end.details))
         elif self._deadline is not None or task.cancelled:
             self._events.append(Interrupted(task.key))
+        elif end.kind == "unimported":
+            raise OSError(f"no task can run: {end.reason}")
         elif end.kind == "later":
             self._postpone(task)
         elif end.kind == "memory":

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from dse.runner import slurm
+from dse.runner.fork import GRACE
 from dse.runner.job import Job, Spool
-from dse.runner.local import GRACE, TAIL, TURN
+from dse.runner.local import TAIL, TURN
 from dse.runner.remote import load, text
 from dse.runner.task import End, Report
 from dse.space.rules import check, integer, knob, one_of, path, real

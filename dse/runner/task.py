@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import pickle
+import resource
 import time
 import traceback
 from collections.abc import Callable
@@ -64,10 +65,11 @@ class End:
 
     `finished`: it returned `value`; `failed`: it raised an exception; `memory`: it ran out of
     memory, or could start no process or thread; `died`: its process ended or was killed without a
-    result, its GPU failed, or it raised `Died`; `later`, `stopped`: it raised `Later` or `Stopped`.
+    result, its GPU failed, or it raised `Died`; `later`, `stopped`: it raised `Later` or `Stopped`;
+    `unimported`: its function's module could not be imported, so that no task can run.
     """
 
-    kind: Literal["finished", "failed", "memory", "died", "later", "stopped"]
+    kind: Literal["finished", "failed", "memory", "died", "later", "stopped", "unimported"]
     value: Any = None
     reason: str = ""
     details: str = ""
@@ -110,10 +112,14 @@ class Reporter:
 
 def run_task(function: str, content: bytes, report: Reporter) -> End:
     """Call `function` ("module:function") with the pickled argument and `report`: how it ended."""
+    module, _, name = function.partition(":")
     try:
-        module, _, name = function.partition(":")
-        call = getattr(importlib.import_module(module), name)
-        return End("finished", call(pickle.loads(content), report))
+        imported = importlib.import_module(module)
+    except BaseException as error:
+        reason = f"{module} could not be imported: {first_line(error)}{memory_limit()}"
+        return End("unimported", reason=reason)
+    try:
+        return End("finished", getattr(imported, name)(pickle.loads(content), report))
     except Later:
         return End("later")
     except Stopped:
@@ -142,6 +148,13 @@ def failure(error: BaseException) -> End:
 def is_of_gpu(text: str) -> bool:
     """Whether a message says that a GPU has failed."""
     return any(words in text.lower() for words in GPU_FAILURE)
+
+
+def memory_limit() -> str:
+    """What a message adds where a limit may be the cause: `ulimit -v`, if it is set."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    unlimited = limit == resource.RLIM_INFINITY
+    return "" if unlimited else f" (`ulimit -v` limits memory to {limit // 1024:,} KiB)"
 
 
 def first_line(error: BaseException) -> str:

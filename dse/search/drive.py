@@ -30,7 +30,6 @@ from dse.search.storage import opened
 from dse.search.study import Proposal, Study
 from dse.sweep.launch import (
     EXECUTE,
-    FULL,
     begin,
     import_figures,
     lacks_space,
@@ -38,7 +37,7 @@ from dse.sweep.launch import (
     open_runner,
     write_failure,
 )
-from dse.sweep.messages import say
+from dse.sweep.messages import FULL, say
 from dse.sweep.preflight import check_data, splits
 from dse.sweep.progress import Progress, trained
 from dse.sweep.signals import STOP, stopped_by_signals

@@ -138,9 +138,9 @@ def _measured(
                 values, size = dict(event.value), size_of(networks[int(str(event.key))])
                 entered.append(values.pop("entered"))
                 samples.append(Sample(macs=size.macs, activations=size.activations, **values))
-            if time.monotonic() - said >= EVERY:
-                said = time.monotonic()
-                say(f"calibrating: {len(samples)} of {len(networks)} measurements done")
+                if time.monotonic() - said >= EVERY:
+                    said = time.monotonic()
+                    say(f"calibrating: {len(samples)} of {len(networks)} measurements done")
     if not samples:
         raise RuntimeError(f"calibrating took more than {duration(LIMIT)}")
     if len(samples) < len(networks):

@@ -34,23 +34,32 @@ def close(
     these pages of `sweeps/`, each of the trials that the page asked for. `summarise` makes another
     summary of the trials' table than `dse.analysis.summary.summary`. `sampled` are the ids of those
     that a sampler chose, and `searched` the keys that a search varied.
-    """
-    whole = tables.write_tables(folder)
-    table = _rows(whole, trials)
-    others = len(whole) - len(table)
-    parts = None
-    if pages is not None:
-        rows = {name: _rows(table, of_page) for name, of_page in pages.items()}
-        parts = {name: (one, caption(one, others)) for name, one in rows.items()}
-    note = caption(table, others, searched=searched)
-    drawn = draw(folder, table, note, parts, sampled)
-    from dse.analysis import summary  # these import pandas: a wrong request need not wait for it
-    from dse.report import build
 
-    path = build.write(folder, table, drawn.figures, command, note, sampled=sampled)
+    Raises `OSError` where not all can be written; the summary is printed first.
+    """
+    from dse.analysis.summary import summary  # imports pandas: a wrong request need not wait for it
+
+    summarise = summarise or summary
+    try:
+        whole = tables.write_tables(folder)
+        table = _rows(whole, trials)
+        others = len(whole) - len(table)
+        parts = None
+        if pages is not None:
+            rows = {name: _rows(table, of_page) for name, of_page in pages.items()}
+            parts = {name: (one, caption(one, others)) for name, one in rows.items()}
+        note = caption(table, others, searched=searched)
+        drawn = draw(folder, table, note, parts, sampled)
+        from dse.report import build  # imports pandas
+
+        path = build.write(folder, table, drawn.figures, command, note, sampled=sampled)
+    except OSError:
+        print_lines(summarise(_rows(tables.load(folder), trials), len(trials)))
+        say(f"not all of the table, figures and report could be written to {folder}")
+        raise
     print_lines(folder / "table.csv", *drawn.paths)
     say(*drawn.messages)
-    print_lines((summarise or summary.summary)(table, len(trials)), path)
+    print_lines(summarise(table, len(trials)), path)
     if others:
         shown = shlex.join(["python", "-m", "dse.report", str(folder)])
         say(

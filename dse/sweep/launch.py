@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import threading
@@ -20,7 +19,7 @@ from dse.runner.runner import Runner, Workers
 from dse.sweep.calibration import known_rates
 from dse.sweep.devices import described, half_idle
 from dse.sweep.errors import RequestError
-from dse.sweep.messages import resume_command, say
+from dse.sweep.messages import FULL, full, resume_command, say
 from dse.sweep.preflight import check_data, splits
 from dse.sweep.progress import Progress, trained
 from dse.sweep.signals import STOP, stopped_by_signals
@@ -29,9 +28,6 @@ from dse.trial.names import trial_names
 from dse.trial.question import Trial
 
 EXECUTE = "dse.training.worker:run"
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The errors where a disk is full, or the user's share of it."""
 
 LISTED = 5
 """Maximum number of tasks that a message lists by name."""
@@ -119,7 +115,12 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
             tasks.prepare()
             on = described(workers, tasks.noun)
             say(text if workers.device == "cpu" else f"{text}, on {on}")
-            begin(folder, command)
+            try:
+                begin(folder, command)
+            except OSError as error:
+                if error.errno in FULL:
+                    raise no_space(folder, count - todo, counted(count, tasks.noun)) from None
+                raise
             failed, left_out = _run(tasks, folder.absolute(), workers, runner)
     atomic.tidy(folder)
     return _report_missing(tasks, folder, failed, left_out)
@@ -202,7 +203,7 @@ def lacks_space(event: Failed, folder: Path) -> bool:
 
 def no_space(folder: Path, done: int, every: str) -> OSError:
     """The error of a command that stops because the disk of its results folder is full."""
-    return OSError(f"the disk of {folder} is full; {done:,} of {every} are done")
+    return OSError(f"{full(folder)}; {done:,} of {every} are done")
 
 
 def _report_missing(tasks: Tasks, folder: Path, failed: set[str], left_out: set[str]) -> int:

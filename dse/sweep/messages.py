@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -17,6 +19,22 @@ ANOTHER = "search under another `name`"
 
 tqdm.set_lock(threading.RLock())  # its own is shared with forked processes, which may be killed
 tqdm.monitor_interval = 0  # no thread: a bar is refreshed where something happens
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors where a disk is full, or the user's share of it."""
+
+
+def full(path: Path) -> str:
+    """What is said of the disk that a path is on, where it is full."""
+    return f"the disk of {path} is full (or out of inodes)"
+
+
+def unwritable(key: str, path: Path, error: OSError) -> str:
+    """The line for a path that could not be written; `key` is what the user gave it by."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in FULL:
+        return f"{full(path)}: {reason}"
+    return f"`{key}` must be writable, got {path}: {reason}"
 
 
 def say(*texts: object) -> None:

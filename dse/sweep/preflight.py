@@ -18,6 +18,7 @@ from dse.results.files import TRIALS, Damaged, foreign
 from dse.runner.cores import cores
 from dse.space.rules import printable
 from dse.sweep.errors import RequestError
+from dse.sweep.messages import unwritable
 from dse.trial.names import written
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
@@ -39,8 +40,7 @@ def check_folder(folder: Path, key: str = "results.root", *, write: bool = True)
             with tempfile.TemporaryDirectory(prefix=".", dir=nearest):
                 pass
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise RequestError([f"`{key}` must be writable, got {folder}: {reason}"]) from None
+        raise RequestError([unwritable(key, folder, error)]) from None
     if held is not None:
         rule = "must be a new folder or one with results of sweeps"
         raise RequestError([f"`name` {rule}, got {folder}, which holds {held}"])

@@ -7,12 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from dse.results.files import Damaged
 from dse.runner.fork import STOP_SIGNALS
 from dse.runner.runner import Runner
 from dse.sweep.errors import RequestError
-from dse.sweep.messages import resume_command, say
+from dse.sweep.messages import FULL, full, resume_command, say
 from dse.sweep.streams import with_streams
 
 STOP = 25.0
@@ -41,7 +42,10 @@ def _guarded(command: Callable[[list[str]], int], arguments: Sequence[str] | Non
         say(error)
         return 1
     except OSError as error:  # a full disk, a folder that vanished: records are whole or absent
-        say(f"stopped: {error}; once this is fixed, resume with: {resume_command()}")
+        reason = str(error)
+        if error.errno in FULL and error.filename is not None:
+            reason = f"{full(Path(str(error.filename)).parent)}: {error.strerror}"
+        say(f"stopped: {reason}; once this is fixed, resume with: {resume_command()}")
         return 1
     except KeyboardInterrupt:
         for number in signals:
