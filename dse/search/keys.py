@@ -73,7 +73,7 @@ OWN: Mapping[str, Setting] = {
             CHEAP.get(item.name, item.default),
         )
         for item in fields(Settings)
-        if item.name != "phase"
+        if item.name not in ("phase", "densities")
     },
     "stopping": Setting(one_of(*STOPPING), "rule that stops unpromising trials early", "none"),
     "study": Setting(OF_SWEEP["name"].rule, "name of the study in the results folder", ""),
