@@ -69,7 +69,7 @@ def text(table: pd.DataFrame, margin: float) -> list[str]:
     return [
         "change of val_top1, points, where one layer alone is pruned to a density",
         *columns([header, *rows], ["<", *">" * (len(header) - 1)]),
-        f"within: the smallest density down to which the layer alone loses at most {points}",
+        f"within: the smallest density down to which the layer loses at most {points}",
         "Losses of several layers add up: measure these densities together, with",
         f"densities={joined(found)}",
     ]
