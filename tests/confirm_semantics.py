@@ -30,7 +30,7 @@ MODULES = (
     "training/judge", "training/state", "training/execute", "training/worker",
 )  # fmt: skip
 COMPRESSION = (
-    "trial/compression", "compress/fit", "compress/retrain", "compress/networks",
+    "trial/compression", "trial/densities", "compress/fit", "compress/retrain", "compress/networks",
     "compress/descriptions", "compress/prune", "compress/svd", "compress/shared",
     "compress/fixed_point", "compress/fixed_values", "compress/rounding", "coding/tensors",
     "coding/container", "coding/header", "coding/heads", "coding/relative",

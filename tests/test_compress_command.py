@@ -22,6 +22,7 @@ from test_api import TRIAL, leave
 
 import dse
 from dse import plot
+from dse.analysis import sensitivity
 from dse.coding.authors import write
 from dse.coding.container import decode
 from dse.coding.tensors import Dense, Shared, Tensor
@@ -433,18 +434,29 @@ def test_a_decoded_file_brings_its_network(
 def test_the_sensitivity_of_the_layers_is_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert __main__.main(["sensitivity", str(folder), "density=0.5,0.05", "seed=3"]) == 0
-    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    words = ["density=0.5,0.05", "seed=3", "margin=2.5", f"data.root={folder}", "runner.device=cpu"]
+    assert __main__.main(["sensitivity", str(folder), *words]) == 0
+    *lines, csv, svg, png = capsys.readouterr().out.splitlines()
+    paths = [Path(line) for line in (csv, svg, png)]
     name = "sensitivity_density=0.5,0.05_seed=3"
     assert paths == [folder / "plots" / f"{name}.{kind}" for kind in ("csv", "svg", "png")]
     assert all(path.stat().st_size for path in paths)
     table = pd.read_csv(paths[0])
     assert table.groupby("density")["layer"].nunique().to_dict() == {0.05: 26, 0.5: 26, 1.0: 26}
     assert table["val_top1"].between(0, 100).all()
+    assert lines == sensitivity.text(table, 2.5)
     monkeypatch.setattr(scan, "scanned", lambda *_: table)
     long = f"density=0.5{'0' * 120},"
     for last in ("0.1", "0.2"):
         assert __main__.main(["sensitivity", str(folder), f"{long}{last}"]) == 0
-    assert len({*capsys.readouterr().out.splitlines()}) == 6  # names are cut off, but not equal
-    assert __main__.main(["sensitivity", str(folder), "bits=4"]) == 2
-    assert "`bits` has no effect on a sensitivity" in capsys.readouterr().err
+    lines = capsys.readouterr().out.splitlines()
+    assert sensitivity.text(table, 1)[-1] in lines
+    names = {line for line in lines if line.startswith(str(folder))}
+    assert len(names) == 6  # they are cut off, but not equal
+    for words, line in (
+        (["bits=4"], "`bits` has no effect on a sensitivity"),
+        (["margin=1,2"], "`margin` must have one value, got 2"),
+        (["margin=-1"], "`margin` must be in [0, 100], got -1"),
+    ):
+        assert __main__.main(["sensitivity", str(folder), *words]) == 2
+        assert capsys.readouterr().err.splitlines() == [line]

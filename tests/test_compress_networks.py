@@ -16,7 +16,7 @@ from torch import nn
 from dse.coding.tensors import CompressedModel, Dense
 from dse.compress.descriptions import build, describe
 from dse.compress.fit import METHODS, fit
-from dse.compress.networks import compressed, dropouts, fold, module
+from dse.compress.networks import compressed, dropouts, fold, layers, module
 from dse.compress.retrain import Retraining
 from dse.data.memory import load
 from dse.space.alexnet import AlexNet, small_alexnet
@@ -24,6 +24,7 @@ from dse.space.architecture import LAYOUTS, V1_1, Layout, Metaparameters, genera
 from dse.training.network import SqueezeNet
 from dse.training.networks import network_of
 from dse.trial.compression import Settings
+from dse.trial.densities import by_layer, joined, layer_names
 
 NARROW = Metaparameters(base_e=8, incr_e=8, pct3x3=0.3, sr=0.25)
 
@@ -62,6 +63,10 @@ def test_a_folded_network_has_the_outputs_of_the_one_with_norm(layout: str, bypa
     )
     assert folded.architecture == replace(architecture, layout=replace(own, norm="none"))
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    names = layer_names(architecture)
+    assert names == tuple(layers(network))
+    backwards = joined(dict.fromkeys(reversed(names), 0.5))
+    assert by_layer().read(backwards) == joined(dict.fromkeys(names, 0.5))  # the network's order
 
 
 def test_descriptions_give_back_every_architecture_of_the_space() -> None:
@@ -210,6 +215,7 @@ def test_alexnet_takes_every_method(method: str) -> None:
     model = fit(network, training, Settings(method=method, retrain_epochs=0))
     images = torch.randn(2, 1, 8, 8)
     assert module(model)(images).shape == (2, 10)
+    assert layer_names(trial.architecture) == tuple(layers(network))
     if method == "none":
         torch.testing.assert_close(module(model)(images), network(images).detach())
 

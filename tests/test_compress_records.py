@@ -21,6 +21,7 @@ from dse.results.locks import claim, held
 from dse.sweep.captions import caption
 from dse.trial.compressed import COLUMNS, MEASURED, compressed_from
 from dse.trial.compression import METHODS, SETTINGS, Settings, compressed_id, effective, used
+from dse.trial.densities import densities
 from dse.trial.record import ANSWER
 
 
@@ -37,6 +38,7 @@ def test_settings_without_effect_change_nothing_and_others_the_identity(method: 
     others: dict[str, Any] = {
         "bits": 4,
         "density": 0.5,
+        "densities": "conv10:0.2",
         "quality": 1.0,
         "rounds": 3,
         "bias_bits": 0,
@@ -57,8 +59,34 @@ def test_settings_without_effect_change_nothing_and_others_the_identity(method: 
 
 
 def test_a_threshold_by_quality_has_no_density_and_no_retraining_no_rate() -> None:
-    one = Settings(method="prune", quality=1, density=0.2, retrain_epochs=0, retrain_lr=0.5)
+    own = {"density": 0.2, "densities": "conv1:0.5", "retrain_epochs": 0, "retrain_lr": 0.5}
+    one = Settings(method="prune", quality=1, **own)
     assert effective(one) == Settings(method="prune", quality=1, retrain_epochs=0)
+
+
+def test_densities_that_mean_the_same_are_one_value() -> None:
+    texts = ("conv10:.20-fire8.squeeze:1-conv1:1e-3", "conv1:0.001-fire8.squeeze:1.0-conv10:0.2")
+    ids = {compressed_id("a", Settings(method="prune", densities=text)) for text in texts}
+    assert ids == {compressed_id("a", Settings(method="prune", densities=texts[1]))}
+    assert Settings(densities=texts[0]).densities == "conv1:0.001-fire8.squeeze:1-conv10:0.2"
+    tiny = Settings(densities="fc8:1e-7-conv10_split2:0.5-fire9.expand3x3:0.25-fire9.squeeze:1")
+    assert list(densities(tiny.densities).values()) == [1e-7, 1, 0.25, 0.5]
+
+
+def test_old_settings_keep_their_id() -> None:
+    settings = Settings(method="prune", density=0.5)
+    assert compressed_id("a", settings) == "feda142c9ad10fd8227c"
+
+
+def test_long_densities_are_cut_off_in_summaries_and_stay_distinct(tmp_path: Path) -> None:
+    records.save(tmp_path, record(), {})
+    long = [f"conv1:0.5-fire2.squeeze:0.5-fire2.expand3x3:0.5-conv10:{d}" for d in (0.1, 0.2)]
+    for text in long:
+        save(tmp_path, method="prune", densities=text)
+    rows = compared(load(tmp_path))
+    assert rows["densities"].tolist() == long
+    assert rows["settings"].nunique() == 2
+    assert all(len(text) < 60 for text in rows["settings"])
 
 
 def test_a_record_is_a_row_and_a_changed_value_is_refused(tmp_path: Path) -> None:
@@ -66,8 +94,8 @@ def test_a_record_is_a_row_and_a_changed_value_is_refused(tmp_path: Path) -> Non
     row = one.row()
     assert tuple(row) == COLUMNS
     assert compressed_from(row).row() == row
-    old = {name: value for name, value in row.items() if name != "weight_bits"}
-    assert compressed_from(old).row() == row | {"weight_bits": 0.0}
+    old = {name: value for name, value in row.items() if name not in ("weight_bits", "densities")}
+    assert compressed_from(old).row() == row | {"weight_bits": 0.0, "densities": "none"}
     with pytest.raises(ValueError, match="`compressed_id` must be"):
         compressed_from(row | {"energy": 0.7})
     with pytest.raises(ValueError, match="`trial_id` must be"):
@@ -151,7 +179,7 @@ def test_each_network_is_compared_with_its_own_trial(tmp_path: Path) -> None:
     lines = summary(rows, 4).splitlines()
     assert lines[2].split() == ["deep_compression", "bits=4", "2", "50", "20.0", "54.50", "-0.50"]
     assert lines[-2] == "Part of a change is due to retraining: method=none shows how much."
-    assert lines[-1].startswith("fixed: density=0.33 quality=0 rounds=1 ")
+    assert lines[-1].startswith("fixed: density=0.33 densities=none quality=0 ")
 
 
 def test_each_network_is_compared_with_equal_training_without_compression(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,47 @@ def test_a_plan_says_what_is_done_and_writes_nothing(
         assert line.startswith(f"{path} is damaged (it is cut off or not JSON): ")
 
 
+def test_a_plan_of_data_that_are_missing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = record()
+    trial = replace(one.trial, protocol=replace(one.trial.protocol, data="cifar10"))
+    records.save(tmp_path / "x", replace(one, trial=trial), FILES)
+    words = [str(tmp_path / "x"), f"data.root={tmp_path}", f"data.cache={tmp_path}", "plan=true"]
+    assert __main__.main(words) == 2
+    assert capsys.readouterr().err.startswith("`data.root` must hold cifar10, ")
+
+
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
         (["method=zip"], [f"`method` must be one of {METHODS}, got 'zip'"]),
         (["bits=0,33"], [f"`bits` must be a whole number in 2 .. 8, got {n}" for n in (0, 33)]),
         (["density=0,2"], [f"`density` must be in (0, 1], got {n}" for n in (0, 2)]),
+        (
+            ["densities=conv10:2,conv1:0.5-conv1:0.2,conv1,1:0.5"],
+            [
+                "`densities` must be none, or LAYER:DENSITY joined by '-', each layer once, each "
+                f"density in (0, 1], got {got}"
+                for got in ("'conv10:2'", "'conv1:0.5-conv1:0.2'", "'conv1'", "'1:0.5'")
+            ],
+        ),
+        (
+            ["densities=none,conv10:0.5-conv11:0.5,fire2:0.5-fire10.squeeze:0.2"],
+            [
+                f"`densities` must name layers of the network, conv1 .. conv10 (26), got {got}"
+                for got in (
+                    "conv11; did you mean `conv1`?",
+                    "fire2; did you mean `fire2.squeeze` or `fire2.expand1x1` or "
+                    "`fire2.expand3x3`?",
+                    "fire10.squeeze; did you mean `fire9.squeeze`?",
+                )
+            ],
+        ),
+        (
+            ["quality=1", "densities=conv10:0.5"],
+            ["`densities` has no effect where `quality` is 1, got conv10:0.5"],
+        ),
         (["bits="], ["`bits` must be a whole number in 2 .. 8, got ''"]),
         (["bits=[]"], ["`bits` must have a value"]),
         (["bits=4,4"], ["the values of `bits` must differ, got 4,4"]),

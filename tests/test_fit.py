@@ -25,6 +25,7 @@ from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import execute
 from dse.training.network import SqueezeNet
 from dse.trial.compression import Settings
+from dse.trial.densities import joined
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 from dse.trial.recipe import Recipe
@@ -193,8 +194,33 @@ def test_pruning_keeps_the_largest_folded_weights(network: SqueezeNet) -> None:
             assert np.abs(weight[~tensor.kept]).max() <= np.abs(tensor.values).min()
 
 
+@pytest.mark.parametrize("method", ["prune", "deep_compression"])
+def test_layers_have_their_own_densities_and_the_others_share_one(
+    method: str, network: SqueezeNet
+) -> None:
+    own = {"conv1": 0.5, "fire9.expand3x3": 0.125, "conv10": 0.2}
+    every = dict.fromkeys(layers(network), 0.25)
+
+    def kept(**values: str) -> dict[str, tuple[int, int]]:
+        one = Settings(method=method, density=0.4, retrain_epochs=0, **values)
+        model = fit(network, None, one).tensors
+        sizes = {name: layer.weight.numel() for name, layer in layers(network).items()}
+        found = {n: np.count_nonzero(model[f"{n}.weight"].dense()) for n in sizes}
+        return {name: (count, sizes[name]) for name, count in found.items()}
+
+    for densities_of in (own, every):
+        counts = kept(densities=joined(densities_of))
+        for name, density in densities_of.items():
+            count, size_of = counts.pop(name)
+            assert count == max(round(density * size_of), 1)
+        rest, whole = map(sum, zip(*counts.values(), strict=True)) if counts else (0, 0)
+        assert rest == pytest.approx(0.4 * whole, abs=1)
+    with pytest.raises(ValueError, match=r"`densities` must name layers .*, got fc6$"):
+        kept(densities="fc6:0.5")
+
+
 def test_quality_prunes_by_standard_deviations(network: SqueezeNet) -> None:
-    for name, density in densities(network, Settings(quality=1.2)).items():
+    for name, density in densities(network, Settings(quality=1.2, densities="conv10:0.1")).items():
         weight = layers(fold(network))[name].weight.detach().numpy()
         expected = np.mean(np.abs(weight) >= 1.2 * weight.std())
         assert density == (1.0 if name == first_convolution(network) else expected)

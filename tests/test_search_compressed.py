@@ -30,6 +30,8 @@ from dse.results.files import COMPRESSED
 from dse.runner.task import Reporter
 from dse.search.answers import Answers
 from dse.search.closing import _missing, summarised
+from dse.search.keys import COMPRESS, OWN
+from dse.search.ledger import described
 from dse.search.request import read_request
 from dse.trial.compression import Settings, compressed_id
 
@@ -54,6 +56,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_objectives_are_those_of_the_compressed_files(whole: Path) -> None:
     question = read_request([*SOUGHT, *TOY]).question
+    said_of_files = {key for key in described(question) if key.startswith(COMPRESS)}
+    assert said_of_files <= {*OWN, "compress.phase"}  # as in studies before there were more
     done = [e for e in entries(whole, 0) if e.state.name == "COMPLETE"]
     assert len(done) >= 3
     for entry in done:

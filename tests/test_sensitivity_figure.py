@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 from drawn import crowded, text
 
+from dse.analysis import sensitivity as summary
 from dse.analysis.axes import NoSweep
 from dse.figures.sensitivity import sensitivity
+from dse.trial.compression import Settings
+from dse.trial.densities import joined
 
 FIRES = [f"fire{n}.{part}" for n in range(2, 10) for part in ("squeeze", "expand1x1", "expand3x3")]
 LAYERS = ["conv1", *FIRES, "conv10"]
@@ -64,3 +67,31 @@ def test_one_network_and_one_layer_are_drawn_and_none_is_refused() -> None:
     for empty in (one[:0], one[one["density"] < 1]):
         with pytest.raises(NoSweep, match="at density 1"):
             sensitivity(empty)
+
+
+def test_the_summary_has_the_fragile_layers_first_and_densities_within_a_margin() -> None:
+    head, header, first, second, third, *rest, last = summary.text(planted(3), 26)
+    assert header.split() == ["layer", "0.5", "0.1", "within"]
+    assert first.split() == ["conv1", "-26.0", "-46.0", "0.5"]
+    assert second.split() == ["fire2.squeeze", "-26.0", "-46.0", "0.5"]
+    assert third.split()[1:] == ["+0.0", "+0.0", "0.1"]
+    assert max(map(len, [head, header, first, *rest])) <= 80
+    kept = {layer: 0.5 if layer in FRAGILE else 0.1 for layer in LAYERS}
+    assert Settings(densities=last.removeprefix("densities=")).densities == joined(kept)
+    assert summary.within(planted(3), 25.9)["conv1"] == 1
+    assert set(summary.within(planted(3), 46).values()) == {0.1}
+
+
+def test_a_density_below_one_that_loses_too_much_is_not_within_the_margin() -> None:
+    table = planted(1)
+    table.loc[(table["layer"] == "conv10") & (table["density"] == 0.5), "val_top1"] -= 2
+    assert summary.within(table, 1)["conv10"] == 1
+
+
+def test_many_densities_fit_in_80_columns() -> None:
+    table = planted(1)[lambda one: one["density"] != 0.5]
+    more = [table[table["density"] < 1].assign(density=n / 16) for n in range(2, 16)]
+    lines = summary.text(pd.concat([table, *more]), 1)
+    assert lines[1].split() == ["layer", *lines[1].split()[1:8], "within"]
+    assert lines[1].split()[1::6] == ["0.9375", "0.1"]
+    assert max(map(len, lines[:-1])) <= 80

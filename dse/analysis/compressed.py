@@ -8,7 +8,7 @@ import pandas as pd
 
 from dse.analysis.rendering import columns, counted, done
 from dse.trial.compression import SETTINGS, Settings, used
-from dse.trial.names import written
+from dse.trial.names import brief, written
 
 LINES = 30
 """Maximum number of settings that are listed."""
@@ -59,7 +59,7 @@ def ways(table: pd.DataFrame) -> list[str]:
     for original, method, read in zip(
         table["compressed_id"] == "", table["method"], _read(table), strict=True
     ):
-        varying = [f"{name} {written(v)}" for name, v in read.items() if name not in fixed]
+        varying = [f"{name} {brief(v)}" for name, v in read.items() if name not in fixed]
         retrained = "uncompressed, retrained" if read["retrain_epochs"] else "uncompressed"
         name = retrained if method == UNCOMPRESSED else method
         texts.append("uncompressed" if original else ", ".join([name, *varying]))
@@ -92,8 +92,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     rows = table.assign(control_change=control_change(table))[~original]
     read, fixed = _read(rows), fixed_settings(rows)
     rows["settings"] = [
-        " ".join(f"{name}={written(one[name])}" for name in one if name not in fixed)
-        for one in read
+        " ".join(f"{name}={brief(one[name])}" for name in one if name not in fixed) for one in read
     ]
     rows["ratio"] = rows["fp32_bytes"] / rows["file_bytes"]
     for name in BEFORE:

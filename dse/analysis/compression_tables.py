@@ -9,6 +9,7 @@ import pandas as pd
 from dse.analysis.labels import KILO, MEGA
 from dse.analysis.rendering import signed
 from dse.analysis.statistics import Interval
+from dse.trial.names import brief
 
 TABLE2_ABOUT = {
     "bits": "of a stored weight; for ristretto, the widest that was allowed",
@@ -40,7 +41,7 @@ def readable_table2(found: pd.DataFrame) -> pd.DataFrame:
     names = [str(name) for name in found]
     keys = [name for name in names[: names.index("seeds")] if _says(name, found[name])]
     columns: dict[str, Any] = {
-        **{name: found[name] for name in keys},
+        **{n: found[n].map(brief) if n == "densities" else found[n] for n in keys},
         "bytes": found["file_bytes"].round().astype(int),
         "times smaller": found["ratio"],
         "than AlexNet": found["factor"],

@@ -13,7 +13,7 @@ from dse.space.architecture import LAYOUTS, Layout, Metaparameters
 from dse.space.rules import one_of
 from dse.trial.compressed import Measured
 from dse.trial.compression import Settings
-from dse.trial.names import LAYOUT, OUTCOMES, written
+from dse.trial.names import LAYOUT, OUTCOMES, brief
 from dse.trial.protocol import Protocol
 from dse.trial.question import QUESTION, Trial
 from dse.trial.recipe import Recipe
@@ -115,7 +115,7 @@ def value_text(name: str, value: Any) -> str:
     >>> value_text("status", "never_learned"), value_text("sr", 0.5), value_text("device", "a$b")
     ('at chance', '0.5', 'a\\$b')
     """
-    return OUTCOMES[value] if name == "status" else written(value).replace("$", r"\$")
+    return OUTCOMES[value] if name == "status" else brief(value).replace("$", r"\$")
 
 
 def words(setting: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ def _epilog() -> str:
         for f in fields(Settings)
     }
     run = {key: text for key, text in setting_entries().items() if key in RUN}
-    run["plan"] = "print what is done and what is to do, and write nothing; true or false [false]"
+    run["plan"] = "print what is done and what is to do; leave no results; true or false [false]"
     uses = {method: ", ".join([*names, "phase"]) for method, names in USES.items()}
     text = [EXAMPLES, *section("settings", settings), *section("what each method reads", uses)]
     text += section("network of FILE.safetensors, a SqueezeNet", _of_file())

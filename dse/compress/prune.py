@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dse.coding.tensors import CompressedModel, Floats, Sparse
 from dse.compress.networks import compressed, dropouts, first_convolution, floats, fold, layers
 from dse.compress.retrain import Retraining, constrain, release_all, retrain
+from dse.trial import densities as by_layer
 from dse.trial.compression import Settings
 
 Mask = NDArray[np.bool_]
@@ -59,24 +60,31 @@ def pruned(
 def densities(network: nn.Module, settings: Settings) -> dict[str, float]:
     """The share of weights to keep, by layer.
 
-    `density` is the share of all weights, and layers get their part by `scores`; with `quality`, a
-    layer keeps the weights whose magnitude is at least so many of its standard deviations. The
-    first convolution is kept whole, as in the paper's Table 1 and in DSD (arXiv:1607.04381): it has
-    few weights, and all others depend on it.
+    Layers of `densities` have their own. `density` is the share of all other weights, and layers
+    get their part by `scores`; with `quality`, a layer keeps the weights whose magnitude is at
+    least so many of its standard deviations. The first convolution is kept whole, as in the paper's
+    Table 1 and in DSD (arXiv:1607.04381): it has few weights, and all others depend on it.
+
+    Raises `ValueError` where `densities` names a layer that the network does not have.
     """
     first = first_convolution(network)
-    weights = {name: w for name, w in folded_weights(network).items() if name != first}
+    own = {} if settings.quality else by_layer.densities(settings.densities)
+    if lines := by_layer.unknown_layers([settings.densities] if own else [], [layers(network)]):
+        raise ValueError("\n".join(lines))
+    weights = {n: w for n, w in folded_weights(network).items() if n not in (first, *own)}
     if settings.quality:
         shares = {
             name: float(np.mean(np.abs(own) >= settings.quality * own.std()))
             for name, own in weights.items()
         }
+    elif not weights:
+        shares = {}
     else:
         scored = {name: scores(own) for name, own in weights.items()}
         whole = np.sort(np.concatenate(list(scored.values())))[::-1]
         least = whole[max(round(settings.density * len(whole)), 1) - 1]
         shares = {name: float(np.mean(own >= least)) for name, own in scored.items()}
-    return {first: 1.0, **shares}
+    return {first: 1.0, **shares, **own}
 
 
 def scores(weights: Floats) -> NDArray[np.float64]:

@@ -33,7 +33,8 @@ from dse.trial.compression import (
     too_many_rounds,
     used,
 )
-from dse.trial.names import trial_names, written
+from dse.trial.densities import layer_names, unknown_layers
+from dse.trial.names import brief, trial_names, written
 from dse.trial.question import Trial, trial_from
 from dse.trial.record import COLUMNS
 
@@ -88,7 +89,7 @@ class Request:
         shown = {"method", *several}
         return {
             c.compressed_id: " ".join(
-                [trials[_trial_id(c.trial)], *(f"{n}={written(row[n])}" for n in row if n in shown)]
+                [trials[_trial_id(c.trial)], *(f"{n}={brief(row[n])}" for n in row if n in shown)]
             )
             for c, row in zip(self.compressions, rows, strict=True)
         }
@@ -123,6 +124,9 @@ def read_request(arguments: Sequence[str]) -> Request:
         dense = sum(trial.protocol.recipe.dsd_density == 1 for trial in trials)
         some = f"{dense:,} of {counted(len(trials), 'trial')}"
         errors += [f"`phase` must be final for trials without a sparse phase, {some}"] * bool(dense)
+    if not errors:
+        networks = [layer_names(trial.architecture) for trial in trials]
+        errors += unknown_layers(axes["densities"], networks)
     if not errors:
         errors += _missing_weights(options.folder, trials, axes["phase"])
     if not errors:
@@ -185,7 +189,12 @@ def read_choices(axes: Mapping[str, Sequence[Any]], given: Collection[str]) -> t
     return tuple(dict.fromkeys(map(effective, every)))
 
 
-CAUSES = {"density": "quality", "energy": "factors", "retrain_lr": "retrain_epochs"}
+CAUSES = {
+    "density": "quality",
+    "densities": "quality",
+    "energy": "factors",
+    "retrain_lr": "retrain_epochs",
+}
 """Settings that others can make idle."""
 
 

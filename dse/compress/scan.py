@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dse.analysis.selection import file_name
+from dse.compress.help import RUN
 from dse.compress.request import Request, read_request
 from dse.figures.importing import import_matplotlib
 from dse.results import tables
 from dse.results.atomic import write
 from dse.results.files import make
+from dse.space.rules import real
 from dse.sweep.captions import caption
 from dse.sweep.errors import RequestError, RequestParser
+from dse.sweep.keys import accepted
 from dse.sweep.messages import say
+from dse.sweep.overrides import parse_overrides
 from dse.sweep.preflight import check_data, check_folder
 from dse.sweep.streams import print_lines
 from dse.trial.compression import SETTINGS
@@ -24,12 +28,13 @@ from dse.trial.question import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-DENSITY = "density"
+DENSITY, MARGIN = "density", "margin"
 DESCRIPTION = (
     "Prune one layer of a trained network at a time, without retraining, and measure the accuracy "
     "on the validation set. Networks that differ in their seed only are measured together. Keys: "
     "those of dse.sweep that select trials, density=0.8,0.5,0.2 (the shares of the weights that "
-    "are kept), data.* and runner.device."
+    "are kept), margin=1 (points of val_top1 that each layer may lose alone, in the value of "
+    "`densities` that is printed), data.* and runner.device."
 )
 
 
@@ -40,7 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument("keys", nargs="*", default=[], metavar="key=value", help="see above")
     words = parser.parse_intermixed_args(arguments).keys
-    request, trials = _read(arguments, words)
+    margin = _margin([word for word in words if _key(word) == MARGIN])
+    words = [word for word in words if _key(word) != MARGIN]
+    request, trials = _read([one for one in arguments if _key(one) != MARGIN], words)
     check_folder(request.folder, "folder")
     check_data(trials, request.store, say)
     densities = {one.settings.density for one in request.compressions}
@@ -48,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
     import_matplotlib()
     from dse.analysis.folder import rows_of  # these import pandas and matplotlib
+    from dse.analysis.sensitivity import text
     from dse.figures.drawing import remark
     from dse.figures.plotting import encoded
     from dse.figures.sensitivity import sensitivity
@@ -55,24 +63,40 @@ def main(arguments: Sequence[str]) -> int:
     ids = {"trial_id": [trial.trial_id for trial in trials]}
     rows = rows_of(tables.load(request.folder), ids)
     note = remark(rows, caption(rows))
-    name = file_name("sensitivity", *words)
+    name = file_name("sensitivity", *(word for word in words if _key(word) not in RUN))
     svg, png = encoded(sensitivity(table, note), "svg", "png")
     csv = table.to_csv(index=False).encode()
     make(request.folder / "plots")
     paths = [request.folder / "plots" / f"{name}.{kind}" for kind in ("csv", "svg", "png")]
     for path, content in zip(paths, (csv, svg, png), strict=True):
         write(path, content)
-    print_lines(*paths)
+    print_lines(*text(table, margin), *paths)
     return 0
 
 
+def _key(word: str) -> str:
+    return word.partition("=")[0].strip()
+
+
 def _given(words: Sequence[str], key: str) -> bool:
-    return any(word.partition("=")[0] == key for word in words)
+    return any(_key(word) == key for word in words)
+
+
+def _margin(words: Sequence[str]) -> float:
+    """The points that a layer may lose; raises `RequestError` for another value than one number."""
+    errors: list[str] = []
+    values = parse_overrides(words, errors, (MARGIN,), ()).get(MARGIN, [1.0])
+    read = [accepted(MARGIN, value, real(0, 100), errors) for value in values]
+    if len(read) != 1:
+        errors.append(f"`{MARGIN}` must have one value, got {len(read)}")
+    if errors:
+        raise RequestError(errors)
+    return float(read[0])
 
 
 def _read(arguments: Sequence[str], words: Sequence[str]) -> tuple[Request, list[Trial]]:
     """The request, and its trials, which differ in their seed only."""
-    idle = [name for name in (*SETTINGS, "plan") if name != DENSITY]
+    idle = [name for name in (*SETTINGS, "plan") if name not in (DENSITY, MARGIN)]
     if extra := [name for name in idle if _given(words, name)]:
         raise RequestError(f"`{name}` has no effect on a sensitivity" for name in extra)
     request = read_request(arguments)

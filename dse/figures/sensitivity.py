@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dse.analysis.axes import NoSweep
+from dse.analysis.sensitivity import changes as changes_of
 from dse.analysis.statistics import INTERVAL_SEEDS, half_width
 from dse.figures.plotting import Figure, caption, legend, look, panels, style
 
@@ -32,7 +32,7 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     is far wider than the means differ. `note` is added to the caption. Raises `NoSweep` for a table
     without rows or without the density 1.
     """
-    changes = _changes(table)
+    changes = changes_of(table)
     names = table["layer"].drop_duplicates().tolist()
     titles = sorted(dict.fromkeys(map(_module, names)), key=lambda title: title != OUTSIDE)
     parts = list(dict.fromkeys(name.partition(".")[2] for name in names if "." in name))
@@ -63,15 +63,6 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
         band = f"Means of {seeds} seeds, paired, with 95% intervals."
         caption(figure, EXPLAINED, band if seeds >= INTERVAL_SEEDS else "", note)
     return figure
-
-
-def _changes(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with `change`: `val_top1` minus that of the whole network, points."""
-    table = table if "seed" in table else table.assign(seed=0)
-    whole = table[table["density"] == 1].groupby("seed")["val_top1"].first()
-    if table.empty or not set(table["seed"]) <= set(whole.index):
-        raise NoSweep("there is no accuracy of the whole network, at density 1")
-    return table.assign(change=table["val_top1"] - table["seed"].map(whole))
 
 
 def _module(layer: str) -> str:

@@ -25,6 +25,8 @@ of activations alive at once, which is the memory that a chip needs without any 
 COMPRESSED_BYTES = "compressed_bytes"
 """The length of the file that a trained network is compressed to, mean over its seeds."""
 COMPRESS = "compress."
+DENSITIES = "densities"
+"""The setting that names layers, which a search does not have: its networks differ in them."""
 CHEAP = {"method": "deep_compression", "density": 1.0, "bits": 6, "retrain_epochs": 0}
 """How a network is compressed unless the user says otherwise: no weight is pruned, each layer
 shares 64 values, and nothing is retrained."""
@@ -73,7 +75,7 @@ OWN: Mapping[str, Setting] = {
             CHEAP.get(item.name, item.default),
         )
         for item in fields(Settings)
-        if item.name != "phase"
+        if item.name not in ("phase", DENSITIES)
     },
     "stopping": Setting(one_of(*STOPPING), "rule that stops unpromising trials early", "none"),
     "study": Setting(OF_SWEEP["name"].rule, "name of the study in the results folder", ""),

@@ -25,7 +25,7 @@ from dse.results import studies
 from dse.results.atomic import write
 from dse.results.files import make
 from dse.results.studies import JOURNAL
-from dse.search.keys import ACCURACY, COMPRESS
+from dse.search.keys import ACCURACY, COMPRESS, DENSITIES
 from dse.search.question import Question
 from dse.search.space import Choice
 from dse.sweep.errors import RequestError
@@ -199,6 +199,7 @@ def owner_of(folder: Path) -> str:
 def described(question: Question) -> dict[str, Any]:
     """What a study asks, as plain values."""
     one = question.compression
+    read = [name for name in used(one) if name != DENSITIES] if one else []
     space: dict[str, Any] = {
         axis.name: list(axis.values)
         if isinstance(axis, Choice)
@@ -214,7 +215,7 @@ def described(question: Question) -> dict[str, Any]:
         "sampler": question.sampler,
         "study_seed": question.study_seed,
         "stopping": question.stopping,
-        **{COMPRESS + name: getattr(one, name) for name in (used(one) if one else ())},
+        **{COMPRESS + name: getattr(one, name) for name in read},
         "semantics": SEMANTICS,
     }
 

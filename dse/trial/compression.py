@@ -10,6 +10,7 @@ from typing import Any
 
 from dse.space.architecture import field_names
 from dse.space.rules import check, integer, knob, one_of, real
+from dse.trial.densities import NONE, by_layer
 from dse.trial.question import ID_DIGITS
 
 METHODS = ("none", "svd", "prune", "deep_compression", "ristretto")
@@ -36,6 +37,12 @@ class Settings:
         0.33,
         real(0, 1, above=True),
         "share of the weights to keep, first layer excluded: prune, deep_compression",
+    )
+    densities: str = knob(
+        NONE,
+        by_layer(),
+        "densities of single layers, such as conv10:0.2-fire8.expand3x3:0.5; the others have "
+        "density: prune, deep_compression",
     )
     quality: float = knob(
         0.0,
@@ -77,10 +84,19 @@ class Settings:
 USES: Mapping[str, tuple[str, ...]] = {
     "none": ("coder", "retrain_epochs", "retrain_lr"),
     "svd": ("energy", "factors", "coder", "retrain_epochs", "retrain_lr"),
-    "prune": ("density", "quality", "rounds", "coder", "retrain_epochs", "retrain_lr"),
+    "prune": (
+        "density",
+        "densities",
+        "quality",
+        "rounds",
+        "coder",
+        "retrain_epochs",
+        "retrain_lr",
+    ),
     "deep_compression": (
         "bits",
         "density",
+        "densities",
         "quality",
         "rounds",
         "bias_bits",
@@ -92,7 +108,7 @@ USES: Mapping[str, tuple[str, ...]] = {
 }
 """The settings that each method reads, in addition to `phase`; the others have no effect on it."""
 
-SINCE = {"phase": "final"}
+SINCE = {"phase": "final", "densities": NONE}
 """Settings added later, with the neutral value that keeps them out of the identity."""
 
 SETTINGS = field_names(Settings)
@@ -105,7 +121,7 @@ def used(settings: Settings) -> tuple[str, ...]:
     >>> used(Settings(method="prune", quality=1, retrain_epochs=0))
     ('method', 'quality', 'rounds', 'coder', 'retrain_epochs', 'phase')
     """
-    idle = {"density"} if settings.quality else set()
+    idle = {"density", "densities"} if settings.quality else set()
     idle |= {"energy"} if settings.factors else set()
     idle |= set() if settings.retrain_epochs else {"retrain_lr"}
     return ("method", *(name for name in USES[settings.method] if name not in idle), "phase")

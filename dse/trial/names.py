@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -71,6 +72,22 @@ def written(value: Any) -> str:
     return str(value)
 
 
+def brief(value: Any) -> str:
+    """As `written`, but a long text, such as densities of many layers, is cut off and ends in
+    digits that tell it from others.
+
+    >>> brief("1-4-8"), brief("conv1:0.5-fire2.squeeze:0.125-fire2.expand3x3:0.25")
+    ('1-4-8', 'conv1:0.5-fire2.squeeze:0.125-fi..e81a8e')
+    """
+    text = written(value)
+    if len(text) <= LONGEST:
+        return text
+    digits = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"{text[: LONGEST - 8]}..{digits}"
+
+
+LONGEST = 40
+"""Maximum number of characters of a value in a name."""
 LAYOUT = "layout"
 """The group of the command line that names one of `LAYOUTS`."""
 
