@@ -216,6 +216,7 @@ def test_figures_show_what_was_found() -> None:
 def test_figures_of_sub_spaces_say_what_they_leave_out() -> None:
     table = NOISY.copy()
     table.loc[(table.sr == 1.0) & (table.pct3x3 == 0.25) & (table.seed == 0), "top1"] = math.nan
+    table.loc[(table.sr == 0.5) & (table.seed == 0), "status"] = "diverged"
     rare = table[(table.bypass != "simple") | ((table.sr == 0.5) & (table.pct3x3 == 0.5))]
     figure = error_distributions(sweep(rare), note="As planted.")
     assert len(figure.axes) == 2
@@ -223,7 +224,8 @@ def test_figures_of_sub_spaces_say_what_they_leave_out() -> None:
     fronts = subspace_fronts(sweep(table), note="As planted.")
     legends = [panel.get_legend() for panel in fronts.axes if panel.get_legend()]
     assert {one.get_title().get_text() for one in legends} == {*AXES}
-    assert "Not shown: 3 trials without a value of top1. As planted." in fronts.remarks
+    ends = "9 with a non-finite loss or gradient. Not shown: 3 trials without a value of top1."
+    assert f"{ends} As planted." in fronts.remarks
     other = table[table.sr == 0.5].head(1)
     alexnet = other.assign(network="alexnet", trial_id="a", top1=60.0)
     for draw in (error_distributions, subspace_fronts):

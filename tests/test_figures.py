@@ -259,8 +259,9 @@ def test_trials_without_an_accuracy_are_counted_not_averaged(table: pd.DataFrame
     figure = figure3a(damaged)
     assert len(means(figure.axes[0])[1]) == 4
     assert [len(ends) for ends in intervals(figure.axes[0])] == [2, 2, 2, 0]
-    assert f"Not shown: {30 + 4} trials without another" in text(figure)
-    with pytest.raises(NoSweep, match="no trial has a value of `top1`"):
+    words = "Not shown: 30 trials without another that differs in sr alone. Not shown: 4 trials "
+    assert f"{words}without a value of top1." in text(figure)
+    with pytest.raises(NoSweep, match="no trial has a value of top1"):
         figure3a(table.assign(top1=math.nan))
 
 

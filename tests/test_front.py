@@ -118,6 +118,19 @@ def test_missing_seeds_and_unknown_accuracies() -> None:
     assert found["on_front"][0.75]
 
 
+@pytest.mark.parametrize("status", ["diverged", "never_learned"])
+def test_a_network_that_learned_with_no_seed_is_not_on_the_front(status: str) -> None:
+    """One that learned with some seed may be."""
+    table = planted(rising, spread=0.2, sr=SR)
+    table.loc[table["sr"] == 0.125, "status"] = status
+    table.loc[(table["sr"] == 0.25) & (table["seed"] > 0), "status"] = status
+    found = front(table).set_index("sr")
+    assert found["on_front"].tolist()[:4] == [False, True, True, True]
+    assert found["front_share"].tolist()[:4] == [0, 1, 1, 1]
+    assert not front(table.assign(status=status))["on_front"].any()
+    assert front(table.drop(columns="status"))["on_front"][0]
+
+
 def test_each_data_set_has_a_front_of_its_own() -> None:
     """Else the easier data would be on it alone."""
     table = planted(rising, spread=0.2, sr=SR)

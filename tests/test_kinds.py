@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -19,6 +20,7 @@ from dse.figures.forest import forest
 from dse.figures.fronts import fronts
 from dse.figures.paper import figure3a
 from dse.figures.plots import line_plot
+from dse.report.sections import pareto
 
 
 def test_shares_at_chance_are_those_of_the_trials() -> None:
@@ -117,6 +119,23 @@ def test_a_front_may_be_of_one_cost() -> None:
     assert (axes.get_xlabel(), other.get_xlabel()[-4:]) == ("latency_ms", "(sr)")
     with pytest.raises(ValueError, match=r"`cost` must be a column of numbers .*, got bypass"):
         fronts(table, ["bypass"])
+
+
+def test_a_front_says_how_trainings_ended_and_what_it_leaves_out() -> None:
+    """Values that are missing do not count as accuracies, nor for the choice."""
+    table = made(swept(sr=SR[:3]))
+    table.loc[table["sr"] == SR[0], "status"] = "diverged"
+    table.loc[(table["sr"] == SR[1]) & (table["seed"] == 0), ["top1", "val_top1"]] = [math.nan, 0]
+    words = text(fronts(table))
+    assert "(1) sr 0.25. (2) sr 0.5. 5 learned, 3 with a non-finite loss or gradient." in words
+    assert "A network that did not learn with any seed is not on the front." in words
+    assert "Not shown: 1 trial without a value of top1." in words
+    section = pareto(sweep(table))
+    assert words.partition("5 learned")[2] in " ".join(section.text)
+    assert section.tables[0].frame["seeds"].tolist() == [2, 3]
+    assert pareto(sweep(table.assign(status="diverged"))).text == ["No network learned."]
+    with pytest.raises(NoSweep, match="no network learned: there is no front"):
+        fronts(table.assign(status="diverged"))
 
 
 def test_a_share_that_is_unknown_is_white() -> None:

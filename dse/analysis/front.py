@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dse.analysis.axes import SIZES, Sweep, configurations, require
+from dse.analysis.known import learned
 from dse.analysis.labels import ACCURACIES, is_numeric
 from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import INTERVAL_SEEDS, Floats, resampled_means, resamples
@@ -27,9 +29,10 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     configuration on the same data has a mean validation accuracy at least as high at no more cost,
     one of them better; and `front_share`, the share of `RESAMPLES` resamples of the seeds in which
     it is on the front, NaN below `INTERVAL_SEEDS` seeds. Resamples are paired: all configurations
-    get the same seeds. The front is chosen by `val_top1`; the accuracy to show is `mean`, of the
-    test set. `cost` is a column of numbers that is no accuracy or loss. One that differs between
-    seeds, such as `seconds`, is their mean and is not resampled.
+    get the same seeds. A configuration that did not learn with any seed is not on the front: see
+    `learned`. The front is chosen by `val_top1`; the accuracy to show is `mean`, of the test set.
+    `cost` is a column of numbers that is no accuracy or loss. One that differs between seeds, such
+    as `seconds`, is their mean and is not resampled.
 
     Raises `ValueError` for a table that is empty, holds a trial twice, or has no such cost.
     """
@@ -43,9 +46,11 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     if cost not in COSTS:
         result[cost] = _means(found, result, cost)
     known = (~np.isnan(values)).sum(axis=1)
-    usable = (known > 0) & result[cost].notna().to_numpy()
+    rows = found.rows.assign(learned=learned(found))
+    able = _means(replace(found, rows=rows), result, "learned") > 0
+    usable = (known > 0) & able & result[cost].notna().to_numpy()
     costs, draws = result[cost].to_numpy(float), resamples(values.shape[1])
-    on_front, share = np.zeros(len(result), dtype=bool), np.full(len(result), np.nan)
+    on_front, share = np.zeros(len(result), dtype=bool), np.where(able, np.nan, 0.0)
     for some in _by_data(result, usable):
         on_front[some] = pareto(costs[some], np.nanmean(values[some], axis=1)[None])[0]
         chunks = np.array_split(draws, max(1, len(draws) * len(some) // CHUNK))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dse.analysis.axes import SIZES, Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
+from dse.analysis.known import UNLEARNED
 from dse.analysis.rendering import columns, counted, done
 from dse.trial.compressed import MEASURED
 from dse.trial.names import outcome, outcomes, short_id, written
@@ -131,7 +132,7 @@ def best(found: Sweep, ids: bool = False) -> Iterator[str]:
     ranked = _ranked(configurations(found))
     for data, trials in found.rows.groupby("data", sort=False):
         on = f" on {data!s}" if "data" in [axis.name for axis in found.axes] else ""
-        if set(trials["status"]) <= {"never_learned", "diverged"}:
+        if set(trials["status"]) <= {*UNLEARNED}:
             yield f"no network learned{on}"
             continue
         points = ranked[ranked["data"] == data] if on else ranked

@@ -13,6 +13,7 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set, configurations, require
 from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.front import pareto
+from dse.analysis.known import learned
 from dse.analysis.labels import label, scale, words
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import half_width
@@ -106,8 +107,7 @@ def _points(found: Sweep) -> pd.DataFrame:
     better than chance; `half`, half the width of the interval of its bytes.
     """
     found = replace(found, rows=distinct(found.rows))
-    learned = ~found.rows["status"].isin(["never_learned", "diverged"])
-    rows = found.rows.assign(way=ways(found.rows), learned=learned)
+    rows = found.rows.assign(way=ways(found.rows), learned=learned(found))
     if (rows["method"] == UNCOMPRESSED).all():
         raise NoSweep("no network is compressed by another method than none")
     check_data_set(rows)
@@ -132,10 +132,10 @@ def _learned(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The networks that learned, with `on_front`, whether each is on the front of its kind; and how
     many others there are, in words. All of them where no compressed one learned."""
     enough = (points["learned"] & points["compressed"]).any()
-    learned = points[points["learned"]] if enough else points
-    count = len(points) - len(learned)
+    shown = points[points["learned"]] if enough else points
+    count = len(points) - len(shown)
     left_out = f"Not shown: {counted(count, 'network')} at chance with every seed." if count else ""
-    points = learned.assign(on_front=False)
+    points = shown.assign(on_front=False)
     for _, some in points.groupby("compressed"):
         best = pareto(some[COST].to_numpy(float), some["val_top1"].to_numpy(float)[None])[0]
         points.loc[some.index, "on_front"] = best

@@ -9,8 +9,9 @@ import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, check_data_set, sweep
 from dse.analysis.distributions import distributions
+from dse.analysis.known import finite
 from dse.figures.plotting import COLOURS, Figure, caption, described, look, panels, style
-from dse.figures.scales import check_colours, check_idle, finite
+from dse.figures.scales import check_colours, check_idle
 from dse.trial.names import written
 
 if TYPE_CHECKING:

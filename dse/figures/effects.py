@@ -11,12 +11,13 @@ import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
 from dse.analysis.devices import once
+from dse.analysis.known import finite
 from dse.analysis.labels import MOST_TICKS, is_numeric, label
 from dse.analysis.pairs import whole
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, interval
 from dse.figures.plotting import OURS, Figure, caption, described, panels, span, style
-from dse.figures.scales import finite, is_log, scale_of, set_scale
+from dse.figures.scales import is_log, scale_of, set_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

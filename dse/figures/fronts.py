@@ -12,6 +12,7 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set, sweep
 from dse.analysis.devices import times_comparable
 from dse.analysis.front import front
+from dse.analysis.known import finite, learned, off_front
 from dse.analysis.labels import label, scale, words
 from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.figures.numbered import MOST_NAMED, number_marks
@@ -41,14 +42,18 @@ def fronts(found: Sweep | pd.DataFrame, costs: Sequence[str] = (), *, note: str 
     """The front of accuracy against each of the `costs` that varies: a panel for each.
 
     See `dse.analysis.front`: the front is chosen by the validation set, and what is shown is the
-    accuracy on the test set. The default costs are size, MACs, activations and time; times are
-    left out where they cannot be compared. The shade of a mark is the share of resamples of the
-    seeds in which it is on the front. `note` is added to the caption.
+    accuracy on the test set. Trials without one of the accuracies are left out and counted. The
+    default costs are size, MACs, activations and time; times are left out where they cannot be
+    compared. The shade of a mark is the share of resamples of the seeds in which it is on the
+    front. `note` is added to the caption.
 
     Raises `ValueError` for another column than those of `dse.analysis.front`, `NoSweep` where there
-    are not two configurations, or they cost the same, and `TooMany` for several data sets.
+    are not two configurations, they cost the same, or none learned, and `TooMany` for several data
+    sets.
     """
     found = sweep(found)
+    known, lost = finite(found, found.answer, "val_top1")
+    found = sweep(known.rows) if lost else found
     chosen = costs or COSTS
     tables = _fronts(found, chosen)
     names = [axis.name for axis in found.axes]
@@ -75,7 +80,7 @@ def fronts(found: Sweep | pd.DataFrame, costs: Sequence[str] = (), *, note: str 
         listed = [f"({n}) {words(one)}." for n, one in enumerate(settings, 1)]
         counts = pd.concat([table["count"] for table in tables.values()])
         shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
-        texts = (EXPLAINED, unsure, shown, *listed, untimed, note)
+        texts = (EXPLAINED, unsure, shown, *listed, off_front(found), lost, untimed, note)
         caption(figure, *texts, drawn=found.rows)
         if numbers:
             lay_out(figure)
@@ -105,8 +110,6 @@ def _fronts(found: Sweep, chosen: Sequence[str]) -> dict[str, pd.DataFrame]:
             f"there are {count:,} configurations, and at most {MOST_NETWORKS:,} are compared: "
             "select some by key=value"
         )
-    if found.rows[found.answer].isna().all():
-        raise NoSweep(f"no trial has a value of {found.answer}")
     check_data_set(found.rows)
     costs = [one for one in chosen if one not in found.rows or found.rows[one].nunique() > 1]
     costs = [cost for cost in costs if cost != "seconds" or times_comparable(found.rows)]
@@ -114,6 +117,8 @@ def _fronts(found: Sweep, chosen: Sequence[str]) -> dict[str, pd.DataFrame]:
         raise NoSweep(UNTIMED)
     if not costs:
         raise NoSweep("all networks cost the same: there is no front")
+    if not learned(found).any():
+        raise NoSweep("no network learned: there is no front")
     return {cost: front(found.rows, cost) for cost in costs}
 
 

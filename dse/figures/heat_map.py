@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany, configurations, sweep
+from dse.analysis.known import ended, finite
 from dse.analysis.labels import MOST_TICKS, label, scale, words
 from dse.analysis.rendering import counted
-from dse.figures.marks import ended
 from dse.figures.plotting import MOST_DOTS, WIDTH, Figure, caption, described, panels, span, style
-from dse.figures.scales import count_groups, finite, groups
+from dse.figures.scales import count_groups, groups
 from dse.trial.names import written
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
+from dse.analysis.known import finite
 from dse.analysis.labels import ACCURACIES, scale
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import INTERVAL_SEEDS, PERCENT, half_width
@@ -19,7 +20,7 @@ from dse.figures.facets import facet_axis, facets
 from dse.figures.looks import draw_legend, find_looks
 from dse.figures.plots import check_lines
 from dse.figures.plotting import COLOURS, MOST_DOTS, Figure, caption, described, span, style
-from dse.figures.scales import finite, groups, hue_axis, in_order, is_log, set_scale
+from dse.figures.scales import groups, hue_axis, in_order, is_log, set_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

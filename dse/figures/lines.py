@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Sweep
+from dse.analysis.known import ended
 from dse.analysis.labels import label
 from dse.analysis.lines import Line, left_out
 from dse.analysis.rendering import counted
-from dse.figures.marks import ended
 from dse.figures.plotting import MOST_DOTS, legend, look, spread
 
 if TYPE_CHECKING:

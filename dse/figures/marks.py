@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.transforms import ScaledTranslation
 
 from dse.analysis.axes import Axis, Sweep, configurations
+from dse.analysis.known import ended, finite
 from dse.analysis.labels import MOST_TICKS, Scale, is_numeric
 from dse.figures.facets import facets
 from dse.figures.looks import draw_legend, find_looks
@@ -27,14 +28,12 @@ from dse.figures.plotting import (
 )
 from dse.figures.scales import (
     find_axis,
-    finite,
     groups,
     in_order,
     is_log,
     scale_of,
     set_scale,
 )
-from dse.trial.names import outcomes
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -220,11 +219,6 @@ def side_by_side(axes: Axes, groups: Sequence[Sequence[Artist]], width: float = 
         moved = axes.transData + ScaledTranslation(inches, 0, scale)
         for artist in artists:
             artist.set_transform(moved)
-
-
-def ended(rows: pd.DataFrame) -> str:
-    """How the trainings ended, unless all learned."""
-    return "" if (rows["status"] == "learned").all() else f"{outcomes(rows)}."
 
 
 def row_height(text: str) -> float:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, Sweep, require
+from dse.analysis.axes import NoSweep, Sweep, require, sweep
 from dse.analysis.figure3 import FIGURE_3, Figure3
+from dse.analysis.known import finite
 from dse.analysis.labels import MOST_TICKS, log_ticks
 from dse.analysis.lines import MOST_LINES, Line, lines
 from dse.analysis.pairs import axis_alone, sweep_once
@@ -47,7 +48,7 @@ def figure3b(table: pd.DataFrame, note: str = "") -> Figure:
 
 def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
     """Size against accuracy; ours and the paper's have a panel each, as their data differ."""
-    found, drawn = _lines(table, paper.column)
+    found, drawn, lost = _lines(table, paper.column)
     theirs = any(map(paper.comparable, drawn))
     with style():
         figure, (ours, *rest) = panels(2, 3.3, columns=1) if theirs else panels(1, 4.0)
@@ -55,7 +56,7 @@ def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
         ours.set_title(f"{paper.title}, measured: {described(trials_of(drawn))}")
         for axes in rest:
             _published(axes, paper)
-        texts = (measured(found, drawn, paper.column), note, paper.missing(drawn))
+        texts = (measured(found, drawn, paper.column), lost, note, paper.missing(drawn))
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
@@ -73,12 +74,12 @@ def _published(axes: Axes, paper: Figure3) -> None:
 
 def widths(table: pd.DataFrame, note: str = "") -> Figure:
     """Width: size against accuracy along base_e (section 5.1). `note` is added to the caption."""
-    found, drawn = _lines(table, "base_e")
+    found, drawn, lost = _lines(table, "base_e")
     with style():
         figure, (axes,) = panels(1, 4.4)
         _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
         axes.set_title(f"Width: {described(trials_of(drawn))}")
-        texts = (measured(found, drawn, "base_e"), note)
+        texts = (measured(found, drawn, "base_e"), lost, note)
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
@@ -88,7 +89,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
 
     `note` is added to the caption.
     """
-    found, drawn = _lines(table, "pool_after")
+    found, drawn, lost = _lines(table, "pool_after")
     points = pd.concat([line.points for line in drawn])
     macs = points.groupby("pool_after")["macs"].agg(["min", "max"]).sort_values("min") / 1e6
     ranks = {pools: float(rank) for rank, pools in enumerate(macs.index)}
@@ -107,7 +108,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
         axes.set_xlabel(label)
         axes.set_title(f"Downsampling: {described(trials_of(drawn))}")
         beside = SIDE_BY_SIDE if apart else ""
-        texts = (measured(found, drawn, "pool_after"), beside, note)
+        texts = (measured(found, drawn, "pool_after"), lost, beside, note)
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
 
@@ -129,11 +130,13 @@ def trainability(table: pd.DataFrame, note: str = "") -> Figure:
 # Lines --------------------------------------------------------------------------------------
 
 
-def _lines(table: pd.DataFrame, column: str) -> tuple[Sweep, tuple[Line, ...]]:
-    """What varies in a table, and the lines along a field."""
+def _lines(table: pd.DataFrame, column: str) -> tuple[Sweep, tuple[Line, ...], str]:
+    """What varies in a table, the lines along a field, and how many trials have no accuracy."""
     found = sweep_once(table)
     require(table, column, "size_bytes", "macs", "status")
-    return found, lines(found, axis_alone(found, column).name, most=MOST_LINES)
+    known, lost = finite(found, found.answer)
+    found = sweep(known.rows) if lost else found
+    return found, lines(found, axis_alone(found, column).name, most=MOST_LINES), lost
 
 
 def _over_sizes(axes: Axes, found: Sweep, drawn: Sequence[Line], column: str, label: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -13,8 +12,6 @@ import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, TooMany
 from dse.analysis.labels import MOST_TICKS, Scale, is_numeric, log_ticks, logarithmic, scale, spaced
-from dse.analysis.rendering import counted
-from dse.analysis.selection import STEPS
 from dse.figures.plotting import COLOURS, DASHES, MARKERS
 from dse.trial.names import written
 
@@ -135,28 +132,6 @@ def is_log(which: str, name: str, values: pd.Series[Any], chosen: Collection[str
     if which in chosen and values.min() <= 0:
         raise NoSweep(f"`log={which}` needs `{name}` above 0, got {written(float(values.min()))}")
     return which in chosen
-
-
-def finite(found: Sweep, *columns: str) -> tuple[Sweep, str]:
-    """The sweep without the trials that have no value in a column, and how many, in words.
-
-    A value is missing where it is NaN, where a trial does not read the field, and where one of the
-    `STEPS` is -1: it did not happen.
-
-    Raises `NoSweep` where no trial is left.
-    """
-    rows = found.blank(found.rows)
-    unknown = {
-        name: rows[name].isna() | ((rows[name] < 0) if name in STEPS else False)
-        for name in dict.fromkeys(columns)
-    }
-    lacking = " or ".join(name for name, rows in unknown.items() if rows.any())
-    known = found.rows[~np.logical_or.reduce(list(unknown.values()))]
-    count = len(found.rows) - len(known)
-    if known.empty:
-        raise NoSweep(f"no trial has a value of {lacking}")
-    lost = f"Not shown: {counted(count, 'trial')} without a value of {lacking}." if count else ""
-    return replace(found, rows=known), lost
 
 
 def check_idle(found: Sweep) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, Sweep
+from dse.analysis.known import ended, finite
 from dse.analysis.labels import MOST_TICKS, is_numeric, log_ticks, logarithmic
 from dse.figures.facets import facets
-from dse.figures.marks import ended
 from dse.figures.plotting import MOST_DOTS, Figure, caption, described, span, style
-from dse.figures.scales import finite, is_log, scale_of, set_scale
+from dse.figures.scales import is_log, scale_of, set_scale
 
 SHADES = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
 NO_MEAN = ("seed", "semantics", "study_trial")

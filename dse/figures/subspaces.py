@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, check_data_set, sweep
+from dse.analysis.known import ended, finite
 from dse.analysis.labels import label, scale
 from dse.analysis.subspaces import WHOLE, front_of
 from dse.figures.plotting import Figure, caption, described, look, panels, style
-from dse.figures.scales import check_colours, check_idle, finite, is_log, set_scale
+from dse.figures.scales import check_colours, check_idle, is_log, set_scale
 from dse.trial.names import written
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def subspace_fronts(
         for axes, column in zip(places, columns, strict=True):
             _panel(axes, found, column, cost)
         figure.suptitle(described(found.rows), fontsize="medium")
-        caption(figure, EXPLAINED, lost, note, drawn=found.rows)
+        caption(figure, EXPLAINED, ended(found.rows), lost, note, drawn=found.rows)
     return figure
 
 

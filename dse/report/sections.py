@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, Sweep, configurations
+from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.compare import Comparison, comparisons, highlights, undecidable
 from dse.analysis.devices import times_comparable
 from dse.analysis.findings import findings
 from dse.analysis.front import front
+from dse.analysis.known import finite, off_front
 from dse.analysis.plateau import PAPER, plateaus
 from dse.analysis.rendering import counted, value_list
 from dse.analysis.small import ABOUT, Environment, explained, what_small_buys
@@ -130,9 +132,17 @@ WORDS = {"agrees": "agreed with", "contradicts": "contradicted", "not decided": 
 
 def pareto(found: Sweep) -> Section:
     """The networks that no other one beats in both size and validation accuracy."""
+    section = Section(id="front", title="Pareto front")
+    try:
+        known, lost = finite(found, found.answer, "val_top1")
+    except NoSweep:
+        return section
+    found = sweep(known.rows) if lost else found
     if not found.axes:
-        return Section(id="front", title="Pareto front")
+        return section
     points = found.blank(front(found.rows))
+    if not points["on_front"].any():
+        return replace(section, text=["No network learned."])
     names = [axis.name for axis in found.axes]
     columns = ["size_bytes", "val_top1", "mean", "low", "high", "count", "front_share"]
     shown = points[points["on_front"]].sort_values("size_bytes")[[*names, *columns]]
@@ -145,11 +155,10 @@ def pareto(found: Sweep) -> Section:
     )
     about = {**_about(found), "front_share": "share of resamples with it on the front, percent"}
     caption = f"{len(shown):,} of {len(points):,} configurations"
-    return Section(
-        id="front",
-        title="Pareto front",
+    return replace(
+        section,
         headline=f"{caption}, by validation accuracy and size.",
-        text=[text],
+        text=[" ".join(filter(None, (text, off_front(found), lost)))],
         tables=[Table(caption, shown, about)],
     )
 
