@@ -104,6 +104,36 @@ def test_what_the_folder_has_is_not_trained_by_another_study(
     assert {str(e.user_attrs["point"]): e.value for e in stored} == means
 
 
+def test_a_warm_start_begins_with_what_the_folder_has(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "s"
+    seeds = ("seed=0,1", "runner.workers=2")
+    assert search(folder, *SMALL, *seeds, "sampler=grid", "n_trials=5") == 0
+    capfd.readouterr()
+    had = [e.user_attrs["point"] for e in entries(folder, 0)]
+    question = read_request([*SMALL, *seeds, "epochs=2", "lr=0.002"]).question
+    shutil.rmtree(folder / "trials" / question.trials(had[0])[1].trial_id)
+    known = [point for point in had[1:] if point["sr"] == 0.125]
+    assert 0 < len(known) < 4
+    warm = [word.replace("sr=0.125,0.5", "sr=0.125,0.25") for word in SMALL]
+    warm += [*seeds, "study=warm", "warm_start=true", "sampler=tpe"]
+    assert search(folder, *warm, f"n_trials={len(known) + 2}") == 0
+    assert f"warm_start: {len(known)} networks of {folder} lie in the" in capfd.readouterr().err
+    found = entries(folder, 1)
+    stored = [entry.number for entry in found if entry.user_attrs.get("stored")]
+    assert [found[number].user_attrs["point"] for number in stored] == known
+    assert stored == [*range(len(known))]
+    state = [(entry.params, entry.values) for entry in found]
+    assert search(folder, *warm, f"n_trials={len(known) + 2}") == 0
+    assert [(entry.params, entry.values) for entry in entries(folder, 1)] == state
+    limited = ("study=small", "max.params=4000", "sampler=random", "n_trials=2")
+    words = [word for word in warm if not word.startswith(("study=", "sampler="))]
+    assert search(folder, *words, *limited) == 0
+    sizes = [e.user_attrs["point"]["base_e"] for e in entries(folder, 2) if e.values]
+    assert set(sizes) == {8}
+
+
 def test_trials_that_were_resumed_are_stopped_as_if_they_had_not_been(tmp_path: Path) -> None:
     """Also where the first of two seeds had finished before."""
     arguments = (*SMALL, "sampler=grid", "epochs=8", "stopping=halving", "seed=0,1", "n_trials=5")

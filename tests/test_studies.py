@@ -211,7 +211,7 @@ def test_the_trials_with_the_best_value_are_counted(front: dict[str, Any]) -> No
     rows = effect_rows(front).set_index("key")
     done = [p["point"]["bypass"] for p in front["points"] if p["state"] in ("trained", "stored")]
     assert rows.loc["bypass", "trials"] == f"{done.count('simple')} of {len(done)}"
-    for sampler, words in (("random", ""), ("tpe", "; the sampler chose the values, not evenly")):
+    for sampler, words in (("random", ""), ("tpe", "; the values were not chosen evenly")):
         caption = searches({"s": {**front, "sampler": sampler}}).tables[1].caption
         assert caption == f"Which keys matter for accuracy: s{words}"
 

@@ -106,7 +106,8 @@ def _tables(name: str, study: Mapping[str, Any], networks: pd.DataFrame) -> Iter
         what = "The front" if costs else _best(study, len(rows))
         yield Table(f"{what}, by validation accuracy: {name}", rows, TRIAL)
     if len(rows := effect_rows(study)):
-        chosen = "" if study["sampler"] in EVEN else "; the sampler chose the values, not evenly"
+        is_even = study["sampler"] in EVEN and not study.get("warm_start")
+        chosen = "" if is_even else "; the values were not chosen evenly"
         yield Table(f"Which keys matter for accuracy: {name}{chosen}", rows, ABOUT)
 
 

@@ -130,6 +130,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
         "objectives": list(question.objectives),
         "limits": dict(question.limits),
         "n_trials": request.n_trials,
+        "warm_start": request.warm_start,
         "seeds": list(question.seeds),
         "chance": guess,
         "compression": described(question.compression) if question.compression else "",

@@ -19,7 +19,7 @@ from dse.results.studies import GRID, note_sampled
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
 from dse.search.active import Active, read_curve, read_curves
-from dse.search.answers import Answers
+from dse.search.answers import Answers, known_points, warm_start
 from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger, check_not_lost, owner_of
@@ -64,7 +64,9 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
             owner = owner_of(folder) if request.storage else ""
             name = f"{folder.resolve().name}/{request.study}" if request.storage else request.study
             ledger = Ledger(storage, name, request.question, request.n_trials, owner)
-            study = Study(ledger, request.question, request.n_trials)
+            known = known_points(request)
+            say(*warm_start(request, known))
+            study = Study(ledger, request.question, request.n_trials, known)
             begin(folder, command)
             usual = FUNCTION if request.question.compression else EXECUTE
             _Drive(request, study, execute or usual).run()

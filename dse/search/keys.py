@@ -9,7 +9,7 @@ from typing import Any
 
 from dse.space.amounts import amount
 from dse.space.cost import Cost
-from dse.space.rules import Rule, duration, integer, one_of
+from dse.space.rules import Rule, duration, flag, integer, one_of
 from dse.sweep.keys import GROUPS, RULES, Setting
 from dse.sweep.keys import SETTINGS as OF_SWEEP
 from dse.trial.compression import Settings
@@ -60,6 +60,9 @@ OWN: Mapping[str, Setting] = {
     "sampler": Setting(one_of(*SAMPLERS), "what proposes networks", "tpe"),
     "n_trials": Setting(
         integer(1, 1_000_000), "distinct networks to train in all, resumed studies included", 40
+    ),
+    "warm_start": Setting(
+        flag(), "begin with the networks of the space that the folder has; they count", False
     ),
     "timeout": Setting(duration(), "start no more trials after this time", math.inf),
     "objective": Setting(

@@ -12,6 +12,7 @@ from statistics import fmean
 import numpy as np
 
 from dse.analysis.rendering import columns, counted
+from dse.search.answers import known_points, warm_start
 from dse.search.candidates import Candidates
 from dse.search.compression import described
 from dse.search.ledger import already_done
@@ -52,7 +53,8 @@ def plan(request: Request, say: Say) -> str:
     seeds = len(question.seeds)
     each = f", {seeds} seeds each" if seeds > 1 else ""
     done = already_done(request.folder, request.storage, request.study, question)
-    left = int(min(request.n_trials, candidates.count)) - done
+    known = known_points(request)
+    left = int(min(request.n_trials, candidates.count)) - max(done, len(known))
     sample = list(itertools.islice(_random_trials(question, candidates), SAMPLE))
     trials = counted(request.n_trials, "trial")
     before = f", {done:,} already done" if done else ""
@@ -62,6 +64,7 @@ def plan(request: Request, say: Say) -> str:
             count,
             sought,
             f"study {request.study}: {question.sampler}, {trials}{each}{before}",
+            *warm_start(request, known),
             f"trains on {devices.described(request.workers)}",
             *preflight.notes(sample, request.store),
             *(_estimate(request, sample, left * seeds, say) if left > 0 else ["nothing to train"]),

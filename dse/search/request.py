@@ -32,10 +32,12 @@ PAGE = "search"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """What the command was asked to do. `study` is the study's name, `storage` a URL or "", and
-    `timeout` is in seconds, infinite if none was given."""
+    `timeout` is in seconds, infinite if none was given. `warm_start`: the study begins with the
+    networks of its space that the folder has."""
 
     question: Question
     n_trials: int
+    warm_start: bool
     timeout: float
     study: str
     storage: str
@@ -69,6 +71,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     return Request(
         question=question,
         n_trials=settings["n_trials"],
+        warm_start=settings["warm_start"],
         timeout=settings["timeout"],
         study=settings["study"] or settings["sampler"],
         storage=settings["storage"],

@@ -42,6 +42,10 @@ class Choice:
         """Whether the values have an order."""
         return _are_numbers(self.values)
 
+    def has(self, value: Any) -> bool:
+        """Whether it is one of the values."""
+        return value in self.values
+
     def value(self, param: Any) -> Any:
         """The value that a sampler's `param` stands for."""
         return self.values[param] if self.ordered else param
@@ -74,6 +78,10 @@ class Interval:
             raise ValueError(
                 f"`{self.name}` must be above 0 where its logarithm is sampled, got {self.low:g}"
             )
+
+    def has(self, value: Any) -> bool:
+        """Whether it is in the interval, and has no more digits than its values."""
+        return bool(self.low <= value <= self.high and self.value(value) == value)
 
     def value(self, param: Any) -> Any:
         """The value that a sampler's `param` stands for."""

@@ -51,13 +51,16 @@ class Study:
 
     A point counts once among the trials of the study, whether it is trained or was already in the
     results folder; repetitions and refusals do not count. `reason` says why it ends before it has
-    had all of them, or is "".
+    had all of them, or is "". `known` are points that come before those of the sampler.
     """
 
-    def __init__(self, ledger: Ledger, question: Question, n_trials: int) -> None:
+    def __init__(
+        self, ledger: Ledger, question: Question, n_trials: int, known: Sequence[Point] = ()
+    ) -> None:
         self._ledger, self._question, self._n_trials = ledger, question, n_trials
         self._distributions = distributions(question.space)
         self._candidates = Candidates(question)
+        self._known = [*known]
         self.reason = ""
         self.refused: Counter[str] = Counter()
         self._load()
@@ -126,7 +129,7 @@ class Study:
             if not self._candidates.count:
                 self.reason = self._candidates.none_left
             else:
-                chosen = self._choose() if self._must_choose() else None
+                chosen = self._next_known() or (self._choose() if self._must_choose() else None)
                 if not self.ended and (proposal := self._ask(chosen)):
                     return proposal
         return None
@@ -216,6 +219,15 @@ class Study:
         self._copy.tell(number, values, state=FAIL if state == FAIL else COMPLETE)
 
     # What comes next ----------------------------------------------------------------------
+
+    def _next_known(self) -> Point | None:
+        """The next of the points that are known from the beginning, if it is new and within the
+        limits."""
+        while self._known:
+            trial = self._question.trial(point := self._known.pop(0))
+            if self._key(trial) not in self._points and not self._exceeded(trial):
+                return point
+        return None
 
     def _must_choose(self) -> bool:
         return self._question.sampler == GRID or self._useless >= PATIENCE
