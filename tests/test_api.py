@@ -400,6 +400,8 @@ def test_the_documentation_s_examples_run(
     leave(Path("results/reproduce"), replace(TRIAL, metaparameters=replace(SMALL, sr=0.125)))
     Image.fromarray(memory.digits(TRIAL.protocol.facts).test_images[0, :, :, 0]).save("digit.png")
     shutil.copytree(results, "results/reference/demo")
+    Path("images/0").mkdir(parents=True)
+    shutil.copy("digit.png", "images/0/a.png")
     leave(Path("results/search"), TRIAL)
     point = {"state": "trained", "point": {"sr": 0.5}, "values": [80.0], "epochs": 2}
     point |= {"trials": [TRIAL.trial_id], "costs": {"params": 9}}
