@@ -233,6 +233,27 @@ def test_a_module_that_cannot_be_imported_ends_the_driver_and_fails_no_task(tmp_
     assert "Failed(" not in out
 
 
+def test_a_module_that_one_process_at_a_time_can_import_is_imported_again(tmp_path: Path) -> None:
+    """As where memory is short; the process that starts the others cannot import it."""
+    (tmp_path / "crowded.py").write_text(
+        "import fcntl, os, pathlib, time\n"
+        "server = pathlib.Path('server')\n"
+        "if not server.exists():\n"
+        "    server.write_text(str(os.getpid()))\n"
+        "if server.read_text() == str(os.getpid()):\n"
+        "    raise MemoryError\n"
+        "alone = open('lock', 'w')\n"
+        "fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "def run(argument, report):\n"
+        "    time.sleep(0.5)\n"
+    )
+    with drive(tmp_path, "crowded:run", "1") as driver:
+        out, errors = driver.communicate(timeout=200)
+    assert out.count("Finished(") == 2
+    assert out.count("Waiting(") == 1
+    assert errors.count("could not be imported: BlockingIOError") <= 1
+
+
 @pytest.mark.parametrize("code", [(), (7,)])
 def test_what_a_task_starts_ends_with_it(code: tuple[int, ...]) -> None:
     received = events(("leave child", *code), ("return", 1), retries=0)

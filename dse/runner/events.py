@@ -24,7 +24,8 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The task raised `Later` for the first time; it is started again until it can run."""
+    """The task raised `Later`, or could not be imported, for the first time; it is started again
+    until it can run."""
 
     key: Hashable
 

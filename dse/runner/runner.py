@@ -17,8 +17,8 @@ An attempt at a task ends in one of these ways; the rules are the same for all e
   `Interrupted`.
 
 Where there is no room for another process, because processes, memory or file descriptors are used
-up, tasks wait until there is; no attempt is counted. Where the function's module cannot be
-imported, no task can run: `OSError`.
+up, tasks wait until there is; no attempt is counted. A task that cannot import the function's
+module waits too, as memory may be short; where no other task runs, none can: `OSError`.
 
 | | local | submitit | ray |
 |---|---|---|---|
@@ -248,19 +248,24 @@ class Runner:
             self._events.append(Started(task.key))
 
     def _wait_for_room(self, error: OSError) -> None:
-        """Start no task until one has ended, or for a moment: others may use what there is."""
-        now, pause = time.monotonic(), self._engine.pauses[1]
-        self._full_until = now + pause
+        """Hold, since others may use what there is; raises `OSError` where none do."""
+        now = time.monotonic()
         if self._running or self._lacking is None:
             self._lacking = now
         lost = isinstance(error, ConnectionError) and not self._running
         if lost or now - self._lacking >= ROOM:
             raise OSError(f"no process could be started: {first_line(error)}") from error
+        self._hold(first_line(error))
+
+    def _hold(self, reason: str) -> None:
+        """Start no task until one has ended, or for a moment; the first time, say why."""
+        pause = self._engine.pauses[1]
+        self._full_until = time.monotonic() + pause
         if not self._said:
             self._said = True
             alone = f"every {pause:g} s, for {ROOM:g} s"
             again = f"when one ends, or after {pause:g} s" if self._running else alone
-            self._say(f"no more tasks can be started now: {first_line(error)}; tried again {again}")
+            self._say(f"no more tasks can be started now: {reason}; tried again {again}")
 
     def _pause(self) -> float:
         """Seconds until the next deadline that does not depend on a task."""
@@ -289,7 +294,10 @@ class Runner:
         elif self._deadline is not None or task.cancelled:
             self._events.append(Interrupted(task.key))
         elif end.kind == "unimported":
-            raise OSError(f"no task can run: {end.reason}")
+            if not self._running:
+                raise OSError(f"no task can run: {end.reason}")
+            self._postpone(task)
+            self._hold(end.reason)
         elif end.kind == "later":
             self._postpone(task)
         elif end.kind == "memory":

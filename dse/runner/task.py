@@ -66,7 +66,7 @@ class End:
     `finished`: it returned `value`; `failed`: it raised an exception; `memory`: it ran out of
     memory, or could start no process or thread; `died`: its process ended or was killed without a
     result, its GPU failed, or it raised `Died`; `later`, `stopped`: it raised `Later` or `Stopped`;
-    `unimported`: its function's module could not be imported, so that no task can run.
+    `unimported`: its function's module could not be imported.
     """
 
     kind: Literal["finished", "failed", "memory", "died", "later", "stopped", "unimported"]
