@@ -20,6 +20,7 @@ from dse.results.studies import JOURNAL
 from dse.search.active import read_curve
 from dse.search.request import read_request
 from dse.search.study import Proposal, Study
+from dse.search.warm_start import known_points
 from dse.sweep.messages import full
 
 SMALL = (
@@ -97,7 +98,14 @@ def test_what_the_folder_has_is_not_trained_by_another_study(
     assert {line.partition("]")[0].partition("/")[2] for line in said} == {"16"}
     assert len(records_of(folder)) == 2 * 8, "the space has eight points"
     assert len(epochs(folder)) == 2 * trained
-    assert studies.sampled(folder) == records_of(folder) - of_grid
+    chosen = records_of(folder) - of_grid
+    assert studies.sampled(folder) == chosen
+    (folder / studies.STUDIES / "._random.ids").write_bytes(b"\xff\xfe")
+    (folder / studies.STUDIES / "other.ids").mkdir()
+    with (folder / studies.STUDIES / "random.ids").open("a") as file:
+        file.write("cut off")
+    studies.note_sampled(folder, "random", ["next"])
+    assert {*chosen, "next"} < studies.sampled(folder)
     stored = [e for e in entries(folder, 1) if e.user_attrs.get("stored")]
     assert len(stored) == 4
     means = {str(e.user_attrs["point"]): e.value for e in entries(folder, 0)}
@@ -119,11 +127,13 @@ def test_a_warm_start_begins_with_what_the_folder_has(
     warm = [word.replace("sr=0.125,0.5", "sr=0.125,0.25") for word in SMALL]
     warm += [*seeds, "study=warm", "warm_start=true", "sampler=tpe"]
     assert search(folder, *warm, f"n_trials={len(known) + 2}") == 0
-    assert f"warm_start: {len(known)} networks of {folder} lie in the" in capfd.readouterr().err
+    said = f"warm_start: {len(known)} networks of {folder} are in the space\n"
+    assert said in capfd.readouterr().err
     found = entries(folder, 1)
     stored = [entry.number for entry in found if entry.user_attrs.get("stored")]
     assert [found[number].user_attrs["point"] for number in stored] == known
     assert stored == [*range(len(known))]
+    assert [entry.number for entry in found if "known" in entry.user_attrs] == stored
     state = [(entry.params, entry.values) for entry in found]
     assert search(folder, *warm, f"n_trials={len(known) + 2}") == 0
     assert [(entry.params, entry.values) for entry in entries(folder, 1)] == state
@@ -132,6 +142,19 @@ def test_a_warm_start_begins_with_what_the_folder_has(
     assert search(folder, *words, *limited) == 0
     sizes = [e.user_attrs["point"]["base_e"] for e in entries(folder, 2) if e.values]
     assert set(sizes) == {8}
+    where = (f"results.root={tmp_path}", "name=s", "epochs=2", "lr=0.002")
+    request = read_request([*words, *limited, *where])
+    assert [point["base_e"] for point in known_points(request)] == [8, 8]
+
+
+def test_a_warm_start_knows_networks_that_do_not_read_a_key_of_the_space(tmp_path: Path) -> None:
+    words = ["sr=0.25,0.5", "network=alexnet,squeezenet", "bypass=none", "pool_after=1-4-8"]
+    words += ["base_e=8", "incr_e=8", "pct3x3=0.5", f"results.root={tmp_path}", "name=s"]
+    request = read_request([*words, "warm_start=true"])
+    for point in request.question.space.points():
+        records.save(tmp_path / "s", record(request.question.trial(point)), {})
+    known = [request.question.trial(point) for point in known_points(request)]
+    assert [trial.network for trial in known] == ["alexnet", "squeezenet", "squeezenet"]
 
 
 def test_trials_that_were_resumed_are_stopped_as_if_they_had_not_been(tmp_path: Path) -> None:

@@ -211,8 +211,12 @@ def test_the_trials_with_the_best_value_are_counted(front: dict[str, Any]) -> No
     rows = effect_rows(front).set_index("key")
     done = [p["point"]["bypass"] for p in front["points"] if p["state"] in ("trained", "stored")]
     assert rows.loc["bypass", "trials"] == f"{done.count('simple')} of {len(done)}"
-    for sampler, words in (("random", ""), ("tpe", "; the values were not chosen evenly")):
-        caption = searches({"s": {**front, "sampler": sampler}}).tables[1].caption
+    uneven = "; the values were not chosen evenly"
+    for sampler, warm, words in (
+        ("random", False, ""), ("random", True, uneven), ("tpe", False, uneven),
+    ):  # fmt: skip
+        one = {**front, "sampler": sampler, "warm_start": warm}
+        caption = searches({"s": one}).tables[1].caption
         assert caption == f"Which keys matter for accuracy: s{words}"
 
 

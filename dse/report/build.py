@@ -73,15 +73,19 @@ def write(
     name: str = REPORT,
     sampled: Collection[str] | None = None,
     selected: Collection[str] = (),
+    stopped: int | None = None,
 ) -> Path:
     """Write the report of the trials in `table` to `name` in their folder; returns its path.
 
     `figures` maps the names of figures to their SVG; `command` is a command line that gives this
     report, and `note` is the figures' own. `sampled` are the ids of trials that samplers chose
-    (default: those of the folder's searches), and `selected` the columns by which the trials were
-    selected. Raises `OSError` where the folder cannot be written.
+    (default: those of the folder's searches), `selected` the columns by which the trials were
+    selected, and `stopped` how many more trials were stopped early (default: all of the folder's
+    searches, unless trials were selected). Raises `OSError` where the folder cannot be written.
     """
     found = studies.load(folder)
+    if stopped is None:
+        stopped = 0 if selected else len(studies.stopped(folder) - {*table["trial_id"]})
     contents = Contents(
         title=folder.resolve().name,
         table=table,
@@ -96,7 +100,7 @@ def write(
         studies=found,
         networks=networks_of(folder, found),
         sampled=sorted(studies.sampled(folder) if sampled is None else sampled),
-        stopped=0 if selected else len(studies.stopped(folder) - {*table["trial_id"]}),
+        stopped=stopped,
     )
     path, mark = folder / name, _mark(contents)
     if not _is_marked(path, mark):

@@ -40,7 +40,7 @@ def note_sampled(folder: Path, name: str, trial_ids: Iterable[str]) -> None:
     path = path_of(folder, name).with_suffix(IDS)
     make(path.parent)
     with path.open("a") as file:
-        file.write("".join(f"{trial_id}\n" for trial_id in trial_ids))
+        file.write("\n".join(["", *trial_ids, ""]))  # the last line may have been cut off
 
 
 def stopped(folder: Path) -> set[str]:
@@ -148,12 +148,11 @@ def damage(folder: Path) -> str:
 def sampled(folder: Path) -> set[str]:
     """The ids of the trials that samplers chose: those of all studies, but of the sampler `grid`,
     and of what the folder had before."""
-    noted = {
-        trial_id
-        for name in names(folder / STUDIES)
-        if name.endswith(IDS)
-        for trial_id in (folder / STUDIES / name).read_text().split()
-    }
+    noted: set[str] = set()
+    for name in names(folder / STUDIES):
+        if name.endswith(IDS) and not name.startswith("."):
+            with suppress(OSError, ValueError):
+                noted.update((folder / STUDIES / name).read_text().split())
     return noted | {
         trial_id
         for study in load(folder).values()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dse.analysis.rendering import counted
-from dse.results import compressed, files, packs, records, tables
+from dse.results import compressed, files, packs, records
 from dse.results.files import COMPRESSED, RECORD, TRIALS, Signature
 from dse.search.keys import ACCURACY, COMPRESSED_BYTES
-from dse.search.question import Question
-from dse.search.request import Request
 from dse.trial.compression import Settings, compressed_id
 from dse.trial.question import Trial
 
@@ -47,21 +43,6 @@ class Answers:
             found[COMPRESSED_BYTES] = fmean(row["file_bytes"] for row in rows)
         return found
 
-    def points(self, question: Question) -> list[dict[str, Any]]:
-        """The points of a question's space whose trials all have an answer, in the order of the
-        folder's table."""
-        table, found = tables.load(self.folder), []
-        names, ids = [axis.name for axis in question.space.axes], {*table["trial_id"]}
-        points: Any = table[names].drop_duplicates().to_dict("records")
-        for point in points:
-            if not all(axis.has(point[axis.name]) for axis in question.space.axes):
-                continue
-            with suppress(ValueError):  # values that fit with others than the question's
-                trials = question.trials(point)
-                if ids.issuperset(trial.trial_id for trial in trials) and not self.left(trials):
-                    found.append(point)
-        return found
-
     def task_failed(self, trial: Trial) -> tuple[str, str]:
         """The kind and the id of what could not be made when the task of a trial failed: the trial,
         or, where it has a record, its compressed network."""
@@ -81,19 +62,6 @@ class Answers:
             return _packed(self.folder, kind, pack)[own]
         read = compressed.read(self.folder, own) if self.compression else records.read(path)
         return read.row()
-
-
-def known_points(request: Request) -> list[dict[str, Any]]:
-    """The points that a study begins with: with `warm_start`, those that its folder has."""
-    answers = Answers(request.folder, request.question.compression)
-    return answers.points(request.question) if request.warm_start else []
-
-
-def warm_start(request: Request, known: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line on the points that a study begins with, if it is asked to."""
-    some = f"{counted(len(known), 'network')} of {request.folder}"
-    lie = "lies" if len(known) == 1 else "lie"
-    return [f"warm_start: {some} {lie} in the space"] if request.warm_start else []
 
 
 @lru_cache(2)

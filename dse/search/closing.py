@@ -28,7 +28,7 @@ from dse.search.ledger import state_of
 from dse.search.limits import costs_of
 from dse.search.request import Request
 from dse.search.space import Choice, named
-from dse.search.study import Study
+from dse.search.study import KNOWN, Study
 from dse.sweep import closing
 from dse.sweep.launch import LISTED
 from dse.sweep.messages import ANOTHER, resume_command, say
@@ -62,10 +62,19 @@ def close(request: Request, study: Study, command: str) -> int:
     sampled = [one.trial_id for one in trials] if request.question.sampler != studies.GRID else []
     text = partial(summarised, request)
     keys = [axis.name for axis in request.question.space.axes]
-    closing.close(trials, request.folder, command, summarise=text, sampled=sampled, searched=keys)
+    states = Counter(point["state"] for point in found["points"])
+    stopped = states["stopped"] * len(request.question.seeds)
+    closing.close(
+        trials,
+        request.folder,
+        command,
+        summarise=text,
+        sampled=sampled,
+        searched=keys,
+        stopped=stopped,
+    )
     if len(request.question.objectives) > 1:
         print_lines(*front(found))
-    states = Counter(point["state"] for point in found["points"])
     words = {"failed": "failed", "stopped": "stopped early"}
     more = "".join(f"; {states[one]:,} {word}" for one, word in words.items() if states[one])
     say(f"study {request.study}: {study.ended}{more}", *refusals(study.refused), *guessing(found))
@@ -130,7 +139,7 @@ def outcome(request: Request, study: Study) -> dict[str, Any]:
         "objectives": list(question.objectives),
         "limits": dict(question.limits),
         "n_trials": request.n_trials,
-        "warm_start": request.warm_start,
+        "warm_start": any(KNOWN in entry.user_attrs for entry in study.entries),
         "seeds": list(question.seeds),
         "chance": guess,
         "compression": described(question.compression) if question.compression else "",

@@ -19,7 +19,7 @@ from dse.results.studies import GRID, note_sampled
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
 from dse.search.active import Active, read_curve, read_curves
-from dse.search.answers import Answers, known_points, warm_start
+from dse.search.answers import Answers
 from dse.search.compression import FUNCTION
 from dse.search.keys import ACCURACY
 from dse.search.ledger import Ledger, check_not_lost, owner_of
@@ -28,6 +28,7 @@ from dse.search.space import ends, named
 from dse.search.stopping import STOPPERS
 from dse.search.storage import opened
 from dse.search.study import Proposal, Study
+from dse.search.warm_start import known_points, said
 from dse.sweep.launch import (
     EXECUTE,
     begin,
@@ -65,7 +66,7 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
             name = f"{folder.resolve().name}/{request.study}" if request.storage else request.study
             ledger = Ledger(storage, name, request.question, request.n_trials, owner)
             known = known_points(request)
-            say(*warm_start(request, known))
+            say(*said(request, len(known)))
             study = Study(ledger, request.question, request.n_trials, known)
             begin(folder, command)
             usual = FUNCTION if request.question.compression else EXECUTE
@@ -175,10 +176,7 @@ class _Drive:
     def _fill(self, runner: Runner, progress: Progress) -> None:
         """Start points as long as a worker is free and there is time."""
         if time.monotonic() > self._end and self._study.left and not self._study.ended:
-            self._untried = self._study.left
-            whole, count = self._study.count - self._study.failed, self._study.count
-            done = f"{whole:,} of {count + self._untried:,} trials done"
-            self._study.reason = f"{done}: `timeout` reached; the same command continues"
+            self._untried, self._study.timed_out = self._study.left, True
         while len(self._point) < self._request.workers.count and (proposal := self._next()):
             self._start(proposal, runner, progress)
         left = 0 if self._study.ended else self._study.left

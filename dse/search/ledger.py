@@ -111,25 +111,26 @@ class Ledger:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
 
-def already_done(folder: Path, url: str, name: str, question: Question) -> int:
-    """How many points of a study in a folder are done; 0 where it is in a database.
+def already_done(folder: Path, url: str, name: str, question: Question) -> list[Mapping[str, Any]]:
+    """The points of a study in a folder that are done; none where it is in a database.
 
     Nothing is written. Raises `RequestError` where the study asked something else.
     """
     path = folder / JOURNAL
     if url or not path.exists():
-        return 0
+        return []
     try:
         storage = JournalStorage(JournalFileBackend(str(path)))
         study = storage.get_study_id_from_name(name)
     except (KeyError, ValueError):  # there is none, or its journal is damaged
-        return 0
+        return []
     before = storage.get_study_user_attrs(study).get(QUESTION)
     if before and (lines := differences(name, before, described(question))):
         raise RequestError(lines)
     entries = storage.get_all_trials(study, deepcopy=False)
     done = (TrialState.COMPLETE, TrialState.PRUNED)
-    return sum(e.state in done and "repeat" not in e.user_attrs for e in entries)
+    ended = [entry.user_attrs for entry in entries if entry.state in done]
+    return [attributes["point"] for attributes in ended if "repeat" not in attributes]
 
 
 def state_of(entry: FrozenTrial) -> str:
@@ -177,7 +178,7 @@ def check_not_lost(folder: Path, name: str, question: Question) -> None:
     last search left."""
     points = studies.load(folder).get(name, {"points": []})["points"]
     had = sum(isinstance(point, dict) and point.get("state") in ENDED for point in points)
-    if had and (has := already_done(folder, "", name, question)) < had:
+    if had and (has := len(already_done(folder, "", name, question))) < had:
         raise RequestError(
             [
                 f"study {name} had {counted(had, 'trial')}, {folder / JOURNAL} has {has:,}: "

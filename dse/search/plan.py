@@ -12,7 +12,6 @@ from statistics import fmean
 import numpy as np
 
 from dse.analysis.rendering import columns, counted
-from dse.search.answers import known_points, warm_start
 from dse.search.candidates import Candidates
 from dse.search.compression import described
 from dse.search.ledger import already_done
@@ -20,6 +19,7 @@ from dse.search.limits import costs_of, exceeded
 from dse.search.question import Question
 from dse.search.request import Request
 from dse.search.space import Axis, Choice, ends
+from dse.search.warm_start import known_points, said
 from dse.sweep import devices, preflight
 from dse.sweep.calibrate import Say
 from dse.sweep.calibration import conditions
@@ -54,17 +54,18 @@ def plan(request: Request, say: Say) -> str:
     each = f", {seeds} seeds each" if seeds > 1 else ""
     done = already_done(request.folder, request.storage, request.study, question)
     known = known_points(request)
-    left = int(min(request.n_trials, candidates.count)) - max(done, len(known))
+    had = {question.trial(point).trial_id for point in (*done, *known)}
+    left = int(min(request.n_trials, candidates.count)) - len(had)
     sample = list(itertools.islice(_random_trials(question, candidates), SAMPLE))
     trials = counted(request.n_trials, "trial")
-    before = f", {done:,} already done" if done else ""
+    before = f", {len(done):,} already done" if done else ""
     return "\n".join(
         [
             *columns(rows, "<<"),
             count,
             sought,
             f"study {request.study}: {question.sampler}, {trials}{each}{before}",
-            *warm_start(request, known),
+            *said(request, len(known)),
             f"trains on {devices.described(request.workers)}",
             *preflight.notes(sample, request.store),
             *(_estimate(request, sample, left * seeds, say) if left > 0 else ["nothing to train"]),

@@ -31,6 +31,9 @@ from dse.trial.question import Trial
 PATIENCE = 10
 """Proposals in a row that lead to no training, after which the study chooses a point itself."""
 
+KNOWN = "known"
+"""What entries have whose points were given, and not proposed by the sampler."""
+
 RUNNING, COMPLETE, FAIL, PRUNED = (
     TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED,
 )  # fmt: skip
@@ -51,7 +54,8 @@ class Study:
 
     A point counts once among the trials of the study, whether it is trained or was already in the
     results folder; repetitions and refusals do not count. `reason` says why it ends before it has
-    had all of them, or is "". `known` are points that come before those of the sampler.
+    had all of them, or is ""; `timed_out`: because its time is over. `known` are points that come
+    before those of the sampler.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class Study:
         self._distributions = distributions(question.space)
         self._candidates = Candidates(question)
         self._known = [*known]
-        self.reason = ""
+        self.reason, self.timed_out = "", False
         self.refused: Counter[str] = Counter()
         self._load()
 
@@ -71,18 +75,21 @@ class Study:
         return len(self._points)
 
     @property
-    def failed(self) -> int:
-        """How many of them failed when they were last tried."""
-        return sum(entry.state == FAIL for entry in self.entries)
+    def done(self) -> int:
+        """How many of them were trained to the end or stopped early."""
+        return sum(entry.state in (COMPLETE, PRUNED) for entry in self.entries)
 
     @property
     def ended(self) -> str:
         """Why there is nothing more to propose, or ""."""
+        if self.timed_out:
+            some = f"{self.done:,} of {counted(self.count + self.left, 'trial')} done"
+            return f"{some}: `timeout` reached; the same command continues"
         if self.reason or self.count < self._n_trials:
             return self.reason
         if self.count > self._n_trials:
             return f"has {counted(self.count, 'trial')} already"
-        return f"{self.count - self.failed:,} of {counted(self._n_trials, 'trial')} done"
+        return f"{self.done:,} of {counted(self._n_trials, 'trial')} done"
 
     @property
     def left(self) -> int:
@@ -129,8 +136,11 @@ class Study:
             if not self._candidates.count:
                 self.reason = self._candidates.none_left
             else:
-                chosen = self._next_known() or (self._choose() if self._must_choose() else None)
+                known = self._next_known()
+                chosen = known or (self._choose() if self._must_choose() else None)
                 if not self.ended and (proposal := self._ask(chosen)):
+                    if known:
+                        self._ledger.note(proposal.number, KNOWN, True)
                     return proposal
         return None
 

@@ -27,13 +27,15 @@ def close(
     summarise: Callable[[pd.DataFrame, int], str] | None = None,
     sampled: Collection[str] = (),
     searched: Collection[str] = (),
+    stopped: int = 0,
 ) -> None:
     """Write the tables, figures and report of `trials` to `folder`; print a summary, and the paths.
 
     `command` is the command line that the report shows. With `pages`, the figures are those of
     these pages of `sweeps/`, each of the trials that the page asked for. `summarise` makes another
     summary of the trials' table than `dse.analysis.summary.summary`. `sampled` are the ids of those
-    that a sampler chose, and `searched` the keys that a search varied.
+    that a sampler chose, `searched` the keys that a search varied, and `stopped` how many more
+    trials it stopped early.
 
     Raises `OSError` where not all can be written; the summary is printed first.
     """
@@ -52,7 +54,9 @@ def close(
         drawn = draw(folder, table, note, parts, sampled)
         from dse.report import build  # imports pandas
 
-        path = build.write(folder, table, drawn.figures, command, note, sampled=sampled)
+        path = build.write(
+            folder, table, drawn.figures, command, note, sampled=sampled, stopped=stopped
+        )
     except OSError:
         print_lines(summarise(_rows(tables.load(folder), trials), len(trials)))
         say(f"not all of the table, figures and report could be written to {folder}")

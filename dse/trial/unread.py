@@ -32,6 +32,10 @@ IDLE: Mapping[tuple[str, Any], Mapping[str, Any]] = {
 """What is not read where a field has a value."""
 
 
+DECIDING = tuple(dict.fromkeys(name for name, _ in IDLE))
+"""The fields whose value decides what is read."""
+
+
 def unread(question: Mapping[Any, Any]) -> Mapping[str, Any]:
     """The fields that a trial of this question does not read, and their values.
 
