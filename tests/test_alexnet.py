@@ -17,6 +17,7 @@ from test_network import measured
 from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.compare import compare, comparisons
 from dse.analysis.folder import rows_of
+from dse.analysis.front import front
 from dse.analysis.pairs import mixed_pairs
 from dse.analysis.summary import summary
 from dse.api import network
@@ -244,6 +245,8 @@ def test_what_it_does_not_read_is_not_shown() -> None:
     found = sweep(both)
     assert found.read({"network": "alexnet", "sr": 0.125}) == {"network": "alexnet"}
     assert pareto(found).tables[0].frame.set_index("network")["sr"].isna()["alexnet"]
+    share = front(both, "sr").set_index("network")["front_share"]
+    assert share.isna().tolist() == [True] + 5 * [False]  # that of AlexNet is not known
     assert shares(found, ["sr"])["count"].tolist() == [5] * 6
     assert set(rows_of(both, {"sr": ["0.125"]})["network"]) == {"squeezenet"}
     with pytest.raises(ValueError, match="`sr` is not read by any of the trials selected"):

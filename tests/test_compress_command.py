@@ -325,9 +325,18 @@ def test_the_authors_format_is_decoded_and_recoded(
     assert first == again != huffman
     recoded = decode(huffman).tensors
     assert all(np.array_equal(recoded[name].dense(), one.dense()) for name, one in tensors.items())
-    for wrong in (["coder=zip"], ["bits=6"], ["-o", str(tmp_path / "h.bin")]):
+    line = f"b.bin: {len(again):,} bytes, without loss from {len(huffman):,}\n"
+    assert capsys.readouterr().out.endswith(line)
+    twice = "unrecognized arguments: coder=adaptive; see --help"
+    for wrong, rule in {
+        ("coder=zip",): "`coder` must be one of ",
+        ("bits=6",): "`coder` must be one of ",
+        ("coder=huffman", "coder=adaptive"): twice,
+        ("-o", str(tmp_path / "h.bin")): "",
+    }.items():
         assert __main__.main([*words[:-1], *wrong]) == 2
-        assert len(capsys.readouterr().err.splitlines()) == 1
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error.startswith(rule)
     assert __main__.main([str(tmp_path / "a.net")]) == 2
     assert "use python -m dse.compress recode" in capsys.readouterr().err
     (tmp_path / "a.net").write_bytes(write(tensors)[:-1])

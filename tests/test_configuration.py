@@ -79,5 +79,7 @@ def test_the_configuration_is_printed_without_data_and_only_if_it_is_right(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "`sr` must be in (0, 1], got 2\n"
+    assert sweep([*arguments, "-c", "sr=0.25,0.5", "--cfg"]) == 0
+    assert "\nsr: [0.25, 0.5]\n" in capsys.readouterr().out
     assert search(["--cfg", "job"]) == 2
     assert "only dse.sweep has --cfg" in capsys.readouterr().err

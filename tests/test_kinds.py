@@ -119,6 +119,11 @@ def test_a_front_may_be_of_one_cost() -> None:
     assert (axes.get_xlabel(), other.get_xlabel()[-4:]) == ("latency_ms", "(sr)")
     with pytest.raises(ValueError, match=r"`cost` must be a column of numbers .*, got bypass"):
         fronts(table, ["bypass"])
+    timed.loc[timed["sr"] == SR[0], "latency_ms"] = math.nan
+    words = text(fronts(timed, ["latency_ms"]))
+    assert "Not shown: 9 trials without a value of latency_ms." in words
+    with pytest.raises(NoSweep, match="no trial has a value of latency_ms"):
+        fronts(timed.assign(latency_ms=math.nan), ["latency_ms"])
 
 
 def test_a_front_says_how_trainings_ended_and_what_it_leaves_out() -> None:

@@ -36,6 +36,9 @@ def test_networks_are_timed_in_turns_and_left_as_they_were() -> None:
     assert (short.training, long.training) == (True, False)
     assert torch.get_num_threads() == threads
     assert len(dse.latency(short, torch.zeros(1), rounds=1)) == 1
+    frozen = nn.Sequential(Waiting(0), Waiting(0).eval())
+    dse.latency((one for one in [frozen]), torch.zeros(1), rounds=1)
+    assert [part.training for part in frozen.modules()] == [True, True, False]
     assert dse.latency([], torch.zeros(1)).empty
 
 

@@ -188,16 +188,17 @@ def test_axes_that_are_not_named_are_those_that_vary(
 
 
 def test_a_study_is_drawn_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    home, kind = write(tmp_path / "mine", MADE), "study"
+    table = made(swept(sr=SR, pct3x3=[0.25]))
+    home, kind = write(tmp_path / "mine", table), "study"
     assert "must be a results folder" in error(tmp_path, kind, capsys=capsys)
-    point = {"state": "trained", "point": {"pct3x3": 0.5}, "values": [80.0], "epochs": 9}
-    points = [{**point, "trials": [one]} for one in MADE["trial_id"]]
+    point = {"state": "trained", "point": {"pct3x3": 0.25}, "values": [80.0], "epochs": 9}
+    points = [{**point, "trials": [one]} for one in table["trial_id"]]
     study = dict.fromkeys(studies.KEYS, "") | {"objectives": ["val_top1"], "sampler": "tpe"}
     studies.save(home, "b", {**study, "points": points})
     assert plot.main([str(home), kind]) == 0
     svg, _ = map(Path, capsys.readouterr().out.splitlines())
     assert svg == home / "plots/study.svg"
-    assert "Searched" not in svg.read_text()  # the default is never named
+    assert "Searched, with one value here: pct3x3 0.25." in svg.read_text()
     assert "Sampler tpe; validation accuracy" in svg.read_text()
     studies.save(home, "a", {**study, "points": points[:1]})
     for words, message in (

@@ -410,6 +410,16 @@ def test_a_heat_map_may_be_a_cross() -> None:
     assert "Crossed: no trial." in text(heat_map(table, "sr", "pct3x3"))
 
 
+def test_a_heat_map_of_a_grid_may_lack_most_values() -> None:
+    table = made(swept(sr=SR, pct3x3=PCT, seed=[0]))
+    table["dead_step"] = [100, *[-1] * 8] * 5
+    words = text(heat_map(table, "sr", "pct3x3", "dead_step"))
+    assert "Crossed: no trial with a value. Not shown: 40 trials without" in words
+    sample = table[table["sr"] * 8 == table.index % 9]
+    with pytest.raises(NoSweep, match="mostly empty"):
+        heat_map(sample, "sr", "pct3x3")
+
+
 def test_a_heat_map_says_how_trainings_ended() -> None:
     table = made(swept(sr=SR, bypass=WIRES))
     assert "learned" not in text(heat_map(sweep(table), "sr", "bypass"))

@@ -25,6 +25,19 @@ def test_values_are_compared_as_numbers_and_keys_are_combined() -> None:
     assert chosen("nesterov=True") == [0, 2]
 
 
+def test_densities_are_compared_in_the_order_of_a_network() -> None:
+    stored = ["none", "conv10:0.2", "fire8.expand3x3:0.5-conv10:0.2"]
+    table = TABLE.assign(densities=stored)
+    for text, rows in {
+        "densities=conv10:0.20-fire8.expand3x3:.5": [2],
+        "densities=conv10:.2,none": [0, 1],
+        "densities!=conv10:.20": [0, 2],
+    }.items():
+        assert select(table, parse([text])).index.tolist() == rows
+    with pytest.raises(ValueError, match=r"`densities` must be one of .*, got conv10$"):
+        select(table, parse(["densities=conv10"]))
+
+
 def test_text_that_looks_like_a_number_is_compared_as_text() -> None:
     table = TABLE.assign(trial_id=["12345e67", "0123456789", "1234567890"])
     for row, text in enumerate(table["trial_id"]):

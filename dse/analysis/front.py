@@ -44,10 +44,11 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     result = configurations(found)
     values = by_seed(found, result)
     if cost not in COSTS:
-        result[cost] = _means(found, result, cost)
+        own = found.rows.assign(_cost=found.blank(found.rows)[cost].astype(float))
+        result[cost] = configurations(replace(found, rows=own), "_cost")["mean"]
     known = (~np.isnan(values)).sum(axis=1)
-    rows = found.rows.assign(learned=learned(found))
-    able = _means(replace(found, rows=rows), result, "learned") > 0
+    rows = found.rows.assign(_learned=learned(found).astype(float))
+    able = configurations(replace(found, rows=rows), "_learned")["mean"].to_numpy() > 0
     usable = (known > 0) & able & result[cost].notna().to_numpy()
     costs, draws = result[cost].to_numpy(float), resamples(values.shape[1])
     on_front, share = np.zeros(len(result), dtype=bool), np.where(able, np.nan, 0.0)
@@ -58,16 +59,6 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
         share[some] = sum(pareto(costs[some], one).sum(axis=0) for one in means) / len(draws)
     share[known < INTERVAL_SEEDS] = np.nan
     return result.assign(on_front=on_front, front_share=share)
-
-
-def _means(found: Sweep, points: pd.DataFrame, cost: str) -> Floats:
-    """The mean of a column over the seeds of each of the configurations `points`, NaN where it is
-    not read."""
-    names = [axis.name for axis in found.axes]
-    rows = found.rows[names].assign(_cost=found.blank(found.rows)[cost].astype(float))
-    keys: Any = names or np.zeros(len(rows), dtype=int)
-    means = rows.groupby(keys, as_index=False)["_cost"].mean()
-    return (points[names].merge(means, how="left") if names else means)["_cost"].to_numpy(float)
 
 
 def _by_data(points: pd.DataFrame, usable: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dse.space.amounts import amount
 from dse.space.rules import escaped, is_number
+from dse.trial.densities import by_layer
 from dse.trial.names import written
 from dse.trial.question import QUESTION
 
@@ -122,7 +123,7 @@ def _equals(
     found = set(own)
     if column.name in IDS:
         texts = [_whole_id(str(column.name), text, found) for text in texts]
-    normal = [text if text in found else _normal(text) for text in texts]
+    normal = [text if text in found else _normal(column.name, text) for text in texts]
     for text, one in zip(texts, normal, strict=True):
         if one not in found and not (excluded and _is_possible(column, text)):
             if column.dtype.kind in "iuf" and len(found) > LISTED and column.name not in QUESTION:
@@ -247,8 +248,11 @@ def _in_range(text: str) -> str:
     return ",".join(map(str, whole)) if 0 < len(whole) <= LISTED else "VALUE,VALUE"
 
 
-def _normal(text: str) -> str:
-    """A value as `written` writes it."""
+def _normal(name: Any, text: str) -> str:
+    """A value of a column as `written` writes it."""
+    if name == "densities":
+        with suppress(ValueError):
+            return str(by_layer().read(text))
     if is_number(text):
         with suppress(ValueError):
             return written(int(text))

@@ -34,5 +34,5 @@ def main(arguments: Sequence[str]) -> int:
     check_output(options.output, options.file)
     file = encode(model(options.file, content), coder)
     replace(options.output, file)
-    print_lines(f"{options.output}: {len(file):,} bytes, of {len(content):,} without loss")
+    print_lines(f"{options.output}: {len(file):,} bytes, without loss from {len(content):,}")
     return 0

@@ -42,17 +42,17 @@ def fronts(found: Sweep | pd.DataFrame, costs: Sequence[str] = (), *, note: str 
     """The front of accuracy against each of the `costs` that varies: a panel for each.
 
     See `dse.analysis.front`: the front is chosen by the validation set, and what is shown is the
-    accuracy on the test set. Trials without one of the accuracies are left out and counted. The
-    default costs are size, MACs, activations and time; times are left out where they cannot be
-    compared. The shade of a mark is the share of resamples of the seeds in which it is on the
-    front. `note` is added to the caption.
+    accuracy on the test set. Trials without one of the accuracies or of the `costs` are left out
+    and counted. The default costs are size, MACs, activations and time; times are left out where
+    they cannot be compared. The shade of a mark is the share of resamples of the seeds in which it
+    is on the front. `note` is added to the caption.
 
     Raises `ValueError` for another column than those of `dse.analysis.front`, `NoSweep` where there
     are not two configurations, they cost the same, or none learned, and `TooMany` for several data
     sets.
     """
     found = sweep(found)
-    known, lost = finite(found, found.answer, "val_top1")
+    known, lost = finite(found, found.answer, "val_top1", *costs)
     found = sweep(known.rows) if lost else found
     chosen = costs or COSTS
     tables = _fronts(found, chosen)

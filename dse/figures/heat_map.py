@@ -36,7 +36,7 @@ def heat_map(
 
     `value` is a column of numbers (default: the accuracy, percent). Values of the axes are equally
     spaced, in order, upwards and to the right. Each setting of the other axes has a panel. A cell
-    without a trial is empty and crossed. `note` is added to the caption.
+    without a trial that has a value is empty and crossed. `note` is added to the caption.
 
     Raises `NoSweep` where `x` or `y` is not an axis, where a value of one leaves the other without
     effect, where most cells would be empty as in a random sample, and for more than `MOST_PANELS`
@@ -58,7 +58,8 @@ def heat_map(
     points["mean"] = colour_scale.position(points["mean"])
     shades = mpl.colors.Normalize(points["mean"].min(), points["mean"].max())
     settings = groups(known.blank(points), others)
-    _check_filled([points for _, points in settings], across, up, value)
+    trained = groups(found.blank(configurations(found)), others)
+    _check_filled([points for _, points in trained], across, up, value)
     columns = 1 if len(settings) == 1 else 2 if len(settings) <= 4 else 3
     height = 0.5 + min(max(0.3 * len(up.values), 2.0), 5.0)
     ylabel = textwrap.fill(label(up.name), 32)
@@ -79,7 +80,7 @@ def heat_map(
         most = points["count"].max()
         seeds = "One run each." if most == 1 else f"Mean over {span(points['count'])} seeds."
         whole = len(points) == len(settings) * len(across.values) * len(up.values)
-        gaps = "" if whole else "Crossed: no trial."
+        gaps = "" if whole else f"Crossed: no trial{' with a value' if lost else ''}."
         texts = (seeds, gaps, ended(known.rows), left_out, lost, note)
         caption(figure, *texts, drawn=known.rows)
     return figure

@@ -42,10 +42,10 @@ class RequestParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         _, unknown, texts = message.partition("unrecognized arguments: ")
-        keys = [text for text in texts.split() if "=" in text]
+        keys = [text for text in texts.split() if text[0] == "-" and "=" in text]
         if keys:
             raise RequestError(f"`{text}` must be written {text.lstrip('-')}" for text in keys)
-        hint = "keys are written as in sr=0.25; " if unknown else ""
+        hint = "keys are written as in sr=0.25; " if unknown and "=" not in texts else ""
         if "--cfg" in texts.split():
             hint = "only dse.sweep has --cfg; "
         raise RequestError([f"{message}; {hint}see --help"])

@@ -93,7 +93,9 @@ def parser(
     result.add_pages(page, hidden=not alone)
     if alone:
         shown = "print every key's values, as a page of your own; train nothing"
-        result.add_argument("-c", "--cfg", nargs="?", const="job", metavar="job", help=shown)
+        result.add_argument(
+            "-c", "--cfg", nargs="?", const="job", action="append", metavar="job", help=shown
+        )
     result.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     return result
 

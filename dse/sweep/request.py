@@ -63,7 +63,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     """
     options = parser(program, description, page, arguments).parse_intermixed_args(arguments)
     cfg = getattr(options, "cfg", None)
-    options.overrides[:0] = [cfg] if cfg not in (None, "job") else []  # as in `--cfg sr=0.5`
+    options.overrides[:0] = [one for one in cfg or () if one != "job"]  # as in `--cfg sr=0.5`
     errors: list[str] = []
     named = pages.named(pages.searched(options.config_dir))
     overrides = parse_overrides(options.overrides, errors, named=named)

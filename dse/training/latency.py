@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ SLICE = 0.005
 
 
 def latency(
-    networks: nn.Module | Sequence[nn.Module],
+    networks: nn.Module | Iterable[nn.Module],
     inputs: Tensor,
     *,
     threads: int = 1,
@@ -39,7 +39,7 @@ def latency(
             raise ValueError(f"`{name}` must be at least 1, got {value}")
     import pandas as pd
 
-    networks = [networks] if isinstance(networks, nn.Module) else networks
+    networks = [networks] if isinstance(networks, nn.Module) else list(networks)
     with _evaluating(networks, threads):
         for network in networks:  # first calls prepare what later ones use
             _seconds(network, inputs, 2 * SLICE)
@@ -52,7 +52,8 @@ def latency(
 @contextmanager
 def _evaluating(networks: Sequence[nn.Module], threads: int) -> Iterator[None]:
     """Networks in eval mode, without gradients, with some threads; all is restored at the end."""
-    before, modes = torch.get_num_threads(), [network.training for network in networks]
+    before = torch.get_num_threads()
+    modes = [(part, part.training) for network in networks for part in network.modules()]
     torch.set_num_threads(threads)
     try:
         for network in networks:
@@ -61,8 +62,8 @@ def _evaluating(networks: Sequence[nn.Module], threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-        for network, mode in zip(networks, modes, strict=True):
-            network.train(mode)
+        for part, mode in modes:
+            part.training = mode
 
 
 def _seconds(network: nn.Module, inputs: Tensor, least: float) -> float:
