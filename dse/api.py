@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from dse.results import compressed, files, records, studies, tables
 from dse.trial.question import QUESTION, Trial
@@ -12,6 +12,7 @@ from dse.trial.question import QUESTION, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dse.compress.load import Module
     from dse.training.trained import Trained
 
 
@@ -78,7 +79,11 @@ def load_study(folder: str | Path, study: str = "") -> pd.DataFrame:
     return trials(studies.chosen(place, study)[1])
 
 
-def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
+@overload
+def network(file: str | Path, /) -> Module: ...
+@overload
+def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained: ...
+def network(folder: str | Path, trial: str | Trial | pd.Series[Any] | None = None) -> Module:
     """Load a finished trial's network with its trained weights, or a compressed network as it is
     decoded from its file, in eval mode.
 
@@ -88,9 +93,16 @@ def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
     turns one image into its input, (1, channels, side, side): see
     `dse.training.trained.Preprocess`.
 
+    With one argument it is the path of a compressed network's file, such as a copy of
+    `network.bin`, or of the authors' `.net`. A file has no trial: the network that is decoded from
+    it has no `preprocess`.
+
     Raises `ValueError` where the folder is not a results folder or does not hold this trial and
-    its weights, or this compressed network and its file, and `TypeError` for other types.
+    its weights, or this compressed network and its file, or where a file alone cannot be decoded,
+    and `TypeError` for other types.
     """
+    if trial is None:
+        return _of_file(_path(folder))
     place = _results_folder(folder)
     trials, networks = records.ids(place), records.ids(place, files.COMPRESSED)
     own = _id(place, trial, trials | networks)
@@ -103,6 +115,15 @@ def network(folder: str | Path, trial: str | Trial | pd.Series[Any]) -> Trained:
     from dse.training import trained
 
     return trained.load(place, own)
+
+
+def _of_file(path: Path) -> Module:
+    if path.is_dir():
+        known = "a trial_id, a Trial or one row of the table"
+        raise TypeError(f"`trial` must be given with a folder: {known}; got the folder {path} only")
+    from dse.compress import load as decoded  # imports torch
+
+    return decoded.load_file(path)
 
 
 def _results_folder(folder: object) -> Path:

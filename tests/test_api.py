@@ -22,6 +22,8 @@ from PIL import Image
 from safetensors.torch import save as encode
 
 import dse
+from dse.coding import container
+from dse.compress.networks import compressed
 from dse.compress.request import read_request
 from dse.data import folder as image_folder
 from dse.data import memory, stream
@@ -399,6 +401,8 @@ def test_the_documentation_s_examples_run(
     shutil.copytree(results, "results/reproduce")
     leave(Path("results/reproduce"), replace(TRIAL, metaparameters=replace(SMALL, sr=0.125)))
     Image.fromarray(memory.digits(TRIAL.protocol.facts).test_images[0, :, :, 0]).save("digit.png")
+    model = compressed(dse.network(results, TRIAL), {})
+    Path("network.bin").write_bytes(container.encode(model, "huffman"))
     shutil.copytree(results, "results/reference/demo")
     Path("images/0").mkdir(parents=True)
     shutil.copy("digit.png", "images/0/a.png")

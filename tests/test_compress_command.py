@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,14 +26,14 @@ import dse
 from dse import plot
 from dse.analysis import sensitivity
 from dse.coding.authors import write
-from dse.coding.container import decode
+from dse.coding.container import decode, encode
 from dse.coding.tensors import Dense, Shared, Tensor
 from dse.compress import __main__, check, scan, worker
 from dse.compress.descriptions import build
 from dse.compress.released import SHAPES
 from dse.compress.request import read_request
 from dse.data import memory
-from dse.results import packing, records
+from dse.results import compressed, packing, records
 from dse.results.compressed import AGAIN, COSTS, CURVE, FILE
 from dse.results.files import COMPRESSED, trial_folder
 from dse.runner.task import Reporter
@@ -127,6 +129,45 @@ def test_a_row_of_the_table_is_the_network_of_its_file(folder: Path) -> None:
         assert network.classes is None
     same = dse.network(folder, row.compressed_id[:12]).state_dict()
     assert all(torch.equal(same[name], one) for name, one in network.state_dict().items())
+
+
+def test_a_file_alone_is_the_network_of_its_row(folder: Path, tmp_path: Path) -> None:
+    home, alone = tmp_path / "x", tmp_path / "alone.bin"
+    shutil.copytree(folder, home)
+    svd = rows(home).set_index("method").loc["svd", "compressed_id"]
+    record = compressed.read(home, svd)
+    model = decode((trial_folder(home, svd, COMPRESSED) / FILE).read_bytes())
+    content = encode(replace(model, activations={"input": (8, 6), "conv1": (4, 1)}), "huffman")
+    digest = {"file_sha256": hashlib.sha256(content).hexdigest()}
+    rounded = replace(
+        record,
+        settings=replace(record.settings, method="ristretto"),
+        measured=replace(record.measured, **digest),
+    )
+    own = rounded.compressed_id
+    records.save_row(home, own, rounded.row(), {FILE: content}, COMPRESSED)
+    images, scores = torch.rand(2, 1, 10, 10), {}
+    for _, row in rows(home).iterrows():
+        shutil.copy(trial_folder(home, row.compressed_id, COMPRESSED) / FILE, alone)
+        network = dse.network(str(alone))
+        scores[row.method] = network(images)
+        assert torch.equal(scores[row.method], dse.network(home, row)(images))
+        assert not network.training
+        assert not hasattr(network, "preprocess")
+    assert scores.keys() == {*METHODS, "ristretto"}
+    assert not torch.equal(scores["ristretto"], scores["svd"]), "activations are rounded"
+
+
+def test_a_file_that_is_no_network_is_one_line(folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.bin"
+    missing = f"`file` must be readable, got {alone}: No such file or directory"
+    with pytest.raises(ValueError, match=f"^{re.escape(missing)}$"):
+        dse.network(alone)
+    alone.write_bytes(b"0")
+    with pytest.raises(ValueError, match=re.escape(f"`file` cannot be decoded, got {alone}: ")):
+        dse.network(alone)
+    with pytest.raises(TypeError, match=f"`trial` must be given .* got the folder {folder} only$"):
+        dse.network(folder)
 
 
 def test_a_compressed_network_without_its_own_file_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -314,6 +355,8 @@ def test_the_authors_format_is_decoded_and_recoded(
     assert __main__.main(["decode", str(tmp_path / "a.net")]) == 0
     decoded = load_file(tmp_path / "a.safetensors")
     assert all(np.array_equal(decoded[name], one.dense()) for name, one in tensors.items())
+    loaded = dse.network(tmp_path / "a.net").state_dict()
+    assert all(np.array_equal(loaded[name], one.dense()) for name, one in tensors.items())
     for name, source, coder in (
         ("a.bin", "a.net", []),
         ("h.bin", "a.bin", ["coder=huffman"]),

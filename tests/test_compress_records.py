@@ -87,6 +87,8 @@ def test_long_densities_are_cut_off_in_summaries_and_stay_distinct(tmp_path: Pat
     assert rows["densities"].tolist() == long
     assert rows["settings"].nunique() == 2
     assert all(len(text) < 60 for text in rows["settings"])
+    for text, alone in zip(rows["settings"], (rows[:1], rows[1:]), strict=True):
+        assert f" {text} " in summary(alone, 1).splitlines()[-1]
 
 
 def test_a_record_is_a_row_and_a_changed_value_is_refused(tmp_path: Path) -> None:
@@ -180,6 +182,9 @@ def test_each_network_is_compared_with_its_own_trial(tmp_path: Path) -> None:
     assert lines[2].split() == ["deep_compression", "bits=4", "2", "50", "20.0", "54.50", "-0.50"]
     assert lines[-2] == "Part of a change is due to retraining: method=none shows how much."
     assert lines[-1].startswith("fixed: density=0.33 densities=none quality=0 ")
+    *_, row, _, fixed = summary(rows[rows["bits"] == 8], 2).splitlines()  # of the command's own
+    assert row.split() == ["deep_compression", "2", "100", "10.0", "54.50", "-0.50"]
+    assert fixed.startswith("fixed: bits=8 density=0.33 ")
 
 
 def test_each_network_is_compared_with_equal_training_without_compression(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -46,3 +48,16 @@ def test_networks_are_timed_in_turns_and_left_as_they_were() -> None:
 def test_a_number_below_one_is_refused(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got {value}"):
         dse.latency(Waiting(0), torch.zeros(1), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("networks", "inputs", "line"),
+    [
+        (["8bc374a2"], torch.zeros(1), "`networks` must be .* or a list of them, got str"),
+        ({"a": Waiting(0)}, torch.zeros(1), "`networks` must be .* or a list of them, got dict"),
+        (Waiting(0), np.zeros((8, 8)), "`inputs` must be a torch.Tensor, .*, got ndarray"),
+    ],
+)
+def test_a_wrong_type_is_one_line(networks: Any, inputs: Any, line: str) -> None:
+    with pytest.raises(TypeError, match=line):
+        dse.latency(networks, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -152,7 +153,8 @@ def test_damaged_compressed_networks_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records.save(tmp_path, toy_trial.record(trials(Plan())[0]), {})
-    ones = [compressed_record(bits=bits) for bits in (4, 5, 6, 8)]
+    digest = hashlib.sha256(b"1").hexdigest()
+    ones = [compressed_record(bits=bits, file_sha256=digest) for bits in (4, 5, 6, 7, 8)]
     homes = [tmp_path / COMPRESSED / one.compressed_id for one in ones]
     for one in ones:
         row, files = one.row(), {"network.bin": b"1"}
@@ -160,9 +162,10 @@ def test_damaged_compressed_networks_are_named(
     (homes[0] / "record.json").write_bytes((homes[0] / "record.json").read_bytes()[:-9])
     (homes[1] / "network.bin").unlink()
     (homes[2] / "network.bin").write_bytes(b"")
+    (homes[3] / "network.bin").write_bytes(b"0")
     first, second, *lines = shown(tmp_path, capsys, code=1)
     assert first == f"{tmp_path}: 1 done, 0 failed"
-    assert second == f"{tmp_path}: 1 compressed, 0 failed, 3 damaged"
+    assert second == f"{tmp_path}: 1 compressed, 0 failed, 4 damaged"
     again = "remove its folder to compress the network again"
     assert any(line.startswith(f"{homes[0] / 'record.json'} is damaged (") for line in lines)
     assert f"{homes[1] / 'network.bin'} is damaged (it is missing): {again}" in lines
@@ -170,7 +173,9 @@ def test_damaged_compressed_networks_are_named(
         f"{homes[2] / 'network.bin'} is damaged (it has 0 bytes, its record says 1): {again}"
         in lines
     )
-    assert len(lines) == 3
+    changed = "it is not the file of its record"
+    assert f"{homes[3] / 'network.bin'} is damaged ({changed}): {again}" in lines
+    assert len(lines) == 4
 
 
 def test_damaged_records_of_trials_are_named(

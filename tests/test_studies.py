@@ -23,6 +23,7 @@ from dse.analysis.studies import (
     survivors,
 )
 from dse.figures.study import study_figure
+from dse.report.page import cells
 from dse.report.study import searches
 from dse.results import studies
 from dse.search.closing import effects, outcome, points_of
@@ -187,6 +188,12 @@ def test_the_report_shows_studies(front: dict[str, Any]) -> None:
     ids = [trial_id for point in front["points"] for trial_id in point["trials"]]
     assert all(any(own.startswith(shown) for own in ids) for shown in best["id"])
     assert not searches({}).is_filled
+    costs = {"objectives": ["compressed_bytes", "val_top1"], "compression": "method=prune"}
+    for study, words in ((front, "validation set"), ({**front, **costs}, "decoded file on the")):
+        about = {one.name: one.about for one in cells(searches({"s": study}).tables[0])}
+        axes = study["points"][0]["point"]
+        assert all(about[name] for name in about if name not in axes)
+        assert words in about["val_top1"]
 
 
 def test_the_report_says_what_a_study_was(front: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dse.analysis.rendering import columns, counted, done
 from dse.trial.compression import SETTINGS, Settings, used
-from dse.trial.names import brief, written
+from dse.trial.names import brief
 
 LINES = 30
 """Maximum number of settings that are listed."""
@@ -90,10 +90,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     original = table["compressed_id"] == ""
     before = table[original].set_index("trial_id")[list(BEFORE)]
     rows = table.assign(control_change=control_change(table))[~original]
-    read, fixed = _read(rows), fixed_settings(rows)
-    rows["settings"] = [
-        " ".join(f"{name}={brief(one[name])}" for name in one if name not in fixed) for one in read
-    ]
+    rows["settings"] = _varying(rows)
     rows["ratio"] = rows["fp32_bytes"] / rows["file_bytes"]
     for name in BEFORE:
         rows[f"{name}_change"] = rows[name] - rows["trial_id"].map(before[name]).astype(float)
@@ -117,6 +114,15 @@ def fixed_settings(rows: pd.DataFrame) -> dict[str, Any]:
     read = _read(rows)
     values = {name: {one[name] for one in read if name in one} for name in SETTINGS}
     return {name: some.copy().pop() for name, some in values.items() if len(some) == 1}
+
+
+def _varying(rows: pd.DataFrame) -> list[str]:
+    """The other settings that each row reads, as text."""
+    fixed = fixed_settings(rows)
+    return [
+        " ".join(f"{name}={brief(value)}" for name, value in one.items() if name not in fixed)
+        for one in _read(rows)
+    ]
 
 
 def _read(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -147,11 +153,12 @@ def by_settings(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(rows: pd.DataFrame, asked: int) -> str:
-    """`by_settings` as text; `asked` is how many networks were to be compressed."""
+    """`by_settings` as text, with the settings that vary in these rows; `asked` is how many
+    networks were to be compressed."""
     count = done(len(rows), asked, "compressed network")
     if rows.empty:
         return count
-    found = by_settings(rows)
+    found = by_settings(rows.assign(settings=_varying(rows)))
     names = [name for name in TEXTS if name in found]
     header = [TEXTS[name][0] for name in names]
     sides = ["<" if name in WORDS else ">" for name in names]
@@ -166,5 +173,5 @@ def summary(rows: pd.DataFrame, asked: int) -> str:
     elif rows["retrain_epochs"].any() and set(rows["method"]) != {UNCOMPRESSED}:
         more.append("Part of a change is due to retraining: method=none shows how much.")
     more += beyond_margin(rows)
-    fixed = " ".join(f"{name}={written(value)}" for name, value in fixed_settings(rows).items())
+    fixed = " ".join(f"{name}={brief(value)}" for name, value in fixed_settings(rows).items())
     return "\n".join([text, *columns([header, *lines], sides), *more, f"fixed: {fixed}"])

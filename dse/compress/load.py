@@ -1,4 +1,4 @@
-"""The network that is decoded from a compressed file, with the preprocessing of its trial."""
+"""The network that is decoded from a compressed file: with its trial's preprocessing, or alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import hashlib
 from pathlib import Path
 from typing import cast
 
+from torch import nn
+
 from dse.coding.container import decode
+from dse.compress.decode import model
+from dse.compress.decode import read as content_of
 from dse.compress.networks import module
 from dse.results.compressed import AGAIN, FILE, read
 from dse.results.files import COMPRESSED, trial_folder
 from dse.training.trained import Preprocess, Trained, class_names
+
+Module = nn.Module
+"""What a file alone gives."""
 
 
 def load(folder: Path, compressed_id: str) -> Trained:
@@ -29,3 +36,11 @@ def load(folder: Path, compressed_id: str) -> Trained:
     weights = trial_folder(folder, record.trial.trial_id) / "weights.safetensors"
     network.classes = class_names(weights)
     return network
+
+
+def load_file(path: Path) -> Module:
+    """Decode the network of a file alone, in eval mode: one of ours, or the authors' `.net`.
+
+    Raises `ValueError` where it cannot be read or decoded.
+    """
+    return module(model(path, content_of(path)))

@@ -36,7 +36,19 @@ ABOUT = {
     "best value": "the value with the highest mean validation accuracy",
     "trials": "how many of the trained networks have the best value",
 }
-TRIAL = {"trial": "its place in the study, from 1"}
+TRIAL = {
+    "trial": "its place in the study, from 1",
+    "on_chip_bytes": "bytes of the weights, and the most of activations in memory at once",
+    "id": "the beginning of its trial_id, for each seed",
+}
+DECODED = {
+    **TRIAL,
+    "compressed_bytes": "length of the compressed file, mean over the seeds, bytes",
+    "val_top1": "top-1 accuracy of the decoded file on the validation set, percent",
+    "top1": "top-1 accuracy of the decoded file on the test set, percent",
+    "id": "the beginning of its compressed_id, for each seed",
+}
+"""What the columns mean where compressed bytes are sought."""
 EVEN = ("random", GRID)
 """Samplers that choose values regardless of what they found."""
 TEXT = (
@@ -103,8 +115,9 @@ def _tables(name: str, study: Mapping[str, Any], networks: pd.DataFrame) -> Iter
     if len(rows := best_rows(study, networks)):
         costs = study["objectives"][:-1]  # bytes and counts, means over the seeds
         rows = rows.assign(**{cost: rows[cost].round().astype(int) for cost in costs})
+        about = DECODED if study.get("compression") else TRIAL
         what = "The front" if costs else _best(study, len(rows))
-        yield Table(f"{what}, by validation accuracy: {name}", rows, TRIAL)
+        yield Table(f"{what}, by validation accuracy: {name}", rows, about)
     if len(rows := effect_rows(study)):
         is_even = study["sampler"] in EVEN and not study.get("warm_start")
         chosen = "" if is_even else "; the values were not chosen evenly"

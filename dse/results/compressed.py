@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -105,12 +106,13 @@ def load(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
 
 def damages(folder: Path) -> list[str]:
     """A line for each compressed network whose record was cut or changed, or whose file is missing
-    or has another length, of those that are not in a pack."""
+    or is not that of its record, of those that are not in a pack."""
     return records.damages(folder, COMPRESSED, _check_file)
 
 
 def _check_file(home: Path, row: Mapping[str, Any]) -> None:
-    """Raise `Damaged` where the file of a compressed network has not the length in its row."""
+    """Raise `Damaged` where the file of a compressed network has not the length and the SHA-256 in
+    its row."""
     path = home / FILE
     state = signature(path)
     if state is None:
@@ -118,6 +120,8 @@ def _check_file(home: Path, row: Mapping[str, Any]) -> None:
     if (size := state[1]) != row.get("file_bytes"):
         wrong = f"it has {size} bytes, its record says {row.get('file_bytes')}"
         raise refused(path, wrong, AGAIN)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != row.get("file_sha256"):
+        raise refused(path, "it is not the file of its record", AGAIN)
 
 
 def _unpacked(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
-from dse.search.keys import COMPRESS, COMPRESSED_BYTES
+from dse.search.keys import CHEAP, COMPRESS, COMPRESSED_BYTES
 from dse.trial.compression import Settings, effective, too_many_rounds, used
 from dse.trial.names import written
 
@@ -43,12 +43,13 @@ def read_compression(
 
 
 def described(settings: Settings) -> str:
-    """Settings as on the command line of `dse.compress`, without those at its defaults.
+    """Settings as on the command line of `dse.compress` or of a search, without those at the
+    defaults of both.
 
-    >>> described(Settings(density=1, bits=6, retrain_epochs=0))
-    'method=deep_compression bits=6 density=1 retrain_epochs=0'
+    >>> described(Settings(density=0.33, bits=8, rounds=2, retrain_epochs=4))
+    'method=deep_compression bits=8 density=0.33 rounds=2 retrain_epochs=4'
     """
     usual = {item.name: item.default for item in fields(settings)}
     values = {name: getattr(settings, name) for name in used(settings)}
-    shown = {n: v for n, v in values.items() if n == "method" or v != usual[n]}
+    shown = {n: v for n, v in values.items() if n in CHEAP or v != usual[n]}
     return " ".join(f"{name}={written(value)}" for name, value in shown.items())

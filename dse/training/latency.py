@@ -32,8 +32,17 @@ def latency(
     machine slows all of them alike; `threads` is torch's number of threads on a CPU. A row for each
     network, in their order: `latency_ms`, the median over the rounds, and `latency_low_ms` and
     `latency_high_ms`, the quartiles. Networks run as they are, without a compiler, in eval mode;
-    on a GPU where they and `inputs` are there. Raises `ValueError` for a number below 1.
+    on a GPU where they and `inputs` are there. Raises `ValueError` for a number below 1, and
+    `TypeError` for other types.
     """
+    some: Sequence[object] = networks if isinstance(networks, (list, tuple)) else [networks]
+    for one in some:
+        if not isinstance(one, nn.Module):
+            rule = "must be a network, as dse.network returns, or a list of them"
+            raise TypeError(f"`networks` {rule}, got {type(one).__name__}")
+    if not isinstance(inputs, Tensor):
+        rule = "must be a torch.Tensor, as network.preprocess returns"
+        raise TypeError(f"`inputs` {rule}, got {type(inputs).__name__}")
     for name, value in (("threads", threads), ("rounds", rounds)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}")
