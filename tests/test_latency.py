@@ -54,7 +54,7 @@ def test_a_number_below_one_is_refused(name: str, value: int) -> None:
     ("networks", "inputs", "line"),
     [
         (["8bc374a2"], torch.zeros(1), "`networks` must be .* or a list of them, got str"),
-        ({"a": Waiting(0)}, torch.zeros(1), "`networks` must be .* or a list of them, got dict"),
+        ({"a": Waiting(0)}, torch.zeros(1), "`networks` must be .* or a list of them, got str"),
         (Waiting(0), np.zeros((8, 8)), "`inputs` must be a torch.Tensor, .*, got ndarray"),
     ],
 )

@@ -35,8 +35,8 @@ def latency(
     on a GPU where they and `inputs` are there. Raises `ValueError` for a number below 1, and
     `TypeError` for other types.
     """
-    some: Sequence[object] = networks if isinstance(networks, (list, tuple)) else [networks]
-    for one in some:
+    networks = [networks] if isinstance(networks, nn.Module) else list(networks)
+    for one in networks:
         if not isinstance(one, nn.Module):
             rule = "must be a network, as dse.network returns, or a list of them"
             raise TypeError(f"`networks` {rule}, got {type(one).__name__}")
@@ -48,7 +48,6 @@ def latency(
             raise ValueError(f"`{name}` must be at least 1, got {value}")
     import pandas as pd
 
-    networks = [networks] if isinstance(networks, nn.Module) else list(networks)
     with _evaluating(networks, threads):
         for network in networks:  # first calls prepare what later ones use
             _seconds(network, inputs, 2 * SLICE)
