@@ -15,7 +15,8 @@ import math
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,18 @@ def prepare(
         if file.path.exists() and not file.is_genuine():
             with writable(store.cache, "data.cache"):
                 file.path.unlink(missing_ok=True)
+
+
+def replaces_root(name: str, store: Store) -> str:
+    """A line where the set `name` is read from the cache, as `data.root` does not hold it; or ""."""
+    published = PUBLISHED.get(name)
+    if not published:
+        return ""
+    with suppress(DataError):
+        locate(published, replace(store, download=False), lambda line: None)
+        return ""
+    file = CacheFile(published, store, published.facts.image_size)
+    return f"{name} is read from its decoded copy, {file.path}" if file.is_whole() else ""
 
 
 def arrays(name: str, store: Store) -> Arrays:

@@ -91,14 +91,15 @@ def check_data(
 
 
 def splits(trials: Sequence[Trial], store: Store) -> list[str]:
-    """How many images of a folder are trained on, in lines; of several shares the ends. Classes
-    without any are named in each case."""
+    """Where data are read from, if not from `data.root`, and how many images of a folder are trained
+    on, in lines; of several shares the ends. Classes without any are named in each case."""
+    sets = sorted({trial.protocol.data for trial in trials})
     protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
     ends = [end(protocols, key=lambda p: p.train_images) for end in (min, max) if protocols]
     distinct: dict[tuple[int, int], Protocol] = {}
     for protocol in (*ends, *protocols):
         distinct.setdefault((protocol.train_images, protocol.validation_images), protocol)
-    lines = []
+    lines = [*filter(None, (cache.replaces_root(data, store) for data in sets))]
     for protocol in distinct.values():
         with suppress(DataError):
             count, *without = _split(protocol, folder.planned(protocol, store), store.root)
