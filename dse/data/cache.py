@@ -65,7 +65,7 @@ def prepare(
 
 
 def replaces_root(name: str, store: Store) -> str:
-    """A line where the set `name` is read from the cache, as `data.root` does not hold it; or ""."""
+    """A line where the set `name` is read from the cache, as `data.root` lacks it; or ""."""
     published = PUBLISHED.get(name)
     if not published:
         return ""

@@ -91,8 +91,8 @@ def check_data(
 
 
 def splits(trials: Sequence[Trial], store: Store) -> list[str]:
-    """Where data are read from, if not from `data.root`, and how many images of a folder are trained
-    on, in lines; of several shares the ends. Classes without any are named in each case."""
+    """Where data are read from, if not from `data.root`, and how many images of a folder are
+    trained on, in lines; of several shares the ends. Classes without any are named in each case."""
     sets = sorted({trial.protocol.data for trial in trials})
     protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
     ends = [end(protocols, key=lambda p: p.train_images) for end in (min, max) if protocols]
