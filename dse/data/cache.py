@@ -15,8 +15,7 @@ import math
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,18 +61,6 @@ def prepare(
         if file.path.exists() and not file.is_genuine():
             with writable(store.cache, "data.cache"):
                 file.path.unlink(missing_ok=True)
-
-
-def replaces_root(name: str, store: Store) -> str:
-    """A line where the set `name` is read from the cache, as `data.root` lacks it; or ""."""
-    published = PUBLISHED.get(name)
-    if not published:
-        return ""
-    with suppress(DataError):
-        locate(published, replace(store, download=False), lambda line: None)
-        return ""
-    file = CacheFile(published, store, published.facts.image_size)
-    return f"{name} is read from its decoded copy, {file.path}" if file.is_whole() else ""
 
 
 def arrays(name: str, store: Store) -> Arrays:
