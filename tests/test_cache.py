@@ -75,7 +75,7 @@ def test_a_cache_does_not_need_the_files_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = cached(store)
-    monkeypatch.setattr(cache, "PUBLISHED", {"cifar10": file.published})
+    monkeypatch.setattr(preflight, "PUBLISHED", {"cifar10": file.published})
     sets = ("cifar10", "digits")
     trials = [Trial(layout=LAYOUTS["px8"], protocol=Protocol(data=data)) for data in sets]
     before = file.path.stat().st_mtime_ns

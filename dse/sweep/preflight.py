@@ -14,6 +14,7 @@ from dse.analysis.rendering import counted
 from dse.data import cache, decodable, folder, split
 from dse.data.fetch import locate
 from dse.data.folder import Manifest
+from dse.data.published import PUBLISHED
 from dse.data.store import DataError, Report, Store
 from dse.results import records
 from dse.results.files import TRIALS, Damaged, foreign
@@ -111,7 +112,7 @@ def splits(trials: Sequence[Trial], store: Store) -> list[str]:
 
 def _cached(name: str, store: Store) -> str:
     """A line where the set `name` is read from the cache, as `data.root` lacks it; or ""."""
-    published = cache.PUBLISHED.get(name)
+    published = PUBLISHED.get(name)
     if not published:
         return ""
     with suppress(DataError):
