@@ -178,7 +178,7 @@ def _results(arguments: list[str]) -> list[Path]:
         return _write({named: figure}, options.folder / "plots", output)
     table, noun = read(options.folder), "trial"
     if _is_of_compressed(kind, keys, wanted):
-        table, noun = compressed.load(options.folder, table), "compressed network"
+        table, noun = compressed.load(options.folder, table), "network"
     rows = rows_of(table, wanted, KEYS)
     searched = studies.searched(options.folder)
     note = caption(rows, len(table) - len(rows), noun, wanted, searched)
@@ -257,7 +257,8 @@ def _is_of_compressed(
     """
     names = [*wanted, *itertools.chain(*keys.values())]
     if kind in OF_TRIALS:
-        compressed.refuse(names, f"{kind} draws trials only")
+        theirs = "; the kind compressed draws their front" if kind == "front" else ""
+        compressed.refuse(names, f"{kind} draws trials only{theirs}")
     return bool(compressed.named(names)) or kind == "compressed"
 
 

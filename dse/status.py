@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -136,10 +136,27 @@ def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:
             within = f" and {counted(batches, 'step')}" if batches else ""
             epochs = trial.protocol.recipe.epochs
             yield f"stopped half-way: {called}: epoch {epoch} of {epochs}{within}"
-    noted = commands.noted(folder)
-    if stopped and noted and not drivers.published(folder):
-        which = "to resume:" if len(noted) == 1 else "to resume, the one that asked for it:"
-        yield from (f"{which} {command.line}" for command in noted[-LISTED:])
+    if stopped and not drivers.published(folder):
+        asked = _asked(folder, stopped.keys())
+        which = "to resume:" if len(asked) == 1 else "to resume, the one that asked for it:"
+        yield from (f"{which} {line}" for line in asked[:LISTED])
+
+
+def _asked(folder: Path, stopped: Set[str]) -> list[str]:
+    """The commands that may have asked for some trials, newest first: those of the studies that
+    sampled them, where studies sampled all of them."""
+    noted = [command.line for command in reversed(commands.noted(folder))]
+    noted = [line for line in noted if "dse.compress" not in line.split()]
+    sampled = {line: studies.sampled_by(folder, _study(line)) & stopped for line in noted}
+    if stopped <= set().union(*sampled.values()):
+        return [line for line in noted if sampled[line]]
+    return noted
+
+
+def _study(command: str) -> str:
+    """The study that the line of a search names, else its sampler's, or the default's."""
+    given = dict(word.partition("=")[::2] for word in command.split())
+    return given.get("study") or given.get("sampler", "tpe") if "dse.search" in given else ""
 
 
 def _without_weights(folder: Path) -> Iterator[str]:

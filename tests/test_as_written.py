@@ -175,6 +175,10 @@ def test_what_an_override_looks_like() -> None:
     assert lines("--sr", "0.25")[0].endswith("--sr; keys are written as in sr=0.25; see --help")
     assert lines("sr=0.125,", "0.25") == ["`sr=0.125, 0.25` must be written sr=0.125,0.25"]
     assert lines("-cn", "figure3a.yaml")[0].endswith("; did you mean `figure3a`?")
+    for page, folder in ("my own/mcu.yaml", "'my own'"), ("my/mcu", "my"), ("mcu.yaml", "."):
+        meant = f"; did you mean `--config-dir {folder} --config-name mcu`?"
+        assert lines("-cn", page)[0].endswith(meant)
+    assert lines("-cn", "mcu")[0].endswith("; pages of your own need --config-dir DIR")
 
 
 def test_values_between_spaces_are_shown_with_commas() -> None:

@@ -29,6 +29,10 @@ from dse.data import cache
 from dse.data.cache import HEADER, CacheFile, ensure
 from dse.data.formats import Bytes
 from dse.data.store import DataError, Store
+from dse.space.architecture import LAYOUTS
+from dse.sweep import preflight
+from dse.trial.protocol import Protocol
+from dse.trial.question import Trial
 
 REAL = Path(os.environ.get("SQUEEZENET_DSE_DATA", "/nonexistent"))
 FORK = multiprocessing.get_context("fork")
@@ -67,11 +71,20 @@ def test_a_declared_digest_of_the_arrays_is_checked(store: Store) -> None:
     assert len(arrays_of(right, store).train_labels) == 10
 
 
-def test_a_cache_does_not_need_the_files_again(store: Store) -> None:
+def test_a_cache_does_not_need_the_files_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = cached(store)
+    monkeypatch.setattr(preflight, "PUBLISHED", {"cifar10": file.published})
+    sets = ("cifar10", "digits")
+    trials = [Trial(layout=LAYOUTS["px8"], protocol=Protocol(data=data)) for data in sets]
     before = file.path.stat().st_mtime_ns
+    assert preflight.notes(trials, store) == preflight.splits(trials, store) == []
     for path in store.root.iterdir():
         path.unlink()
+    line = f"cifar10 is read from its decoded copy, {file.path}"
+    assert preflight.notes(trials, store) == preflight.splits(trials, store) == [line]
+    assert preflight.splits(trials, replace(store, cache=store.root)) == []
     assert len(arrays_of(file.published, store).train_images) == 10
     assert file.path.stat().st_mtime_ns == before
 

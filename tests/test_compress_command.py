@@ -335,8 +335,9 @@ def test_the_report_and_plots_show_them(folder: Path, tmp_path: Path) -> None:
     assert plot.main([str(folder), *words]) == 0
     assert "length of the compressed file" in out.read_text()
     assert plot.main([str(folder), "curves", "hue=method"]) == 2
-    assert plot.main([str(folder), "compressed", f"output={out}"]) == 0
+    assert plot.main([str(folder), "compressed", "file_bytes>0", f"output={out}"]) == 0
     assert "front of the compressed" in out.read_text()
+    assert f" of {len(dse.load_compressed(folder))} networks)." in out.read_text()
     assert "Table 2, here and in the paper" in page
     assert 'data-name="compressed.svg"' in page
     assert (folder / "table2.md").read_text().startswith("| network | method | bits |")

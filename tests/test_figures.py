@@ -20,7 +20,7 @@ from dse.analysis.axes import NoSweep
 from dse.analysis.statistics import interval
 from dse.analysis.table3 import table3
 from dse.figures.paper import FIGURES, downsample, figure3a, figure3b, widths
-from dse.figures.plotting import COLOURS
+from dse.figures.plotting import CAPTION_ROWS, COLOURS, caption, panels
 from dse.paper import published as paper
 from dse.space.architecture import Metaparameters, generate
 from dse.space.cost import cost, mebibytes
@@ -314,6 +314,18 @@ def test_widths_without_some_of_its_points_draws_the_others() -> None:
     figure = widths(shuffled(known, swept(base_e=(8,), incr_e=(8,), freq=(4,))))
     assert labels(figure.axes[0]) == ["incr_e 0, freq 2", "incr_e 8, freq 2"]
     assert "Not shown: 3 trials without another that differs in base_e alone" in text(figure)
+
+
+def test_a_long_caption_makes_the_figure_higher_and_no_plot_lower() -> None:
+    inches = []
+    for rows in (CAPTION_ROWS, CAPTION_ROWS + 20):
+        figure, (axes,) = panels(1, 3.4)
+        caption(figure, *["x" * 80] * rows)  # a row each
+        figure.draw_without_rendering()
+        inches.append((figure.get_figheight(), axes.get_window_extent().height / figure.dpi))
+    assert inches[0][0] == pytest.approx(3.4)
+    assert inches[1][0] > 5
+    assert inches[1][1] == pytest.approx(inches[0][1], abs=0.3)
 
 
 # Tables without a figure -------------------------------------------------------------------------

@@ -307,6 +307,10 @@ def test_a_mistake_in_a_page_is_a_line(
             "DIR/mine.yaml, line 2: could not determine a constructor for the tag",
         ),
         (BASE + "seed: " + "9" * 5000, "Exceeds the limit (4300 digits)"),
+        (
+            BASE + "---\n" + BASE,
+            "DIR/mine.yaml holds several pages; save each in a file of its own",
+        ),
         ("- 1\n", "it must hold keys with values, as in sr: 0.25"),
         ("sr\n", "it must hold keys with values, as in sr: 0.25"),
         (b"\xff\xfe\x00", "DIR/mine.yaml, line 1: it must be text in UTF-8"),

@@ -156,6 +156,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("distributions x=loss", "`x` must be one of what varies (sr, bypass), got loss"),
         ("distributions x=sr", "`sr` does not have 5 networks for each of its values"),
         ("distributions sr=0.5", "no axis has 5 networks for each of its values"),
+        ("front x=file_bytes", "front draws trials only; the kind compressed draws their front"),
         ("interactions file_bytes>1", "`file_bytes` is of compressed networks; interactions draws"),
         ("forest x=epochs", "`x` must be one of what varies (sr, bypass), got epochs"),
         ("x=sr y=status hue=bypass", "`hue` needs numbers on the y axis, and `status` is text"),

@@ -116,9 +116,16 @@ def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
     commands.note(tmp_path, "python -m dse.sweep seed=9")  # which does not resume them
     assert [line.partition(": ")[0::2] for line in shown(tmp_path, capsys)[-2:]] == [
         ("to resume, the one that asked for it", f"python -m dse.sweep seed={seeds}")
-        for seeds in ("0,1,2", "9")
+        for seeds in ("9", "0,1,2")  # newest first
     ]
     assert contents(tmp_path).keys() == before.keys()
+    commands.note(tmp_path, "python -m dse.compress results/mine method=svd")  # resumes no trial
+    for study, some in ("tpe", [four]), ("mine", [one, two, three]):
+        studies.note_sampled(tmp_path, study, [trial.trial_id for trial in some])
+        commands.note(tmp_path, f"python -m dse.search study={study}".removesuffix(" study=tpe"))
+    last = shown(tmp_path, capsys)[-2:]
+    assert last[0].startswith("stopped half-way: ")
+    assert last[1] == "to resume: python -m dse.search study=mine"
 
 
 @pytest.mark.slow

@@ -40,6 +40,8 @@ WIDTH = 5.6
 """Inches: a phone shows a figure of this width at about four fifths of its size."""
 LEGEND_ROWS = 8
 """A legend with more rows makes the figure higher."""
+CAPTION_ROWS = 10
+"""A caption with more rows makes the figure higher."""
 MOST_DOTS = 2_000
 """More dots than this are drawn as an image inside the figure, which stays small."""
 
@@ -140,12 +142,16 @@ def lay_out(figure: Figure) -> None:
 def caption(figure: Figure, *sentences: str, drawn: pd.DataFrame | None = None) -> None:
     """Small text below the plot, wrapped; empty sentences are left out.
 
-    It names the devices of the rows `drawn` where there are several.
+    A long one makes the figure higher, so that the plot keeps its height. It names the devices of
+    the rows `drawn` where there are several.
     """
     devices = "" if drawn is None else mixed_devices(drawn)
     figure.remarks = " ".join(sentence for sentence in (*sentences, devices) if sentence)
-    wrapped = textwrap.fill(figure.remarks, int(figure.get_figwidth() * 16.5))
-    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=7.5, color="#444444", parse_math=False)
+    rows = textwrap.wrap(figure.remarks, int(figure.get_figwidth() * 16.5))
+    figure.set_figheight(figure.get_figheight() + max(len(rows) - CAPTION_ROWS, 0) * 0.125)
+    figure.supxlabel(
+        "\n".join(rows), x=0.01, ha="left", fontsize=7.5, color="#444444", parse_math=False
+    )
 
 
 def described(rows: pd.DataFrame) -> str:

@@ -145,15 +145,22 @@ def damage(folder: Path) -> str:
     return f"{path} is damaged in line {line:,}" if 0 < line < len(content.splitlines()) else ""
 
 
+def sampled_by(folder: Path, name: str) -> set[str]:
+    """The ids of the trials that the sampler of a study, but `grid`, chose to train."""
+    with suppress(OSError, ValueError):
+        return {*path_of(folder, name).with_suffix(IDS).read_text().split()}
+    return set()
+
+
 def sampled(folder: Path) -> set[str]:
     """The ids of the trials that samplers chose: those of all studies, but of the sampler `grid`,
     and of what the folder had before."""
-    noted: set[str] = set()
-    for name in names(folder / STUDIES):
-        if name.endswith(IDS) and not name.startswith("."):
-            with suppress(OSError, ValueError):
-                noted.update((folder / STUDIES / name).read_text().split())
-    return noted | {
+    noted = [
+        sampled_by(folder, name.removesuffix(IDS))
+        for name in names(folder / STUDIES)
+        if name.endswith(IDS) and not name.startswith(".")
+    ]
+    return set().union(*noted) | {
         trial_id
         for study in load(folder).values()
         if study["sampler"] != GRID

@@ -63,13 +63,21 @@ def misread(text: str, known: Collection[str], named: Mapping[str, str], before:
     if name in named:
         return f"{line}; did you mean `{named[name]}`?"
     if named and path.suffix == ".yaml":
-        folder = shlex.quote(str(path.parent))
-        return f"{line}; did you mean `--config-dir {folder} --config-name {path.stem}`?"
+        return f"{line}; did you mean `{of_own(path)}`?"
     if key in known:
         return f"`{shown}` must be written {key}={text[len(key) + 1 :].strip() or 'VALUE'}"
     if is_more(text, before):
         return f"{line}; separate values by commas: {before},{shown}"
     return f"{line}, as in sr=0.25"
+
+
+def of_own(page: Path) -> str:
+    """The arguments that choose a page of a user's own by its path.
+
+    >>> of_own(Path("mine/figure.yaml"))
+    '--config-dir mine --config-name figure'
+    """
+    return f"--config-dir {shlex.quote(str(page.parent))} --config-name {shlex.quote(page.stem)}"
 
 
 def is_more(text: str, before: str) -> bool:

@@ -15,6 +15,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from dse.space.rules import one_of, printable
+from dse.sweep.arguments import of_own
 from dse.sweep.keys import GROUPS, KEYS, RULES, SETTINGS, accepted, check_distinct, unknown
 from dse.sweep.yaml_pages import Source, read, values
 
@@ -81,8 +82,8 @@ def choices(
     before = len(errors)
     errors += _taken(folders)
     known = names(folders)
-    if accepted("--config-name", page, one_of(*known), errors) is None and Path(page).stem in known:
-        errors[-1] += f"; did you mean `{Path(page).stem}`?"
+    if accepted("--config-name", page, one_of(*known), errors) is None:
+        errors[-1] += _meant(page, known, folders)
     axes = []
     for group in [group for group in GROUPS if group in overrides]:
         known, given = names(folders, group), overrides.pop(group)
@@ -100,6 +101,16 @@ def choices(
     if len(errors) > before:
         return []
     return [dict(choice) for choice in itertools.product(*axes)]
+
+
+def _meant(page: str, known: Collection[str], folders: Sequence[Path]) -> str:
+    """What to add to the message for a page that is not known."""
+    path = Path(page)
+    if path.stem in known:
+        return f"; did you mean `{path.stem}`?"
+    if path.suffix == ".yaml" or path.name != page:
+        return f"; did you mean `{of_own(path)}`?"
+    return "; pages of your own need --config-dir DIR" if folders == [bundled()] else ""
 
 
 def _taken(folders: Sequence[Path]) -> list[str]:
@@ -140,6 +151,9 @@ def composed(
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
     except Exception as error:  # many types, whatever the page holds
         errors.append(f"page `{page}` cannot be read: {_reason(error)}")
+        for group in (one for one in choice if f"override '{one}'. No match" in str(error)):
+            has = f"page `{page}` has no {group} in its `defaults`"
+            errors[-1] = f"{has}: give the keys of {group}={choice[group]} instead"
         return {}
     found = dict(_flat(whole))
     if home != bundled():
@@ -176,7 +190,10 @@ def _reason(error: Exception) -> str:
         return "a page in its defaults list leads back to itself"
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
-        return f"{mark.name}, line {mark.line + 1}: {getattr(error, 'problem', '')}"
+        problem = getattr(error, "problem", "")
+        if problem == "but found another document":
+            return f"{mark.name} holds several pages; save each in a file of its own"
+        return f"{mark.name}, line {mark.line + 1}: {problem}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

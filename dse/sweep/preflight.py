@@ -6,12 +6,15 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from dse.analysis.rendering import counted
 from dse.data import cache, decodable, folder, split
+from dse.data.fetch import locate
 from dse.data.folder import Manifest
+from dse.data.published import PUBLISHED
 from dse.data.store import DataError, Report, Store
 from dse.results import records
 from dse.results.files import TRIALS, Damaged, foreign
@@ -91,19 +94,32 @@ def check_data(
 
 
 def splits(trials: Sequence[Trial], store: Store) -> list[str]:
-    """How many images of a folder are trained on, in lines; of several shares the ends. Classes
-    without any are named in each case."""
+    """Where data are read from, if not from `data.root`, and how many images of a folder are
+    trained on, in lines; of several shares the ends. Classes without any are named in each case."""
+    sets = sorted({trial.protocol.data for trial in trials})
     protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
     ends = [end(protocols, key=lambda p: p.train_images) for end in (min, max) if protocols]
     distinct: dict[tuple[int, int], Protocol] = {}
     for protocol in (*ends, *protocols):
         distinct.setdefault((protocol.train_images, protocol.validation_images), protocol)
-    lines = []
+    lines = [*filter(None, (_cached(data, store) for data in sets))]
     for protocol in distinct.values():
         with suppress(DataError):
             count, *without = _split(protocol, folder.planned(protocol, store), store.root)
             lines += [count, *without] if protocol in ends else without
     return [printable(line) for line in dict.fromkeys(lines)]
+
+
+def _cached(name: str, store: Store) -> str:
+    """A line where the set `name` is read from the cache, as `data.root` lacks it; or ""."""
+    published = PUBLISHED.get(name)
+    if not published:
+        return ""
+    with suppress(DataError):
+        locate(published, replace(store, download=False), lambda line: None)
+        return ""
+    file = cache.CacheFile(published, store, published.facts.image_size)
+    return f"{name} is read from its decoded copy, {file.path}" if file.is_whole() else ""
 
 
 def _split(protocol: Protocol, manifest: Manifest, root: Path) -> list[str]:
