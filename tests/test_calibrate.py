@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reading import composed_once
 
 from dse.data.store import Store
 from dse.results import files
@@ -33,6 +34,8 @@ from dse.training.execute import train_attempt
 from dse.training.measure import Stopwatch
 from dse.training.worker import run
 from dse.trial.question import Trial
+
+__all__ = ["composed_once"]
 
 SQUEEZE = "sr=0.125,0.25,0.5,0.75,1.0"
 STEP, JUDGE, OVERHEAD, MEMORY = 0.1, 0.001, 4.0, 2e8

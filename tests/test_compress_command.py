@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from reading import composed_once
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from safetensors.torch import save as encode_weights
@@ -43,6 +44,8 @@ from dse.training.judge import judge
 from dse.training.network import SqueezeNet
 from dse.training.torchvision_names import to_torchvision
 from dse.trial.compressed import COLUMNS
+
+__all__ = ["composed_once"]
 
 WORDS = (
     *("method=none,svd,prune,deep_compression", "coder=huffman", "retrain_epochs=1", "bits=4"),

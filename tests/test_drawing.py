@@ -68,8 +68,10 @@ def test_the_same_table_is_drawn_once_and_named_each_time(
 
 
 def test_what_samplers_chose_is_drawn_as_points_and_a_grid_besides_as_before(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    encoded = plotting.encoded  # PNG files are not looked at here
+    monkeypatch.setattr(plotting, "encoded", lambda one, *kinds: encoded(one, "svg") * len(kinds))
     grid = pd.DataFrame(swept(sr=SR[:3], pct3x3=PCT[:2], seed=(0,)))
     other = pd.DataFrame(swept(sr=SR[:3], pct3x3=PCT[-1:], seed=(0,)))
     stored = {"state": "stored", "trials": grid["trial_id"].tolist()[:3]}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import toy_trial
+from reading import composed_once
 from test_calibrate import JUDGE, MEMORY, OVERHEAD, SQUEEZE, STEP, measured, request, silent
 
 from dse.results import checkpoints, records, tables
@@ -19,6 +20,8 @@ from dse.sweep.messages import volume
 from dse.sweep.plan import plan
 from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial
+
+__all__ = ["composed_once"]
 
 __all__ = ["measured"]  # the fixture
 

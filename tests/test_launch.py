@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 import toy_trial
+from reading import composed_once
 from toy_trial import Plan, sweep, trials
 
 from dse.data.store import Store
@@ -25,6 +26,8 @@ from dse.sweep.timing import length_of
 from dse.trial.names import trial_names
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
+
+__all__ = ["composed_once"]
 
 TOY = "toy_trial:run"
 

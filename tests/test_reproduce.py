@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import toy_trial
+from reading import composed_once
 from test_page import Reader
 
 from dse import reproduce
@@ -28,6 +29,8 @@ from dse.sweep import launch
 from dse.sweep.request import read_request
 from dse.trial.compression import METHODS
 from dse.trial.question import Trial
+
+__all__ = ["composed_once"]
 
 FAST = ("lr=0.001", "epochs=1", "seed=0,1,2")
 STUDENT = 4.302653

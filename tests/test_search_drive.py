@@ -12,6 +12,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
+from reading import composed_once
 from toy_search import RESUMED, search
 from toy_trial import epochs, record
 
@@ -22,6 +23,8 @@ from dse.search.request import read_request
 from dse.search.study import Proposal, Study
 from dse.search.warm_start import known_points
 from dse.sweep.messages import full
+
+__all__ = ["composed_once"]
 
 SMALL = (
     "base_e=8,16",

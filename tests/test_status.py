@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import toy_trial
+from reading import composed_once
 from sample_compressed import compressed_record
 from sample_records import record
 from test_faults import busy_worker, soon, started, sweep
@@ -33,6 +34,8 @@ from dse.sweep.request import read_request
 from dse.training.loop import Position, State
 from dse.training.state import encode
 from dse.trial.question import Trial
+
+__all__ = ["composed_once"]
 
 
 def shown(folder: Path, capsys: pytest.CaptureFixture[str], code: int = 0) -> list[str]:

@@ -20,6 +20,7 @@ import pytest
 import torch
 from images import encoded, folder, waves, write
 from PIL import Image
+from reading import composed_once
 from toy_runs import alive, soon
 from toy_trial import children, workers
 
@@ -40,6 +41,8 @@ from dse.sweep.request import read_request
 from dse.training.execute import execute
 from dse.trial.protocol import Protocol, random_seed
 from dse.trial.question import Trial
+
+__all__ = ["composed_once"]
 
 HERE = Path(__file__).parent
 

@@ -24,7 +24,7 @@ from toy_runs import alive
 from dse.data.store import DEFAULT
 from dse.results import files, records, tables
 from dse.runner.task import Reporter
-from dse.sweep import __main__
+from dse.sweep import __main__, launch
 from dse.sweep.request import read_request
 from dse.training import worker
 
@@ -112,6 +112,7 @@ def test_the_same_command_trains_nothing_again(swept: Path) -> None:
 
 def test_a_plan_writes_nothing_and_imports_nothing_heavy(tmp_path: Path) -> None:
     brief = "from dse.sweep import calibrate\ncalibrate.SECONDS = 0.1\n"
+    brief += "calibrate._imports = lambda: (1.0, 10**8)\n"  # in a process of its own
     cache = f"data.cache={tmp_path}.cache"
     command = ["-c", brief + IMPORTS % (HEAVY,), "sr=0.125,0.25", "plan=true", cache]
     run = subprocess.run(
@@ -161,6 +162,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def unshown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps of this process run in the folder of the test, and draw nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "import_figures", lambda: None)
+    monkeypatch.setattr(__main__, "close", lambda *_: None)
+
+
+@pytest.mark.usefixtures("unshown")
 def test_a_killed_worker_is_replaced_and_an_interrupted_sweep_resumes_from_its_checkpoint(
     undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -179,8 +189,7 @@ def test_a_killed_worker_is_replaced_and_an_interrupted_sweep_resumes_from_its_c
     assert not alive(process)
     assert records.ids(tmp_path / FOLDER) == set()
     assert len(list((tmp_path / FOLDER / "trials" / files.UNFINISHED).iterdir())) == 1
-    run = dse("sweep", *SOME, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
+    assert __main__.main([*SOME]) == 0
     assert records.failures(tmp_path / FOLDER) == {}
     resumed, expected = (
         {p.parent.name: p.read_bytes() for p in folder.glob("trials/*/weights.safetensors")}
@@ -191,14 +200,14 @@ def test_a_killed_worker_is_replaced_and_an_interrupted_sweep_resumes_from_its_c
     assert_same_table(tmp_path / FOLDER, undisturbed)
 
 
+@pytest.mark.usefixtures("unshown")
 @pytest.mark.parametrize("engine", ["submitit", "ray"])
 def test_other_engines_leave_the_same_records(
     engine: str, undisturbed: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip(engine)
     own = {"submitit": ["submitit.cluster=local", "submitit.folder=jobs"], "ray": []}[engine]
-    run = dse("sweep", *SOME, f"runner.engine={engine}", *own, cwd=tmp_path, timeout=300)
-    assert run.returncode == 0, run.stderr
+    assert __main__.main([*SOME, f"runner.engine={engine}", *own]) == 0
     assert_same_table(tmp_path / FOLDER, undisturbed)
     if engine == "submitit":
         assert list((tmp_path / "jobs").glob("*.pkl")) == []

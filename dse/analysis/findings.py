@@ -106,9 +106,11 @@ def _other(claim: _Claim, rows: pd.DataFrame) -> str:
 
 def _compared(table: pd.DataFrame, column: str, low: Any, highs: Sequence[Any]) -> list[Comparison]:
     """The values `highs` of a column compared with `low`; raises `NoSweep` where none can be."""
-    found = sweep_once(table)
-    axis = axis_alone(found, column)
-    compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
+    compared: list[Comparison] = []
+    if low in (here := {*table[column]}) and not here.isdisjoint(highs):
+        found = sweep_once(table)
+        axis = axis_alone(found, column)
+        compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
     if not compared:
         raise NoSweep(f"no seed has two of these values of `{column}` with all else equal")
     return compared
