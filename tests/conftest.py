@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import signal
@@ -15,11 +14,6 @@ from dse.space.architecture import FIRES, Layout, Metaparameters, map_sizes
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in as many processes as there are cores
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `pytest &` ignores it
-
-
-def pytest_collection_finish() -> None:
-    """What is there before the first test stays: later collections of garbage skip it."""
-    gc.freeze()
 
 
 class Point(NamedTuple):

@@ -107,7 +107,8 @@ def _other(claim: _Claim, rows: pd.DataFrame) -> str:
 def _compared(table: pd.DataFrame, column: str, low: Any, highs: Sequence[Any]) -> list[Comparison]:
     """The values `highs` of a column compared with `low`; raises `NoSweep` where none can be."""
     compared: list[Comparison] = []
-    if low in (here := {*table[column]}) and not here.isdisjoint(highs):
+    values = {*table.get(column, [])}
+    if low in values and not values.isdisjoint(highs):
         found = sweep_once(table)
         axis = axis_alone(found, column)
         compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
