@@ -55,6 +55,7 @@ def test_a_number_below_one_is_refused(name: str, value: int) -> None:
     [
         (["8bc374a2"], torch.zeros(1), "`networks` must be .* or a list of them, got str"),
         ({"a": Waiting(0)}, torch.zeros(1), "`networks` must be .* or a list of them, got str"),
+        (5, torch.zeros(1), "`networks` must be .* or a list of them, got int"),
         (Waiting(0), np.zeros((8, 8)), "`inputs` must be a torch.Tensor, .*, got ndarray"),
     ],
 )

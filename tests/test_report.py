@@ -405,12 +405,12 @@ def test_a_folder_that_has_its_table_only_is_reported(
     assert "120 networks were trained" in Path(page).read_text()
 
 
-def test_commands_are_noted_once_and_damage_is_left_out(tmp_path: Path) -> None:
-    for line in ("a 'b\nc'", "d", "a 'b\nc'"):
+def test_commands_are_listed_once_the_last_one_last_and_damage_is_left_out(tmp_path: Path) -> None:
+    for line in ("a 'b\nc'", "d", "a 'b\nc'", "a 'b\nc'"):
         commands.note(tmp_path, line)
     with (tmp_path / files.COMMANDS).open("a") as file:
         file.write('{"command": 1\n[]\n{"started": "x"}\n')
-    assert [one.line for one in commands.noted(tmp_path)] == ["a 'b\nc'", "d"]
+    assert [one.line for one in commands.noted(tmp_path)] == ["d", "a 'b\nc'"]
     assert commands.noted(tmp_path / "elsewhere") == []
 
 

@@ -192,6 +192,9 @@ def test_a_study_that_data_end_says_so(tmp_path: Path, capfd: pytest.CaptureFixt
     folder = tmp_path / "s"
     assert search(folder, *SMALL, "sampler=grid", "n_trials=4", "weight_decay=0.25") == 0
     assert capfd.readouterr().out == "stopped, since data could not be read\n"
+    words = ("sampler=grid", "n_trials=4", "weight_decay=0.25", "study=late", "timeout=0.001s")
+    assert search(folder, *SMALL, *words) == 0
+    assert capfd.readouterr().out == "stopped, since data could not be read\n"
 
 
 def test_a_study_that_a_full_disk_stops_goes_on_later(

@@ -142,8 +142,8 @@ def lay_out(figure: Figure) -> None:
 def caption(figure: Figure, *sentences: str, drawn: pd.DataFrame | None = None) -> None:
     """Small text below the plot, wrapped; empty sentences are left out.
 
-    A long one makes the figure higher, so that the plot keeps its height. It names the devices of
-    the rows `drawn` where there are several.
+    One of more than `CAPTION_ROWS` rows makes the figure higher, so that the plot gets no lower. It
+    names the devices of the rows `drawn` where there are several.
     """
     devices = "" if drawn is None else mixed_devices(drawn)
     figure.remarks = " ".join(sentence for sentence in (*sentences, devices) if sentence)

@@ -24,11 +24,11 @@ class Command(NamedTuple):
 
 
 def note(folder: Path, line: str) -> None:
-    """Note a command that starts on a results folder, unless it is there already.
+    """Note a command that starts on a results folder, unless it was the last to start there.
 
     Raises `OSError` where it cannot be written.
     """
-    if line in (command.line for command in noted(folder)):
+    if line in (command.line for command in noted(folder)[-1:]):
         return
     make(folder / "trials")
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -41,12 +41,13 @@ def note(folder: Path, line: str) -> None:
 
 
 def noted(folder: Path) -> list[Command]:
-    """The distinct commands noted in a results folder, in order; damaged lines are left out."""
+    """The distinct commands noted in a results folder, in the order in which they last started;
+    damaged lines are left out."""
     found: dict[str, Command] = {}
     with suppress(FileNotFoundError):
         for text in (folder / COMMANDS).read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError, TypeError, KeyError, RecursionError):
                 row = json.loads(text)
                 command = Command(str(row["command"]), str(row["started"]))
-                found.setdefault(command.line, command)
+                found[command.line] = found.pop(command.line, command)
     return list(found.values())

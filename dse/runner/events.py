@@ -9,7 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The task runs: for the first time, or again after `Retried`; not again after `Waiting`."""
+    """The task runs: for the first time, or again after `Retried` or where its module could not be
+    imported; not again after `Waiting`."""
 
     key: Hashable
 
@@ -24,8 +25,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The task raised `Later`, or could not be imported, for the first time; it is started again
-    until it can run."""
+    """The task raised `Later` for the first time; it is started again until it can run."""
 
     key: Hashable
 

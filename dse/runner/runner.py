@@ -18,7 +18,7 @@ An attempt at a task ends in one of these ways; the rules are the same for all e
 
 Where there is no room for another process, because processes, memory or file descriptors are used
 up, tasks wait until there is; no attempt is counted. A task that cannot import the function's
-module waits too, as memory may be short; where no other task runs, none can: `OSError`.
+module while another task runs waits too, as memory may be short; where none runs: `OSError`.
 
 | | local | submitit | ray |
 |---|---|---|---|
@@ -193,9 +193,9 @@ class Runner:
     def events(self) -> Iterator[Event]:
         """What happens, as it happens, until every submitted task has ended.
 
-        Raises `OSError` where no task runs and for `ROOM` seconds none could be started, or the
-        process that starts them keeps ending, and where the function's module cannot be imported.
-        That is no fault of the tasks: those that have not ended are as if they were not submitted.
+        Raises `OSError` where no task runs and for `ROOM` seconds none could be started, the
+        process that starts them keeps ending, or the function's module cannot be imported. That is
+        no fault of the tasks: those that have not ended are as if they were not submitted.
         """
         while self._events or self._running or self._queue or self._alone or self._postponed:
             if self._events:
@@ -296,7 +296,7 @@ class Runner:
         elif end.kind == "unimported":
             if not self._running:
                 raise OSError(f"no task can run: {end.reason}")
-            self._postpone(task)
+            (self._alone if task.alone else self._queue).appendleft(task)
             self._hold(end.reason)
         elif end.kind == "later":
             self._postpone(task)

@@ -63,7 +63,8 @@ def close(request: Request, study: Study, command: str) -> int:
     text = partial(summarised, request)
     keys = [axis.name for axis in request.question.space.axes]
     states = Counter(point["state"] for point in found["points"])
-    stopped = states["stopped"] * len(request.question.seeds)
+    pruned = [e.user_attrs["point"] for e in study.own if e.state == TrialState.PRUNED]
+    early = [trial for point in pruned for trial in request.question.trials(point)]
     closing.close(
         trials,
         request.folder,
@@ -71,7 +72,7 @@ def close(request: Request, study: Study, command: str) -> int:
         summarise=text,
         sampled=sampled,
         searched=keys,
-        stopped=stopped,
+        stopped=len(answers.left(early)),
     )
     if len(request.question.objectives) > 1:
         print_lines(*front(found))

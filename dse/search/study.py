@@ -82,7 +82,7 @@ class Study:
     @property
     def ended(self) -> str:
         """Why there is nothing more to propose, or ""."""
-        if self.timed_out:
+        if self.timed_out and not self.reason:
             some = f"{self.done:,} of {counted(self.count + self.left, 'trial')} done"
             return f"{some}: `timeout` reached; the same command continues"
         if self.reason or self.count < self._n_trials:
@@ -231,11 +231,10 @@ class Study:
     # What comes next ----------------------------------------------------------------------
 
     def _next_known(self) -> Point | None:
-        """The next of the points that are known from the beginning, if it is new and within the
-        limits."""
+        """The next of the points that are known from the beginning and new."""
         while self._known:
-            trial = self._question.trial(point := self._known.pop(0))
-            if self._key(trial) not in self._points and not self._exceeded(trial):
+            point = self._known.pop(0)
+            if self._key(self._question.trial(point)) not in self._points:
                 return point
         return None
 

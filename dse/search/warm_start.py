@@ -46,5 +46,5 @@ def said(request: Request, count: int) -> list[str]:
     where = f"{'is' if count == 1 else 'are'} in the space"
     where += " and within the limits" if request.question.limits else ""
     trials = len(records.ids(request.folder))
-    others = f": none of its {counted(trials, 'trial')} was trained as the study's will be"
+    others = f": none of its {counted(trials, 'trial')} is one of the study's"
     return [f"warm_start: {some} {where}{others if trials and not count else ''}"]

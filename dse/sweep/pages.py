@@ -106,10 +106,11 @@ def choices(
 def _meant(page: str, known: Collection[str], folders: Sequence[Path]) -> str:
     """What to add to the message for a page that is not known."""
     path = Path(page)
+    is_path = path.suffix == ".yaml" or path.name not in ("", page)
+    if is_path and (path.is_file() or path.stem not in known):
+        return f"; did you mean `{of_own(path)}`?"
     if path.stem in known:
         return f"; did you mean `{path.stem}`?"
-    if path.suffix == ".yaml" or path.name != page:
-        return f"; did you mean `{of_own(path)}`?"
     return "; pages of your own need --config-dir DIR" if folders == [bundled()] else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,7 +35,9 @@ def latency(
     on a GPU where they and `inputs` are there. Raises `ValueError` for a number below 1, and
     `TypeError` for other types.
     """
-    networks = [networks] if isinstance(networks, nn.Module) else list(networks)
+    several = isinstance(networks, Iterable) and not isinstance(networks, nn.Module)
+    given: Any = networks
+    networks = [*given] if several else [given]
     for one in networks:
         if not isinstance(one, nn.Module):
             rule = "must be a network, as dse.network returns, or a list of them"
@@ -44,6 +46,8 @@ def latency(
         rule = "must be a torch.Tensor, as network.preprocess returns"
         raise TypeError(f"`inputs` {rule}, got {type(inputs).__name__}")
     for name, value in (("threads", threads), ("rounds", rounds)):
+        if not isinstance(value, int):
+            raise TypeError(f"`{name}` must be an int, got {type(value).__name__}")
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}")
     import pandas as pd
