@@ -81,7 +81,16 @@ def test_a_stray_trial_does_not_hide_that_others_differ_from_the_paper() -> None
     stray = (table["sr"] == 0.125) & (table["seed"] == 0)
     rise, *_ = findings(table[(table["pct3x3"] != 0.5) | stray])
     assert rise.verdict == "agrees"
-    assert "These trials have pct3x3=0.25,0.5,0.75, the paper's pct3x3=0.5." in rise.evidence
+    assert "These trials have pct3x3=0.25,0.75, the paper's pct3x3=0.5." in rise.evidence
+
+
+def test_only_the_trials_that_are_compared_are_named() -> None:
+    """A grid without the paper's value of sr, and pct3x3 along another line."""
+    grid = planted(lambda q: 70, sr=(0.125, 0.25, 1.0), bypass=("none", "simple"), pct3x3=[0.5])
+    line = planted(lambda q: 70, sr=(0.125,), bypass=["none"], pct3x3=(0.01, 0.75))
+    rise, _plateau, *_ = findings(pd.concat([grid, line], ignore_index=True))
+    assert rise.evidence.startswith("pct3x3=0.5: ")
+    assert rise.evidence.endswith(" These trials have sr=0.125, the paper's sr=0.5.")
 
 
 def test_a_plateau_says_where_it_was_tested() -> None:
