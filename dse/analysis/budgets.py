@@ -18,7 +18,12 @@ from dse.trial.question import QUESTION
 from dse.trial.unread import unread
 
 KINDS = ("uncompressed", "compressed")
-NONE: Mapping[str, Any] = {"words": "", "bytes": math.nan, "epochs": math.nan, "answers": pd.Series(dtype=float)}
+NONE: Mapping[str, Any] = {
+    "words": "",
+    "bytes": math.nan,
+    "epochs": math.nan,
+    "answers": pd.Series(dtype=float),
+}
 """Where no network fits."""
 
 

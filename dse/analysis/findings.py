@@ -9,8 +9,7 @@ preferred; where there are none, the values of the trials that are compared are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -62,22 +61,41 @@ class _Claim:
     networks: tuple[str, ...] = ("squeezenet",)
 
 
+class _Lacking(NoSweep):
+    """An axis of a claim varies, and lacks what the claim needs, which the message says."""
+
+
 def findings(table: pd.DataFrame) -> list[Finding]:
     """Test the paper's claims on each data set of a table.
 
-    A claim whose trials the table lacks is left out; there may be none.
+    A claim whose trials the table lacks is left out (see `untested`); there may be none.
     """
-    return [
-        found
-        for claim in CLAIMS
-        for data, rows in table.groupby(data_sets(table))
-        if (found := _tested(claim, str(data), rows))
-    ]
+    return [found for *_, found in _each(table) if isinstance(found, Finding)]
 
 
-def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
+def untested(table: pd.DataFrame) -> dict[str, str]:
+    """The claims about what varies in a table that it cannot test on any of its data sets, each
+    with what it needs there: "sr=0.125 and 0.75"."""
+    every = list(_each(table))
+    tested = {text for text, found in every if isinstance(found, Finding)}
+    return {
+        text: str(found)
+        for text, found in every
+        if text not in tested and isinstance(found, _Lacking)
+    }
+
+
+def _each(table: pd.DataFrame) -> Iterator[tuple[str, Finding | NoSweep]]:
+    """The text of each claim and what comes of it, for each data set."""
+    for claim in CLAIMS:
+        for data, rows in table.groupby(data_sets(table)):
+            yield claim.text, _tested(claim, str(data), rows)
+
+
+def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | NoSweep:
     """The claim at those of the paper's fixed values that the table has; if the trials there cannot
-    show it, at all values; None if those cannot either."""
+    show it, at all values; why not if those cannot either."""
+    lacking = NoSweep()
     table = table[table["network"].isin(claim.networks)]
     same = table
     for name, value in claim.fixed.items():
@@ -85,8 +103,11 @@ def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
         if (own := read & (same[name] == value)).any():
             same = same[own | ~read]
     for rows in (same, table) if len(same) < len(table) else (table,):
-        with suppress(NoSweep):
+        try:
             verdict, evidence, compared = claim.judge(rows)
+        except NoSweep as error:
+            lacking = error
+        else:
             return Finding(
                 claim=claim.text,
                 data=data,
@@ -94,7 +115,7 @@ def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
                 verdict=verdict,
                 evidence=evidence + _other(claim, rows, compared),
             )
-    return None
+    return lacking
 
 
 def _other(claim: _Claim, table: pd.DataFrame, compared: Iterable[Comparison]) -> str:
@@ -110,14 +131,21 @@ def _other(claim: _Claim, table: pd.DataFrame, compared: Iterable[Comparison]) -
 
 def _compared(table: pd.DataFrame, column: str, low: Any, highs: Sequence[Any]) -> list[Comparison]:
     """The values `highs` of a column compared with `low`; raises `NoSweep` where none can be."""
-    compared: list[Comparison] = []
     values = {*table.get(column, [])}
-    if low in values and not values.isdisjoint(highs):
-        found = sweep_once(table)
-        axis = axis_alone(found, column)
-        compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
+    if len(values) < 2:
+        raise NoSweep(f"`{column}` does not vary")
+    lacking = [written(value) for value in (low, *highs) if value not in values]
+    parts = [f"{column}={' and '.join(lacking)}"] if lacking else []
+    if parts := parts if highs else [*parts, f"{column} above {written(low)}"]:
+        raise _Lacking(" and ".join(parts))
+    found = sweep_once(table)
+    axis = axis_alone(found, column)
+    compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
     if not compared:
-        raise NoSweep(f"no seed has two of these values of `{column}` with all else equal")
+        raise _Lacking(
+            f"a seed with {column}={written(low)} and {' or '.join(map(written, highs))}, "
+            "all else equal"
+        )
     return compared
 
 
