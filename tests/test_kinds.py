@@ -226,6 +226,15 @@ def test_where_all_values_are_compared_partners_need_not_have_the_first() -> Non
     assert "Not shown" not in text(forest(found, compare(found.rows, "sr")))
 
 
+def test_a_title_of_two_folders_fits() -> None:
+    table = made(swept(sr=SR[:2]))
+    folders = [table.assign(data="image_folder", manifest=f"9-20-5-{n * 20}") for n in "ab"]
+    folders[1]["trial_id"] = folders[1]["trial_id"].str[::-1]
+    first, second = figure3a(pd.concat(folders)).axes[0].get_title().splitlines()
+    assert first == "Figure 3(a), measured: image_folder:aaaaaaaa and"
+    assert second.startswith("image_folder:bbbbbbbb, ")
+
+
 @pytest.mark.parametrize(
     "draw",
     [
