@@ -165,6 +165,7 @@ def test_claims_that_cannot_be_tested_say_what_they_need() -> None:
     assert [*needs.values()] == ["bypass=complex"] * 2
     short = planted(lambda q: 70, sr=(0.25, 0.5))
     assert untested(short) == {rises: "sr=0.125 and 0.75", stops: "sr=0.75 and sr above 0.75"}
+    assert untested(pd.concat([short.assign(data="mnist"), table])) == {**needs, **untested(table)}
     apart = planted(lambda q: 70, sr=(0.125, 0.75))
     apart = apart[(apart["sr"] == 0.125) == (apart["seed"] < 4)]
     assert untested(apart) == {

@@ -75,14 +75,14 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
 def untested(table: pd.DataFrame) -> dict[str, str]:
     """The claims about what varies in a table that it cannot test on any of its data sets, each
-    with what it needs there: "sr=0.125 and 0.75"."""
+    with what the one that lacks least needs: "sr=0.125 and 0.75"."""
     every = list(_each(table))
     tested = {text for text, found in every if isinstance(found, Finding)}
-    return {
-        text: str(found)
-        for text, found in every
-        if text not in tested and isinstance(found, _Lacking)
-    }
+    needs: dict[str, str] = {}
+    for text, found in every:
+        if text not in tested and isinstance(found, _Lacking):
+            needs[text] = min(needs.get(text, str(found)), str(found), key=len)
+    return needs
 
 
 def _each(table: pd.DataFrame) -> Iterator[tuple[str, Finding | NoSweep]]:
