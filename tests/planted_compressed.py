@@ -35,6 +35,7 @@ def compressed_networks(
         own = table["trial_id"] + str(number)
         tables.append(table.assign(compressed_id=own, **_row(settings, ratio)))
     whole = pd.concat(tables, ignore_index=True)
+    whole["epochs_total"] = whole["epochs"] + whole["retrain_epochs"]
     whole["fp32_bytes"] = whole["size_bytes"]
     return whole.assign(file_bytes=(whole["size_bytes"] / whole.pop("smaller")).astype(int))
 

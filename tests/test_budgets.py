@@ -11,7 +11,7 @@ from planted_compressed import EIGHT, FOUR, SR, SVD, compressed_networks
 
 from dse.analysis.axes import TooMany
 from dse.analysis.budgets import at_budgets
-from dse.analysis.compression_tables import readable_budgets
+from dse.analysis.compression_tables import budget_sentences, readable_budgets
 from dse.analysis.front import front
 
 KB = 2.0**10
@@ -47,6 +47,16 @@ def test_the_small_network_is_better_where_compression_costs_more() -> None:
     assert found["uncompressed"].tolist() == ["sr 0.5"]
     assert found["compressed"].tolist() == ["sr 1, svd"]
     assert found["difference"].tolist() == pytest.approx([-20], abs=0.5)
+
+
+def test_unequal_epochs_are_said(table: pd.DataFrame) -> None:
+    retrained = table.assign(epochs_total=20 + 4 * (table["compressed_id"] != ""))
+    found = at_budgets(retrained, [250 * KB])
+    assert found[["uncompressed_epochs", "compressed_epochs"]].to_numpy().tolist() == [[20, 24]]
+    (sentence,) = budget_sentences(found)
+    assert sentence.endswith(" (24 epochs against 20).")
+    equal = at_budgets(table.assign(epochs_total=20), [250 * KB])
+    assert budget_sentences(equal) == [sentence.replace(" (24 epochs against 20)", "")]
 
 
 def test_the_choice_is_by_the_validation_part(table: pd.DataFrame) -> None:

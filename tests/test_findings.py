@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from planted import planted
 
-from dse.analysis.findings import findings
+from dse.analysis.axes import sweep
+from dse.analysis.findings import CLAIMS, findings, untested
+from dse.report.sections import paper
 
 Question = Mapping[str, Any]
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
@@ -81,7 +83,16 @@ def test_a_stray_trial_does_not_hide_that_others_differ_from_the_paper() -> None
     stray = (table["sr"] == 0.125) & (table["seed"] == 0)
     rise, *_ = findings(table[(table["pct3x3"] != 0.5) | stray])
     assert rise.verdict == "agrees"
-    assert "These trials have pct3x3=0.25,0.5,0.75, the paper's pct3x3=0.5." in rise.evidence
+    assert "These trials have pct3x3=0.25,0.75, the paper's pct3x3=0.5." in rise.evidence
+
+
+def test_only_the_trials_that_are_compared_are_named() -> None:
+    """A grid without the paper's value of sr, and pct3x3 along another line."""
+    grid = planted(lambda q: 70, sr=(0.125, 0.25, 1.0), bypass=("none", "simple"), pct3x3=[0.5])
+    line = planted(lambda q: 70, sr=(0.125,), bypass=["none"], pct3x3=(0.01, 0.75))
+    rise, _plateau, *_ = findings(pd.concat([grid, line], ignore_index=True))
+    assert rise.evidence.startswith("pct3x3=0.5: ")
+    assert rise.evidence.endswith(" These trials have sr=0.125, the paper's sr=0.5.")
 
 
 def test_a_plateau_says_where_it_was_tested() -> None:
@@ -141,6 +152,28 @@ def test_networks_that_never_pool_are_neither_early_nor_late() -> None:
 def test_a_table_without_such_sweeps_has_no_findings() -> None:
     assert findings(planted(lambda q: 70, lr=(0.1, 0.2))) == []
     assert findings(planted(lambda q: 70, sr=(0.3, 0.4))) == []
+
+
+def test_claims_that_cannot_be_tested_say_what_they_need() -> None:
+    """Only those about what varies; complex bypass is missing, and sr stops short of 0.75."""
+    rises, stops = CLAIMS[1].text, CLAIMS[2].text
+    assert untested(planted(lambda q: 70, lr=(0.1, 0.2))) == {}
+    assert untested(planted(lambda q: 70, sr=SR)) == {}
+    table = planted(lambda q: 70, sr=(0.125, 0.5, 1.0), bypass=("none", "simple"))
+    needs = untested(table)
+    assert (needs.pop(rises), needs.pop(stops)) == ("sr=0.75", "sr=0.75")
+    assert [*needs.values()] == ["bypass=complex"] * 2
+    short = planted(lambda q: 70, sr=(0.25, 0.5))
+    assert untested(short) == {rises: "sr=0.125 and 0.75", stops: "sr=0.75 and sr above 0.75"}
+    assert untested(pd.concat([short.assign(data="mnist"), table])) == {**needs, **untested(table)}
+    apart = planted(lambda q: 70, sr=(0.125, 0.75))
+    apart = apart[(apart["sr"] == 0.125) == (apart["seed"] < 4)]
+    assert untested(apart) == {
+        rises: "a seed with sr=0.125 and 0.75, all else equal",
+        stops: "sr above 0.75",
+    }
+    (_, line) = paper(sweep(table)).text
+    assert line.startswith(f'Not tested: "{rises[:-1]}" (needs sr=0.75), "')
 
 
 def test_a_finding_has_the_numbers_of_both_sides() -> None:

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from swept import PCT, SR, WIRES, made, swept
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
-from dse.analysis.compare import comparisons
+from dse.analysis.compare import compare, comparisons
 from dse.analysis.statistics import share
 from dse.figures.chance import at_chance, shares
 from dse.figures.effects import effects
@@ -212,8 +212,27 @@ def test_a_forest_plot_counts_trials_without_a_partner() -> None:
     one = (table["sr"] == SR[0]) & (table["seed"] == 0)
     lonely = made(swept(pct3x3=PCT[:1], sr=(0.5,), freq=(1,)))
     found = sweep(pd.concat([table[~one], lonely], ignore_index=True))
-    words = text(forest(found, comparisons(found.rows)))
-    assert "Not shown: 4 trials without a partner of the same seed." in words
+    words = " ".join(text(forest(found, comparisons(found.rows))).split())
+    assert "Not shown: 4 trials in no comparison with the first value of an axis." in words
+
+
+def test_where_all_values_are_compared_partners_need_not_have_the_first() -> None:
+    """Four trials with sr 0.5 and 1 are partners: in no comparison with sr 0.125, but in one."""
+    table = made(swept(sr=(0.125, 0.5, 1.0)))
+    found = sweep(table[(table["sr"] != 0.125) | (table["seed"] == 0)])
+    alone = 2 * (table["seed"].nunique() - 1)
+    words = " ".join(text(forest(found, comparisons(found.rows))).split())
+    assert f"Not shown: {alone} trials in no comparison with the first value of an axis." in words
+    assert "Not shown" not in text(forest(found, compare(found.rows, "sr")))
+
+
+def test_a_title_of_two_folders_fits() -> None:
+    table = made(swept(sr=SR[:2]))
+    folders = [table.assign(data="image_folder", manifest=f"9-20-5-{n * 20}") for n in "ab"]
+    folders[1]["trial_id"] = folders[1]["trial_id"].str[::-1]
+    first, second = figure3a(pd.concat(folders)).axes[0].get_title().splitlines()
+    assert first == "Figure 3(a), measured: image_folder:aaaaaaaa and"
+    assert second.startswith("image_folder:bbbbbbbb, ")
 
 
 @pytest.mark.parametrize(

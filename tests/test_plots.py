@@ -498,6 +498,9 @@ def test_a_heat_map_has_a_panel_for_each_setting() -> None:
     figure = heat_map(sweep(table), "sr", "pct3x3")
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:3] == [f"bypass {wire}" for wire in WIRES]
+    lone = made(swept(sr=SR[:1], pct3x3=PCT[:1], freq=(1,)), swept(sr=SR, freq=(4,)))
+    words = " ".join(text(heat_map(sweep(pd.concat([table, lone])), "sr", "pct3x3")).split())
+    assert f"Not shown: {len(lone)} trials where not both axes vary." in words
     values = np.linspace(0.01, 0.5, 10).round(2).tolist()
     with pytest.raises(TooMany, match="10 panels"):
         heat_map(sweep(made(swept(sr=SR, bypass=WIRES, dropout=values, seed=(0,)))), "sr", "bypass")

@@ -73,6 +73,9 @@ def test_below_three_seeds_there_is_no_interval() -> None:
     assert "[" not in text
     assert text.endswith("best by validation accuracy: sr=0.5; on the test set 85.0%")
     mixed = summary(accuracies({0.5: [80, 90], 1.0: [70, 70, 70]}), 5)
+    assert mixed.endswith("on the test set 85.0% (2 seeds; others have 3)")
+    three = accuracies({0.5: [90], 0.75: [80, 80], 1.0: [70, 70, 70]})
+    assert summary(three, 6).endswith("on the test set 90.0% (1 seed; others have up to 3)")
     assert [line.count("[") for line in mixed.splitlines()] == [0, 0, 0, 1, 0]
 
 

@@ -18,7 +18,12 @@ from dse.trial.question import QUESTION
 from dse.trial.unread import unread
 
 KINDS = ("uncompressed", "compressed")
-NONE: Mapping[str, Any] = {"words": "", "bytes": math.nan, "answers": pd.Series(dtype=float)}
+NONE: Mapping[str, Any] = {
+    "words": "",
+    "bytes": math.nan,
+    "epochs": math.nan,
+    "answers": pd.Series(dtype=float),
+}
 """Where no network fits."""
 
 
@@ -32,15 +37,16 @@ def at_budgets(table: pd.DataFrame, budgets: Sequence[float] = ()) -> pd.DataFra
 
     - `budget_bytes`;
     - `uncompressed` and `compressed`: the network in words, "" where none fits;
-    - of each, `..._bytes`, the mean over the seeds, and `..._top1` with its 95% interval
-      (`..._low`, `..._high`), on the test set (top-5 where there are many classes), percent;
+    - of each, `..._epochs`, those of training and retraining, `..._bytes`, the mean over the seeds,
+      and `..._top1` with its 95% interval (`..._low`, `..._high`), on the test set (top-5 where
+      there are many classes), percent;
     - `difference` of the compressed network from the uncompressed one with its 95% interval
       (`difference_low`, `difference_high`), points; over `seeds`, those that both have.
 
     Raises `ValueError` for a table that is empty or holds a network twice, and `TooMany`, a
     `ValueError` too, for several data sets.
     """
-    require(table, "compressed_id", "method", "file_bytes", "val_top1")
+    require(table, "compressed_id", "method", "file_bytes", "val_top1", "epochs_total")
     table = distinct(table)
     found = sweep_once(table.assign(way=ways(table)))
     check_data_set(found.rows)
@@ -71,6 +77,7 @@ def _network(found: Sweep, rows: pd.DataFrame) -> dict[str, Any]:
         "kind": KINDS[int(first["method"] != UNCOMPRESSED)],
         "words": ", ".join(filter(None, words)) or KINDS[0],
         "bytes": rows["file_bytes"].mean(),
+        "epochs": rows["epochs_total"].mean(),
         "largest": rows["file_bytes"].max(),
         "val_top1": rows["val_top1"].mean(),
         "answers": rows.set_index("seed")[found.answer],
@@ -87,6 +94,7 @@ def _row(budget: float, networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         answers.append(best["answers"])
         known = interval(best["answers"].tolist() or [math.nan], within=PERCENT)
         row |= {kind: best["words"], f"{kind}_bytes": best["bytes"], f"{kind}_top1": known.mean}
+        row |= {f"{kind}_epochs": best["epochs"]}
         row |= {f"{kind}_low": known.low, f"{kind}_high": known.high}
     before, after = answers
     differences = (after - before).dropna()

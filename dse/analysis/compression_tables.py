@@ -78,9 +78,11 @@ def budget_sentences(found: pd.DataFrame) -> list[str]:
     for row in both.to_dict("records"):
         low, high, seeds = row["difference_low"], row["difference_high"], row["seeds"]
         known = Interval(mean=row["difference"], low=low, high=high, count=seeds)
+        epochs = [row["compressed_epochs"], row["uncompressed_epochs"]]
+        unequal = " ({:g} epochs against {:g})".format(*epochs) if epochs[0] != epochs[1] else ""
         sentences.append(
             f"Within {_budget(row['budget_bytes'])}, {row['compressed']} compared with "
-            f"{row['uncompressed']}: {signed(known, 'points')}."
+            f"{row['uncompressed']}: {signed(known, 'points')}{unequal}."
         )
     return sentences
 

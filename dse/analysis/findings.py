@@ -4,13 +4,12 @@ A claim `agrees` or `contradicts` only where the trials decide it at the 5% leve
 `dse.analysis.compare` and `dse.analysis.plateau`); else it is `not decided`. Each claim is tested
 by itself, with pairs of trials that have the same seed and are equal in all else; where something
 else varies, differences are means over its settings. Trials with the paper's fixed values are
-preferred; where there are none, the differences from these values are named.
+preferred; where there are none, the values of the trials that are compared are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -19,7 +18,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, data_sets, reads
 from dse.analysis.compare import Comparison, judged
-from dse.analysis.pairs import averaged, axis_alone, sweep_once
+from dse.analysis.pairs import averaged, averaged_rows, axis_alone, sweep_once
 from dse.analysis.plateau import MARGIN, PAPER, Claim, beyond
 from dse.analysis.statistics import ALPHA
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_2, TABLE_3, Point
@@ -44,8 +43,10 @@ class Finding:
     evidence: str
 
 
-Judge = Callable[[pd.DataFrame], tuple[str, str]]
-"""A table -> the verdict and the evidence; raises `NoSweep` where it lacks what that needs."""
+Judged = tuple[str, str, Sequence[Comparison]]
+Judge = Callable[[pd.DataFrame], Judged]
+"""A table -> the verdict, the evidence and what was compared; raises `NoSweep` where it lacks what
+that needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,22 +61,41 @@ class _Claim:
     networks: tuple[str, ...] = ("squeezenet",)
 
 
+class _Lacking(NoSweep):
+    """An axis of a claim varies, and lacks what the claim needs, which the message says."""
+
+
 def findings(table: pd.DataFrame) -> list[Finding]:
     """Test the paper's claims on each data set of a table.
 
-    A claim whose trials the table lacks is left out; there may be none.
+    A claim whose trials the table lacks is left out (see `untested`); there may be none.
     """
-    return [
-        found
-        for claim in CLAIMS
-        for data, rows in table.groupby(data_sets(table))
-        if (found := _tested(claim, str(data), rows))
-    ]
+    return [found for *_, found in _each(table) if isinstance(found, Finding)]
 
 
-def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
+def untested(table: pd.DataFrame) -> dict[str, str]:
+    """The claims about what varies in a table that it cannot test on any of its data sets, each
+    with what the one that lacks least needs: "sr=0.125 and 0.75"."""
+    every = list(_each(table))
+    tested = {text for text, found in every if isinstance(found, Finding)}
+    needs: dict[str, str] = {}
+    for text, found in every:
+        if text not in tested and isinstance(found, _Lacking):
+            needs[text] = min(needs.get(text, str(found)), str(found), key=len)
+    return needs
+
+
+def _each(table: pd.DataFrame) -> Iterator[tuple[str, Finding | NoSweep]]:
+    """The text of each claim and what comes of it, for each data set."""
+    for claim in CLAIMS:
+        for data, rows in table.groupby(data_sets(table)):
+            yield claim.text, _tested(claim, str(data), rows)
+
+
+def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | NoSweep:
     """The claim at those of the paper's fixed values that the table has; if the trials there cannot
-    show it, at all values; None if those cannot either."""
+    show it, at all values; why not if those cannot either."""
+    lacking = NoSweep()
     table = table[table["network"].isin(claim.networks)]
     same = table
     for name, value in claim.fixed.items():
@@ -83,20 +103,25 @@ def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | None:
         if (own := read & (same[name] == value)).any():
             same = same[own | ~read]
     for rows in (same, table) if len(same) < len(table) else (table,):
-        with suppress(NoSweep):
-            verdict, evidence = claim.judge(rows)
+        try:
+            verdict, evidence, compared = claim.judge(rows)
+        except NoSweep as error:
+            lacking = error
+        else:
             return Finding(
                 claim=claim.text,
                 data=data,
                 paper=claim.paper,
                 verdict=verdict,
-                evidence=evidence + _other(claim, rows),
+                evidence=evidence + _other(claim, rows, compared),
             )
-    return None
+    return lacking
 
 
-def _other(claim: _Claim, rows: pd.DataFrame) -> str:
-    """The paper's fixed values that not all of these trials have, in a sentence."""
+def _other(claim: _Claim, table: pd.DataFrame, compared: Iterable[Comparison]) -> str:
+    """The paper's fixed values that not all of the compared trials have, in a sentence."""
+    found = sweep_once(table)
+    rows = pd.concat([averaged_rows(found, one.pairs) for one in compared], ignore_index=True)
     values = {name: sorted(rows.loc[reads(rows, [name]), name].unique()) for name in claim.fixed}
     lacking = [name for name, known in values.items() if {*known} - {claim.fixed[name]}]
     here = " ".join(f"{name}={','.join(map(written, values[name]))}" for name in lacking)
@@ -106,25 +131,32 @@ def _other(claim: _Claim, rows: pd.DataFrame) -> str:
 
 def _compared(table: pd.DataFrame, column: str, low: Any, highs: Sequence[Any]) -> list[Comparison]:
     """The values `highs` of a column compared with `low`; raises `NoSweep` where none can be."""
-    compared: list[Comparison] = []
     values = {*table.get(column, [])}
-    if low in values and not values.isdisjoint(highs):
-        found = sweep_once(table)
-        axis = axis_alone(found, column)
-        compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
+    if len(values) < 2:
+        raise NoSweep(f"`{column}` does not vary")
+    lacking = [written(value) for value in (low, *highs) if value not in values]
+    parts = [f"{column}={' and '.join(lacking)}"] if lacking else []
+    if parts := parts if highs else [*parts, f"{column} above {written(low)}"]:
+        raise _Lacking(" and ".join(parts))
+    found = sweep_once(table)
+    axis = axis_alone(found, column)
+    compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
     if not compared:
-        raise NoSweep(f"no seed has two of these values of `{column}` with all else equal")
+        raise _Lacking(
+            f"a seed with {column}={written(low)} and {' or '.join(map(written, highs))}, "
+            "all else equal"
+        )
     return compared
 
 
 def _higher(column: str, low: Any, high: Any) -> Judge:
     """The test that accuracy at `high` is higher than at `low`."""
 
-    def judge(table: pd.DataFrame) -> tuple[str, str]:
+    def judge(table: pd.DataFrame) -> Judged:
         (one,) = _compared(table, column, low, [high])
         if not one.decided:
-            return "not decided", one.sentence
-        return ("agrees" if one.difference.mean > 0 else "contradicts"), one.sentence
+            return "not decided", one.sentence, [one]
+        return ("agrees" if one.difference.mean > 0 else "contradicts"), one.sentence, [one]
 
     return judge
 
@@ -138,33 +170,33 @@ def _plateau(column: str, points: Sequence[Point]) -> Judge:
     value = PAPER[column]
     after = min(point.value for point in points if point.value > value)
 
-    def judge(table: pd.DataFrame) -> tuple[str, str]:
+    def judge(table: pd.DataFrame) -> Judged:
         greater = sorted(table.loc[table[column] > value, column].unique())
         steps = _compared(table, column, value, greater)
         exceeds = any(step.direction == "higher" for step in beyond(steps, MARGIN))
         one = Claim(column=column, value=value, comparisons=tuple(steps), exceeds=exceeds)
         if one.stops and steps[-1].pairs.after < after:
             near = f"No value from {written(after)} on, the paper's next, was compared."
-            return "not decided", f"{one.sentence} {near}"
+            return "not decided", f"{one.sentence} {near}", steps
         verdict = "agrees" if one.stops else "contradicts" if one.exceeds else "not decided"
-        return verdict, one.sentence
+        return verdict, one.sentence, steps
 
     return judge
 
 
-def _as_accurate(table: pd.DataFrame) -> tuple[str, str]:
+def _as_accurate(table: pd.DataFrame) -> Judged:
     """The test that SqueezeNet is at most `MARGIN` points below AlexNet."""
     (one,) = _compared(table, "network", "alexnet", ["squeezenet"])
     params = table.groupby("network")["params"].mean()
     fewer = params["alexnet"] / params["squeezenet"]
     evidence = f"{one.sentence} SqueezeNet has {fewer:.3g} times fewer parameters."
     if one.smallest_adjusted_p <= ALPHA and one.difference.low >= -MARGIN:
-        return "agrees", evidence
+        return "agrees", evidence, [one]
     lower = any(over.direction == "lower" for over in beyond([one], -MARGIN))
-    return ("contradicts" if lower else "not decided"), evidence
+    return ("contradicts" if lower else "not decided"), evidence, [one]
 
 
-def _late_pooling(table: pd.DataFrame) -> tuple[str, str]:
+def _late_pooling(table: pd.DataFrame) -> Judged:
     """The test that pooling as late as the table has it is better than pooling as early."""
     pools = by_depth(table["pool_after"])
     if len(pools) < 2:

@@ -182,6 +182,15 @@ def paired(found: Sweep, axis: Axis, before: Any, after: Any) -> pd.DataFrame:
     return rows[rows.duplicated(_else(found, axis), keep=False)]
 
 
+def averaged_rows(found: Sweep, one: Pairs) -> pd.DataFrame:
+    """The rows in pairs that `averaged` took the mean over."""
+    axis = found.axis(one.column)
+    rows = paired(found, axis, one.before, one.after)
+    places = [other.places(rows) for other in found.axes if other is not axis]
+    codes = rows.groupby(places).ngroup() if places else [0] * len(rows)
+    return rows[whole(codes, rows["seed"])]
+
+
 def _else(found: Sweep, axis: Axis) -> list[str]:
     """What both trials of a pair have in common."""
     return ["seed", *(other.name for other in found.axes if other is not axis)]

@@ -140,6 +140,7 @@ def best(found: Sweep, ids: bool = False) -> Iterator[str]:
         own = _trials(found, first)
         name = " ".join(f"{key}={value}" for key, value in _named(found, first, own.iloc[0]))
         test = f"on the test set {first['mean']:.1f}% {_interval(first)}".rstrip()
+        test += _fewer_seeds(int(first["count"]), points["count"].drop(points.index[0]))
         if "file_bytes" in first:
             test += f", {first['file_bytes']:,.0f} bytes compressed"
         test += f"; {_ids(own)}" if ids else ""
@@ -148,6 +149,13 @@ def best(found: Sweep, ids: bool = False) -> Iterator[str]:
         )
         if (tied := int((points["val_top1"] == first["val_top1"]).sum())) > 1:
             yield f"{tied:,} configurations are tied at this accuracy{on}; the smallest is named"
+
+
+def _fewer_seeds(own: int, others: pd.Series[int]) -> str:
+    """In brackets, where other configurations have more seeds."""
+    most = own if others.empty else int(others.max())
+    up_to = "" if (others == most).all() else "up to "
+    return f" ({counted(own, 'seed')}; others have {up_to}{most:,})" if own < most else ""
 
 
 def _ids(rows: pd.DataFrame) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 50
 """More rows than this cannot be read."""
 UNDECIDED = "#7f7f7f"
+FIRST = "in no comparison with the first value of an axis"
+"""Why a trial is in none of `dse.analysis.compare.comparisons`."""
 
 
 def forest(
@@ -58,7 +60,9 @@ def forest(
         axes.set_title(described(shown))
         _legend(axes, comparisons)
         alone = len(found.rows) - len(once(shown))
-        lost = f"Not shown: {counted(alone, 'trial')} without a partner of the same seed."
+        first = all(p.before == found.axis(p.column).values[0] for p in compared)
+        why = FIRST if first else "without a partner of the same seed"
+        lost = f"Not shown: {counted(alone, 'trial')} {why}."
         caption(figure, *_remarks(comparisons), lost if alone else "", note, drawn=shown)
     return figure
 

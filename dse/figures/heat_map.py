@@ -96,7 +96,7 @@ def _crossed(found: Sweep, across: Axis, up: Axis, others: list[str]) -> tuple[S
     if kept.empty:
         raise NoSweep(f"`{across.name}` and `{up.name}` never both vary with all else equal")
     count = len(found.rows) - len(kept)
-    lost = f"Not shown: {counted(count, 'trial')} where only one of the two axes varies."
+    lost = f"Not shown: {counted(count, 'trial')} where not both axes vary."
     return replace(found, rows=kept), lost if count else ""
 
 

@@ -6,6 +6,7 @@ that cannot be drawn it raises `NoSweep`, whose message says why. Nothing trains
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +54,17 @@ def _figure3(table: pd.DataFrame, paper: Figure3, note: str) -> Figure:
     with style():
         figure, (ours, *rest) = panels(2, 3.3, columns=1) if theirs else panels(1, 4.0)
         _over_sizes(ours, found, drawn, paper.column, paper.label)
-        ours.set_title(f"{paper.title}, measured: {described(trials_of(drawn))}")
+        ours.set_title(_title(f"{paper.title}, measured", drawn))
         for axes in rest:
             _published(axes, paper)
         texts = (measured(found, drawn, paper.column), lost, note, paper.missing(drawn))
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
+
+
+def _title(what: str, drawn: Sequence[Line]) -> str:
+    """What is drawn and of which trials, in lines that fit."""
+    return textwrap.fill(f"{what}: {described(trials_of(drawn))}", 60)
 
 
 def _published(axes: Axes, paper: Figure3) -> None:
@@ -78,7 +84,7 @@ def widths(table: pd.DataFrame, note: str = "") -> Figure:
     with style():
         figure, (axes,) = panels(1, 4.4)
         _over_sizes(axes, found, drawn, "base_e", "expand filters of fire2 (base_e)")
-        axes.set_title(f"Width: {described(trials_of(drawn))}")
+        axes.set_title(_title("Width", drawn))
         texts = (measured(found, drawn, "base_e"), lost, note)
         caption(figure, *texts, drawn=trials_of(drawn))
     return figure
@@ -106,7 +112,7 @@ def downsample(table: pd.DataFrame, note: str = "") -> Figure:
             side_by_side(axes, artists)
         axes.set_xticks(list(ranks.values()), ticks)
         axes.set_xlabel(label)
-        axes.set_title(f"Downsampling: {described(trials_of(drawn))}")
+        axes.set_title(_title("Downsampling", drawn))
         beside = SIDE_BY_SIDE if apart else ""
         texts = (measured(found, drawn, "pool_after"), lost, beside, note)
         caption(figure, *texts, drawn=trials_of(drawn))

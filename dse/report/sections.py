@@ -11,7 +11,7 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.compare import Comparison, comparisons, highlights, undecidable
 from dse.analysis.devices import times_comparable
-from dse.analysis.findings import findings
+from dse.analysis.findings import findings, untested
 from dse.analysis.front import front
 from dse.analysis.known import finite, off_front
 from dse.analysis.plateau import PAPER, plateaus
@@ -100,7 +100,8 @@ def paper(found: Sweep) -> Section:
     with suppress(NoSweep):
         rows = table3(found.rows)
         tables.append(Table("Table 3: bypass connections, here and in the paper", rows))
-    if not (tested or tables):
+    needs = [f'"{claim[:-1]}" (needs {what})' for claim, what in untested(found.rows).items()]
+    if not (tested or tables or needs):
         return Section(id="paper", title="The paper's claims")
     text = (
         "The paper's numbers are of single runs on ImageNet, and these data are not ImageNet: a "
@@ -121,7 +122,7 @@ def paper(found: Sweep) -> Section:
         id="paper",
         title="The paper's claims",
         headline=f"{len(tested)} tested here, {verdicts}." if tested else "",
-        text=[text],
+        text=[text, *([f"Not tested: {', '.join(needs)}."] if needs else [])],
         points=points,
         tables=tables,
     )
