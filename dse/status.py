@@ -139,7 +139,7 @@ def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:
     if stopped and not drivers.published(folder):
         asked = _asked(folder, stopped.keys())
         which = "to resume:" if len(asked) == 1 else "to resume, the one that asked for it:"
-        yield from (f"{which} {line}" for line in asked[:LISTED])
+        yield from (f"{which} {commands.moved(line, folder)}" for line in asked[:LISTED])
 
 
 def _asked(folder: Path, stopped: Set[str]) -> list[str]:
@@ -197,7 +197,8 @@ def _command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[
     kind = status["kind"]
     what = f"a {drivers.named(status)}"
     if not is_running:
-        command = f"cd {shlex.quote(status['folder'])} && {status['command']}"
+        line = commands.moved(status["command"], folder, status["folder"])
+        command = f"cd {shlex.quote(status['folder'])} && {line}"
         if "count" not in status:  # of an earlier version
             return [f"{what} was killed: {status['summary']}; to resume: {command}"]
         done = status["done"] + len(status["running"].keys() & records.ids(folder, kind))

@@ -131,6 +131,15 @@ def test_settings_are_compared_together_too() -> None:
     assert "mean over 2 settings" in one.sentence
     assert one.sentence.endswith("lower.")
     assert compare_means(table[table.sr == 0.5], "bypass") == []
+    known = [
+        table[table.sr <= highest].assign(
+            data="image_folder", manifest=f"2-9-3-{own * 20}", trial_id=lambda t: t.trial_id + "0"
+        )
+        for own, highest in (("1", 0.5), ("2", 0.25))
+    ]
+    known[1]["trial_id"] += "0"
+    (one,) = compare_means(pd.concat(known), "bypass")
+    assert "mean over 3 settings of 2 data sets" in one.sentence
 
 
 def test_a_sweep_is_compared_with_the_first_value_of_each_axis() -> None:

@@ -72,8 +72,9 @@ def test_the_configuration_is_printed_without_data_and_only_if_it_is_right(
     assert "\n# runner.engine: local\n" in printed
     assert "submitit" not in printed
     (tmp_path / "whole.yaml").write_text(printed)
-    assert lines("-cd", str(tmp_path), "-cn", "whole", "recipe=paper") == [
-        "page `whole` has no recipe in its `defaults`: give the keys of recipe=paper instead"
+    assert lines("-cd", str(tmp_path), "-cn", "whole", "recipe=paper,robust") == [
+        "page `whole` has no recipe in its `defaults`: begin it with `defaults: [squeezenet, "
+        "_self_]` and remove its keys of a recipe, or give these keys instead of recipe="
     ]
     assert sweep([*arguments, "--cfg", "sr=2"]) == 2
     captured = capsys.readouterr()

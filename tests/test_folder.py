@@ -199,14 +199,17 @@ def test_a_class_with_a_line_break_in_its_name_is_refused(root: Path, cache: Pat
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "val").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
     assert lines(tmp_path, cache) == {"it has no train/", "val/ has no classes"}
-    assert lines(tmp_path / "missing\x07", cache) == {"it has no train/", "it has no val/"}
+    for missing in "nope\x07", "loop":
+        with pytest.raises(DataError) as caught:
+            read(tmp_path / missing, cache)
+        got = f"got {str(tmp_path / missing)!r}; give data.root=DIR"
+        assert str(caught.value) == f"`data.root` must be an existing folder, {got}"
     (tmp_path / "train").write_bytes(b"")
     assert lines(tmp_path, cache) == {"it has no train/", "val/ has no classes"}
     one = write(tmp_path / "one", {"train/cat/a.jpg": b"1", "val/cat/b.jpg": b"1"})
     assert line(one, cache) == "train/ has 1 class, at least 2 are needed"
-    (tmp_path / "loop").symlink_to("loop")
-    assert lines(tmp_path / "loop", cache) == {"it has no train/", "it has no val/"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
@@ -257,7 +260,7 @@ def test_trials_take_the_manifest_that_their_command_found(
     assert planned(folder_protocol(), store).text == TEXT
     assert len(scans) == known
     assert len(list((cache / "image_folder").iterdir())) == 1
-    with pytest.raises(DataError, match="`manifest` must be that of"):
+    with pytest.raises(DataError, match=r": 4 images in train/, were 3 \(`manifest` "):
         planned(folder_protocol(f"2-3-2-{0:020}"), store)
     assert len(scans) > known
 
@@ -394,9 +397,14 @@ def test_the_folder_must_be_the_one_that_was_planned(root: Path, cache: Path) ->
     with pytest.raises(DataError) as caught:
         prepare(folder_protocol(), store)
     now = read(root, cache).text
-    assert (
-        str(caught.value) == f"`manifest` must be that of `data.root`, {now} for {root}, got {TEXT}"
+    changed = f"the images of `data.root` ({root}) are not those of these trials: "
+    again = "bring the old ones back or train again"
+    assert str(caught.value) == (
+        f"{changed}3 in val/, were 2 (`manifest` {now}, was {TEXT}); {again}"
     )
+    other = folder_protocol(f"{now.rpartition('-')[0]}-{0:020}")
+    with pytest.raises(DataError, match=r"these trials: other names or sizes \(`manifest` "):
+        prepare(other, store)
 
 
 # Requests ---------------------------------------------------------------------------------

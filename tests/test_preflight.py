@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_records import place, record
 
 from dse.data.store import Store
 from dse.results import records
 from dse.space.architecture import LAYOUTS
 from dse.sweep.errors import RequestError
-from dse.sweep.preflight import check_data, check_folder
+from dse.sweep.preflight import check_data, check_folder, other_images
 from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 
@@ -83,3 +85,21 @@ def test_embedded_digits_need_no_preparation(store: Store) -> None:
     check_data([trial()], store)
     check_data([], store)
     assert not store.cache.exists()
+
+
+def test_trials_of_other_images_are_counted(tmp_path: Path) -> None:
+    """Where none has the images that are asked for."""
+    old, new = (f"2-200{n}-3-{n:020}" for n in (0, 1))
+    first = trial(data="image_folder", manifest=old, image_size=64)
+    asked = [trial(data="image_folder", manifest=new, image_size=64)]
+    assert other_images(tmp_path, asked) == []
+    records.save(tmp_path, replace(record(), trial=trial()), {})
+    assert other_images(tmp_path, asked) == []
+    records.save(tmp_path, replace(record(), trial=first), {})
+    assert other_images(tmp_path, asked) == [
+        f"{tmp_path} has 1 trial of other images (`manifest` {old}); the images are now {new}: "
+        "nothing is done for them"
+    ]
+    assert other_images(tmp_path, [trial()]) == other_images(tmp_path, [*asked, first]) == []
+    (place(tmp_path, replace(record(), trial=first)) / "record.json").write_text("{")
+    assert other_images(tmp_path, asked) == []  # a damaged record stops no sweep

@@ -302,6 +302,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
 
 
 OWN_PAGES = "Pages of your own (-cd) are read as they are now."
+FITS = "A command with budget= trains the part of its trials that fits."
 
 
 def test_the_command_shows_the_selected_trials(
@@ -311,8 +312,10 @@ def test_the_command_shows_the_selected_trials(
     commands.note(folder, "python -m dse.sweep 'sr=0.125,0.5'")
     assert command.main([str(folder)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(folder / "report.html")
-    assert OWN_PAGES not in " ".join(Reader((folder / "report.html").read_bytes()).texts)
-    commands.note(folder, "python -m dse.sweep -cd mine -cn narrow")
+    text = " ".join(Reader((folder / "report.html").read_bytes()).texts)
+    assert OWN_PAGES not in text
+    assert FITS not in text
+    commands.note(folder, "python -m dse.sweep -cd mine -cn narrow budget=1m")
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert command.main([str(folder), "sr=0.5", "seed=0,1"]) == 0
     path = folder / "plots/report_sr=0.5_seed=0,1.html"
@@ -323,6 +326,7 @@ def test_the_command_shows_the_selected_trials(
     assert "Selected: sr=0.5; seed=0, 1 (2 of 6 trials)." in text
     assert "python -m dse.sweep 'sr=0.125,0.5'" in text
     assert OWN_PAGES in text
+    assert FITS in text
     assert f"python -m dse.report '{folder}' sr=0.5 seed=0,1" in text
     assert "on the test set, which was not used for any choice." in text
     point = {

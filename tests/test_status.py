@@ -106,7 +106,8 @@ def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
         (three, 9, b"[]"), (four, 9, state(four, 1, 9)),
     ):  # fmt: skip
         checkpoints.save(tmp_path, trial.trial_id, step, content)
-    commands.note(tmp_path, "python -m dse.sweep seed=0,1,2")
+    here = f"name={tmp_path.name} results.root={tmp_path.parent}"
+    commands.note(tmp_path, f"python -m dse.sweep seed=0,1,2 {here}")
     before = contents(tmp_path)
     with locks.claim(tmp_path, two.trial_id):  # it runs
         first, *lines = shown(tmp_path, capsys)
@@ -114,11 +115,11 @@ def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
     third = f"stopped half-way: trial {three.trial_id[:8]}"
     expected = [f"stopped half-way: {names[0]}: epoch 3 of 20 and 15 steps", third]
     assert sorted(lines[:-1]) == sorted(expected)
-    assert lines[-1] == "to resume: python -m dse.sweep seed=0,1,2"
+    assert lines[-1] == f"to resume: python -m dse.sweep seed=0,1,2 {here}"
     assert f"stopped half-way: {names[1]}: epoch 0 of 20 and 1 step" in shown(tmp_path, capsys)
-    commands.note(tmp_path, "python -m dse.sweep seed=9")  # which does not resume them
+    commands.note(tmp_path, "python -m dse.sweep seed=9 name=old")  # which does not resume them
     assert [line.partition(": ")[0::2] for line in shown(tmp_path, capsys)[-2:]] == [
-        ("to resume, the one that asked for it", f"python -m dse.sweep seed={seeds}")
+        ("to resume, the one that asked for it", f"python -m dse.sweep seed={seeds} {here}")
         for seeds in ("9", "0,1,2")  # newest first
     ]
     assert contents(tmp_path).keys() == before.keys()
@@ -128,7 +129,33 @@ def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
         commands.note(tmp_path, f"python -m dse.search study={study}".removesuffix(" study=tpe"))
     last = shown(tmp_path, capsys)[-2:]
     assert last[0].startswith("stopped half-way: ")
-    assert last[1] == "to resume: python -m dse.search study=mine"
+    assert last[1] == f"to resume: python -m dse.search study=mine {here}"
+
+
+def test_a_folder_that_was_moved_is_resumed_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, one, two = "python -m dse", Path("results/one"), Path("results/a b")
+    root = tmp_path / "results"
+    for line, folder, expected in (
+        (f"{run}.sweep sr=0.5 name=one", one, None),
+        (f"{run}.sweep name=one sr=0.5", two, f"{run}.sweep sr=0.5 'name=a b'"),
+        (f"{run}.sweep sr=0.5", Path("results/figure3a"), None),
+        (f"{run}.sweep sr=0.5", one, f"{run}.sweep sr=0.5 name=one"),
+        (f"{run}.sweep -cd . -cn page", one, f"{run}.sweep -cd . -cn page name=one"),
+        (f"{run}.search", Path("results/search"), None),
+        (f"{run}.reproduce table3", Path("results/reproduce"), None),
+        (f"{run}.reproduce", one, f"{run}.reproduce name=one"),
+        (f"{run}.sweep name=one", Path("x/one"), f"{run}.sweep name=one results.root={tmp_path}/x"),
+        (f"{run}.sweep name=one results.root=x", Path("x/one"), None),
+        (f"{run}.sweep results.root=x name=one", one, f"{run}.sweep name=one results.root={root}"),
+        ("python mine.py one", two, None),
+        ("python -m dse.sweep 'name=one", two, None),
+    ):  # fmt: skip
+        assert commands.moved(line, folder) == (expected or line)
+    line = f"{run}.sweep name=one results.root=x"
+    assert commands.moved(line, tmp_path / "y/x/one", str(tmp_path / "y")) == line
 
 
 @pytest.mark.slow
@@ -293,7 +320,8 @@ def test_what_a_killed_search_has_done_is_shown(
         content = path.read_bytes()
         assert shown(tmp_path, capsys)[1] == f"a search is running: {known['summary']}"
     path.write_bytes(content)
-    resume = "to resume: cd /x && python -m dse.search"
+    here = f"name={tmp_path.name} results.root={tmp_path.parent}"
+    resume = f"to resume: cd /x && python -m dse.search {here}"
     assert shown(tmp_path, capsys)[1:] == [f"a search was killed: 2 of 6 done, 1 failed; {resume}"]
     earlier = {key: value for key, value in json.loads(content).items() if key != "count"}
     path.write_text(json.dumps(earlier))

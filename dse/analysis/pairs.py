@@ -25,7 +25,7 @@ class Pairs:
     One difference, in points or the unit of `answer`, for each seed that counts; `left_out` counts
     the other seeds of one or both. `setting` is the values of the other axes, without those that
     are not read. Differences over several settings are means over `settings` of `all_settings`,
-    those in which some seed has both; then `setting` is empty.
+    those in which some seed has both, of so many `data_sets`; then `setting` is empty.
     """
 
     column: str
@@ -37,6 +37,7 @@ class Pairs:
     setting: Mapping[str, Any]
     settings: int = 1
     all_settings: int = 1
+    data_sets: int = 1
 
     @property
     def where(self) -> str:
@@ -45,7 +46,8 @@ class Pairs:
         if self.settings < self.all_settings:
             all_of_them = f"{self.settings} of {all_of_them}"
         if self.settings > 1:
-            return f"mean over {all_of_them}"
+            of = f" of {self.data_sets} data sets" if self.data_sets > 1 else ""
+            return f"mean over {all_of_them}{of}"
         alone = at(self.setting)
         return f"{alone} ({all_of_them})" if self.all_settings > 1 else alone
 
@@ -104,6 +106,7 @@ def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Ite
     The mean of each seed is over the same settings: see `whole`.
     """
     answer = found.answer
+    of_data = [other.name for other in found.axes if {"data", "manifest"} & {*other.columns}]
     for before, after, codes, seeds, differences, settings in _differences(found, axis, values):
         every, known = np.unique(seeds), np.isfinite(differences)
         if not known.any():
@@ -122,6 +125,7 @@ def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Ite
             setting=settings[used[0]] if len(used) == 1 else {},
             settings=len(used),
             all_settings=len(np.unique(codes)),
+            data_sets=len({tuple(settings[code].get(n) for n in of_data) for code in used}),
         )
 
 

@@ -63,6 +63,9 @@ def read(root: Path, cache: Path) -> Manifest:
     It is cached below `cache`, if that is writable. Raises `DataError` with all that is wrong.
     """
     home = root.absolute()
+    if not os.access(home, os.F_OK):
+        rule = f"`data.root` must be an existing folder, got {str(root)!r}"
+        raise DataError(printable(f"{rule}; give data.root=DIR"))
     manifest, problems = _scanned(home)
     if problems:
         raise DataError(listed(RULE, [printable(f"{home}: {p}") for p in problems]))
@@ -74,9 +77,13 @@ def prepare(protocol: Protocol, store: Store) -> Manifest:
     """The manifest of `store.root`; raises `DataError` unless it is the protocol's."""
     manifest = read(store.root, store.cache)
     if manifest.text != protocol.manifest:
+        now, then = manifest.text.split("-"), protocol.manifest.split("-")
+        counts = zip(("classes", f"images in {TRAIN}/", f"in {TEST}/"), now, then, strict=False)
+        changes = [f"{int(a):,} {what}, were {int(b):,}" for what, a, b in counts if a != b]
         raise DataError(
-            f"`manifest` must be that of `data.root`, {manifest.text} for {store.root}, "
-            f"got {protocol.manifest}"
+            f"the images of `data.root` ({store.root}) are not those of these trials: "
+            f"{', '.join(changes) or 'other names or sizes'} (`manifest` {manifest.text}, was "
+            f"{protocol.manifest}); bring the old ones back or train again"
         )
     return manifest
 

@@ -231,6 +231,8 @@ def _origin(contents: Contents) -> Section:
     text = []
     if lines:
         text.append("These commands made what this folder holds; each can be repeated.")
+        if any(" budget=" in line for line in lines):
+            text.append("A command with budget= trains the part of its trials that fits.")
         if any(" -cd" in line or " --config-dir" in line for line in lines):
             text.append("Pages of your own (-cd) are read as they are now.")
     elif len(contents.table):

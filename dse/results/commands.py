@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from dse.results.files import COMMANDS, make
+
+NAMES = {"dse.sweep": "figure3a", "dse.search": "search", "dse.reproduce": "reproduce"}
+"""The results folder's name where neither `name` nor a page is given, by command."""
+PAGES = ("-c", "--config")
+"""How the options begin that name a page, which may name the folder."""
 
 
 class Command(NamedTuple):
@@ -51,3 +57,27 @@ def noted(folder: Path) -> list[Command]:
                 command = Command(str(row["command"]), str(row["started"]))
                 found[command.line] = found.pop(command.line, command)
     return list(found.values())
+
+
+def moved(line: str, folder: Path, start: str = "") -> str:
+    """A command line for a results folder that may have been renamed or moved since.
+
+    It gets the `name` and the `results.root` that the folder has now, unless it leads there from
+    the directory `start` (default: the current one) as it is.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError:  # of a line that was changed by hand
+        return line
+    names = [NAMES[word] for word in words if word in NAMES]
+    if not names:
+        return line
+    given = dict(word.partition("=")[::2] for word in words)
+    name = given.get("name") or ("" if any(word.startswith(PAGES) for word in words) else names[0])
+    root = Path(start, given.get("results.root", "results"))
+    home = folder.resolve()
+    changed = {"name": home.name} if name != home.name else {}
+    if root.resolve() != home.parent:
+        changed["results.root"] = str(home.parent)
+    kept = [word for word in words if word.partition("=")[0] not in changed]
+    return shlex.join([*kept, *(f"{key}={text}" for key, text in changed.items())])

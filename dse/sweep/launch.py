@@ -20,7 +20,7 @@ from dse.sweep.calibration import known_rates
 from dse.sweep.devices import described, half_idle
 from dse.sweep.errors import RequestError
 from dse.sweep.messages import FULL, full, resume_command, say
-from dse.sweep.preflight import check_data, splits
+from dse.sweep.preflight import check_data, other_images, splits
 from dse.sweep.progress import Progress, trained
 from dse.sweep.signals import STOP, stopped_by_signals
 from dse.sweep.timing import Length, Rates, length_of
@@ -51,7 +51,7 @@ def run(
 
     def prepare() -> None:
         check_data(todo, store, say)
-        say(*splits(todo, store), *half_idle(workers, todo))
+        say(*splits(todo, store), *other_images(folder, trials), *half_idle(workers, todo))
         if execute == EXECUTE:
             import_figures()
 

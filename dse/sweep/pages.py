@@ -151,10 +151,14 @@ def composed(
             warnings.simplefilter("ignore")  # a page without `_self_` is read as if it came last
             whole: Any = OmegaConf.to_container(compose(page, overrides), resolve=False)
     except Exception as error:  # many types, whatever the page holds
-        errors.append(f"page `{page}` cannot be read: {_reason(error)}")
+        line = f"page `{page}` cannot be read: {_reason(error)}"
         for group in (one for one in choice if f"override '{one}'. No match" in str(error)):
-            has = f"page `{page}` has no {group} in its `defaults`"
-            errors[-1] = f"{has}: give the keys of {group}={choice[group]} instead"
+            line = (
+                f"page `{page}` has no {group} in its `defaults`: begin it with `defaults: "
+                f"[squeezenet, _self_]` and remove its keys of a {group}, or give these keys "
+                f"instead of {group}="
+            )
+        errors += [line] if line not in errors else []
         return {}
     found = dict(_flat(whole))
     if home != bundled():

@@ -12,7 +12,7 @@ from dse.sweep.devices import described, half_idle
 from dse.sweep.errors import RequestError
 from dse.sweep.estimate import Estimate, estimate
 from dse.sweep.messages import volume
-from dse.sweep.preflight import notes
+from dse.sweep.preflight import notes, other_images
 from dse.sweep.request import Request
 from dse.sweep.timing import size_of
 from dse.trial.names import duration, short_id, trial_names
@@ -34,6 +34,7 @@ def plan(request: Request, trials: Sequence[Trial], say: Say) -> str:
     )
     where = [f"trains on {described(request.workers)}"] if todo else []
     where += [*half_idle(request.workers, todo), *notes(todo, request.store)]
+    where += other_images(request.folder, trials)
     begun = checkpoints.begun(request.folder)
     states = {trial.trial_id: "half-way" if trial.trial_id in begun else "to do" for trial in todo}
     return "\n".join([*_table(trials, states, expected), *_widths(trials), *where, count, *total])

@@ -16,7 +16,7 @@ from dse.data.fetch import locate
 from dse.data.folder import Manifest
 from dse.data.published import PUBLISHED
 from dse.data.store import DataError, Report, Store
-from dse.results import records
+from dse.results import records, tables
 from dse.results.files import TRIALS, Damaged, foreign
 from dse.runner.cores import cores
 from dse.space.rules import printable
@@ -108,6 +108,24 @@ def splits(trials: Sequence[Trial], store: Store) -> list[str]:
             count, *without = _split(protocol, folder.planned(protocol, store), store.root)
             lines += [count, *without] if protocol in ends else without
     return [printable(line) for line in dict.fromkeys(lines)]
+
+
+def other_images(folder: Path, trials: Sequence[Trial]) -> list[str]:
+    """A line where a results folder has trials of folders of images, none of them with the images
+    of `trials`: all of these are to do."""
+    wanted = {one.manifest for one in _folders(trials)}
+    if not wanted or not records.ids(folder):
+        return []
+    try:
+        table = tables.load(folder)
+    except Damaged:  # trials that are not asked for; the tables will say so
+        return []
+    known = table.loc[table["data"] == "image_folder", "manifest"]
+    if known.empty or known.isin(wanted).any():
+        return []
+    then, now = (", ".join(sorted(some)[:LISTED]) for some in ({*known}, wanted))
+    of = f"{counted(len(known), 'trial')} of other images (`manifest` {then})"
+    return [printable(f"{folder} has {of}; the images are now {now}: nothing is done for them")]
 
 
 def _cached(name: str, store: Store) -> str:
