@@ -16,7 +16,7 @@ def compressed_record(sr: float = 0.125, seed: int = 0, **changes: Any) -> Compr
     parent = record(sr, seed)
     measured: dict[str, Any] = dict.fromkeys(MEASURED, 1)
     measured["status"] = "learned"
-    measured["file_sha256"] = hashlib.sha256(b"file").hexdigest()
+    measured["file_sha256"] = hashlib.sha256(b"f").hexdigest()
     measured |= {name: value for name, value in changes.items() if name in MEASURED}
     settings = Settings(**{name: changes[name] for name in changes if name in SETTINGS})
     return CompressedRecord(

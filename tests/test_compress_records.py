@@ -27,7 +27,7 @@ from dse.trial.record import ANSWER
 
 def save(folder: Path, **settings: Any) -> str:
     one = compressed_record(**settings)
-    files = {compressed.FILE: b"file"}
+    files = {compressed.FILE: b"f"}
     assert records.save_row(folder, one.compressed_id, one.row(), files, COMPRESSED)
     return one.compressed_id
 

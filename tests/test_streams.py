@@ -149,7 +149,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     like = compressed_record()
     for one in read_compression([str(folder), *COMPRESS]).compressions:
         row = replace(like, trial=one.trial, settings=one.settings).row()
-        records.save_row(folder, one.compressed_id, row, {FILE: b"1"}, COMPRESSED)
+        records.save_row(folder, one.compressed_id, row, {FILE: b"f"}, COMPRESSED)
     for kind in TRIALS, COMPRESSED:
         strew(folder / kind)
     return home

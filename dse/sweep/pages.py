@@ -83,7 +83,7 @@ def choices(
     errors += _taken(folders)
     known = names(folders)
     if accepted("--config-name", page, one_of(*known), errors) is None:
-        errors[-1] += _meant(page, known, folders)
+        errors[-1] += _meant(page, known, () if before else folders)
     axes = []
     for group in [group for group in GROUPS if group in overrides]:
         known, given = names(folders, group), overrides.pop(group)
