@@ -10,7 +10,7 @@ import pytest
 from planted import planted
 
 from dse.analysis.axes import sweep
-from dse.analysis.findings import CLAIMS, findings, untested
+from dse.analysis.findings import CLAIMS, examined, findings
 from dse.report.sections import paper
 
 Question = Mapping[str, Any]
@@ -152,6 +152,10 @@ def test_networks_that_never_pool_are_neither_early_nor_late() -> None:
 def test_a_table_without_such_sweeps_has_no_findings() -> None:
     assert findings(planted(lambda q: 70, lr=(0.1, 0.2))) == []
     assert findings(planted(lambda q: 70, sr=(0.3, 0.4))) == []
+
+
+def untested(table: pd.DataFrame) -> dict[str, str]:
+    return examined(table)[1]
 
 
 def test_claims_that_cannot_be_tested_say_what_they_need() -> None:

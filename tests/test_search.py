@@ -87,6 +87,28 @@ def opened_study(request: Request, storage: Any) -> Study:
     return Study(ledger, request.question, request.n_trials)
 
 
+def test_a_given_point_comes_first_and_one_in_training_is_not_done(tmp_path: Path) -> None:
+    request = asked(*SMALL, "sampler=random", "n_trials=2")
+    point = next(request.question.space.points())
+    with opened(tmp_path / "s", "", lambda line: None) as storage:
+        ledger = Ledger(storage, "warm", request.question, 2, "")
+        warm = Study(ledger, request.question, 2, [point])
+        first = warm.propose()
+        assert first
+        assert first.point == point
+        assert (warm.count, warm.done) == (1, 0)
+        warm.complete(first, {"val_top1": 50.0})
+        assert warm.done == 1
+        again = Study(ledger, request.question, 2)  # without the point: the ledger knows it
+        second = again.propose()
+        assert second
+        assert second.point != point
+        cold = opened_study(request, storage)
+        cold.propose()
+        known = [outcome(request, one)["warm_start"] for one in (warm, again, cold)]
+    assert known == [True, True, False]
+
+
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "annealing", "grid"])
 def test_nothing_is_trained_twice_or_above_a_limit(tmp_path: Path, sampler: str) -> None:
     limits = ("max.size_bytes=20kB", "max.macs=0.9M")

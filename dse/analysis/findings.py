@@ -9,7 +9,7 @@ preferred; where there are none, the values of the trials that are compared are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -68,28 +68,26 @@ class _Lacking(NoSweep):
 def findings(table: pd.DataFrame) -> list[Finding]:
     """Test the paper's claims on each data set of a table.
 
-    A claim whose trials the table lacks is left out (see `untested`); there may be none.
+    A claim whose trials the table lacks is left out; there may be none.
     """
-    return [found for *_, found in _each(table) if isinstance(found, Finding)]
+    return examined(table)[0]
 
 
-def untested(table: pd.DataFrame) -> dict[str, str]:
-    """The claims about what varies in a table that it cannot test on any of its data sets, each
-    with what the one that lacks least needs: "sr=0.125 and 0.75"."""
-    every = list(_each(table))
-    tested = {text for text, found in every if isinstance(found, Finding)}
+def examined(table: pd.DataFrame) -> tuple[list[Finding], dict[str, str]]:
+    """The findings, and the claims about what varies in the table that it cannot test on any of its
+    data sets, each with what the one that lacks least needs: "sr=0.125 and 0.75"."""
+    every = [
+        (claim.text, _tested(claim, str(data), rows))
+        for claim in CLAIMS
+        for data, rows in table.groupby(data_sets(table))
+    ]
+    found = [one for _, one in every if isinstance(one, Finding)]
+    tested = {one.claim for one in found}
     needs: dict[str, str] = {}
-    for text, found in every:
-        if text not in tested and isinstance(found, _Lacking):
-            needs[text] = min(needs.get(text, str(found)), str(found), key=len)
-    return needs
-
-
-def _each(table: pd.DataFrame) -> Iterator[tuple[str, Finding | NoSweep]]:
-    """The text of each claim and what comes of it, for each data set."""
-    for claim in CLAIMS:
-        for data, rows in table.groupby(data_sets(table)):
-            yield claim.text, _tested(claim, str(data), rows)
+    for text, one in every:
+        if text not in tested and isinstance(one, _Lacking):
+            needs[text] = min(needs.get(text, str(one)), str(one), key=len)
+    return found, needs
 
 
 def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | NoSweep:
@@ -120,13 +118,20 @@ def _tested(claim: _Claim, data: str, table: pd.DataFrame) -> Finding | NoSweep:
 
 def _other(claim: _Claim, table: pd.DataFrame, compared: Iterable[Comparison]) -> str:
     """The paper's fixed values that not all of the compared trials have, in a sentence."""
+    if not _differing(claim, table)[1]:
+        return ""
     found = sweep_once(table)
     rows = pd.concat([averaged_rows(found, one.pairs) for one in compared], ignore_index=True)
-    values = {name: sorted(rows.loc[reads(rows, [name]), name].unique()) for name in claim.fixed}
-    lacking = [name for name, known in values.items() if {*known} - {claim.fixed[name]}]
+    values, lacking = _differing(claim, rows)
     here = " ".join(f"{name}={','.join(map(written, values[name]))}" for name in lacking)
     paper = " ".join(f"{name}={written(claim.fixed[name])}" for name in lacking)
     return f" These trials have {here}, the paper's {paper}." if lacking else ""
+
+
+def _differing(claim: _Claim, rows: pd.DataFrame) -> tuple[dict[str, list[Any]], list[str]]:
+    """The values that rows have of the paper's fixed fields, and the fields that differ from it."""
+    values = {name: sorted(rows.loc[reads(rows, [name]), name].unique()) for name in claim.fixed}
+    return values, [name for name, known in values.items() if {*known} - {claim.fixed[name]}]
 
 
 def _compared(table: pd.DataFrame, column: str, low: Any, highs: Sequence[Any]) -> list[Comparison]:

@@ -11,7 +11,7 @@ import pandas as pd
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.compare import Comparison, comparisons, highlights, undecidable
 from dse.analysis.devices import times_comparable
-from dse.analysis.findings import findings, untested
+from dse.analysis.findings import examined
 from dse.analysis.front import front
 from dse.analysis.known import finite, off_front
 from dse.analysis.plateau import PAPER, plateaus
@@ -96,11 +96,11 @@ ABOUT_COMPARISONS = {
 
 def paper(found: Sweep) -> Section:
     """The paper's claims against these trials."""
-    tested, tables = findings(found.rows), []
+    (tested, untested), tables = examined(found.rows), []
     with suppress(NoSweep):
         rows = table3(found.rows)
         tables.append(Table("Table 3: bypass connections, here and in the paper", rows))
-    needs = [f'"{claim[:-1]}" (needs {what})' for claim, what in untested(found.rows).items()]
+    needs = [f'"{claim[:-1]}" (needs {what})' for claim, what in untested.items()]
     if not (tested or tables or needs):
         return Section(id="paper", title="The paper's claims")
     text = (

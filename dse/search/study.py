@@ -138,9 +138,8 @@ class Study:
             else:
                 known = self._next_known()
                 chosen = known or (self._choose() if self._must_choose() else None)
-                if not self.ended and (proposal := self._ask(chosen)):
-                    if known:
-                        self._ledger.note(proposal.number, KNOWN, True)
+                given = {KNOWN: True} if known else {}
+                if not self.ended and (proposal := self._ask(chosen, given)):
                     return proposal
         return None
 
@@ -257,9 +256,9 @@ class Study:
         self.reason = self._candidates.none_left
         return None
 
-    def _ask(self, chosen: Point | None) -> Proposal | None:
+    def _ask(self, chosen: Point | None, attributes: Mapping[str, Any]) -> Proposal | None:
         """Ask the sampler for the next point, unless one is chosen; None where it is not to be
-        trained, which is noted."""
+        trained, which is noted. `attributes` are of a new entry."""
         number, question = len(self._entries), self._question
         if chosen is not None:
             self._copy.enqueue_trial(question.space.params(chosen))
@@ -270,9 +269,9 @@ class Study:
                 number=number,
                 n_trials=self._ledger.planned,
             )
-        return self._decide(self._copy.ask(self._distributions).params)
+        return self._decide(self._copy.ask(self._distributions).params, attributes)
 
-    def _decide(self, params: Mapping[str, Any]) -> Proposal | None:
+    def _decide(self, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> Proposal | None:
         """Refuse what the sampler proposed, answer it, or have it trained."""
         point = self._question.space.point(params)
         try:
@@ -284,7 +283,7 @@ class Study:
             if over := self._exceeded(trials[0]):
                 reason = f"max.{over[0]}"
             elif before is None:
-                return self._open(params, {})
+                return self._open(params, attributes)
             elif (state := self._entries[before].state) in (COMPLETE, PRUNED):
                 values = self._copy.get_trials(deepcopy=False)[before].values
                 self._write(COMPLETE, params, {"repeat": before}, values)
