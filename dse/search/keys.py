@@ -62,7 +62,9 @@ OWN: Mapping[str, Setting] = {
         integer(1, 1_000_000), "distinct networks to train in all, resumed studies included", 40
     ),
     "warm_start": Setting(
-        flag(), "begin with the networks of the space that the folder has; they count", False
+        flag(),
+        "begin with networks that the folder has already; they count towards n_trials",
+        False,
     ),
     "timeout": Setting(duration(), "start no more trials after this time", math.inf),
     "objective": Setting(
