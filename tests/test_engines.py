@@ -83,6 +83,7 @@ def test_jobs(jobs: Jobs, keys: tuple[str, ...], logs: int) -> None:
     folder = jobs.folder
     assert folder.stat().st_mode & 0o77 == 0
     assert len(list(folder.glob("*/*_log.err"))) == logs  # of the attempts that failed
+    assert all(path.exists() for path in folder.rglob("*"))  # submitit links to files that go
 
 
 def test_a_preempted_job_resumes_and_a_killed_one_is_retried(jobs: Jobs, tmp_path: Path) -> None:
@@ -112,8 +113,9 @@ def test_a_preempted_job_resumes_and_a_killed_one_is_retried(jobs: Jobs, tmp_pat
     assert steps[:5] == [1, 2, 3, 4, 5]
     assert steps[6:] == [6, 7, 8, 9, 10]
     assert steps[5] != first
-    reason = "the job ended without a result, FINISHED"
-    assert [e for e in received if isinstance(e, Retried)] == [Retried("killed", reason, 1)]
+    (retried,) = [event for event in received if isinstance(event, Retried)]
+    assert (retried.key, retried.attempt) == ("killed", 1)
+    assert re.fullmatch(r"job \d+ ended without a result, FINISHED(: .+)?", retried.reason)
     assert [e.key for e in received if isinstance(e, Started)].count("preempted") == 1
     assert soon(lambda: not any(alive(pid) for pid in (first, steps[5])))
 
@@ -199,6 +201,38 @@ def test_what_sigterm_means_is_what_slurm_says(
     assert slurm.own_state() == "running"
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert slurm.own_state() == state
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [("ModuleNotFoundError: No module named 'dse'", "unimported"), ("ValueError: x", "failed")],
+)
+def test_a_machine_that_lacks_the_package_fails_no_task(
+    error: str, kind: str, tmp_path: Path
+) -> None:
+    module = pytest.importorskip("dse.runner.submitit")
+    paths = SimpleNamespace(
+        **{name: tmp_path / name for name in ("result_pickle", "stdout", "stderr")}
+    )
+    paths.result_pickle.touch()
+    paths.stdout.write_text("submitit INFO - JobEnvironment(job_id=7, hostname=n3, node=0(1))\n")
+    trace = f"Traceback (most recent call last):\n  ...\n{error}\n------\n"
+    job = SimpleNamespace(job_id="7", paths=paths, exception=lambda: RuntimeError(trace))
+    end = module._Attempt(job, Spool(tmp_path / "spool")).end()
+    assert (end.kind, end.reason) == (kind, f"{error} (job 7 on n3)")
+
+
+def test_the_reason_of_a_job_without_a_result_is_the_end_of_its_log(tmp_path: Path) -> None:
+    module = pytest.importorskip("dse.runner.submitit")
+    paths = SimpleNamespace(result_pickle=tmp_path / "none", stderr=tmp_path / "log")
+    attempt = module._Attempt(SimpleNamespace(job_id="7", paths=paths), Spool(tmp_path / "spool"))
+    attempt.ended = ["FAILED"]
+    assert attempt.end().reason == "job 7 ended without a result, FAILED"
+    paths.stderr.write_text("loading\nbash: /env/bin/python: No such file or directory\n\n")
+    assert attempt.end().reason.endswith("FAILED: bash: /env/bin/python: No such file or directory")
+    paths.stderr.write_text("slurmstepd: error: Detected 1 oom_kill event")
+    attempt.ended = ["OUT_OF_MEMORY"]
+    assert attempt.end().kind == "memory"
 
 
 def test_reports_cut_by_a_kill_are_skipped(tmp_path: Path) -> None:

@@ -328,3 +328,16 @@ def test_lines_of_progress_come_every_half_minute(capsys: pytest.CaptureFixture[
         now += 0.1
         progress.take(Reported(TRIALS[0].trial_id, (epoch % 4, 1.0)))
     assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_progress_is_shown_also_while_nothing_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    now, messages = 0.0, []
+    progress = Progress(LENGTHS, NAMES, 2, publish=messages.append, clock=lambda: now)
+    for trial in TRIALS[:2]:  # at once, so that only the first is shown
+        progress.take(Started(trial.trial_id))
+    assert [len(message["running"]) for message in messages] == [1]
+    for _ in range(600):  # a first epoch of a minute
+        now += 0.1
+        progress.turn()
+    assert [len(message["running"]) for message in messages[1:]] == [2] * 6
+    assert len(capsys.readouterr().err.splitlines()) == 1

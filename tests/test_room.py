@@ -78,24 +78,27 @@ def test_room_that_appears_while_a_task_runs_is_used(monkeypatch: pytest.MonkeyP
     assert received[-1] == Interrupted("long")
 
 
-def test_a_driver_without_any_room_stops_and_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runners, "ROOM", 0.3)
+@pytest.mark.parametrize(("pauses", "pause"), [((0.1, 0.1), "0.1"), ((60.0, 600.0), "0.15")])
+def test_a_driver_without_any_room_stops_and_fails_no_task(
+    pauses: tuple[float, float], pause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "ROOM", 0.6)
     received: list[Event] = []
     said: list[str] = []
     with Runner("toy:behave", Workers(count=2), said.append) as runner:
-        runner._engine.pauses = (0.1, 0.1)
+        runner._engine.pauses = pauses
         room = Room(monkeypatch, runner, 0, LACKS["processes"])
         runner.submit(0, ("return", 1))
         line = r"^no process could be started: BlockingIOError: \[Errno 11\] Resource temporarily"
         start = time.monotonic()
         with pytest.raises(OSError, match=line):
             received += runner.events()
-        assert 0.3 <= time.monotonic() - start < 30
+        assert 0.6 <= time.monotonic() - start < 30
         assert room.refused > 1
     assert received == []
     assert said == [
         "no more tasks can be started now: BlockingIOError: [Errno 11] Resource temporarily "
-        "unavailable; tried again every 0.1 s, for 0.3 s"
+        f"unavailable; tried again every {pause} s, for 0.6 s"
     ]
 
 

@@ -111,8 +111,8 @@ def search(folder: Path, *arguments: str, execute: str = "") -> int:
         return 0
 
     class Taken(Runner):
-        def events(self) -> Iterator[Event]:
-            for event in super().events():
+        def events(self, *turn: Any) -> Iterator[Event]:
+            for event in super().events(*turn):
                 yield event
                 if execute and isinstance(event, Reported):
                     folder.with_name(f"{event.key}.{event.value[0]}").touch()

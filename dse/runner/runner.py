@@ -190,18 +190,20 @@ class Runner:
         deadline = time.monotonic() + real(0, 1e9).accept("seconds", seconds)
         self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
 
-    def events(self) -> Iterator[Event]:
+    def events(self, turn: Callable[[], None] = lambda: None) -> Iterator[Event]:
         """What happens, as it happens, until every submitted task has ended.
 
-        Raises `OSError` where no task runs and for `ROOM` seconds none could be started, the
-        process that starts them keeps ending, or the function's module cannot be imported. That is
-        no fault of the tasks: those that have not ended are as if they were not submitted.
+        `turn` is called several times a second, also while nothing happens. Raises `OSError` where
+        no task runs and for `ROOM` seconds none could be started, the process that starts them
+        keeps ending, or the function's module cannot be imported. That is no fault of the tasks:
+        those that have not ended are as if they were not submitted.
         """
         while self._events or self._running or self._queue or self._alone or self._postponed:
             if self._events:
                 yield self._events.popleft()
             else:
                 self._turn()
+                turn()
 
     def _turn(self) -> None:
         """Start what can be started, then wait for what comes."""
@@ -259,7 +261,8 @@ class Runner:
 
     def _hold(self, reason: str) -> None:
         """Start no task until one has ended, or for a moment; the first time, say why."""
-        pause = self._engine.pauses[1]
+        first, most = self._engine.pauses
+        pause = most if self._running else min(first, ROOM / 4)
         self._full_until = time.monotonic() + pause
         if not self._said:
             self._said = True

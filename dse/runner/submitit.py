@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 import uuid
@@ -26,6 +27,9 @@ from dse.space.rules import check, integer, knob, one_of, path, real
 POLL = 15.0
 """Seconds between two readings of SLURM's queue; by then a shared folder shows another machine's
 result."""
+
+UNIMPORTED = ("ModuleNotFoundError:", "ImportError:")
+"""How the error of a job begins whose machine lacks this package, or a library it needs."""
 
 MARGIN = 30
 """Seconds of a job's notice in which the job itself ends and is requeued."""
@@ -167,6 +171,9 @@ class Submitit:
     def close(self) -> None:
         """Cancel every job."""
         self.kill(*self._attempts)
+        for link in self._folder.glob(".submission_file_*"):  # submitit's, to files that are gone
+            if not link.exists():
+                link.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it holds the logs of what failed
             self._folder.rmdir()
 
@@ -184,19 +191,30 @@ class _Attempt:
 
     def end(self) -> End:
         """How the attempt ended. The log of a failed one stays."""
-        log = _tail(self.job.paths.stderr)
+        log = _tail(self.job.paths.stderr).strip()
         if not self.has_result():
-            reason = f"the job ended without a result, {self.ended[0]}"
+            reason = f"job {self.job.job_id} ended without a result, {self.ended[0]}"
+            reason += f": {lines[-1]}" if (lines := log.split("\n")) and lines[-1] else ""
             out_of_memory = "OUT_OF_ME" in reason
             return End("memory" if out_of_memory else "died", reason=reason, details=log)
         error = self.job.exception()
         if error is not None:
             lines = [line for line in str(error).splitlines() if "Error:" in line]
-            return End("failed", reason=(lines or ["the job failed"])[-1], details=str(error))
+            reason = (lines or ["the job failed"])[-1]
+            return End(
+                "unimported" if reason.startswith(UNIMPORTED) else "failed",
+                reason=f"{reason}{self._where()}",
+                details=str(error),
+            )
         end: End = self.job.result()
         if end.kind in ("finished", "later"):
             self.clear()
         return end
+
+    def _where(self) -> str:
+        """On which machine the job ran, where its log says so."""
+        found = re.search(r"hostname=([^\s,]+)", _tail(self.job.paths.stdout))
+        return f" (job {self.job.job_id} on {found[1]})" if found else ""
 
     def clear(self) -> None:
         """Remove the job's files."""

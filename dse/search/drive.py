@@ -124,7 +124,7 @@ class _Drive:
             for proposal in waiting:
                 self._start(proposal, runner, progress)
             self._fill(runner, progress)
-            for event in runner.events():
+            for event in runner.events(progress.turn):
                 self._take(event, runner, progress)
                 if not (received or self._broken or self._full):
                     self._fill(runner, progress)

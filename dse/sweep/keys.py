@@ -110,7 +110,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "runner.workers": Setting(
         integer(1, 1024),
-        "trials at a time, one thread each (default: one per core, or runner.per_gpu per GPU)",
+        "trials at a time (default: one per core of this machine, or runner.per_gpu per GPU)",
         0,
     ),
     "runner.engine": Setting(

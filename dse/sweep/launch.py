@@ -174,7 +174,7 @@ def _run(tasks: Tasks, folder: Path, workers: Workers, runner: Runner) -> tuple[
     ):
         for key, argument in tasks.arguments.items():
             runner.submit(key, argument)
-        for event in runner.events():
+        for event in runner.events(progress.turn):
             if isinstance(event, Failed) and lacks_space(event, folder):
                 full = True
                 runner.stop(STOP)

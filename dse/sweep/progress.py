@@ -35,8 +35,9 @@ from dse.sweep.messages import resume_command, say
 from dse.sweep.timing import TYPICAL, Length, Rates, fit, wall_time
 from dse.trial.names import duration, outcome, short_id
 
-EVERY, PUBLISH = 30.0, 1.0
-"""Seconds between two lines where stderr is no terminal, and between two published messages."""
+EVERY, PUBLISH, IDLE = 30.0, 1.0, 10.0
+"""Seconds between two lines where stderr is no terminal, and at least between two published
+messages; at most between these where nothing happens."""
 
 BAR, NARROW = "{{percentage:3.0f}}%|{{bar:{length}}}| {{elapsed}}{{postfix}}", 100
 """What tqdm shows; terminals of fewer columns have a shorter bar."""
@@ -131,7 +132,7 @@ class Progress:
         self._cancelled: set[str] = set()
         self._failed = 0
         self._ended: deque[tuple[str, Run]] = deque(maxlen=OBSERVED)
-        self._published, self._shown = -math.inf, clock()
+        self._published, self._shown, self._changed = -math.inf, clock(), False
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=sum(self._epochs.values()),
@@ -181,7 +182,14 @@ class Progress:
             run.report(now, *event.value[:2])
         else:
             self._take_end(event, trial_id, self._running.pop(trial_id, None), now)
+        self._changed = True
         self._show(now)
+
+    def turn(self) -> None:
+        """Show what has changed, and how the time has passed."""
+        now = self._clock()
+        if self._changed or now - self._published >= IDLE:
+            self._show(now)
 
     def _take_end(self, event: Event, trial_id: str, run: Run | None, now: float) -> None:
         name = self._names[trial_id]
@@ -291,7 +299,7 @@ class Progress:
     def _show(self, now: float) -> None:
         if now - self._published < PUBLISH:
             return
-        self._published = now
+        self._published, self._changed = now, False
         message = self.message()
         self._publish(message)
         running = [f"{message['names'][i]}: {text}" for i, text in message["running"].items()]
