@@ -14,7 +14,7 @@ from dse.analysis.devices import times_comparable
 from dse.analysis.findings import examined
 from dse.analysis.front import front
 from dse.analysis.known import finite, off_front
-from dse.analysis.plateau import PAPER, plateaus
+from dse.analysis.plateau import LOCATING_SEEDS, PAPER, plateaus
 from dse.analysis.rendering import counted, value_list
 from dse.analysis.small import ABOUT, Environment, explained, what_small_buys
 from dse.analysis.table3 import table3
@@ -63,7 +63,7 @@ def _plateaus(found: Sweep) -> list[str]:
     for column in PAPER:
         with suppress(ValueError):  # it does not vary, or not alone
             known = plateaus(found.rows, column)
-            located = [one for one in known if one.low is not None]  # not with too few seeds
+            located = [one for one in known if one.seeds + one.left_out >= LOCATING_SEEDS]
             sentences += [one.sentence for one in located if len(known) <= SETTINGS]
     return sentences
 
