@@ -12,7 +12,7 @@ from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.compare import Comparison, comparisons, highlights, undecidable
 from dse.analysis.devices import times_comparable
 from dse.analysis.findings import examined
-from dse.analysis.front import front
+from dse.analysis.front import front, seeds_compared
 from dse.analysis.known import finite, off_front
 from dse.analysis.plateau import LOCATING_SEEDS, PAPER, plateaus
 from dse.analysis.rendering import counted, value_list
@@ -159,7 +159,7 @@ def pareto(found: Sweep) -> Section:
     return replace(
         section,
         headline=f"{caption}, by validation accuracy and size.",
-        text=[" ".join(filter(None, (text, off_front(found), lost)))],
+        text=[" ".join(filter(None, (text, seeds_compared(points), off_front(found), lost)))],
         tables=[Table(caption, shown, about)],
     )
 
