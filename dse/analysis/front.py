@@ -55,13 +55,13 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     costs, seeds = result[cost].to_numpy(float), np.full(len(result), np.nan)
     on_front, share = np.zeros(len(result), dtype=bool), np.where(able, np.nan, 0.0)
     for some in _by_data(result, usable):
-        own = values[some]
-        seeds[some] = count = (both := shared(own)).sum()
-        own = own[:, both] if count else own
-        on_front[some] = pareto(costs[some], np.nanmean(own, axis=1)[None])[0]
-        draws = resamples(own.shape[1])
+        both = shared(values[some])
+        seeds[some] = both.sum()
+        compared = values[some][:, both] if both.any() else values[some]
+        on_front[some] = pareto(costs[some], np.nanmean(compared, axis=1)[None])[0]
+        draws = resamples(compared.shape[1])
         chunks = np.array_split(draws, max(1, len(draws) * len(some) // CHUNK))
-        means = (resampled_means(own, chunk) for chunk in chunks)
+        means = (resampled_means(compared, chunk) for chunk in chunks)
         share[some] = sum(pareto(costs[some], one).sum(axis=0) for one in means) / len(draws)
     share[known < INTERVAL_SEEDS] = np.nan
     return result.assign(on_front=on_front, front_share=share, front_seeds=seeds)
