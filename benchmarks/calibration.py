@@ -7,7 +7,8 @@ often the 95% interval holds the true mean. Differences are simulated, or those 
 that differ in their seed alone (results/reference/same_configuration), paired at random. Plateaus
 that begin at a known value: how often their interval holds it, and how often a claim is wrong.
 Seeds that are added until a difference is decided: how often one is, without an effect. Two equal
-networks: how often the larger one seems sure to be on the front. Prints the tables of docs/statistics.md.
+networks: how often the larger one seems sure to be on the front. Prints the tables of
+docs/statistics.md.
 """
 
 from __future__ import annotations
