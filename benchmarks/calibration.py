@@ -6,7 +6,9 @@ Comparisons of 8 to 12 paired seeds without an effect: how often a difference is
 often the 95% interval holds the true mean. Differences are simulated, or those of 400 networks
 that differ in their seed alone (results/reference/same_configuration), paired at random. Plateaus
 that begin at a known value: how often their interval holds it, and how often a claim is wrong.
-Prints the tables of docs/statistics.md.
+Seeds that are added until a difference is decided: how often one is, without an effect. Two equal
+networks: how often the larger one seems sure to be on the front. Prints the tables of
+docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dse.analysis.compare import judged
 from dse.analysis.pairs import Pairs
 from dse.analysis.plateau import MARGIN, beyond, ends, starts
 from dse.analysis.rendering import markdown
-from dse.analysis.statistics import ALPHA, interval, sign_flip_p
+from dse.analysis.statistics import ALPHA, interval, resampled_means, resamples, sign_flip_p
 
 REFERENCE = Path(__file__).parents[1] / "results/reference"
 SAME = REFERENCE / "same_configuration/accuracies.csv"
@@ -45,6 +47,11 @@ def simulated(random: np.random.Generator) -> dict[str, Draw]:
         ),
         "of two skewed accuracies": lambda size: skewed(size) - skewed(size),
     }
+
+
+def failing(random: np.random.Generator) -> Draw:
+    """Differences whose mean is 0, of two networks one of which fails with a tenth of the seeds."""
+    return lambda size: np.where(random.random(size) < 0.1, -60, 0) + random.normal(6, 1.5, size)
 
 
 def trained(values: Floats, random: np.random.Generator) -> Draw:
@@ -136,6 +143,29 @@ def step(differences: Floats) -> Pairs:
     )  # fmt: skip
 
 
+def added(random: np.random.Generator, first: int, most: int, follow: bool) -> bool:
+    """Whether a difference without an effect is decided while seeds are added.
+
+    From `first` to at most `most` seeds, one at a time, or to `follow` as many as "about N more
+    seeds" says.
+    """
+    sample = random.normal(0, 1, first)
+    while not (one := judged([step(sample)])[0]).decided:
+        more = one.seeds_needed if follow else 1
+        if more is None or len(sample) + max(more, 1) > most:
+            return False
+        sample = np.append(sample, random.normal(0, 1, max(more, 1)))
+    return True
+
+
+def sure(random: np.random.Generator, count: int, experiments: int) -> float:
+    """Percent of experiments in which the larger of two equal networks is on the front in at least
+    95% of the resamples."""
+    draws = resamples(count)
+    means = [resampled_means(random.normal(0, 1, (2, count)), draws) for _ in range(experiments)]
+    return 100 * float(np.mean([(one[:, 1] > one[:, 0]).mean() >= 0.95 for one in means]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, default=10_000)
@@ -143,6 +173,7 @@ def main() -> None:
     random = np.random.default_rng(20261126)
     same = pd.read_csv(SAME)["top1"].to_numpy(float)
     kinds = simulated(random) | {"400 real trainings, paired at random": trained(same, random)}
+    kinds["one of two networks fails with a tenth of the seeds"] = failing(np.random.default_rng(7))
     header = ["differences", *(f"n = {count}" for count in COUNTS)]
     false, held = [], []
     for name, draw in kinds.items():
@@ -164,6 +195,13 @@ def main() -> None:
     rows = [[f"{count} seeds", *claimed(random, count, experiments)] for count in (6, 8, 12)]
     header = ["wrong claims, percent", "still rises", "rises by at most the margin"]
     print(markdown([*header, "rises by more than the margin"], rows))
+    ways = {"one at a time, from 6 to 20": (6, 20, False), "as said, from 8 to 30": (8, 30, True)}
+    for name, way in ways.items():
+        share = 100 * np.mean([added(random, *way) for _ in range(experiments)])
+        print(f"Decided without an effect where seeds are added {name}: {share:.1f}%")
+    for count in (3, 4, 5, 8, 12):
+        print(f"front_share of at least 95% by luck, {count} seeds: ", end="")
+        print(f"{sure(random, count, experiments):.1f}%")
     print(f"the 400: mean {same.mean():.2f}%, standard deviation {same.std(ddof=1):.2f} points")
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from drawn import crowded, labels, means, text
 from planted import planted
+from scipy import stats
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
 from dse.analysis.complete import complete, noise
@@ -139,17 +140,27 @@ def test_the_better_sub_space_has_the_higher_distribution() -> None:
     assert table[1.0][table.index < most].max() < 1
 
 
-def test_the_band_of_a_distribution_covers_it_and_narrows_with_networks() -> None:
-    rng, at = np.random.default_rng(0), np.array([20.0])
-    widths = []
+@pytest.mark.parametrize(("count", "least"), [(10, 0.895), (20, 0.917), (50, 0.931)])
+def test_the_band_of_a_distribution_covers_it(count: int, least: float) -> None:
+    """The chances of 0, 1, ... of so many networks below an error are binomial."""
+    hits, true = np.arange(count + 1), np.linspace(0.05, 0.95, 901)[:, None]
+    errors = [np.repeat([0.0, 2.0], [one, count - one]) for one in hits]
+    low, high = np.concatenate([band(one, np.array([1.0])) for one in errors], axis=1)
+    inside = (low <= true) & (true <= high)
+    covered = (stats.binom.pmf(hits, count, true) * inside).sum(axis=1)
+    assert covered.min() == pytest.approx(least, abs=0.003)
+    assert covered.mean() == pytest.approx(0.954, abs=0.004)
+
+
+def test_the_band_of_a_distribution_narrows_with_networks_and_is_open_at_its_ends() -> None:
+    widths = {}
     for count in (20, 2000):
-        inside = 0
-        for _ in range(100):
-            low, high = band(rng.uniform(0, 40, count), at)
-            inside += bool(low[0] <= 0.5 <= high[0])
-        assert 85 <= inside <= 100
-        widths.append(float(high[0] - low[0]))
-    assert widths[1] < widths[0] / 5
+        errors = np.arange(count) / count
+        low, high = band(errors, np.array([-1.0, 0.499, 2.0]))
+        widths[count] = high - low
+        assert (low[0], high[2]) == (0, 1)
+        assert (widths[count] > 1 / count).all()
+    assert (widths[2000] < widths[20] / 5).all()
     assert below(np.array([1.0, 2.0]), np.array([1.5])) == [0.5]
 
 
@@ -193,6 +204,7 @@ def test_figures_show_what_was_found() -> None:
     matrix = explained(found)
     assert f"{shares(grid).set_index('source')['share']['bypass']:.1f}" in text(matrix)
     assert "27 networks, 3 seeds" in text(matrix)
+    assert f"Noise of the seeds is in every share, {noise_share(grid):.1f}% in all." in text(matrix)
     lines = interactions(NOISY)
     panel = lines.axes[0]
     assert labels(panel) == list(WIRES) or labels(panel) == ["0.125", "0.5", "1"]

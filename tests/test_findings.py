@@ -226,6 +226,19 @@ def test_squeezenet_is_compared_with_alexnet(
     assert "These trials" not in first.evidence
 
 
+def test_a_squeezenet_that_is_not_50_times_smaller_is_not_the_papers() -> None:
+    """The parameters are those of the networks that are compared."""
+    ours = planted(lambda q: 70, sr=[0.125]).assign(params=20)
+    alexnet = planted(lambda q: 70, network=["alexnet"])
+    for params, verdict in ((907, "agrees"), (124, "not decided")):  # 45.4 times: px32
+        table = pd.concat([ours, alexnet.assign(params=params)], ignore_index=True)
+        alone = ours.assign(epochs=99, params=2000, trial_id=ours["trial_id"] + "x")
+        (found,) = findings(pd.concat([table, alone], ignore_index=True))
+        assert found.verdict == verdict
+        assert f"SqueezeNet has {params / 20:.3g} times fewer parameters." in found.evidence
+    assert found.evidence.endswith("6.2 times fewer parameters. The claim takes at least 40.")
+
+
 @pytest.mark.parametrize(("more", "verdict"), [(0.0, "not decided"), (0.6, "contradicts")])
 def test_a_claim_with_a_margin_is_contradicted_beyond_it_only(more: float, verdict: str) -> None:
     """All differences are above 0, so that a change is decided; most are below the margin, 0.5."""

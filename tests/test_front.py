@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 from planted import planted
 
-from dse.analysis.front import front, pareto
+from dse.analysis.axes import sweep
+from dse.analysis.front import front, pareto, seeds_compared
+from dse.figures.fronts import fronts
+from dse.report.sections import pareto as report_of
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
 
@@ -116,6 +119,26 @@ def test_missing_seeds_and_unknown_accuracies() -> None:
     assert not found["on_front"][0.5]
     assert math.isnan(found["front_share"][0.5])
     assert found["on_front"][0.75]
+
+
+def test_a_seed_that_one_lacks_is_no_luck() -> None:
+    """With seed 0 all are 12 points worse; by its other seeds 0.75 loses to 0.5 by 1 point."""
+    table = planted(lambda q: 60 - abs(4 * q["sr"] - 2), spread=0.1, sr=SR)
+    table["val_top1"] -= 12 * (table["seed"] == 0)
+    lacking = table[(table["sr"] != 0.75) | (table["seed"] > 0)]
+    for some, seeds in ((table, 8), (lacking, 7)):
+        found = front(some)
+        assert found["on_front"].tolist() == [True, True, True, False, False]
+        assert found["front_share"].tolist() == [1, 1, 1, 0, 0]
+        assert set(found["front_seeds"]) == {seeds}
+    assert seeds_compared(found).endswith("different seeds: compared by the 7 that all have.")
+    assert seeds_compared(front(table)) == ""
+    few = lacking[(lacking["sr"] < 1) | (lacking["seed"] < 4)]
+    assert set(front(few)["front_seeds"]) == {0}  # three are fewer than half of eight
+    assert "over its own, and what seeds share does not cancel." in seeds_compared(front(few))
+    assert "what seeds share does not cancel." in fronts(few, ["size_bytes"]).remarks
+    (text,) = report_of(sweep(few)).text
+    assert "what seeds share does not cancel." in text
 
 
 @pytest.mark.parametrize("status", ["diverged", "never_learned"])

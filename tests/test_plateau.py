@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from planted import planted
 
-from dse.analysis.axes import NoSweep
+from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.plateau import PAPER, claims, ends, plateaus
 from dse.paper.published import FIGURE_3A, FIGURE_3B
+from dse.report.sections import _plateaus
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
 Accuracy = Callable[[Mapping[str, Any]], float]
@@ -74,12 +75,21 @@ def test_the_interval_ends_where_a_claim_is_shown_from() -> None:
     assert ends(data, 0.5) == (1, 3)
 
 
-def test_a_value_that_a_greater_one_exceeds_is_not_in_the_interval() -> None:
-    """The last one has no seed in common with the first, and says nothing of it."""
-    data = np.full((4, 6), np.nan)
-    data[0, :3], data[1:3, :3], data[3, 3:] = 80, [[82], [82.3]], 90
-    data[:, :3] += [0, 5, 9]
-    assert ends(data, 0.5)[0] == 1
+def test_it_is_located_by_the_seeds_that_all_values_have() -> None:
+    """Seeds 0 and 1 are 6 points worse; without them, 0.75 would seem to be 1.7 better than 0.5."""
+    table = planted(rise_to(0.5), spread=0.1, sr=SR)
+    table["val_top1"] -= 6 * (table["seed"] < 2)
+    lacking = table[(table["sr"] < 0.75) | (table["seed"] > 1)]
+    (found,) = plateaus(lacking, "sr")
+    assert (found.start, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert found.sentence.endswith(
+        "beyond sr=0.5 (95% interval of this value 0.5 to 0.5, 6 seeds, 2 left out)."
+    )
+    apart = table[table["seed"] % 5 != table["sr"].map(SR.index)]
+    (found,) = plateaus(apart, "sr")
+    assert (found.start, found.low, found.high, found.seeds) == (None, None, None, 0)
+    assert found.sentence.startswith("Too few seeds have all values of sr (0; 5 are needed) to loc")
+    assert _plateaus(sweep(apart)) == [found.sentence]
 
 
 def test_the_margin_decides_what_a_rise_is() -> None:

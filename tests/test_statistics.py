@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,24 @@ def test_the_permutation_p_counts_every_choice_of_signs(differences: list[float]
     assert sign_flip_p(differences) == brute_force_p(differences)
     assert sign_flip_p([-d for d in differences]) == sign_flip_p(differences)
     assert sign_flip_p(differences[::-1]) == sign_flip_p(differences)
+
+
+@pytest.mark.parametrize("largest", [1e8, -1e10, 1e13])
+def test_one_huge_difference_hides_no_others(largest: float) -> None:
+    """Signs are counted with exact fractions."""
+    differences = [largest, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    exact = [Fraction(d) for d in differences]
+    signs = itertools.product((-1, 1), repeat=len(exact))
+    sums = [abs(sum(s * d for s, d in zip(one, exact, strict=True))) for one in signs]
+    as_far = sum(total >= abs(sum(exact)) for total in sums)
+    assert sign_flip_p(differences) == as_far / len(sums)
+
+
+def test_equal_sums_of_differences_of_accuracies_are_equal() -> None:
+    """0.02, -0.01 and 0.01 up to 1e-14: three of four choices of signs are at least 0.02 from 0."""
+    differences = [75.14 - 75.12, 99.93 - 99.94, 50.33 - 50.32]
+    assert sum(differences) > 0.02 > differences[0] - differences[1] - differences[2]
+    assert sign_flip_p(differences) == 0.75
 
 
 def test_the_permutation_p_is_scipys() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dse.analysis.axes import configurations
 from dse.analysis.pairs import sweep_once
-from dse.analysis.statistics import CONFIDENCE, RESAMPLES, Floats
+from dse.analysis.statistics import Floats, share
 
 POINTS = 200
 """Errors at which the functions are computed."""
@@ -22,9 +22,9 @@ def distributions(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
     An error is 100 minus the network's mean accuracy on the test set over its seeds, percent. A row
     for each value and each of `POINTS` errors: the axis, `error`, `share` (of the networks that
-    have at most this error, 0 to 1), and the ends `low` and `high` of its 95% band: the
-    percentiles of `RESAMPLES` resamples of the networks. So the band shows how far a sub-space of
-    other networks like these may differ, and not the noise of the seeds.
+    have at most this error, 0 to 1), and the ends `low` and `high` of its 95% band: Wilson's
+    interval of the share at each error by itself. So the band shows how far a sub-space of other
+    networks like these may differ, and not the noise of the seeds.
 
     Raises `NoSweep` where `column` is not an axis.
     """
@@ -52,14 +52,10 @@ def below(errors: Floats, at: Floats) -> Floats:
 
 
 def band(errors: Floats, at: Floats) -> tuple[Floats, Floats]:
-    """The ends of the 95% band of `below` over resamples of the errors, at each of `at`.
+    """The ends of the 95% interval of `below` at each of `at`, by itself: see `statistics.share`.
 
-    How many of n resampled errors are at most a given one follows a binomial distribution, so
-    that nothing need be resampled one by one.
+    It has a width at both ends too, where resamples of the errors would all be equal.
     """
-    draws = np.random.default_rng(0).binomial(
-        len(errors), below(errors, at), size=(RESAMPLES, len(at))
-    )
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws / len(errors), [tail, 1 - tail], axis=0)
-    return low, high
+    counts = np.searchsorted(np.sort(errors), at, side="right")
+    known = [share(int(count), len(errors)) for count in counts]
+    return np.array([one.low for one in known]), np.array([one.high for one in known])

@@ -14,7 +14,7 @@ import pandas as pd
 from dse.analysis.complete import Grid, names, noise, over_seeds
 from dse.analysis.statistics import Floats
 
-REST = "three or more axes, and noise"
+REST = "three or more axes"
 
 
 def shares(grid: Grid) -> pd.DataFrame:
@@ -22,7 +22,8 @@ def shares(grid: Grid) -> pd.DataFrame:
 
     Columns: `source` (an axis, two axes as "sr x bypass", and `REST`), `share` (percent of the
     variance; they add up to 100), and `deviation`, the standard deviation of the part in the unit
-    of the answer. The largest first, `REST` last.
+    of the answer. The largest first, `REST` last. Noise of the seeds is in every one, more where
+    there are more combinations of values: see `noise_share`.
     """
     means = grid.cells.mean(axis=0)
     whole = float(means.var())
@@ -40,7 +41,7 @@ def shares(grid: Grid) -> pd.DataFrame:
 
 
 def noise_share(grid: Grid) -> float:
-    """The share of the same variance that is noise of the seeds, percent; NaN for one seed."""
+    """The part of all shares together that is noise of the seeds, percent; NaN for one seed."""
     whole = float(grid.cells.mean(axis=0).var())
     return 100 * noise(grid.cells) ** 2 / len(grid.seeds) / whole if whole else float("nan")
 

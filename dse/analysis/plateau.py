@@ -25,7 +25,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep
@@ -51,30 +50,34 @@ PAPER: Mapping[str, float] = {"sr": 0.75, "pct3x3": 0.5}
 class Plateau:
     """Where accuracy stops rising along an axis, at one setting of the others.
 
-    `start` is the value, `low` and `high` the ends of its 95% interval, None below
+    `start` is the value, `low` and `high` the ends of its 95% interval, all None below
     `LOCATING_SEEDS` seeds. `last` is the axis' greatest value: a plateau that starts there was not
-    seen.
+    seen. `seeds` have all values; `left_out` counts the others.
     """
 
     column: str
     setting: Mapping[str, Any]
     margin: float
-    start: float
+    start: float | None
     low: float | None
     high: float | None
     last: float
     seeds: int
+    left_out: int
 
     @property
     def sentence(self) -> str:
         """The plateau in words."""
         where = f" {at(self.setting)}".rstrip()
         if self.seeds < LOCATING_SEEDS:
+            have = f" have all values of {self.column}" if self.left_out else ""
             return (
-                f"Too few seeds ({self.seeds}; {LOCATING_SEEDS} are needed) to locate where mean "
-                f"validation accuracy{where} stops rising with {self.column}."
+                f"Too few seeds{have} ({self.seeds}; {LOCATING_SEEDS} are needed) to locate where "
+                f"mean validation accuracy{where} stops rising with {self.column}."
             )
         start, seeds = f"{self.column}={written(self.start)}", counted(self.seeds, "seed")
+        if self.left_out:
+            seeds = f"{seeds}, {self.left_out} left out"
         found = f"rises by at most {self.margin:g} points beyond {start}"
         if self.start == self.last:
             found = f"is highest at {start}, the greatest value"
@@ -162,22 +165,23 @@ def plateaus(table: pd.DataFrame, column: str, margin: float = MARGIN) -> list[P
     located = []
     for line in lines(found, column, "val_top1"):
         frame = line.trials.pivot(index=column, columns="seed", values="val_top1").sort_index()
-        frame = frame.dropna(how="all")
-        values, data = frame.index.to_list(), frame.to_numpy(float)
-        seeds = int(np.isfinite(data).sum(axis=1).min())
-        low = high = None
-        if seeds >= LOCATING_SEEDS:
-            low, high = (values[end] for end in ends(data, margin))
+        whole = frame.dropna(axis="columns")  # differences of means are those of the same seeds
+        start = low = high = None
+        if (seeds := whole.shape[1]) >= LOCATING_SEEDS:
+            data = whole.to_numpy(float)
+            places = [starts(data.mean(axis=1)[None], margin)[0], *ends(data, margin)]
+            start, low, high = (frame.index[place] for place in places)
         located.append(
             Plateau(
                 column=column,
                 setting=line.setting,
                 margin=margin,
-                start=values[starts(np.nanmean(data, axis=1)[None], margin)[0]],
+                start=start,
                 low=low,
                 high=high,
-                last=values[-1],
+                last=frame.index[-1],
                 seeds=seeds,
+                left_out=frame.shape[1] - seeds,
             )
         )
     return located
@@ -190,7 +194,7 @@ def starts(means: Floats, margin: float) -> list[int]:
 
 
 def ends(data: Floats, margin: float) -> tuple[int, int]:
-    """The places of a 95% interval of where a plateau begins: (values, seeds), NaN where unknown.
+    """The places of a 95% interval of where a plateau begins: (values, seeds), of at least 3 seeds.
 
     Paired t tests decide both ends, and err in at most 2.5% each. The first place that no greater
     value exceeds by more than `margin` (Bonferroni over these). The first from which on no place is
@@ -208,14 +212,11 @@ def ends(data: Floats, margin: float) -> tuple[int, int]:
 def _rises(data: Floats, place: int, family: int = 1) -> tuple[Floats, Floats]:
     """The ends of the 95% intervals of how much greater values exceed that at `place`.
 
-    They hold together for a `family` of them. NaN below three pairs.
+    They hold together for a `family` of them.
     """
     steps = data[place + 1 :] - data[place]
-    known = np.isfinite(steps)
-    count = known.sum(axis=1)
-    means = steps.sum(axis=1, where=known) / np.maximum(count, 1)
-    squares = ((steps - means[:, None]) ** 2).sum(axis=1, where=known)
-    half = half_width(count, np.sqrt(squares / np.maximum(count - 1, 1)), max(family, 1))
+    means = steps.mean(axis=1)
+    half = half_width(steps.shape[1], steps.std(axis=1, ddof=1), max(family, 1))
     return means - half, means + half
 
 

@@ -6,12 +6,11 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import nctdtr, ndtri, stdtrit
+from scipy.special import nctdtr, ndtr, ndtri, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,11 +34,6 @@ RANDOM_SIGNS = 10_000
 """Random choices of signs where p is not exact."""
 RESAMPLES = 2_000
 """Resamples of the seeds."""
-MAX_FLIPS = 32
-"""Up to so many choices of signs the power of the sign-flip test is simulated; above, the t test's
-is nearly the same."""
-SIMULATED = 10_000
-"""Simulated experiments."""
 MAX_SEEDS = 10_000
 """The most seeds that are counted."""
 
@@ -124,7 +118,8 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     0.03125
     """
     data = np.asarray(differences, dtype=float)
-    least = abs(data.sum()) - 1e-9 * np.abs(data).sum()  # sums that are equal differ by rounding
+    # Equal sums differ by rounding: their own, and that of accuracies, 1e-14 for a difference.
+    least = abs(data.sum()) - len(data) * np.spacing(max(np.abs(data).sum(), 1000.0))
     if len(data) <= EXACT_SEEDS:
         left, right = (_signed_sums(half) for half in np.array_split(data, 2))
         as_large = right.size * left.size - np.searchsorted(np.sort(right), least - left).sum()
@@ -179,41 +174,21 @@ def power(effect: float, count: int, level: float = ALPHA) -> float:
 def seeds_for_power(effect: float, level: float = ALPHA) -> int | None:
     """The fewest pairs with which the sign-flip test decides an effect with the chance `POWER`.
 
-    Differences are normal. None above `MAX_SEEDS`, or for NaN; an infinite effect takes the fewest
-    that can decide.
+    Differences are normal. It is the number for the t test, and at least the fewest pairs that can
+    decide; one more where their signs are equal, as that takes, with a smaller chance. None above
+    `MAX_SEEDS`, or for NaN; an infinite effect takes the fewest that can decide.
 
     >>> seeds_for_power(0.5), seeds_for_power(1.5)
     (34, 7)
     """
     counts = range(2, MAX_SEEDS + 1)
-    if not math.isfinite(effect):
-        able = (count for count in counts if smallest_p(count) <= level)
-        return next(able, None) if math.isinf(effect) else None
-    place = bisect_left(counts, POWER, key=lambda count: power(effect, count, level))
-    if place == len(counts):
+    fewest = next((count for count in counts if smallest_p(count) <= level), None)
+    if fewest is None or math.isnan(effect):
         return None
-    count = counts[place]  # by the t test, whose power is greater
-    while count <= EXACT_SEEDS and (flips := int(level * 2 ** (count - 1))) <= MAX_FLIPS:
-        if flips and abs(effect) >= _decided_effect(count, flips):
-            break
-        count += 1
-    return count
-
-
-@cache
-def _decided_effect(count: int, flips: int) -> float:
-    """The effect that `count` pairs decide with the chance `POWER`, simulated.
-
-    It is decided if p is at most 2 * flips / 2**count. Of normal differences z + effect, the
-    choices of signs as far from 0 as the one seen flip those whose sum is at most 0: none, or a
-    subset whose mean of z is at most -effect. The means of lowest rank are those of small z.
-    """
-    z = np.random.default_rng(0).standard_normal((SIMULATED, count), np.float32)
-    lowest = np.sort(z)[:, :9]
-    subsets = np.arange(1, 2 ** lowest.shape[1])[:, None] >> np.arange(lowest.shape[1]) & 1
-    shares = (subsets / subsets.sum(axis=1, keepdims=True)).astype(np.float32)
-    means = np.partition(lowest @ shares.T, flips - 1)[:, flips - 1]
-    return float(np.quantile(-means, POWER))
+    if ndtr(abs(effect)) ** fewest >= POWER:
+        return fewest
+    place = bisect_left(counts, POWER, key=lambda count: power(effect, count, level))
+    return max(counts[place], fewest + 1) if place < len(counts) else None
 
 
 # Resampling -----------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 EXPLAINED = (
     "Share of the networks with at most an error, of those with one value of an axis: the higher "
-    "the curve, the better the sub-space. Bands: 95% of resamples of the networks. An error is "
-    "100 minus the mean top-1 on the test set."
+    "the curve, the better the sub-space. Bands: 95% intervals of the share, at each error by "
+    "itself. An error is 100 minus the mean top-1 on the test set."
 )
 FEWEST = 5
 """Networks of a sub-space below which its distribution says nothing."""

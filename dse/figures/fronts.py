@@ -11,7 +11,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, TooMany, check_data_set, sweep
 from dse.analysis.devices import times_comparable
-from dse.analysis.front import front
+from dse.analysis.front import front, seeds_compared
 from dse.analysis.known import finite, learned, off_front
 from dse.analysis.labels import label, scale, words
 from dse.analysis.statistics import INTERVAL_SEEDS
@@ -80,7 +80,8 @@ def fronts(found: Sweep | pd.DataFrame, costs: Sequence[str] = (), *, note: str 
         listed = [f"({n}) {words(one)}." for n, one in enumerate(settings, 1)]
         counts = pd.concat([table["count"] for table in tables.values()])
         shown = spread(counts) if counts.max() == 1 else f"On the front: {spread(counts).lower()}"
-        texts = (EXPLAINED, unsure, shown, *listed, off_front(found), lost, untimed, note)
+        lacking = seeds_compared(next(iter(tables.values())))
+        texts = (EXPLAINED, unsure, shown, lacking, *listed, off_front(found), lost, untimed, note)
         caption(figure, *texts, drawn=found.rows)
         if numbers:
             lay_out(figure)

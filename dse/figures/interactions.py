@@ -64,10 +64,12 @@ EXPLAINED = (
 
 
 def _rest(grid: Grid, rest: float) -> str:
-    """What is left, and how much of it the noise of the seeds is."""
+    """What is left, and how much of all shares the noise of the seeds is."""
     noise = noise_share(grid)
-    alone = "" if math.isnan(noise) else f"; the noise of the seeds alone gives {noise:.1f}%"
-    return f"Three or more together: {rest:.1f}%{alone}. {_counts(grid)}"
+    of_it = (
+        "" if math.isnan(noise) else f" Noise of the seeds is in every share, {noise:.1f}% in all."
+    )
+    return f"Three or more together: {rest:.1f}%.{of_it} {_counts(grid)}"
 
 
 def _counts(grid: Grid) -> str:
