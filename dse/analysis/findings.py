@@ -192,7 +192,7 @@ def _plateau(column: str, points: Sequence[Point]) -> Judge:
 
 
 def _as_accurate(table: pd.DataFrame) -> Judged:
-    """The test that a SqueezeNet of a 50th of AlexNet is at most `MARGIN` points below it."""
+    """The test that SqueezeNet, with a 50th of the parameters, is at most `MARGIN` points lower."""
     (one,) = _compared(table, "network", "alexnet", ["squeezenet"])
     params = averaged_rows(sweep_once(table), one.pairs).groupby("network")["params"].mean()
     fewer = params["alexnet"] / params["squeezenet"]
