@@ -91,7 +91,7 @@ def check_norm(shares: tuple[int, ...], relu: bool, images: int, side: int) -> N
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("shares", [(1,), (5,), (64,), (16, 1), (70, 3)])
 def test_batch_norm_is_that_of_torch(shares: tuple[int, ...], relu: bool) -> None:
-    check_norm(shares, relu, IMAGES, 6)
+    check_norm(shares, relu, IMAGES, 5 if INTERPRETED else 6)
     check_norm(shares, relu, IMAGES - 1, 3)
 
 
