@@ -67,7 +67,7 @@ def test_a_cut_image_is_found_before_training_and_mended_in_place(root: Path) ->
     done = sweep(root)
     assert done.returncode == 0, done.stderr
     assert trained(root) == 2
-    assert f"checking images of {root}: 2 to decode" in done.stderr
+    assert f"checking images of {root}: 72 to decode" in done.stderr
     assert "checking" not in sweep(root, "sr=0.75").stderr
 
 

@@ -180,6 +180,9 @@ def test_a_compressed_network_without_its_own_file_is_refused(folder: Path, tmp_
     for path in home.glob("trials/*/weights.safetensors"):  # as of a folder of images
         save_file(load_file(path), path, {"classes": '["cat", "\\u00e9glise"]'})
     assert dse.network(home, own).classes == ("cat", "\u00e9glise")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match=f"{path} cannot be read: "):
+        [dse.network(home, each) for each in rows(home)["compressed_id"]]
     (trial_folder(home, own, COMPRESSED) / FILE).unlink()
     with pytest.raises(ValueError, match=f"must hold .*{own}.*, which has its record only"):
         dse.network(home, own)

@@ -1,4 +1,4 @@
-"""Images that cannot be decoded are found before training, and what is known is remembered."""
+"""Images that cannot be decoded are found before training, once for all images of a folder."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_all_broken_images_are_listed_at_once(root: Path, store: Store, decoded:
     assert last == "  and 7 more"
 
 
-def test_only_what_is_new_or_has_changed_is_decoded(
+def test_images_are_decoded_once_until_one_has_changed(
     root: Path, store: Store, decoded: list[str]
 ) -> None:
     lines: list[str] = []
@@ -128,16 +128,16 @@ def test_only_what_is_new_or_has_changed_is_decoded(
     assert len(check(store, lines.append)) == 1
     assert lines == [f"checking images of {root}: 68 to decode"]
     overwrite(broken, whole)
-    decoded.clear()
     assert check(store) == []
-    assert decoded == ["val/class1/02.jpg"]
+    assert len(decoded) == 2 * 68
     assert check(store, lines.append) == []
-    assert len(decoded) == len(lines) == 1  # nothing is done or said
+    assert (len(decoded), len(lines)) == (2 * 68, 1)  # nothing is done or said
 
-    overwrite(root / "train/class0/03.jpg", bytes((root / "train/class0/03.jpg").stat().st_size))
-    write(root, {"val/class0/9.jpg": whole})
+    overwrite(broken, b"x" * len(whole))  # of equal size, and later
     assert len(check(store)) == 1
-    assert decoded[1:] == ["train/class0/03.jpg", "val/class0/9.jpg"]
+    write(root, {"val/class1/02.jpg": whole, "val/class0/9.jpg": whole})
+    assert check(store) == []
+    assert len(decoded) == 3 * 68 + 69
 
 
 def test_an_image_that_vanishes_meanwhile_is_listed(
@@ -159,25 +159,6 @@ def test_of_many_training_images_a_sample_is_decoded(
     assert sum(part == "val" for part, _, _ in names) == 8
     assert 6 <= sum(part == "train" for part, _, _ in names) <= 7
     assert len({(part, label) for part, label, _ in names}) == 4
-
-
-def test_what_was_decoded_before_an_interruption_is_remembered(
-    root: Path, store: Store, decoded: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(here: Here) -> Iterator[Event]:
-        for event in events(here):
-            yield event
-            raise KeyboardInterrupt
-
-    events = Here.events
-    monkeypatch.setattr(Here, "events", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        check(store)
-    assert decodable.unchecked(read(root, store.cache), store) == 68 - 34
-    monkeypatch.setattr(Here, "events", events)
-    decoded.clear()
-    assert check(store) == []
-    assert len(decoded) == 34
 
 
 @pytest.mark.usefixtures("decoded")
@@ -208,7 +189,9 @@ def test_a_check_that_starts_again_finds_the_same(
     overwrite(root / "train/class0/00.jpg", b"%!PS")
     (line,) = check(store)
     assert "train/class0/00.jpg" in line
-    assert decodable.unchecked(read(store.root, store.cache), store) == 1
+    overwrite(root / "train/class0/00.jpg", (root / "train/class0/01.jpg").read_bytes())
+    assert check(store) == []
+    assert decodable.unchecked(read(store.root, store.cache), store) == 0
 
 
 def test_an_unwritable_cache_is_done_without(root: Path, decoded: list[str]) -> None:
@@ -258,4 +241,4 @@ def test_a_command_checks_images_and_its_plan_says_so(root: Path, store: Store) 
     with pytest.raises(RequestError) as caught:
         check_data([trial(store)], store, lines.append)
     assert caught.value.lines == (f"{RULE}, got {root}/val/class0/01.jpg: {TRUNCATED}",)
-    assert notes([trial(store)], store) == [size, ignored, f"{planned}: 1 to decode"]
+    assert notes([trial(store)], store) == [size, ignored, f"{planned}: 68 to decode"]

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sample_records import comparable
-from test_train import Stop, rewritten
 
 from dse.data.memory import load
 from dse.data.store import DEFAULT
@@ -32,7 +30,7 @@ from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import Callbacks, Outcome, execute
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
-from dse.training.loop import Epoch, State, Training, train
+from dse.training.loop import Epoch
 from dse.training.network import SqueezeNet
 from dse.training.worker import Checkpointer, curve_csv, run
 from dse.trial.protocol import Protocol
@@ -196,6 +194,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_one_worker_or_two_leave_equal_records(tmp_path: Path, outcome: Outcome) -> None:
     """A driver of its own, so that its workers are forked as a sweep's are."""
     driver = tmp_path / "driver.py"
@@ -348,60 +347,26 @@ def test_a_ladder_that_ends_leaves_a_result(tmp_path: Path) -> None:
 # Stopped and resumed ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", [14, 20], ids=["the last of an epoch", "amid an epoch"])
-def test_a_stopped_training_resumes_to_the_same_end(outcome: Outcome, step: int) -> None:
-    """With the moves of the images, the masks and the statistics of one that never stopped."""
-    data, states = load(TRIAL.protocol), []
-
-    def training(seed: int, **more: Any) -> tuple[Training, SqueezeNet]:
-        model = SqueezeNet(TRIAL.architecture).to(memory_format=torch.channels_last)
-        initialise(model, RECIPE.init, seed)
-        validation = partial(data.batches, data.validation, 2048)
-        return train(model, data, validation, RECIPE, seed=TRIAL.seed, **more), model
-
-    def on_step(done: int, now: Callable[[], State]) -> None:
-        if done == step:
-            states.append(now())
-            raise Stop
-
-    with pytest.raises(Stop):
-        training(TRIAL.seed, on_step=on_step)
-    done, model = training(4711, state=rewritten(states[0]))
-    answer = outcome.record.answer
-    assert (done.curve, done.steps) == (outcome.curves[0], answer.steps)
-    assert (done.validation.top1, done.validation.loss) == (answer.val_top1, answer.val_loss)
-    assert done.validation.predicted == answer.classes_predicted
-    weights = model.state_dict()
-    assert all(torch.equal(weights[name], outcome.weights[name]) for name in outcome.weights)
-
-
-def test_a_stopped_trial_resumes_through_its_restarts(drawn: list[tuple[str, int]]) -> None:
-    """In the first attempt, at the end of an epoch of the second, and in the one that lives.
-
-    States that are cut, or of another kind, are passed over.
-    """
+def test_a_stopped_trial_resumes_in_the_attempt_that_lives(drawn: list[tuple[str, int]]) -> None:
+    """A state that is cut is passed over."""
     states: list[bytes] = []
-    seen: set[int] = set()
 
     def on_step(step: int, state: Callable[[], bytes]) -> None:
-        if step in (20, 22 + 14, 22 + 22 + 20) and step not in seen:
+        if step == 22 + 22 + 20:
             states.append(state())
-        seen.add(step)
 
     whole = execute(TWICE_DEAD, Callbacks(on_step=on_step))
-    assert len(states) == 3
-    for attempt, state in enumerate(states):
-        cut = [b"", b"{}\n", state[:50], state[: len(state) // 2], state[:-1]]
-        drawn.clear()
-        began = time.perf_counter()
-        again = execute(TWICE_DEAD, states=[*cut, state, states[0]])
-        spent = time.perf_counter() - began
-        before = json.loads(state.partition(b"\n")[0])["seconds"]
-        assert before < again.record.circumstance.seconds < before + spent
-        assert [number for _, number in drawn] == list(range(attempt, 3))
-        assert again.record.answer == whole.record.answer
-        assert again.curves == whole.curves
-        assert same_weights(again, whole)
+    (state,) = states
+    drawn.clear()
+    began = time.perf_counter()
+    again = execute(TWICE_DEAD, states=[state[: len(state) // 2], state])
+    spent = time.perf_counter() - began
+    before = json.loads(state.partition(b"\n")[0])["seconds"]
+    assert before < again.record.circumstance.seconds < before + spent
+    assert [number for _, number in drawn] == [2]
+    assert again.record.answer == whole.record.answer
+    assert again.curves == whole.curves
+    assert same_weights(again, whole)
 
 
 # Paired seeds -----------------------------------------------------------------------------------
@@ -458,12 +423,8 @@ LADDER = {
 }
 
 
-@pytest.mark.parametrize("values", [{}, LADDER], ids=["plain", "restarts"])
-def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
-    tmp_path: Path, values: dict[str, Any]
-) -> None:
-    trial = changed(**values)
-    row = run((trial, tmp_path / "once", DEFAULT, "cpu"), Reporter(lambda report: None))
+def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    row = run((TRIAL, tmp_path / "once", DEFAULT, "cpu"), Reporter(lambda report: None))
     assert row
     total = row["steps"]
     stops = 0
@@ -471,23 +432,22 @@ def test_a_trial_that_is_stopped_again_and_again_ends_as_if_it_never_was(
     while again is None:
         reporter = AfterSteps(total // 3)
         try:
-            again = run((trial, tmp_path / "often", DEFAULT, "cpu"), reporter)
+            again = run((TRIAL, tmp_path / "often", DEFAULT, "cpu"), reporter)
         except Stopped:
             stops += 1
-            assert len(list(checkpoints.newest(tmp_path / "often", trial.trial_id))) in (1, 2)
+            assert len(list(checkpoints.newest(tmp_path / "often", TRIAL.trial_id))) in (1, 2)
     assert stops >= 2
-    if not values:  # the last run alone reports the whole curve
-        epochs, accuracies, *_ = zip(*reporter.said, strict=False)
-        table, _ = curves.load(tmp_path / "once", [trial.trial_id])
-        before = reporter.said[0][2:]
-        assert [*before, *accuracies] == table["val_top1"].tolist()
-        assert len(before) == epochs[0] - 1 > 0
+    epochs, accuracies, *_ = zip(*reporter.said, strict=False)
+    table, _ = curves.load(tmp_path / "once", [TRIAL.trial_id])
+    before = reporter.said[0][2:]
+    assert [*before, *accuracies] == table["val_top1"].tolist()  # the last run reports all
+    assert len(before) == epochs[0] - 1 > 0
     seconds = ("seconds", "finished")
     assert {**again, **dict.fromkeys(seconds)} == {**row, **dict.fromkeys(seconds)}
-    once, often = (files.trial_folder(tmp_path / n, trial.trial_id) for n in ("once", "often"))
+    once, often = (files.trial_folder(tmp_path / n, TRIAL.trial_id) for n in ("once", "often"))
     for name in ("weights.safetensors", "curve.csv"):
         assert (once / name).read_bytes() == (often / name).read_bytes()
-    assert not checkpoints.checkpoint_folder(tmp_path / "often", trial.trial_id).exists()
+    assert not checkpoints.checkpoint_folder(tmp_path / "often", TRIAL.trial_id).exists()
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def check_norm(shares: tuple[int, ...], relu: bool, images: int, side: int) -> N
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("shares", [(1,), (5,), (64,), (16, 1), (70, 3)])
 def test_batch_norm_is_that_of_torch(shares: tuple[int, ...], relu: bool) -> None:
-    check_norm(shares, relu, IMAGES, 6)
+    check_norm(shares, relu, IMAGES, 5 if INTERPRETED else 6)
     check_norm(shares, relu, IMAGES - 1, 3)
 
 
@@ -149,8 +149,9 @@ def check_network(bypass: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small(replace(LAYERS["px8"], dropout=0.0, head_relu=False), bypass, norm="batch")
     initialise(model, "he", seed=0)
     model.to(DEVICE, memory_format=torch.channels_last)
-    x = torch.randn(16, 3, 8, 8).to(DEVICE).to(memory_format=torch.channels_last)
-    y = torch.arange(16, device=DEVICE) % 5
+    images = 4 if INTERPRETED else 16
+    x = torch.randn(images, 3, 8, 8).to(DEVICE).to(memory_format=torch.channels_last)
+    y = torch.arange(images, device=DEVICE) % 5
     calls = []
 
     def supports(*tensors: Tensor) -> bool:
@@ -167,9 +168,7 @@ def check_network(bypass: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @gpu
-@pytest.mark.parametrize(
-    "bypass", ["none", "complex"] if INTERPRETED else ["none", "simple", "complex"]
-)
+@pytest.mark.parametrize("bypass", ["complex"] if INTERPRETED else ["none", "simple", "complex"])
 def test_a_network_is_that_of_torch(bypass: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_network(bypass, monkeypatch)
 
@@ -185,7 +184,7 @@ def test_the_kernels_are_right_where_triton_interprets_them() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^25 passed", done.stdout, re.M)
+    assert re.search(r"^24 passed", done.stdout, re.M)
 
 
 @gpu
@@ -199,7 +198,8 @@ def test_all_kernels_are_tried_before_they_are_used() -> None:
 def test_sums_over_several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of large maps: a program adds up more than one tile."""
     monkeypatch.setattr(fused, "CHUNKS", 4)
-    check_norm((64, 5), relu=True, images=8, side=18)
+    images, side = (2, 12) if INTERPRETED else (8, 18)
+    check_norm((64, 5), relu=True, images=images, side=side)
 
 
 def normed_by(monkeypatch: pytest.MonkeyPatch, norm: nn.Module, *parts: Tensor) -> str:

@@ -44,9 +44,11 @@ def test_networks_are_timed_in_turns_and_left_as_they_were() -> None:
     assert dse.latency([], torch.zeros(1)).empty
 
 
-@pytest.mark.parametrize(("name", "value"), [("threads", 0), ("rounds", -1)])
-def test_a_number_below_one_is_refused(name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got {value}"):
+@pytest.mark.parametrize(("name", "value"), [("threads", 0), ("rounds", -1), ("rounds", 1.5)])
+def test_what_is_not_a_number_of_them_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(
+        ValueError, match=f"`{name}` must be a whole number in 1 .. .*, got {value}"
+    ):
         dse.latency(Waiting(0), torch.zeros(1), **{name: value})
 
 

@@ -178,7 +178,7 @@ def test_a_limit_on_more_points_than_can_be_listed() -> None:
         ("compress.bits=9", "`compress.bits` must be a whole number in 2 .. 8, got 9"),
         (
             "compress.rounds=9",
-            "`compress.rounds` must be 1 where `compress.retrain_epochs` is 0, got 9",
+            "`compress.rounds` must be at most 1 where `compress.retrain_epochs` is 0, got 9",
         ),
     ],
 )

@@ -96,20 +96,20 @@ def _read(path: bytes) -> bytes:
 def find_undecodable(argument: tuple[Path, bytes], report: Reporter) -> None:
     """Decode the files of `root` and `listing`: what a process of `dse.data.decodable` does.
 
-    Reports after some of them, in order, how many these were, and what is wrong with the ones that
-    cannot be decoded, by their place among them.
+    Reports after some of them how many these were, and what is wrong with the ones that cannot be
+    decoded.
     """
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of images that are decoded all the same
     files = Files.of(*argument)
     every = range(len(files.ends))
     for start in every[::AT_ONCE]:
-        rows, problems = every[start : start + AT_ONCE], {}
-        for place, row in enumerate(rows):
+        rows, problems = every[start : start + AT_ONCE], []
+        for row in rows:
             try:
                 files.image(row)
             except DataError as error:
-                problems[place] = str(error).partition(", got ")[2]
+                problems.append(str(error).partition(", got ")[2])
         report((len(rows), problems))
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from dse.analysis.rendering import counted
-from dse.data import cache, decodable, folder, split
+from dse.data import cache, decodable, folder
 from dse.data.fetch import locate
 from dse.data.folder import Manifest
 from dse.data.published import PUBLISHED
@@ -27,7 +27,7 @@ from dse.trial.protocol import Protocol
 from dse.trial.question import Trial
 
 LISTED = 5
-"""Maximum number of classes, or of kinds of ignored files, that a line lists."""
+"""Maximum number of manifests, or of kinds of ignored files, that a line lists."""
 
 
 def check_folder(folder: Path, key: str = "results.root", *, write: bool = True) -> None:
@@ -95,18 +95,12 @@ def check_data(
 
 def splits(trials: Sequence[Trial], store: Store) -> list[str]:
     """Where data are read from, if not from `data.root`, and how many images of a folder are
-    trained on, in lines; of several shares the ends. Classes without any are named in each case."""
+    trained on, in lines; of several shares the ends."""
     sets = sorted({trial.protocol.data for trial in trials})
     protocols = [trial.protocol for trial in trials if trial.protocol.data == "image_folder"]
     ends = [end(protocols, key=lambda p: p.train_images) for end in (min, max) if protocols]
-    distinct: dict[tuple[int, int], Protocol] = {}
-    for protocol in (*ends, *protocols):
-        distinct.setdefault((protocol.train_images, protocol.validation_images), protocol)
     lines = [*filter(None, (_cached(data, store) for data in sets))]
-    for protocol in distinct.values():
-        with suppress(DataError):
-            count, *without = _split(protocol, folder.planned(protocol, store), store.root)
-            lines += [count, *without] if protocol in ends else without
+    lines += [_split(protocol, store.root) for protocol in ends]
     return [printable(line) for line in dict.fromkeys(lines)]
 
 
@@ -140,20 +134,14 @@ def _cached(name: str, store: Store) -> str:
     return f"{name} is read from its decoded copy, {file.path}" if file.is_whole() else ""
 
 
-def _split(protocol: Protocol, manifest: Manifest, root: Path) -> list[str]:
+def _split(protocol: Protocol, root: Path) -> str:
     facts, kept, held_out = protocol.facts, protocol.train_images, protocol.validation_images
     taken = f"{kept:,} trained on"
     if kept < (left := facts.train - held_out):
         share = written(protocol.train_share)
         taken = f"{kept:,} of {left:,} trained on (train_share={share})"
     of_train = f"{facts.train:,} images in train/: {held_out:,} held out, {taken}"
-    lines = [f"{root}: {facts.num_classes:,} classes; {of_train}; {facts.test:,} in val/"]
-    if without := split.untrained(protocol, manifest):
-        some = f"{len(without):,} of {facts.num_classes:,} classes"
-        have = "has" if len(without) == 1 else "have"
-        names = ", ".join(without[:LISTED]) + (", ..." if without[LISTED:] else "")
-        lines.append(f"{some} {have} no image to train on: {names}")
-    return lines
+    return f"{root}: {facts.num_classes:,} classes; {of_train}; {facts.test:,} in val/"
 
 
 def notes(trials: Sequence[Trial], store: Store) -> list[str]:

@@ -11,8 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dse.space.rules import integer
+
 if TYPE_CHECKING:
     import pandas as pd
+
+COUNT = integer(1, 1_000_000)
 
 SLICE = 0.005
 """Seconds that a network runs at a time; once where a batch takes longer."""
@@ -32,8 +36,8 @@ def latency(
     machine slows all of them alike; `threads` is torch's number of threads on a CPU. A row for each
     network, in their order: `latency_ms`, the median over the rounds, and `latency_low_ms` and
     `latency_high_ms`, the quartiles. Networks run as they are, without a compiler, in eval mode;
-    on a GPU where they and `inputs` are there. Raises `ValueError` for a number below 1, and
-    `TypeError` for other types.
+    on a GPU where they and `inputs` are there. Raises `ValueError` for another number of
+    `threads` or `rounds` than 1 and above, and `TypeError` for other types.
     """
     several = isinstance(networks, Iterable) and not isinstance(networks, nn.Module)
     given: Any = networks
@@ -45,11 +49,7 @@ def latency(
     if not isinstance(inputs, Tensor):
         rule = "must be a torch.Tensor, as network.preprocess returns"
         raise TypeError(f"`inputs` {rule}, got {type(inputs).__name__}")
-    for name, value in (("threads", threads), ("rounds", rounds)):
-        if not isinstance(value, int):
-            raise TypeError(f"`{name}` must be an int, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}")
+    threads, rounds = COUNT.accept("threads", threads), COUNT.accept("rounds", rounds)
     import pandas as pd
 
     with _evaluating(networks, threads):

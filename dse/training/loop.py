@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dse.training.judge import Batches, Judgement, judge
 from dse.training.ranks import ALONE, Ranks
-from dse.training.step import Mismatch, StepReport, TrainStep
+from dse.training.step import StepReport, TrainStep
 from dse.trial.recipe import Recipe
 from dse.trial.schedule import learning_rate
 
@@ -156,7 +156,6 @@ def train(
     at = Position()
     if state is not None:
         at = replace(state.position)
-        _check(at, recipe, steps_per_epoch)
         step.restore(state.tensors, at.step)
 
     def current_state() -> State:
@@ -213,14 +212,3 @@ def _row(at: Position, lr: float, judged: Judgement) -> Epoch:
         val_top1=judged.top1,
         val_loss=judged.loss,
     )
-
-
-def _check(at: Position, recipe: Recipe, steps_per_epoch: int) -> None:
-    """Raise `Mismatch` where a training of `recipe` never comes to this position."""
-    inside = 1 <= at.epoch <= recipe.epochs and 0 <= at.batches <= steps_per_epoch
-    inside = inside or (at.epoch == recipe.epochs + 1 and not at.batches)
-    if not inside or at.step != (at.epoch - 1) * steps_per_epoch + at.batches:
-        raise Mismatch(
-            f"`position` must be in {recipe.epochs} epochs of {steps_per_epoch} batches, "
-            f"got epoch {at.epoch}, {at.batches} batches, step {at.step}"
-        )

@@ -215,14 +215,12 @@ class TrainStep:
 
         Raises `Mismatch`, and sets nothing, where they belong to another model or recipe.
         """
-        own = self.tensors()
-        for name in sorted(own.keys() | tensors.keys()):
-            if name not in own or name not in tensors:
-                state = "missing" if name in own else "left over"
-                raise Mismatch(f"`tensors` must be those of this training: {name} is {state}")
-            mine, theirs = ((t[name].dtype, tuple(t[name].shape)) for t in (own, tensors))
-            if mine != theirs:
-                raise Mismatch(f"`tensors` must have {name} of {mine}, got {theirs}")
+        mine, theirs = (
+            {name: (tensor.dtype, tensor.shape) for name, tensor in some.items()}
+            for some in (self.tensors(), tensors)
+        )
+        if mine != theirs:
+            raise Mismatch("`tensors` must be those of this training")
         self._model.load_state_dict(
             {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_safetensors
 from torch import Tensor, nn
 
@@ -69,9 +69,11 @@ def class_names(path: Path) -> tuple[str, ...] | None:
     """The names of the classes in a file of weights; None where there is no file, or no names."""
     if not path.exists():
         return None
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    names = json.loads(header.get("__metadata__", {}).get("classes", "null"))
+    try:
+        with safe_open(path, "pt") as file:
+            names = json.loads((file.metadata() or {}).get("classes", "null"))
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
     return names and tuple(names)
 
 

@@ -142,23 +142,17 @@ def too_many_rounds(settings: Settings, prefix: str = "") -> list[str]:
     deep_compression, those before weights are shared.
 
     >>> too_many_rounds(Settings(method="prune", rounds=9))
-    ['`rounds` must be at most `retrain_epochs`, 8, got 9']
-    >>> too_many_rounds(Settings(rounds=8))
-    ['`rounds` must be at most 6 where `retrain_epochs` is 8 (2 are for shared weights), got 8']
-    >>> too_many_rounds(Settings(rounds=9, retrain_epochs=0))
-    ['`rounds` must be 1 where `retrain_epochs` is 0, got 9']
+    ['`rounds` must be at most 8 where `retrain_epochs` is 8, got 9']
+    >>> too_many_rounds(Settings(rounds=7))
+    ['`rounds` must be at most 6 where `retrain_epochs` is 8, got 7']
     """
     epochs, rounds = settings.retrain_epochs, settings.rounds
     shared = stages(epochs)[1] if settings.method == "deep_compression" else 0
-    if "rounds" not in used(settings) or rounds <= max(epochs - shared, 1):
+    most = max(epochs - shared, 1)
+    if "rounds" not in used(settings) or rounds <= most:
         return []
-    rule = f"at most `{prefix}retrain_epochs`, {epochs}"
-    if not epochs:
-        rule = f"1 where `{prefix}retrain_epochs` is 0"
-    elif shared:
-        where = f"where `{prefix}retrain_epochs` is {epochs} ({shared} are for shared weights)"
-        rule = f"at most {epochs - shared} {where}"
-    return [f"`{prefix}rounds` must be {rule}, got {rounds}"]
+    where = f"where `{prefix}retrain_epochs` is {epochs}"
+    return [f"`{prefix}rounds` must be at most {most} {where}, got {rounds}"]
 
 
 def effective(settings: Settings) -> Settings:
