@@ -33,6 +33,9 @@ def once(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def times_comparable(table: pd.DataFrame) -> bool:
-    """Whether the trials ran on one kind of device, with as many threads each."""
-    own = [name for name in ("device", "threads") if name in table]
-    return not own or len(table[own].drop_duplicates()) <= 1
+    """Whether the trials ran on one kind of device and CPU, with as many threads each and one
+    version of torch."""
+    own = table[[name for name in ("device", "threads", "machine") if name in table]]
+    if "versions" in table:
+        own = own.assign(torch=table["versions"].str.extract(r"\btorch=(\S+)")[0])
+    return own.columns.empty or len(own.drop_duplicates()) <= 1
