@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -20,12 +20,13 @@ from dse.results import (
     curves,
     drivers,
     files,
-    locks,
     packs,
     records,
+    running,
     studies,
 )
 from dse.results.checkpoints import Unfinished
+from dse.results.running import called
 from dse.space.rules import printable
 from dse.sweep.errors import Parser
 from dse.sweep.streams import print_lines, reported
@@ -33,35 +34,43 @@ from dse.trial.names import short_id, trial_names
 from dse.trial.question import Trial
 
 WEIGHTS = "weights.safetensors"
+CODES = """exit code:
+  0  all is done, or what is left is running
+  1  something failed or is damaged
+  2  a wrong folder; nothing is shown
+  3  something was killed or stopped half-way, and nothing is running
+Of several folders, 1 comes before 3."""
 NAMED, LISTED = 100, 5
 """Maximum number of finished trials that are read for the names of others, and of commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 for damaged records, 2 for a wrong folder.
-
-    It changes nothing.
-    """
+    """Run the command; returns its exit code, see `CODES`. It changes nothing."""
     return reported(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.status",
-        description="Show what is done, failed, running and stopped half-way in a results folder. "
+        description="Show what is done, failed, running and stopped half-way in results folders. "
         "Changes nothing.",
+        epilog=CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
-    folder: Path = parser.parse_args(arguments).folder
-    try:
-        files.require_trials(folder)
-        damaged = damages(folder)
-        shown = list(lines(folder, damaged))
-    except OSError as error:
-        rule = f"`folder` must be a results folder, got {folder}: {error.strerror or error}"
-        raise ValueError(rule) from None
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="results/NAME", help="a results folder"
+    )
+    folders: list[Path] = parser.parse_args(arguments).folders
+    shown, codes = list[str](), {0}
+    for folder in folders:
+        try:
+            files.require_trials(folder)
+            shown += lines(folder, codes)
+        except OSError as error:
+            rule = f"`folder` must be a results folder, got {folder}: {error.strerror or error}"
+            raise ValueError(rule) from None
     print_lines(*map(printable, shown))
-    return int(any(damaged.values()))
+    return 1 if 1 in codes else max(codes)
 
 
 def damages(folder: Path) -> dict[str, list[str]]:
@@ -81,14 +90,17 @@ def _check_curve(home: Path, row: Mapping[str, Any]) -> None:
         records.check_file(path, path.read_bytes())
 
 
-def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def lines(folder: Path, codes: set[int]) -> Iterator[str]:
     """Lines for the whole folder, for each failed trial, each command on it, each trial that was
-    stopped half-way, and each damaged record or file."""
+    stopped half-way, and each damaged record or file; what they mean is added to `codes`."""
+    damaged = damages(folder)
     stopped, early = checkpoints.unfinished(folder), studies.stopped(folder)
     early &= stopped.keys()
     stopped = {key: one for key, one in stopped.items() if key not in early}
     for kind, what in (files.TRIALS, "done"), (files.COMPRESSED, "compressed"):
         done, failures = records.ids(folder, kind), records.failures(folder, kind)
+        if failures or damaged[kind]:
+            codes.add(1)
         if done or failures or kind == files.TRIALS:
             texts = [f"{len(done) - len(damaged[kind]):,} {what}", f"{len(failures):,} failed"]
             texts += [f"{len(damaged[kind])} damaged"] if damaged[kind] else []
@@ -97,13 +109,18 @@ def lines(folder: Path, damaged: Mapping[str, Sequence[str]]) -> Iterator[str]:
                 texts += [f"{len(stopped)} stopped half-way"] if stopped else []
             yield f"{folder}: {', '.join(texts)}"
         for trial_id, failure in failures.items():
-            yield f"failed: {_called(failure.name, trial_id)}: {failure.reason}"
+            yield f"failed: {called(failure.name, trial_id)}: {failure.reason}"
     yield from _studies(folder)
-    for status, is_running in drivers.published(folder):
+    published, killed = drivers.published(folder), False
+    for status, is_running in published:
         try:
-            yield from _command(folder, status, is_running)
+            yield from running.of_command(folder, status, is_running)
+            killed |= not (is_running or running.is_done(folder, status))
         except (TypeError, KeyError, AttributeError):
             yield "a command whose status cannot be read"
+    yield from (others := list(running.unlisted(folder, published)))
+    if (stopped or killed) and not others and not any(runs for _, runs in published):
+        codes.add(3)
     yield from _stopped(folder, stopped)
     yield from itertools.chain.from_iterable(damaged.values())
     yield from _without_weights(folder)
@@ -129,13 +146,13 @@ def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:
     trials = [one.trial for one in stopped.values() if one.trial]
     names = trial_names([*trials, *_finished(folder)] if trials else [])
     for trial_id, (trial, epoch, batches) in stopped.items():
-        called = _called(names.get(trial_id, f"trial {short_id(trial_id)}"), trial_id)
+        name = called(names.get(trial_id, f"trial {short_id(trial_id)}"), trial_id)
         if trial is None:
-            yield f"stopped half-way: {called}"
+            yield f"stopped half-way: {name}"
         else:
             within = f" and {counted(batches, 'step')}" if batches else ""
             epochs = trial.protocol.recipe.epochs
-            yield f"stopped half-way: {called}: epoch {epoch} of {epochs}{within}"
+            yield f"stopped half-way: {name}: epoch {epoch} of {epochs}{within}"
     if stopped and not drivers.published(folder):
         asked = _asked(folder, stopped.keys())
         which = "to resume:" if len(asked) == 1 else "to resume, the one that asked for it:"
@@ -190,32 +207,6 @@ def _finished(folder: Path) -> Iterator[Trial]:
     for trial_id in itertools.islice(sorted(records.ids(folder)), NAMED):
         with suppress(OSError, files.Damaged):
             yield records.read(files.trial_folder(folder, trial_id) / files.RECORD).trial
-
-
-def _command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:
-    """A running command and its tasks, or how to resume one that was killed."""
-    kind = status["kind"]
-    what = f"a {drivers.named(status)}"
-    if not is_running:
-        line = commands.moved(status["command"], folder, status["folder"])
-        command = f"cd {shlex.quote(status['folder'])} && {line}"
-        if "count" not in status:  # of an earlier version
-            return [f"{what} was killed: {status['summary']}; to resume: {command}"]
-        done = status["done"] + len(status["running"].keys() & records.ids(folder, kind))
-        failed = f", {status['failed']} failed" if status["failed"] else ""
-        killed = f"{what} was killed: {done} of {status['count']} done{failed}"
-        return [f"{killed}; to resume: {command}"]
-    shown = [f"{what} is running: {status['summary']}"]
-    for trial_id, progress in status["running"].items():
-        state = "running" if locks.held(folder, trial_id, kind) else "ending"
-        shown.append(f"{state}: {_called(status['names'][trial_id], trial_id)}: {progress}")
-    return shown
-
-
-def _called(name: str, trial_id: str) -> str:
-    """A trial's name and its short id."""
-    short = short_id(trial_id)
-    return name if short in name else f"{name} ({short})"
 
 
 if __name__ == "__main__":

@@ -541,6 +541,14 @@ def test_devices_are_those_of_the_trials_in_pairs() -> None:
     assert one.endswith("cpu (9 trials), GPU (7 trials). In 1 of 8 pairs the two devices differ.")
     alike = sweep(table[table["seed"] > 3])
     assert mixed_pairs(alike, alike.axis("bypass"), ["none", "simple"]) == ""
+    versions = "dse=1 torch=" + alike.rows["seed"].astype(str)  # the same in each pair
+    alike = sweep(alike.rows.assign(versions=versions))
+    assert mixed_pairs(alike, alike.axis("bypass"), ["none", "simple"]) == ""
+    alike.rows.loc[(alike.rows["bypass"] == "simple") & (alike.rows["seed"] > 5), "versions"] = (
+        "dse=2 torch=2"
+    )
+    text = "In 2 of 4 pairs the two versions of torch differ."
+    assert mixed_pairs(alike, alike.axis("bypass"), ["none", "simple"]) == text
 
 
 def test_losses_of_trials_that_did_not_learn_are_named() -> None:

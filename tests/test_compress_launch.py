@@ -59,7 +59,7 @@ def test_a_failure_is_tried_again_and_a_network_that_lost_its_file_is_made_again
     assert code == 1
     assert f"{COUNT} compressed networks, 0 already done, {COUNT} to do" in errors
     assert "3 of 9 compressed networks failed: seed=1 method=prune density=0.3, " in errors
-    assert status.main([str(folder)]) == 0
+    assert status.main([str(folder)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"{folder}: 3 done, 0 failed", f"{folder}: 6 compressed, 3 failed"]
     assert sorted(line.rpartition(": ")[2] for line in lines[2:]) == ["it is broken"] * 3

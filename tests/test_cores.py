@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_runs import ends, events
 
-from dse.runner.cores import cores
+from dse.runner.cores import cores, cpu_model
 from dse.runner.events import Finished
 
 ALLOWED = {0, 1, 2, 3, 4, 5, 6, 7}
@@ -68,6 +68,14 @@ def test_a_quota_limits_the_cores(
 
 def test_a_machine_without_control_groups(tmp_path: Path) -> None:
     assert cores(tmp_path) == len(os.sched_getaffinity(0))
+
+
+def test_the_cpus_model_is_known_where_linux_says_it(tmp_path: Path) -> None:
+    assert cpu_model(tmp_path / "none") == ""
+    (tmp_path / "proc").mkdir()
+    text = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: AMD EPYC 9R14\nmodel name\t: other\n"
+    (tmp_path / "proc/cpuinfo").write_text(text)
+    assert cpu_model(tmp_path) == "AMD EPYC 9R14"
 
 
 def test_tasks_have_the_cores_of_their_driver(

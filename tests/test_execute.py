@@ -30,8 +30,13 @@ from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import Callbacks, Outcome, execute
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
+<<<<<<< HEAD
 from dse.training.loop import Epoch
+=======
+from dse.training.loop import Epoch, Position, State, Training, train
+>>>>>>> wK
 from dse.training.network import SqueezeNet
+from dse.training.state import decode, encode
 from dse.training.worker import Checkpointer, curve_csv, run
 from dse.trial.protocol import Protocol
 from dse.trial.question import SEMANTICS, Trial, trial_from
@@ -489,20 +494,44 @@ def test_a_trial_may_be_stopped_at_any_moment(
             assert (once / name).read_bytes() == (often / name).read_bytes()
 
 
-def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(tmp_path: Path) -> None:
+def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And names every place where it was trained, each once."""
     reports: list[int] = []
+    place = "dse.training.circumstance"
+    monkeypatch.setattr(f"{place}.platform.machine", lambda: "x")
 
     def send(sign: Any) -> None:
         if isinstance(sign, Report):
             reports.append(sign.value[0])
             reporter.stop()
 
-    for epochs in (1, 2, 3):  # after the last one it is about to judge the test set
+    where = [("A", "1.0"), ("A", "1.1"), ("B", "1.1")]
+    for epochs, (cpu, version) in enumerate(where, 1):
+        monkeypatch.setattr(f"{place}.cpu_model", lambda cpu=cpu: cpu)
+        monkeypatch.setattr(f"{place}.__version__", version)
         reporter = Reporter(send)
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped):  # after the last one it is about to judge the test set
             run((TRIAL, tmp_path, DEFAULT, "cpu"), reporter)
         assert reports == list(range(1, epochs + 1))
-    assert run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda sign: None))
+    row = run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda sign: None))
+    assert row
+    assert (row["device"], row["machine"]) == ("cpu", "A (x) then B (x)")
+    assert row["versions"].startswith("dse=1.0,1.1 python=")
+    assert capsys.readouterr().err.splitlines() == [
+        f"{TRIAL.trial_id}: resumes with dse 1.1 after 1.0",
+        f"{TRIAL.trial_id}: resumes with machine B (x) after A (x)",
+    ]
+
+
+def test_a_checkpoint_of_an_earlier_version_names_no_places() -> None:
+    state = State(tensors={}, position=Position(epoch=1, batches=1))
+    content = encode([], state, places={"device": ["cpu"]})
+    assert decode(content)[3] == {"device": ["cpu"]}
+    earlier = content.replace(b', "places": {"device": ["cpu"]}', b"")
+    assert earlier != content
+    assert decode(earlier) == ([], state, 0.0, {})
 
 
 @pytest.fixture(scope="module")

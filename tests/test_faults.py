@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from sample_records import comparable
 from toy_trial import Plan, notes, trials, workers
 
 from dse.results import checkpoints, drivers, files, locks, records, tables
+from dse.runner.runner import Workers
+from dse.sweep import launch
 from dse.sweep.messages import full as full_disk
 from dse.trial.question import QUESTION
 
@@ -478,9 +480,32 @@ def test_a_folder_that_disappears_is_reported_and_the_same_command_finishes(tmp_
         text = driver.communicate(timeout=200)[1]
     assert driver.returncode == 1, text
     assert "2 of 6 trials no longer have a record in" in text
+    assert f"{folder} was moved or removed during the command: " in text
     assert "Traceback" not in text
     assert sweep(folder, *words).returncode == 0
     check(folder, Plan(trials=6))
+
+
+def test_a_folder_that_is_renamed_before_a_trial_ends_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its workers make a new one."""
+    (one,) = trials(Plan(trials=1))
+    folder = tmp_path / "x"
+
+    def moved(*_: object) -> tuple[set[str], set[str]]:
+        folder.rename(tmp_path / "away")
+        records.save(folder, toy_trial.record(one), {})
+        return set(), set()
+
+    monkeypatch.setattr(launch, "open_runner", lambda *_: nullcontext())
+    monkeypatch.setattr(launch, "_run", moved)
+    tasks = launch.Tasks(
+        function="", arguments={one.trial_id: ()}, names={one.trial_id: ""}, lengths={}, data={}
+    )
+    assert launch.carry_out(tasks, folder, Workers()) == 1
+    line = f"{folder} was moved or removed during the command: what it held before is not there"
+    assert capsys.readouterr().err.splitlines()[1:] == [line]
 
 
 def test_a_folder_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:

@@ -98,15 +98,21 @@ def test_a_front_needs_two_networks() -> None:
         fronts(sweep(pd.concat(folders)))
 
 
-@pytest.mark.parametrize("column", ["device", "threads"])
+@pytest.mark.parametrize("column", ["device", "threads", "machine", "torch"])
 def test_times_on_different_devices_are_not_compared(column: str) -> None:
     table = made(swept(sr=SR[:3]), device="cpu", threads=1)
+    table["machine"], table["versions"] = "x86_64", "dse=" + table["seed"].astype(str) + " torch=2"
     assert "time of one trial" in text(fronts(sweep(table)))
-    table[column] = table["seed"].map({0: 2, 1: 1, 2: 1})
+    values = table["seed"].map({0: 2, 1: 1, 2: 1})
+    if column == "torch":
+        table["versions"] = "dse=1 torch=2." + values.astype(str)
+    else:
+        table[column] = values
     words = text(fronts(sweep(table)))
     assert "time of one trial" not in words
-    assert "Times are not compared: devices or threads differ." in words
-    with pytest.raises(NoSweep, match="Times are not compared: devices or threads differ"):
+    reason = "Times are not compared: devices, machines, threads or versions of torch differ."
+    assert reason in words
+    with pytest.raises(NoSweep, match=reason):
         fronts(sweep(table), ["seconds"])
 
 

@@ -38,6 +38,10 @@ from dse.trial.question import Trial
 __all__ = ["composed_once"]
 
 
+LEFT = 3
+"""The exit code where something is left and nothing runs."""
+
+
 def shown(folder: Path, capsys: pytest.CaptureFixture[str], code: int = 0) -> list[str]:
     assert status.main([str(folder)]) == code
     out, errors = capsys.readouterr()
@@ -65,9 +69,10 @@ def test_a_running_sweep_and_a_killed_one_are_shown(
         assert lines[0].endswith(" of 9000, val_top1 50.0%")
         driver.kill()
         driver.wait()
-    soon(lambda: "half-way" in shown(folder, capsys)[-1])  # the driver's task ends after it
+    soon(lambda: status.main([str(folder)]) == LEFT)  # the driver's task ends after it
+    capsys.readouterr()
     before = contents(folder)
-    first, second, third = shown(folder, capsys)
+    first, second, third = shown(folder, capsys, LEFT)
     assert contents(folder) == before
     assert first == f"{folder}: 0 done, 0 failed, 1 stopped half-way"
     assert third == f"stopped half-way: trial {running.trial_id[:8]}"
@@ -82,7 +87,7 @@ def test_failed_trials_are_shown_with_their_reasons(
     folder = tmp_path / "x"
     assert sweep(folder, "trials=3", "poison=1").returncode == 1
     poison = trials(Plan(trials=3, poison=1))[1].trial_id
-    assert shown(folder, capsys) == [
+    assert shown(folder, capsys, 1) == [
         f"{folder}: 2 done, 1 failed",
         f"failed: weight_decay=1 seed=1 ({poison[:8]}): "
         "the process ended with exit code 9; tried 3 times",
@@ -112,13 +117,17 @@ def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
     with locks.claim(tmp_path, two.trial_id):  # it runs
         first, *lines = shown(tmp_path, capsys)
     assert first == f"{tmp_path}: 1 done, 0 failed, 2 stopped half-way"
+    runs = f"running, by a job whose command has ended: trial {two.trial_id[:8]}"
+    assert lines.pop(0) == runs
     third = f"stopped half-way: trial {three.trial_id[:8]}"
     expected = [f"stopped half-way: {names[0]}: epoch 3 of 20 and 15 steps", third]
     assert sorted(lines[:-1]) == sorted(expected)
     assert lines[-1] == f"to resume: python -m dse.sweep seed=0,1,2 {here}"
-    assert f"stopped half-way: {names[1]}: epoch 0 of 20 and 1 step" in shown(tmp_path, capsys)
+    assert f"stopped half-way: {names[1]}: epoch 0 of 20 and 1 step" in shown(
+        tmp_path, capsys, LEFT
+    )
     commands.note(tmp_path, "python -m dse.sweep seed=9 name=old")  # which does not resume them
-    assert [line.partition(": ")[0::2] for line in shown(tmp_path, capsys)[-2:]] == [
+    assert [line.partition(": ")[0::2] for line in shown(tmp_path, capsys, LEFT)[-2:]] == [
         ("to resume, the one that asked for it", f"python -m dse.sweep seed={seeds} {here}")
         for seeds in ("9", "0,1,2")  # newest first
     ]
@@ -127,7 +136,7 @@ def test_trials_that_were_stopped_half_way_are_shown_with_where_they_stand(
     for study, some in ("tpe", [four]), ("mine", [one, two, three]):
         studies.note_sampled(tmp_path, study, [trial.trial_id for trial in some])
         commands.note(tmp_path, f"python -m dse.search study={study}".removesuffix(" study=tpe"))
-    last = shown(tmp_path, capsys)[-2:]
+    last = shown(tmp_path, capsys, LEFT)[-2:]
     assert last[0].startswith("stopped half-way: ")
     assert last[1] == f"to resume: python -m dse.search study=mine {here}"
 
@@ -175,7 +184,7 @@ def test_a_sweep_that_was_stopped_says_what_it_keeps(
     before = soon(lambda: epochs() if len(epochs()) == 2 else None)
     driver.send_signal(signal.SIGINT)
     assert driver.wait() == 130
-    first, one, two, resume = shown(folder, capsys)
+    first, one, two, resume = shown(folder, capsys, LEFT)
     assert first == f"{folder}: 0 done, 0 failed, 2 stopped half-way"
     for line, sr in zip(sorted((one, two)), ("0.125", "0.25"), strict=True):
         said = re.fullmatch(
@@ -283,7 +292,7 @@ def test_what_a_search_stopped_early_is_not_to_be_resumed(
     point = {"state": "stopped", "trials": [early.trial_id]}
     study = dict.fromkeys(studies.KEYS, "") | {"points": [point, {"state": "stopped"}]}
     studies.save(tmp_path, "random", study)
-    first, second, *_ = shown(tmp_path, capsys)
+    first, second, *_ = shown(tmp_path, capsys, LEFT)
     assert first == f"{tmp_path}: 0 done, 0 failed, 1 stopped early by a search, 1 stopped half-way"
     assert half.trial_id[:8] in second
     checkpoints.clear(tmp_path, half.trial_id)
@@ -308,24 +317,45 @@ def test_a_damaged_journal_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_a_killed_search_has_done_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A trial that ran has ended after the last status was published."""
-    one, two = trials(Plan(trials=2))
+    """A trial that ran has ended after the last status was published; what is in a cluster's queue
+    has no claim; a copy of the folder of a running command is not called killed."""
+    one, two, three = trials(Plan(trials=3))
     records.save(tmp_path, toy_trial.record(one), {})
     known = {"kind": TRIALS, "summary": "1 of 6 done, 2 running, about 3 s left", "done": 1}
     known |= {"failed": 1, "count": 6, "folder": "/x", "command": "python -m dse.search"}
-    ids = dict.fromkeys((one.trial_id, two.trial_id), "epoch 1 of 9")
+    ids = {one.trial_id: "epoch 1 of 9", two.trial_id: "epoch 0 of 9"}
+    names = {one.trial_id: "a", two.trial_id: "b"}
     with drivers.publishing(tmp_path, "search") as publish:
-        publish({**known, "running": ids, "names": ids})
+        publish({**known, "running": ids, "names": names})
         (path,) = (tmp_path / "trials").glob(".running.*")
         content = path.read_bytes()
-        assert shown(tmp_path, capsys)[1] == f"a search is running: {known['summary']}"
+        with locks.claim(tmp_path, three.trial_id):  # it began after the last status
+            assert shown(tmp_path, capsys)[1:] == [
+                "a search is running: 1 of 6 done, 1 running, 1 queued, about 3 s left",
+                f"ending: a ({one.trial_id[:8]}): epoch 1 of 9",
+                f"queued: b ({two.trial_id[:8]}): epoch 0 of 9",
+                f"running: trial {three.trial_id[:8]}",
+            ]
     path.write_bytes(content)
     here = f"name={tmp_path.name} results.root={tmp_path.parent}"
     resume = f"to resume: cd /x && python -m dse.search {here}"
-    assert shown(tmp_path, capsys)[1:] == [f"a search was killed: 2 of 6 done, 1 failed; {resume}"]
+    assert shown(tmp_path, capsys, LEFT)[1:] == [
+        f"a search was killed: 2 of 6 done, 1 failed; {resume}"
+    ]
+    copy = tmp_path.with_name("copy")
+    shutil.copytree(tmp_path, copy)
+    assert shown(copy, capsys, LEFT)[1].startswith(
+        "a search ran on the folder that this is a copy of: 2 of 6 done, 1 failed; to resume: "
+    )
+    assert status.main([str(tmp_path), str(copy)]) == LEFT
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert status.main([str(tmp_path), str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().out == ""
     earlier = {key: value for key, value in json.loads(content).items() if key != "count"}
     path.write_text(json.dumps(earlier))
-    assert shown(tmp_path, capsys)[1:] == [f"a search was killed: {known['summary']}; {resume}"]
+    assert shown(tmp_path, capsys, LEFT)[1:] == [
+        f"a search was killed: {known['summary']}; {resume}"
+    ]
 
 
 def test_control_characters_are_shown_as_text(
@@ -335,7 +365,7 @@ def test_control_characters_are_shown_as_text(
     records.fail(tmp_path, one.trial_id, {"reason": "\x1b[2Jgone\n"})
     for name, text in (("a", '{"summary": 1}'), ("b", "[]"), ("c", "{"), ("d", "")):
         (tmp_path / "trials" / f".running.{name * 16}").write_text(text)
-    assert shown(tmp_path, capsys) == [
+    assert shown(tmp_path, capsys, 1) == [
         f"{tmp_path}: 0 done, 1 failed",
         f"failed: trial {one.trial_id[:8]}: \\x1b[2Jgone",
         "a command whose status cannot be read",

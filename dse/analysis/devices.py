@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import counted
 
@@ -33,6 +33,14 @@ def once(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def times_comparable(table: pd.DataFrame) -> bool:
-    """Whether the trials ran on one kind of device, with as many threads each."""
-    own = [name for name in ("device", "threads") if name in table]
-    return not own or len(table[own].drop_duplicates()) <= 1
+    """Whether the trials ran on one kind of device and CPU, with as many threads each and one
+    version of torch."""
+    own = table[[name for name in ("device", "threads", "machine") if name in table]]
+    if "versions" in table:
+        own = own.assign(torch=torch_of(table["versions"]))
+    return own.columns.empty or len(own.drop_duplicates()) <= 1
+
+
+def torch_of(versions: pd.Series[Any]) -> pd.Series[str]:
+    """The version of torch in each value of `versions`, missing where it names none."""
+    return versions.astype(str).str.extract(r"\btorch=(\S+)", expand=False)

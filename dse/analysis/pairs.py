@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, require, sweep
-from dse.analysis.devices import mixed_devices, once
+from dse.analysis.devices import mixed_devices, once, torch_of
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import Floats
 from dse.trial.names import written
@@ -150,23 +150,27 @@ def whole(settings: npt.ArrayLike, seeds: npt.ArrayLike) -> npt.NDArray[np.bool_
 
 
 def mixed_pairs(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:
-    """A sentence that names the devices of the trials that are in a pair of two of the values, and
-    how many pairs mix devices: the difference between the devices is part of theirs.
+    """Sentences that name the devices of the trials that are in a pair of two of the values, and
+    say how many pairs mix devices, or versions of torch on one device: that is part of their
+    differences.
 
-    Empty where there is only one device.
+    Empty where no device and no pair's version differs.
     """
     if "device" not in found.rows:
         return ""
     every = [paired(found, axis, *two) for two in combinations(values, 2)]
     trials = pd.concat([rows.assign(pair=number) for number, rows in enumerate(every)])
-    text = mixed_devices(trials)
-    if not text:
-        return ""
-    pairs = trials.groupby(["pair", *_else(found, axis)])["device"].nunique()
-    mixed, count = int((pairs > 1).sum()), len(pairs)
-    if mixed:
-        return f"{text} In {mixed:,} of {counted(count, 'pair')} the two devices differ."
-    return f"{text} Both trials of each pair ran on the same device."
+    trials["torch"] = torch_of(trials["versions"]) if "versions" in trials else ""
+    pairs = trials.groupby(["pair", *_else(found, axis)])
+    differ, texts = pairs["device"].nunique() > 1, [mixed_devices(trials)]
+    count = counted(len(differ), "pair")
+    if differ.any():
+        texts.append(f"In {differ.sum():,} of {count} the two devices differ.")
+    elif texts[0]:
+        texts.append("Both trials of each pair ran on the same device.")
+    if older := int(((pairs["torch"].nunique() > 1) & ~differ).sum()):
+        texts.append(f"In {older:,} of {count} the two versions of torch differ.")
+    return " ".join(filter(None, texts))
 
 
 def unlearned(found: Sweep, axis: Axis, values: Sequence[Any]) -> str:

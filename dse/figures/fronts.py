@@ -98,7 +98,7 @@ EXPLAINED = (
     "cost. It is chosen on the validation set; accuracies shown are on the test set."
 )
 
-UNTIMED = "Times are not compared: devices or threads differ."
+UNTIMED = "Times are not compared: devices, machines, threads or versions of torch differ."
 
 
 def _fronts(found: Sweep, chosen: Sequence[str]) -> dict[str, pd.DataFrame]:

@@ -28,10 +28,11 @@ def publishing(folder: Path, name: str = "") -> Iterator[Callable[[Mapping[str, 
     there.
     """
     with hidden(folder / "trials" / RUNNING) as path:
+        own = {"inode": folder.stat().st_ino, **({"name": name} if name else {})}
 
         def publish(status: Mapping[str, Any]) -> None:
             with suppress(OSError), hidden(path) as temporary:
-                temporary.write_text(json.dumps({**status, **({"name": name} if name else {})}))
+                temporary.write_text(json.dumps({**status, **own}))
                 temporary.replace(path)
 
         yield publish
@@ -40,6 +41,12 @@ def publishing(folder: Path, name: str = "") -> Iterator[Callable[[Mapping[str, 
 def named(status: Mapping[str, Any]) -> str:
     """What the command of a status is called."""
     return str(status.get("name") or COMMANDS.get(status.get("kind", ""), "command"))
+
+
+def is_copy(folder: Path, status: Mapping[str, Any]) -> bool:
+    """Whether a status was published in another folder, and copied to this one."""
+    inode = folder.stat().st_ino
+    return bool(status.get("inode", inode) != inode)  # those of earlier versions have none
 
 
 def published(folder: Path) -> list[tuple[dict[str, Any], bool]]:

@@ -1,8 +1,10 @@
-"""How many cores this process may use, so that no more tasks than that run at a time by default."""
+"""How many cores this process may use, so that no more tasks than that run at a time by default;
+and which ones they are."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -19,6 +21,15 @@ def cores(root: Path = Path("/")) -> int:
     count = len(allowed(0)) if allowed else os.cpu_count() or 1
     quota = min(_quotas(root), default=math.inf)
     return count if quota >= count else max(math.ceil(quota), 1)
+
+
+@functools.cache
+def cpu_model(root: Path = Path("/")) -> str:
+    """The name of the CPU's model, such as "AMD EPYC 9354P"; empty where Linux does not say it."""
+    for line in _lines(root / "proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return ""
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -11,14 +11,13 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dse.data.store import Store
 from dse.results import atomic, files
-from dse.runner.cores import cores
+from dse.runner.cores import cores, cpu_model
 from dse.runner.runner import Workers
 from dse.sweep.timing import Rates, fit, size_of, training_work
 from dse.trial.protocol import Protocol, epoch_steps
@@ -149,13 +148,9 @@ def workers_here(workers: Workers) -> Workers:
 @functools.cache
 def _machine() -> dict[str, Any]:
     """This machine, and the software that trains on it."""
-    cpus: list[str] = []
-    with suppress(OSError):
-        cpus = Path("/proc/cpuinfo").read_text().splitlines()
-    models = (line.partition(":")[2].strip() for line in cpus if line.startswith("model name"))
     return {
         "format": FORMAT,
-        "machine": [platform.node(), next(models, platform.processor()), cores()],
+        "machine": [platform.node(), cpu_model() or platform.processor(), cores()],
         "versions": [platform.python_version(), importlib.metadata.version("torch"), SEMANTICS],
     }
 

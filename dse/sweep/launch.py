@@ -90,7 +90,8 @@ class Tasks:
 
 
 def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -> int:
-    """Carry out the tasks that are to do; return how many of all are then left without a record.
+    """Carry out the tasks that are to do; return how many of all are then left without a record, at
+    least 1 where the folder was moved or removed meanwhile.
 
     Any number of commands may run on one folder at the same time: what another one is making is
     waited for. A task that fails does not stop the others, unless it is the data that have an
@@ -108,6 +109,7 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
         text += f", {len(begun)} of them half-way"
     failed: set[str] = set()
     left_out: set[str] = set()
+    moved = False
     if not todo:
         say(text)
     else:
@@ -121,9 +123,25 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
                 if error.errno in FULL:
                     raise no_space(folder, count - todo, counted(count, tasks.noun)) from None
                 raise
-            failed, left_out = _run(tasks, folder.absolute(), workers, runner)
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                failed, left_out = _run(tasks, folder.absolute(), workers, runner)
+                moved = not _is_at(folder, handle)
+            finally:
+                os.close(handle)
     atomic.tidy(folder)
-    return _report_missing(tasks, folder, failed, left_out)
+    missing = _report_missing(tasks, folder, failed, left_out)
+    if moved:
+        say(f"{folder} was moved or removed during the command: what it held before is not there")
+    return max(missing, int(moved))
+
+
+def _is_at(folder: Path, handle: int) -> bool:
+    """Whether an open folder is still the one of that name."""
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(handle))
+    except OSError:
+        return False
 
 
 def begin(folder: Path, command: str) -> None:

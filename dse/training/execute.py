@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from dse.data.resident import on_device
 from dse.data.store import DEFAULT, Store
 from dse.space.cost import cost
 from dse.training import cuda
-from dse.training.circumstance import circumstance
+from dse.training.circumstance import Places, changes, circumstance, places
 from dse.training.cuda import CudaStep
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
@@ -88,10 +90,12 @@ def execute(
     if device.type == "cuda":
         cuda.prepare(trial.protocol.recipe.precision)
     data = on_device(load(trial.protocol, store), device)
-    model, attempts, start = _first_attempt(trial, data, states, callbacks, device, ranks, start)
+    model, attempts, start, before = _first_attempt(
+        trial, data, states, callbacks, device, ranks, start
+    )
     while attempts[-1].dead_step >= 0 and len(attempts) <= trial.protocol.recipe.restarts:
         model, training = train_attempt(
-            trial, data, attempts, None, callbacks, device, ranks, start
+            trial, data, attempts, None, callbacks, device, ranks, start, before
         )
         attempts = [*attempts, training]  # its checkpoints hold the list before it
     together = images_at_a_time(trial, device)
@@ -101,7 +105,7 @@ def execute(
         record=Record(
             trial=trial,
             answer=_answer(trial, attempts, test),
-            circumstance=circumstance(time.perf_counter() - start, device, ranks.count),
+            circumstance=circumstance(time.perf_counter() - start, device, ranks.count, before),
         ),
         curves=tuple(attempt.curve for attempt in attempts),
         weights=weights_of(model),
@@ -117,29 +121,34 @@ def _first_attempt(
     device: torch.device,
     ranks: Ranks,
     start: float,
-) -> tuple[nn.Module, list[Training], float]:
+) -> tuple[nn.Module, list[Training], float, Places]:
     """The attempt to resume, or the first one where no state is usable, with those before it.
 
-    The last is when the trial would have started without a pause, where it now started at `start`.
+    Then when the trial would have started without a pause, where it now started at `start`, and
+    where it was trained before; a line says what is different now.
     """
-    for attempts, state, seconds in _resumable(states):
+    for attempts, state, seconds, before in _resumable(states):
         with suppress(Mismatch):  # of an earlier release
             callbacks.on_resume([e.val_top1 for e in state.position.curve] if state else [])
+            if ranks.rank == 0 and (text := changes(before, places(device, ranks.count))):
+                print(f"{trial.trial_id}: resumes with {text}", file=sys.stderr)
             began = start - seconds
             model, training = train_attempt(
-                trial, data, attempts, state, callbacks, device, ranks, began
+                trial, data, attempts, state, callbacks, device, ranks, began, before
             )
-            return model, [*attempts, training], began
+            return model, [*attempts, training], began, before
     raise AssertionError("an attempt from the start is never a mismatch")
 
 
-def _resumable(states: Iterable[bytes]) -> Iterator[tuple[list[Training], State | None, float]]:
-    """The dead attempts, state and seconds in each of `states` that can be read; finally, a fresh
-    start."""
+def _resumable(
+    states: Iterable[bytes],
+) -> Iterator[tuple[list[Training], State | None, float, Places]]:
+    """The dead attempts, state, seconds and places in each of `states` that can be read; finally, a
+    fresh start."""
     for content in states:
         with suppress(Unreadable):  # of an earlier release
             yield decode(content)
-    yield [], None, 0.0
+    yield [], None, 0.0, {}
 
 
 def train_attempt(
@@ -151,10 +160,12 @@ def train_attempt(
     device: torch.device = CPU,
     ranks: Ranks = ALONE,
     start: float = 0.0,
+    before_here: Places = MappingProxyType({}),
 ) -> tuple[nn.Module, Training]:
     """Train the attempt that follows the dead ones `before`, from its state if there is one.
 
-    `data` are on `device`. `start` is when the trial started, by `time.perf_counter`.
+    `data` are on `device`. `start` is when the trial started, by `time.perf_counter`, and
+    `before_here` are the places where it was trained before.
     """
     recipe = trial.protocol.recipe.restarted(len(before))
     model = build(trial, recipe, data, len(before))
@@ -165,7 +176,8 @@ def train_attempt(
 
     def on_step(step: int, current: Callable[[], State]) -> None:
         def now() -> bytes:
-            return encode(before, current(), trial.question, time.perf_counter() - start)
+            seconds, where = time.perf_counter() - start, places(device, ranks.count, before_here)
+            return encode(before, current(), trial.question, seconds, where)
 
         callbacks.on_step(steps + step, now)
 

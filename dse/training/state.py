@@ -24,12 +24,13 @@ def encode(
     state: State,
     question: Mapping[str, Any] = MappingProxyType({}),
     seconds: float = 0.0,
+    places: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> bytes:
-    """A line of JSON (the dead attempts, the position, the seconds spent so far, and the trial's
-    question, which `dse.status` reads), then the tensors as safetensors."""
+    """A line of JSON (the dead attempts, the position, the seconds spent so far and where, and the
+    trial's question, which `dse.status` reads), then the tensors as safetensors."""
     dead = [asdict(replace(attempt, sparse={})) for attempt in attempts]
     position = asdict(state.position)
-    parts = {"attempts": dead, "position": position, "seconds": seconds}
+    parts = {"attempts": dead, "position": position, "seconds": seconds, "places": dict(places)}
     return (
         json.dumps({**parts, "question": dict(question)}).encode()
         + b"\n"
@@ -37,15 +38,16 @@ def encode(
     )
 
 
-def decode(content: bytes) -> tuple[list[Training], State, float]:
-    """The dead attempts, the state and the seconds that `encode` was given; raises `Unreadable`."""
+def decode(content: bytes) -> tuple[list[Training], State, float, dict[str, list[str]]]:
+    """The dead attempts, state, seconds and places that `encode` was given (no places in one of an
+    earlier release); raises `Unreadable`."""
     head, _, tensors = content.partition(b"\n")
     try:
         parts = json.loads(head)
         position = Position(**{**parts["position"], "curve": _curve(parts["position"]["curve"])})
         attempts = [_training(attempt) for attempt in parts["attempts"]]
         state = State(tensors=load(tensors), position=position)
-        return attempts, state, float(parts.get("seconds", 0))
+        return attempts, state, float(parts.get("seconds", 0)), dict(parts.get("places", {}))
     except (ValueError, LookupError, TypeError, SafetensorError) as error:
         raise Unreadable(str(error)) from None
 

@@ -92,7 +92,7 @@ class Circumstance:
     )
     device: str = knob(MISSING, _text(), "what it was trained on: cpu, or the name of a GPU")
     threads: int = knob(MISSING, integer(1, 65_536), "threads of the training")
-    machine: str = knob(MISSING, _text(), "the CPU's architecture")
+    machine: str = knob(MISSING, _text(), "the CPU's model, if known, and its architecture")
     finished: str = knob(MISSING, _text(), "time it finished: ISO 8601, UTC")
     versions: str = knob(MISSING, _text(), "name=version of the software used, joined by spaces")
     peak_memory_bytes: int = knob(0, COUNT, "most memory used of a GPU, bytes (0: not measured)")
