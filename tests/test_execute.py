@@ -30,11 +30,7 @@ from dse.space.architecture import LAYOUTS, Metaparameters
 from dse.training.execute import Callbacks, Outcome, execute
 from dse.training.initial import initialise
 from dse.training.judge import Judgement, judge
-<<<<<<< HEAD
-from dse.training.loop import Epoch
-=======
-from dse.training.loop import Epoch, Position, State, Training, train
->>>>>>> wK
+from dse.training.loop import Epoch, Position, State
 from dse.training.network import SqueezeNet
 from dse.training.state import decode, encode
 from dse.training.worker import Checkpointer, curve_csv, run
