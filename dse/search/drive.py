@@ -59,7 +59,7 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
     folder = request.folder
     study: Study | None = None
     try:
-        with opened(folder, request.storage, say) as storage:
+        with opened(folder, request.storage) as storage:
             if not request.storage:
                 check_not_lost(folder, request.study, request.question)
             owner = owner_of(folder) if request.storage else ""
