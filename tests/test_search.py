@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 import re
 from collections import Counter
@@ -31,6 +32,12 @@ __all__ = ["composed_once"]
 
 SMALL = ("base_e=8,16", "incr_e=8,16", "sr=0.125,0.5", "pct3x3=0.25,0.5", "pool_after=1-4-8")
 FRONT = "objective=size_bytes,val_top1"
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file waits for the disk: nothing here is killed but the study."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 def accuracy(proposal: Proposal) -> float:
@@ -275,7 +282,10 @@ def test_a_study_whose_journal_has_lost_trials_is_refused(tmp_path: Path) -> Non
     check_not_lost(folder, "random", request.question)
 
 
-def test_one_search_at_a_time_uses_a_folder(tmp_path: Path) -> None:
+def test_one_search_at_a_time_uses_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dse.search.storage.PATIENCE", 0.1)
     with (
         opened(tmp_path / "s", ""),
         pytest.raises(RequestError, match="another search runs on"),

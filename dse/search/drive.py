@@ -296,7 +296,7 @@ class _Drive:
 
     def _save(self) -> None:
         """Write what the study has found so far, which its end does too."""
-        from dse.search.closing import outcome  # takes a second to import
+        from dse.search import closing  # takes a second
 
-        save(self._folder, self._request.study, outcome(self._request, self._study))
+        save(self._folder, self._request.study, closing.outcome(self._request, self._study))
         self._saved = time.monotonic()
