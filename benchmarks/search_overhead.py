@@ -27,7 +27,7 @@ FRONT = "objective=size_bytes,val_top1"
 def measure(folder: Path, *arguments: str) -> str:
     """A line with the milliseconds a trial of one study."""
     request = read_request([FRONT, f"results.root={folder}", *arguments])
-    with opened(folder / "study", "", print) as storage:
+    with opened(folder / "study", "") as storage:
         ledger = Ledger(storage, "study", request.question, request.n_trials, "")
         study = Study(ledger, request.question, request.n_trials)
         wall, cpu, longest = time.perf_counter(), time.process_time(), 0.0

@@ -63,8 +63,8 @@ def load_compressed(folder: str | Path) -> pd.DataFrame:
 
 
 def load_study(folder: str | Path, study: str = "") -> pd.DataFrame:
-    """Load a study of a results folder as a table, as its last search left it: a row for each point
-    that was proposed and not refused, in order.
+    """Load a study of a results folder as a table: a row for each point that was proposed and not
+    refused, in order. Of a search that runs or was killed it may be a minute old.
 
     `study` is its name; it may be left out where the folder has one study. Also the points that
     were stopped early or failed have a row. The columns are described in docs/api.md.

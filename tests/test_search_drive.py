@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.storages import JournalStorage
@@ -16,6 +18,7 @@ from reading import composed_once
 from toy_search import RESUMED, search
 from toy_trial import epochs, record
 
+import dse
 from dse.results import records, studies
 from dse.results.studies import JOURNAL
 from dse.search.active import read_curve
@@ -70,8 +73,9 @@ def test_hopeless_trials_are_stopped_and_leave_no_record(
 
 
 def test_no_trial_starts_after_the_timeout_and_the_same_command_goes_on(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor after an interruption; the study is a table before its end."""
     folder = tmp_path / "s"
     arguments = (*SMALL, "sampler=random", "n_trials=4", "runner.workers=1")
     for trained in (1, 2):  # the first trial of a command starts in any case
@@ -81,6 +85,20 @@ def test_no_trial_starts_after_the_timeout_and_the_same_command_goes_on(
         assert said in out
         assert f"[1/{5 - trained}] " in err  # those that another command will do are counted
         assert len(records_of(folder)) == trained
+        assert len(studies.load(folder)) == trained - 1
+        monkeypatch.setattr("dse.search.drive.SAVED", 0.0)
+    assert [*dse.load_study(folder)["state"]] == ["trained"] * 2
+    complete = Study.complete
+
+    def interrupt(*of: Any) -> None:
+        complete(*of)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dse.search.drive.SAVED", 60.0)
+        patch.setattr(Study, "complete", interrupt)
+        assert search(folder, *arguments, "timeout=1h") == 130
+    assert [*dse.load_study(folder)["state"]] == ["trained"] * 3
     assert search(folder, *arguments, "timeout=1h") == 0
     assert "timeout" not in capfd.readouterr().out
     assert len(records_of(folder)) == 4

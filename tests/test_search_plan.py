@@ -81,7 +81,7 @@ def test_with_early_stopping_an_estimate_is_a_bound(tmp_path: Path) -> None:
 def test_a_plan_knows_what_the_study_has_done(tmp_path: Path) -> None:
     own = ("bypass=none", "sampler=random")
     request = asked(tmp_path, *own, "n_trials=3")
-    with opened(request.folder, "", print) as storage:
+    with opened(request.folder, "") as storage:
         study = opened_study(request, storage)
         while proposal := study.propose():
             study.complete(proposal, {"val_top1": 50.0})

@@ -102,7 +102,10 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
             "64KiB or 4.8MiB (2**20 bytes), got",
         ),
         ("stopping=front", "`stopping` must be median, halving or none for one objective"),
-        ("max.compressed_bytes=5kB", "`max.compressed_bytes` must be left out, since a compressed"),
+        (
+            "max.compressed_bytes=5kB",
+            "unknown key `max.compressed_bytes`; did you mean `max.size_bytes`?",
+        ),
         ("compress.bits=4", "`compress.bits` must be left out where `objective` has no compressed"),
         ("objective=compressed_bytes", "`objective` must be val_top1, or a cost and val_top1, got"),
         ("n_trials=0", "`n_trials` must be a whole number in 1"),
@@ -165,6 +168,13 @@ def test_only_the_points_that_fit_are_candidates() -> None:
 def test_a_limit_on_more_points_than_can_be_listed() -> None:
     space = ("base_e=range(8,1000)", "incr_e=range(0,1000)", "conv1_filters=range(1,20)")
     assert read_request([*space, "bypass=none,simple", "max.params=1e6"]).question.space.size > 1e9
+
+
+def test_a_limit_on_an_interval_of_real_numbers() -> None:
+    space = ("base_e=8,16", "incr_e=8", "bypass=none", "pool_after=1-4-8")
+    least = smallest(read_request([*space, "sr=0.1", "pct3x3=0.2"]), "params")
+    (line,) = lines(*space, "sr=interval(0.1,0.5)", "pct3x3=interval(0.2,0.7)", "max.params=1")
+    assert line == f"`max.params` must be at least {least:,}, the smallest in this space, got 1"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def found(folder: Path, *arguments: str) -> dict[str, Any]:
     """What a study of planted accuracies found, as it is kept."""
     fixed = ("incr_e=8", "pct3x3=0.5", "pool_after=1-4-8", "epochs=5")
     request = read_request(["base_e=range(8,56,4)", *fixed, *arguments])
-    with opened(folder, "", print) as storage:
+    with opened(folder, "") as storage:
         study = Study(
             Ledger(storage, "s", request.question, request.n_trials, ""),
             request.question,
@@ -109,7 +109,7 @@ def test_importances_count_each_trained_point_once(tmp_path: Path) -> None:
     """What was stopped early, or proposed again, does not change them."""
     request = read_request(["base_e=range(8,64,4)", "bypass=none", "pool_after=1-4-8", "incr_e=8",
                             "pct3x3=0.5", "sampler=grid", "n_trials=60"])  # fmt: skip
-    with opened(tmp_path, "", print) as storage:
+    with opened(tmp_path, "") as storage:
         study = Study(Ledger(storage, "s", request.question, 60, ""), request.question, 60)
         while proposal := study.propose():
             if proposal.number < 3:
@@ -139,7 +139,7 @@ def test_nothing_is_said_about_keys_where_too_few_networks_tell(
 ) -> None:
     request = read_request(["base_e=range(8,64,4)", "bypass=none", "pool_after=1-4-8", "incr_e=8",
                             "pct3x3=0.5", "sampler=grid", f"n_trials={count}"])  # fmt: skip
-    with opened(tmp_path, "", print) as storage:
+    with opened(tmp_path, "") as storage:
         study = Study(Ledger(storage, "s", request.question, count, ""), request.question, count)
         while proposal := study.propose():
             study.complete(proposal, {"val_top1": level + 60 - 40 * proposal.point["sr"]})

@@ -1,8 +1,9 @@
 """What the searches of a results folder found, as plain values: `studies/NAME.json`, one a study.
 
-It is written when a search ends, from the study itself, so that reports and figures need no
-Optuna. No record depends on it. The ids of the trials that a sampler chose are written to
-`studies/NAME.ids` before they are trained, so that a search that runs or was killed has them too.
+It is written when a search ends or is interrupted, and every minute while it runs, from the study
+itself, so that reports and figures need no Optuna. No record depends on it. The ids of the trials
+that a sampler chose are written to `studies/NAME.ids` before they are trained, so that those of a
+search that runs or was killed are all known.
 """
 
 from __future__ import annotations

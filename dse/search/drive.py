@@ -15,7 +15,7 @@ from dse.analysis.rendering import counted
 from dse.data.store import DATA_ERROR
 from dse.results import drivers, records
 from dse.results.atomic import tidy
-from dse.results.studies import GRID, note_sampled
+from dse.results.studies import GRID, note_sampled, save
 from dse.runner.events import Event, Failed, Finished, Interrupted, Reported
 from dse.runner.runner import Runner
 from dse.search.active import Active, read_curve, read_curves
@@ -47,6 +47,9 @@ from dse.trial.compression import Settings
 from dse.trial.names import outcome
 from dse.trial.question import Trial
 
+SAVED = 60.0
+"""Seconds after which what a study has found is written again while it runs."""
+
 
 def run(request: Request, execute: str = "", command: str = "") -> Study:
     """Carry out a study, and return it.
@@ -59,7 +62,7 @@ def run(request: Request, execute: str = "", command: str = "") -> Study:
     folder = request.folder
     study: Study | None = None
     try:
-        with opened(folder, request.storage, say) as storage:
+        with opened(folder, request.storage) as storage:
             if not request.storage:
                 check_not_lost(folder, request.study, request.question)
             owner = owner_of(folder) if request.storage else ""
@@ -94,7 +97,8 @@ class _Drive:
         self._point: dict[str, int] = {}
         self._found, self._untried = 0, 0
         self._broken = self._full = False
-        self._end = time.monotonic() + request.timeout
+        self._saved = time.monotonic()
+        self._end = self._saved + request.timeout
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
         if self._stops:
@@ -129,6 +133,7 @@ class _Drive:
                 if not (received or self._broken or self._full):
                     self._fill(runner, progress)
             if received:
+                self._save()
                 raise KeyboardInterrupt
             if self._full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -286,3 +291,12 @@ class _Drive:
         elif not self._answered(active.proposal) and active.stopped:
             self._study.prune(active.proposal, active.curve)
             # one that is interrupted has no record either: it goes on with the next command
+        if time.monotonic() - self._saved > SAVED:
+            self._save()
+
+    def _save(self) -> None:
+        """Write what the study has found so far, which its end does too."""
+        from dse.search import closing  # takes a second
+
+        save(self._folder, self._request.study, closing.outcome(self._request, self._study))
+        self._saved = time.monotonic()

@@ -43,19 +43,6 @@ def text() -> Rule:
     return Rule("text", read)
 
 
-def unknown_before_training() -> Rule:
-    """No value: a cost that is known only after training cannot be a limit."""
-
-    def read(_: Any) -> None:
-        raise ValueError
-
-    return Rule(
-        "left out, since a compressed file's length is known only after training: limit "
-        "max.size_bytes",
-        read,
-    )
-
-
 OWN: Mapping[str, Setting] = {
     "sampler": Setting(one_of(*SAMPLERS), "what proposes networks", "tpe"),
     "n_trials": Setting(
@@ -93,7 +80,6 @@ OWN_TEXT = {name for name, setting in OWN.items() if setting.rule.kind != "numbe
 LEFT_OUT = ("budget", "limit", "runner.processes_per_trial")
 SETTINGS: Mapping[str, Setting] = {
     **OWN,
-    f"max.{COMPRESSED_BYTES}": Setting(unknown_before_training(), "", None),
     **{name: setting for name, setting in OF_SWEEP.items() if name not in LEFT_OUT},
 }
 KEYS = (*RULES, *SETTINGS, *GROUPS)

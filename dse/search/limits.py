@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dse.search.keys import COSTS, ON_CHIP
-from dse.search.space import Axis, Choice, Interval, Space, count, ends, levels
+from dse.search.space import Axis, Space, count, ends, levels
 from dse.space.architecture import Layout, Metaparameters, field_names, idle
 from dse.space.grid import cost_grid
 from dse.sweep.timing import size_of
@@ -52,7 +52,7 @@ def refusals(space: Space, trial_of: TrialOf, limits: Mapping[str, int]) -> list
     """
     if not limits:
         return []
-    costs, exact = _costs(_smallest_axes(space, trial_of), trial_of, limits)
+    costs, exact = _costs([a for a in space.axes if a.name in PRICED], trial_of, limits)
     known = costs["params"] >= 0
     meets = {name: known & (costs[name] <= most) for name, most in limits.items()}
     if not known.any() or np.logical_and.reduce([*meets.values()]).any():
@@ -90,35 +90,11 @@ def _together(
 def mask(space: Space, trial_of: TrialOf, limits: Mapping[str, int]) -> Bools:
     """Whether each point of a space of at most `MOST` points is within limits, and can be trained:
     in the order of `Space.points`."""
-    priced = tuple(axis for axis in space.axes if axis.name in PRICED)
+    priced = [axis for axis in space.axes if axis.name in PRICED]
     costs, _ = _costs(priced, trial_of)
     shape = [len(levels(axis)) if axis in priced else 1 for axis in space.axes]
     whole = [len(levels(axis)) for axis in space.axes]
     return np.broadcast_to(_within(costs, limits).reshape(shape), whole).reshape(-1).copy()
-
-
-def _smallest_axes(space: Space, trial_of: TrialOf) -> tuple[Axis, ...]:
-    """The axes that a cost depends on, of which some have only the value with the least cost.
-
-    More squeeze or 3x3 filters cost more, whatever the others. Wider modules do without bypass:
-    where there is one, modules of the same width need no convolution in it, or keep a wire. Where
-    some layouts list their filters, these fit with the defaults only.
-    """
-    varies = {axis.name for axis in space.axes}
-    plain = "bypass" not in varies and trial_of({}).metaparameters.bypass == "none"
-    listed = bool(varies & {"squeeze_filters", "expand_filters"})
-    least: dict[str, Callable[[Sequence[Any]], Any]] = {"pct3x3": min}
-    if not listed:
-        least["sr"] = min
-    if plain and not listed:
-        least |= {"base_e": min, "incr_e": min, "conv1_filters": min, "freq": max}
-    axes: list[Axis] = []
-    for axis in space.axes:
-        if axis.name in least:
-            axes.append(Choice(name=axis.name, values=(least[axis.name](ends(axis)),)))
-        elif axis.name in PRICED:
-            axes.append(axis)
-    return tuple(axes)
 
 
 def _costs(
@@ -148,7 +124,7 @@ def _costs(
             costs[name][tuple(where)] = array
         if enough and found and _within(found, enough).any():
             break
-    exact = all(len(some) == count(axis) for axis, some in zip(axes, values, strict=True))
+    exact = all(some == _values(axis) for axis, some in zip(axes, values, strict=True))
     return costs, exact
 
 
@@ -163,23 +139,25 @@ def _within(costs: Mapping[str, Any], limits: Mapping[str, int]) -> Bools:
 def _thinned(axes: Sequence[Axis], layouts: float) -> list[list[Any]]:
     """The values of some axes: all, or of the longest ones as many as fit where the grid has more
     than `MOST` points or so many layouts; the first and the last are among them."""
+    values = [_values(axis) for axis in axes]
+    outer = [some for axis, some in zip(axes, values, strict=True) if axis.name not in FIRES]
     most = MOST
-    outer = [axis for axis in axes if axis.name not in FIRES]
 
-    def size(some: Sequence[Axis]) -> float:
-        return math.prod(min(count(axis), most) for axis in some)
+    def size(lists: Sequence[list[Any]]) -> int:
+        return math.prod(min(len(some), most) for some in lists)
 
-    while most > 2 and (size(axes) > MOST or size(outer) > layouts):
+    while most > 2 and (size(values) > MOST or size(outer) > layouts):
         most = most * 99 // 100
-    return [_spread(axis, most) for axis in axes]
+    return [_spread(some, most) for some in values]
 
 
-def _spread(axis: Axis, most: int) -> list[Any]:
-    """At most so many values of an axis, evenly spread."""
-    if isinstance(axis, Interval) and count(axis) > most:
-        places = np.linspace(axis.low, axis.high, most)
-        return list(dict.fromkeys(axis.value(float(place)) for place in places))
-    some = levels(axis)
+def _values(axis: Axis) -> list[Any]:
+    """The values of an axis; of real numbers the ends: all costs rise with `sr` and `pct3x3`."""
+    return [*ends(axis)] if math.isinf(count(axis)) else levels(axis)
+
+
+def _spread(some: list[Any], most: int) -> list[Any]:
+    """At most so many values, evenly spread."""
     if len(some) <= most:
         return some
     return [some[place] for place in np.linspace(0, len(some) - 1, most).round().astype(int)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,14 +13,12 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from dse.analysis.rendering import counted
 from dse.results import studies
 from dse.results.files import CLAIMS, make
 from dse.results.locks import locked
 from dse.results.studies import JOURNAL
 from dse.sweep.errors import RequestError
 
-TORN = "study.journal.torn"
 LOCK = "search"
 PATIENCE = 1.0
 """Seconds in which another process that only looks at the lock must have released it."""
@@ -33,7 +31,7 @@ EXTRA = "search-postgresql"
 
 
 @contextmanager
-def opened(folder: Path, url: str, say: Callable[[str], None]) -> Iterator[BaseStorage]:
+def opened(folder: Path, url: str) -> Iterator[BaseStorage]:
     """The storage of a results folder's studies, which no other process may use meanwhile.
 
     With a URL, other machines may use the same database, each with a results folder of its own.
@@ -42,7 +40,7 @@ def opened(folder: Path, url: str, say: Callable[[str], None]) -> Iterator[BaseS
     """
     make(folder / "trials")
     with _alone(folder), _as_os_error(url):
-        yield _database(url) if url else _journal(folder, say)
+        yield _database(url) if url else _journal(folder)
 
 
 @contextmanager
@@ -61,40 +59,30 @@ def _alone(folder: Path) -> Iterator[None]:
         time.sleep(0.05)
 
 
-def _journal(folder: Path, say: Callable[[str], None]) -> BaseStorage:
+def _journal(folder: Path) -> BaseStorage:
     path = folder / JOURNAL
-    torn = recover(path)
+    recover(path)
     for lock in folder.glob(f"{JOURNAL}.lock*"):  # of a process that was killed
         with suppress(OSError):
             lock.unlink()
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    if torn:
-        ids = [study._study_id for study in storage.get_all_studies()]
-        count = sum(len(storage.get_all_trials(one, deepcopy=False)) for one in ids)
-        left = f"{counted(count, 'proposal')} {'is' if count == 1 else 'are'} left"
-        say(f"{path}: its last record was cut off; {torn:,} bytes are now in {TORN}, {left}")
-    return storage
+    return JournalStorage(JournalFileBackend(str(path)))
 
 
-def recover(path: Path) -> int:
-    """Remove what a killed process left of its last record in a journal; returns its bytes.
+def recover(path: Path) -> None:
+    """Remove what a killed process left of its last record in a journal.
 
-    The whole records stay; what is removed is appended to a file `TORN` next to it. Raises
-    `RequestError` where another record is damaged.
+    Raises `RequestError` where another record is damaged.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return 0
+        return
     if damage := studies.damage(path.parent):
         again = f"remove it and {path.with_name(studies.STUDIES)} to begin again"
         raise RequestError([f"{damage}: restore it, or {again}; what is trained stays"])
     _, whole = studies.torn(content)
-    if torn := content[whole:]:
-        with path.with_name(TORN).open("ab") as file:
-            file.write(torn + b"\n")
+    if whole < len(content):
         os.truncate(path, whole)
-    return len(torn)
 
 
 def _database(url: str) -> BaseStorage:
