@@ -28,8 +28,7 @@ from arena import OUT, ROOT, SEARCHES, bench
 from arena_tables import BUDGETS, Runs, Searches, at_budgets, differences, means, summary
 from scipy.stats import kendalltau, spearmanr
 
-from dse.analysis.front import pareto
-from dse.analysis.hypervolume import hypervolume
+from dse.analysis.front import hypervolume, pareto
 from dse.analysis.rendering import markdown
 
 SAMPLERS = ("random", "annealing", "nsga2", "tpe", "gp")

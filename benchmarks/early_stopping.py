@@ -19,8 +19,7 @@ import numpy as np
 from arena import OUT, ROOT, bench
 from simulate import Known
 
-from dse.analysis.front import pareto
-from dse.analysis.hypervolume import hypervolume
+from dse.analysis.front import hypervolume, pareto
 from dse.analysis.rendering import markdown
 from dse.search.stopping import STOPPERS
 

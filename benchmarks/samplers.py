@@ -21,7 +21,7 @@ import pandas as pd
 from simulate import search
 from synthetic import synthetic
 
-from dse.analysis.hypervolume import hypervolume
+from dse.analysis.front import hypervolume
 from dse.analysis.rendering import markdown
 from dse.analysis.statistics import interval, share
 from dse.search.samplers import SAMPLERS, build

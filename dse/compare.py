@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.analysis.rendering import aligned, counted, decimals
-from dse.analysis.selection import LISTED, is_condition, parse, plain, select, words
+from dse.analysis.selection import is_condition, parse, plain, select, words
 from dse.results import compressed
 from dse.sweep.errors import Parser
 from dse.sweep.streams import print_lines, reported
@@ -23,7 +23,7 @@ from dse.trial.record import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dse.analysis.axes import Axis, Sweep
+    from dse.analysis.axes import Axis
     from dse.analysis.compare import Comparison
 
 DESCRIPTION = """\
@@ -100,9 +100,11 @@ def _compared(
     measure = answer("`y`", y, found.rows) if y else ""
     for name in wanted:
         known_key(name, found.rows)
-    key = _key(wanted, found)
+    names = [axis.name for axis in found.axes]
+    instead = f"compare {' or '.join(names)}" if names else "only the seed varies"
+    key = _key(wanted, instead)
     texts = plain(wanted[key])
-    rows, names = selected(found, wanted, key), [axis.name for axis in found.axes]
+    rows = selected(found, wanted, key)
     for text in texts:
         if select(found.rows, {key: [text]}).index.intersection(rows.index).empty:
             given = {**wanted, key: [text, *filter(is_condition, wanted[key])]}
@@ -111,7 +113,6 @@ def _compared(
     together = [_stands_for(key, joined, rows, folder)] if joined else []
     if key not in names and not joined:
         reason = "it follows from other keys" if key in SIZES else "it is a result"
-        instead = f"compare {' or '.join(names)}" if names else "only the seed varies"
         raise ValueError(f"`{key}` cannot be compared: {reason}; {instead}")
     if rows[key].nunique() < len(texts):
         raise ValueError(f"the values of `{key}` must differ, got {','.join(texts)}")
@@ -146,33 +147,17 @@ def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:
     raise ValueError(rule)
 
 
-def _key(wanted: Mapping[str, Sequence[str]], found: Sweep) -> str:
-    """The only key that has several values, apart from the seed."""
+def _key(wanted: Mapping[str, Sequence[str]], instead: str) -> str:
+    """The only key that has several values, apart from the seed; `instead` says what may."""
     several = [key for key, texts in wanted.items() if plain(texts)[1:]]
     if several == ["seed"]:
         raise ValueError("`seed` cannot be compared: trials are paired by it")
     several = [key for key in several if key != "seed"]
     if not several:
-        raise ValueError(f"no key has two values; {_example(wanted, found)}")
+        raise ValueError(f"no key has two values; {instead}")
     if len(several) > 1:
         raise ValueError(f"one key must have two or more values, got {' and '.join(several)}")
     return several[0]
-
-
-def _example(wanted: Mapping[str, Sequence[str]], found: Sweep) -> str:
-    """What to write: values of a key that the trials selected have, rather one that was named."""
-    from dse.analysis.folder import selected
-
-    every = [(axis, {axis.name, *axis.columns}) for axis in found.axes]
-    for axis, own in sorted(every, key=lambda one: wanted.keys().isdisjoint(one[1])):
-        others = {key: [*filter(is_condition, t)] if key in own else t for key, t in wanted.items()}
-        rows = selected(found, others)
-        name = axis.name if axis.name == LAYOUT else axis.columns[0]
-        places = axis.places(rows).argsort(kind="stable")
-        values = rows[name].iloc[places].drop_duplicates()[:LISTED]
-        if len(values) > 1:
-            return f"write {name}={','.join(map(written, values))}"
-    return "only the seed varies in the trials selected"
 
 
 def table(comparisons: Sequence[Comparison]) -> str:

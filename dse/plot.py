@@ -127,14 +127,14 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def _architecture(arguments: list[str]) -> list[Path]:
     """Draw networks into plots/, or into the file that is given."""
-    from dse.sweep.networks import read_drawing
+    from dse.sweep.networks import read_networks
 
     outputs = [text.partition("=")[2] for text in arguments if text.startswith("output=")]
     if len(outputs) > 1:
         raise ValueError(f"`output` must be given once, got {' and '.join(outputs)}")
     output = _output(outputs)
     texts = [text for text in arguments if not text.startswith("output=")]
-    networks, common, module, defaults = read_drawing(texts)
+    networks, common, module, defaults = read_networks(texts)
 
     import_matplotlib()
     from dse.figures.macroarchitecture import drawings

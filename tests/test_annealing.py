@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from simulate import search
 from synthetic import synthetic
 
-from dse.analysis.hypervolume import hypervolume
+from dse.analysis.front import hypervolume
 from dse.search.annealing import AnnealingSampler
 from dse.search.neighbours import neighbour, random_point
 from dse.search.samplers import build

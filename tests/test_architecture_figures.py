@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 
-import matplotlib as mpl
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,7 +14,6 @@ from matplotlib.patches import FancyArrowPatch
 
 from dse.figures.fire_module import fire_module, fire_modules
 from dse.figures.macroarchitecture import macroarchitecture, macroarchitectures
-from dse.figures.plotting import encoded
 from dse.space.architecture import (
     LAYOUTS,
     Architecture,
@@ -220,11 +218,3 @@ def test_no_text_overlaps_another_or_the_edge(name: str) -> None:
         assert figure.bbox.count_contains(box.corners()) == 4, text
     for (one, a), (other, b) in combinations(boxes, 2):
         assert not a.overlaps(b), (one, other)
-
-
-@pytest.mark.parametrize("name", [name for name in FIGURES if "wide" in name])
-def test_drawings_are_byte_stable_whatever_the_user_s_settings(name: str) -> None:
-    first = encoded(FIGURES[name](), "svg", "png")
-    with mpl.rc_context({"font.size": 20, "font.family": "serif", "lines.linewidth": 5}):
-        figure = FIGURES[name]()
-    assert encoded(figure, "svg", "png") == first

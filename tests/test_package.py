@@ -58,7 +58,6 @@ def test_a_wheel_brings_its_data(installed: Path, tmp_path: Path) -> None:
     for room, files in {
         "data": {"digits.csv.gz", "digits.txt"},
         "report": {"page.html.jinja", "page.css", "page.js"},
-        "paper/released": {"frontier.json", "six_bits.json"},
     }.items():
         assert files <= {path.name for path in (Path(package).parent / room).iterdir()}
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from unittest.mock import Mock
 
-import matplotlib as mpl
 import pandas as pd
 import pytest
 import sample_records
@@ -331,16 +330,6 @@ def test_no_text_of_a_figure_overlaps_another(kind: str, keys: dict[str, list[st
     table = MADE.assign(status=["learned", "never_learned", "partly_dead"] * 15)
     (figure,) = drawn.drawn(kind, table, Path(), keys, "Fixed: epochs 8. " * 6).values()
     assert crowded(figure) == []
-
-
-def test_the_users_settings_of_matplotlib_change_no_byte() -> None:
-    def svg() -> bytes:
-        (figure,) = drawn.drawn("", MADE, Path(), {"x": ["sr"]}).values()
-        return encoded(figure, "svg")[0]
-
-    first = svg()
-    with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.grid": False}):
-        assert svg() == first
 
 
 def test_networks_are_drawn_without_a_folder(

@@ -1,8 +1,8 @@
-"""Tables as text: escaped, rounded, harmless."""
+"""Tables as text: escaped, rounded, aligned."""
 
 from __future__ import annotations
 
-from dse.analysis.rendering import aligned, comma_separated, markdown
+from dse.analysis.rendering import aligned, markdown
 
 
 def test_markdown_escapes_and_rounds() -> None:
@@ -10,11 +10,6 @@ def test_markdown_escapes_and_rounds() -> None:
     assert markdown(["a|b", "n", "share"], rows) == (
         "| a\\|b | n | share |\n| --- | --- | --- |\n| x\\|y | 1 | 0.33 |\n| z | 12,345 |  |\n"
     )
-
-
-def test_csv_holds_no_formula() -> None:
-    rows = [["=1+1", -1], ["-x", None], ["plain", 2]]
-    assert comma_separated(["+a", "b"], rows) == "+a,b\n'=1+1,-1\n'-x,\nplain,2\n"
 
 
 def test_whole_numbers_are_aligned_to_the_right() -> None:

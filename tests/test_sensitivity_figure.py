@@ -82,6 +82,12 @@ def test_the_summary_has_the_fragile_layers_first_and_densities_within_a_margin(
     assert set(summary.within(planted(3), 46).values()) == {0.1}
 
 
+def test_rounding_decides_no_order() -> None:
+    table = planted(3)
+    rounded = table.assign(val_top1=table["val_top1"] + [1e-12 * (n % 7) for n in table.index])
+    assert summary.text(rounded, 26) == summary.text(table, 26)
+
+
 def test_a_density_below_one_that_loses_too_much_is_not_within_the_margin() -> None:
     table = planted(1)
     table.loc[(table["layer"] == "conv10") & (table["density"] == 0.5), "val_top1"] -= 2

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dse.analysis.front import pareto
-from dse.analysis.hypervolume import hypervolume
+from dse.analysis.front import hypervolume, pareto
 from dse.search.stopping import STOPPERS, front, halving, median
 
 EPOCHS = 20

@@ -1,4 +1,4 @@
-"""The audit of the paper as text, Markdown or CSV."""
+"""The audit of the paper as text."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, zip_longest
 
-from dse.analysis.rendering import comma_separated, markdown
 from dse.paper.comparisons import COMPARISONS
 from dse.paper.verdicts import VERDICTS, Finding, counts
 
 WIDTH = 110
-"""Most columns that the text format takes on a terminal."""
-HEADER = (
-    "id", "verdict", "source", "claim", "published", "found", "unit", "evidence", "comparison",
-    "remark",
-)  # fmt: skip
+"""Most columns that the text takes on a terminal."""
 COLUMNS = {
     "verdict": 14,
     "claim": 38,
@@ -24,18 +19,13 @@ COLUMNS = {
     "evidence": 10,
     "comparison": 10,
 }
-"""The columns of the text format, and their widths."""
+"""The columns of the text, and their widths."""
 
 
-def render(findings: Sequence[Finding], form: str, shown: Iterable[str]) -> str:
-    """The findings whose verdict is in `shown`; the last line counts all, but not in CSV."""
+def render(findings: Sequence[Finding], shown: Iterable[str]) -> str:
+    """The findings whose verdict is in `shown`; the last line counts all."""
     verdicts = set(shown)
     chosen = [finding for finding in findings if finding.verdict in verdicts]
-    rows = [_cells(finding) for finding in chosen]
-    if form == "csv":
-        return comma_separated(HEADER, rows)
-    if form == "markdown":
-        return f"{markdown(HEADER, rows)}\n{summary(findings)}\n"
     comparisons = {name: comparison.text for name, comparison in COMPARISONS.items()}
     legends = (legend("verdict", VERDICTS), legend("comparison", comparisons))
     return "\n".join([_terminal(chosen), *legends, f"{summary(findings)}\n"])
@@ -62,15 +52,6 @@ def legend(heading: str, meanings: Mapping[str, str], columns: int = WIDTH) -> s
         for name, text in meanings.items()
     )
     return "\n".join([heading, *lines]) + "\n"
-
-
-def _cells(finding: Finding) -> list[str]:
-    c = finding.claim
-    evidence = ": ".join(filter(None, (finding.evidence, finding.place)))
-    return [
-        c.id, finding.verdict, c.source, c.statement, c.published, finding.found, c.unit.strip(),
-        evidence, finding.comparison, c.remark,
-    ]  # fmt: skip
 
 
 def _terminal(findings: Iterable[Finding]) -> str:

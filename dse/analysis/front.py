@@ -1,4 +1,4 @@
-"""The Pareto front of accuracy against a cost, and how sure it is that a network is on it."""
+"""The Pareto front of accuracy against a cost, how sure it is who is on it, and its hypervolume."""
 
 from __future__ import annotations
 
@@ -134,3 +134,24 @@ def pareto(costs: Floats, values: Floats) -> npt.NDArray[np.bool_]:
     result = np.empty(values.shape, dtype=bool)
     result[:, order] = (ordered == best[:, groups]) & (ordered > cheaper[:, groups])
     return result
+
+
+def hypervolume(
+    costs: npt.ArrayLike, values: npt.ArrayLike, reference: tuple[float, float]
+) -> float:
+    """The area between a reference (cost, value) and the front: costs (n), values (n).
+
+    It is the area of all (cost, value) up to the reference that some network dominates, with no
+    more cost and at least that value, in units of cost times units of value. Networks beyond the
+    reference add nothing. Scale the costs first, for example by a logarithm, if cheap networks
+    should count.
+
+    >>> hypervolume([1.0, 2.0, 3.0], [60.0, 70.0, 65.0], reference=(4.0, 10.0))
+    170.0
+    """
+    cost, value = np.asarray(costs, dtype=float), np.asarray(values, dtype=float)
+    inside = (cost < reference[0]) & (value > reference[1])
+    order = np.lexsort((-value[inside], cost[inside]))
+    cost, value = cost[inside][order], np.maximum.accumulate(value[inside][order])
+    widths = np.diff(np.append(cost, reference[0]))
+    return float(widths @ (value - reference[1]))

@@ -1,9 +1,7 @@
-"""Rows of a table as Markdown, CSV, or aligned text."""
+"""Rows of a table as Markdown or aligned text."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -91,25 +89,6 @@ def markdown(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
     escaped = ([text.replace("|", "\\|") for text in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
-
-
-def comma_separated(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A CSV table; text that a spreadsheet would run as a formula gets a quote in front.
-
-    >>> print(comma_separated(["size", "note"], [[-1, "=1+1"]]).strip())
-    size,note
-    -1,'=1+1
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_harmless(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _harmless(value: object) -> object:
-    risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if risky else value
 
 
 def columns(rows: Sequence[Sequence[str]], sides: Sequence[str]) -> list[str]:

@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str]) -> dict[str, list[str]]:
         key, sign, values = split(text)
         texts, shown = [value.strip() for value in values.split(",")], escaped(repr(text))
         if re.match(r"range *\(", values):
-            raise ValueError(f"ranges are not read here: write {key}={_in_range(values)}")
+            raise ValueError(f"ranges are not read here: write the values of `{key}` with commas")
         if not (key and sign and all(texts)) or any(one[0] in "<>=!" for one in texts):
             raise ValueError(
                 "arguments must be key=value, key=value,value or a condition in quotes, such as "
@@ -235,17 +235,6 @@ def file_name(*arguments: str) -> str:
         return name
     digest = hashlib.sha256(given.encode()).hexdigest()[:8]
     return f"{safe[: LONGEST - 9]}-{digest}"
-
-
-def _in_range(text: str) -> str:
-    """The values of a range of few whole numbers, with commas; else two that stand for them.
-
-    >>> _in_range("range(0,2)"), _in_range("range(0,1,0.5)")
-    ('0,1', 'VALUE,VALUE')
-    """
-    ends = re.fullmatch(r"range *\( *(\d+) *, *(\d+) *\)", text)
-    whole = range(int(ends[1]), int(ends[2])) if ends else range(0)
-    return ",".join(map(str, whole)) if 0 < len(whole) <= LISTED else "VALUE,VALUE"
 
 
 def _normal(name: Any, text: str) -> str:

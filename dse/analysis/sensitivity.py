@@ -55,14 +55,15 @@ def within(table: pd.DataFrame, margin: float) -> dict[str, float]:
 
 
 def text(table: pd.DataFrame, margin: float) -> list[str]:
-    """The mean changes as lines, the most sensitive layer first, and `densities` for `margin`."""
+    """The mean changes as lines, the most sensitive layer first and equal ones in the network's
+    order, and `densities` for `margin`."""
     means, densities = _means(table)
     found, pruned = within(table, margin), densities[1:]
     if len(pruned) > SHOWN:
         pruned = [pruned[round(n * (len(pruned) - 1) / (SHOWN - 1))] for n in range(SHOWN)]
     rows = [
         [layer, *(f"{means[layer][density]:+z.1f}" for density in pruned), written(found[layer])]
-        for layer in sorted(means, key=lambda layer: sum(means[layer].values()))
+        for layer in sorted(means, key=lambda layer: round(sum(means[layer].values()), 6))
     ]
     header = ["layer", *map(written, pruned), "within"]
     points = f"{written(margin)} point{'' if margin == 1 else 's'}"

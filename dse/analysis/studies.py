@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.front import pareto
-from dse.analysis.hypervolume import hypervolume
+from dse.analysis.front import hypervolume, pareto
 from dse.analysis.rendering import counted
 from dse.trial.names import short_id
 

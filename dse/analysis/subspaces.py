@@ -26,22 +26,21 @@ def reached(found: Sweep, column: str, cost: str = "size_bytes") -> pd.DataFrame
     tested, so that all of these are somewhat too high.
 
     Columns: the axis (`WHOLE` for the whole space, last), `networks`, `front` (how many of them
-    are on the front of the whole space), `mean`, `low`, `high` (percent), and `gap_high`, the upper
-    end of the interval of the difference from the value that reaches most (points). Only seeds that
-    all chosen networks have count. Raises `NoSweep` where `column` is not an axis.
+    are on the front of the whole space), `mean`, `low` and `high` (percent). Only seeds that all
+    chosen networks have count. Raises `NoSweep` where `column` is not an axis.
     """
     axis, points = found.axis(column), configurations(found)
     parts = [points[points[axis.name] == value] for value in axis.values]
     ends = max(part[cost].min() for part in parts), points[cost].max()
     reach = np.array([_reach(found, some, cost, ends) for some in (*parts, points)])
-    by_seeds = list(reach[:, ~np.isnan(reach).any(axis=0)])
-    best, whole = max(by_seeds[:-1], key=lambda one: one.mean()), _front(points, cost).index
+    by_seeds = reach[:, ~np.isnan(reach).any(axis=0)]
+    whole = _front(points, cost).index
     rows = []
     for value, some, seeds in zip((*axis.values, WHOLE), (*parts, points), by_seeds, strict=True):
-        known, gap = interval(seeds.tolist(), within=PERCENT), interval((seeds - best).tolist())
+        known = interval(seeds.tolist(), within=PERCENT)
         counts = len(some), int(whole.isin(some.index).sum())
-        rows.append((value, *counts, known.mean, known.low, known.high, gap.high))
-    columns = ["networks", "front", "mean", "low", "high", "gap_high"]
+        rows.append((value, *counts, known.mean, known.low, known.high))
+    columns = ["networks", "front", "mean", "low", "high"]
     return pd.DataFrame(rows, columns=[axis.name, *columns])
 
 

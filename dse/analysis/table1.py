@@ -1,4 +1,4 @@
-"""Any network in the form of the paper's Table 1, as text, Markdown or CSV."""
+"""Any network in the form of the paper's Table 1, as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from dse.analysis.audit import WIDTH, in_words
-from dse.analysis.rendering import aligned, comma_separated, markdown
+from dse.analysis.rendering import aligned
 from dse.paper.published import TABLE_1, TABLE_1_PARAMS_AFTER, Table1Row
 from dse.paper.table1 import is_published, pruned, table1
 from dse.paper.verdicts import audit
@@ -28,7 +28,7 @@ COLUMNS = {
 }
 
 
-def render(architecture: Architecture, image_size: int, form: str) -> str:
+def render(architecture: Architecture, image_size: int) -> str:
     """A network in the form of Table 1; v1.0 also with the paper's own cells and mistakes.
 
     Raises `ValueError` where the image is too small for the layout.
@@ -45,10 +45,7 @@ def render(architecture: Architecture, image_size: int, form: str) -> str:
     if published and cells[-1][-1] != TABLE_1_PARAMS_AFTER:
         cells.append(["total, paper", *[None] * (len(columns) - 2), TABLE_1_PARAMS_AFTER])
 
-    header = [COLUMNS[column] for column in columns]
-    if form == "csv":
-        return comma_separated(header, cells)
-    table = markdown(header, cells) if form == "markdown" else aligned(header, cells)
+    table = aligned([COLUMNS[column] for column in columns], cells)
     return f"{table}\n{_notes()}" if published else table
 
 
@@ -73,7 +70,7 @@ def _totals(rows: Sequence[Table1Row], columns: Sequence[str]) -> list[object]:
 
 
 def _notes() -> str:
-    """What is wrong in Table 1 and in the text about it, as a list that is valid Markdown."""
+    """What is wrong in Table 1 and in the text about it, as a list."""
     wrong = (
         finding
         for finding in audit()

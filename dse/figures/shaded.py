@@ -56,7 +56,8 @@ def shaded(
                 log_scale = is_log(which, name, found.rows[name], log)
                 set_scale(axes, which, one, log=log_scale, room=many)
         image = mpl.cm.ScalarMappable(norm, SHADES)
-        bar = figure.colorbar(image, ax=places, label=shades.label, aspect=40, location="top")
+        bar = figure.colorbar(image, ax=places, aspect=40, location="top")
+        bar.set_label(shades.label, labelpad=5)  # powers have room below them in matplotlib 3.10
         if wide:
             ticks = log_ticks(values.min(), values.max())
             bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])

@@ -29,7 +29,7 @@ def network(layout: str = "v1_0", **metaparameters: object) -> Architecture:
 class Evidence:
     """A value, computed by `function` from `inputs`: for a "network", from what makes networks of
     the space (`network`); for "arithmetic", from two other published numbers or more; "measured",
-    from a record that was left here; "elsewhere", the number that `place` prints, in the claim's
+    from a file that was written here; "elsewhere", the number that `place` prints, in the claim's
     unit (an error printed as 42.78% is the accuracy 57.22%: a change of unit computes nothing)."""
 
     kind: str

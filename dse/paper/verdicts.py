@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
+from dse.paper import related
 from dse.paper.arithmetic import ARITHMETIC
 from dse.paper.claims import CLAIMS, Claim
 from dse.paper.comparisons import COMPARISONS
 from dse.paper.elsewhere import ELSEWHERE
 from dse.paper.evidence import Evidence
 from dse.paper.networks import NETWORKS
-from dse.paper.recorded import RECORDED
 
 VERDICTS: Mapping[str, str] = {
     "reproduced": "a network or file of ours, or arithmetic on other published numbers, gives this "
@@ -30,7 +31,21 @@ VERDICTS: Mapping[str, str] = {
 }
 """The verdicts, and what each means."""
 
-EVIDENCE: Mapping[str, Evidence] = {**NETWORKS, **ARITHMETIC, **ELSEWHERE, **RECORDED}
+MEASURED: Mapping[str, Evidence] = {
+    f"table2.squeezenet_6bit.{reading}": Evidence(
+        kind="measured",
+        comparison=comparison,
+        function=lambda size: Decimal(size) / 1_000_000,
+        inputs=(size,),
+    )
+    for reading, comparison, size in (
+        ("plain", "rounded", related.PLAIN_6BIT_BYTES),
+        ("entropy_coded", "rounded", related.CODED_6BIT_BYTES),
+        ("enough", "at most", related.SMALLEST_KEPT_BYTES),
+    )
+}
+"""Sizes of files written by `benchmarks/released.py`, MB, which `docs/released.md` explains."""
+EVIDENCE: Mapping[str, Evidence] = {**NETWORKS, **ARITHMETIC, **ELSEWHERE, **MEASURED}
 """By the claim's id."""
 
 

@@ -1,4 +1,4 @@
-"""Arguments such as `sr=0.25 bypass=complex` -> the networks that they describe, to be drawn."""
+"""Arguments such as `sr=0.25 bypass=complex` -> the networks that they describe."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DESCRIPTION = (
 )
 
 
-def read_drawing(
+def read_networks(
     arguments: Sequence[str],
 ) -> tuple[dict[str, tuple[Architecture, int]], str, str, str]:
     """The distinct networks that a command's arguments describe, what they have in common, the Fire
@@ -74,9 +74,13 @@ def read_drawing(
     errors: list[str] = []
     named = pages.named(pages.searched(options.config_dir))
     overrides = parse_overrides(texts, errors, named=named)
-    errors += [f"`{key}` must be left out of a drawing" for key in overrides if key in SETTINGS]
+    errors += [
+        f"`{key}` must be left out: no network depends on it"
+        for key in overrides
+        if key in SETTINGS
+    ]
     if overrides.get("network", ["squeezenet"]) != ["squeezenet"]:
-        errors.append("`network` must be squeezenet in a drawing")
+        errors.append("`network` must be squeezenet here")
     if len(modules) > 1:
         errors.append(f"`module` must be given once, got {' and '.join(modules)}")
     module = accepted("module", modules[-1] if modules else "fire2", one_of(*MODULES), errors)
@@ -106,9 +110,7 @@ def _distinct(
     shown = [{name: grid[name] for name in FIELDS} for grid in axes]
     points = sum(math.prod(map(len, grid.values())) for grid in shown)
     if points > MAX_NETWORKS:
-        raise RequestError(
-            [f"a drawing must be of at most {MAX_NETWORKS} networks, got {points:,}"]
-        )
+        raise RequestError([f"there must be at most {MAX_NETWORKS} networks, got {points:,}"])
     networks: dict[tuple[Architecture, int], Mapping[str, Any]] = {}
     errors: list[str] = []
     for grid in shown:
