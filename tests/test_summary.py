@@ -122,7 +122,8 @@ def test_outcomes_are_in_words_and_failed_trials_are_counted() -> None:
         "learned",
     ]
     assert best.startswith("best by validation accuracy: sr=1; on the test set ")
-    several = pd.concat([rows, rows.assign(seed=1, status="learned")])
+    ids = "1" + rows["trial_id"]
+    several = pd.concat([rows, rows.assign(seed=1, status="learned", trial_id=ids)])
     assert "1 learned, 1 at chance\n" in summary(several, 8)
 
 
