@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+import warnings
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from dse.results import compressed, files, records, studies, tables
+from dse.results.files import LISTED
+from dse.trial.compression import SETTINGS
+from dse.trial.names import short_id
 from dse.trial.question import QUESTION, Trial
 
 if TYPE_CHECKING:
@@ -15,51 +19,44 @@ if TYPE_CHECKING:
     from dse.compress.load import Module
     from dse.training.trained import Trained
 
+ROUNDING = 0.5
+"""Points by which accuracies of one trial may differ between machines without a warning."""
+
 
 def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     """Load one or several results folders as a table: a row per trial, sorted by question.
 
     `load("a", "b")` and `load(["a", "b"])` are the same. A trial that is in several folders counts
     once, with the record of the first of them: on another machine its answer may differ in the
-    last digits. A folder that has its `table.csv` only will do. The columns are described in
-    docs/api.md; a folder with searches has two more.
+    last digits. Warns where `top1` or `val_top1` differs by more than `ROUNDING` points. A folder
+    that has its `table.csv` only will do. The columns are described in docs/api.md; a folder with
+    searches has two more.
 
     Raises `ValueError` for a folder that is not a results folder, or that holds damaged records
     (a line for each), and `TypeError` for anything that is not a path.
     """
-    places = [
-        _path(folder)
-        for given in folders
-        for folder in (given if isinstance(given, (list, tuple)) else [given])
-    ]
-    if not places:
-        raise ValueError("`folders` must name at least one results folder, got none")
-
     from dse.analysis import folder as reading  # imports pandas
 
-    loaded = [reading.load(place) for place in places]
-    if len(loaded) == 1:
-        return loaded[0]
-
-    import pandas as pd
-
-    table = pd.concat([one for one in loaded if len(one)] or loaded[:1])
-    table = table.drop_duplicates("trial_id")
-    return table.sort_values(list(QUESTION), kind="stable", ignore_index=True)
+    places = _paths(folders)
+    return _joined({place: reading.load(place) for place in places}, ["trial_id"], QUESTION)
 
 
-def load_compressed(folder: str | Path) -> pd.DataFrame:
-    """Load the compressed networks of a results folder as a table, sorted by question.
+def load_compressed(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Load the compressed networks of results folders as a table, sorted by question.
 
     A row for each compressed network, with the length of its file (`file_bytes`) and the
     accuracies of the network that is decoded from it; and a row for each trial as it was trained,
-    with `method` none. The columns are described in docs/compression.md.
+    with `method` none. The columns are described in docs/compression.md. Folders are given, and
+    what is in several of them counts, as in `load`.
 
     Raises `ValueError` for a folder that is not a results folder, or that holds damaged records
     (a line for each), and `TypeError` for anything that is not a path.
     """
-    place = _results_folder(folder)
-    return compressed.load(place, tables.load(place))
+    places = _paths(folders)
+    for place in places:
+        files.require_trials(place)
+    loaded = {place: compressed.load(place, tables.load(place)) for place in places}
+    return _joined(loaded, ["trial_id", "compressed_id"], [*QUESTION, *SETTINGS])
 
 
 def load_study(folder: str | Path, study: str = "") -> pd.DataFrame:
@@ -124,6 +121,46 @@ def _of_file(path: Path) -> Module:
     from dse.compress import load as decoded  # imports torch
 
     return decoded.load_file(path)
+
+
+def _joined(
+    loaded: Mapping[Path, pd.DataFrame], ids: list[str], order: Sequence[str]
+) -> pd.DataFrame:
+    """The tables of some folders as one, in which what has the same `ids` is once; see `load`."""
+    if len(loaded) == 1:
+        return next(iter(loaded.values()))
+
+    import pandas as pd
+
+    filled = {place: table for place, table in loaded.items() if len(table)} or loaded
+    table = pd.concat([one.assign(folder=str(place)) for place, one in filled.items()])
+    again = table.duplicated(ids)
+    both = table[~again].merge(table[again], on=ids, suffixes=("", "_again"))
+    far = [(both[name] - both[f"{name}_again"]).abs() > ROUNDING for name in ("top1", "val_top1")]
+    unlike = both[far[0] | far[1]]
+    own = unlike[ids[-1]].where(unlike[ids[-1]] != "", unlike["trial_id"])
+    pairs = zip(map(short_id, own), unlike["folder"], unlike["folder_again"], strict=True)
+    if which := [f"{one} ({first}, {second})" for one, first, second in pairs]:
+        more = f" and {len(which) - LISTED} more" if len(which) > LISTED else ""
+        warnings.warn(
+            f"accuracies differ by more than {ROUNDING} points between folders, and the first "
+            f"folder's count: {', '.join(which[:LISTED])}{more}",
+            stacklevel=3,
+        )
+    table = table[~again].drop(columns="folder")
+    return table.sort_values([*order], kind="stable", ignore_index=True)
+
+
+def _paths(given: Sequence[object]) -> list[Path]:
+    """The paths of folders, one by one or in lists."""
+    places = [
+        _path(folder)
+        for one in given
+        for folder in (one if isinstance(one, (list, tuple)) else [one])
+    ]
+    if not places:
+        raise ValueError("`folders` must name at least one results folder, got none")
+    return [*dict.fromkeys(places)]
 
 
 def _results_folder(folder: object) -> Path:

@@ -84,11 +84,11 @@ def _compared(
 
     Raises `ValueError` or `OSError` for a mistake.
     """
-    from dse.analysis.axes import SIZES, sweep
+    from dse.analysis.axes import FIELDS, SIZES, sweep
     from dse.analysis.compare import compare, compare_means
     from dse.analysis.compressed import distinct
     from dse.analysis.folder import answer, known_key, read, selected
-    from dse.analysis.pairs import axis_alone, mixed_pairs, unlearned
+    from dse.analysis.pairs import mixed_pairs, unlearned
     from dse.analysis.summary import by_results
 
     wanted = parse(arguments)
@@ -109,24 +109,20 @@ def _compared(
         if select(found.rows, {key: [text]}).index.intersection(rows.index).empty:
             given = {**wanted, key: [text, *filter(is_condition, wanted[key])]}
             raise ValueError(f"no trial has {' '.join(words(given))}")
-    joined = next((axis for axis in found.axes if key in axis.columns and key != axis.name), None)
-    together = [_stands_for(key, joined, rows, folder)] if joined else []
-    if key not in names and not joined:
+    if key not in names and not any(key in axis.columns for axis in found.axes):
         reason = "it follows from other keys" if key in SIZES else "it is a result"
         raise ValueError(f"`{key}` cannot be compared: {reason}; {instead}")
     if rows[key].nunique() < len(texts):
         raise ValueError(f"the values of `{key}` must differ, got {','.join(texts)}")
 
-    columns = found.axis(key).columns
+    own = (key,) if key in FIELDS else found.axis(key).columns
     chosen = replace(sweep(rows), measure=measure)  # of a layout, perhaps one field varies
-    column = next(name for name in columns if rows[name].nunique() > 1)
-    axis = chosen.axis(column)
-    if not set(axis.columns) <= set(columns):
-        axis = axis_alone(chosen, column)
+    axis = chosen.axis(next(name for name in own if rows[name].nunique() > 1))
+    together = _stands_for(key, axis, chosen.rows, folder) if {*axis.columns} - {*own} else ""
     values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in texts]
     compared = compare(rows, axis.name, values, measure)
     means = [one.sentence for one in compare_means(rows, axis.name, values, measure)]
-    remarks = [*together, mixed_pairs(chosen, axis, values), unlearned(chosen, axis, values)]
+    remarks = [together, mixed_pairs(chosen, axis, values), unlearned(chosen, axis, values)]
     return compared, values, [*means, *filter(None, [*remarks, by_results(wanted)])]
 
 
@@ -139,7 +135,8 @@ def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:
     others = [name for name in axis.columns if name != key]
     if key not in SETTINGS and (rows.groupby(key)[axis.name].nunique() == 1).all():
         return f"`{key}` varies together with {', '.join(others)}: they are compared as one."
-    rule = f"`{key}` must vary by itself in {folder}, and {', '.join(others)} varies with it"
+    vary = f"{', '.join(others)} {'vary' if others[1:] else 'varies'} with it"
+    rule = f"`{key}` must vary by itself in {folder}, and {vary}"
     if axis.name == LAYOUT:
         rule += f": compare `{LAYOUT}`"
     if key == "method":

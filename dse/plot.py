@@ -53,8 +53,8 @@ kinds:
   study      study=NAME       how a search went: the best accuracy, or the
                               front, over its trials and epochs (default of
                               study: the only one)
-  architecture                networks as in the paper's Figures 1 and 2; no
-                              folder is named: see
+  architecture                networks as in the paper's Figures 1 and 2; those
+                              that were not trained without a folder: see
                               python -m dse.plot architecture --help
 
 keys:
@@ -92,10 +92,12 @@ USES = {
     "subspaces": ("x",),
     "compressed": (),
     "study": (),
+    "architecture": (),
 }
 """Each kind and the keys that it uses; "" is any column against any other."""
 OF_TRIALS = (
-    "curves", "front", "chance", "forest", "interactions", "distributions", "subspaces"
+    "curves", "front", "chance", "forest", "interactions", "distributions", "subspaces",
+    "architecture",
 )  # fmt: skip
 """Kinds that draw no compressed networks."""
 SEVERAL = (("x", "front"), ("x", "chance"), ("x", "distributions"), ("x", "subspaces"))
@@ -180,6 +182,9 @@ def _results(arguments: list[str]) -> list[Path]:
     if _is_of_compressed(kind, keys, wanted):
         table, noun = compressed.load(options.folder, table), "network"
     rows = rows_of(table, wanted, KEYS)
+    if kind == "architecture":
+        figures = _networks(rows, [] if output else words(wanted))
+        return _write(figures, options.folder / "plots", output)
     searched = studies.searched(options.folder)
     note = caption(rows, len(table) - len(rows), noun, wanted, searched)
     figures = drawn(kind, rows, options.folder, keys, note)
@@ -191,6 +196,16 @@ def _results(arguments: list[str]) -> list[Path]:
     else:
         figures = {named: figures.popitem()[1]}
     return _write(figures, options.folder / "plots", output)
+
+
+def _networks(rows: Any, selected: Sequence[str]) -> dict[str, Any]:
+    """The figures of the networks of some trials, which are `selected`, by name."""
+    from dse.figures.macroarchitecture import drawings
+    from dse.sweep.networks import drawing_of
+
+    networks, common = drawing_of(rows.to_dict("records"))
+    figures = drawings(networks, "fire2", common)
+    return {file_name(name, *selected): figure for name, figure in figures.items()}
 
 
 def _study(folder: Path, wanted: Mapping[str, Sequence[str]]) -> Any:
@@ -214,8 +229,6 @@ def _kind(words: Sequence[str]) -> str:
     """The kind that is named, or ""."""
     known = [kind for kind in USES if kind]
     for word in words:
-        if word == "architecture":
-            raise ValueError(f"`{word}` must be the first word: it draws no folder's trials")
         if os.sep in word:
             raise ValueError(f"one folder must be named, got {word} too")
         if word not in known:
@@ -225,7 +238,7 @@ def _kind(words: Sequence[str]) -> str:
                 )
             near = [CALLED[word]] if word in CALLED else get_close_matches(word, known, 1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
-            rule = f"the kind must be one of {', '.join(known)}, architecture"
+            rule = f"the kind must be one of {', '.join(known)}"
             raise ValueError(f"{rule}, got {word!a}{hint}")
     if len(words) > 1:
         raise ValueError(f"one kind must be named, got {' '.join(words)}")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -134,13 +135,28 @@ def test_several_folders_are_one_table_and_a_trial_counts_once(
     (empty / "trials").mkdir(parents=True)
     leave(other, replace(TRIAL, seed=2), loss=7.0)  # as another machine may answer
     leave(other, replace(TRIAL, seed=9))
-    ours = dse.load(results, empty, other)
+    with warnings.catch_warnings(action="error"):
+        ours = dse.load(results, empty, other)
     assert ours["seed"].to_list() == [0, 1, 2, 9]
     assert 7.0 not in ours["loss"].to_list()
     theirs = dse.load([other, results])
     assert theirs["trial_id"].to_list() == ours["trial_id"].to_list()
     assert 7.0 in theirs["loss"].to_list()
     assert theirs.dtypes.to_dict() == dse.load(results).dtypes.to_dict()
+
+
+def test_answers_of_a_trial_that_differ_by_more_than_rounding_are_a_warning(
+    results: Path, tmp_path: Path
+) -> None:
+    own = replace(TRIAL, seed=1).trial_id
+    one = records.read(results / "trials" / own / "record.json")
+    records.save(tmp_path, replace(one, answer=replace(one.answer, top1=100.0)), {})
+    which = rf"more than 0.5 points .*: {own[:8]} \({re.escape(f'{results}, {tmp_path}')}\)$"
+    with pytest.warns(UserWarning, match=which):
+        assert dse.load(results, tmp_path)["top1"].max() < 100
+    with pytest.warns(UserWarning, match=which):
+        small = dse.load_compressed([results, tmp_path])
+    assert small["trial_id"].to_list() == dse.load(results)["trial_id"].to_list()
 
 
 def test_a_folder_that_has_its_table_only_is_loaded(tmp_path: Path) -> None:

@@ -54,10 +54,12 @@ def test_axes_are_what_varies_except_the_seed() -> None:
 
 
 def test_folders_of_images_are_data_sets_of_their_own() -> None:
-    folders = [row(50) | {"data": "image_folder", "manifest": f"9-20-5-{one * 20}"} for one in "ab"]
+    manifests = {"trial_a": f"9-20-5-{'a' * 20}", "trial_b": f"9-20-5-{'b' * 20}"}
+    folder = row(50) | {"data": "image_folder"}
+    folders = [folder | {"trial_id": i, "manifest": text} for i, text in manifests.items()]
     (axis,) = sweep(table(*folders)).axes
     assert (axis.name, axis.values) == ("data", ("image_folder:aaaaaaaa", "image_folder:bbbbbbbb"))
-    found = sweep(table(*folders, row(50), row(50) | {"data": "mnist"}))
+    found = sweep(table(*folders, row(50), row(50) | {"trial_id": "mnist", "data": "mnist"}))
     (axis,) = found.axes
     assert axis.values == ("digits", "image_folder:aaaaaaaa", "image_folder:bbbbbbbb", "mnist")
     assert found.answer == "top1"

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -276,8 +276,13 @@ def test_what_cannot_be_compared_is_a_clear_line() -> None:
         compare(table.assign(seed=0), "bypass")
     confounded = planted(wired, sr=(0.25, 0.5), bypass=("none", "simple"))
     confounded = confounded[(confounded["sr"] == 0.5) == (confounded["bypass"] == "simple")]
-    with pytest.raises(NoSweep, match="no two trials differ in `bypass` alone: sr varies with it"):
-        compare(confounded, "bypass")
+    (one,) = compare(confounded, "bypass", ["simple", "none"])  # which is sr 0.25 and 0.5 as well
+    assert (one.pairs.column, one.pairs.before) == ("sr, bypass", "0.5, simple")
+    layouts = [LAYOUTS[name] for name in ("px8", "px16", "px32")]
+    stems = [planted(wired, **{k: [v] for k, v in asdict(one).items()}) for one in layouts]
+    table = pd.concat(stems, ignore_index=True)  # two of the three have the same `pool_after`
+    with pytest.raises(NoSweep, match="in `pool_after` alone: conv1_filters varies with it"):
+        compare(table, "pool_after")
 
 
 # The command ----------------------------------------------------------------------------------
@@ -420,6 +425,11 @@ def test_keys_that_vary_together_are_compared_as_one(
         assert line.startswith("base_e, sr=96, 0.5: +32.0 points of top-1")
         key = words.partition("=")[0]
         assert remark == f"`{key}` varies together with {other}: they are compared as one."
+    records.save(tmp_path, record(sr=0.5, top1=10.0), {})  # now sr varies by itself too
+    assert command.main([str(tmp_path), "sr=0.25,0.5", "top1>50"]) == 0
+    *_, line, remark, _ = capsys.readouterr().out.splitlines()
+    assert line.startswith("base_e, sr=96, 0.5: +32.0 points of top-1")
+    assert remark == "`sr` varies together with base_e: they are compared as one."
 
 
 def test_a_layout_that_differs_in_one_field_is_compared_by_this(

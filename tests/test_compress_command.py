@@ -75,6 +75,7 @@ def rows(folder: Path) -> pd.DataFrame:
 def test_a_row_says_what_its_file_measures(folder: Path) -> None:
     (trial,) = dse.load(folder).to_dict("records")
     table = dse.load_compressed(folder)
+    pd.testing.assert_frame_equal(dse.load_compressed(folder, f"{folder.parent}/./x/../x"), table)
     assert list(table) == [*COLUMNS, *COSTS]
     assert sorted(table["method"]) == sorted([*METHODS, "none"])
     assert set(table["trial_id"]) == {trial["trial_id"]}

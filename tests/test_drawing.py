@@ -87,6 +87,8 @@ def test_what_samplers_chose_is_drawn_as_points_and_a_grid_besides_as_before(
     assert "figure3a" in asked.figures
     studies.save(tmp_path, "tpe", {**study, "sampler": "grid"})
     assert "figure3a" in drawing.draw(tmp_path, other).figures
+    (bare := tmp_path / "table only").mkdir()
+    assert [*drawing.draw(bare, other.assign(study="tpe")).figures] == ["points"]
 
 
 @pytest.mark.parametrize("name", [*NAMES, files.DRAWN])

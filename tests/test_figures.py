@@ -16,10 +16,13 @@ from matplotlib.figure import Figure
 from swept import PCT, POOLS, SR, WIRES, shuffled, swept
 
 from dse.analysis import lines as analysis_lines
-from dse.analysis.axes import NoSweep
+from dse.analysis.axes import NoSweep, sweep
 from dse.analysis.statistics import interval
 from dse.analysis.table3 import table3
+from dse.figures.effects import effects
+from dse.figures.fronts import fronts
 from dse.figures.paper import FIGURES, downsample, figure3a, figure3b, widths
+from dse.figures.plots import plot
 from dse.figures.plotting import CAPTION_ROWS, COLOURS, caption, panels
 from dse.paper import published as paper
 from dse.space.architecture import Metaparameters, generate
@@ -348,6 +351,12 @@ def test_a_missing_column_is_named(table: pd.DataFrame, column: str) -> None:
         figure3a(table.drop(columns=column))
 
 
-def test_a_table_that_holds_a_trial_twice_is_refused(table: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="must hold each trial once"):
-        figure3a(pd.concat([table, table]))
+@pytest.mark.parametrize(
+    "analysis", [figure3a, sweep, effects, fronts, lambda rows: plot(rows, "sr")]
+)
+def test_a_table_that_holds_a_trial_twice_is_refused(
+    table: pd.DataFrame, analysis: Callable[[pd.DataFrame], object]
+) -> None:
+    """Its copies would count as seeds."""
+    with pytest.raises(ValueError, match="the table must hold each trial once"):
+        analysis(pd.concat([table, table]).assign(student="a"))

@@ -90,10 +90,13 @@ def test_a_front_needs_two_networks() -> None:
     with pytest.raises(NoSweep, match="one configuration"):
         fronts(sweep(made(swept())))
     table = made(swept(sr=SR[:2]))
-    two = pd.concat([table, table.assign(data="mnist")])
+    two = pd.concat([table, table.assign(data="mnist", trial_id="m" + table["trial_id"])])
     with pytest.raises(TooMany, match="accuracies on digits and mnist cannot be compared"):
         fronts(sweep(two))
-    folders = [table.assign(data="image_folder", manifest=f"2-9-9-{n}") for n in "ab"]
+    folders = [
+        table.assign(data="image_folder", manifest=f"2-9-9-{n}", trial_id=n + table["trial_id"])
+        for n in "ab"
+    ]
     with pytest.raises(TooMany, match="image_folder:a and image_folder:b cannot be compared"):
         fronts(sweep(pd.concat(folders)))
 

@@ -164,6 +164,7 @@ def outputs(path: Path, folder: Path) -> Iterator[Output]:
 def test_a_figure_is_shown_as_an_image_of_its_width() -> None:
     shown = show(lambda: Figure(figsize=(5, 3)))
     assert (shown.png[:4], shown.width, shown.markdown) == (b"\x89PNG", 500, "")
+    assert show(Figure(figsize=(5, 3))) == shown
 
 
 def test_an_analysis_without_its_trials_is_shown_as_a_line() -> None:

@@ -18,6 +18,8 @@ from dse.analysis import folder
 from dse.figures import drawn
 from dse.figures.plotting import encoded
 from dse.results import records, studies
+from dse.sweep.networks import drawing_of
+from dse.trial.question import QUESTION, trial_from
 from dse.trial.record import COLUMNS
 
 MADE = made(swept(sr=SR, bypass=WIRES))
@@ -127,7 +129,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("curve", "got 'curve'; did you mean `curves`?"),
         ("pareto", "got 'pareto'; did you mean `front`?"),
         ("scatter", "got 'scatter'; did you mean `x=COLUMN y=COLUMN`?"),
-        ("architecture", "`architecture` must be the first word: it draws no folder's trials"),
+        ("architecture", "a drawing must be of at most 8 networks, got 15: select by key=value"),
         ("front forest", "one kind must be named, got front forest"),
         (
             "effects x=sr",
@@ -185,6 +187,21 @@ def test_axes_that_are_not_named_are_those_that_vary(
         encoded(*drawn.drawn(kind, MADE, Path(), keys).values(), "svg") for keys in (given, same)
     )
     assert shown == expected
+
+
+def test_networks_of_trials_are_drawn(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dse.figures.plotting.encoded", content)
+    row = MADE[(MADE["sr"] == 0.25) & (MADE["bypass"] == "simple")].iloc[0]
+    own = f"trial_id={row['trial_id'][:8]}"
+    assert plot.main([str(home), "architecture", own]) == 0
+    svg, _, module, _ = capsys.readouterr().out.splitlines()
+    assert [svg, module] == [f"{home}/plots/{name}_{own}.svg" for name in ("architecture", "fire2")]
+    ((network, side),) = drawing_of([row.to_dict()])[0].values()
+    assert (network, side) == (trial_from(row[[*QUESTION]]).architecture, row["image_size"])
+    with pytest.raises(ValueError, match="`network` must be squeezenet in a drawing, got alexnet"):
+        drawing_of([row.to_dict() | {"network": "alexnet"}])
 
 
 def test_a_study_is_drawn_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -366,4 +383,4 @@ def test_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     for kind, uses in plot.USES.items():
         (line,) = [one for one in shown.splitlines() if one.startswith(f"  {kind or '(none)'} ")]
         assert all(f"{key}=" in line for key in uses)
-    assert set(plot.USES) == {*drawn.KINDS, "study"}
+    assert set(plot.USES) == {*drawn.KINDS, "study", "architecture"}

@@ -25,8 +25,8 @@ from dse.sweep.signals import guarded
 
 def trials(*rows: dict[str, Any]) -> pd.DataFrame:
     """A table of records; `rows` are what they have of their own."""
-    base = record().row()
-    return pd.DataFrame([base | {"classes_predicted": 10, "macs": 1} | row for row in rows])
+    base = record().row() | {"classes_predicted": 10, "macs": 1}
+    return pd.DataFrame([base | {"trial_id": f"{n:020}"} | row for n, row in enumerate(rows)])
 
 
 def accuracies(values: dict[float, list[float]], shift: float = 0.0) -> pd.DataFrame:
@@ -122,7 +122,8 @@ def test_outcomes_are_in_words_and_failed_trials_are_counted() -> None:
         "learned",
     ]
     assert best.startswith("best by validation accuracy: sr=1; on the test set ")
-    several = pd.concat([rows, rows.assign(seed=1, status="learned")])
+    ids = "1" + rows["trial_id"]
+    several = pd.concat([rows, rows.assign(seed=1, status="learned", trial_id=ids)])
     assert "1 learned, 1 at chance\n" in summary(several, 8)
 
 

@@ -117,14 +117,18 @@ def sweep(table: pd.DataFrame | Sweep, searched: Collection[str] = ()) -> Sweep:
     It is called `layout` or `data` where it is one, else by its fields. Numbers of a random sample,
     of which no two are equal, are axes of their own all the same, unless they rise or fall
     together. Each of the fields `searched` is an axis of its own, whatever values it has. Raises
-    `NoSweep` for an empty table, and for one that lacks a column of every table of
-    records.
+    `NoSweep` for an empty table, and for one that lacks a column of every table of records, and
+    `ValueError` for one that holds a trial, or a compressed network, twice.
     """
     if isinstance(table, Sweep):
         return table
     if table.empty:
         raise NoSweep("there are no trials")
     require(table, "trial_id", "seed", "data", "manifest")
+    ids = [name for name in ("trial_id", "compressed_id") if name in table]
+    if table.duplicated(ids).any():
+        noun = "compressed network" if "compressed_id" in ids else "trial"
+        raise ValueError(f"the table must hold each {noun} once")
     table, idle = as_read(table.assign(data=data_sets(table)))
     together: dict[bytes, list[str]] = {}
     fixed: dict[str, Any] = {}

@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import Sweep, check_data_set, require
+from dse.analysis.axes import Sweep, check_data_set, require, sweep
 from dse.analysis.compressed import UNCOMPRESSED, distinct, ways
 from dse.analysis.labels import KILO
-from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import PERCENT, POINTS, interval
 from dse.trial.names import written
 from dse.trial.question import QUESTION
@@ -48,7 +47,7 @@ def at_budgets(table: pd.DataFrame, budgets: Sequence[float] = ()) -> pd.DataFra
     """
     require(table, "compressed_id", "method", "file_bytes", "val_top1", "epochs_total")
     table = distinct(table)
-    found = sweep_once(table.assign(way=ways(table)))
+    found = sweep(table.assign(way=ways(table)))
     check_data_set(found.rows)
     keys: Any = [*(axis.name for axis in found.axes), "way"]
     networks = [_network(found, rows) for _, rows in found.rows.groupby(keys, sort=False)]

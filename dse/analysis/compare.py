@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
 from dse.analysis.labels import ACCURACIES
-from dse.analysis.pairs import Pairs, averaged, axis_alone, pairs, sweep_once
+from dse.analysis.pairs import Pairs, averaged, axis_alone, pairs
 from dse.analysis.rendering import counted, decimals, signed
 from dse.analysis.statistics import (
     ALPHA,
@@ -127,11 +127,12 @@ def compare(
 ) -> list[Comparison]:
     """Compare each two of `values` (default: all) of an axis, for each setting of the others.
 
-    `column` is a field of the question, or the name of an axis such as `layout`. A difference is
-    that of the later value from the earlier one, in the column `answer` (default: the accuracy).
-    Raises `NoSweep` where a value is not in the table, or no seed has two of the values with all
-    else equal, `ValueError` for a table that holds a trial twice, or two trials with the same keys
-    and seed, and `TypeError` where `values` is a single one. Data sets are not compared.
+    `column` is a field of the question, or the name of an axis such as `layout`; fields that vary
+    together are compared as one. A difference is that of the later value from the earlier one, in
+    the column `answer` (default: the accuracy). Raises `NoSweep` where a value is not in the table,
+    or no seed has two of the values with all else equal, `ValueError` for a table that holds a
+    trial twice, or two trials with the same keys and seed, and `TypeError` where `values` is a
+    single one. Data sets are not compared.
     """
     found, axis, chosen = _chosen(table, column, values, answer)
     known = list(pairs(found, axis, chosen))
@@ -158,15 +159,19 @@ def _chosen(
     """The sweep, the axis of a column, and each two of its values; raises as `compare` says."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"`values` must be a list of values, got {values!r}")
-    found = replace(sweep_once(table), measure=answer)
-    axis = axis_alone(found, column)
+    found = replace(sweep(table), measure=answer)
+    axis = found.axis(column)
     if "data" in axis.columns:
         raise NoSweep("accuracies on different data sets cannot be compared: select one")
-    values = values or axis.values
-    if strange := [value for value in values if value not in axis.values]:
-        one_of = ", ".join(map(written, axis.values))
+    firsts = found.rows.drop_duplicates(column)
+    firsts = firsts.iloc[axis.places(firsts).argsort()]
+    known = dict(zip(firsts[column], firsts[axis.name], strict=True))
+    if len(known) < len(axis.values):  # a value of the column is in several of the axis
+        axis_alone(found, column)
+    if strange := [value for value in values if value not in known]:
+        one_of = ", ".join(map(written, known))
         raise NoSweep(f"`{column}` must be one of {one_of}, got {strange[0]!r}")
-    return found, axis, list(combinations(values, 2))
+    return found, axis, list(combinations([known[value] for value in values or known], 2))
 
 
 def comparisons(table: pd.DataFrame) -> list[Comparison]:
@@ -176,7 +181,7 @@ def comparisons(table: pd.DataFrame) -> list[Comparison]:
     settings: the effect of one axis alone. None where nothing can be compared. Raises `NoSweep`
     for an empty table, and `ValueError` for one that holds a trial twice.
     """
-    found = sweep_once(table)
+    found = sweep(table)
     known: list[Pairs] = []
     for axis in (axis for axis in found.axes if "data" not in axis.columns):
         known += averaged(found, axis, [(axis.values[0], value) for value in axis.values[1:]])

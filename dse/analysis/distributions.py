@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dse.analysis.axes import configurations
-from dse.analysis.pairs import sweep_once
+from dse.analysis.axes import configurations, sweep
 from dse.analysis.statistics import Floats, share
 
 POINTS = 200
@@ -28,7 +27,7 @@ def distributions(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
     Raises `NoSweep` where `column` is not an axis.
     """
-    found = sweep_once(table)
+    found = sweep(table)
     axis = found.axis(column)
     points = configurations(found)
     errors = 100 - points["mean"].to_numpy()

@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, data_sets, reads
+from dse.analysis.axes import NoSweep, data_sets, reads, sweep
 from dse.analysis.compare import Comparison, judged
-from dse.analysis.pairs import averaged, averaged_rows, axis_alone, sweep_once
+from dse.analysis.pairs import averaged, averaged_rows, axis_alone
 from dse.analysis.plateau import MARGIN, PAPER, Claim, beyond
 from dse.analysis.statistics import ALPHA
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_2, TABLE_3, Point
@@ -122,7 +122,7 @@ def _other(claim: _Claim, table: pd.DataFrame, compared: Iterable[Comparison]) -
     """The paper's fixed values that not all of the compared trials have, in a sentence."""
     if not _differing(claim, table)[1]:
         return ""
-    found = sweep_once(table)
+    found = sweep(table)
     rows = pd.concat([averaged_rows(found, one.pairs) for one in compared], ignore_index=True)
     values, lacking = _differing(claim, rows)
     here = " ".join(f"{name}={','.join(map(written, values[name]))}" for name in lacking)
@@ -145,7 +145,7 @@ def _compared(table: pd.DataFrame, column: str, low: Any, highs: Sequence[Any]) 
     parts = [f"{column}={' and '.join(lacking)}"] if lacking else []
     if parts := parts if highs else [*parts, f"{column} above {written(low)}"]:
         raise _Lacking(" and ".join(parts))
-    found = sweep_once(table)
+    found = sweep(table)
     axis = axis_alone(found, column)
     compared = judged(list(averaged(found, axis, [(low, high) for high in highs])))
     if not compared:
@@ -194,7 +194,7 @@ def _plateau(column: str, points: Sequence[Point]) -> Judge:
 def _as_accurate(table: pd.DataFrame) -> Judged:
     """The test that SqueezeNet, with a 50th of the parameters, is at most `MARGIN` points lower."""
     (one,) = _compared(table, "network", "alexnet", ["squeezenet"])
-    params = averaged_rows(sweep_once(table), one.pairs).groupby("network")["params"].mean()
+    params = averaged_rows(sweep(table), one.pairs).groupby("network")["params"].mean()
     fewer = params["alexnet"] / params["squeezenet"]
     evidence = f"{one.sentence} SqueezeNet has {fewer:.3g} times fewer parameters."
     if fewer < LEAST_FEWER:

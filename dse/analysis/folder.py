@@ -13,7 +13,7 @@ import pandas as pd
 from dse.analysis.axes import Sweep, reads, sweep
 from dse.analysis.labels import ACCURACIES, PARTS, is_numeric
 from dse.analysis.selection import LISTED, select
-from dse.results import files, tables
+from dse.results import files, studies, tables
 from dse.trial.compression import SETTINGS
 from dse.trial.datasets import DATA_SETS
 from dse.trial.names import LAYOUT, STEM
@@ -114,6 +114,16 @@ def selected(found: Sweep, wanted: Mapping[str, Sequence[str]], key: str = "") -
             raise ValueError(f"`{name}` is not read by any of the trials selected")
         chosen = chosen[read | spared[name][chosen.index]]
     return chosen
+
+
+def sampled(folder: Path, table: pd.DataFrame) -> set[str]:
+    """The ids of the trials in a folder's table that samplers chose, for `without_sampled`.
+
+    Of a folder that has its `table.csv` only, they are all that belong to a study.
+    """
+    if "study" in table and not files.has_trials(folder):
+        return {*table["trial_id"][table["study"].notna()]}
+    return studies.sampled(folder)
 
 
 def without_sampled(table: pd.DataFrame, sampled: Collection[str]) -> pd.DataFrame:

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dse.analysis.axes import SIZES, Sweep, configurations, require
+from dse.analysis.axes import SIZES, Sweep, configurations, require, sweep
 from dse.analysis.known import learned
 from dse.analysis.labels import ACCURACIES, is_numeric
-from dse.analysis.pairs import sweep_once
 from dse.analysis.statistics import INTERVAL_SEEDS, Floats, resampled_means, resamples
 
 COSTS = (*SIZES, "seconds", "file_bytes")
@@ -38,7 +37,7 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
 
     Raises `ValueError` for a table that is empty, holds a trial twice, or has no such cost.
     """
-    found = sweep_once(table)
+    found = sweep(table)
     if cost in NO_COSTS or cost not in table or not is_numeric(table[cost]):
         rule = "must be a column of numbers other than an accuracy or a loss, such as size_bytes"
         raise ValueError(f"`cost` {rule}, got {cost}")

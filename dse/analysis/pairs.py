@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep, require, sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, require
 from dse.analysis.devices import mixed_devices, once, torch_of
 from dse.analysis.rendering import counted
 from dse.analysis.statistics import Floats
@@ -61,24 +61,13 @@ def at(setting: Mapping[str, Any]) -> str:
     return " ".join(["at", *(f"{k}={written(v)}" for k, v in setting.items())]) if setting else ""
 
 
-def sweep_once(table: pd.DataFrame) -> Sweep:
-    """What varies in a table; raises `ValueError` where it is empty or holds a trial twice.
-
-    In a table of compressed networks, where it holds one of them twice.
-    """
-    ids = [name for name in ("trial_id", "compressed_id") if name in table]
-    if ids and table.duplicated(ids).any():
-        noun = "compressed network" if "compressed_id" in ids else "trial"
-        raise ValueError(f"the table must hold each {noun} once")
-    return sweep(table)
-
-
 def axis_alone(found: Sweep, name: str) -> Axis:
     """The axis with this name; raises `NoSweep` where `name` does not vary, or never alone."""
     axis = found.axis(name)
     if axis.name != name:
-        others = ", ".join(column for column in axis.columns if column != name)
-        raise NoSweep(f"no two trials differ in `{name}` alone: {others} varies with it")
+        others = [column for column in axis.columns if column != name]
+        vary = f"{', '.join(others)} {'vary' if others[1:] else 'varies'} with it"
+        raise NoSweep(f"no two trials differ in `{name}` alone: {vary}")
     return axis
 
 

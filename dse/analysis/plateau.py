@@ -27,10 +27,10 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import Axis, NoSweep, Sweep
+from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
 from dse.analysis.compare import Comparison, fewest_seeds, judged
 from dse.analysis.lines import lines
-from dse.analysis.pairs import at, axis_alone, pairs, sweep_once
+from dse.analysis.pairs import at, axis_alone, pairs
 from dse.analysis.rendering import counted, signed
 from dse.analysis.statistics import ALPHA, Floats, half_width
 from dse.trial.names import written
@@ -258,7 +258,7 @@ def beyond(known: Sequence[Comparison], margin: float) -> list[Comparison]:
 
 def _ordered(table: pd.DataFrame, column: str) -> tuple[Sweep, Axis]:
     """What varies in the table, and the axis `column`, whose values must be numbers."""
-    found = sweep_once(table)
+    found = sweep(table)
     axis = axis_alone(found, column)
     if not all(isinstance(value, (int, float)) for value in axis.values):
         values = ", ".join(map(written, axis.values))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import Sweep, require
+from dse.analysis.axes import Sweep, require, sweep
 from dse.analysis.lines import MOST_LINES, Line, lines
-from dse.analysis.pairs import axis_alone, pairs, sweep_once
+from dse.analysis.pairs import axis_alone, pairs
 from dse.analysis.statistics import POINTS, Interval, interval
 from dse.paper.published import TABLE_3
 from dse.trial.names import written
@@ -31,7 +31,7 @@ def table3(table: pd.DataFrame) -> pd.DataFrame:
     Raises `NoSweep` where no two values of `bypass` have all else equal, and where there are more
     than `MOST_LINES` settings.
     """
-    found = sweep_once(table)
+    found = sweep(table)
     require(table, "bypass", "size_bytes")
     axis = axis_alone(found, "bypass")
     gains = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dse.figures.importing import import_matplotlib
-from dse.results import atomic, files, studies
+from dse.results import atomic, files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,9 @@ def draw(
     Where the same was drawn last, by the same code, and no file is missing, nothing is drawn
     (matplotlib takes a second to import).
     """
-    known = studies.sampled(folder) if sampled is None else sampled
+    from dse.analysis.folder import sampled as chosen
+
+    known = chosen(folder, table) if sampled is None else sampled
     parts = pages if pages is not None else _parts(table, note, known)
     return _written(folder, parts, _drawings)
 

@@ -18,7 +18,7 @@ from dse.analysis.figure3 import FIGURE_3, Figure3
 from dse.analysis.known import finite
 from dse.analysis.labels import MOST_TICKS, log_ticks
 from dse.analysis.lines import MOST_LINES, Line, lines
-from dse.analysis.pairs import axis_alone, sweep_once
+from dse.analysis.pairs import axis_alone
 from dse.figures.chance import at_chance
 from dse.figures.lines import draw_lines, measured, same_places, trials_of
 from dse.figures.marks import SIDE_BY_SIDE, side_by_side
@@ -125,7 +125,7 @@ def trainability(table: pd.DataFrame, note: str = "") -> Figure:
     Shares over all metaparameters and seeds; anything else that varies has rows of its own. `note`
     is added to the caption.
     """
-    found = sweep_once(table)
+    found = sweep(table)
     require(table, "status")
     varied = [axis for axis in found.axes if not METAPARAMETERS.issuperset(axis.columns)]
     if not any(set(CAUSES) & set(axis.columns) for axis in varied):
@@ -138,7 +138,7 @@ def trainability(table: pd.DataFrame, note: str = "") -> Figure:
 
 def _lines(table: pd.DataFrame, column: str) -> tuple[Sweep, tuple[Line, ...], str]:
     """What varies in a table, the lines along a field, and how many trials have no accuracy."""
-    found = sweep_once(table)
+    found = sweep(table)
     require(table, column, "size_bytes", "macs", "status")
     known, lost = finite(found, found.answer)
     found = sweep(known.rows) if lost else found

@@ -64,7 +64,7 @@ def _written(
 
     Raises `ValueError` for a mistake, and `OSError` where the folder cannot be written.
     """
-    from dse.analysis.folder import read, rows_of  # imports pandas
+    from dse.analysis.folder import read, rows_of, sampled  # imports pandas
 
     compressed.refuse(wanted, "a report selects trials")
     if wanted or not (files.has_trials(folder) and records.ids(folder)):
@@ -80,7 +80,7 @@ def _written(
     rows = rows_of(table, wanted)
     note = caption(rows, len(table) - len(rows), selected=wanted, searched=searched)
     files.make(folder / "plots")
-    figures, messages = drawing.figures(rows, note, studies.sampled(folder))
+    figures, messages = drawing.figures(rows, note, sampled(folder, table))
     name = f"plots/{selection.file_name('report', *selection.words(wanted))}.html"
     page = build.write(folder, rows, figures, command, note, name, selected=wanted)
     return [page], messages

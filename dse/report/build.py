@@ -15,6 +15,7 @@ import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, configurations, sweep
 from dse.analysis.devices import mixed_devices
+from dse.analysis.folder import sampled as chosen
 from dse.analysis.folder import without_sampled
 from dse.analysis.rendering import counted, value_list
 from dse.analysis.summary import best, by_results, trained
@@ -99,7 +100,7 @@ def write(
         selected=tuple(selected),
         studies=found,
         networks=networks_of(folder, found),
-        sampled=sorted(studies.sampled(folder) if sampled is None else sampled),
+        sampled=sorted(chosen(folder, table) if sampled is None else sampled),
         stopped=stopped,
     )
     path, mark = folder / name, _mark(contents)

@@ -40,15 +40,16 @@ class Output:
         return (self.png, {"width": self.width}) if self.png else None
 
 
-def show(analysis: Callable[..., Any], *args: Any, **settings: Any) -> Output:
-    """What `analysis` gives for its arguments, or a line that says why it gives nothing.
+def show(analysis: Callable[..., Any] | Figure, *args: Any, **settings: Any) -> Output:
+    """What `analysis` gives for its arguments, or a line that says why it gives nothing; or a
+    figure that was drawn already.
 
     A figure is shown as an image, a table or a section of the report as Markdown, and anything
     else as a list of sentences. A `ValueError`, such as that of a table without the trials that the
     analysis needs, is shown as a line, and so is an `OSError`, such as that of a missing file.
     """
     try:
-        found = analysis(*args, **settings)
+        found = analysis if isinstance(analysis, Figure) else analysis(*args, **settings)
     except (ValueError, OSError) as error:
         return Output(markdown=f"*Not shown: {error}.*")
     if isinstance(found, Figure):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from dse.space.architecture import (
@@ -89,6 +89,25 @@ def read_networks(
     if errors:
         raise RequestError(errors)
     return *_titled(_distinct(axes)), module, _defaults(axes, overrides) if usual else ""
+
+
+def drawing_of(
+    points: Iterable[Mapping[str, Any]],
+) -> tuple[dict[str, tuple[Architecture, int]], str]:
+    """The distinct networks of some rows of records, by title, and what they have in common.
+
+    Raises `ValueError` where they are more than can be drawn, or not all are SqueezeNets.
+    """
+    networks: dict[tuple[Architecture, int], Mapping[str, Any]] = {}
+    for point in points:
+        if point["network"] != "squeezenet":
+            raise ValueError(f"`network` must be squeezenet in a drawing, got {point['network']}")
+        values = {name: point[name] for name in FIELDS}
+        networks.setdefault((_network(values), int(values["image_size"])), values)
+    if (count := len(networks)) > MAX_NETWORKS:
+        rule = f"a drawing must be of at most {MAX_NETWORKS} networks, got {count:,}"
+        raise ValueError(f"{rule}: select by key=value, as in trial_id=ID")
+    return _titled(networks)
 
 
 def _defaults(axes: Sequence[Mapping[str, Sequence[Any]]], given: Collection[str]) -> str:
