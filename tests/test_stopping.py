@@ -116,15 +116,6 @@ def test_a_second_stop_can_only_shorten_the_time() -> None:
         assert time.monotonic() - start < 60
 
 
-@pytest.mark.parametrize("seconds", [-1, float("nan"), "soon"])
-def test_the_time_to_stop_is_some_seconds(seconds: Any) -> None:
-    with (
-        Runner("toy:echo", Workers(count=1)) as runner,
-        pytest.raises(ValueError, match=r"`seconds` must be in \[0, 1e\+09\], got"),
-    ):
-        runner.stop(seconds)
-
-
 def test_a_signal_handler_may_stop_the_runner() -> None:
     with Runner("toy:behave", Workers(count=1)) as runner:
         runner.submit(0, ("check steadily", 1000))
