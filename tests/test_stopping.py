@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from toy_runs import alive, drive, ends, events, pids, soon, workers_of

@@ -102,7 +102,8 @@ def _line(key: str, some: Sequence[Any]) -> str:
     ['sr: 0.5', 'sr: [0.5, 1.0]', "name: '010'"]
     """
     page, style = ({key: some[0]}, False) if len(some) == 1 else ({key: [*some]}, None)
-    return yaml.safe_dump(page, default_flow_style=style, width=math.inf).rstrip()
+    line: str = yaml.safe_dump(page, default_flow_style=style, width=math.inf)
+    return line.rstrip()
 
 
 class Source(ConfigSource):
