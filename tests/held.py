@@ -1,6 +1,6 @@
-"""`python -m held ...` is `python -m dse.sweep ...`, whose trial waits if there is a file `hold`.
+"""`python -m held ...` is `python -m dse.sweep ...` with checkpoints ten times a second.
 
-It waits after an epoch, and the file is in the folder of all results.
+A trial waits after an epoch while there is a file `hold` in the folder of all results.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Holding:
 
 def run(argument: tuple[Trial, Path, Store, str], report: Reporter) -> dict[str, Any] | None:
     """A real trial."""
+    worker.CHECKPOINT_SECONDS, worker.CHECKPOINT_COST = 0.1, 0
     return worker.run(argument, cast(Reporter, Holding(report, argument[1].parent)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_the_printed_configuration_is_a_page_of_the_same_trials(
     shown = yaml_pages.values(printed[0], "printed")
     fixed = [key for key in QUESTION if not isinstance(shown.get(key, []), list)]
     assert len(fixed) > 30
-    if "network" not in arguments:
+    if not {"network", "momentum"} & set(re.split("[ =]", arguments)):  # all keys are read
         assert {key: shown[key] for key in fixed} == {key: first[key] for key in fixed}
 
 
@@ -69,7 +70,7 @@ def test_the_configuration_is_printed_without_data_and_only_if_it_is_right(
     assert printed.startswith(f"# python -m dse.sweep -cd {tmp_path} -cn mine protocol=imagenet\n")
     assert "\nlr: 0.04\n" in printed
     assert "\nmanifest: none\n" in printed
-    assert "\n# runner.engine: local\n" in printed
+    assert "runner" not in printed
     assert "submitit" not in printed
     (tmp_path / "whole.yaml").write_text(printed)
     assert lines("-cd", str(tmp_path), "-cn", "whole", "recipe=paper,robust") == [

@@ -346,7 +346,6 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
 @pytest.mark.parametrize(
     ("engine", "settings", "line"),
     [
-        ("slurm", {}, "`runner.engine` must be one of local, submitit, ray, got 'slurm'"),
         ("submitit", {"cluster": "pbs"}, "`cluster` must be one of slurm, local, got 'pbs'"),
         ("submitit", {"timeout_min": 0}, "`timeout_min` must be a whole number in 1 .. 525600"),
         ("submitit", {"partition": "a\nb"}, "`partition` must be a name, got 'a\\nb'"),
@@ -361,8 +360,7 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine
 def test_a_wrong_setting_is_reported_in_one_line(
     engine: str, settings: dict[str, Any], line: str
 ) -> None:
-    if engine != "slurm":
-        pytest.importorskip(engine)
+    pytest.importorskip(engine)
     kind = Cluster if engine == "ray" else Jobs
     with pytest.raises(ValueError, match="^" + re.escape(line)) as caught:
         Runner("toy:echo", Workers(count=1, engine=engine, settings=kind(**settings)))

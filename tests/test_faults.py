@@ -587,7 +587,7 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
     while sum(kills.values()) < 100:
         folder, there = tmp_path / str(number), set[str]()
         while len(there) < len(weights(undisturbed)):
-            with real(folder, *KEEPING, module="keeping") as driver:
+            with real(folder, *KEEPING, module="held") as driver:
                 victim = rng.choice(list(kills))
                 end, running = time.monotonic() + rng.uniform(1, 6), [driver.pid]
                 while driver.poll() is None and (time.monotonic() < end or not running):
@@ -601,7 +601,7 @@ def test_real_sweeps_survive_a_hundred_kills(tmp_path: Path) -> None:
             now = records.ids(folder)
             assert there <= now
             there = now
-        assert real(folder, *KEEPING, module="keeping").wait() == 0  # tidies, writes the tables
+        assert real(folder, *KEEPING, module="held").wait() == 0  # tidies, writes the tables
         check_equal(folder, undisturbed)
         assert "another process saved its record first" not in log_of(folder)
         number += 1

@@ -170,18 +170,6 @@ def test_no_tasks_no_events() -> None:
     assert events() == []
 
 
-@pytest.mark.parametrize("function", ["toy", ":behave", "toy:", ""])
-def test_a_function_is_named_by_its_module(function: str) -> None:
-    with pytest.raises(ValueError, match="`function` must be 'module:function', got"):
-        Runner(function, Workers(count=1))
-
-
-@pytest.mark.parametrize("workers", [0, -1])
-def test_there_is_at_least_one_worker(workers: int) -> None:
-    with pytest.raises(ValueError, match=f"`workers` must be at least 1, got {workers}"):
-        Runner("toy:echo", Workers(count=workers))
-
-
 def test_a_task_costs_milliseconds() -> None:
     with Runner("toy:echo", Workers(count=2)) as runner:
         runner.submit("first", 0)  # starts the server

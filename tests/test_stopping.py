@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from toy_runs import alive, drive, ends, events, pids, soon, workers_of
@@ -114,15 +113,6 @@ def test_a_second_stop_can_only_shorten_the_time() -> None:
                 runner.stop(200)
         assert received[-1] == Interrupted(0)
         assert time.monotonic() - start < 60
-
-
-@pytest.mark.parametrize("seconds", [-1, float("nan"), "soon"])
-def test_the_time_to_stop_is_some_seconds(seconds: Any) -> None:
-    with (
-        Runner("toy:echo", Workers(count=1)) as runner,
-        pytest.raises(ValueError, match=r"`seconds` must be in \[0, 1e\+09\], got"),
-    ):
-        runner.stop(seconds)
 
 
 def test_a_signal_handler_may_stop_the_runner() -> None:

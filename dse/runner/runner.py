@@ -60,7 +60,6 @@ from dse.runner.mps import service
 from dse.runner.ray import Cluster
 from dse.runner.submitit import Jobs
 from dse.runner.task import End, Report, failure, first_line
-from dse.space.rules import integer, one_of, real
 
 SPACING = 0.1
 """Minimum seconds between two starts of waiting tasks: each start costs a process."""
@@ -121,22 +120,14 @@ class Runner:
     `Failed` and `Interrupted`.
 
     `say` gets a line when tasks first wait for room, or cannot run concurrently on a GPU. Raises
-    `ValueError` where `function` is not "module:function", a number or a setting is out of its
-    range, or the engine is not installed.
+    `ValueError` where the engine is not installed or not available.
     """
 
     def __init__(
         self, function: str, workers: Workers, say: Callable[[str], object] = lambda line: None
     ) -> None:
-        if not all(function.partition(":")):
-            raise ValueError(f"`function` must be 'module:function', got {function!r}")
-        if workers.count < 1:
-            raise ValueError(f"`workers` must be at least 1, got {workers.count}")
-        self._workers = workers.count
-        self._retries = integer(0, 1000).accept("retries", workers.retries)
-        engine = one_of(*ENGINES).accept("runner.engine", workers.engine)
-        patience = real(0, 1e9).accept("patience", workers.patience)
-        self._engine = ENGINES[engine](function, patience, workers.settings)
+        self._workers, self._retries = workers.count, workers.retries
+        self._engine = ENGINES[workers.engine](function, workers.patience, workers.settings)
         self._queue: deque[_Task] = deque()
         self._alone: deque[_Task] = deque()
         self._postponed: list[tuple[float, int, _Task]] = []
@@ -185,9 +176,9 @@ class Runner:
         within `seconds`.
 
         Returns at once; the events report how the tasks end. Calling it again can only shorten
-        the time. A signal handler may call it. Raises `ValueError` for less than 0 seconds.
+        the time. A signal handler may call it.
         """
-        deadline = time.monotonic() + real(0, 1e9).accept("seconds", seconds)
+        deadline = time.monotonic() + seconds
         self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
 
     def events(self, turn: Callable[[], None] = lambda: None) -> Iterator[Event]:

@@ -92,7 +92,7 @@ def parser(
     result.add_argument("overrides", nargs="*", metavar=what, help=f"{are} are listed below")
     result.add_pages(page, hidden=not alone)
     if alone:
-        shown = "print every key's values, as a page of your own; train nothing"
+        shown = "print every key of a trial, as a page of your own; train nothing"
         result.add_argument(
             "-c", "--cfg", nargs="?", const="job", action="append", metavar="job", help=shown
         )

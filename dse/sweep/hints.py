@@ -15,17 +15,11 @@ def of_value(value: object, rule: Rule, *, grid: bool) -> str:
 
     `grid` says whether the key may have several values.
 
-    >>> from dse.space.rules import integer, one_of, real
+    >>> from dse.space.rules import one_of, real
     >>> of_value("none,simple", one_of("none", "simple"), grid=True)
     '; write [none, simple]'
     >>> of_value("1_000", real(0, 9999), grid=False)
     '; write plain numbers, such as 8, 0.5 or 1e-3'
-    >>> of_value("0-3", integer(0, 9), grid=True)
-    '; write range(0,4) for 0 to 3'
-    >>> of_value("5-3", integer(0, 9), grid=True)
-    '; write plain numbers, such as 8, 0.5 or 1e-3'
-    >>> of_value("range(0,2)", integer(0, 9), grid=True)
-    '; in a page, write the values in brackets, such as [0, 1, 2]'
     """
     if not isinstance(value, str):
         return ""
@@ -34,12 +28,6 @@ def of_value(value: object, rule: Rule, *, grid: bool) -> str:
         ways = [joined(parts, rule), f"[{', '.join(parts)}]" if _all(parts, rule) else ""]
         if any(ways):
             return f"; write {' or '.join(filter(None, ways))}"
-    whole = grid and rule.text.startswith("a whole number")
-    ends = re.fullmatch(r"(\d{1,6})[-:](\d{1,6})", value) if whole else None
-    if ends and int(ends[1]) <= int(ends[2]):
-        return f"; write range({ends[1]},{int(ends[2]) + 1}) for {ends[1]} to {ends[2]}"
-    if rule.kind == "number" and re.fullmatch(r"range\([0-9., ]+\)", value):
-        return "; in a page, write the values in brackets, such as [0, 1, 2]"
     looks_like_one = re.match(r"[-+.]?\d|(range|int|float)\(", value)
     if rule.kind == "number" and looks_like_one and not is_number(value):
         return "; write plain numbers, such as 8, 0.5 or 1e-3"

@@ -20,13 +20,13 @@ from dse.runner.remote import require
 from dse.runner.runner import Workers
 from dse.space.architecture import field_names
 from dse.sweep import hints, pages
-from dse.sweep.configuration import configuration
 from dse.sweep.devices import placed, unshareable
 from dse.sweep.errors import RequestError
 from dse.sweep.help import parser
 from dse.sweep.keys import ENGINE_SETTINGS, RULES, SETTINGS, Setting, accepted, check_distinct
 from dse.sweep.no_effect import off, without_effect
 from dse.sweep.overrides import parse_overrides
+from dse.sweep.yaml_pages import configuration
 from dse.trial.datasets import DATA_SETS
 from dse.trial.names import written
 from dse.trial.protocol import check_held_out
@@ -85,6 +85,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
     of_page = _resized(trials, given)
     if varied and options.config_name == page:  # nobody asked for what this page varies
         of_page += _also_varied(page, axes, trials, given)
+    shown = [{**grid, **checked} for grid, checked in zip(grids, axes, strict=True)]
     return Request(
         trials=trials,
         folder=settings["results.root"] / settings["name"],
@@ -95,7 +96,7 @@ def read_request(program: str, description: str, arguments: Sequence[str], page:
         remarks=tuple(
             dict.fromkeys([*of_page, *itertools.chain.from_iterable(map(remarks, axes))])
         ),
-        configuration=configuration(options, choices, grids, axes, given) if cfg else "",
+        configuration=configuration(options, choices, shown) if cfg else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""The file of a page -> its values, for Hydra to compose: text stays as it was written.
+"""The file of a page -> its values, for Hydra to compose, and back: text stays as it was written.
 
 YAML 1.1 reads 010 as 8, 1_23 as 123, 1:30 as 90 and no as false before anyone knows what a key
 holds. Here the key decides.
@@ -6,7 +6,9 @@ holds. Here the key decides.
 
 from __future__ import annotations
 
-import codecs
+import math
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
-from dse.space.rules import is_number
-from dse.sweep.keys import TEXT
+from dse.space.rules import is_number, printable
+from dse.sweep.keys import GROUPS, RULES, SETTINGS, TEXT
 
 BOOL, FLOAT, INT, STR, TIMESTAMP = (
     f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "str", "timestamp")
@@ -24,20 +26,11 @@ BOOL, FLOAT, INT, STR, TIMESTAMP = (
 
 
 def read(path: Path) -> str:
-    """The text of a page, without its byte order mark.
-
-    Raises `OSError`, and `ValueError` where it is not in UTF-8, or in UTF-16 with such a mark.
-    """
-    content = path.read_bytes()
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    """The text of a page; raises `OSError`, and `ValueError` where it is not in UTF-8."""
     try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}: it must be text in UTF-8") from None
-    if "\0" in text:
-        raise ValueError(f"{path}: it must be text in UTF-8")
-    return text
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: it must be text in UTF-8") from None
 
 
 def values(text: str, name: str) -> Any:
@@ -80,6 +73,37 @@ def _type(tag: str, written: str, key: str) -> str:
     if not is_number(written):
         return STR  # which no number's rule accepts
     return INT if written.lstrip("+-").isdigit() else FLOAT
+
+
+def configuration(
+    options: Any, choices: Sequence[Mapping[str, str]], grids: Sequence[Mapping[str, Sequence[Any]]]
+) -> str:
+    """Each grid as a page that sets every key of the question, with `---` between two pages.
+
+    `options` are those of the command line, `choices` the pages of the groups of each grid. Each
+    page begins with the command that asks for it.
+    """
+    start = ["python", "-m", "dse.sweep", *(["-cd", own] if (own := options.config_dir) else [])]
+    start += ["-cn", options.config_name]
+    others = [text for text in options.overrides if text.partition("=")[0] not in GROUPS]
+    parts = []
+    for choice, grid in zip(choices, grids, strict=True):
+        command = printable(shlex.join([*start, *map("=".join, choice.items()), *others]))
+        named = grid["name"] != [options.config_name]
+        keys = [key for key in (*RULES, *SETTINGS) if key in grid and (named or key != "name")]
+        parts.append("\n".join([f"# {command}", *(_line(key, grid[key]) for key in keys)]))
+    return "\n---\n".join(parts)
+
+
+def _line(key: str, some: Sequence[Any]) -> str:
+    """A key with its value, or with its list of values.
+
+    >>> [_line("sr", [0.5]), _line("sr", [0.5, 1.0]), _line("name", ["010"])]
+    ['sr: 0.5', 'sr: [0.5, 1.0]', "name: '010'"]
+    """
+    page, style = ({key: some[0]}, False) if len(some) == 1 else ({key: [*some]}, None)
+    line: str = yaml.safe_dump(page, default_flow_style=style, width=math.inf)
+    return line.rstrip()
 
 
 class Source(ConfigSource):
