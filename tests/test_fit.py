@@ -131,6 +131,21 @@ def test_a_network_of_another_kind_is_refused() -> None:
         fit(nn.Linear(2, 2), None, Settings(retrain_epochs=0))
 
 
+def test_a_network_that_a_file_cannot_describe_is_not_trained(
+    network: SqueezeNet, training: Retraining
+) -> None:
+    """A field of a Fire module, or of a layer, that `describe` does not know."""
+    unheard = replace(training, on_epoch=lambda epoch, val: pytest.fail("it was trained"))
+    wired, dilated = copy.deepcopy(network), copy.deepcopy(network)
+    first, *others = network.architecture.fires
+    fires = (replace(first, squeeze_stride=2), *others)
+    wired.architecture = replace(network.architecture, fires=fires)
+    dilated.fire3.expand3x3.dilation = (2, 2)
+    for one, lost in ((wired, "fires"), (dilated, "fire3.expand3x3")):
+        with pytest.raises(ValueError, match=f"must be what its description builds.* {lost}$"):
+            fit(one, unheard, Settings(retrain_epochs=1))
+
+
 def test_weights_that_are_not_finite_are_refused(network: SqueezeNet) -> None:
     broken = copy.deepcopy(network)
     with torch.no_grad():
