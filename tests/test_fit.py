@@ -19,6 +19,7 @@ from dse.compress.prune import densities
 from dse.compress.retrain import Retraining, val_top1
 from dse.compress.sensitivity import sensitivity
 from dse.compress.svd import size
+from dse.compress.weights import WITH_DATA
 from dse.data.memory import load
 from dse.data.resident import on_device
 from dse.space.architecture import LAYOUTS, Metaparameters
@@ -371,6 +372,9 @@ def test_outputs_of_layers_have_their_formats(network: SqueezeNet, training: Ret
 
 
 def test_fixed_point_needs_data(network: SqueezeNet) -> None:
+    for method in {*METHODS} - {*WITH_DATA}:
+        fit(network, None, Settings(method=method, retrain_epochs=0))
+    assert "ristretto" in WITH_DATA
     with pytest.raises(ValueError, match="`method` ristretto needs the data"):
         fit(network, None, Settings(method="ristretto", retrain_epochs=0))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -51,6 +51,13 @@ SINCE: Mapping[str, Any] = {
 question that value keeps the field out of the identity, so old results stay valid."""
 
 ID_DIGITS = 20
+
+
+class Missing(ValueError):
+    """Fields that a row lacks: another version of this code wrote it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__("\n".join(f"`{name}` is missing" for name in names))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +156,7 @@ def trial_from(question: Mapping[str, Any]) -> Trial:
 
     missing = [name for name in QUESTION if name not in whole]
     if missing:
-        raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
+        raise Missing(missing)
     return Trial(
         network=whole["network"],
         metaparameters=Metaparameters(**part(Metaparameters)),
