@@ -27,7 +27,7 @@ from dse.space.architecture import (
 from dse.space.rules import check, expect, integer, knob, one_of
 from dse.trial.protocol import Protocol
 from dse.trial.recipe import Recipe
-from dse.trial.unread import misplaced
+from dse.trial.unread import NETWORKS, misplaced
 
 SEMANTICS = 3
 """The version of what training means. A change that may alter an answer raises it, which makes
@@ -68,7 +68,7 @@ class Trial:
     image too small for the network, or a field that the network does not read.
     """
 
-    network: str = knob("squeezenet", one_of("squeezenet", "alexnet"), "kind of network")
+    network: str = knob("squeezenet", one_of(*NETWORKS), "kind of network")
     metaparameters: Metaparameters = field(default_factory=Metaparameters)
     layout: Layout
     protocol: Protocol
