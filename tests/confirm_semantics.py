@@ -18,6 +18,7 @@ from dse.trial import compression
 from dse.trial.question import SEMANTICS
 
 CONFIRMED = Path(__file__).with_name("semantics.json")
+FOLDER = Path(__file__).parents[1] / "dse"
 MODULES = (
     "space/rules", "space/architecture", "space/alexnet", "space/cost", "space/grid",
     "trial/datasets", "trial/recipe", "trial/schedule", "trial/protocol", "trial/unread",
@@ -38,6 +39,13 @@ COMPRESSION = (
     "coding/weight_model", "coding/level_tables", "coding/levels", "coding/floats",
     "coding/exact", "coding/range_coder",
 )  # fmt: skip
+EXCUSED = {
+    "data/resident", "training/circumstance", "training/cuda", "training/fused", "training/graphs",
+    "training/halves", "training/kernels", "training/processes", "training/ranks",
+    "trial/names", "trial/compressed", "coding/bound",
+}  # fmt: skip
+"""Modules that these import and that decide no answer: devices and processes, which are a
+circumstance, how values are written, a compressed network's record, and a bound on a size."""
 TYPING = {"__future__", "collections.abc", "typing"}
 TYPES = {"annotation", "returns", "simple", "type_comment", "type_params", "kind", "ctx"}
 
@@ -51,10 +59,33 @@ def current() -> dict[str, Any]:
     }
 
 
+def unlisted() -> set[str]:
+    """The modules of the same packages that the listed ones import, at any remove, and that are
+    neither listed nor excused."""
+    known, found = {*MODULES, *COMPRESSION, *EXCUSED}, set[str]()
+    left = [*MODULES, *COMPRESSION]
+    packages = {name.split("/")[0] for name in left}
+    while left:
+        new = {n for n in imported(left.pop()) if n.split("/")[0] in packages} - known - found
+        found |= new
+        left += new
+    return found
+
+
+def imported(module: str) -> set[str]:
+    """The modules of `dse` that a module imports names from."""
+    nodes = ast.walk(ast.parse((FOLDER / f"{module}.py").read_text()))
+    names = set[str]()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dse."):
+            base = str(node.module).removeprefix("dse.").replace(".", "/")
+            names |= {base, *(f"{base}/{alias.name}" for alias in node.names)}
+    return {name for name in names if (FOLDER / f"{name}.py").exists()}
+
+
 def digest(modules: tuple[str, ...]) -> str:
     """A digest over the syntax trees of modules."""
-    folder = Path(__file__).parents[1] / "dse"
-    shapes = [shape(ast.parse((folder / f"{name}.py").read_text())) for name in modules]
+    shapes = [shape(ast.parse((FOLDER / f"{name}.py").read_text())) for name in modules]
     return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
 
 

@@ -71,6 +71,23 @@ def test_a_declared_digest_of_the_arrays_is_checked(store: Store) -> None:
     assert len(arrays_of(right, store).train_labels) == 10
 
 
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"num_classes": 11}, "11 classes, labels 0 .. 10, got 10 classes, labels 0 .. 9"),
+        ({"num_classes": 9}, "9 classes, labels 0 .. 8, got 10 classes, labels 0 .. 9"),
+        ({"mean": (0.2, 0.2, 0.2)}, "training pixels of mean 0.2000 0.2000 0.2000, got "),
+        ({"std": (*FACTS.std[:2], 0.2)}, "training pixels of std 0."),
+    ],
+)
+def test_declared_facts_are_checked(store: Store, wrong: dict[str, object], line: str) -> None:
+    tiny = python_files(store.root)
+    with pytest.raises(DataError) as caught:
+        ensure(replace(tiny, facts=replace(FACTS, **wrong)), store)
+    assert str(caught.value).startswith(f"`data` tiny must have {line}")
+    assert in_cache(store) == []
+
+
 def test_a_cache_does_not_need_the_files_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

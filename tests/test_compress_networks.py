@@ -14,7 +14,7 @@ from test_fit import TRIAL
 from torch import nn
 
 from dse.coding.tensors import CompressedModel, Dense
-from dse.compress.descriptions import build, describe
+from dse.compress.descriptions import build, check_described, describe
 from dse.compress.fit import METHODS, fit
 from dse.compress.networks import compressed, dropouts, fold, layers, module
 from dse.compress.retrain import Retraining
@@ -82,6 +82,7 @@ def test_descriptions_give_back_every_architecture_of_the_space() -> None:
             network = SqueezeNet(architecture)
         description = json.loads(json.dumps(describe(network)))
         assert build(description).architecture == architecture
+        check_described(network)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -115,6 +116,7 @@ def test_the_published_alexnet_is_described_in_a_line() -> None:
     again = build(description)
     assert again.architecture == AlexNet()
     assert again.fc6.weight.shape == network.fc6.weight.shape
+    check_described(network)
     assert len(json.dumps(description)) < 50
 
 

@@ -10,9 +10,11 @@ from planted_compressed import EIGHT, FOUR, SR, SVD, compressed_networks
 from test_budgets import rising
 
 from dse.analysis.axes import NoSweep, TooMany, sweep
+from dse.figures import scales
 from dse.figures.compressed import FRONTS, compressed
 from dse.figures.plots import plot
 from dse.report.compression import compression
+from dse.trial.compression import METHODS
 
 TABLE = compressed_networks([EIGHT, FOUR, SVD], rising, sr=SR)
 
@@ -105,6 +107,10 @@ def test_marks_differ_without_colour() -> None:
     looks = {(line.get_marker(), str(line.get_markerfacecolor())) for line in named}
     assert len(looks) == len(named) == 4
     assert len({line.get_marker() for line in named}) == 3  # one of them with two settings
+
+
+def test_every_method_has_a_colour() -> None:
+    assert set(scales.METHODS) == set(METHODS)
 
 
 def test_a_method_looks_the_same_in_any_figure() -> None:

@@ -19,6 +19,7 @@ from dse.space.architecture import (
     Architecture,
     Layout,
     Metaparameters,
+    field_names,
     generate,
     map_sizes,
 )
@@ -96,6 +97,13 @@ def test_table_1() -> None:
         ("conv10", 13, 1000),
         ("pool10", 1, 1000),
     ]
+
+
+def test_random_points_vary_everything_that_a_cost_may_depend_on() -> None:
+    points = random_points(60, seed=1)
+    for parts in ([p.metaparameters for p in points], [p.layout for p in points]):
+        for name in field_names(type(parts[0])):
+            assert len({getattr(part, name) for part in parts}) > 1, f"draw `{name}` in conftest.py"
 
 
 def test_activations_and_peak() -> None:

@@ -19,6 +19,7 @@ from dse.compress.prune import densities
 from dse.compress.retrain import Retraining, val_top1
 from dse.compress.sensitivity import sensitivity
 from dse.compress.svd import size
+from dse.compress.weights import WITH_DATA
 from dse.data.memory import load
 from dse.data.resident import on_device
 from dse.space.architecture import LAYOUTS, Metaparameters
@@ -129,6 +130,21 @@ def test_no_method_retrains_without_data(network: SqueezeNet) -> None:
 def test_a_network_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="got Linear"):
         fit(nn.Linear(2, 2), None, Settings(retrain_epochs=0))
+
+
+def test_a_network_that_a_file_cannot_describe_is_not_trained(
+    network: SqueezeNet, training: Retraining
+) -> None:
+    """A field of a Fire module, or of a layer, that `describe` does not know."""
+    unheard = replace(training, on_epoch=lambda epoch, val: pytest.fail("it was trained"))
+    wired, dilated = copy.deepcopy(network), copy.deepcopy(network)
+    first, *others = network.architecture.fires
+    fires = (replace(first, squeeze_stride=2), *others)
+    wired.architecture = replace(network.architecture, fires=fires)
+    dilated.fire3.expand3x3.dilation = (2, 2)
+    for one, lost in ((wired, "fires"), (dilated, "fire3.expand3x3")):
+        with pytest.raises(ValueError, match=f"must be what its description builds.* {lost}$"):
+            fit(one, unheard, Settings(retrain_epochs=1))
 
 
 def test_weights_that_are_not_finite_are_refused(network: SqueezeNet) -> None:
@@ -356,6 +372,9 @@ def test_outputs_of_layers_have_their_formats(network: SqueezeNet, training: Ret
 
 
 def test_fixed_point_needs_data(network: SqueezeNet) -> None:
+    for method in {*METHODS} - {*WITH_DATA}:
+        fit(network, None, Settings(method=method, retrain_epochs=0))
+    assert "ristretto" in WITH_DATA
     with pytest.raises(ValueError, match="`method` ristretto needs the data"):
         fit(network, None, Settings(method="ristretto", retrain_epochs=0))
 

@@ -146,7 +146,7 @@ def test_a_grid_names_every_mistake() -> None:
             V1_0, 224, num_classes=1, in_channels=0, sr=[0.5, -1], freq=[0, 9], bypass="x", srr=1
         )
     assert str(error.value).splitlines() == [
-        "unknown metaparameter `srr`; known are base_e, incr_e, freq, pct3x3, sr, bypass",
+        f"unknown metaparameter `srr`; known are {', '.join(NAMES)}",
         "`num_classes` must be a whole number in 2 .. 100000, got 1",
         "`in_channels` must be a whole number in 1 .. 16, got 0",
         "`freq` must be a whole number in 1 .. 8, got 0",

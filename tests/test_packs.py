@@ -313,15 +313,24 @@ def test_a_pack_that_cannot_be_read_is_not_called_damaged(
         assert "remove" not in error
 
 
-def test_what_a_later_version_wrote_is_not_called_damaged(folder: Path) -> None:
-    """It has a field that decides the id, which this version cannot know."""
-    row = {**OTHER.row(), "depth": 3, "trial_id": "f" * 20}
-    later = "is of a later version, which has `depth`: update dse to read it"
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depth": 3}, "is of a later version, which has `depth`: update dse to read it$"),
+        ({"lr": None}, "is of another version of dse: `lr` is missing; it is not damaged, keep it"),
+    ],
+)
+def test_what_another_version_wrote_is_not_called_damaged(
+    folder: Path, change: dict[str, object], message: str
+) -> None:
+    """It has a field that decides the id, which this version cannot know, or lacks one."""
+    row = {**OTHER.row(), **change, "trial_id": "f" * 20}
+    row = {name: value for name, value in row.items() if value is not None}
     home = files.trial_folder(folder, "f" * 20)
     home.mkdir()
     (home / files.RECORD).write_bytes(files.sealed(row))
     for _ in range(2):
-        with pytest.raises(files.Damaged, match=later):
+        with pytest.raises(files.Damaged, match=message):
             dse.load(folder)
         shutil.rmtree(home, ignore_errors=True)
         files.pack_of(folder).write_bytes(packs.encoded("trials", [row], {}))

@@ -6,6 +6,9 @@ import math
 
 import pytest
 
+from dse.report.study import EVEN
+from dse.results.studies import GRID
+from dse.search import keys
 from dse.search.samplers import SAMPLERS, build, distributions
 from dse.search.space import Choice, Interval, Space
 
@@ -45,15 +48,19 @@ def test_a_space_is_not_empty() -> None:
         Choice(name="sr", values=())
 
 
+def test_every_sampler_is_a_value_of_the_key() -> None:
+    assert (*SAMPLERS, GRID) == keys.SAMPLERS
+
+
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "gp"])
 def test_what_is_proposed_depends_on_the_trials_alone(name: str) -> None:
     """One sampler for each trial, in two studies of which one is rebuilt from the other's trials
-    before every trial."""
+    before every trial; in a third, other values are found, which `EVEN` samplers do not read."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     proposed: list[list[dict[str, object]]] = []
-    for rebuilt in (False, True):
+    for rebuilt, sign in ((False, 1), (True, 1), (False, -1)):
         study = optuna.create_study(directions=["minimize", "maximize"])
         for number in range(30):
             if rebuilt:
@@ -62,7 +69,8 @@ def test_what_is_proposed_depends_on_the_trials_alone(name: str) -> None:
                 study.add_trials(trials)
             study.sampler = build(name, seed=7, number=number, n_trials=30)
             trial = study.ask(distributions(SPACE))
-            study.tell(trial, [trial.params["base_e"], trial.params["lr"]])
+            study.tell(trial, [sign * trial.params["base_e"], sign * trial.params["lr"]])
         proposed.append([trial.params for trial in study.trials])
     assert proposed[0] == proposed[1]
+    assert (proposed[0] == proposed[2]) is (name in EVEN)
     assert len({str(params) for params in proposed[0]}) > 25

@@ -107,6 +107,12 @@ def test_the_paper_s_numbers_are_next_to_its_network_only() -> None:
     assert found["paper_top1"].isna().all()
 
 
+def test_the_networks_of_a_further_kind_have_rows_too() -> None:
+    found = table2(pd.concat([small(), small().replace({"network": {"squeezenet": "vgg"}})]))
+    assert found["network"].unique().tolist() == ["alexnet", "squeezenet", "vgg"]
+    assert found.query("network == 'vgg'")["paper_top1"].isna().all()
+
+
 def test_settings_are_in_the_order_of_their_values() -> None:
     rows = [row("trial0", 70, 900, method="none", retrain_epochs=n) for n in (9, 100, 10)]
     found = table2(pd.concat([small(), pd.DataFrame(rows)]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dse.analysis.lines import Line
+from dse.paper.evidence import fixed
 from dse.paper.published import FIGURE_3A, FIGURE_3B, Point
 from dse.space.architecture import Metaparameters, generate
 from dse.space.cost import cost
@@ -51,14 +52,14 @@ FIGURE_3: Mapping[str, Figure3] = {
         title="Figure 3(a)",
         column="sr",
         label="squeeze ratio (sr)",
-        fixed={"pct3x3": 0.5, "freq": 2, "bypass": "none"},
+        fixed=fixed("sr", pct3x3=0.5, freq=2, bypass="none"),
         points=FIGURE_3A,
     ),
     "figure3b": Figure3(
         title="Figure 3(b)",
         column="pct3x3",
         label="share of 3x3 filters (pct3x3)",
-        fixed={"sr": 0.5, "freq": 2, "bypass": "none"},
+        fixed=fixed("pct3x3", sr=0.5, freq=2, bypass="none"),
         points=FIGURE_3B,
     ),
 }

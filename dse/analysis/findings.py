@@ -21,6 +21,7 @@ from dse.analysis.compare import Comparison, judged
 from dse.analysis.pairs import averaged, averaged_rows, axis_alone
 from dse.analysis.plateau import MARGIN, PAPER, Claim, beyond
 from dse.analysis.statistics import ALPHA
+from dse.paper.evidence import fixed
 from dse.paper.published import FIGURE_3A, FIGURE_3B, TABLE_2, TABLE_3, Point
 from dse.space.architecture import V1_0
 from dse.trial.names import written
@@ -236,7 +237,7 @@ def _order(better: str, worse: str) -> _Claim:
     return _Claim(
         text=f"{names[better].capitalize()} is better than {names[worse]}.",
         paper=f"Table 3: {known[better]:.1f} and {known[worse]:.1f}% (top-1 on ImageNet).",
-        fixed={"sr": 0.125, "pct3x3": 0.5},
+        fixed=fixed("bypass", "freq", sr=0.125, pct3x3=0.5),
         judge=_higher("bypass", worse, better),
     )
 
@@ -245,32 +246,32 @@ CLAIMS = (
     _Claim(
         text="SqueezeNet has AlexNet's accuracy with 50 times fewer parameters.",
         paper=f"Table 2: {_TOP1['squeezenet']} and {_TOP1['alexnet']}% (top-1 on ImageNet).",
-        fixed={"sr": 0.125, "pct3x3": 0.5, "bypass": "none", "pool_after": V1_0.pool_after},
+        fixed=fixed("freq", sr=0.125, pct3x3=0.5, bypass="none", pool_after=V1_0.pool_after),
         judge=_as_accurate,
         networks=("squeezenet", "alexnet"),
     ),
     _Claim(
         text="Accuracy rises with the squeeze ratio.",
         paper=f"Figure 3(a): {_points(FIGURE_3A, 0.125, 0.75)}.",
-        fixed={"pct3x3": 0.5, "bypass": "none"},
+        fixed=fixed("sr", "freq", pct3x3=0.5, bypass="none"),
         judge=_higher("sr", 0.125, 0.75),
     ),
     _Claim(
         text="Accuracy stops rising at a squeeze ratio of 0.75.",
         paper=f"Figure 3(a): {_points(FIGURE_3A, 0.75, 1.0)}.",
-        fixed={"pct3x3": 0.5, "bypass": "none"},
+        fixed=fixed("sr", "freq", pct3x3=0.5, bypass="none"),
         judge=_plateau("sr", FIGURE_3A),
     ),
     _Claim(
         text="Accuracy rises with the share of 3x3 filters.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.01, 0.5)}.",
-        fixed={"sr": 0.5, "bypass": "none"},
+        fixed=fixed("pct3x3", "freq", sr=0.5, bypass="none"),
         judge=_higher("pct3x3", 0.01, 0.5),
     ),
     _Claim(
         text="Accuracy stops rising at a share of 3x3 filters of 50%.",
         paper=f"Figure 3(b): {_points(FIGURE_3B, 0.5, 0.625, 0.99)}.",
-        fixed={"sr": 0.5, "bypass": "none"},
+        fixed=fixed("pct3x3", "freq", sr=0.5, bypass="none"),
         judge=_plateau("pct3x3", FIGURE_3B),
     ),
     _order("simple", "none"),
@@ -279,7 +280,7 @@ CLAIMS = (
     _Claim(
         text="Late downsampling raises accuracy.",
         paper="Strategy 3 (section 3.1), without numbers.",
-        fixed={"sr": 0.125, "pct3x3": 0.5, "bypass": "none"},
+        fixed=fixed("freq", sr=0.125, pct3x3=0.5, bypass="none"),
         judge=_late_pooling,
     ),
 )

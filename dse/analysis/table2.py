@@ -16,7 +16,7 @@ from dse.analysis.compressed import control_change, distinct
 from dse.analysis.statistics import PERCENT, POINTS, interval
 from dse.analysis.table3 import FIXED
 from dse.paper.published import TABLE_2, Table2Row
-from dse.trial.compression import METHODS, SETTINGS, Settings, used
+from dse.trial.compression import METHODS, SETTINGS, USES, Settings, used
 from dse.trial.names import written
 from dse.trial.question import QUESTION
 from dse.trial.unread import unread
@@ -32,8 +32,6 @@ PAPER = {
     ("squeezenet", "deep_compression", 6): "squeezenet_6bit",
 }
 """Network, method and bits of a weight -> the row of the paper's Table 2."""
-NARROW = ("deep_compression", "ristretto")
-"""The methods whose weights have `bits` bits; the others' have 32."""
 
 
 def table2(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +70,6 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
     )
     values = pd.DataFrame([key for key, _ in groups], columns=keys)  # in `found` some are text
     order = values.assign(
-        network=found["network"].map(list(NETWORKS).index),
         method=found["method"].map(METHODS.index),
         **({"bits": found["bits"]} if "bits" in keys else {}),
     )
@@ -89,7 +86,7 @@ def _row(
     alexnet_bytes: pd.Series[float],
 ) -> dict[str, Any]:
     """One row of the table: the networks of one setting, which differ in their seed."""
-    bits = int(rows["bits"].iloc[0]) if key["method"] in NARROW else 32
+    bits = int(rows["bits"].iloc[0]) if "bits" in USES[key["method"]] else 32
     size, original = rows["file_bytes"].mean(), rows["fp32_bytes"].mean()
     top1 = interval(rows["top1"].tolist(), within=PERCENT)
     known = rows["change"].notna().all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, astuple, fields, replace
 from typing import Any
 
 import torch
@@ -51,6 +51,35 @@ def build(description: Mapping[str, Any]) -> nn.Module:
         raise ValueError(f"`architecture` must describe a network: {error!r}") from None
 
 
+def check_described(network: nn.Module) -> None:
+    """Raise `ValueError` unless the network's description gives the same one, without norms: each
+    field of its architecture, and what its layers are."""
+    description, own = describe(network), _facts(network)
+    again = _facts(build(description))
+    lost = [name for name, value in own.items() if again.get(name) != value]
+    if lost:
+        raise ValueError(
+            "`network` must be what its description builds: dse/compress/descriptions.py leaves "
+            f"out {', '.join(lost[:3])}"
+        )
+
+
+def _facts(network: Any) -> dict[str, Any]:
+    """The fields of a network's architecture, and its layers' kernels, strides, groups ..."""
+    architecture = _without_norm(network.architecture)
+    found = {item.name: getattr(architecture, item.name) for item in fields(architecture)}
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            found[name] = [getattr(layer, value) for value in layer.__constants__]
+    return found
+
+
+def _without_norm(counts: Any) -> Any:
+    if isinstance(counts, Architecture):
+        return replace(counts, layout=replace(counts.layout, norm="none"))
+    return replace(counts, norm="none")
+
+
 def _changed(value: Any, default: Any) -> dict[str, Any]:
     own, usual = asdict(value), asdict(default)
     return {name: own[name] for name in own if own[name] != usual[name]}
@@ -68,7 +97,7 @@ def _described_squeezenet(a: Architecture) -> dict[str, Any]:
         "s1x1": [fire.s1x1 for fire in a.fires],
         "e1x1": [fire.e1x1 for fire in a.fires],
         "e3x3": [fire.e3x3 for fire in a.fires],
-        **_changed(replace(a.layout, norm="none"), Layout()),
+        **_changed(_without_norm(a).layout, Layout()),
     }
 
 
@@ -100,7 +129,7 @@ def _squeezenet(values: dict[str, Any]) -> tuple[Architecture, int]:
 
 def _described_alexnet(network: AlexNetModule) -> dict[str, Any]:
     """With the smallest images that give its first linear layer as many inputs as it has."""
-    a = replace(network.architecture, norm="none")
+    a = _without_norm(network.architecture)
     inputs = network.fc6.in_features
     own = _changed(a, AlexNet())
     if "convolutions" in own:

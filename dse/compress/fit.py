@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from dse.coding.tensors import CompressedModel
-from dse.compress.descriptions import describe
+from dse.compress.descriptions import check_described
 from dse.compress.fixed_point import ristretto
 from dse.compress.networks import compressed
 from dse.compress.prune import prune
@@ -53,7 +53,7 @@ def fit(model: nn.Module, training: Retraining | None, settings: Settings) -> Co
         )
     if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
         raise ValueError("`model` must have finite weights, got infinite ones or NaN")
-    describe(model)  # a network that cannot be stored is not trained
+    check_described(model)  # a network that cannot be stored is not trained
     network = copy.deepcopy(model)
     if training is not None:
         network.to(training.device)

@@ -17,7 +17,7 @@ from dse.sweep.messages import say
 from dse.sweep.overrides import parse_overrides
 from dse.sweep.request import checked_axes, read_grids
 from dse.sweep.streams import print_lines
-from dse.trial.compression import SETTINGS, Settings
+from dse.trial.compression import METHODS, SETTINGS, Settings
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".net")
 """What files of weights end in; only the first is read."""
@@ -26,8 +26,8 @@ PAPER = {"protocol": ["imagenet_torchvision"]}
 """The page of the paper's network, whose values other keys change."""
 
 ELSEWHERE = "for weights that were not trained here"
-WITHOUT_DATA = ("none", "svd", "prune", "deep_compression")
-"""The methods that can do without images."""
+WITH_DATA = ("ristretto",)
+"""The methods that cannot do without images."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -106,8 +106,9 @@ def _needs_data(axes: Mapping[str, Sequence[Any]]) -> list[str]:
     (method,), (epochs,) = axes["method"], axes["retrain_epochs"]
     lines = [f"`retrain_epochs` must be 0 {ELSEWHERE}, got {epochs}"] if epochs else []
     lines += [f"`phase` must be final {ELSEWHERE}, got sparse"] * ("sparse" in axes["phase"])
-    if method not in WITHOUT_DATA:
-        lines.append(f"`method` must be one of {', '.join(WITHOUT_DATA)} {ELSEWHERE}, got {method}")
+    if method in WITH_DATA:
+        others = ", ".join(name for name in METHODS if name not in WITH_DATA)
+        lines.append(f"`method` must be one of {others} {ELSEWHERE}, got {method}")
     return lines
 
 

@@ -14,7 +14,7 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dse.data.fetch import locate, verified
-from dse.data.formats import Bytes
+from dse.data.formats import Batch, Bytes
 from dse.data.published import PUBLISHED, Published
 from dse.data.store import DataError, Report, Store, new_file, reason, writable
 
@@ -31,7 +31,9 @@ FORMAT = 1
 """The version of the cache's layout and of how images are resized into it."""
 
 RESIZED_AT_ONCE = 1000
-"""Images that are resized at a time."""
+"""Images that are resized, or whose pixels are counted, at a time."""
+CLOSE = 0.002
+"""How far mean and standard deviation of the pixels may be from the declared ones."""
 
 
 class Arrays(NamedTuple):
@@ -103,9 +105,36 @@ def ensure(published: Published, store: Store, report: Report = lambda line: Non
         report(f"reading {published.name} from {folder}")
         contents = [verified(folder / file.name, file) for file in form.files]
         *train, test = form.read(contents, published.facts)
+        check_facts(published, train, test)
         return [*(b.images for b in train), *(b.labels for b in train), *test]
 
     file.build(parts, unless=file.is_genuine)
+
+
+def check_facts(published: Published, train: Sequence[Batch], test: Batch) -> None:
+    """Raise `DataError` unless the labels are 0 .. `num_classes` - 1, and the training pixels have
+    the declared `mean` and `std`."""
+    facts, rule = published.facts, f"`data` {published.name} must have"
+    labels = np.unique(np.concatenate([batch.labels for batch in (*train, test)]))
+    if labels.tolist() != list(range(facts.num_classes)):
+        classes = f"{facts.num_classes} classes, labels 0 .. {facts.num_classes - 1}"
+        got = f"{len(labels)} classes, labels {labels.min()} .. {labels.max()}"
+        raise DataError(f"{rule} {classes}, got {got}")
+    counts = np.zeros((facts.channels, 256))  # of the values of the pixels
+    for images, _ in train:
+        for start in range(0, len(images), RESIZED_AT_ONCE):
+            some = images[start : start + RESIZED_AT_ONCE]
+            for channel, sums in enumerate(counts):
+                sums += np.bincount(some[..., channel].ravel(), minlength=256)
+    shares, values = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
+    mean = shares @ values
+    std = np.sqrt(shares @ values**2 - mean**2)
+    for name, declared, actual in (("mean", facts.mean, mean), ("std", facts.std, std)):
+        if not np.allclose(declared, actual, rtol=0, atol=CLOSE):
+            wanted, got = (
+                " ".join(f"{value:.4f}" for value in some) for some in (declared, actual)
+            )
+            raise DataError(f"{rule} training pixels of {name} {wanted}, got {got}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,8 @@ def _with_lines(found: Sweep, along: Axis) -> tuple[Sweep, str]:
     lost, rows = list[str](), found.rows
     for name, value in [cause for cause, unread in found.idle.items() if along.name in unread]:
         own, rows = rows[rows[name] == value], rows[rows[name] != value]
-        which = f"of {NETWORKS[value]}" if name == "network" else f"with {name} {written(value)}"
+        of = f"of {NETWORKS.get(value, value)}"
+        which = of if name == "network" else f"with {name} {written(value)}"
         trials = counted(len(own), "trial")
         lost += [f"Not shown: {trials} {which}, which has no {along.name}."] if len(own) else []
         count -= len(own)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from dse.space.architecture import LAYOUTS, Architecture, Metaparameters, generate
+from dse.space.architecture import LAYOUTS, Architecture, Metaparameters, field_names, generate
 
 Value = int | Decimal | str
 Build = Callable[..., Architecture]
@@ -23,6 +23,21 @@ def network(layout: str = "v1_0", **metaparameters: object) -> Architecture:
     32
     """
     return generate(Metaparameters(**metaparameters), LAYOUTS[layout])  # type: ignore[arg-type]
+
+
+WIDTHS = ("base_e", "incr_e")
+"""Metaparameters in which networks for small images may differ from the paper's."""
+
+
+def fixed(*varied: str, **values: object) -> dict[str, Any]:
+    """The metaparameters of some of the paper's networks: these `values`, and the default of each
+    other one, except for the `WIDTHS` and those that are `varied`.
+
+    >>> fixed("sr", pct3x3=0.5)
+    {'pct3x3': 0.5, 'freq': 2, 'bypass': 'none'}
+    """
+    left = [n for n in field_names(Metaparameters) if n not in (*varied, *values, *WIDTHS)]
+    return {**values, **{name: getattr(Metaparameters(), name) for name in left}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

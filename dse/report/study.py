@@ -52,9 +52,9 @@ DECODED = {
 EVEN = ("random", GRID)
 """Samplers that choose values regardless of what they found."""
 TEXT = (
-    "A sampler proposed these networks one after the other: random and grid regardless of what "
-    "they found, the others by the validation accuracies of those before. What exceeds a limit was "
-    "never trained, and no network twice."
+    f"A sampler proposed these networks one after the other: {' and '.join(EVEN)} regardless of "
+    "what they found, the others by the validation accuracies of those before. What exceeds a "
+    "limit was never trained, and no network twice."
 )
 
 

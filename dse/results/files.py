@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dse.trial.question import ID_DIGITS
+from dse.trial.question import ID_DIGITS, Missing
 
 Signature = tuple[int, int, int, int]
 """What differs when a file has changed: inode, bytes, and the times of its content and status."""
@@ -40,10 +40,13 @@ class Damaged(ValueError):
 
 
 def refused(path: Path, error: object, advice: str, later: Iterable[str] = ()) -> Damaged:
-    """The error for a file with records that are damaged, or that cannot be read here because a
-    later version added the fields `later`."""
+    """The error for a file with records that are damaged, or that cannot be read here because
+    another version wrote them: a later one with the fields `later`, or one without a field."""
     for name in later:
         return Damaged(f"{path} is of a later version, which has `{name}`: update dse to read it")
+    if isinstance(error, Missing):
+        lacks = f"{path} is of another version of dse: {str(error).splitlines()[0]}"
+        return Damaged(f"{lacks}; it is not damaged, keep it")
     reason = (str(error).splitlines() or [""])[0]
     return Damaged(f"{path} is damaged ({reason}): {advice}")
 

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from dse.space.architecture import LISTED, Architecture, Metaparameters
+from dse.space.architecture import LISTED, Architecture, Metaparameters, field_names
 from dse.sweep.timing import architecture_of
 from dse.trial.datasets import DATA_SETS
 from dse.trial.names import written
@@ -99,9 +99,11 @@ READERS: Mapping[str, Set[str]] = {
 # Different values with the same effect ------------------------------------------------------
 
 FILTERS = (
-    "base_e", "incr_e", "freq", "pct3x3", "sr",
-    "strided_fires", "squeeze_filters", "expand_filters",
-)  # fmt: skip
+    *(name for name in field_names(Metaparameters) if name != "bypass"),
+    *("strided_fires", "squeeze_filters", "expand_filters"),
+)
+COUNTS = tuple(name for name in field_names(Architecture) if name not in ("layout", "bypass"))
+"""What metaparameters make of a network; `bypass` is in the wires of its Fire modules."""
 ALIKE: Mapping[str, str] = {
     **dict.fromkeys(FILTERS, "give every Fire module the same filters"),
     "bypass": "add the same connections",
@@ -122,10 +124,11 @@ def effect(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
     recipe, (warm, _) = protocol.recipe, _steps(protocol)
     made = trial.question
     made.update({f: NEUTRAL.get(f) for f in UNREAD if UNREAD[f](trial)})
-    made.update(dict.fromkeys((*FILTERS, "bypass")))  # they are in `network.fires`
-    fires: object = network
+    made.update(dict.fromkeys((*FILTERS, "bypass")))  # they are in `network`
+    counts: tuple[object, ...] = (network,)
     if isinstance(network, Architecture):
-        fires, made["conv10_multiple"] = network.fires, network.conv10_filters
+        counts = tuple(getattr(network, name) for name in COUNTS)
+        made["conv10_multiple"] = network.conv10_filters
     if made["augment"] == "crop" and protocol.image_size // 8 == 1:
         made["augment"] = "shift"
     made["validation_share"] = protocol.validation_images
@@ -133,7 +136,7 @@ def effect(trial: Trial, fields: Collection[str]) -> tuple[Any, ...]:
     made["batch_size"] = min(recipe.batch_size, protocol.train_images)
     made["iter_size"] = len(parts(made["batch_size"], recipe.iter_size))
     made["warmup"] = (warm, recipe.warmup if "warmup" in made["ladder"] else 0)
-    return (fires, *(made[name] for name in fields))
+    return (*counts, *(made[name] for name in fields))
 
 
 # What a request says ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from dse.space.architecture import field_names
 from dse.space.rules import Rule, check, knob, one_of, real
 from dse.trial.compression import SETTINGS, Settings, compressed_id
-from dse.trial.question import QUESTION, SINCE, Trial, trial_from
+from dse.trial.question import QUESTION, SINCE, Missing, Trial, trial_from
 from dse.trial.record import (
     CIRCUMSTANCE,
     COUNT,
@@ -92,7 +92,7 @@ def compressed_from(row: Mapping[str, Any]) -> CompressedRecord:
     row = {**SINCE, **defaults, **row}
     missing = [name for name in COLUMNS if name not in row]
     if missing:
-        raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
+        raise Missing(missing)
     record = CompressedRecord(
         trial=trial_from(row),
         settings=Settings(**{n: row[n] for n in SETTINGS}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -27,7 +27,7 @@ from dse.space.architecture import (
 from dse.space.rules import check, expect, integer, knob, one_of
 from dse.trial.protocol import Protocol
 from dse.trial.recipe import Recipe
-from dse.trial.unread import misplaced
+from dse.trial.unread import NETWORKS, misplaced
 
 SEMANTICS = 3
 """The version of what training means. A change that may alter an answer raises it, which makes
@@ -53,6 +53,13 @@ question that value keeps the field out of the identity, so old results stay val
 ID_DIGITS = 20
 
 
+class Missing(ValueError):
+    """Fields that a row lacks: another version of this code wrote it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__("\n".join(f"`{name}` is missing" for name in names))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """One configuration, trained from scratch once.
@@ -61,7 +68,7 @@ class Trial:
     image too small for the network, or a field that the network does not read.
     """
 
-    network: str = knob("squeezenet", one_of("squeezenet", "alexnet"), "kind of network")
+    network: str = knob("squeezenet", one_of(*NETWORKS), "kind of network")
     metaparameters: Metaparameters = field(default_factory=Metaparameters)
     layout: Layout
     protocol: Protocol
@@ -149,7 +156,7 @@ def trial_from(question: Mapping[str, Any]) -> Trial:
 
     missing = [name for name in QUESTION if name not in whole]
     if missing:
-        raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
+        raise Missing(missing)
     return Trial(
         network=whole["network"],
         metaparameters=Metaparameters(**part(Metaparameters)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from dse.space.architecture import field_names
 from dse.space.rules import Rule, check, integer, knob, one_of, real
-from dse.trial.question import QUESTION, SINCE, Trial, trial_from
+from dse.trial.question import QUESTION, SINCE, Missing, Trial, trial_from
 
 STATUSES = ("learned", "partly_dead", "never_learned", "diverged")
 
@@ -125,7 +125,7 @@ def record_from(row: Mapping[str, Any]) -> Record:
     row = {**SINCE, "semantics": 1, **row}
     missing = [name for name in COLUMNS if name not in row]
     if missing:
-        raise ValueError("\n".join(f"`{name}` is missing" for name in missing))
+        raise Missing(missing)
     record = Record(
         trial=trial_from(row),
         answer=Answer(**{n: row[n] for n in ANSWER}),

@@ -10,6 +10,9 @@ from typing import Any
 
 from dse.space.architecture import Layout, Metaparameters, field_names
 
+NETWORKS = ("squeezenet", "alexnet")
+"""The kinds of network."""
+
 SHARED = ("norm", "dropout")
 """Fields of a layout that every network reads."""
 
@@ -26,7 +29,7 @@ PHASES: Mapping[str, Any] = {"dsd_sparse": 0, "dsd_final": 0}
 
 
 IDLE: Mapping[tuple[str, Any], Mapping[str, Any]] = {
-    ("network", "alexnet"): SQUEEZENET,
+    **{("network", name): SQUEEZENET for name in NETWORKS if name != "squeezenet"},
     ("dsd_density", 1): PHASES,
 }
 """What is not read where a field has a value."""
