@@ -1,12 +1,18 @@
-"""`python -m dse.pack results/NAME`: finished trials in one file instead of a folder each."""
+"""`python -m dse.pack results/NAME`: finished trials in one file instead of a folder each.
+
+With `into`, those of several results folders in one.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from dse.analysis.rendering import counted
+from dse.api import load, load_compressed
 from dse.results import files, packing
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say, unwritable
@@ -15,6 +21,15 @@ from dse.sweep.streams import print_lines, reported
 NOUNS = {files.TRIALS: "trial", files.COMPRESSED: "compressed network"}
 LOST = {files.TRIALS: "weights", files.COMPRESSED: "compressed files"}
 """What is in the folders that are removed, and in no pack."""
+ABOUT = """Add the records and learning curves of finished trials to
+results/NAME/trials.parquet, and those of compressed networks to
+compressed.parquet. Every command reads packed trials like those in folders."""
+KEYS = """keys:
+  remove=true       then delete the folders of packed trials; their weights are
+                    not packed and are lost
+  into=results/ALL  pack the trials of the folders there: one results folder of
+                    several machines or people; weights stay where they are
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,44 +43,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.pack",
-        description="Add the records and learning curves of finished trials to "
-        "results/NAME/trials.parquet, and those of compressed networks to compressed.parquet. "
-        "Every command reads packed trials like those in folders.",
+        usage="python -m dse.pack results/NAME [results/NAME ...] [KEY=VALUE ...]",
+        description=ABOUT,
+        epilog=KEYS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="results/NAME", help="a results folder")
     parser.add_argument(
-        "remove",
-        nargs="?",
-        default="remove=false",
-        metavar="remove=true",
-        help="then delete the folders of packed trials; their weights are not packed and are lost",
+        "arguments",
+        nargs="+",
+        metavar="results/NAME",
+        help="a results folder, or with `into` several",
     )
-    options = parser.parse_args(arguments)
-    key, _, value = options.remove.partition("=")
-    if key != "remove" or value.lower() not in ("true", "false"):
-        parser.error(f"the only key is `remove`, true or false, got {options.remove}")
-    folder: Path = options.folder
+    given = parser.parse_args(arguments).arguments
+    keys = {"remove": "false", "into": ""}
+    keys |= dict(text.split("=", 1) for text in given if text.split("=")[0] in keys)
+    folders = [Path(text) for text in given if text.split("=")[0] not in keys]
+    if keys["remove"].lower() not in ("true", "false"):
+        parser.error(f"`remove` must be true or false, got {keys['remove']}")
+    remove = keys["remove"].lower() == "true"
+    if not folders or (not keys["into"] and len(folders) > 1):
+        parser.error(f"`into` must be the folder that gets the trials of {len(folders)} folders")
+    if remove and keys["into"]:
+        parser.error("`remove` must be false with `into`, got true")
+    target = Path(keys["into"] or folders[0])
     try:
-        files.require_trials(folder)
-        done = packing.pack(folder, remove=value.lower() == "true")
+        for folder in folders:
+            files.require_trials(folder)
+        if keys["into"]:
+            _say_what_differs([*([target] if target.exists() else []), *folders])
+            done = packing.join(folders, target)
+        else:
+            done = packing.pack(target, remove)
     except BlockingIOError as error:  # another command packs
         say(error)
         return 1
     except OSError as error:
-        say(unwritable("folder", folder, error))
+        say(unwritable("folder", target, error))
         return 1
     if not done:
-        raise ValueError(f"`folder` must have finished trials, got {folder}")
+        raise ValueError(f"`folder` must have finished trials, got {target}")
     for one in done:
-        path = files.pack_of(folder, one.kind)
+        path = files.pack_of(target, one.kind)
         print_lines(
             f"{path}: {counted(one.total, NOUNS[one.kind])}, {one.added:,} new, {one.size:,} bytes"
         )
         if one.removed:
             their = "their" if one.removed > 1 else "its"
             gone = f"{counted(one.removed, 'folder')} removed, with {their} {LOST[one.kind]}"
-            print_lines(f"{folder / one.kind}: {gone}")
+            print_lines(f"{target / one.kind}: {gone}")
     return 0
+
+
+def _say_what_differs(folders: Sequence[Path]) -> None:
+    """Print the trials whose answers differ between folders, see `dse.load`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load(*folders)
+        load_compressed(*folders)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        say(message)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(
         prog="python -m dse.status",
-        description="Show what is done, failed, running and stopped half-way in results folders. "
-        "Changes nothing.",
+        description="Show what is done, failed, running and stopped half-way in results\n"
+        "folders. Changes nothing.",
         epilog=CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -21,6 +21,7 @@ from dse.data.store import Store
 from dse.results import (
     atomic,
     checkpoints,
+    commands,
     compressed,
     curves,
     drivers,
@@ -28,6 +29,7 @@ from dse.results import (
     packing,
     packs,
     records,
+    studies,
     tables,
 )
 from dse.runner.runner import Workers
@@ -359,9 +361,48 @@ def test_a_mistake_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert words in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         pack.main([str(tmp_path), "remove=yes"])
-    assert "is `remove`, true or false, got remove=yes; see --help" in capsys.readouterr().err
+    assert "`remove` must be true or false, got yes; see --help" in capsys.readouterr().err
+    for wrong, line in (
+        (["a", "b"], "`into` must be the folder that gets the trials of 2 folders"),
+        (["a", "into=c", "remove=true"], "`remove` must be false with `into`, got true"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            pack.main(wrong)
+        assert line in capsys.readouterr().err
     with pytest.raises(SystemExit, match="0"):
         pack.main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "folders of packed trials; their weights are not packed and are lost" in shown
     assert os.listdir(tmp_path) == ["trials"]  # noqa: PTH208
+
+
+def test_folders_are_joined_in_one(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Packed or not, each trial once, with the study that chose it."""
+    other, both = (tmp_path_factory.mktemp(name) for name in ("lab", "both"))
+    both.rmdir()
+    for one in (RECORDS[0], OTHER):
+        records.save(other, one, ANSWERED)
+    changed = {**RECORDS[0].row(), "top1": 1.0}
+    (place(other, RECORDS[0]) / "record.json").write_bytes(files.sealed(changed))
+    small = compressed_record(bits=5)
+    records.save_row(other, small.compressed_id, small.row(), {}, files.COMPRESSED)
+    for where in (folder, other):  # both have a study of this name
+        commands.note(where, f"python -m dse.search name={where.name}")
+        studies.note_sampled(where, "nsga2", [OTHER.trial.trial_id] if where == other else [])
+    packing.pack(other)
+    given = [str(folder), str(other), f"into={both}"]
+    for new in (13, 0):
+        assert pack.main(given) == 0
+        printed = capsys.readouterr()
+        assert f"trials.parquet: 13 trials, {new} new" in printed.out
+        assert "accuracies differ by more than 0.5 points between folders" in printed.err
+    with pytest.warns(UserWarning, match="accuracies differ"):
+        equal(dse.load(both), dse.load(folder, other))
+    assert curves.load(both, [OTHER.trial.trial_id])[0]["epoch"].tolist() == [1, 2]
+    with pytest.warns(UserWarning, match="accuracies differ"):
+        equal(dse.load_compressed(both), dse.load_compressed(folder, other))
+    assert len(commands.noted(both)) == 2
+    assert studies.sampled(both) == {OTHER.trial.trial_id}
+    assert len(files.trial_ids(folder)) == 12

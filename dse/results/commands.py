@@ -29,15 +29,16 @@ class Command(NamedTuple):
     started: str
 
 
-def note(folder: Path, line: str) -> None:
-    """Note a command that starts on a results folder, unless it was the last to start there.
+def note(folder: Path, line: str, started: str = "") -> None:
+    """Note a command that starts on a results folder, now or at `started`, unless it was the last
+    to start there.
 
     Raises `OSError` where it cannot be written.
     """
     if line in (command.line for command in noted(folder)[-1:]):
         return
     make(folder / "trials")
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = started or datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps({"command": line, "started": started}) + "\n"
     with (folder / COMMANDS).open("a+b", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
