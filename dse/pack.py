@@ -61,7 +61,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     if keys["remove"].lower() not in ("true", "false"):
         parser.error(f"`remove` must be true or false, got {keys['remove']}")
     remove = keys["remove"].lower() == "true"
-    if not folders or (not keys["into"] and len(folders) > 1):
+    if unknown := [str(path) for path in folders if "=" in str(path) and not path.exists()]:
+        parser.error(f"the keys are `remove` and `into`, got {unknown[0]}")
+    if not folders:
+        parser.error("a results folder must be given")
+    if len(folders) > 1 and not keys["into"]:
         parser.error(f"`into` must be the folder that gets the trials of {len(folders)} folders")
     if remove and keys["into"]:
         parser.error("`remove` must be false with `into`, got true")

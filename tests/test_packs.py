@@ -365,6 +365,8 @@ def test_a_mistake_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for wrong, line in (
         (["a", "b"], "`into` must be the folder that gets the trials of 2 folders"),
         (["a", "into=c", "remove=true"], "`remove` must be false with `into`, got true"),
+        (["a", "to=c"], "the keys are `remove` and `into`, got to=c"),
+        (["into=c"], "a results folder must be given"),
     ):
         with pytest.raises(SystemExit, match="2"):
             pack.main(wrong)
