@@ -12,9 +12,10 @@ def test_a_status_is_published_while_its_sweep_runs(tmp_path: Path) -> None:
         assert drivers.published(tmp_path) == []
         for number in (1, 2):
             publish({"done": number})
-            assert drivers.published(tmp_path) == [({"done": number}, True)]
+            ((status, runs),) = drivers.published(tmp_path)
+            assert (status["done"], runs) == (number, True)
         atomic.tidy(tmp_path)
-        assert drivers.published(tmp_path) == [({"done": 2}, True)]
+        assert drivers.published(tmp_path) == [(status, True)]
     assert drivers.published(tmp_path) == []
     (tmp_path / "trials" / f".running.{'a' * 16}").write_text('{"done": 3}')
     assert drivers.published(tmp_path) == [({"done": 3}, False)]

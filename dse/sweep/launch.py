@@ -123,6 +123,7 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
                 if error.errno in FULL:
                     raise no_space(folder, count - todo, counted(count, tasks.noun)) from None
                 raise
+            files.make(folder)
             handle = os.open(folder, os.O_RDONLY)
             try:
                 failed, left_out = _run(tasks, folder.absolute(), workers, runner)
