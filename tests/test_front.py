@@ -15,6 +15,7 @@ from dse.analysis.axes import sweep
 from dse.analysis.front import front, pareto, seeds_compared
 from dse.analysis.subspaces import WHOLE, front_of, reached
 from dse.figures.fronts import fronts
+from dse.figures.subspaces import subspace_fronts
 from dse.report.sections import pareto as report_of
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
@@ -142,6 +143,8 @@ def test_a_seed_that_one_lacks_is_no_luck() -> None:
     few = lacking[(lacking["sr"] < 1) | (lacking["seed"] < 4)]
     assert set(front(few)["front_seeds"]) == {0}  # three are fewer than half of eight
     assert "over its own, and what seeds share does not cancel." in seeds_compared(front(few))
+    said = subspace_fronts(lacking, ["sr"]).remarks
+    assert "validation accuracies are means over the 7 that all have" in said
     assert "what seeds share does not cancel." in fronts(few, ["size_bytes"]).remarks
     (text,) = report_of(sweep(few)).text
     assert "what seeds share does not cancel." in text

@@ -30,7 +30,7 @@ def reached(found: Sweep, column: str, cost: str = "size_bytes") -> pd.DataFrame
     chosen networks have count; they are chosen by the seeds that all networks have, as in `front`.
     Raises `NoSweep` where `column` is not an axis.
     """
-    axis, points = found.axis(column), _points(found)
+    axis, points = found.axis(column), compared(found)
     parts = [points[points[axis.name] == value] for value in axis.values]
     ends = max(part[cost].min() for part in parts), points[cost].max()
     reach = np.array([_reach(found, some, cost, ends) for some in (*parts, points)])
@@ -51,20 +51,20 @@ def front_of(found: Sweep, column: str, value: object, cost: str) -> pd.DataFram
     The rows are those of `configurations`; it is chosen by `val_top1`, over the seeds that `front`
     compares by.
     """
-    points = _points(found)
+    points = compared(found)
     name = found.axis(column).name
     return _front(points if value is WHOLE else points[points[name] == value], cost)
 
 
-def _points(found: Sweep) -> pd.DataFrame:
-    """`configurations`, with `val_top1` over the seeds that all have: see `shared`."""
+def compared(found: Sweep) -> pd.DataFrame:
+    """`configurations`, with `val_top1` over the `front_seeds` that all have, as in `front`."""
     require(found.rows, "val_top1")
     points = configurations(found)
     values = by_seed(found, points)
     both = shared(values)
     if both.any() and not both.all():  # else the means stay as they are, ties too
         points["val_top1"] = values[:, both].mean(axis=1)
-    return points
+    return points.assign(front_seeds=both.sum())
 
 
 def _front(points: pd.DataFrame, cost: str) -> pd.DataFrame:
