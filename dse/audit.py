@@ -59,9 +59,9 @@ def table1_text(arguments: Sequence[str]) -> str:
 
     if not any(text.startswith(("image_size=", "protocol=")) for text in settings):
         settings = [*settings, f"image_size={SOLVER.crop_size}"]
-    networks, *_ = read_networks(settings)
-    if len(networks) > 1:
-        raise ValueError(f"Table 1 must be of one network, got {len(networks)}")
+    if any(text.startswith("module=") for text in settings):
+        raise ValueError("`module` must be left out: Table 1 has every module")
+    networks, *_ = read_networks(settings, most=1)
     ((architecture, image_size),) = networks.values()
     return table1.render(architecture, image_size)
 

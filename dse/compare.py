@@ -100,9 +100,8 @@ def _compared(
     measure = answer("`y`", y, found.rows) if y else ""
     for name in wanted:
         known_key(name, found.rows)
-    names = [axis.name for axis in found.axes]
-    instead = f"compare {' or '.join(names)}" if names else "only the seed varies"
-    key = _key(wanted, instead)
+    names = [axis.name.partition(", ")[0] for axis in found.axes if "data" not in axis.columns]
+    key = _key(wanted, found.rows, names)
     texts = plain(wanted[key])
     rows = selected(found, wanted, key)
     for text in texts:
@@ -111,14 +110,16 @@ def _compared(
             raise ValueError(f"no trial has {' '.join(words(given))}")
     if key not in names and not any(key in axis.columns for axis in found.axes):
         reason = "it follows from other keys" if key in SIZES else "it is a result"
-        raise ValueError(f"`{key}` cannot be compared: {reason}; {instead}")
+        instead = f"; compare {' or '.join(names)}" if names else ""
+        raise ValueError(f"`{key}` cannot be compared: {reason}{instead}")
     if rows[key].nunique() < len(texts):
         raise ValueError(f"the values of `{key}` must differ, got {','.join(texts)}")
 
     own = (key,) if key in FIELDS else found.axis(key).columns
     chosen = replace(sweep(rows), measure=measure)  # of a layout, perhaps one field varies
     axis = chosen.axis(next(name for name in own if rows[name].nunique() > 1))
-    together = _stands_for(key, axis, chosen.rows, folder) if {*axis.columns} - {*own} else ""
+    others = [name for name in axis.columns if name not in own]
+    together = _stands_for(key, axis, others, chosen.rows, folder) if others else ""
     values = [select(chosen.rows, {key: [text]})[axis.name].iloc[0] for text in texts]
     compared = compare(rows, axis.name, values, measure)
     means = [one.sentence for one in compare_means(rows, axis.name, values, measure)]
@@ -126,13 +127,14 @@ def _compared(
     return compared, values, [*means, *filter(None, [*remarks, by_results(wanted)])]
 
 
-def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:
-    """In words, what else is compared with a field of an axis of several.
+def _stands_for(
+    key: str, axis: Axis, others: Sequence[str], rows: pd.DataFrame, folder: Path
+) -> str:
+    """In words, the `others` of an axis' fields, which are compared with a key.
 
     Raises `ValueError` where a value of the field has several values of the axis, and for settings
     of compression, which are to be equal.
     """
-    others = [name for name in axis.columns if name != key]
     if key not in SETTINGS and (rows.groupby(key)[axis.name].nunique() == 1).all():
         return f"`{key}` varies together with {', '.join(others)}: they are compared as one."
     vary = f"{', '.join(others)} {'vary' if others[1:] else 'varies'} with it"
@@ -144,14 +146,18 @@ def _stands_for(key: str, axis: Axis, rows: pd.DataFrame, folder: Path) -> str:
     raise ValueError(rule)
 
 
-def _key(wanted: Mapping[str, Sequence[str]], instead: str) -> str:
-    """The only key that has several values, apart from the seed; `instead` says what may."""
+def _key(wanted: Mapping[str, Sequence[str]], rows: pd.DataFrame, names: Sequence[str]) -> str:
+    """The only key that has several values, apart from the seed; `names` are those that vary."""
     several = [key for key, texts in wanted.items() if plain(texts)[1:]]
     if several == ["seed"]:
         raise ValueError("`seed` cannot be compared: trials are paired by it")
     several = [key for key in several if key != "seed"]
     if not several:
-        raise ValueError(f"no key has two values; {instead}")
+        if not names:
+            raise ValueError("no key can be compared: only the seed, or the data, varies")
+        one = f"one of {', '.join(names)}" if names[1:] else names[0]
+        two = ",".join(map(written, rows[names[0]].drop_duplicates().sort_values()[:2]))
+        raise ValueError(f"no key has two values; give {one} two values, as in {names[0]}={two}")
     if len(several) > 1:
         raise ValueError(f"one key must have two or more values, got {' and '.join(several)}")
     return several[0]

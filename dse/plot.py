@@ -53,8 +53,9 @@ kinds:
   study      study=NAME       how a search went: the best accuracy, or the
                               front, over its trials and epochs (default of
                               study: the only one)
-  architecture                networks as in the paper's Figures 1 and 2; those
-                              that were not trained without a folder: see
+  architecture  module=       networks as in the Figures 1 and 2 of the paper,
+                              with one Fire module (default: fire2); without a
+                              folder, also those that were not trained: see
                               python -m dse.plot architecture --help
 
 keys:
@@ -92,7 +93,7 @@ USES = {
     "subspaces": ("x",),
     "compressed": (),
     "study": (),
-    "architecture": (),
+    "architecture": ("module",),
 }
 """Each kind and the keys that it uses; "" is any column against any other."""
 OF_TRIALS = (
@@ -104,7 +105,7 @@ SEVERAL = (("x", "front"), ("x", "chance"), ("x", "distributions"), ("x", "subsp
 """The keys and kinds that take several columns."""
 CALLED = {"pareto": "front", "scatter": "x=COLUMN y=COLUMN", "line": "x=AXIS"}
 """What kinds are called elsewhere, and what they are here."""
-KEYS = ("x", "y", "hue", "col", "value", "log", "output")
+KEYS = ("x", "y", "hue", "col", "value", "log", "module", "output")
 SUFFIXES = (".svg", ".png", ".pdf")
 
 
@@ -131,6 +132,8 @@ def _architecture(arguments: list[str]) -> list[Path]:
     """Draw networks into plots/, or into the file that is given."""
     from dse.sweep.networks import read_networks
 
+    if arguments and os.sep in arguments[0] and "=" not in arguments[0]:
+        raise ValueError(f"write: python -m dse.plot {arguments[0]} architecture")
     outputs = [text.partition("=")[2] for text in arguments if text.startswith("output=")]
     if len(outputs) > 1:
         raise ValueError(f"`output` must be given once, got {' and '.join(outputs)}")
@@ -183,7 +186,7 @@ def _results(arguments: list[str]) -> list[Path]:
         table, noun = compressed.load(options.folder, table), "network"
     rows = rows_of(table, wanted, KEYS)
     if kind == "architecture":
-        figures = _networks(rows, [] if output else words(wanted))
+        figures = _networks(rows, keys.get("module", []), [] if output else words(wanted))
         return _write(figures, options.folder / "plots", output)
     searched = studies.searched(options.folder)
     note = caption(rows, len(table) - len(rows), noun, wanted, searched)
@@ -198,13 +201,15 @@ def _results(arguments: list[str]) -> list[Path]:
     return _write(figures, options.folder / "plots", output)
 
 
-def _networks(rows: Any, selected: Sequence[str]) -> dict[str, Any]:
+def _networks(rows: Any, modules: Sequence[str], selected: Sequence[str]) -> dict[str, Any]:
     """The figures of the networks of some trials, which are `selected`, by name."""
     from dse.figures.macroarchitecture import drawings
-    from dse.sweep.networks import drawing_of
+    from dse.space.rules import one_of
+    from dse.sweep.networks import MODULES, drawing_of
 
+    module = one_of(*MODULES).accept("module", ",".join(modules) or "fire2")
     networks, common = drawing_of(rows.to_dict("records"))
-    figures = drawings(networks, "fire2", common)
+    figures = drawings(networks, module, common)
     return {file_name(name, *selected): figure for name, figure in figures.items()}
 
 
@@ -255,7 +260,7 @@ def _check_keys(kind: str, keys: Mapping[str, Sequence[str]]) -> None:
             raise ValueError(f"`{key}` must be given by =, got {key}{text}")
         if len({*values}) < len(values):
             raise ValueError(f"the values of `{key}` must differ, got {','.join(values)}")
-        if len(values) > 1 and key != "log" and (key, kind) not in SEVERAL:
+        if len(values) > 1 and key not in ("log", "module") and (key, kind) not in SEVERAL:
             raise ValueError(f"`{key}` must be one column, got {','.join(values)}")
     if not set(keys.get("log", ["x"])) <= {"x", "y"} and keys["log"] != ["none"]:
         raise ValueError(f"`log` must be x, y, x,y or none, got {','.join(keys['log'])}")

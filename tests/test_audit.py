@@ -141,7 +141,9 @@ def test_table_1_has_the_images_of_the_protocol_that_is_named(run: Run) -> None:
     [
         (["image_size=5"], "`image_size` must be at least 7 for `conv1_kernel` 7, got 5"),
         (["sr=2"], "`sr` must be in (0, 1], got 2"),
-        (["sr=0.1,0.2"], "Table 1 must be of one network, got 2"),
+        (["sr=0.1,0.2"], "there must be one network, got 2"),
+        (["sr=0.1,0.2,0.3", "pct3x3=0.1,0.2,0.3"], "there must be one network, got 9"),
+        (["module=fire4"], "`module` must be left out: Table 1 has every module"),
         (["layout=zynqnet", "sr=0.25"], "`sr` must stay at its default 0.125"),
     ],
 )

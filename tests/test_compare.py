@@ -22,9 +22,16 @@ from scipy import stats
 import dse
 from dse import compare as command
 from dse.analysis.axes import NoSweep, sweep
-from dse.analysis.compare import Comparison, compare, compare_means, comparisons, fewest_seeds
-from dse.analysis.pairs import mixed_pairs, unlearned
-from dse.analysis.statistics import interval, seeds_for_power
+from dse.analysis.compare import (
+    Comparison,
+    compare,
+    compare_means,
+    comparisons,
+    fewest_seeds,
+    judged,
+)
+from dse.analysis.pairs import Pairs, mixed_pairs, unlearned
+from dse.analysis.statistics import interval, seeds_for_power, sign_flip_p
 from dse.results import records
 from dse.results.files import COMPRESSED
 from dse.space.architecture import LAYOUTS
@@ -395,6 +402,10 @@ def test_layouts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
             one = record(sr=sr, seed=seed, top1=50.0 + seed + gain)
             trial = replace(one.trial, layout=LAYOUTS[layout])
             records.save(tmp_path, replace(one, trial=trial), {})
+    assert command.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        "no key has two values; give one of sr, layout two values, as in sr=0.125,0.25\n"
+    )
     for arguments, sentence in {
         "layout=px8,px16 sr=0.125": "layout=px16: +2.0 points of top-1 [2.0, 2.0] compared",
         "layout=px16,px32 sr=0.125": "conv1_filters=64: -1.0 points of top-1 [-1.0, -1.0] compared",
@@ -418,7 +429,9 @@ def test_keys_that_vary_together_are_compared_as_one(
         shape = replace(one.trial.metaparameters, base_e=width)
         records.save(tmp_path, replace(one, trial=replace(one.trial, metaparameters=shape)), {})
     assert command.main([str(tmp_path), "base_e=64"]) == 2
-    assert capsys.readouterr().err == "no key has two values; compare base_e, sr\n"
+    assert capsys.readouterr().err == (
+        "no key has two values; give base_e two values, as in base_e=64,96\n"
+    )
     for words, other in {"base_e=64,96": "sr", "sr=0.25,0.5": "base_e"}.items():
         assert command.main([str(tmp_path), words]) == 0
         *_, line, remark = capsys.readouterr().out.splitlines()
@@ -430,6 +443,23 @@ def test_keys_that_vary_together_are_compared_as_one(
     *_, line, remark, _ = capsys.readouterr().out.splitlines()
     assert line.startswith("base_e, sr=96, 0.5: +32.0 points of top-1")
     assert remark == "`sr` varies together with base_e: they are compared as one."
+
+
+def test_only_other_keys_than_those_of_a_layout_vary_together_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No data sets are suggested either: they cannot be compared."""
+    for layout, sr, top1 in (("px8", 0.25, 60.0), ("px16", 0.5, 61.0), ("px8", 0.5, 10.0)):
+        for name in ("digits", "cifar10"):
+            one = record(sr=sr, top1=top1)
+            protocol = replace(one.trial.protocol, data=name)
+            trial = replace(one.trial, layout=LAYOUTS[layout], protocol=protocol)
+            records.save(tmp_path, replace(one, trial=trial), {})
+    assert command.main([str(tmp_path), "layout=px8,px16", "data=digits", "top1>50"]) == 0
+    *_, remark, _ = capsys.readouterr().out.splitlines()
+    assert remark == "`layout` varies together with sr: they are compared as one."
+    assert command.main([str(tmp_path)]) == 2
+    assert "; give one of sr, layout two values, as in sr=0.25,0.5\n" in capsys.readouterr().err
 
 
 def test_a_layout_that_differs_in_one_field_is_compared_by_this(
@@ -452,12 +482,15 @@ def test_one_value_is_no_list_of_values(value: object) -> None:
         compare(pd.DataFrame(), "sr", value)  # type: ignore[arg-type]
 
 
+GIVE_SR = "no key has two values; give sr two values, as in sr=0.125,0.25\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["srr=1,2"], "unknown key `srr`; did you mean `sr`?"),
         (["sr=0.125,0.3"], "`sr` must be one of 0.125, 0.25, 0.5, got 0.3"),
-        (["sr=0.25"], "no key has two values; compare sr\n"),
+        (["sr=0.25"], GIVE_SR),
         (["sr=0.125,0.25", "sr>0.2"], "no trial has sr=0.125 sr>0.2\n"),
         (
             ["sr=0.25,0.5", "epochs=20,40"],
@@ -477,8 +510,8 @@ def test_one_value_is_no_list_of_values(value: object) -> None:
             ["sr=0.125,0.25", "y=los"],
             "`y` must be a column of the table, got los; did you mean `loss`?",
         ),
-        (["y=loss"], "no key has two values; compare sr\n"),
-        ([], "no key has two values; compare sr\n"),
+        (["y=loss"], GIVE_SR),
+        ([], GIVE_SR),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -668,6 +701,33 @@ def test_that_nothing_could_be_decided_is_said() -> None:
     assert line == f"{decided} With 12 comparisons it takes at least 9 seeds to decide any."
     more = planted(wired, seeds=range(9), sr=[n / 16 for n in range(1, 13)], bypass=BYPASSES[:2])
     assert not any("at least" in one for one in command.lines(compare(more, "bypass")))
+
+
+def test_above_30_seeds_too_many_comparisons_cannot_be_decided() -> None:
+    def verdicts(count: int) -> set[str]:
+        one = Pairs(
+            column="sr",
+            before=0.25,
+            after=0.5,
+            answer="top1",
+            differences=(1.0, 2.0, *[-1.0, 1.0] * (count // 2 - 1)),
+            left_out=0,
+            setting={},
+        )
+        return {one.verdict for one in judged([one] * 600)}
+
+    assert verdicts(10) == {"not decided; needs 15 to 30 seeds, has 10"}
+    assert verdicts(20) == {"not decided; so small a difference takes more than 30 seeds"}
+    assert verdicts(40) == {"not decided; needs 15 to 30 seeds, has 40"}
+
+
+def test_differences_of_large_numbers_are_compared_with_their_rounding() -> None:
+    table = planted(wired, seeds=range(6), bypass=BYPASSES[:2]).sort_values(["bypass", "seed"])
+    before = [4999.9, 5000.2, 4999.6, 4999.7, 5000.5, 4999.9]
+    table["seconds"] = [*before, 4999.6, 4999.5, 5000.4, 5000.5, 5000.3, 5000.4]
+    (one,) = compare(table, "bypass", answer="seconds")
+    assert one.pairs.largest == 5000.5
+    assert one.p == sign_flip_p([-0.3, -0.7, 0.8, 0.8, -0.2, 0.5])
 
 
 def test_a_damaged_record_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,9 @@ from planted import planted
 
 from dse.analysis.axes import sweep
 from dse.analysis.front import front, pareto, seeds_compared
+from dse.analysis.subspaces import WHOLE, front_of, reached
 from dse.figures.fronts import fronts
+from dse.figures.subspaces import subspace_fronts
 from dse.report.sections import pareto as report_of
 
 SR = (0.125, 0.25, 0.5, 0.75, 1.0)
@@ -131,11 +133,18 @@ def test_a_seed_that_one_lacks_is_no_luck() -> None:
         assert found["on_front"].tolist() == [True, True, True, False, False]
         assert found["front_share"].tolist() == [1, 1, 1, 0, 0]
         assert set(found["front_seeds"]) == {seeds}
-    assert seeds_compared(found).endswith("different seeds: compared by the 7 that all have.")
+        assert found["val_top1"].max() == found["val_top1"][2]
+        reach = reached(sweep(some), "sr").set_index("sr")
+        assert reach["front"].tolist() == [1, 1, 1, 0, 0, 3]
+        chosen = front_of(sweep(some), "sr", WHOLE, "size_bytes")
+        assert chosen["val_top1"].tolist() == pytest.approx(found["val_top1"][:3].tolist())
+    assert "validation accuracies are means over the 7 that all have" in seeds_compared(found)
     assert seeds_compared(front(table)) == ""
     few = lacking[(lacking["sr"] < 1) | (lacking["seed"] < 4)]
     assert set(front(few)["front_seeds"]) == {0}  # three are fewer than half of eight
     assert "over its own, and what seeds share does not cancel." in seeds_compared(front(few))
+    said = subspace_fronts(lacking, ["sr"]).remarks
+    assert "validation accuracies are means over the 7 that all have" in said
     assert "what seeds share does not cancel." in fronts(few, ["size_bytes"]).remarks
     (text,) = report_of(sweep(few)).text
     assert "what seeds share does not cancel." in text

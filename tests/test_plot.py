@@ -130,6 +130,8 @@ def test_captions_say_what_is_left_out() -> None:
         ("pareto", "got 'pareto'; did you mean `front`?"),
         ("scatter", "got 'scatter'; did you mean `x=COLUMN y=COLUMN`?"),
         ("architecture", "a drawing must be of at most 8 networks, got 15: select by key=value"),
+        ("x=sr module=fire4", "`module` is for architecture; it has no effect with x="),
+        ("architecture sr=0.5 bypass=none module=fire1", "`module` must be one of fire2, fire3"),
         ("front forest", "one kind must be named, got front forest"),
         (
             "effects x=sr",
@@ -144,7 +146,7 @@ def test_captions_say_what_is_left_out() -> None:
         ("x=sr x>1", "`x` must be given by =, got x>1"),
         (
             "x=sr xlim=0,1",
-            "unknown key `xlim`; keys are x, y, hue, col, value, log, output, and columns",
+            "unknown key `xlim`; keys are x, y, hue, col, value, log, module, output, and columns",
         ),
         ("x=sr outptu=a.svg", "unknown key `outptu`; did you mean `output`?"),
         ("hue=sr bypass=none", "`x` must be given, as in x=size_bytes"),
@@ -198,6 +200,8 @@ def test_networks_of_trials_are_drawn(
     assert plot.main([str(home), "architecture", own]) == 0
     svg, _, module, _ = capsys.readouterr().out.splitlines()
     assert [svg, module] == [f"{home}/plots/{name}_{own}.svg" for name in ("architecture", "fire2")]
+    assert plot.main([str(home), "architecture", own, "module=fire4"]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == f"{home}/plots/fire4_{own}.svg"
     ((network, side),) = drawing_of([row.to_dict()])[0].values()
     assert (network, side) == (trial_from(row[[*QUESTION]]).architecture, row["image_size"])
     with pytest.raises(ValueError, match="`network` must be squeezenet in a drawing, got alexnet"):
@@ -359,6 +363,9 @@ def test_networks_are_drawn_without_a_folder(
     assert "images of 224 pixels (image_size=)" in shown.err
     assert plot.main(["architecture", "output=b.svg", "output=c.svg"]) == 2
     assert "`output` must be given once, got b.svg and c.svg" in capsys.readouterr().err
+    assert plot.main(["architecture", "results/mine", "sr=0.25"]) == 2
+    line = "write: python -m dse.plot results/mine architecture\n"
+    assert capsys.readouterr().err == line
     assert plot.main(["architecture", "srr=0.25"]) == 2
     assert "did you mean `sr`?" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-fire2.svg", "a.svg"]

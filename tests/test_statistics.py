@@ -166,6 +166,11 @@ def test_equal_sums_of_differences_of_accuracies_are_equal() -> None:
     differences = [75.14 - 75.12, 99.93 - 99.94, 50.33 - 50.32]
     assert sum(differences) > 0.02 > differences[0] - differences[1] - differences[2]
     assert sign_flip_p(differences) == 0.75
+    before = [4999.9, 5000.2, 4999.6, 4999.7, 5000.5, 4999.9]
+    after = [4999.6, 4999.5, 5000.4, 5000.5, 5000.3, 5000.4]
+    differences = [y - x for x, y in zip(before, after, strict=True)]
+    exact = sign_flip_p([-0.3, -0.7, 0.8, 0.8, -0.2, 0.5])
+    assert sign_flip_p(differences) < sign_flip_p(differences, largest=5000.5) == exact
 
 
 def test_the_permutation_p_is_scipys() -> None:
@@ -248,6 +253,9 @@ def test_no_effect_needs_more_seeds_than_are_counted() -> None:
     assert seeds_for_power(0.0) is None
     assert seeds_for_power(1e-3) is None
     assert seeds_for_power(math.nan) is None
+    assert seeds_for_power(0.5, 0.05 / 500) is not None
+    assert seeds_for_power(0.5, 0.05 / 501) is None  # more than 30, with which p is not so small
+    assert smallest_p(10_000) > 0.05 / 501
 
 
 @pytest.mark.parametrize(("effect", "level", "seeds"), [(-math.inf, 0.05, 6), (9.0, 0.05 / 8, 9)])

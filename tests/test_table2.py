@@ -108,7 +108,9 @@ def test_the_paper_s_numbers_are_next_to_its_network_only() -> None:
 
 
 def test_the_networks_of_a_further_kind_have_rows_too() -> None:
-    found = table2(pd.concat([small(), small().replace({"network": {"squeezenet": "vgg"}})]))
+    others = small().replace({"network": {"squeezenet": "vgg"}})
+    others["trial_id"] = "v" + others["trial_id"]
+    found = table2(pd.concat([small(), others]))
     assert found["network"].unique().tolist() == ["alexnet", "squeezenet", "vgg"]
     assert found.query("network == 'vgg'")["paper_top1"].isna().all()
 
@@ -131,3 +133,5 @@ def test_a_table_without_networks_is_refused() -> None:
         table2(small()[:0])
     with pytest.raises(NoSweep, match="`file_bytes`"):
         table2(small().drop(columns="file_bytes"))
+    with pytest.raises(ValueError, match="the table must hold each compressed network once"):
+        table2(pd.concat([small(), small()]))

@@ -125,10 +125,7 @@ def sweep(table: pd.DataFrame | Sweep, searched: Collection[str] = ()) -> Sweep:
     if table.empty:
         raise NoSweep("there are no trials")
     require(table, "trial_id", "seed", "data", "manifest")
-    ids = [name for name in ("trial_id", "compressed_id") if name in table]
-    if table.duplicated(ids).any():
-        noun = "compressed network" if "compressed_id" in ids else "trial"
-        raise ValueError(f"the table must hold each {noun} once")
+    check_once(table)
     table, idle = as_read(table.assign(data=data_sets(table)))
     together: dict[bytes, list[str]] = {}
     fixed: dict[str, Any] = {}
@@ -245,6 +242,14 @@ def require(table: pd.DataFrame, *columns: str) -> None:
     for name in columns:
         if name not in table:
             raise NoSweep(f"the table has no column `{name}`")
+
+
+def check_once(table: pd.DataFrame) -> None:
+    """Raise `ValueError` where the table holds a trial, or a compressed network, twice."""
+    compressed = "compressed_id" in table
+    if table.duplicated(["trial_id", "compressed_id"] if compressed else "trial_id").any():
+        noun = "compressed network" if compressed else "trial"
+        raise ValueError(f"the table must hold each {noun} once")
 
 
 def check_data_set(rows: pd.DataFrame) -> None:

@@ -20,6 +20,7 @@ from dse.analysis.pairs import Pairs, averaged, axis_alone, pairs
 from dse.analysis.rendering import counted, decimals, signed
 from dse.analysis.statistics import (
     ALPHA,
+    EXACT_SEEDS,
     MAX_SEEDS,
     POINTS,
     UNBOUNDED,
@@ -46,7 +47,7 @@ class Comparison:
     `sign_flip_p` and `adjusted_p` Holm's over the family; `smallest_adjusted_p` is the smallest
     that these numbers of seeds can give. `effect` is Cohen's d_z: infinite where all differences
     are equal, NaN for one seed and where all are 0. `seeds_needed` more seeds give an effect of
-    this size a chance of 80% to be decided; None: above `MAX_SEEDS`, or unknown.
+    this size a chance of 80% to be decided; None: above `most_seeds`, or unknown.
     """
 
     pairs: Pairs
@@ -106,10 +107,11 @@ class Comparison:
         if not any(self.pairs.differences):
             return "not decided; equal for every seed"
         if self.smallest_adjusted_p > ALPHA:
-            fewest, count = fewest_seeds(self.family), self.difference.count
-            return f"not decided; needs at least {fewest} seeds, has {count}"
+            count = self.difference.count
+            return f"not decided; needs {seeds_to_decide(self.family)} seeds, has {count}"
         if self.seeds_needed is None:
-            return f"not decided; so small a difference takes more than {MAX_SEEDS:,} seeds"
+            most = most_seeds(self.family)
+            return f"not decided; so small a difference takes more than {most:,} seeds"
         return f"not decided; this takes about {counted(max(self.seeds_needed, 1), 'more seed')}"
 
 
@@ -195,7 +197,7 @@ def highlights(known: Sequence[Comparison]) -> list[Comparison]:
 
 def judged(known: Sequence[Pairs]) -> list[Comparison]:
     """The comparisons of one family: p is adjusted over all of them."""
-    ps = [sign_flip_p(one.differences) for one in known]
+    ps = [sign_flip_p(one.differences, one.largest) for one in known]
     smallest = holm([smallest_p(len(one.differences)) for one in known])
     return [
         Comparison(
@@ -219,7 +221,7 @@ def lacking_seeds(known: Sequence[Comparison]) -> str:
     if any(one.smallest_adjusted_p <= ALPHA for one in known):
         return ""
     family = counted(len(known), "comparison")
-    return f"With {family} it takes at least {fewest_seeds(len(known))} seeds to decide any."
+    return f"With {family} it takes {seeds_to_decide(len(known))} seeds to decide any."
 
 
 def undecidable(known: Sequence[Comparison]) -> str:
@@ -229,7 +231,8 @@ def undecidable(known: Sequence[Comparison]) -> str:
     ends = sorted({one.difference.count for one in known})
     seeds = counted(ends[-1], "seed") if len(ends) == 1 else f"{ends[0]}-{ends[-1]} seeds"
     what = f"none of the {len(known):,} differences can" if len(known) > 1 else "no difference can"
-    return f"with {seeds} {what} be decided ({fewest_seeds(len(known))} seeds needed)"
+    needed = seeds_to_decide(len(known)).removeprefix("at least ")
+    return f"with {seeds} {what} be decided ({needed} seeds needed)"
 
 
 def _seeds_needed(effect: float, count: int, family: int) -> int | None:
@@ -245,6 +248,25 @@ def fewest_seeds(family: int) -> int:
     [6, 7, 9]
     """
     return 1 + math.ceil(math.log2(family / ALPHA))
+
+
+def most_seeds(family: int) -> int:
+    """The most seeds with which a family of so many comparisons can decide any, up to `MAX_SEEDS`.
+
+    >>> [most_seeds(family) for family in (500, 501)]
+    [10000, 30]
+    """
+    return MAX_SEEDS if smallest_p(MAX_SEEDS) <= ALPHA / family else EXACT_SEEDS
+
+
+def seeds_to_decide(family: int) -> str:
+    """With how many seeds a family of so many comparisons can decide any, in words.
+
+    >>> [seeds_to_decide(family) for family in (8, 600)]
+    ['at least 9', '15 to 30']
+    """
+    fewest, most = fewest_seeds(family), most_seeds(family)
+    return f"at least {fewest}" if most == MAX_SEEDS else f"{fewest} to {most}"
 
 
 def _effect(differences: Sequence[float]) -> float:

@@ -27,12 +27,12 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
     The columns are those of `configurations`, and three more: `on_front`, whether no other
     configuration on the same data has a mean validation accuracy at least as high at no more cost,
     one of them better; and `front_share`, the share of `RESAMPLES` resamples of the seeds in which
-    it is on the front, NaN below `INTERVAL_SEEDS` seeds; and `front_seeds`, how many seeds the
-    means are over: those that all configurations on the data have (NaN: it is not compared), or 0
-    where these are too few (see `shared`), and each mean is over its own. Resamples are paired: all
-    configurations get the same seeds. A configuration that did not learn with any seed is not on
-    the front: see `learned`. The front is chosen by `val_top1`; the accuracy to show is `mean`, of
-    the test set. `cost` is a column of numbers that is no accuracy or loss. One that differs
+    it is on the front, NaN below `INTERVAL_SEEDS` seeds; and `front_seeds`, how many seeds
+    `val_top1` is over: those that all configurations on the data have (NaN: it is not compared), or
+    0 where these are too few (see `shared`), and each mean is over its own. Resamples are paired:
+    all configurations get the same seeds. A configuration that did not learn with any seed is not
+    on the front: see `learned`. The front is chosen by `val_top1`; the accuracy to show is `mean`,
+    of the test set. `cost` is a column of numbers that is no accuracy or loss. One that differs
     between seeds, such as `seconds`, is their mean and is not resampled.
 
     Raises `ValueError` for a table that is empty, holds a trial twice, or has no such cost.
@@ -57,11 +57,13 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
         both = shared(values[some])
         seeds[some] = both.sum()
         compared = values[some][:, both] if both.any() else values[some]
-        on_front[some] = pareto(costs[some], np.nanmean(compared, axis=1)[None])[0]
+        means = np.nanmean(compared, axis=1)
+        result.loc[some, "val_top1"] = means
+        on_front[some] = pareto(costs[some], means[None])[0]
         draws = resamples(compared.shape[1])
         chunks = np.array_split(draws, max(1, len(draws) * len(some) // CHUNK))
-        means = (resampled_means(compared, chunk) for chunk in chunks)
-        share[some] = sum(pareto(costs[some], one).sum(axis=0) for one in means) / len(draws)
+        drawn = (resampled_means(compared, chunk) for chunk in chunks)
+        share[some] = sum(pareto(costs[some], one).sum(axis=0) for one in drawn) / len(draws)
     share[known < INTERVAL_SEEDS] = np.nan
     return result.assign(on_front=on_front, front_share=share, front_seeds=seeds)
 
@@ -69,8 +71,8 @@ def front(table: pd.DataFrame, cost: str = "size_bytes") -> pd.DataFrame:
 def shared(values: Floats) -> npt.NDArray[np.bool_]:
     """The seeds that all configurations have: (configurations, seeds), NaN: lacking -> (seeds).
 
-    None where these are fewer than `INTERVAL_SEEDS`, or than half of the most that one has: too
-    much would be left out.
+    None where some lack seeds and these are fewer than `INTERVAL_SEEDS`, or than half of the most
+    that one has: too much would be left out.
 
     >>> shared(np.array([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, np.nan]])).tolist()
     [True, True, True, False]
@@ -92,7 +94,10 @@ def seeds_compared(points: pd.DataFrame) -> str:
         means = "each is compared by the mean over its own, and what seeds share does not cancel"
         return f"Configurations have different seeds: {means}."
     numbers = " or ".join(map(str, sorted(counts)))
-    return f"Configurations have different seeds: compared by the {numbers} that all have."
+    return (
+        "Configurations have different seeds: validation accuracies are means over the "
+        f"{numbers} that all have, those on the test set over each one's own."
+    )
 
 
 def _by_data(points: pd.DataFrame, usable: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:

@@ -25,7 +25,8 @@ class Pairs:
     One difference, in points or the unit of `answer`, for each seed that counts; `left_out` counts
     the other seeds of one or both. `setting` is the values of the other axes, without those that
     are not read. Differences over several settings are means over `settings` of `all_settings`,
-    those in which some seed has both, of so many `data_sets`; then `setting` is empty.
+    those in which some seed has both, of so many `data_sets`; then `setting` is empty. `largest` is
+    the largest absolute value of both, at least 100.
     """
 
     column: str
@@ -38,6 +39,7 @@ class Pairs:
     settings: int = 1
     all_settings: int = 1
     data_sets: int = 1
+    largest: float = 100.0
 
     @property
     def where(self) -> str:
@@ -74,18 +76,20 @@ def axis_alone(found: Sweep, name: str) -> Axis:
 def pairs(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Iterator[Pairs]:
     """The pairs of each two values, for each setting of the other axes in which a seed has both."""
     answer = found.answer
-    for before, after, codes, _, differences, settings in _differences(found, axis, values):
+    for before, after, codes, _, both, settings in _both(found, axis, values):
+        differences = both[:, 1] - both[:, 0]
         for part in np.split(np.arange(len(codes)), np.flatnonzero(np.diff(codes)) + 1):
-            known = differences[part][np.isfinite(differences[part])]
-            if len(known):
+            chosen = part[np.isfinite(differences[part])]
+            if len(chosen):
                 yield Pairs(
                     column=axis.name,
                     before=before,
                     after=after,
                     answer=answer,
-                    differences=tuple(known.tolist()),
-                    left_out=len(part) - len(known),
+                    differences=tuple(differences[chosen].tolist()),
+                    left_out=len(part) - len(chosen),
                     setting=settings[codes[part[0]]],
+                    largest=_largest(both[chosen]),
                 )
 
 
@@ -96,7 +100,8 @@ def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Ite
     """
     answer = found.answer
     of_data = [other.name for other in found.axes if {"data", "manifest"} & {*other.columns}]
-    for before, after, codes, seeds, differences, settings in _differences(found, axis, values):
+    for before, after, codes, seeds, both, settings in _both(found, axis, values):
+        differences = both[:, 1] - both[:, 0]
         every, known = np.unique(seeds), np.isfinite(differences)
         if not known.any():
             continue
@@ -115,6 +120,7 @@ def averaged(found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]) -> Ite
             settings=len(used),
             all_settings=len(np.unique(codes)),
             data_sets=len({tuple(settings[code].get(n) for n in of_data) for code in used}),
+            largest=_largest(both[known][chosen]),
         )
 
 
@@ -193,11 +199,17 @@ def _else(found: Sweep, axis: Axis) -> list[str]:
     return ["seed", *(other.name for other in found.axes if other is not axis)]
 
 
-def _differences(
+def _largest(values: Floats) -> float:
+    """`Pairs.largest` of these values."""
+    return float(max(np.abs(values).max(), 100.0))
+
+
+def _both(
     found: Sweep, axis: Axis, values: Sequence[tuple[Any, Any]]
 ) -> Iterator[tuple[Any, Any, Any, Any, Floats, list[dict[str, Any]]]]:
-    """For each two values: both, and arrays of setting (a number), seed and difference where a seed
-    has one of them (NaN without the other), sorted by setting, then seed; and the settings."""
+    """For each two values: both, and arrays of setting (a number), seed and the answers of both (n,
+    2) where a seed has one of them (NaN for the other), sorted by setting, then seed; and the
+    settings."""
     every = _by_setting(found, axis, found.rows)
     for before, after in values:
         frame, settings = every
@@ -205,8 +217,7 @@ def _differences(
             frame, settings = _by_setting(found, axis, _with_either(found, axis, before, after))
         both = frame.reindex(columns=[before, after]).dropna(how="all")
         codes, seeds = (both.index.get_level_values(n).to_numpy() for n in ("setting", "seed"))
-        differences = both[after].to_numpy(float) - both[before].to_numpy(float)
-        yield before, after, codes, seeds, differences, settings
+        yield before, after, codes, seeds, both.to_numpy(float), settings
 
 
 def _unread(found: Sweep, axis: Axis, value: Any) -> set[str]:

@@ -28,7 +28,7 @@ from typing import Any
 import pandas as pd
 
 from dse.analysis.axes import Axis, NoSweep, Sweep, sweep
-from dse.analysis.compare import Comparison, fewest_seeds, judged
+from dse.analysis.compare import Comparison, judged, seeds_to_decide
 from dse.analysis.lines import lines
 from dse.analysis.pairs import at, axis_alone, pairs
 from dse.analysis.rendering import counted, signed
@@ -148,9 +148,9 @@ class Claim:
         if self.stops:
             return f"rises by at most {MARGIN:g} points"
         if any(one.smallest_adjusted_p > ALPHA for one in self.comparisons):
-            fewest = fewest_seeds(self.comparisons[0].family)
+            needed = seeds_to_decide(self.comparisons[0].family)
             count = min(one.difference.count for one in self.comparisons)
-            return f"not decided; needs at least {fewest} seeds, has {count}"
+            return f"not decided; needs {needed} seeds, has {count}"
         highest = max(one.difference.high for one in self.comparisons)
         return f"not decided; a rise of {highest:.1f} points is possible"
 

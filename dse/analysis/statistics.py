@@ -107,19 +107,21 @@ def share(hits: int, count: int) -> Interval:
 # Tests of paired differences ------------------------------------------------------------------
 
 
-def sign_flip_p(differences: Sequence[float]) -> float:
+def sign_flip_p(differences: Sequence[float], largest: float = 100.0) -> float:
     """The two-sided p of a mean difference by sign-flip permutation (Fisher 1935, section 21).
 
     Without an effect each difference of a pair is as likely as its opposite: p is the share of the
     2**n choices of signs whose sum is as far from 0 as the one seen, or further. It is exact up to
     `EXACT_SEEDS` pairs; above, of `RANDOM_SIGNS` random choices and the one seen (deterministic).
+    `largest` is the largest absolute value of those that were subtracted: it says how far rounding
+    may move their differences.
 
     >>> sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     0.03125
     """
     data = np.asarray(differences, dtype=float)
-    # Equal sums differ by rounding: their own, and that of accuracies, 1e-14 for a difference.
-    least = abs(data.sum()) - len(data) * np.spacing(max(np.abs(data).sum(), 1000.0))
+    # Equal sums differ by rounding: their own, and that of values, 1e-14 for one of accuracies.
+    least = abs(data.sum()) - len(data) * np.spacing(max(np.abs(data).sum(), 10 * largest))
     if len(data) <= EXACT_SEEDS:
         left, right = (_signed_sums(half) for half in np.array_split(data, 2))
         as_large = right.size * left.size - np.searchsorted(np.sort(right), least - left).sum()
@@ -176,7 +178,8 @@ def seeds_for_power(effect: float, level: float = ALPHA) -> int | None:
 
     Differences are normal. It is the number for the t test, and at least the fewest pairs that can
     decide; one more where their signs are equal, as that takes, with a smaller chance. None above
-    `MAX_SEEDS`, or for NaN; an infinite effect takes the fewest that can decide.
+    `MAX_SEEDS`, for NaN, and where so many cannot decide: above `EXACT_SEEDS` p is at least that of
+    `smallest_p`. An infinite effect takes the fewest that can decide.
 
     >>> seeds_for_power(0.5), seeds_for_power(1.5)
     (34, 7)
@@ -188,7 +191,8 @@ def seeds_for_power(effect: float, level: float = ALPHA) -> int | None:
     if ndtr(abs(effect)) ** fewest >= POWER:
         return fewest
     place = bisect_left(counts, POWER, key=lambda count: power(effect, count, level))
-    return max(counts[place], fewest + 1) if place < len(counts) else None
+    result = max(counts[place], fewest + 1) if place < len(counts) else None
+    return result if result and smallest_p(result) <= level else None
 
 
 # Resampling -----------------------------------------------------------------------------------

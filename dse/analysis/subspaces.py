@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import Sweep, configurations, require
-from dse.analysis.front import by_seed, pareto
+from dse.analysis.front import by_seed, pareto, shared
 from dse.analysis.statistics import PERCENT, Floats, interval
 
 WHOLE = "all"
@@ -27,9 +27,10 @@ def reached(found: Sweep, column: str, cost: str = "size_bytes") -> pd.DataFrame
 
     Columns: the axis (`WHOLE` for the whole space, last), `networks`, `front` (how many of them
     are on the front of the whole space), `mean`, `low` and `high` (percent). Only seeds that all
-    chosen networks have count. Raises `NoSweep` where `column` is not an axis.
+    chosen networks have count; they are chosen by the seeds that all networks have, as in `front`.
+    Raises `NoSweep` where `column` is not an axis.
     """
-    axis, points = found.axis(column), configurations(found)
+    axis, points = found.axis(column), compared(found)
     parts = [points[points[axis.name] == value] for value in axis.values]
     ends = max(part[cost].min() for part in parts), points[cost].max()
     reach = np.array([_reach(found, some, cost, ends) for some in (*parts, points)])
@@ -47,16 +48,28 @@ def reached(found: Sweep, column: str, cost: str = "size_bytes") -> pd.DataFrame
 def front_of(found: Sweep, column: str, value: object, cost: str) -> pd.DataFrame:
     """The front of the networks with one value of an axis, or of `WHOLE`: the cheapest first.
 
-    The rows are `configurations`; it is chosen by `val_top1`.
+    The rows are those of `configurations`; it is chosen by `val_top1`, over the seeds that `front`
+    compares by.
     """
-    points = configurations(found)
+    points = compared(found)
     name = found.axis(column).name
     return _front(points if value is WHOLE else points[points[name] == value], cost)
 
 
+def compared(found: Sweep) -> pd.DataFrame:
+    """`configurations`, with `val_top1` over the `front_seeds` that all have, as in `front`."""
+    require(found.rows, "val_top1")
+    points = configurations(found)
+    values = by_seed(found, points)
+    both = shared(values)
+    if both.any() and not both.all():  # else the means stay as they are, ties too
+        points["val_top1"] = values[:, both].mean(axis=1)
+    return points.assign(front_seeds=both.sum())
+
+
 def _front(points: pd.DataFrame, cost: str) -> pd.DataFrame:
     """Those on the front of validation accuracy against cost, each cost once."""
-    require(points, "val_top1", cost)
+    require(points, cost)
     on_front = pareto(points[cost].to_numpy(float), points["val_top1"].to_numpy()[None])[0]
     chosen: pd.DataFrame = points[on_front].sort_values(cost, kind="stable").drop_duplicates(cost)
     return chosen

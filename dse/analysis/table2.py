@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dse.analysis.axes import NoSweep, require
+from dse.analysis.axes import NoSweep, check_once, require
 from dse.analysis.compressed import control_change, distinct
 from dse.analysis.statistics import PERCENT, POINTS, interval
 from dse.analysis.table3 import FIXED
@@ -51,12 +51,14 @@ def table2(table: pd.DataFrame) -> pd.DataFrame:
       trained for each seed);
     - the paper's size and accuracies, on ImageNet, one run each.
 
-    Raises `NoSweep` where the table lacks a column, or is empty.
+    Raises `NoSweep` where the table lacks a column, or is empty, and `ValueError` where it holds a
+    network twice.
     """
     ids, answers = ("trial_id", "compressed_id"), ("file_bytes", "fp32_bytes", "top1", "top5")
     require(table, *ids, "network", "data", *SETTINGS, *answers)
     if table.empty:
         raise NoSweep("there are no networks")
+    check_once(table)
     table = distinct(table)
     names = [name for name in (*QUESTION, *SETTINGS) if name in table and name != "seed"]
     varied = table.groupby("network")[names].nunique().gt(1).any()  # not only between networks

@@ -1,4 +1,4 @@
-"""Where a piece of advice holds over a whole space: differences for each value of other axes."""
+"""Where a difference holds over a whole space: by the values of each other axis."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from dse.analysis.axes import NoSweep, Sweep, check_data_set, sweep
+from dse.analysis.front import seeds_compared
 from dse.analysis.known import ended, finite
 from dse.analysis.labels import label, scale
-from dse.analysis.subspaces import WHOLE, front_of
+from dse.analysis.subspaces import WHOLE, compared, front_of
 from dse.figures.plotting import Figure, caption, described, look, panels, style
 from dse.figures.scales import check_colours, check_idle, is_log, set_scale
 from dse.trial.names import written
@@ -52,7 +53,8 @@ def subspace_fronts(
         for axes, column in zip(places, columns, strict=True):
             _panel(axes, found, column, cost)
         figure.suptitle(described(found.rows), fontsize="medium")
-        caption(figure, EXPLAINED, ended(found.rows), lost, note, drawn=found.rows)
+        lacking = seeds_compared(compared(found))
+        caption(figure, EXPLAINED, lacking, ended(found.rows), lost, note, drawn=found.rows)
     return figure
 
 

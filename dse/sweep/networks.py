@@ -50,7 +50,7 @@ DESCRIPTION = (
 
 
 def read_networks(
-    arguments: Sequence[str],
+    arguments: Sequence[str], most: int = MAX_NETWORKS
 ) -> tuple[dict[str, tuple[Architecture, int]], str, str, str]:
     """The distinct networks that a command's arguments describe, what they have in common, the Fire
     module to draw, and a line that says what is the paper's because no argument says otherwise, or
@@ -59,8 +59,8 @@ def read_networks(
     The networks are in the order of the grid: a title in the keys of the command line, those that
     differ where there are several networks -> the network, and its image size in pixels. A folder
     of images has 1,000 classes, unless `manifest` says otherwise. `module=fire4` chooses the module
-    (default: fire2). Raises `RequestError` with all mistakes; `--help` prints and exits. Nothing is
-    read but the pages of `sweeps/`.
+    (default: fire2). Raises `RequestError` with all mistakes, and for more than `most` networks;
+    `--help` prints and exits. Nothing is read but the pages of `sweeps/`.
     """
     parser = RequestParser(prog="python -m dse.plot architecture", description=DESCRIPTION)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for dse.sweep")
@@ -88,7 +88,7 @@ def read_networks(
     axes = [checked_axes(grid, MAX_VALUES, errors) for grid in grids]
     if errors:
         raise RequestError(errors)
-    return *_titled(_distinct(axes)), module, _defaults(axes, overrides) if usual else ""
+    return *_titled(_distinct(axes, most)), module, _defaults(axes, overrides) if usual else ""
 
 
 def drawing_of(
@@ -123,13 +123,14 @@ def _defaults(axes: Sequence[Mapping[str, Sequence[Any]]], given: Collection[str
 
 
 def _distinct(
-    axes: Sequence[Mapping[str, Sequence[Any]]],
+    axes: Sequence[Mapping[str, Sequence[Any]]], most: int
 ) -> dict[tuple[Architecture, int], Mapping[str, Any]]:
     """Each network of the grids, and the values of its `FIELDS`."""
     shown = [{name: grid[name] for name in FIELDS} for grid in axes]
     points = sum(math.prod(map(len, grid.values())) for grid in shown)
-    if points > MAX_NETWORKS:
-        raise RequestError([f"there must be at most {MAX_NETWORKS} networks, got {points:,}"])
+    if points > most:
+        rule = f"at most {most} networks" if most > 1 else "one network"
+        raise RequestError([f"there must be {rule}, got {points:,}"])
     networks: dict[tuple[Architecture, int], Mapping[str, Any]] = {}
     errors: list[str] = []
     for grid in shown:
