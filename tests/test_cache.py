@@ -80,7 +80,10 @@ def test_a_declared_digest_of_the_arrays_is_checked(store: Store) -> None:
         ({"std": (*FACTS.std[:2], 0.2)}, "training pixels of std 0."),
     ],
 )
-def test_declared_facts_are_checked(store: Store, wrong: dict[str, object], line: str) -> None:
+def test_declared_facts_are_checked(
+    store: Store, wrong: dict[str, object], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "RESIZED_AT_ONCE", 2)
     tiny = python_files(store.root)
     with pytest.raises(DataError) as caught:
         ensure(replace(tiny, facts=replace(FACTS, **wrong)), store)

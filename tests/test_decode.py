@@ -12,7 +12,7 @@ from images import KINDS, deep, encoded, waves
 from PIL import Image
 
 from dse.data import decode
-from dse.data.decode import LARGE, MOST_PIXELS, decoded, opened
+from dse.data.decode import MOST_PIXELS, decoded, jpeg_pixels, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 
@@ -104,7 +104,6 @@ def declared(form: str, width: int, height: int) -> bytes:
     if form == "JPEG":
         place = content.index(b"\xff\xc0") + 5
         sides = height.to_bytes(2) + width.to_bytes(2)
-        content += bytes(LARGE)  # a whole image of so many pixels has as many bytes
     elif form == "PPM":
         return content.replace(b"10 20", b"%d %d" % (width, height), 1)
     elif form == "TIFF":
@@ -125,10 +124,27 @@ def declared(form: str, width: int, height: int) -> bytes:
 def test_an_image_that_is_too_large_is_refused_by_its_header(
     form: str, pillow_alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """182 megapixels, half a gigabyte: no memory is taken."""
+    """182 megapixels, half a gigabyte, in files of a few hundred bytes: no memory is taken."""
     if pillow_alone:
         monkeypatch.setattr(decode, "DECODE_JPEG", None)
     with pytest.raises(ValueError, match=r"^it has more than 178,956,970 pixels$"):
         decoded(declared(form, 13_500, 13_500))
     limit = MOST_PIXELS // 13_500
     assert opened(declared(form, 13_500, limit)).size == (13_500, limit)  # and no warning
+    assert jpeg_pixels(declared("JPEG", 13_500, limit)) == 13_500 * limit
+
+
+@pytest.mark.parametrize("name", ["plain.JPEG", "progressive.jpg", "cmyk.jpeg", "gray.jpg"])
+def test_the_size_of_a_jpeg_is_that_of_its_frame(name: str) -> None:
+    content = KINDS[name]()
+    width, height = opened(content).size
+    thumbnail = b"\xff\xe1\x00\x0d\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03\x01"
+    for between in (b"", b"\xff\xff", b"junk", thumbnail, b"\xff\xd0\xff\x01"):
+        assert jpeg_pixels(content[:2] + between + content[2:]) == width * height
+
+
+def test_the_size_of_any_bytes_is_found_or_zero() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        jpeg_pixels(b"\xff\xd8\xff" + random.choice([0, 0xC4, 0xFF], 50).astype(np.uint8).tobytes())
+    assert jpeg_pixels(b"\xff\xd8\xff") == jpeg_pixels(b"") == 0

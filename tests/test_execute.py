@@ -493,7 +493,7 @@ def test_a_trial_may_be_stopped_at_any_moment(
 def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And names every place where it was trained, each once."""
+    """And names every place where it was trained, in order."""
     reports: list[int] = []
     place = "dse.training.circumstance"
     monkeypatch.setattr(f"{place}.platform.machine", lambda: "x")
@@ -503,7 +503,7 @@ def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(
             reports.append(sign.value[0])
             reporter.stop()
 
-    where = [("A", "1.0"), ("A", "1.1"), ("B", "1.1")]
+    where = [("A", "1.0"), ("B", "1.1"), ("A", "1.1")]
     for epochs, (cpu, version) in enumerate(where, 1):
         monkeypatch.setattr(f"{place}.cpu_model", lambda cpu=cpu: cpu)
         monkeypatch.setattr(f"{place}.__version__", version)
@@ -513,11 +513,11 @@ def test_a_trial_that_is_stopped_while_it_reports_keeps_its_state(
         assert reports == list(range(1, epochs + 1))
     row = run((TRIAL, tmp_path, DEFAULT, "cpu"), Reporter(lambda sign: None))
     assert row
-    assert (row["device"], row["machine"]) == ("cpu", "A (x) then B (x)")
+    assert (row["device"], row["machine"]) == ("cpu", "A (x) then B (x) then A (x)")
     assert row["versions"].startswith("dse=1.0,1.1 python=")
     assert capsys.readouterr().err.splitlines() == [
-        f"{TRIAL.trial_id}: resumes with dse 1.1 after 1.0",
-        f"{TRIAL.trial_id}: resumes with machine B (x) after A (x)",
+        f"{TRIAL.trial_id}: resumes with machine B (x) after A (x), dse 1.1 after 1.0",
+        f"{TRIAL.trial_id}: resumes with machine A (x) after B (x)",
     ]
 
 

@@ -128,6 +128,12 @@ def test_commands_end_alike_whatever_their_streams_are(
         assert drawn == drawn[:1] * len(CASES) != []
 
 
+def test_help_that_cannot_be_printed_is_a_line(tmp_path: Path) -> None:
+    """It is printed by argparse, and not by the commands."""
+    shown = ended(tmp_path, "full", "dse.audit", "--help")
+    assert (shown.code, shown.errors) == (1, FULL)
+
+
 def test_a_sweep_trains_without_streams(tmp_path: Path) -> None:
     """Next to files of others; what its workers write to stderr ends up in no file of results."""
     folder = tmp_path / "x"

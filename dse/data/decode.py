@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 
 import numpy as np
 import torch
@@ -25,10 +24,10 @@ MOST_PIXELS = 178_956_970
 
 TOO_LARGE = f"it has more than {MOST_PIXELS:,} pixels"
 
-LARGE = 2**18
-"""Bytes of a JPEG from which its header is read first. A whole one of more than `MOST_PIXELS` has
-at least a bit for each 8x8 of them, 350 kB. A smaller file that declares as many is cut or made up:
-it takes the memory until its end is missed."""
+FRAMES = frozenset(bytes([0xC0 + n]) for n in range(16) if n not in (4, 8, 12))
+PADDING = frozenset((b"\xff", b"\x00"))
+WITHOUT_LENGTH = frozenset(bytes([n]) for n in (0x01, *range(0xD0, 0xDA)))
+"""The second bytes of a JPEG's markers."""
 
 
 def decoded(content: bytes) -> Tensor:
@@ -38,9 +37,8 @@ def decoded(content: bytes) -> Tensor:
     ignored, and only the first frame counts. Raises what the decoders raise.
     """
     if DECODE_JPEG and content.startswith(b"\xff\xd8\xff"):
-        if len(content) > LARGE:
-            with suppress(UnidentifiedImageError):  # torchvision may read it
-                opened(content)
+        if jpeg_pixels(content) > MOST_PIXELS:
+            raise ValueError(TOO_LARGE)
         rgb: Tensor
         data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         try:
@@ -55,6 +53,23 @@ def decoded(content: bytes) -> Tensor:
     except UnidentifiedImageError:
         raise ValueError(f"it is none of {' '.join(FORMATS)}") from None
     return rgb.permute(2, 0, 1)
+
+
+def jpeg_pixels(content: bytes) -> int:
+    """The number of pixels that a JPEG's frame header declares; 0 where it has none.
+
+    It takes a few microseconds; Pillow would take a quarter of the time to decode a small image.
+    """
+    place = 2
+    while (place := content.find(b"\xff", place)) >= 0:  # what is between segments is skipped
+        marker, segment = content[place + 1 : place + 2], content[place + 2 : place + 9]
+        if marker in FRAMES:
+            return int.from_bytes(segment[3:5]) * int.from_bytes(segment[5:7])
+        if marker in PADDING:
+            place += 1
+        else:
+            place += 2 + (int.from_bytes(segment[:2]) if marker not in WITHOUT_LENGTH else 0)
+    return 0
 
 
 def opened(content: bytes) -> Image.Image:

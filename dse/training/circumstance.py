@@ -25,7 +25,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 Places = Mapping[str, Sequence[str]]
-"""The values of `device` and `machine`, and the versions by name; each once, the last used last."""
+"""The values of `device` and `machine`, and the versions by name, in the order of use."""
 
 
 def circumstance(
@@ -62,7 +62,8 @@ def places(
     }
     found = {name: list(values) for name, values in before.items()}
     for name, value in now.items():
-        found[name] = [*(one for one in found.get(name, []) if one != value), value]
+        if found.setdefault(name, [])[-1:] != [value]:
+            found[name].append(value)
     return found
 
 

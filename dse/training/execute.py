@@ -125,13 +125,11 @@ def _first_attempt(
     """The attempt to resume, or the first one where no state is usable, with those before it.
 
     Then when the trial would have started without a pause, where it now started at `start`, and
-    where it was trained before; a line says what is different now.
+    where it was trained before.
     """
     for attempts, state, seconds, before in _resumable(states):
         with suppress(Mismatch):  # of an earlier release
             callbacks.on_resume([e.val_top1 for e in state.position.curve] if state else [])
-            if ranks.rank == 0 and (text := changes(before, places(device, ranks.count))):
-                print(f"{trial.trial_id}: resumes with {text}", file=sys.stderr)
             began = start - seconds
             model, training = train_attempt(
                 trial, data, attempts, state, callbacks, device, ranks, began, before
@@ -165,7 +163,7 @@ def train_attempt(
     """Train the attempt that follows the dead ones `before`, from its state if there is one.
 
     `data` are on `device`. `start` is when the trial started, by `time.perf_counter`, and
-    `before_here` are the places where it was trained before.
+    `before_here` are the places where it was trained before: a line says what is different now.
     """
     recipe = trial.protocol.recipe.restarted(len(before))
     model = build(trial, recipe, data, len(before))
@@ -173,8 +171,13 @@ def train_attempt(
         model.to(device, memory_format=cuda.FORMATS[recipe.precision])  # type: ignore[call-overload]
     together = images_at_a_time(trial, device)
     steps = sum(attempt.steps for attempt in before)
+    resumes = state is not None and ranks.rank == 0
+    different = [changes(before_here, places(device, ranks.count))] if resumes else []
 
     def on_step(step: int, current: Callable[[], State]) -> None:
+        if different and (text := different.pop()):  # now that the state has been restored
+            print(f"{trial.trial_id}: resumes with {text}", file=sys.stderr)
+
         def now() -> bytes:
             seconds, where = time.perf_counter() - start, places(device, ranks.count, before_here)
             return encode(before, current(), trial.question, seconds, where)

@@ -36,8 +36,8 @@ def latency(
     machine slows all of them alike; `threads` is torch's number of threads on a CPU. A row for each
     network, in their order: `latency_ms`, the median over the rounds, and `latency_low_ms` and
     `latency_high_ms`, the quartiles. Networks run as they are, without a compiler, in eval mode;
-    on a GPU where they and `inputs` are there. Raises `ValueError` for another number of
-    `threads` or `rounds` than 1 and above, and `TypeError` for other types.
+    on a GPU where they and `inputs` are there. Raises `ValueError` where `threads` or
+    `rounds` is no whole number from 1 to a million, and `TypeError` for other networks or inputs.
     """
     several = isinstance(networks, Iterable) and not isinstance(networks, nn.Module)
     given: Any = networks

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSet:
-    """Facts about a data set, declared here and checked when its published files are read.
+    """Facts about a data set; those of a published one are checked when its files are read.
 
     Labels are 0 .. `num_classes` - 1. `image_size` is the side of an image in pixels; `train` and
     `test` count images. `mean` and `std` are of the training pixels on a scale of 0 to 1, one
-    number per channel. `digest` is a
-    SHA-256 that fixes every image and label; `DATA_SETS` says of which bytes.
+    number per channel. `digest` is a SHA-256 that fixes every image and label; `DATA_SETS` says of
+    which bytes.
     """
 
     num_classes: int
