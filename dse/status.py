@@ -35,11 +35,12 @@ from dse.trial.question import Trial
 
 WEIGHTS = "weights.safetensors"
 CODES = """exit code:
-  0  all is done, or what is left is running
-  1  something failed or is damaged
+  0  none of these
+  1  something failed, or a record, file or journal is damaged
   2  a wrong folder; nothing is shown
   3  something was killed or stopped half-way, and nothing is running
-Of several folders, 1 comes before 3."""
+Of several folders, 1 comes before 3. Lost weights, and what was not
+begun, do not count."""
 NAMED, LISTED = 100, 5
 """Maximum number of finished trials that are read for the names of others, and of commands."""
 
@@ -125,6 +126,7 @@ def lines(folder: Path, codes: set[int]) -> Iterator[str]:
     yield from itertools.chain.from_iterable(damaged.values())
     yield from _without_weights(folder)
     if damage := studies.damage(folder):
+        codes.add(1)
         yield f"{damage}: a search refuses it"
 
 

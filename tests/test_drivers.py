@@ -24,3 +24,14 @@ def test_a_status_is_published_while_its_sweep_runs(tmp_path: Path) -> None:
         assert drivers.published(tmp_path) == [({"done": 3}, False)]
     atomic.tidy(tmp_path)
     assert drivers.published(tmp_path) == []
+
+
+def test_a_folder_that_is_renamed_keeps_no_status(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    (folder / "trials").mkdir(parents=True)
+    with drivers.publishing(folder) as publish:
+        publish({"done": 1})
+        renamed = folder.rename(tmp_path / "renamed")
+        assert [*(renamed / "trials").glob(".running.*")]
+        publish({"done": 2})
+    assert drivers.published(renamed) == drivers.published(folder) == []

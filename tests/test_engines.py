@@ -230,6 +230,10 @@ def test_the_reason_of_a_job_without_a_result_is_the_end_of_its_log(tmp_path: Pa
     assert attempt.end().reason == "job 7 ended without a result, FAILED"
     paths.stderr.write_text("loading\nbash: /env/bin/python: No such file or directory\n\n")
     assert attempt.end().reason.endswith("FAILED: bash: /env/bin/python: No such file or directory")
+    paths.stderr.write_text(f"loading\rOUT_OF_MEMORY\x1b[2J{'.' * 999}")
+    end = attempt.end()
+    assert end.kind == "died"
+    assert end.reason.endswith(f"FAILED: OUT_OF_MEMORY\\x1b[2J{'.' * 180}")
     paths.stderr.write_text("slurmstepd: error: Detected 1 oom_kill event")
     attempt.ended = ["OUT_OF_MEMORY"]
     assert attempt.end().kind == "memory"

@@ -493,8 +493,12 @@ def test_a_folder_that_is_renamed_before_a_trial_ends_is_reported(
     (one,) = trials(Plan(trials=1))
     folder = tmp_path / "x"
 
+    ends: list[BaseException] = [KeyboardInterrupt()]
+
     def moved(*_: object) -> tuple[set[str], set[str]]:
-        folder.rename(tmp_path / "away")
+        folder.rename(tmp_path / f"away{len(ends)}")
+        if ends:
+            raise ends.pop()
         records.save(folder, toy_trial.record(one), {})
         return set(), set()
 
@@ -503,9 +507,12 @@ def test_a_folder_that_is_renamed_before_a_trial_ends_is_reported(
     tasks = launch.Tasks(
         function="", arguments={one.trial_id: ()}, names={one.trial_id: ""}, lengths={}, data={}
     )
+    with pytest.raises(KeyboardInterrupt):
+        launch.carry_out(tasks, folder, Workers())
+    said = capsys.readouterr().err.splitlines()[1:]
     assert launch.carry_out(tasks, folder, Workers()) == 1
     line = f"{folder} was moved or removed during the command: what it held before is not there"
-    assert capsys.readouterr().err.splitlines()[1:] == [line]
+    assert capsys.readouterr().err.splitlines()[1:] == said == [line]
 
 
 def test_a_folder_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:

@@ -341,3 +341,22 @@ def test_progress_is_shown_also_while_nothing_happens(capsys: pytest.CaptureFixt
         progress.turn()
     assert [len(message["running"]) for message in messages[1:]] == [2] * 6
     assert len(capsys.readouterr().err.splitlines()) == 1
+    for _ in range(250):  # more than half an hour in a queue
+        now += 9
+        progress.turn()
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_a_line_lists_a_few_of_many_running_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    now, messages = 0.0, []
+    names = {str(number): f"seed={number}" for number in range(100)}
+    lengths = dict.fromkeys(names, LENGTHS[TRIALS[0].trial_id])
+    progress = Progress(lengths, names, 100, publish=messages.append, clock=lambda: now)
+    for key in names:
+        progress.take(Started(key))
+    now += 60
+    progress.turn()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("0 of 100 done, 100 running; seed=0: epoch 0 of ")
+    assert [part.partition(":")[0] for part in line.split("; ")[8:]] == ["seed=7", "and 92 more"]
+    assert len(messages[-1]["running"]) == 100

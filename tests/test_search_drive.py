@@ -26,6 +26,7 @@ from dse.search.request import read_request
 from dse.search.study import Proposal, Study
 from dse.search.warm_start import known_points
 from dse.sweep.messages import full
+from dse.sweep.progress import Progress
 
 __all__ = ["composed_once"]
 
@@ -75,15 +76,16 @@ def test_hopeless_trials_are_stopped_and_leave_no_record(
 def test_no_trial_starts_after_the_timeout_and_the_same_command_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor after an interruption; the study is a table before its end."""
+    """Nor after an interruption; the study is a table before its end, also while no trial ends, and
+    where it could not be written at first."""
     folder = tmp_path / "s"
-    arguments = (*SMALL, "sampler=random", "n_trials=4", "runner.workers=1")
+    arguments = (*SMALL, "sampler=random", "n_trials=5", "runner.workers=1")
     for trained in (1, 2):  # the first trial of a command starts in any case
         assert search(folder, *arguments, "timeout=0.001s") == 0
         out, err = capfd.readouterr()
-        said = f"{trained} of 4 trials done: `timeout` reached; the same command continues"
+        said = f"{trained} of 5 trials done: `timeout` reached; the same command continues"
         assert said in out
-        assert f"[1/{5 - trained}] " in err  # those that another command will do are counted
+        assert f"[1/{6 - trained}] " in err  # those that another command will do are counted
         assert len(records_of(folder)) == trained
         assert len(studies.load(folder)) == trained - 1
         monkeypatch.setattr("dse.search.drive.SAVED", 0.0)
@@ -99,9 +101,29 @@ def test_no_trial_starts_after_the_timeout_and_the_same_command_goes_on(
         patch.setattr(Study, "complete", interrupt)
         assert search(folder, *arguments, "timeout=1h") == 130
     assert [*dse.load_study(folder)["state"]] == ["trained"] * 3
+
+    def turn(_: Progress) -> None:
+        monkeypatch.setattr("dse.search.drive.SAVED", 0.0)
+
+    def end(*of: Any) -> None:
+        complete(*of)
+        monkeypatch.setattr("dse.search.drive.SAVED", 60.0)
+
+    def written(*of: Any) -> None:
+        if not tries:
+            tries.append(1)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        studies.save(*of)
+
+    tries = list[int]()
+    monkeypatch.setattr("dse.search.drive.save", written)
+    monkeypatch.setattr(Progress, "turn", turn)
+    monkeypatch.setattr(Study, "complete", end)
     assert search(folder, *arguments, "timeout=1h") == 0
+    assert [*dse.load_study(folder)["state"]] == [*["trained"] * 4, "running"]
+    assert tries
     assert "timeout" not in capfd.readouterr().out
-    assert len(records_of(folder)) == 4
+    assert len(records_of(folder)) == 5
 
 
 def test_what_the_folder_has_is_not_trained_by_another_study(

@@ -308,7 +308,8 @@ def test_a_damaged_journal_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
         ('{"op_code": 0}\n5\n{"op_code": 1}\n', f"{path} is damaged in line 2"),
     ):
         path.write_text(content)
-        assert shown(tmp_path, capsys)[1:] == ([f"{line}: a search refuses it"] if line else [])
+        lines = shown(tmp_path, capsys, code=int(bool(line)))
+        assert lines[1:] == ([f"{line}: a search refuses it"] if line else [])
         records.save(tmp_path, toy_trial.record(trials(Plan(trials=1))[0]), {})
         report.main([str(tmp_path)])
         assert (f"{line}: a search refuses it" in capsys.readouterr().err) == bool(line)
@@ -317,23 +318,25 @@ def test_a_damaged_journal_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_a_killed_search_has_done_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A trial that ran has ended after the last status was published; what is in a cluster's queue
-    has no claim; a copy of the folder of a running command is not called killed."""
-    one, two, three = trials(Plan(trials=3))
+    """A trial that ran has ended after the last status was published; what is in a cluster's queue,
+    perhaps again, has no claim; a copy of the folder of a running command is not called killed."""
+    one, two, three, again = trials(Plan(trials=4))
     records.save(tmp_path, toy_trial.record(one), {})
-    known = {"kind": TRIALS, "summary": "1 of 6 done, 2 running, about 3 s left", "done": 1}
+    known = {"kind": TRIALS, "summary": "1 of 6 done, 3 running, about 3 s left", "done": 1}
     known |= {"failed": 1, "count": 6, "folder": "/x", "command": "python -m dse.search"}
     ids = {one.trial_id: "epoch 1 of 9", two.trial_id: "epoch 0 of 9"}
-    names = {one.trial_id: "a", two.trial_id: "b"}
+    ids[again.trial_id] = "epoch 5 of 9"
+    names = {one.trial_id: "a", two.trial_id: "b", again.trial_id: "c"}
     with drivers.publishing(tmp_path, "search") as publish:
         publish({**known, "running": ids, "names": names})
         (path,) = (tmp_path / "trials").glob(".running.*")
         content = path.read_bytes()
         with locks.claim(tmp_path, three.trial_id):  # it began after the last status
             assert shown(tmp_path, capsys)[1:] == [
-                "a search is running: 1 of 6 done, 1 running, 1 queued, about 3 s left",
+                "a search is running: 1 of 6 done, 1 running, 2 starting or queued, about 3 s left",
                 f"ending: a ({one.trial_id[:8]}): epoch 1 of 9",
-                f"queued: b ({two.trial_id[:8]}): epoch 0 of 9",
+                f"starting or queued: b ({two.trial_id[:8]}): epoch 0 of 9",
+                f"starting or queued: c ({again.trial_id[:8]}): epoch 5 of 9",
                 f"running: trial {three.trial_id[:8]}",
             ]
     path.write_bytes(content)
@@ -345,7 +348,8 @@ def test_what_a_killed_search_has_done_is_shown(
     copy = tmp_path.with_name("copy")
     shutil.copytree(tmp_path, copy)
     assert shown(copy, capsys, LEFT)[1].startswith(
-        "a search ran on the folder that this is a copy of: 2 of 6 done, 1 failed; to resume: "
+        "a search was killed, or runs on the folder that this was copied or moved from: "
+        "2 of 6 done, 1 failed; to resume: "
     )
     assert status.main([str(tmp_path), str(copy)]) == LEFT
     assert len(capsys.readouterr().out.splitlines()) == 4

@@ -6,6 +6,7 @@ Nothing depends on it: it is not durable, and gone when the command ends.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -35,7 +36,13 @@ def publishing(folder: Path, name: str = "") -> Iterator[Callable[[Mapping[str, 
                 temporary.write_text(json.dumps({**status, **own}))
                 temporary.replace(path)
 
-        yield publish
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            yield publish
+        finally:
+            with suppress(OSError):  # also where the folder was renamed meanwhile
+                os.unlink(path.name, dir_fd=handle)
+            os.close(handle)
 
 
 def named(status: Mapping[str, Any]) -> str:
@@ -44,7 +51,8 @@ def named(status: Mapping[str, Any]) -> str:
 
 
 def is_copy(folder: Path, status: Mapping[str, Any]) -> bool:
-    """Whether a status was published in another folder, and copied to this one."""
+    """Whether a status was published in another folder, and copied to this one, or moved here from
+    another file system."""
     inode = folder.stat().st_ino
     return bool(status.get("inode", inode) != inode)  # those of earlier versions have none
 

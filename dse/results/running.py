@@ -11,6 +11,8 @@ from typing import Any
 from dse.results import commands, drivers, files, locks, records
 from dse.trial.names import short_id
 
+QUEUED = "starting or queued"
+
 
 def of_command(folder: Path, status: Mapping[str, Any], is_running: bool) -> list[str]:
     """A running command and its tasks, or how to resume one that was killed."""
@@ -18,7 +20,9 @@ def of_command(folder: Path, status: Mapping[str, Any], is_running: bool) -> lis
     what, running = f"a {drivers.named(status)}", status["running"]
     if not is_running:
         copied = drivers.is_copy(folder, status)
-        killed = f"{what} {'ran on the folder that this is a copy of' if copied else 'was killed'}"
+        killed = f"{what} was killed"
+        if copied:
+            killed += ", or runs on the folder that this was copied or moved from"
         line = commands.moved(status["command"], folder, status["folder"])
         command = f"cd {shlex.quote(status['folder'])} && {line}"
         if "count" not in status:  # of an earlier version
@@ -27,10 +31,10 @@ def of_command(folder: Path, status: Mapping[str, Any], is_running: bool) -> lis
         count = f"{_done(folder, status)} of {status['count']} done{failed}"
         return [f"{killed}: {count}; to resume: {command}"]
     finished = records.ids(folder, kind)
-    states = {key: _state(folder, key, text, kind, finished) for key, text in running.items()}
+    states = {key: _state(folder, key, kind, finished) for key in running}
     summary = status["summary"]
-    if queued := list(states.values()).count("queued"):
-        counts = f"{len(running) - queued} running, {queued} queued".removeprefix("0 running, ")
+    if queued := list(states.values()).count(QUEUED):
+        counts = f"{len(running) - queued} running, {queued} {QUEUED}".removeprefix("0 running, ")
         summary = summary.replace(f", {len(running)} running", f", {counts}", 1)
     shown = [f"{what} is running: {summary}"]
     for key, state in states.items():
@@ -38,13 +42,12 @@ def of_command(folder: Path, status: Mapping[str, Any], is_running: bool) -> lis
     return shown
 
 
-def _state(folder: Path, key: str, progress: str, kind: str, finished: Set[str]) -> str:
-    """What a task does that a command has started: it is queued where nothing has come from it, as
-    with a job that waits for a cluster."""
+def _state(folder: Path, key: str, kind: str, finished: Set[str]) -> str:
+    """What a task does that a command has started: one without a claim or a record loads its
+    modules, or is a job in a cluster's queue, perhaps again."""
     if locks.held(folder, key, kind):
         return "running"
-    silent = progress.startswith(("epoch 0 ", "running"))
-    return "queued" if silent and key not in finished else "ending"
+    return "ending" if key in finished else QUEUED
 
 
 def _done(folder: Path, status: Mapping[str, Any]) -> int:

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import heapq
 import pickle
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
@@ -133,7 +134,7 @@ class Runner:
         self._postponed: list[tuple[float, int, _Task]] = []
         self._running: dict[Any, _Task] = {}
         self._events: deque[Event] = deque()
-        self._say, self._said = say, False
+        self._say, self._said = say, set[str]()
         self._mps = service() if workers.mps else nullcontext("")
         self._full_until = 0.0
         self._lacking: float | None = None
@@ -251,12 +252,13 @@ class Runner:
         self._hold(first_line(error))
 
     def _hold(self, reason: str) -> None:
-        """Start no task until one has ended, or for a moment; the first time, say why."""
+        """Start no task until one has ended, or for a moment; say once for each reason."""
         first, most = self._engine.pauses
         pause = most if self._running else min(first, ROOM / 4)
         self._full_until = time.monotonic() + pause
-        if not self._said:
-            self._said = True
+        known = re.sub(r"\bjob \d+", "job", reason)  # the number differs each time
+        if known not in self._said:
+            self._said.add(known)
             alone = f"every {pause:g} s, for {ROOM:g} s"
             again = f"when one ends, or after {pause:g} s" if self._running else alone
             self._say(f"no more tasks can be started now: {reason}; tried again {again}")

@@ -22,7 +22,7 @@ from dse.runner.job import Job, Spool
 from dse.runner.local import TAIL, TURN
 from dse.runner.remote import load, text
 from dse.runner.task import End, Report
-from dse.space.rules import check, integer, knob, one_of, path, real
+from dse.space.rules import check, integer, knob, one_of, path, printable, real
 
 POLL = 15.0
 """Seconds between two readings of SLURM's queue; by then a shared folder shows another machine's
@@ -30,6 +30,9 @@ result."""
 
 UNIMPORTED = ("ModuleNotFoundError:", "ImportError:")
 """How the error of a job begins whose machine lacks this package, or a library it needs."""
+
+LINE = 200
+"""Maximum number of characters of a log's last line in a reason."""
 
 MARGIN = 30
 """Seconds of a job's notice in which the job itself ends and is requeued."""
@@ -193,10 +196,11 @@ class _Attempt:
         """How the attempt ended. The log of a failed one stays."""
         log = _tail(self.job.paths.stderr).strip()
         if not self.has_result():
-            reason = f"job {self.job.job_id} ended without a result, {self.ended[0]}"
-            reason += f": {lines[-1]}" if (lines := log.split("\n")) and lines[-1] else ""
-            out_of_memory = "OUT_OF_ME" in reason
-            return End("memory" if out_of_memory else "died", reason=reason, details=log)
+            state, lines = self.ended[0], log.splitlines()
+            reason = f"job {self.job.job_id} ended without a result, {state}"
+            if lines:
+                reason += f": {printable(lines[-1])[:LINE]}"
+            return End("memory" if "OUT_OF_ME" in state else "died", reason=reason, details=log)
         error = self.job.exception()
         if error is not None:
             lines = [line for line in str(error).splitlines() if "Error:" in line]

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class _Drive:
         self._point: dict[str, int] = {}
         self._found, self._untried = 0, 0
         self._broken = self._full = False
-        self._saved = time.monotonic()
+        self._saved, self._unsaved = time.monotonic(), False
         self._end = self._saved + request.timeout
         self._curves: dict[int, list[float]] = {}
         self._costs: dict[int, float] = {}
@@ -128,7 +128,7 @@ class _Drive:
             for proposal in waiting:
                 self._start(proposal, runner, progress)
             self._fill(runner, progress)
-            for event in runner.events(progress.turn):
+            for event in runner.events(lambda: self._turn(progress)):
                 self._take(event, runner, progress)
                 if not (received or self._broken or self._full):
                     self._fill(runner, progress)
@@ -174,6 +174,7 @@ class _Drive:
         if self._answers.left(proposal.trials):
             return False
         self._study.complete(proposal, self._answers.of(proposal.trials))
+        self._unsaved = True
         if self._stops:
             self._note(proposal, read_curve(self._folder, proposal))
         return True
@@ -291,12 +292,22 @@ class _Drive:
         elif not self._answered(active.proposal) and active.stopped:
             self._study.prune(active.proposal, active.curve)
             # one that is interrupted has no record either: it goes on with the next command
-        if time.monotonic() - self._saved > SAVED:
+        self._unsaved = True
+        self._save_if_due()
+
+    def _turn(self, progress: Progress) -> None:
+        progress.turn()
+        self._save_if_due()
+
+    def _save_if_due(self) -> None:
+        if self._unsaved and time.monotonic() - self._saved > SAVED:
             self._save()
 
     def _save(self) -> None:
-        """Write what the study has found so far, which its end does too."""
+        """Write what the study has found so far, if that can be done: its end does so too."""
         from dse.search import closing  # takes a second
 
-        save(self._folder, self._request.study, closing.outcome(self._request, self._study))
+        with suppress(OSError):
+            save(self._folder, self._request.study, closing.outcome(self._request, self._study))
+            self._unsaved = False
         self._saved = time.monotonic()

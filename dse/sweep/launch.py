@@ -127,13 +127,13 @@ def carry_out(tasks: Tasks, folder: Path, workers: Workers, command: str = "") -
             handle = os.open(folder, os.O_RDONLY)
             try:
                 failed, left_out = _run(tasks, folder.absolute(), workers, runner)
-                moved = not _is_at(folder, handle)
             finally:
+                if moved := not _is_at(folder, handle):
+                    lost = "what it held before is not there"
+                    say(f"{folder} was moved or removed during the command: {lost}")
                 os.close(handle)
     atomic.tidy(folder)
     missing = _report_missing(tasks, folder, failed, left_out)
-    if moved:
-        say(f"{folder} was moved or removed during the command: what it held before is not there")
     return max(missing, int(moved))
 
 

@@ -39,6 +39,10 @@ EVERY, PUBLISH, IDLE = 30.0, 1.0, 10.0
 """Seconds between two lines where stderr is no terminal, and at least between two published
 messages; at most between these where nothing happens."""
 
+REPEATED, LISTED = 600.0, 8
+"""Seconds after which a line is repeated that has not changed; maximum number of running tasks that
+a line lists."""
+
 BAR, NARROW = "{{percentage:3.0f}}%|{{bar:{length}}}| {{elapsed}}{{postfix}}", 100
 """What tqdm shows; terminals of fewer columns have a shorter bar."""
 
@@ -133,6 +137,7 @@ class Progress:
         self._failed = 0
         self._ended: deque[tuple[str, Run]] = deque(maxlen=OBSERVED)
         self._published, self._shown, self._changed = -math.inf, clock(), False
+        self._said = ""
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=sum(self._epochs.values()),
@@ -303,6 +308,8 @@ class Progress:
         message = self.message()
         self._publish(message)
         running = [f"{message['names'][i]}: {text}" for i, text in message["running"].items()]
+        if more := running[LISTED:]:
+            running[LISTED:] = [f"and {len(more)} more"]
         text = "; ".join([message["summary"], *running])
         if self._terminal:
             self._bar.ncols = _columns()
@@ -310,6 +317,6 @@ class Progress:
             done = sum(epochs for i, epochs in self._epochs.items() if i not in self._left)
             self._bar.n = done + sum(run.epoch for run in self._running.values())
             self._bar.set_postfix_str(text)
-        elif now - self._shown >= EVERY:
-            self._shown = now
+        elif now - self._shown >= (REPEATED if text == self._said else EVERY):
+            self._shown, self._said = now, text
             say(text)
