@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from dse.results import compressed, files, records, studies, tables
 from dse.results.files import LISTED
+from dse.results.records import ROUNDING
 from dse.trial.compression import SETTINGS
 from dse.trial.names import short_id
 from dse.trial.question import QUESTION, Trial
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from dse.compress.load import Module
     from dse.training.trained import Trained
-
-ROUNDING = 0.5
-"""Points by which accuracies of one trial may differ between machines without a warning."""
 
 
 def load(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:

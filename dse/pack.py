@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from dse.analysis.rendering import counted
-from dse.api import load, load_compressed
 from dse.results import files, packing
 from dse.sweep.errors import Parser
 from dse.sweep.messages import say, unwritable
@@ -55,27 +53,30 @@ def _main(arguments: Sequence[str] | None) -> int:
         help="a results folder, or with `into` several",
     )
     given = parser.parse_args(arguments).arguments
-    keys = {"remove": "false", "into": ""}
-    keys |= dict(text.split("=", 1) for text in given if text.split("=")[0] in keys)
-    folders = [Path(text) for text in given if text.split("=")[0] not in keys]
+    keys, folders = {"remove": "false", "into": ""}, list[Path]()
+    for text in given:
+        key, equals, value = text.partition("=")
+        if equals and key in keys and value:
+            keys[key] = value
+        elif equals and not Path(text).exists():
+            parser.error(f"the keys are remove=true and into=results/ALL, got {text}")
+        else:
+            folders.append(Path(text))
     if keys["remove"].lower() not in ("true", "false"):
         parser.error(f"`remove` must be true or false, got {keys['remove']}")
     remove = keys["remove"].lower() == "true"
-    if unknown := [str(path) for path in folders if "=" in str(path) and not path.exists()]:
-        parser.error(f"the keys are `remove` and `into`, got {unknown[0]}")
     if not folders:
         parser.error("a results folder must be given")
     if len(folders) > 1 and not keys["into"]:
         parser.error(f"`into` must be the folder that gets the trials of {len(folders)} folders")
     if remove and keys["into"]:
         parser.error("`remove` must be false with `into`, got true")
-    target = Path(keys["into"] or folders[0])
+    target, lines = Path(keys["into"] or folders[0]), list[str]()
     try:
         for folder in folders:
             files.require_trials(folder)
         if keys["into"]:
-            _say_what_differs([*([target] if target.exists() else []), *folders])
-            done = packing.join(folders, target)
+            done, lines = packing.join(folders, target)
         else:
             done = packing.pack(target, remove)
     except BlockingIOError as error:  # another command packs
@@ -86,6 +87,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 1
     if not done:
         raise ValueError(f"`folder` must have finished trials, got {target}")
+    for line in lines:
+        say(line)
     for one in done:
         path = files.pack_of(target, one.kind)
         print_lines(
@@ -96,16 +99,6 @@ def _main(arguments: Sequence[str] | None) -> int:
             gone = f"{counted(one.removed, 'folder')} removed, with {their} {LOST[one.kind]}"
             print_lines(f"{target / one.kind}: {gone}")
     return 0
-
-
-def _say_what_differs(folders: Sequence[Path]) -> None:
-    """Print the trials whose answers differ between folders, see `dse.load`."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        load(*folders)
-        load_compressed(*folders)
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        say(message)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         try:
             files.require_trials(folder)
             shown += lines(folder, codes)
+        except files.Damaged as error:  # a pack
+            shown += str(error).splitlines()
+            codes.add(1)
         except OSError as error:
             rule = f"`folder` must be a results folder, got {folder}: {error.strerror or error}"
             raise ValueError(rule) from None
@@ -156,9 +159,10 @@ def _stopped(folder: Path, stopped: Mapping[str, Unfinished]) -> Iterator[str]:
             epochs = trial.protocol.recipe.epochs
             yield f"stopped half-way: {name}: epoch {epoch} of {epochs}{within}"
     if stopped and not drivers.published(folder):
-        asked = _asked(folder, stopped.keys())
+        asked = [commands.moved(line, folder) for line in _asked(folder, stopped.keys())]
+        asked = list(dict.fromkeys(asked))
         which = "to resume:" if len(asked) == 1 else "to resume, the one that asked for it:"
-        yield from (f"{which} {commands.moved(line, folder)}" for line in asked[:LISTED])
+        yield from (f"{which} {line}" for line in asked[:LISTED])
 
 
 def _asked(folder: Path, stopped: Set[str]) -> list[str]:

@@ -227,9 +227,13 @@ def test_folders_are_not_removed_while_a_command_runs(
 def test_a_packed_trial_is_not_shown_as_stopped_half_way(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor where its worker was killed before it removed the checkpoint."""
+    """Nor where its worker was killed before it removed the checkpoint, or another folder, which
+    had finished it, was joined."""
+    for _ in range(2):
+        checkpoints.save(folder, RECORDS[0].trial.trial_id, 1, b"state")
+        assert pack.main([str(folder), "remove=true"]) == 0
+        assert not files.names(folder / "trials" / files.UNFINISHED)
     checkpoints.save(folder, RECORDS[0].trial.trial_id, 1, b"state")
-    assert pack.main([str(folder), "remove=true"]) == 0
     capsys.readouterr()
     assert status.main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder}: 12 done, 0 failed\n"
@@ -299,7 +303,7 @@ def test_a_damaged_pack_is_refused_in_a_line(
     path.write_bytes(contents[0])
     for command in (pack.main, status.main):
         assert command([str(folder)]) == 1
-        assert "is damaged" in capsys.readouterr().err
+        assert "is damaged" in "".join(capsys.readouterr())
 
 
 def test_a_pack_that_cannot_be_read_is_not_called_damaged(
@@ -365,7 +369,7 @@ def test_a_mistake_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for wrong, line in (
         (["a", "b"], "`into` must be the folder that gets the trials of 2 folders"),
         (["a", "into=c", "remove=true"], "`remove` must be false with `into`, got true"),
-        (["a", "to=c"], "the keys are `remove` and `into`, got to=c"),
+        (["a", "to=c"], "the keys are remove=true and into=results/ALL, got to=c"),
         (["into=c"], "a results folder must be given"),
     ):
         with pytest.raises(SystemExit, match="2"):
@@ -382,29 +386,52 @@ def test_folders_are_joined_in_one(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Packed or not, each trial once, with the study that chose it."""
-    other, both = (tmp_path_factory.mktemp(name) for name in ("lab", "both"))
-    both.rmdir()
+    other, both = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("both")
     for one in (RECORDS[0], OTHER):
         records.save(other, one, ANSWERED)
+        small = compressed_record(one.trial.metaparameters.sr, bits=5)
+        records.save_row(other, small.compressed_id, small.row(), {}, files.COMPRESSED)
     changed = {**RECORDS[0].row(), "top1": 1.0}
     (place(other, RECORDS[0]) / "record.json").write_bytes(files.sealed(changed))
-    small = compressed_record(bits=5)
-    records.save_row(other, small.compressed_id, small.row(), {}, files.COMPRESSED)
-    for where in (folder, other):  # both have a study of this name
+    for where, chosen in ((folder, RECORDS[3]), (other, OTHER)):  # of one name, but not one study
         commands.note(where, f"python -m dse.search name={where.name}")
-        studies.note_sampled(where, "nsga2", [OTHER.trial.trial_id] if where == other else [])
+        studies.note_sampled(where, "nsga2", [chosen.trial.trial_id])
     packing.pack(other)
-    given = [str(folder), str(other), f"into={both}"]
-    for new in (13, 0):
-        assert pack.main(given) == 0
+    records.save(both, RECORDS[1], ANSWERED)
+    for new, sources in ((13, [folder, other]), (0, [other, folder, both])):
+        assert pack.main([*map(str, sources), f"into={both}"]) == 0
         printed = capsys.readouterr()
         assert f"trials.parquet: 13 trials, {new} new" in printed.out
-        assert "accuracies differ by more than 0.5 points between folders" in printed.err
-    with pytest.warns(UserWarning, match="accuracies differ"):
-        equal(dse.load(both), dse.load(folder, other))
+        assert f"compressed.parquet: 1 compressed network, {new // 13} new" in printed.out
+        own = RECORDS[0].trial.trial_id[:8]
+        assert printed.err == (
+            f"{own} of {other} differs by more than 0.5 points: left out, with its compressed "
+            "networks\n"
+        )
+        with pytest.warns(UserWarning, match="accuracies differ"):
+            equal(dse.load(both), dse.load(folder, other))
+        assert len(dse.load_compressed(both)) == 14  # with the 13 as they were trained
+        assert len(commands.noted(both)) == 2
+        assert files.names(both / studies.STUDIES) == ["nsga2-2.ids", "nsga2.ids"]
+        assert studies.sampled(both) == {RECORDS[3].trial.trial_id, OTHER.trial.trial_id}
     assert curves.load(both, [OTHER.trial.trial_id])[0]["epoch"].tolist() == [1, 2]
-    with pytest.warns(UserWarning, match="accuracies differ"):
-        equal(dse.load_compressed(both), dse.load_compressed(folder, other))
-    assert len(commands.noted(both)) == 2
-    assert studies.sampled(both) == {OTHER.trial.trial_id}
     assert len(files.trial_ids(folder)) == 12
+    records.save(other, record(seed=8), ANSWERED)
+    studies.note_sampled(other, "nsga2", [record(seed=8).trial.trial_id])  # it goes on
+    assert pack.main([str(other), f"into={both}"]) == 0
+    assert files.names(both / studies.STUDIES) == ["nsga2-2.ids", "nsga2.ids"]
+    assert len(studies.sampled(both)) == 3
+
+
+def test_a_folder_is_not_joined_into_another_programs(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    into, empty = tmp_path_factory.mktemp("docs"), tmp_path_factory.mktemp("empty")
+    (into / "page.md").touch()
+    assert pack.main([str(folder), f"into={into}"]) == 2
+    line = f"`into` must be a results folder or a new one, got {into}: it has page.md\n"
+    assert capsys.readouterr().err == line
+    (empty / "trials").mkdir()
+    assert pack.main([str(empty), f"into={into / 'new'}"]) == 2
+    assert capsys.readouterr().err == f"`folder` must have finished trials, got {empty}\n"
+    assert not (into / "new").exists()

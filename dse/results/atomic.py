@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from dse.results import packs
 from dse.results.files import CLAIMS, KINDS, UNFINISHED, finished, names, remove, sync, write_new
 from dse.results.locks import locked
 
@@ -48,7 +49,7 @@ def tidy(folder: Path) -> None:
     checkpoints = folder / "trials" / UNFINISHED
     homes = [checkpoints / name for name in names(checkpoints) if (checkpoints / name).is_dir()]
     for home in homes:
-        if finished(folder, [home.name]):
+        if finished(folder, [home.name]) or home.name in packs.ids(folder):
             shutil.rmtree(home, ignore_errors=True)
     for place in (folder, *(folder / kind for kind in KINDS), *homes):
         for name in names(place):

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from dse.results import packs
 from dse.results.atomic import write
 from dse.results.files import UNFINISHED, finished, make, names
 from dse.results.locks import held
@@ -79,7 +80,7 @@ class Unfinished(NamedTuple):
 def unfinished(folder: Path) -> dict[str, Unfinished]:
     """Where each trial resumes that has a checkpoint, no record, and no process, by `trial_id`."""
     ids = names(folder / "trials" / UNFINISHED)
-    done, found = finished(folder, ids), {}
+    done, found = (finished(folder, ids) | packs.ids(folder)) if ids else set(), {}
     for trial_id in ids:
         if trial_id not in done and not held(folder, trial_id):
             for state in islice(newest(folder, trial_id), 1):

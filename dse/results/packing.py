@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dse.results import commands, compressed, curves, drivers, packs, records
+from dse.results import commands, compressed, curves, drivers, packs, records, studies
 from dse.results.atomic import tidy, write
 from dse.results.files import (
     CLAIMS,
@@ -17,15 +16,18 @@ from dse.results.files import (
     RECORD,
     TRIALS,
     finished,
+    foreign,
     make,
-    names,
     pack_of,
     trial_folder,
     trial_ids,
 )
 from dse.results.locks import locked
-from dse.results.studies import IDS, STUDIES
+from dse.results.records import ROUNDING
+from dse.trial.names import short_id
 from dse.trial.question import QUESTION
+
+Row = dict[str, Any]
 
 
 class Packed(NamedTuple):
@@ -56,34 +58,63 @@ def pack(folder: Path, remove: bool = False) -> list[Packed]:
         if remove:
             _check_idle(folder)
             tidy(folder)  # checkpoints of finished trials, which would seem unfinished afterwards
-        done = [_added(folder, kind, [folder]) for kind in KINDS]
+        done = [_replaced(folder, kind, *_own(folder, kind)) for kind in KINDS]
         if remove:
             done = [one._replace(removed=_removed(folder, one.kind)) for one in done]
     return [one for one in done if one.total]
 
 
-def join(folders: Sequence[Path], into: Path) -> list[Packed]:
+def join(folders: Sequence[Path], into: Path) -> tuple[list[Packed], list[str]]:
     """Add what is finished in some results folders to the packs of another one, made if need be.
 
-    What several of them hold counts once, with the record of the first. Noted commands are copied
-    too, and studies, as they say which trials a sampler chose: the end of a name says from where.
-    Weights and compressed files stay where they are. Raises as `pack` does.
+    What several hold counts once, with the record of `into`, else of the first. Where another one's
+    accuracies differ from that by more than `ROUNDING` points, its compressed networks of the trial
+    are left out, and a line is returned. Noted commands are copied too, and studies, as they say
+    which trials a sampler chose. Weights and compressed files stay where they are.
+
+    Raises as `pack` does, and `ValueError` also where a folder cannot be read, `into` holds
+    something else, or nothing is finished.
     """
+    if name := foreign(into):
+        raise ValueError(f"`into` must be a results folder or a new one, got {into}: it has {name}")
+    sources = [one for one in dict.fromkeys(map(Path.resolve, folders)) if one != into.resolve()]
+    try:
+        found = {folder: {kind: _own(folder, kind) for kind in KINDS} for folder in sources}
+    except OSError as error:
+        raise ValueError(f"`folder` cannot be read: {error}") from None
+    if not any(rows for kinds in found.values() for rows, _ in kinds.values()):
+        raise ValueError(f"`folder` must have finished trials, got {', '.join(map(str, folders))}")
     make(into)
     with locked(into / CLAIMS / "pack") as lock:
         if lock == "held":
             raise BlockingIOError(f"{into} is being packed by another command")
-        done = [_added(into, kind, folders) for kind in KINDS]
-        for folder in folders:
+        for folder in sources:  # first, or after a kill trials would seem to be a grid's
             for command in commands.noted(folder):
                 commands.note(into, command.line, command.started)
-            own = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-            for file in map(Path, names(folder / STUDIES)):
-                if file.suffix in (".json", IDS) and not file.name.startswith("."):
-                    make(into / STUDIES)
-                    content = (folder / STUDIES / file).read_bytes()
-                    write(into / STUDIES / f"{file.stem}-{own}{file.suffix}", content)
-    return [one for one in done if one.total]
+            studies.copy(folder, into)
+        found = {into: {kind: _own(into, kind) for kind in KINDS}, **found}
+        done, unlike = [], set[tuple[Path, str]]()
+        for kind in KINDS:
+            rows, lists = dict[str, Row](), dict[str, Row]()
+            for folder, kinds in found.items():
+                for own, row in kinds[kind][0].items():
+                    if (folder, row["trial_id"]) in unlike:
+                        continue
+                    if own not in rows:
+                        rows[own], lists[own] = row, kinds[kind][1].get(own, {})
+                    elif kind == TRIALS and _differ(row, rows[own]):
+                        unlike.add((folder, own))
+            done.append(_replaced(into, kind, rows, lists))
+    lines = [
+        f"{short_id(own)} of {folder} differs by more than {ROUNDING} points: left out, with its "
+        "compressed networks"
+        for folder, own in sorted(unlike)
+    ]
+    return [one for one in done if one.total], lines
+
+
+def _differ(one: Row, other: Row) -> bool:
+    return any(abs(one[name] - other[name]) > ROUNDING for name in ("top1", "val_top1"))
 
 
 def _removed(folder: Path, kind: str) -> int:
@@ -104,38 +135,33 @@ def _check_idle(folder: Path) -> None:
         raise ValueError(f"`remove` must be false while a {what} runs on {folder}, got true")
 
 
-def _added(into: Path, kind: str, folders: Sequence[Path]) -> Packed:
-    """Replace the pack of one kind, if there is something to add from some folders."""
-    path, known = pack_of(into, kind), packs.ids(into, kind)
-    rows, lists, before = packs.rows(into, kind), _curves(into, known, kind), len(known)
-    ids, completed = {*known}, False
-    for folder in folders:
-        packed = packs.ids(folder, kind) - ids
-        there = finished(folder, trial_ids(folder, kind), kind)
-        new = there - packed - ids
-        rows += [row for row in packs.rows(folder, kind) if row[packs.ID[kind]] in packed]
-        rows += [_row(folder, own, kind) for own in sorted(new)]
-        lacking = new | (there - lists.keys() if folder == into else set())
-        found = {own: curves.checked(folder, own, kind) for own in sorted(lacking)}
-        completed |= any(found.values())  # also where the pack lacks the curve of what it holds
-        lists |= _curves(folder, packed, kind) | found
-        ids |= packed | new
-    if len(ids) > before or completed:
-        rows.sort(key=lambda row: [row[name] for name in QUESTION])  # neighbours compress well
-        write(path, packs.encoded(kind, rows, lists))
-    return Packed(kind, len(ids) - before, len(ids), path.stat().st_size if ids else 0)
-
-
-def _curves(folder: Path, ids: Iterable[str], kind: str) -> dict[str, dict[str, Any]]:
-    """The packed curves of some ids: a list for each of their columns."""
-    frame = packs.curves(folder, ids, kind)
-    return {
+def _own(folder: Path, kind: str) -> tuple[dict[str, Row], dict[str, Row]]:
+    """The records of what is finished in a folder, packed or not, and the curves there are: a list
+    for each of their columns."""
+    known = packs.ids(folder, kind)
+    there = finished(folder, trial_ids(folder, kind), kind)
+    rows = {str(row[packs.ID[kind]]): row for row in packs.rows(folder, kind)}
+    rows |= {own: _row(folder, own, kind) for own in sorted(there - known)}
+    lists: dict[str, Row] = {
         str(own): {name: curve[name].tolist() for name in curves.COLUMNS[kind]}
-        for own, curve in frame.groupby(packs.ID[kind], sort=False)
+        for own, curve in packs.curves(folder, known, kind).groupby(packs.ID[kind], sort=False)
     }
+    found = {own: curves.checked(folder, own, kind) for own in sorted(there - lists.keys())}
+    return rows, lists | {own: dict(curve) for own, curve in found.items() if curve}
 
 
-def _row(folder: Path, own: str, kind: str) -> dict[str, Any]:
+def _replaced(folder: Path, kind: str, rows: Mapping[str, Row], lists: Mapping[str, Row]) -> Packed:
+    """Replace the pack of one kind, if there is something to add to it."""
+    path, known = pack_of(folder, kind), packs.ids(folder, kind)
+    with_curves = {*packs.curves(folder, known, kind)[packs.ID[kind]]}
+    new = rows.keys() - known
+    if new or any(curve for own, curve in lists.items() if own not in with_curves):
+        every = sorted(rows.values(), key=lambda row: [row[name] for name in QUESTION])
+        write(path, packs.encoded(kind, every, lists))  # neighbours compress well
+    return Packed(kind, len(new), len(rows), path.stat().st_size if rows else 0)
+
+
+def _row(folder: Path, own: str, kind: str) -> Row:
     """The row of a record that has a folder."""
     if kind == COMPRESSED:
         return compressed.read(folder, own).row()

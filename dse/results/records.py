@@ -40,6 +40,9 @@ from dse.trial.names import short_id
 from dse.trial.question import Trial
 from dse.trial.record import COLUMNS, Record, record_from
 
+ROUNDING = 0.5
+"""Points by which accuracies of one trial may differ between machines without a message."""
+
 ATTEMPTS = 10
 """How often a trial's folder is renamed to its place while others write there."""
 

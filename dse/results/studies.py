@@ -146,6 +146,34 @@ def damage(folder: Path) -> str:
     return f"{path} is damaged in line {line:,}" if 0 < line < len(content.splitlines()) else ""
 
 
+def copy(folder: Path, into: Path) -> None:
+    """Copy what the studies of a folder found to another one.
+
+    A study keeps its name, or gets a number where another one has it; of copies of one study, the
+    one with more trials stays.
+    """
+    for name in sorted({Path(n).stem for n in names(folder / STUDIES) if not n.startswith(".")}):
+        own = _trials(folder, name)
+        number = 1
+        while not own >= (there := _trials(into, copied := name + f"-{number}" * (number > 1))):
+            if own <= there:
+                break  # it has been copied
+            number += 1
+        else:
+            make(into / STUDIES)
+            for end in (".json", IDS):
+                with suppress(FileNotFoundError):
+                    content = (folder / STUDIES / f"{name}{end}").read_bytes()
+                    write(into / STUDIES / f"{copied}{end}", content)
+
+
+def _trials(folder: Path, name: str) -> set[str]:
+    """The ids of the trials of a study, by both of its files; empty where there is none."""
+    points = load(folder).get(name, {}).get("points", ())
+    trials = [point.get("trials", ()) for point in points if isinstance(point, dict)]
+    return sampled_by(folder, name).union(*trials)
+
+
 def sampled_by(folder: Path, name: str) -> set[str]:
     """The ids of the trials that the sampler of a study, but `grid`, chose to train."""
     with suppress(OSError, ValueError):
