@@ -147,6 +147,10 @@ def test_a_front_says_how_trainings_ended_and_what_it_leaves_out() -> None:
     section = pareto(sweep(table))
     assert words.partition("5 learned")[2] in " ".join(section.text)
     assert section.tables[0].frame["seeds"].tolist() == [2, 3]
+    assert "With 3 to 5 seeds" in section.text[0]
+    more = table.assign(seed=table["seed"] + 3, trial_id=table["trial_id"] + "0")
+    section = pareto(sweep(pd.concat([table, more], ignore_index=True)))
+    assert "With 3 to 5 seeds" not in section.text[0]
     assert pareto(sweep(table.assign(status="diverged"))).text == ["No network learned."]
     with pytest.raises(NoSweep, match="no network learned: there is no front"):
         fronts(table.assign(status="diverged"))

@@ -17,6 +17,7 @@ from dse.analysis.known import finite, off_front
 from dse.analysis.plateau import LOCATING_SEEDS, PAPER, plateaus
 from dse.analysis.rendering import counted, value_list
 from dse.analysis.small import ABOUT, Environment, explained, what_small_buys
+from dse.analysis.statistics import INTERVAL_SEEDS
 from dse.analysis.table3 import table3
 from dse.report.page import Point, Section, Table
 from dse.trial.names import outcome, short_id, written
@@ -152,15 +153,17 @@ def pareto(found: Sweep) -> Section:
     text = (
         "For each of these networks, no other one has at least its validation accuracy at no more "
         "bytes. front_share says how sure that is: the share of resamples of the seeds (%) in "
-        "which the network is on the front; empty below 3 seeds. With 3 to 5 seeds, one of ten "
-        "networks that are only as good as a smaller one has at least 95% by luck."
+        "which the network is on the front; empty below 3 seeds."
     )
+    few = points["count"].max() in range(INTERVAL_SEEDS, 6)
+    luck = "With 3 to 5 seeds, one of ten that are only as good as a smaller one has 95% by luck."
+    texts = (text, luck * few, seeds_compared(points), off_front(found), lost)
     about = {**_about(found), "front_share": "share of resamples with it on the front, percent"}
     caption = f"{len(shown):,} of {len(points):,} configurations"
     return replace(
         section,
         headline=f"{caption}, by validation accuracy and size.",
-        text=[" ".join(filter(None, (text, seeds_compared(points), off_front(found), lost)))],
+        text=[" ".join(filter(None, texts))],
         tables=[Table(caption, shown, about)],
     )
 
