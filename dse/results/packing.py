@@ -28,6 +28,8 @@ from dse.trial.names import short_id
 from dse.trial.question import QUESTION
 
 Row = dict[str, Any]
+Own = tuple[dict[str, Row], dict[str, Row]]
+"""Records by id, and the curves there are: a list for each of their columns."""
 
 
 class Packed(NamedTuple):
@@ -93,24 +95,30 @@ def join(folders: Sequence[Path], into: Path) -> tuple[list[Packed], list[str]]:
                 commands.note(into, command.line, command.started)
             studies.copy(folder, into)
         found = {into: {kind: _own(into, kind) for kind in KINDS}, **found}
-        done, unlike = [], set[tuple[Path, str]]()
-        for kind in KINDS:
-            rows, lists = dict[str, Row](), dict[str, Row]()
-            for folder, kinds in found.items():
-                for own, row in kinds[kind][0].items():
-                    if (folder, row["trial_id"]) in unlike:
-                        continue
-                    if own not in rows:
-                        rows[own], lists[own] = row, kinds[kind][1].get(own, {})
-                    elif kind == TRIALS and _differ(row, rows[own]):
-                        unlike.add((folder, own))
-            done.append(_replaced(into, kind, rows, lists))
+        unlike = set[tuple[Path, str]]()  # a folder's trials, before its compressed networks
+        done = [_replaced(into, kind, *_merged(found, kind, unlike)) for kind in KINDS]
     lines = [
         f"{short_id(own)} of {folder} differs by more than {ROUNDING} points: left out, with its "
         "compressed networks"
         for folder, own in sorted(unlike)
     ]
     return [one for one in done if one.total], lines
+
+
+def _merged(
+    found: Mapping[Path, Mapping[str, Own]], kind: str, unlike: set[tuple[Path, str]]
+) -> Own:
+    """The records of one kind in several folders, each from the first that has it; `unlike` gets
+    the folders and trials that differ from that, and what belongs to them is left out."""
+    rows, lists = dict[str, Row](), dict[str, Row]()
+    for folder, kinds in found.items():
+        own_rows, own_lists = kinds[kind]
+        for own, row in own_rows.items():
+            if own not in rows and (folder, row["trial_id"]) not in unlike:
+                rows[own], lists[own] = row, own_lists.get(own, {})
+            elif kind == TRIALS and _differ(row, rows[own]):
+                unlike.add((folder, own))
+    return rows, lists
 
 
 def _differ(one: Row, other: Row) -> bool:
@@ -135,9 +143,8 @@ def _check_idle(folder: Path) -> None:
         raise ValueError(f"`remove` must be false while a {what} runs on {folder}, got true")
 
 
-def _own(folder: Path, kind: str) -> tuple[dict[str, Row], dict[str, Row]]:
-    """The records of what is finished in a folder, packed or not, and the curves there are: a list
-    for each of their columns."""
+def _own(folder: Path, kind: str) -> Own:
+    """What is finished in a folder, packed or not."""
     known = packs.ids(folder, kind)
     there = finished(folder, trial_ids(folder, kind), kind)
     rows = {str(row[packs.ID[kind]]): row for row in packs.rows(folder, kind)}
