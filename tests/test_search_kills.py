@@ -110,6 +110,7 @@ def test_several_workers_lose_no_trial_and_train_none_twice(tmp_path: Path) -> N
 @pytest.fixture
 def database() -> Iterator[str]:
     """The URL of an empty database on a server of its own, run by a user without privileges."""
+    pytest.importorskip("psycopg")
     programs = sorted(POSTGRES.glob("*/bin"))
     if not programs:
         pytest.skip("needs PostgreSQL's server")
